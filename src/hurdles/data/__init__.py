@@ -1,0 +1,1 @@
+"""From files to tables and pixels: manifests, decoding, collections, splits, the cache."""

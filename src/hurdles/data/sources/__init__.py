@@ -1,0 +1,1 @@
+"""Public collections, one a file."""

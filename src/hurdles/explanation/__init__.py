@@ -1,0 +1,1 @@
+"""Heat-maps, and what must hold before one is shown."""

@@ -1,0 +1,1 @@
+"""Pixels in, pixels out: preparation and augmentation; no training here."""

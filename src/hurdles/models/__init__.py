@@ -1,0 +1,1 @@
+"""The networks, and a spec that carries what a checkpoint needs."""

@@ -1,0 +1,1 @@
+"""The loop, its history and its checkpoints."""
