@@ -1,0 +1,262 @@
+"""Splits: made by patient, checked, written down and reused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hurdles.data.files import replacing
+from hurdles.data.manifest import Manifest
+from hurdles.data.schemes import SCHEMES, Fractions
+from hurdles.data.vocabulary import MissingPatients, Split
+from hurdles.errors import ManifestError, SplitError
+
+__all__ = ["check_split", "load_split", "save_split", "split"]
+
+_SPLITS = [s.value for s in Split]
+_HEADER = "# split of the manifest with hash "
+
+
+def split(
+    manifest: Manifest,
+    *,
+    fractions: Fractions = (0.7, 0.15, 0.15),
+    seed: int = 0,
+    missing_patients: MissingPatients | str = MissingPatients.REFUSE,
+    by: str = "patient",
+) -> Manifest:
+    """Return the same rows, in the same order, each assigned to train, validation or test.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The rows. A split that they have already is replaced, unless `by` is ``"given"``.
+    fractions : tuple of three floats
+        Shares of train, validation and test: each above 0, together 1.
+    seed : int
+        Another seed draws another split; the order of the rows makes no difference.
+    missing_patients : MissingPatients
+        ``"refuse"`` raises where a patient is not known; ``"one-each"`` takes every such image
+        for a patient of its own, which hides any leak between them.
+    by : str
+        ``"patient"``: no patient in two splits, every class shared out alike.
+        ``"image"``: every class shared out alike and patients ignored. It leaks; published
+        results often rest on it.
+        ``"lazaro-barco-2020"``: the image-level split of that work, whose fractions (70/15/15)
+        and seed (42) are fixed.
+        ``"given"``: the split that the manifest has, checked.
+
+    Raises
+    ------
+    SplitError
+        If the fractions are not shares, patients are missing and not allowed to be, or the
+        result does not pass `check_split`.
+    RegistryError
+        If no scheme is called `by`.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image": [f"i{n}" for n in range(20)], "label": ["a", "b"] * 10})
+    >>> rows = rows.assign(path="/" + rows["image"], patient=[f"p{n // 4}" for n in range(20)])
+    >>> done = split(Manifest(rows), seed=1)
+    >>> {part: len(done.part(part)) for part in ("train", "validation", "test")}
+    {'train': 12, 'validation': 4, 'test': 4}
+    """
+    scheme = SCHEMES.get(by)
+    _check_fractions(fractions)
+    if scheme.needs_patients and MissingPatients(missing_patients) is MissingPatients.REFUSE:
+        _refuse_missing_patients(manifest)
+    if not len(manifest):
+        raise SplitError("there is nothing to split: the manifest has no rows.")
+    done = manifest.with_split(scheme.assign(manifest, fractions, seed))
+    check_split(done, grouped=scheme.grouped)
+    return done
+
+
+def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
+    """Refuse a split that leaks or cannot be used; return what merely weakens it.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Rows with their split.
+    grouped : bool
+        Whether a patient in two splits is an error. If not, it is one of the warnings: for the
+        leaky splits of published work.
+
+    Returns
+    -------
+    list of str
+        A sentence for each weakness: a class missing from validation or test, patients shared
+        between splits where `grouped` is false.
+
+    Raises
+    ------
+    SplitError
+        If a row has no split, a split is empty, a class is missing from train, or (`grouped`)
+        a patient is in two splits.
+    """
+    frame = manifest.frame
+    unassigned = int(frame["split"].isna().sum())
+    if unassigned:
+        raise SplitError(
+            f"{unassigned} of {len(frame)} images have no split. Fill in train, validation or "
+            "test for each, or split anew."
+        )
+    counts = pd.crosstab(frame["split"], frame["label"]).reindex(_SPLITS, fill_value=0)
+    _refuse_empty_splits(manifest, counts)
+    warnings = [
+        f"class {label!r} is missing from {part}: {manifest.counts[label]} image(s) in all."
+        for part in (Split.VALIDATION, Split.TEST)
+        for label in _missing(counts, part)
+    ]
+    shared = _shared_patients(manifest)
+    if not shared:
+        return warnings
+    leak = f"{len(shared)} patient(s) have images in more than one split: {_listed(shared)}."
+    if grouped:
+        raise SplitError(f"{leak} Keep each patient within one split, or split anew by patient.")
+    return [*warnings, f"{leak} A model can know them again, so its results are too good."]
+
+
+def save_split(manifest: Manifest, path: str | Path) -> Path:
+    """Write the split to `path` as a CSV (image, split) and return the path.
+
+    The first line holds the hash of everything else that the manifest says, so that `load_split`
+    notices when the data have changed.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Rows with their split, none of them empty.
+    path : str or Path
+        Where to write.
+
+    Raises
+    ------
+    SplitError
+        If a row has no split.
+    """
+    if manifest.frame["split"].isna().any():
+        raise SplitError("some images have no split yet; call split() before save_split().")
+    table = manifest.frame[["image", "split"]].sort_values("image")
+    text = table.to_csv(index=False, lineterminator="\n")
+    with replacing(path) as part:
+        part.write_bytes(f"{_HEADER}{_data_hash(manifest)}\n{text}".encode())
+    return Path(path)
+
+
+def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) -> Manifest:
+    """Return the rows of `manifest` with the split that `save_split` wrote for them.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The rows that were split, in any order; their own ``split`` column is not looked at.
+    path : str or Path
+        What `save_split` wrote.
+    grouped : bool
+        As in `check_split`, which the split must pass.
+
+    Raises
+    ------
+    SplitError
+        If the file is not a split, belongs to other rows, or does not pass `check_split`.
+    """
+    path = Path(path)
+    known, table = _read_split(path)
+    images = manifest.frame["image"]
+    if set(table.index) != set(images) or known != _data_hash(manifest):
+        gone, new = sorted(set(table.index) - set(images)), sorted(set(images) - set(table.index))
+        what = [f"{len(gone)} image(s) are gone: {_listed(gone)}"] if gone else []
+        what += [f"{len(new)} image(s) are new: {_listed(new)}"] if new else []
+        why = "; ".join(what) or "labels, patients or other columns of the same images differ"
+        raise SplitError(
+            f"{path} was made for other data ({why}). Bring the data back as they were, or "
+            "delete the file to split anew."
+        )
+    try:
+        done = manifest.with_split(table.loc[images].tolist())
+        check_split(done, grouped=grouped)
+    except ManifestError as error:
+        raise SplitError(f"{path}: {error}") from error
+    return done
+
+
+def _check_fractions(fractions: Fractions) -> None:
+    shares = list(fractions)
+    if len(shares) != len(_SPLITS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise SplitError(
+            f"fractions are {tuple(shares)}; give three shares above 0 that sum to 1, for train, "
+            "validation and test."
+        )
+
+
+def _refuse_missing_patients(manifest: Manifest) -> None:
+    if manifest.missing_patients:
+        raise SplitError(
+            f"'patient' is empty in {manifest.missing_patients} of {len(manifest)} rows, so one "
+            "patient might be in two splits unseen. Fill them in, or accept that with "
+            f"missing_patients = {MissingPatients.ONE_EACH.value!r}."
+        )
+
+
+def _refuse_empty_splits(manifest: Manifest, counts: pd.DataFrame) -> None:
+    empty = [s for s in _SPLITS if not counts.loc[s].sum()]
+    if empty:
+        raise SplitError(
+            f"{' and '.join(empty)} got no image: {len(manifest)} image(s) of "
+            f"{manifest.groups.nunique()} patient(s) in {len(manifest.labels)} class(es). "
+            "A split needs three patients of a class; add data."
+        )
+    unlearnt = _missing(counts, Split.TRAIN)
+    if unlearnt:
+        raise SplitError(
+            f"class {_listed(unlearnt)} is missing from train, so no model can learn it. Move "
+            "images of it to train, leave the class out, or split anew."
+        )
+
+
+def _missing(counts: pd.DataFrame, part: Split) -> list[str]:
+    """Name the classes without an image in a split."""
+    return [label for label in counts.columns if not counts.at[part.value, label]]
+
+
+def _shared_patients(manifest: Manifest) -> list[str]:
+    """Name the patients with images in more than one split, with their source if it is known."""
+    frame = manifest.frame
+    shared = frame["split"].groupby(manifest.groups).transform("nunique") > 1
+    pairs = frame.loc[shared, ["patient", "source"]].drop_duplicates()
+    return sorted(
+        patient if pd.isna(source) else f"{patient} ({source})"
+        for patient, source in pairs.itertuples(index=False)
+    )
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
+
+
+def _data_hash(manifest: Manifest) -> str:
+    """Hash what was split, not how: the same before and after."""
+    return manifest.with_split([None] * len(manifest)).content_hash  # type: ignore[list-item]
+
+
+def _read_split(path: Path) -> tuple[str, pd.Series[str]]:
+    """Return the hash of the data that a file was made for, and its splits by image."""
+    try:
+        header, _, _ = path.read_text(encoding="utf-8").partition("\n")
+        table = pd.read_csv(path, skiprows=1, dtype="str", keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise SplitError(f"{path} cannot be read as a split ({error}).") from error
+    if not header.startswith(_HEADER) or list(table.columns) != ["image", "split"]:
+        raise SplitError(
+            f"{path} is not a split written by hurdles: it needs the line {_HEADER!r}, then the "
+            "columns image and split."
+        )
+    if table["image"].duplicated().any():
+        twice = table["image"][table["image"].duplicated()].iloc[0]
+        raise SplitError(f"{path} names image {twice!r} twice; delete the file to split anew.")
+    return header.removeprefix(_HEADER), table.set_index("image")["split"]

@@ -1,0 +1,401 @@
+"""Splits: no patient in two, no image lost, every class shared out as well as it can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hurdles.data.manifest import Manifest
+from hurdles.data.schemes import SCHEMES
+from hurdles.data.split import check_split, load_split, save_split, split
+from hurdles.errors import ManifestError, RegistryError, SplitError
+
+SPLITS = ("train", "validation", "test")
+FRACTIONS = (0.7, 0.15, 0.15)
+
+
+def table(patients: list[list[str]], **columns: object) -> Manifest:
+    """One patient per item, with an image for each of the classes listed."""
+    rows = [
+        {"image": f"{p}-{n}", "path": f"/x/{p}-{n}.png", "label": label, "patient": f"p{p}"}
+        for p, labels in enumerate(patients)
+        for n, label in enumerate(labels)
+    ]
+    return Manifest(pd.DataFrame(rows).assign(**columns))
+
+
+def singles(**counts: int) -> Manifest:
+    return table([[label] for label, n in counts.items() for _ in range(n)])
+
+
+def shares(manifest: Manifest) -> pd.DataFrame:
+    frame = manifest.frame
+    return pd.crosstab(frame["label"], frame["split"]).reindex(columns=SPLITS, fill_value=0)
+
+
+def as_assigned(manifest: Manifest) -> dict[str, str]:
+    return dict(zip(manifest.frame["image"], manifest.frame["split"], strict=True))
+
+
+own_class = st.tuples(st.sampled_from("ABC"), st.integers(1, 6)).map(lambda t: [t[0]] * t[1])
+any_classes = st.lists(st.sampled_from("ABC"), min_size=1, max_size=5)
+fractions = st.tuples(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20)).map(
+    lambda t: tuple(n / sum(t) for n in t)
+)
+# Every set holds a class that can be split, so that the split as a whole can be made.
+FOUR = [["A"], ["A"], ["A"], ["A"]]
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(any_classes, max_size=40), st.integers(0, 9))
+def test_no_patient_is_in_two_splits_and_every_image_in_one(patients, seed):
+    manifest = table(FOUR + patients)
+    done = try_split(manifest, seed=seed)
+    if done is None:
+        return
+    assert done.frame["image"].tolist() == manifest.frame["image"].tolist()
+    assert done.frame["split"].isin(SPLITS).all()
+    assert done.frame.groupby("patient")["split"].nunique().max() == 1
+
+
+def try_split(manifest: Manifest, **options) -> Manifest | None:
+    """A class may be without a patient left for train where patients have several classes."""
+    try:
+        return split(manifest, **options)
+    except SplitError as error:
+        assert "missing from train" in str(error)  # noqa: PT017
+        return None
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(own_class, max_size=40), st.integers(0, 9), fractions)
+def test_a_class_of_three_patients_is_everywhere(patients, seed, shares_asked):
+    manifest = table(FOUR + patients)
+    frame = split(manifest, seed=seed, fractions=shares_asked).frame
+    for _, rows in frame.groupby("label"):
+        if rows["patient"].nunique() >= 3:
+            assert set(rows["split"]) == set(SPLITS)
+        elif rows["patient"].nunique() == 2:
+            assert set(rows["split"]) == {"train", "test"}
+        else:
+            assert set(rows["split"]) == {"train"}
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(st.sampled_from("BC"), max_size=25), st.lists(any_classes, max_size=25))
+def test_three_patients_of_its_own_put_a_class_everywhere(own, mixed):
+    """Whatever patients with several classes do to the balance."""
+    done = try_split(table(FOUR + [[label] for label in own] + mixed))
+    if done is None:
+        return
+    for label in {"A", *(c for c in "BC" if own.count(c) >= 3)}:
+        assert set(done.frame.loc[done.frame["label"] == label, "split"]) == set(SPLITS)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.dictionaries(st.sampled_from("ABC"), st.integers(20, 90), min_size=1), st.integers(0, 9))
+def test_single_images_are_shared_out_to_within_one(counts, seed):
+    found = shares(split(singles(**counts), seed=seed))
+    for label, n in counts.items():
+        assert (np.abs(found.loc[label] - np.array(FRACTIONS) * n) < 1).all()
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(own_class, max_size=60), st.integers(0, 9), fractions)
+def test_shares_are_off_by_less_than_twice_the_largest_patient(patients, seed, asked):
+    manifest = table(FOUR + patients)
+    found = shares(split(manifest, seed=seed, fractions=asked))
+    largest = manifest.frame.groupby(["label", "patient"]).size().groupby("label").max()
+    off = found.to_numpy() - np.outer(found.sum(axis=1), asked)
+    own = manifest.frame.groupby("label")["patient"].nunique().loc[found.index] >= 3
+    assert (np.abs(off).max(axis=1)[own] < 2 * largest.loc[found.index][own]).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(own_class, max_size=30), st.integers(0, 9), st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_makes_no_difference(patients, seed, random):
+    manifest = table(FOUR + patients)
+    order = list(range(len(manifest)))
+    random.shuffle(order)
+    shuffled = Manifest(manifest.frame.iloc[order])
+    for by in ("patient", "image"):
+        one, two = (split(m, seed=seed, by=by) for m in (manifest, shuffled))
+        assert as_assigned(one) == as_assigned(two)
+
+
+def test_another_seed_draws_another_split_and_the_globals_stay_as_they_are():
+    manifest = singles(A=30, B=30)
+    np.random.seed(7)  # noqa: NPY002
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(7)  # noqa: NPY002
+    one, again, other = (as_assigned(split(manifest, seed=s)) for s in (1, 1, 2))
+    assert np.random.random() == expected  # noqa: NPY002
+    assert one == again
+    assert one != other
+
+
+def test_large_patients_are_not_all_sent_to_train():
+    patients = [["A"] * 8] * 100 + [["A"]] * 400
+    frames = [split(table(patients), seed=s).frame for s in range(5)]
+    large = pd.concat([f[f["image"].str.endswith("-7")] for f in frames])["split"]
+    assert 0.1 < (large == "test").mean() < 0.2
+    assert 0.1 < (large == "validation").mean() < 0.2
+
+
+def test_one_large_patient_goes_where_it_fits():
+    counts = shares(split(table([["A"] * 100] + [["A"]] * 52)))
+    assert counts.loc["A"].tolist() == [106, 23, 23] or counts.loc["A"].sum() == 152
+    assert abs(counts.loc["A", "train"] - 0.7 * 152) < 1
+
+
+def test_the_same_patient_number_in_two_sources_is_two_patients():
+    frame = pd.concat(
+        [singles(A=9).frame.assign(source=s, image=lambda f, s=s: s + f["image"]) for s in "xy"]
+    )
+    frame["path"] = "/" + frame["image"]
+    assert split(Manifest(frame)).groups.nunique() == 18
+
+
+# --- What is refused --------------------------------------------------------------------------
+
+
+def test_missing_patients_need_a_flag():
+    manifest = singles(A=20)
+    frame = manifest.frame.copy()
+    frame.loc[[3, 5], "patient"] = None
+    with pytest.raises(SplitError, match=r"empty in 2 of 20 rows.*missing_patients = 'one-each'"):
+        split(Manifest(frame))
+    done = split(Manifest(frame), missing_patients="one-each")
+    assert shares(done).loc["A"].tolist() == [14, 3, 3]
+
+
+@pytest.mark.parametrize("by", ["image"])
+def test_image_level_splits_ask_for_no_patients(by):
+    frame = singles(A=20).frame.assign(patient=None)
+    assert shares(split(Manifest(frame), by=by)).loc["A"].tolist() == [14, 3, 3]
+
+
+@pytest.mark.parametrize("given", [(0.7, 0.3), (0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1)])
+def test_fractions_must_be_shares(given):
+    with pytest.raises(SplitError, match="three shares above 0 that sum to 1"):
+        split(singles(A=9), fractions=given)
+
+
+def test_one_image_cannot_be_split():
+    with pytest.raises(SplitError, match=r"validation and test got no image: 1 image\(s\) of 1"):
+        split(singles(A=1))
+
+
+def test_no_image_cannot_be_split():
+    with pytest.raises(SplitError, match="the manifest has no rows"):
+        split(singles(A=3).select([False] * 3))
+
+
+def test_many_images_of_two_patients_cannot_be_split():
+    with pytest.raises(SplitError, match=r"validation got no image: 60 image\(s\) of 2 patient"):
+        split(table([["A"] * 30, ["A"] * 30]))
+
+
+def test_two_classes_of_which_one_has_two_patients():
+    done = split(singles(A=20, B=2))
+    assert shares(done).loc["B"].tolist() == [1, 0, 1]
+    assert check_split(done) == ["class 'B' is missing from validation: 2 image(s) in all."]
+
+
+def test_rows_given_twice_never_reach_a_split():
+    frame = singles(A=4).frame
+    with pytest.raises(ManifestError, match="'image' is repeated in 2 rows"):
+        Manifest(pd.concat([frame, frame.iloc[[2]]]))
+
+
+def test_unknown_scheme_lists_the_known_ones():
+    with pytest.raises(RegistryError, match=r"did you mean 'patient'\? Known: patient, image"):
+        split(singles(A=9), by="patients")
+
+
+# --- check_split ------------------------------------------------------------------------------
+
+
+def planted_overlap() -> Manifest:
+    done = split(table([["A", "A"]] * 10, source="Cohen"))
+    parts = done.frame["split"].tolist()
+    parts[1] = next(s for s in SPLITS if s != parts[0])
+    return done.with_split(parts)
+
+
+def test_a_planted_overlap_is_named():
+    with pytest.raises(SplitError, match=r"1 patient\(s\).* in more than one split: 'p0 \(Cohen"):
+        check_split(planted_overlap())
+
+
+def test_a_planted_overlap_in_a_given_split_is_refused():
+    with pytest.raises(SplitError, match="in more than one split"):
+        split(planted_overlap(), by="given")
+
+
+def test_a_leaky_scheme_is_warned_of_not_refused():
+    done = split(table([["A"] * 5] * 20), by="image")
+    (warning,) = check_split(done, grouped=False)
+    assert "have images in more than one split" in warning
+    with pytest.raises(SplitError, match="Keep each patient within one split"):
+        check_split(done)
+
+
+def test_a_clean_split_has_nothing_against_it():
+    assert check_split(split(singles(A=20, B=20))) == []
+
+
+@pytest.mark.parametrize("empty", SPLITS)
+def test_an_empty_split_is_refused(empty):
+    other = [s for s in SPLITS if s != empty]
+    manifest = singles(A=10).with_split(other * 5)
+    with pytest.raises(SplitError, match=f"{empty} got no image"):
+        check_split(manifest)
+
+
+def test_a_class_missing_from_train_is_refused():
+    manifest = singles(A=4, B=2).with_split(["train", "train", "validation", "test"] + ["test"] * 2)
+    with pytest.raises(SplitError, match="class 'B' is missing from train"):
+        check_split(manifest)
+
+
+def test_rows_without_a_split_are_refused():
+    manifest = singles(A=4).with_split(["train", "validation", "test", None])
+    with pytest.raises(SplitError, match="1 of 4 images have no split"):
+        check_split(manifest)
+    with pytest.raises(SplitError, match="1 of 4 images have no split"):
+        split(manifest, by="given")
+
+
+def test_given_keeps_what_was_given():
+    manifest = singles(A=4).with_split(["test", "validation", "train", "train"])
+    assert as_assigned(split(manifest, by="given")) == as_assigned(manifest)
+
+
+# --- Seed 004's split -------------------------------------------------------------------------
+
+
+def first_release() -> Manifest:
+    counts = {"COVID-19": 219, "Normal": 1341, "Viral Pneumonia": 1345}
+    names = [(label, f"{label} ({n + 1})") for label, many in counts.items() for n in range(many)]
+    frame = pd.DataFrame(names, columns=["label", "image"])
+    return Manifest(frame.assign(path="/x/" + frame["image"]))
+
+
+def test_lazaro_barco_has_the_published_sizes():
+    found = shares(split(first_release(), by="lazaro-barco-2020"))
+    assert found.loc["COVID-19"].tolist() == [153, 33, 33]
+    assert found.sum().tolist() == [2033, 436, 436]
+    assert (found.loc["Normal", "test"], found.loc["Viral Pneumonia", "test"]) == (201, 202)
+
+
+def test_lazaro_barco_is_what_scikit_learn_gives_in_the_order_of_the_files():
+    from sklearn.model_selection import train_test_split
+
+    classes = np.array(["Normal"] * 1341 + ["Viral Pneumonia"] * 1345)
+    numbers = np.concatenate([np.arange(1341), np.arange(1345)]) + 1
+    _, rest = train_test_split(np.arange(2686), test_size=0.3, random_state=42, stratify=classes)
+    _, test = train_test_split(rest, test_size=0.5, random_state=42, stratify=classes[rest])
+    expected = {f"{classes[i]} ({numbers[i]})" for i in test}
+    manifest = first_release()
+    shuffled = Manifest(manifest.frame.sample(frac=1, random_state=3))
+    for rows in (manifest, shuffled):
+        found = split(rows, by="lazaro-barco-2020", seed=5).part("test").frame
+        assert set(found.loc[found["label"] != "COVID-19", "image"]) == expected
+
+
+def test_lazaro_barco_wants_its_own_classes():
+    with pytest.raises(SplitError, match="splits the classes COVID-19, Normal and Viral Pneumonia"):
+        split(singles(A=30), by="lazaro-barco-2020")
+
+
+def test_lazaro_barco_says_when_there_are_too_few_images():
+    manifest = table([["COVID-19"], ["Normal"], ["Viral Pneumonia"]])
+    with pytest.raises(SplitError, match="needs more images than these"):
+        split(manifest, by="lazaro-barco-2020")
+
+
+def test_every_scheme_says_whether_it_leaks():
+    assert {n for n in SCHEMES if not SCHEMES.get(n).grouped} == {"image", "lazaro-barco-2020"}
+
+
+# --- The file ---------------------------------------------------------------------------------
+
+
+def test_a_split_is_written_down_and_used_again(tmp_path):
+    manifest = table([['Å, "b"', "Ü"]] * 12)
+    done = split(manifest, seed=3)
+    path = save_split(done, tmp_path / "späte splits" / "split.csv")
+    shuffled = Manifest(manifest.frame.sample(frac=1, random_state=1))
+    assert as_assigned(load_split(shuffled, path)) == as_assigned(done)
+    assert path.read_text(encoding="utf-8").splitlines()[1] == "image,split"
+
+
+def test_names_that_look_like_missing_values_or_comments_survive(tmp_path):
+    frame = singles(A=9).frame
+    frame["image"] = ["NA", "None", "# a", "nan", "1", "01", "a,b", "ä b", 'q"q']
+    done = split(Manifest(frame))
+    assert as_assigned(load_split(done, save_split(done, tmp_path / "s.csv"))) == as_assigned(done)
+
+
+def test_the_split_column_at_loading_does_not_matter_but_other_columns_do(tmp_path):
+    done = split(singles(A=9))
+    path = save_split(done, tmp_path / "split.csv")
+    other = done.with_split(list(reversed(done.frame["split"].tolist())))
+    assert as_assigned(load_split(other, path)) == as_assigned(done)
+    relabelled = Manifest(done.frame.assign(label="B"))
+    with pytest.raises(SplitError, match="other columns of the same images differ"):
+        load_split(relabelled, path)
+
+
+def test_other_images_are_named(tmp_path):
+    path = save_split(split(singles(A=9)), tmp_path / "split.csv")
+    with pytest.raises(SplitError, match=r"1 image\(s\) are new: '9-0'.*delete the file"):
+        load_split(singles(A=10), path)
+    with pytest.raises(SplitError, match=r"1 image\(s\) are gone: '8-0'"):
+        load_split(singles(A=8), path)
+
+
+def test_a_split_edited_by_hand_is_checked_again(tmp_path):
+    manifest = table([["A", "A"]] * 9)
+    path = save_split(split(manifest), tmp_path / "split.csv")
+    text = path.read_text()
+    line = next(row for row in text.splitlines() if row.startswith("0-0,"))
+    other = "0-0," + next(s for s in SPLITS if not line.endswith(s))
+    path.write_text(text.replace(line, other))
+    with pytest.raises(SplitError, match=r"split\.csv: 1 patient\(s\) have images in more than"):
+        load_split(manifest, path)
+    assert as_assigned(load_split(manifest, path, grouped=False))["0-0"] in other
+    path.write_text(text.replace(line, "0-0,training"))
+    with pytest.raises(SplitError, match="'split' is 'training'"):
+        load_split(manifest, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,split\na,train\n", "is not a split written by hurdles"),
+        ("# split of the manifest with hash 0\nimage,part\na,b\n", "the columns image and split"),
+        ("", "cannot be read as a split"),
+        ("# split of the manifest with hash 0\nimage,split\na,test\na,test\n", "'a' twice"),
+    ],
+)
+def test_a_file_that_is_no_split_says_so(tmp_path, content, message):
+    path = tmp_path / "split.csv"
+    path.write_text(content)
+    with pytest.raises(SplitError, match=message):
+        load_split(singles(A=3), path)
+
+
+def test_a_missing_file_says_so(tmp_path):
+    with pytest.raises(SplitError, match=r"nowhere\.csv cannot be read as a split"):
+        load_split(singles(A=3), tmp_path / "nowhere.csv")
+
+
+def test_an_unfinished_split_is_not_written(tmp_path):
+    with pytest.raises(SplitError, match="some images have no split yet"):
+        save_split(singles(A=3), tmp_path / "split.csv")
+    assert list(tmp_path.iterdir()) == []
