@@ -1,0 +1,114 @@
+"""What every network of hurdles has in common: grey images in, logits out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hurdles.errors import RecipeError
+from hurdles.models.spec import ModelSpec
+
+__all__ = ["GreyConvolution", "Network", "glorot_uniform", "last_convolution"]
+
+
+class Network(nn.Module, ABC):
+    """A classifier of grey images.
+
+    ``network(x)`` takes float images of shape (N, 1, size, size) within [0, 1] and returns logits
+    of shape (N, len(labels)). Scaling by the spec's mean and std happens inside, so neither
+    training nor use can forget it. Subclasses write `logits` and `last_convolution`.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Kept as ``.spec``.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of shape (N, labels); another shape than the spec's raises RecipeError."""
+        size = self.spec.size
+        if x.ndim != 4 or tuple(x.shape[1:]) != (1, size, size):
+            raise RecipeError(
+                f"this {self.spec.architecture!r} network takes images of shape "
+                f"(N, 1, {size}, {size}) but was given {tuple(x.shape)}; prepare them with "
+                f"size={size}, or build the network for their size."
+            )
+        if (self.spec.mean, self.spec.std) != (0.0, 1.0):
+            x = (x - self.spec.mean) / self.spec.std
+        return self.logits(x)
+
+    @abstractmethod
+    def logits(self, x: Tensor) -> Tensor:
+        """Return logits for scaled images of shape (N, 1, size, size)."""
+
+    @property
+    @abstractmethod
+    def last_convolution(self) -> nn.Module:
+        """The part whose output is the last feature map, rectified, shape (N, C, h, w)."""
+
+
+def last_convolution(module: nn.Module) -> nn.Module:
+    """Return the part of `module` whose output Grad-CAM looks at.
+
+    Its output is the last feature map *after* the ReLU, which is what Selvaraju et al. 2017
+    (arXiv 1610.02391) weigh: before it, negative values that the network throws away would appear
+    as heat wherever their weight is negative, too.
+
+    Raises
+    ------
+    RecipeError
+        If the module does not say which part that is.
+    """
+    part = getattr(module, "last_convolution", None)
+    if not isinstance(part, nn.Module):
+        raise RecipeError(
+            f"{type(module).__name__} does not expose its last convolution; give it an attribute "
+            "'last_convolution', or use a heat-map method that needs no gradient."
+        )
+    return part
+
+
+class GreyConvolution(nn.Conv2d):
+    """A first convolution with 'same' padding whose input channels all hold the same grey image.
+
+    Weights have shape (filters, channels, kernel, kernel), so parameters and the gradient of each
+    are those of a convolution over the repeated image; but convolution is linear, so the kernels
+    are summed over the channels and the image is read once.
+
+    Examples
+    --------
+    >>> grey, rgb = GreyConvolution(3, 2, 5), nn.Conv2d(3, 2, 5, padding=2)
+    >>> _ = rgb.load_state_dict(grey.state_dict())
+    >>> x = torch.rand(1, 1, 8, 8)
+    >>> torch.allclose(grey(x), rgb(x.expand(-1, 3, -1, -1)), atol=1e-6)
+    True
+    """
+
+    def __init__(self, channels: int, filters: int, kernel: int) -> None:
+        super().__init__(channels, filters, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return feature maps of shape (N, filters, H, W) for images of shape (N, 1, H, W)."""
+        weight = self.weight.sum(1, keepdim=True) if self.in_channels > 1 else self.weight
+        return functional.conv2d(x, weight, self.bias, padding=self.padding)
+
+
+def glorot_uniform(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of all convolutions and dense layers in `module` as Keras does by default.
+
+    Weights are uniform within ``sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio 2010), biases
+    zero. torch's own default is narrower for most layers and gives random biases, so a published
+    Keras result is not reproduced with it.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(part.weight, generator=generator)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)

@@ -1,0 +1,154 @@
+"""What a checkpoint needs to be fed rightly, and how a network is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hurdles.errors import RecipeError
+from hurdles.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from hurdles.models.network import Network
+
+__all__ = ["NETWORKS", "ModelSpec", "architectures", "build"]
+
+#: A registered network: made from a spec, its weights drawn from the generator.
+Builder: TypeAlias = "Callable[[ModelSpec, torch.Generator], Network]"
+
+#: Networks by name. Read it through `architectures` or `build`, which import the networks first.
+NETWORKS: Registry[Builder] = Registry("network")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything besides the weights that decides what a network answers.
+
+    Parameters
+    ----------
+    architecture : str
+        Name of a registered network; see `architectures`.
+    labels : tuple of str
+        Classes in the order of the outputs; at least two, no two alike.
+    size : int, default 224
+        Height and width of the images, in pixels.
+    channels : {1, 3}, default 1
+        Input channels of the first convolution. With 3 the grey image stands in each of them, as
+        where a notebook reads grey files as RGB; the network takes one channel all the same.
+    mean, std : float
+        Subtracted from the pixels, which lie within [0, 1], and divided by; part of the network.
+
+    Raises
+    ------
+    RecipeError
+        If one of these cannot be.
+
+    Examples
+    --------
+    >>> spec = ModelSpec("baseline", ("COVID-19", "Normal"))
+    >>> ModelSpec.from_dict(spec.to_dict()) == spec
+    True
+    >>> ModelSpec("baseline", ("Normal",))
+    Traceback (most recent call last):
+    hurdles.errors.RecipeError: a classifier needs at least two labels, but has ['Normal'].
+    """
+
+    architecture: str
+    labels: tuple[str, ...]
+    size: int = 224
+    channels: int = 1
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        # A list from JSON is welcome; a string would silently become its letters.
+        labels: object = self.labels
+        if isinstance(labels, str):
+            raise RecipeError(f"labels must be several names, not the string {self.labels!r}.")
+        object.__setattr__(self, "labels", tuple(self.labels))
+        if len(self.labels) < 2:
+            raise RecipeError(
+                f"a classifier needs at least two labels, but has {list(self.labels)}."
+            )
+        if len(set(self.labels)) < len(self.labels):
+            raise RecipeError(f"labels must differ from each other; they are {list(self.labels)}.")
+        if self.size < 1:
+            raise RecipeError(f"size must be a positive number of pixels, not {self.size}.")
+        if self.channels not in (1, 3):
+            raise RecipeError(f"channels must be 1 or 3, not {self.channels}.")
+        if not (isfinite(self.mean) and isfinite(self.std) and self.std > 0):
+            raise RecipeError(
+                f"mean and std must be finite and std positive; they are {self.mean}, {self.std}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON."""
+        return {**asdict(self), "labels": list(self.labels)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> ModelSpec:
+        """Read what `to_dict` wrote; an unknown or a missing key raises RecipeError."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(plain) - known):
+            raise RecipeError(
+                f"a model's spec has no {', '.join(map(repr, unknown))}; "
+                f"known: {', '.join(sorted(known))}."
+            )
+        if missing := sorted({"architecture", "labels"} - set(plain)):
+            raise RecipeError(f"a model's spec lacks {', '.join(map(repr, missing))}.")
+        return cls(**plain)
+
+
+def architectures() -> list[str]:
+    """Return the names of all registered networks.
+
+    Examples
+    --------
+    >>> architectures()
+    ['baseline', 'inception-like', 'inception-as-coded']
+    """
+    _register()
+    return NETWORKS.names()
+
+
+def build(spec: ModelSpec, *, seed: int) -> Network:
+    """Return the network of `spec` with fresh weights, in training mode, on the CPU.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    seed : int
+        Decides every weight. The state of torch's global generators is left as it was.
+
+    Raises
+    ------
+    RegistryError
+        If no network has that name.
+    RecipeError
+        If the network cannot be made for that size.
+
+    Examples
+    --------
+    >>> network = build(ModelSpec("baseline", ("COVID-19", "Normal", "Pneumonia")), seed=0)
+    >>> sum(p.numel() for p in network.parameters())
+    6515459
+    """
+    import torch
+
+    _register()
+    builder = NETWORKS.get(spec.architecture)
+    generator = torch.Generator().manual_seed(seed)
+    # torch's constructors draw from the global generator even where the weights are drawn again.
+    # Only the CPU's is forked: torch.manual_seed would reseed the accelerators as well.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return builder(spec, generator)
+
+
+def _register() -> None:
+    """Import the modules whose decorators fill `NETWORKS`; here, because they import torch."""
+    import hurdles.models.lazaro_barco  # noqa: F401
