@@ -1,0 +1,247 @@
+"""An experiment as data: a TOML file, validated, every field explained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hurdles.data.vocabulary import MissingPatients
+from hurdles.errors import RecipeError
+
+__all__ = [
+    "AugmentationPolicy",
+    "AugmentationSection",
+    "ChosenEpoch",
+    "EvaluationSection",
+    "ModelSection",
+    "Precision",
+    "PreparationSection",
+    "Recipe",
+    "SplitSection",
+    "TrainingSection",
+    "load_recipe",
+    "shipped_recipes",
+]
+
+
+class AugmentationPolicy(StrEnum):
+    """Which training images are altered."""
+
+    NONE = "none"
+    ENLARGE = "enlarge"
+    BALANCED = "balanced"
+
+
+class ChosenEpoch(StrEnum):
+    """Which epoch's weights are kept."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+class Precision(StrEnum):
+    """Number format of the forward and backward pass; weights are always float32."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+
+
+_Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class PreparationSection(_Section):
+    """How a decoded radiograph becomes the network's input."""
+
+    name: str = Field("raw", description="Preparation, by name: raw (resized, nothing else).")
+    size: int = Field(224, ge=16, le=2048, description="Side of the square input, in pixels.")
+
+
+class SplitSection(_Section):
+    """How images are parted into training, validation and test."""
+
+    scheme: str = Field(
+        "patient",
+        description="patient (no patient in two parts), image (as many papers do), "
+        "lazaro-barco-2020 (that paper's own), or given (the manifest's split column).",
+    )
+    fractions: tuple[_Fraction, _Fraction, _Fraction] = Field(
+        (0.7, 0.15, 0.15), description="Shares of training, validation and test; they sum to 1."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the split, apart from the seed of training.")
+    missing_patients: MissingPatients = Field(
+        MissingPatients.REFUSE,
+        description="Images without a patient: refuse, or one-each (each its own patient; the "
+        "report says so on its first screen).",
+    )
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> SplitSection:
+        if abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions {self.fractions} sum to {sum(self.fractions):g}, not 1")
+        return self
+
+
+class ModelSection(_Section):
+    """The network."""
+
+    architecture: str = Field("baseline", description="Network, by name.")
+    channels: int = Field(
+        1, description="1, or 3: the grey image three times, as loading it as RGB does."
+    )
+
+
+class AugmentationSection(_Section):
+    """Altered copies of training images; validation and test images are never altered."""
+
+    policy: AugmentationPolicy = Field(
+        AugmentationPolicy.NONE,
+        description="none; enlarge (fixed altered copies of one class, drawn once, as seed 004 "
+        "does); balanced (every epoch draws each class equally often and alters every image).",
+    )
+    flip: float = Field(0.7, ge=0, le=1, description="Probability of a left-right flip.")
+    rotation: float = Field(0.7, ge=0, le=1, description="Probability of a rotation.")
+    degrees: float = Field(15.0, ge=0, le=45, description="Largest rotation, to either side.")
+    label: str | None = Field(None, description="enlarge: the class that is enlarged.")
+    copies: int = Field(0, ge=0, description="enlarge: how many altered copies are added.")
+
+    @model_validator(mode="after")
+    def _enlarge_what(self) -> AugmentationSection:
+        if self.policy is AugmentationPolicy.ENLARGE and (self.label is None or not self.copies):
+            raise ValueError("policy = 'enlarge' needs label and copies: which class, by how many")
+        return self
+
+
+class TrainingSection(_Section):
+    """The optimisation: Adam on the cross-entropy."""
+
+    epochs: int = Field(30, ge=1, description="Most epochs that are run.")
+    batch_size: int = Field(32, ge=1, description="Images per step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
+    epsilon: float = Field(1e-7, gt=0, description="Epsilon of Adam (Keras: 1e-7; torch: 1e-8).")
+    patience: int = Field(
+        0, ge=0, description="Stop after so many epochs without a better validation; 0: never."
+    )
+    choose: ChosenEpoch = Field(
+        ChosenEpoch.BEST,
+        description="best (highest validation accuracy, of equals the lowest validation loss) or "
+        "last.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the weights, the order and the dropout.")
+    precision: Precision = Field(
+        Precision.AUTO,
+        description="auto: bfloat16 where the processor has it, else float32. Reported "
+        "predictions are always computed in float32.",
+    )
+
+
+class EvaluationSection(_Section):
+    """The intervals."""
+
+    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level.")
+    resamples: int = Field(2000, ge=100, description="Resamples of the patient bootstrap.")
+    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+
+
+class Recipe(_Section):
+    """One experiment: what is done to which data, without naming where the data lies."""
+
+    name: str = Field(description="Short name, as in a table's first column.", min_length=1)
+    description: str = Field("", description="What the experiment is for, in a sentence or two.")
+    data: str = Field(
+        "", description="Collection that the recipe was written for; --data may name another."
+    )
+    preparation: PreparationSection = PreparationSection()
+    split: SplitSection = SplitSection()
+    model: ModelSection = ModelSection()
+    augmentation: AugmentationSection = AugmentationSection()
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of every setting that can change a number: all but names and descriptions."""
+        plain = self.model_dump(mode="json", exclude={"name", "description", "data"})
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML, every field written out."""
+        import tomli_w
+
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def changed(self, **sections: dict[str, Any] | str) -> Recipe:
+        """Return a validated copy with fields changed: ``recipe.changed(training={"seed": 1})``."""
+        plain = self.model_dump(mode="json")
+        for name, value in sections.items():
+            plain[name] = {**plain[name], **value} if isinstance(value, dict) else value
+        return _validated(plain, self.name)
+
+    @classmethod
+    def explanations(cls) -> dict[str, str]:
+        """Return ``section.field`` -> sentence for every field, for help pages and reports."""
+        found: dict[str, str] = {}
+        for name, info in cls.model_fields.items():
+            section = info.annotation
+            if isinstance(section, type) and issubclass(section, _Section):
+                for field, inner in section.model_fields.items():
+                    found[f"{name}.{field}"] = inner.description or ""
+            else:
+                found[name] = info.description or ""
+        return found
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with hurdles."""
+    folder = resources.files("hurdles.recipes")
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name[-5:] == ".toml")
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe: a shipped one by name, or any TOML file by path.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such recipe, the file is not TOML, or a field is unknown or out of range.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return _parse(path.read_text(encoding="utf-8"), str(path))
+    shipped = shipped_recipes()
+    if str(name_or_path) not in shipped:
+        raise RecipeError(
+            f"{str(name_or_path)!r} is neither a file nor a shipped recipe. "
+            f"Shipped: {', '.join(shipped)}."
+        )
+    source = resources.files("hurdles.recipes") / f"{name_or_path}.toml"
+    return _parse(source.read_text(encoding="utf-8"), str(name_or_path))
+
+
+def _parse(text: str, where: str) -> Recipe:
+    try:
+        return _validated(tomllib.loads(text), where)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where} is not valid TOML: {error}.") from error
+
+
+def _validated(plain: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(plain)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']} (got {e['input']!r})"
+            for e in error.errors()
+        )
+        raise RecipeError(f"recipe {where}: {problems}. Correct the fields named.") from error

@@ -1,0 +1,244 @@
+"""A run: the folder that holds one experiment, whole or visibly unfinished."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hurdles.evaluation.evaluation import Evaluation
+
+from hurdles.data.files import write_text
+from hurdles.data.manifest import Manifest
+from hurdles.errors import RunError
+from hurdles.evaluation.predictions import Predictions
+from hurdles.models.spec import ModelSpec, build
+from hurdles.recipe import ChosenEpoch, Recipe, load_recipe
+from hurdles.training.checkpoint import load_weights, save_weights
+from hurdles.training.history import History
+
+if TYPE_CHECKING:
+    from hurdles.models.network import Network
+    from hurdles.training.loop import Trained
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One experiment's folder.
+
+    ====================== ======================================================================
+    file                   content
+    ====================== ======================================================================
+    recipe.toml            the recipe, every field written out
+    manifest.csv           the images with their split (and manifest.exclusions.csv: those left out)
+    history.csv            one row per epoch
+    weights/best, last     safetensors, with what they need to be fed rightly
+    predictions/*.csv      one row per image, for each set
+    evaluation.json        measures on the test split, with intervals
+    heatmaps.npz           what the report's contact sheets show
+    report.html            the report
+    meta.json              written last: the run is finished; versions, machine, hashes
+    state.safetensors      only while training: where to go on
+    ====================== ======================================================================
+
+    Every file is written beside and renamed into place. Constructing a Run reads nothing.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether everything was written."""
+        return (self.path / "meta.json").is_file()
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "recipe.toml").is_file()
+
+    def require_finished(self) -> Run:
+        """Return self, or raise a RunError that says what is missing and how to get it."""
+        if not self.path.is_dir():
+            raise RunError(f"{self.path} is not a folder; give the --out folder of a run.")
+        if not self.exists:
+            raise RunError(f"{self.path} holds no run (recipe.toml is missing).")
+        if not self.is_finished:
+            raise RunError(
+                f"{self.path} is not finished. Finish it: hurdles run {self.path}/recipe.toml "
+                f"--out {self.path} --resume"
+            )
+        return self
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report lies."""
+        return self.path / "report.html"
+
+    @property
+    def state_path(self) -> Path:
+        """Where an unfinished training keeps its state."""
+        return self.path / "state.safetensors"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return load_recipe(self.path / "recipe.toml")
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The images, with their split."""
+        return Manifest.load(self.path / "manifest.csv")
+
+    @cached_property
+    def history(self) -> History:
+        """The epochs."""
+        return History.load(self.path / "history.csv")
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """Versions, machine, hashes, and what weakens the result."""
+        return dict(self.read_json("meta.json"))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the network's outputs."""
+        return self.spec.labels
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """What the weights need to be fed rightly."""
+        return self._weights(None)[1]
+
+    def network(self, epoch: ChosenEpoch | None = None) -> Network:
+        """Return the trained network in evaluation mode, on the processor.
+
+        Parameters
+        ----------
+        epoch : ChosenEpoch, optional
+            Best or last; default: what the recipe chooses.
+        """
+        weights, spec, _ = self._weights(epoch)
+        network = build(spec, seed=0)
+        network.load_state_dict(weights)
+        return network.eval()
+
+    def chosen_epoch(self, epoch: ChosenEpoch | None = None) -> int:
+        """Return the number of the epoch whose weights `network` gives."""
+        return self._weights(epoch)[2]
+
+    def predictions(self, name: str = "test") -> Predictions:
+        """Return the predictions on a set: ``test``, ``validation``, or one given to evaluate."""
+        path = self.path / "predictions" / f"{name}.csv"
+        if not path.is_file():
+            there = sorted(p.stem for p in path.parent.glob("*.csv"))
+            raise RunError(
+                f"{self.path} holds no predictions on {name!r}; there are: "
+                f"{', '.join(there) or 'none'}. Make them with hurdles evaluate."
+            )
+        return Predictions.load(path)
+
+    def evaluation(self, name: str = "test") -> Evaluation:
+        """Return the evaluation on a set."""
+        file = "evaluation.json" if name == "test" else f"evaluation.{name}.json"
+        return Evaluation.from_dict(self.read_json(file))
+
+    def read_json(self, name: str) -> Any:
+        """Read one of the folder's JSON files."""
+        path = self.path / name
+        if not path.is_file():
+            raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path} is damaged ({error}). Run it again.") from error
+
+    # Writing. Only the workflow that fills a folder calls these.
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process from filling the same folder; the lock dies with its process."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"another process is filling {self.path}; wait for it or use another --out."
+                ) from None
+            yield
+
+    def begin(self, recipe: Recipe, *, resume: bool) -> None:
+        """Write the recipe, or check that the folder was begun with the same one.
+
+        Raises
+        ------
+        RunError
+            If the folder holds a run and `resume` is false, or holds one of another recipe.
+        """
+        if self.exists:
+            if not resume:
+                raise RunError(
+                    f"{self.path} holds a run already. Go on with it by --resume, or give another "
+                    "--out."
+                )
+            if self.recipe.key != recipe.key:
+                raise RunError(
+                    f"{self.path} was begun with another recipe: {_differences(self.recipe, recipe)}."
+                    " Resume with the recipe that it was begun with, or give another --out."
+                )
+        elif self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
+            raise RunError(f"{self.path} is not empty and holds no run; give another --out.")
+        else:
+            write_text(self.path / "recipe.toml", recipe.to_toml())
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write one of the folder's JSON files."""
+        write_text(self.path / name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def write_trained(self, trained: Trained, spec: ModelSpec, recipe: Recipe) -> None:
+        """Write the history and both epochs' weights."""
+        epochs = {
+            ChosenEpoch.BEST: (trained.best, trained.history.best_epoch),
+            ChosenEpoch.LAST: (trained.last, len(trained.history)),
+        }
+        for choice, (weights, number) in epochs.items():
+            meta = {
+                "spec": json.dumps(spec.to_dict()),
+                "epoch": str(number),
+                "recipe": recipe.key,
+                "preparation": recipe.preparation.model_dump_json(),
+                "use": "research use only; not a medical device",
+            }
+            save_weights(self.path / "weights" / f"{choice}.safetensors", weights, meta)
+        trained.history.save(self.path / "history.csv")
+
+    def _weights(self, epoch: ChosenEpoch | None) -> tuple[dict[str, Any], ModelSpec, int]:
+        choice = ChosenEpoch(epoch) if epoch is not None else self.recipe.training.choose
+        weights, meta = load_weights(self.path / "weights" / f"{choice}.safetensors")
+        return weights, ModelSpec.from_dict(json.loads(meta["spec"])), int(meta["epoch"])
+
+
+def _differences(mine: Recipe, other: Recipe) -> str:
+    one, two = mine.model_dump(mode="json"), other.model_dump(mode="json")
+    found = [
+        f"{section}.{field} is {value!r} there and {two[section][field]!r} now"
+        for section, fields in one.items()
+        if isinstance(fields, dict)
+        for field, value in fields.items()
+        if value != two[section][field]
+    ]
+    return "; ".join(found) or "it has the same settings in another form"

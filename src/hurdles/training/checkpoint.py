@@ -1,0 +1,141 @@
+"""The state of an unfinished training: one safetensors file, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hurdles.data.files import replacing
+from hurdles.errors import RunError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["TrainingState", "load_weights", "save_weights"]
+
+_MODEL, _BEST, _OPTIMISER = "model/", "best/", "optimiser/"
+
+
+@dataclass
+class TrainingState:
+    """Everything that the rest of a training depends on.
+
+    Parameters
+    ----------
+    epoch, step : int
+        Position: epochs count from 1, `step` is the number of steps done in that epoch.
+    sums : list of float
+        Loss and right answers summed over the epoch's samples so far, samples seen, seconds.
+    rows : list of dict
+        The finished epochs, as in `hurdles.training.history.COLUMNS`.
+    best : dict of str to Tensor
+        Weights of the best epoch so far; empty before the first validation.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def save(
+        self, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: str
+    ) -> None:
+        """Write the state, whole or not at all; `identity` says which training it belongs to."""
+        from safetensors.torch import save_file
+
+        tensors = {_MODEL + k: v for k, v in module.state_dict().items()}
+        tensors |= {_BEST + k: v for k, v in self.best.items()}
+        for index, parameter in enumerate(_parameters(optimiser)):
+            for name, value in optimiser.state.get(parameter, {}).items():
+                tensors[f"{_OPTIMISER}{index}/{name}"] = value
+        position = {"epoch": self.epoch, "step": self.step, "sums": self.sums, "rows": self.rows}
+        meta = {"identity": identity, "position": json.dumps(position)}
+        with replacing(path) as part:
+            save_file({k: _plain(v) for k, v in tensors.items()}, part, metadata=meta)
+
+    @classmethod
+    def load(
+        cls, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: str
+    ) -> TrainingState:
+        """Put a saved state back into `module` and `optimiser`, bit for bit.
+
+        Raises
+        ------
+        RunError
+            If the state belongs to another training.
+        """
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata()
+            if meta.get("identity") != identity:
+                raise RunError(
+                    f"{path} belongs to another training: recipe, data, thread count or torch "
+                    "version differ. Resume with what it was started with, or start a new folder."
+                )
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        _restore(tensors, module, optimiser)
+        best = {k.removeprefix(_BEST): v for k, v in tensors.items() if k.startswith(_BEST)}
+        return cls(best=best, **json.loads(meta["position"]))
+
+
+def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, str]) -> None:
+    """Write weights and what they need to be fed rightly into one safetensors file."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as part:
+        save_file({k: _plain(v) for k, v in weights.items()}, part, metadata=meta)
+
+
+def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read what `save_weights` wrote: the weights and their metadata.
+
+    Raises
+    ------
+    RunError
+        If there is no such file, or it is not safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise RunError(f"{path} is damaged ({error}). Train the run again.") from error
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p for group in optimiser.param_groups for p in group["params"]]
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    # safetensors stores contiguous memory; the copy also keeps shared storage apart.
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _restore(
+    tensors: dict[str, torch.Tensor], module: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    import torch
+
+    # load_state_dict and copy_ keep the memory layout of the target: a fused optimiser walks
+    # parameter and moments in step and must find them laid out alike.
+    module.load_state_dict(
+        {k.removeprefix(_MODEL): v for k, v in tensors.items() if k.startswith(_MODEL)}
+    )
+    for index, parameter in enumerate(_parameters(optimiser)):
+        prefix = f"{_OPTIMISER}{index}/"
+        for key, value in tensors.items():
+            if key.startswith(prefix):
+                name = key.removeprefix(prefix)
+                if value.shape == parameter.shape:
+                    moment = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                    optimiser.state[parameter][name] = moment.copy_(value)
+                else:
+                    optimiser.state[parameter][name] = value.to(parameter.device)

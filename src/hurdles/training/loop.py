@@ -1,0 +1,308 @@
+"""The training loop, readable top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.errors import RunError
+from hurdles.imaging.augment import apply_draws
+from hurdles.models.spec import ModelSpec, build
+from hurdles.recipe import ChosenEpoch, Recipe
+from hurdles.training.checkpoint import TrainingState
+from hurdles.training.history import History
+from hurdles.training.machine import Machine, this_machine
+from hurdles.training.plan import EpochPlanner
+from hurdles.training.prediction import as_input, probabilities
+from hurdles.training.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Trained", "TrainingData", "train"]
+
+#: Seconds between two saved states: what a kill costs at most.
+SAVE_EVERY = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The pixels of a manifest, and which of them are for what.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, size, size)
+        Prepared pixels; a memory map will do.
+    classes : int array of shape (N,)
+        Class of each image, as an index into `labels`.
+    labels : tuple of str
+        The classes.
+    train, validation : int arrays
+        Positions of the images of each part.
+    identity : str
+        Hash of the manifest, so that a resumed training meets the same data.
+    """
+
+    pixels: NDArray[np.uint8]
+    classes: NDArray[np.int64]
+    labels: tuple[str, ...]
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    identity: str
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished training: weights of the best and of the last epoch, and the way there."""
+
+    best: dict[str, torch.Tensor]
+    last: dict[str, torch.Tensor]
+    history: History
+
+    def chosen(self, choose: ChosenEpoch) -> tuple[dict[str, torch.Tensor], int]:
+        """Return the weights that the recipe asks for, and their epoch."""
+        if choose is ChosenEpoch.LAST:
+            return self.last, len(self.history)
+        return self.best, self.history.best_epoch
+
+
+def train(
+    recipe: Recipe,
+    data: TrainingData,
+    *,
+    state_path: Path | None = None,
+    progress: Progress | None = None,
+    machine: Machine | None = None,
+) -> Trained:
+    """Train a network as the recipe says.
+
+    The same recipe and data give the same weights bit for bit on the same machine, whether or not
+    the training was interrupted: every random number is drawn from the seed, the epoch and the
+    step alone.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to train, and how.
+    data : TrainingData
+        On what.
+    state_path : Path, optional
+        Where the state is kept between steps. If the file exists, training goes on from it.
+    progress : Progress, optional
+        Who listens.
+    machine : Machine, optional
+        Default: the fastest device here.
+
+    Raises
+    ------
+    RunError
+        If the saved state belongs to another training, or the loss is no longer a number.
+    """
+    return _Training(recipe, data, state_path, progress or Silent(), machine).run()
+
+
+class _Training:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        state_path: Path | None,
+        progress: Progress,
+        machine: Machine | None,
+    ) -> None:
+        self.machine = machine or this_machine(recipe.training.precision)
+        import torch
+
+        self.settings = recipe.training
+        self.data = data
+        self.state_path = state_path
+        self.progress = progress
+        self.spec = ModelSpec(
+            recipe.model.architecture, data.labels, recipe.preparation.size, recipe.model.channels
+        )
+        self.identity = _identity(recipe, data, self.machine)
+        self.planner = EpochPlanner(
+            data.train,
+            data.classes[data.train],
+            data.labels,
+            recipe.augmentation,
+            self.settings.seed,
+        )
+        network = build(self.spec, seed=self.settings.seed)
+        self.network = network.to(self.machine.device, memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(),
+            self.settings.learning_rate,
+            eps=self.settings.epsilon,
+            fused=True,
+        )
+        self.steps = -(-len(self.planner) // self.settings.batch_size)
+
+    def run(self) -> Trained:
+        import torch
+
+        state = self._begin()
+        self._saved_at = time.monotonic()
+        done = (state.epoch - 1) * self.steps + state.step
+        self.progress.start("Training", self.settings.epochs * self.steps)
+        if done:
+            self.progress.advance(done)
+            self.progress.say(f"going on at epoch {state.epoch}, step {state.step} of {self.steps}")
+        devices = [self.machine.device] if self.machine.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), _deterministic():
+            while state.epoch <= self.settings.epochs and not self._has_stalled(state):
+                self._epoch(state)
+        last = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+        return Trained(state.best, last, History.from_rows(state.rows))
+
+    def _begin(self) -> TrainingState:
+        if self.state_path is None or not self.state_path.exists():
+            return TrainingState()
+        return TrainingState.load(self.state_path, self.network, self.optimiser, self.identity)
+
+    def _has_stalled(self, state: TrainingState) -> bool:
+        if not self.settings.patience or not state.rows:
+            return False
+        return len(state.rows) - History.from_rows(state.rows).best_epoch >= self.settings.patience
+
+    def _epoch(self, state: TrainingState) -> None:
+        draws, classes = self.planner.epoch(state.epoch)
+        started = time.monotonic() - state.sums[3]
+        self.network.train()
+        totals = self._totals(state)
+        for step, images, targets in self._batches(draws, classes, state.step):
+            totals += self._step(images, targets, seed=_mix(self.settings.seed, state.epoch, step))
+            state.step = step + 1
+            self.progress.advance(1, _note(state))
+            if time.monotonic() - self._saved_at > SAVE_EVERY:
+                state.sums = [*totals.tolist(), time.monotonic() - started]
+                self._save(state)
+        state.sums = [*totals.tolist(), time.monotonic() - started]
+        self._finish_epoch(state, started)
+        self._save(state)
+
+    def _totals(self, state: TrainingState) -> torch.Tensor:
+        import torch
+
+        return torch.tensor(state.sums[:3], dtype=torch.float64, device=self.machine.device)
+
+    def _batches(
+        self, draws: NDArray[np.void], classes: NDArray[np.int64], first: int
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        import torch
+
+        size = self.settings.batch_size
+        for step in range(first, self.steps):
+            chunk = slice(step * size, (step + 1) * size)
+            images = apply_draws(self.data.pixels, draws[chunk])
+            targets = torch.from_numpy(classes[chunk].copy()).to(self.machine.device)
+            yield step, as_input(images, self.machine.device), targets
+
+    def _step(self, images: torch.Tensor, targets: torch.Tensor, *, seed: int) -> torch.Tensor:
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        torch.manual_seed(seed)  # dropout; run() keeps the caller's generator apart
+        self.optimiser.zero_grad(set_to_none=True)
+        with self.machine.mixed():
+            logits = self.network(images)
+        loss = cross_entropy(logits.float(), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        right = (logits.argmax(1) == targets).sum()
+        return torch.stack(
+            [
+                loss.detach().double() * len(targets),
+                right.double(),
+                torch.as_tensor(len(targets), device=right.device).double(),
+            ]
+        )
+
+    def _finish_epoch(self, state: TrainingState, started: float) -> None:
+        loss, right, seen, _ = state.sums
+        if not np.isfinite(loss):
+            raise RunError(
+                f"the training loss is {loss} in epoch {state.epoch}: the weights have left the "
+                "range of numbers. Lower training.learning_rate, or set precision = 'float32'."
+            )
+        validation_loss, validation_accuracy = self._validate()
+        state.rows.append(
+            {
+                "epoch": state.epoch,
+                "train_loss": loss / seen,
+                "train_accuracy": right / seen,
+                "validation_loss": validation_loss,
+                "validation_accuracy": validation_accuracy,
+                "learning_rate": self.settings.learning_rate,
+                "seconds": time.monotonic() - started,
+            }
+        )
+        if History.from_rows(state.rows).best_epoch == state.epoch:
+            state.best = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+        state.epoch, state.step, state.sums = state.epoch + 1, 0, [0.0] * 4
+
+    def _validate(self) -> tuple[float, float]:
+        images = self.data.pixels[self.data.validation]
+        truth = self.data.classes[self.data.validation]
+        probability = probabilities(self.network, images, machine=self.machine)
+        of_truth = np.maximum(probability[np.arange(len(truth)), truth], 1e-12)
+        return float(-np.log(of_truth).mean()), float((probability.argmax(1) == truth).mean())
+
+    def _save(self, state: TrainingState) -> None:
+        if self.state_path is not None:
+            state.save(self.state_path, self.network, self.optimiser, self.identity)
+        self._saved_at = time.monotonic()
+
+
+class _deterministic:  # noqa: N801 - reads as a phrase in a with statement
+    """Let cuDNN choose only algorithms that give the same bits every time."""
+
+    def __enter__(self) -> None:
+        import torch
+
+        self._before = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = self._before
+
+
+def _identity(recipe: Recipe, data: TrainingData, machine: Machine) -> str:
+    import torch
+
+    sections = {"preparation", "model", "augmentation", "training"}
+    settings = recipe.model_dump(mode="json", include=sections)
+    del settings["training"]["choose"]  # both epochs are kept, whichever is asked for
+    parts = {
+        "settings": settings,
+        "data": data.identity,
+        "labels": data.labels,
+        "machine": [
+            str(machine.device),
+            machine.format_name,
+            torch.__version__,
+            torch.get_num_threads(),
+        ],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _mix(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _note(state: TrainingState) -> str:
+    if not state.rows:
+        return f"epoch {state.epoch}"
+    row = state.rows[-1]
+    return f"epoch {state.epoch}, validation {100 * row['validation_accuracy']:.1f} %"

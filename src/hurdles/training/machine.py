@@ -1,0 +1,142 @@
+"""The machine: device, number format, memory allocator, and what a run records of them."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from hurdles._version import __version__
+from hurdles.recipe import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Machine", "environment", "keep_big_blocks", "this_machine"]
+
+# glibc's mallopt parameters, from malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+class Machine:
+    """Where tensors live and in which format the passes run.
+
+    Parameters
+    ----------
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    dtype : torch.dtype
+        Format of the forward and backward pass; weights stay float32.
+    """
+
+    def __init__(self, device: str, dtype: torch.dtype) -> None:
+        import torch
+
+        self.device = torch.device(device)
+        self.dtype = dtype
+
+    @property
+    def format_name(self) -> str:
+        """``"bfloat16"`` or ``"float32"``."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @contextmanager
+    def mixed(self) -> Iterator[None]:
+        """Run the block's forward pass in the machine's number format."""
+        import torch
+
+        enabled = self.dtype is not torch.float32
+        with torch.autocast(self.device.type, self.dtype, enabled=enabled):
+            yield
+
+
+def this_machine(precision: Precision | str = Precision.AUTO) -> Machine:
+    """Return the fastest device here, unasked: a CUDA GPU where there is one.
+
+    Parameters
+    ----------
+    precision : Precision
+        ``auto`` takes bfloat16 where the processor has instructions for it, which on other
+        processors would be slower than float32.
+    """
+    keep_big_blocks()
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    wanted = Precision(precision)
+    if wanted is Precision.AUTO:
+        wanted = Precision.BFLOAT16 if _has_bfloat16(device) else Precision.FLOAT32
+    return Machine(device, torch.bfloat16 if wanted is Precision.BFLOAT16 else torch.float32)
+
+
+def _has_bfloat16(device: str) -> bool:
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    try:
+        flags = open("/proc/cpuinfo", encoding="utf-8").read()  # noqa: PTH123, SIM115
+    except OSError:
+        return False
+    return "AVX512" in capabilities and "avx512_bf16" in flags
+
+
+@functools.cache
+def keep_big_blocks() -> bool:
+    """Tell the C library to keep big blocks instead of returning them to the kernel.
+
+    A training step allocates and frees hundreds of megabytes; each returned block is zeroed again
+    by the kernel when it comes back. Keeping them nearly doubles the speed of small networks on a
+    processor (``bench/training.py`` measures it). Takes effect for later allocations, once per
+    process; does nothing where the C library is not glibc.
+
+    Returns
+    -------
+    bool
+        Whether the allocator was told.
+    """
+    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL("libc.so.6")
+    told = [
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30),
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1),
+        libc.mallopt(_M_TOP_PAD, 256 << 20),
+    ]
+    return all(told)
+
+
+def environment(machine: Machine | None = None) -> dict[str, Any]:
+    """Return what a reader needs to make the numbers again: versions and the machine's kind."""
+    import torch
+
+    packages = ("torch", "numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless")
+    found: dict[str, Any] = {
+        "hurdles": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        **{name: metadata.version(name) for name in packages},
+    }
+    if machine is not None:
+        found["device"] = torch.cuda.get_device_name() if machine.device.type == "cuda" else "cpu"
+        found["precision"] = machine.format_name
+    return found
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

@@ -1,0 +1,115 @@
+"""Which images an epoch sees, in which order and how altered: drawn before anything is computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hurdles.errors import RecipeError
+from hurdles.imaging.augment import DRAW, draw
+from hurdles.recipe import AugmentationPolicy, AugmentationSection
+
+__all__ = ["EpochPlanner"]
+
+# Each purpose draws from a stream of its own, so that a change to one leaves the others alone.
+_ORDER, _COPIES, _BALANCE = 1, 2, 3
+
+
+class EpochPlanner:
+    """Draws every epoch's samples from the seed and the epoch's number alone.
+
+    Any epoch can be drawn without the ones before it, which is what makes a resumed run equal to
+    an uninterrupted one.
+
+    Parameters
+    ----------
+    positions : int array of shape (n,)
+        Positions of the training images among the prepared pixels.
+    classes : int array of shape (n,)
+        Their classes, as indices into `labels`.
+    labels : sequence of str
+        Names of the classes.
+    augmentation : AugmentationSection
+        The recipe's section.
+    seed : int
+        Seed of training.
+
+    Raises
+    ------
+    RecipeError
+        If the class that is to be enlarged has no training image.
+    """
+
+    def __init__(
+        self,
+        positions: NDArray[np.integer],
+        classes: NDArray[np.integer],
+        labels: tuple[str, ...],
+        augmentation: AugmentationSection,
+        seed: int,
+    ) -> None:
+        self.positions = np.asarray(positions, dtype=np.int64)
+        self.classes = np.asarray(classes, dtype=np.int64)
+        self.augmentation = augmentation
+        self.seed = seed
+        self._fixed, self._fixed_classes = self._originals()
+        if augmentation.policy is AugmentationPolicy.ENLARGE:
+            self._add_copies(labels)
+
+    def __len__(self) -> int:
+        return len(self._fixed)
+
+    def epoch(self, number: int) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+        """Return the draws (dtype `DRAW`) and classes of one epoch, in the order of training."""
+        if self.augmentation.policy is AugmentationPolicy.BALANCED:
+            return self._balanced(number)
+        order = np.random.default_rng((self.seed, _ORDER, number)).permutation(len(self._fixed))
+        return self._fixed[order], self._fixed_classes[order]
+
+    def copies(self) -> pd.DataFrame:
+        """Return the fixed altered copies as a table that can be stored: position, flip, degrees."""
+        extra = self._fixed[len(self.positions) :]
+        return pd.DataFrame({name: extra[name] for name in DRAW.names or ()})
+
+    def _originals(self) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+        plain = np.zeros(len(self.positions), dtype=DRAW)
+        plain["position"] = self.positions
+        return plain, self.classes
+
+    def _add_copies(self, labels: tuple[str, ...]) -> None:
+        wanted = self.augmentation.label
+        index = labels.index(wanted) if wanted in labels else -1
+        pool = self.positions[self.classes == index]
+        if not len(pool):
+            raise RecipeError(
+                f"augmentation.label = {wanted!r} has no training image; the classes are "
+                f"{', '.join(labels)}. Name one of them, or set policy = 'none'."
+            )
+        rng = np.random.default_rng((self.seed, _COPIES))
+        chosen = rng.choice(pool, self.augmentation.copies)
+        copies = self._draw(chosen, rng)
+        self._fixed = np.concatenate([self._fixed, copies])
+        self._fixed_classes = np.concatenate(
+            [self._fixed_classes, np.full(len(copies), index, dtype=np.int64)]
+        )
+
+    def _balanced(self, number: int) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+        rng = np.random.default_rng((self.seed, _BALANCE, number))
+        present = np.unique(self.classes)
+        share = -(-len(self.positions) // len(present))
+        picked = np.concatenate(
+            [_cycled(np.flatnonzero(self.classes == c), share, rng) for c in present]
+        )
+        picked = rng.permutation(picked)[: len(self.positions)]
+        return self._draw(self.positions[picked], rng), self.classes[picked]
+
+    def _draw(self, positions: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.void]:
+        a = self.augmentation
+        return draw(positions, rng, flip=a.flip, rotation=a.rotation, degrees=a.degrees)
+
+
+def _cycled(members: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw n of the members so that none is seen twice more often than another."""
+    rounds = [rng.permutation(members) for _ in range(-(-n // len(members)))]
+    return np.concatenate(rounds)[:n]
