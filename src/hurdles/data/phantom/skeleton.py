@@ -1,0 +1,202 @@
+"""Bones and vessels, drawn as polygons: fine structures that give a chest its texture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hurdles.data.phantom.anatomy import Frame, Thorax
+
+__all__ = ["bones", "vessels"]
+
+Float = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float64]
+
+_SHIFT = 4  # cv2 takes sub-pixel coordinates as integers of 1/16 pixel
+
+
+def _cv2() -> Any:
+    import cv2
+
+    return cv2
+
+
+def _fixed(points: Points) -> npt.NDArray[np.int32]:
+    return np.asarray(np.round(points * (1 << _SHIFT)), dtype=np.int32)
+
+
+def _ribbon(line: Points, half_width: Points) -> Points:
+    """Return the outline of a band along a line (n, 2), in cm."""
+    along = np.gradient(line, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
+    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) * half_width[:, None]
+    return np.concatenate([line + normal, (line - normal)[::-1]])
+
+
+def _fill(canvas: npt.NDArray[np.uint8], frame: Frame, outline: Points, value: int) -> None:
+    cv2 = _cv2()
+    cv2.fillPoly(canvas, [_fixed(frame.to_pixels(outline))], value, cv2.LINE_AA, _SHIFT)
+
+
+def _shell(
+    canvas: npt.NDArray[np.uint8], frame: Frame, line: Points, half: Points, value: int
+) -> None:
+    """Draw a hollow bone: the cortex lies tangentially at both borders and is brighter there."""
+    _fill(canvas, frame, _ribbon(line, half), value)
+    _fill(canvas, frame, _ribbon(line, 0.62 * half), int(0.72 * value))
+
+
+def bones(frame: Frame, thorax: Thorax, amount: float) -> Float:
+    """Return the excess attenuation of the skeleton, as cm of trabecular bone."""
+    back = np.zeros((frame.size, frame.size), np.uint8)
+    front, girdle = np.zeros_like(back), np.zeros_like(back)
+    for number in range(11):
+        _rib(back, front, frame, thorax, number)
+    _spine(girdle, frame, thorax)
+    for side in (-1, 1):
+        _scapula(girdle, frame, thorax, side)
+        _clavicle(girdle, frame, thorax, side)
+    cv2 = _cv2()
+    total = back.astype(np.float32) + 0.6 * front + girdle
+    sigma = max(0.08 * frame.scale, 0.3)
+    return np.asarray(cv2.GaussianBlur(total, (0, 0), sigma) * (amount / 255.0), dtype=np.float32)
+
+
+def _rib(
+    back: npt.NDArray[np.uint8],
+    front: npt.NDArray[np.uint8],
+    frame: Frame,
+    thorax: Thorax,
+    number: int,
+) -> None:
+    """Draw one pair: a tilted ellipse that starts at the spine and ends before the breastbone."""
+    spacing = (thorax.domes[0] + 2.2) / 10.6
+    start = -0.2 + spacing * number
+    drop = thorax.slope * (4.2 + 0.85 * number)
+    side_y = start + 0.5 * drop
+    reach = float(thorax.lateral(np.array(max(side_y, 1.5)))) + 0.25
+    angle = np.linspace(0.12, 0.5 * np.pi, 20)
+    forward = np.linspace(0.5 * np.pi, (0.80 - 0.012 * number) * np.pi, 16)
+    for side in (-1, 1):
+        for canvas, theta, width, value, turn in (
+            (back, angle, 0.55, 205, -0.4),
+            (front, forward, 0.68, 165, 0.4),
+        ):
+            line = np.stack(
+                [
+                    side * reach * np.sin(theta) + turn * thorax.turn * -np.cos(theta) * 0.5,
+                    start
+                    + drop * (1.0 - np.cos(theta)) / 2.0
+                    - 0.35 * np.sin(2.0 * theta) * (theta < 1.5708),
+                ],
+                axis=1,
+            )
+            half = width * (0.72 + 0.045 * number) * (0.8 + 0.2 * np.abs(np.cos(theta)))
+            _shell(canvas, frame, line, np.minimum(half, 0.72), value)
+
+
+def _spine(canvas: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax) -> None:
+    cv2 = _cv2()
+    for number in range(-4, 14):
+        top, half = 0.6 + 2.2 * number, 1.35 + 0.035 * (number + 4)
+        box = np.array(
+            [
+                [-half, top],
+                [half, top],
+                [0.9 * half, top + 1.0],
+                [half, top + 1.9],
+                [-half, top + 1.9],
+                [-0.9 * half, top + 1.0],
+            ]
+        )
+        box[:, 0] -= 0.15 * thorax.turn
+        _fill(canvas, frame, box, 150)
+        for pedicle in (-0.62 * half, 0.62 * half):
+            centre = frame.to_pixels(np.array([pedicle - 0.15 * thorax.turn, top + 0.7]))
+            cv2.circle(
+                canvas,
+                tuple(int(v) for v in _fixed(centre)),
+                int(0.32 * frame.scale * (1 << _SHIFT)),
+                190,
+                -1,
+                cv2.LINE_AA,
+                _SHIFT,
+            )
+
+
+def _clavicle(canvas: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax, side: int) -> None:
+    t = np.linspace(0.0, 1.0, 18)
+    lift = 1.3 if thorax.front else 0.0  # the beam tilts them up over the apices
+    x = 1.7 + 13.3 * t
+    y = 3.6 - lift - 4.3 * t + 0.75 * np.sin(2.0 * np.pi * t)
+    line = np.stack([side * x + 0.6 * thorax.turn * (1.0 - t), y], axis=1)
+    half = 0.42 + 0.3 * (1.0 - t) ** 3 + 0.12 * t
+    _shell(canvas, frame, line, half, 215)
+
+
+def _scapula(canvas: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax, side: int) -> None:
+    away = 0.0 if thorax.front else 2.2  # PA: the shoulders are rolled off the lungs
+    blade = np.array(
+        [
+            [10.6, 1.2],
+            [10.2, 6.5],
+            [11.6, 12.6],
+            [12.6, 12.4],
+            [14.4, 6.2],
+            [15.4, 2.8],
+            [14.0, 0.8],
+        ]
+    )
+    blade[:, 0] = side * (blade[:, 0] + away)
+    _fill(canvas, frame, blade, 52)
+    border = blade[2:6]
+    _fill(canvas, frame, _ribbon(border, np.full(len(border), 0.28)), 120)
+    cv2 = _cv2()
+    head = frame.to_pixels(np.array([side * (17.6 + 0.4 * away), 1.9]))
+    radius = int(2.3 * frame.scale * (1 << _SHIFT))
+    cv2.circle(canvas, tuple(int(v) for v in _fixed(head)), radius, 150, -1, cv2.LINE_AA, _SHIFT)
+
+
+def vessels(frame: Frame, thorax: Thorax, seed: int) -> Float:
+    """Return the vascular tree of both lungs as cm of blood; it thins out towards the wall."""
+    cv2 = _cv2()
+    total = np.zeros((frame.size, frame.size), np.float32)
+    stretch = np.array([thorax.width / 12.9, thorax.domes[0] / 20.6])
+    for level, (lines, radius) in enumerate(_tree(seed)):
+        canvas = np.zeros((frame.size, frame.size), np.uint8)
+        pixels = _fixed(frame.to_pixels(lines * stretch))
+        wide = 2.0 * radius * frame.scale
+        thickness = max(int(round(wide)), 1)
+        cv2.polylines(canvas, list(pixels), False, 150, thickness, cv2.LINE_AA, _SHIFT)
+        if thickness > 2:
+            cv2.polylines(canvas, list(pixels), False, 255, thickness // 2, cv2.LINE_AA, _SHIFT)
+        fade = min(wide / thickness, 1.0) * (1.0 if thickness > 2 else 1.6)
+        total += canvas * np.float32(2.0 * radius * fade / 255.0 * (1.0 if level else 0.7))
+    return np.asarray(cv2.GaussianBlur(total, (0, 0), max(0.07 * frame.scale, 0.3)))
+
+
+def _tree(seed: int) -> list[tuple[Points, float]]:
+    """Grow the tree level by level: curved segments (n, 4, 2) in cm, and their radius in cm."""
+    rng = np.random.default_rng(seed)
+    fan = np.deg2rad(np.array([-78.0, -52.0, -24.0, 4.0, 28.0, 50.0, 72.0]))
+    side = np.repeat([-1.0, 1.0], len(fan))
+    angle = np.concatenate([fan, fan]) + rng.normal(0.0, 0.12, 2 * len(fan))
+    start = np.stack([side * 3.4, np.where(side < 0, 10.9, 10.1)], axis=1)
+    start[:, 1] += 1.2 * np.sin(angle)
+    levels, radius, length = [], 0.34, 3.0
+    for _ in range(6):
+        step = length * rng.uniform(0.55, 1.2, len(angle))
+        bend = angle[:, None] + rng.normal(0.0, 0.16, (len(angle), 3)).cumsum(axis=1)
+        moves = np.stack([side[:, None] * np.cos(bend), np.sin(bend) * 1.18], axis=2)
+        moves *= step[:, None, None] / 3.0
+        points = start[:, None, :] + np.concatenate(
+            [np.zeros((len(angle), 1, 2)), moves.cumsum(axis=1)], axis=1
+        )
+        levels.append((points, radius))
+        spread = rng.uniform(0.18, 0.55, len(angle))
+        angle = np.concatenate([bend[:, -1] - spread, bend[:, -1] + spread * 0.8])
+        start, side = np.tile(points[:, -1], (2, 1)), np.tile(side, 2)
+        radius, length = 0.78 * radius, 0.86 * length
+    return levels
