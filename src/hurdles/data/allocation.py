@@ -11,6 +11,7 @@ from hurdles.data.vocabulary import Split
 __all__ = ["share_out"]
 
 _SPLITS = [s.value for s in Split]
+_ALL = np.arange(len(_SPLITS))
 # A class of two patients can be learnt and tested; one of one patient can only be learnt.
 _NEEDED_FIRST = [_SPLITS.index(s) for s in (Split.TRAIN, Split.TEST, Split.VALIDATION)]
 
@@ -100,8 +101,9 @@ class _Ledger:
 
     def _allowed(self, classes: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the splits that leave every class a chance to be in all of them."""
-        allowed = np.arange(len(_SPLITS))
-        for k in classes:  # rarest first: where two classes cannot both be served, it is
+        allowed = _ALL
+        # Rarest first: where two classes cannot both be served, it is.
+        for k in classes[self.waiting[classes] <= len(_SPLITS)]:
             lacking = [s for s in _NEEDED_FIRST if not self.has[s, k]]
             if self.waiting[k] <= len(lacking):
                 both = np.intersect1d(allowed, lacking[: self.waiting[k]])
