@@ -141,16 +141,13 @@ class Predictions:
     def load(cls, path: str | Path) -> Predictions:
         """Read a table that `save` wrote."""
         text = dict.fromkeys(COLUMNS, "str")
-        return cls(
-            pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"source": [""]})
-        )
+        return cls(pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"source": [""]}))
 
 
-def argmax_prediction(
-    classes: Sequence[str], y_prob: NDArray[np.floating]
-) -> NDArray[np.str_]:
+def argmax_prediction(classes: Sequence[str], y_prob: NDArray[np.floating]) -> NDArray[np.str_]:
     """Return the most probable class of each row; of equals, the first."""
-    return np.asarray(classes, dtype=str)[np.argmax(y_prob, axis=1)]
+    names: NDArray[np.str_] = np.asarray(classes, dtype=str)[np.argmax(y_prob, axis=1)]
+    return names
 
 
 def _check(frame: pd.DataFrame) -> None:
@@ -160,18 +157,28 @@ def _check(frame: pd.DataFrame) -> None:
         what = ", ".join(map(repr, missing)) or "a p:<class> column"
         raise EvaluationError(f"predictions lack {what}; see Predictions.from_arrays.")
     if frame.empty:
-        raise EvaluationError("there are no predictions: the set is empty. Give at least one image.")
+        raise EvaluationError(
+            "there are no predictions: the set is empty. Give at least one image."
+        )
     if frame["image"].duplicated().any():
         twice = frame["image"][frame["image"].duplicated()].iloc[0]
         raise EvaluationError(f"image {twice!r} is predicted twice; every image counts once.")
     probabilities = frame[names].to_numpy(dtype="float64")
-    if not np.isfinite(probabilities).all() or (probabilities < 0).any() or (probabilities > 1).any():
-        bad = int(np.flatnonzero(
-            ~(np.isfinite(probabilities) & (probabilities >= 0) & (probabilities <= 1)).all(axis=1)
-        )[0])
+    if (
+        not np.isfinite(probabilities).all()
+        or (probabilities < 0).any()
+        or (probabilities > 1).any()
+    ):
+        bad = int(
+            np.flatnonzero(
+                ~(np.isfinite(probabilities) & (probabilities >= 0) & (probabilities <= 1)).all(
+                    axis=1
+                )
+            )[0]
+        )
         raise EvaluationError(
-            f"probabilities of image {frame['image'].iloc[bad]!r} are {probabilities[bad].tolist()}; "
-            "each must be a number between 0 and 1."
+            f"probabilities of image {frame['image'].iloc[bad]!r} are "
+            f"{probabilities[bad].tolist()}; each must be a number between 0 and 1."
         )
     if (np.abs(probabilities.sum(axis=1) - 1) > 1e-3).any():
         raise EvaluationError("the probabilities of an image must sum to one.")

@@ -1,0 +1,415 @@
+"""Two models on the same images: what differs, and whether chance alone could do it.
+
+Differences are paired: every resample draws the same patients for both models. The tests swap the
+two models' answers patient by patient, which changes nothing if the models are alike. For the
+accuracy, and one image per patient, that is exactly McNemar's test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.evaluation import measures
+from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, mover_difference, replicate
+from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.statistics import Floats, PatientTable, Statistic
+
+__all__ = ["Comparison", "McNemar", "compare", "holm", "mcnemar", "sign_flip"]
+
+#: With at most so many patients on whom the models differ, every swap is tried (2^12 = 4096).
+_ENUMERATE = 12
+#: Cells of weights in memory at a time (float64: 16 MB).
+_CELLS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measure of two models on the same images.
+
+    Parameters
+    ----------
+    metric, class_ : str
+        The measure, and its class (empty for measures of all classes together).
+    a, b : Estimate
+        Of either model.
+    difference : Estimate
+        Of ``a - b``, paired.
+    p_value : float
+        Two-sided, within [0, 1], not adjusted for other comparisons (see `holm`); NaN where
+        there is none.
+    p_method : str
+        How it was made.
+    """
+
+    metric: str
+    class_: str
+    a: Estimate
+    b: Estimate
+    difference: Estimate
+    p_value: float
+    p_method: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON, in which NaN becomes None."""
+        return {
+            "metric": self.metric,
+            "class": self.class_,
+            "a": self.a.to_dict(),
+            "b": self.b.to_dict(),
+            "difference": self.difference.to_dict(),
+            "p_value": None if math.isnan(self.p_value) else self.p_value,
+            "p_method": self.p_method,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Comparison:
+        """Read what `to_dict` wrote."""
+        return cls(
+            metric=plain["metric"],
+            class_=plain["class"],
+            a=Estimate.from_dict(plain["a"]),
+            b=Estimate.from_dict(plain["b"]),
+            difference=Estimate.from_dict(plain["difference"]),
+            p_value=math.nan if plain["p_value"] is None else plain["p_value"],
+            p_method=plain["p_method"],
+        )
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Exact test of whether two models are right equally often.
+
+    Parameters
+    ----------
+    only_a, only_b : int
+        Images on which one model is right and the other wrong.
+    p_value : float
+        Exact, two-sided.
+    mid_p : float
+        The same with half the weight on what was seen: less conservative, not strictly exact
+        (Fagerland et al., BMC Med Res Methodol 2013;13:91).
+    method : str
+        Which test it is.
+    """
+
+    only_a: int
+    only_b: int
+    p_value: float
+    mid_p: float
+    method: str
+
+
+def mcnemar(right_a: ArrayLike, right_b: ArrayLike, *, groups: ArrayLike | None = None) -> McNemar:
+    """Test whether two models are right equally often on the same images.
+
+    Parameters
+    ----------
+    right_a, right_b : array-like of bool, shape (n,)
+        Whether either model is right about each image.
+    groups : array-like of shape (n,), optional
+        The patient of each image. McNemar's test takes images for independent; where a patient has
+        several, the models' answers are swapped for all of a patient's images at once instead.
+
+    Returns
+    -------
+    McNemar
+
+    References
+    ----------
+    McNemar, Psychometrika 1947;12:153-157; for patients with several images the sign-flip
+    (permutation) test on each patient's difference, which is exact as well.
+
+    Examples
+    --------
+    >>> mcnemar([1, 1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]).p_value
+    0.03125
+    """
+    a, b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise EvaluationError(
+            f"the models have answers of shape {a.shape} and {b.shape}; give one for each image."
+        )
+    codes = np.arange(len(a)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    gained = np.bincount(codes, weights=a.astype(float) - b)
+    p_value, mid_p = sign_flip(gained)
+    repeated = len(np.unique(codes)) < len(a)
+    return McNemar(int((a & ~b).sum()), int((b & ~a).sum()), p_value, mid_p, _name(repeated))
+
+
+def _name(repeated: bool) -> str:
+    return "exact sign-flip over patients" if repeated else "exact McNemar"
+
+
+def sign_flip(differences: ArrayLike) -> tuple[float, float]:
+    """Test whether whole-numbered differences are symmetric about zero.
+
+    Parameters
+    ----------
+    differences : array-like of shape (patients,)
+        Images that model a has right more than model b, for each patient; whole numbers.
+
+    Returns
+    -------
+    p_value, mid_p : float
+        Two-sided: how often random signs give a sum at least as far from zero; and the same with
+        half the weight on ties. The distribution is computed whole, not sampled.
+
+    Examples
+    --------
+    >>> sign_flip([1, 1, 1, -1])
+    (0.625, 0.375)
+    """
+    sizes = np.asarray(differences, dtype="float64")
+    steps = np.abs(sizes[sizes != 0]).astype(int)
+    mass = np.ones(1)
+    for step in steps:
+        grown = np.zeros(len(mass) + 2 * step)
+        grown[: len(mass)] += mass / 2
+        grown[2 * step :] += mass / 2
+        mass = grown
+    sums = np.arange(len(mass)) - int(steps.sum())
+    seen = abs(int(sizes.sum()))
+    beyond, tied = mass[np.abs(sums) > seen].sum(), mass[np.abs(sums) == seen].sum()
+    return min(1.0, float(beyond + tied)), min(1.0, float(beyond + tied / 2))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of one family so that the chance of any false alarm stays below each.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        Within [0, 1]; NaN (no test) stays NaN and is not counted.
+
+    Returns
+    -------
+    list of float
+        In the order given, never below the value given.
+
+    References
+    ----------
+    Holm, Scand J Stat 1979;6:65-70.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    given = [float(p) for p in p_values]
+    tested = [i for i in sorted(range(len(given)), key=lambda i: given[i]) if given[i] == given[i]]
+    adjusted, highest = [math.nan] * len(given), 0.0
+    for rank, index in enumerate(tested):
+        highest = max(highest, min(1.0, (len(tested) - rank) * given[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def compare(
+    a: Predictions,
+    b: Predictions,
+    *,
+    metrics: Sequence[str] | None = None,
+    level: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> list[Comparison]:
+    """Compare two models on the same images, measure by measure.
+
+    Parameters
+    ----------
+    a, b : Predictions
+        Of the same images with the same labels and patients; the order may differ.
+    metrics : sequence of str, optional
+        Keys of `METRICS`; all of them if not given.
+    level : float
+        Confidence level, within (0, 1).
+    n_resamples, seed : int
+        Of the paired bootstrap, and of the swaps where not every one is tried.
+
+    Returns
+    -------
+    list of Comparison
+        Differences are ``a - b``; classes that only one model knows are left out.
+
+    Raises
+    ------
+    EvaluationError
+        If the tables are of different images, labels or patients; the message names some.
+
+    Examples
+    --------
+    >>> def model(p):
+    ...     return Predictions.from_arrays(["x", "y"], y_true=["x"] * 8, images=list("abcdefgh"),
+    ...         y_prob=np.array([[p, 1 - p]] * 8), groups=list("abcdefgh"))
+    >>> found = compare(model(0.9), model(0.1), metrics=["accuracy"])[0]
+    >>> found.difference.value, found.p_value, found.p_method
+    (1.0, 0.0078125, 'exact McNemar')
+    """
+    first, second = PatientTable.of(a), PatientTable.of(_aligned(a, b))
+    shared = tuple(c for c in first.classes if c in second.classes)
+    wanted = [m for m in measures(shared) if metrics is None or m[0] in metrics]
+    unknown = set(metrics or ()) - {m for m, _ in measures(shared)}
+    if unknown:
+        raise EvaluationError(f"no metric is called {sorted(unknown)[0]!r}; see METRICS.")
+    statistics = [t.statistic(*m) for m in wanted for t in (first, second)]
+    drawn = replicate(statistics, first.n_patients, n_resamples=n_resamples, seed=seed)
+    swaps, stacked = _Swaps.of(first, second, n_resamples, seed), _stacked(first, second)
+    found = []
+    for index, (metric, class_) in enumerate(wanted):
+        values = drawn[2 * index], drawn[2 * index + 1]
+        one = estimate(first, metric, class_, level=level, replicates=lambda v=values: v[0])  # type: ignore[misc]
+        two = estimate(second, metric, class_, level=level, replicates=lambda v=values: v[1])  # type: ignore[misc]
+        difference = _difference(one, two, values, first, level)
+        if not difference.is_defined:
+            p_value, method = math.nan, "none"
+        elif exact := _exact(first, second, metric, class_):
+            p_value, method = exact.p_value, exact.method
+        else:
+            p_value, method = swaps.p_value(stacked.statistic(metric, class_)), swaps.method
+        found.append(Comparison(metric, class_ or "", one, two, difference, p_value, method))
+    return found
+
+
+def _difference(
+    a: Estimate, b: Estimate, drawn: tuple[Floats, Floats], table: PatientTable, level: float
+) -> Estimate:
+    size = {"n_images": len(table.truth), "n_patients": table.n_patients}
+    if not (a.is_defined and b.is_defined):
+        note = "; ".join(
+            f"model {n}: {e.note}" for n, e in (("a", a), ("b", b)) if not e.is_defined
+        )
+        return undefined(note, level=level, **size)
+    both = drawn[0] - drawn[1]
+    defined = both[~np.isnan(both)]
+    missing = len(both) - len(defined)
+    value = a.value - b.value
+    if missing > MAX_UNDEFINED * len(both) or np.ptp(defined) == 0:
+        low, high = mover_difference(a, b, 0.0)
+        why = (
+            f"{missing} of {len(both)} resamples have no value"
+            if missing > MAX_UNDEFINED * len(both)
+            else "the difference is the same in every resample"
+        )
+        note = f"{why}; the interval takes the models for independent, which is wide"
+        return Estimate(value, low, high, level, "MOVER, independent", note=note, **size)
+    low, high = (float(q) for q in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
+    note = f"{missing} of {len(both)} resamples have no value" if missing else ""
+    method = f"paired bootstrap over patients, {len(both)}"
+    return Estimate(value, low, high, level, method, note=note, **size)
+
+
+def _exact(a: PatientTable, b: PatientTable, metric: str, class_: str | None) -> McNemar | None:
+    """Test the measures whose denominator the truth fixes: their difference is a count."""
+    if metric == "accuracy":
+        chosen = np.ones(len(a.truth), dtype=bool)
+        right_a, right_b = a.said == a.truth, b.said == b.truth
+    elif metric == "sensitivity":
+        chosen = a.truth == class_
+        right_a, right_b = a.said == class_, b.said == class_
+    elif metric == "specificity":
+        chosen = a.truth != class_
+        right_a, right_b = a.said != class_, b.said != class_
+    else:
+        return None
+    return mcnemar(right_a[chosen], right_b[chosen], groups=a.patients[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class _Swaps:
+    """Which model answers for each patient: 1 for its own name, 0 for the other's.
+
+    The first row is the tables as they are: if the models are alike, it is one swap like any other.
+    """
+
+    own: Floats
+    method: str
+
+    @classmethod
+    def of(cls, a: PatientTable, b: PatientTable, n: int, seed: int) -> _Swaps:
+        differs = (a.said != b.said) | (_shared_ranks(a, b) != _shared_ranks(b, a)).any(axis=1)
+        patients = np.unique(a.patients[differs])
+        if len(patients) <= _ENUMERATE:
+            keep = np.array(list(product([1.0, 0.0], repeat=len(patients))))
+            method = f"exact swap over patients, all {len(keep)}"
+        else:
+            rng = np.random.default_rng([seed, 1])
+            keep = rng.integers(0, 2, size=(n + 1, len(patients))).astype("float64")
+            keep[0] = 1.0
+            method = f"swap over patients, {n} at random"
+        own = np.ones((len(keep), a.n_patients))
+        own[:, patients] = keep.reshape(len(keep), len(patients))
+        return cls(own, method)
+
+    def p_value(self, stacked: Statistic) -> float:
+        rows = max(1, _CELLS // self.own.shape[1])
+        differences = []
+        for start in range(0, len(self.own), rows):
+            own = self.own[start : start + rows]
+            ours, theirs = np.hstack([own, 1 - own]), np.hstack([1 - own, own])
+            differences.append(stacked.at(ours) - stacked.at(theirs))
+        swapped = np.concatenate(differences)
+        defined = swapped[~np.isnan(swapped)]
+        # A swap that gives the same difference by another sum must not miss it by rounding.
+        return float((np.abs(defined) >= abs(swapped[0]) - 1e-12).mean())
+
+
+def _shared_ranks(table: PatientTable, other: PatientTable) -> Floats:
+    """Return ranks of the probabilities of the classes that both tables know, shape (n, shared).
+
+    Probabilities of two models need not be on one scale; within a model only their order matters
+    (Venkatraman and Begg, Biometrika 1996;83:835-848).
+    """
+    from scipy.stats import rankdata
+
+    shared = [c for c in table.classes if c in other.classes]
+    # Sorted, so that both tables give the same columns whatever the order of their outputs.
+    columns = [table.classes.index(c) for c in sorted(shared)]
+    return np.asarray(rankdata(table.prob[:, columns], axis=0), dtype="float64")
+
+
+def _stacked(a: PatientTable, b: PatientTable) -> PatientTable:
+    """Return both models' answers as one table, b's patients numbered after a's."""
+    return PatientTable(
+        tuple(sorted(c for c in a.classes if c in b.classes)),
+        np.concatenate([a.truth, b.truth]),
+        np.concatenate([a.said, b.said]),
+        np.concatenate([_shared_ranks(a, b), _shared_ranks(b, a)]),
+        np.concatenate([a.patients, b.patients + a.n_patients]),
+        a.n_patients + b.n_patients,
+    )
+
+
+def _aligned(a: Predictions, b: Predictions) -> Predictions:
+    """Return `b` in the order of `a`; both must be of the same images, labels and patients."""
+    first, second = a.frame.set_index("image"), b.frame.set_index("image")
+    only_a, only_b = first.index.difference(second.index), second.index.difference(first.index)
+    if len(only_a) or len(only_b):
+        raise EvaluationError(
+            f"the tables are of different images: {_some(only_a)} only in the first, "
+            f"{_some(only_b)} only in the second. Compare runs on the same images."
+        )
+    second = second.loc[first.index]
+    for column, what in (("label", "labels"), ("group", "patients")):
+        differ: NDArray[np.bool_] = (first[column] != second[column]).to_numpy()
+        if differ.any():
+            name = first.index[differ][0]
+            raise EvaluationError(
+                f"the tables give {int(differ.sum())} images different {what}, e.g. {name!r}: "
+                f"{first[column].loc[name]!r} and {second[column].loc[name]!r}. Make both from "
+                "one manifest."
+            )
+    return Predictions(second.reset_index())
+
+
+def _some(names: Any) -> str:
+    shown = ", ".join(repr(str(n)) for n in names[:3])
+    return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})" if len(names) else "none"

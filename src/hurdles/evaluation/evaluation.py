@@ -1,0 +1,225 @@
+"""How good a model is on one set: every measure, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.intervals import estimate, replicate
+from hurdles.evaluation.metrics import METRICS, confusion_matrix, get_metric
+from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.statistics import PatientTable
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Every measure of one model on one set of images.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Classes that the model knows, in the order of its outputs: columns of the confusion matrix.
+    labels : tuple of str
+        True classes: `classes`, then those of the data that the model does not know. Rows.
+    n_images, n_patients : int
+        Size of the set.
+    images, patients : dict
+        Images and patients of each of `labels`.
+    confusion : tuple of tuples of int
+        Images of each true class (rows, `labels`) under each prediction (columns, `classes`).
+    estimates : dict
+        ``(measure, class)`` to `Estimate`; the class is empty for measures of all classes together.
+    notes : tuple of str
+        What a reader must know about the set, in sentences.
+    """
+
+    classes: tuple[str, ...]
+    labels: tuple[str, ...]
+    n_images: int
+    n_patients: int
+    images: dict[str, int]
+    patients: dict[str, int]
+    confusion: tuple[tuple[int, ...], ...]
+    estimates: dict[tuple[str, str], Estimate]
+    notes: tuple[str, ...] = ()
+
+    def get(self, measure: str, class_: str | None = None) -> Estimate:
+        """Return one estimate.
+
+        Parameters
+        ----------
+        measure : str
+            A key of `METRICS`.
+        class_ : str, optional
+            The class. ``get("accuracy", class_)`` is the accuracy of one class as published tables
+            print it: its sensitivity.
+
+        Raises
+        ------
+        EvaluationError
+            If there is no such measure, or not for this class.
+        """
+        get_metric(measure)
+        name = "sensitivity" if measure == "accuracy" and class_ else measure
+        key = (name, class_ or "")
+        if key not in self.estimates:
+            known = ", ".join(repr(c) for m, c in self.estimates if m == name)
+            raise EvaluationError(f"there is no {measure} of {key[1]!r} here; there is: {known}.")
+        return self.estimates[key]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per measure and class; the columns are those of `Estimate`."""
+        return pd.DataFrame(
+            [
+                {"measure": measure, "class": class_, **vars(found)}
+                for (measure, class_), found in self.estimates.items()
+            ]
+        )
+
+    def confusion_frame(self) -> pd.DataFrame:
+        """Return the confusion matrix with its names: rows are true, columns predicted."""
+        rows = pd.Index(self.labels, name="true")
+        return pd.DataFrame(
+            self.confusion, index=rows, columns=pd.Index(self.classes, name="predicted")
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON, in which NaN becomes None."""
+        return {
+            "classes": list(self.classes),
+            "labels": list(self.labels),
+            "n_images": self.n_images,
+            "n_patients": self.n_patients,
+            "images": dict(self.images),
+            "patients": dict(self.patients),
+            "confusion": [list(row) for row in self.confusion],
+            "estimates": [
+                {"measure": measure, "class": class_, **found.to_dict()}
+                for (measure, class_), found in self.estimates.items()
+            ],
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Evaluation:
+        """Read what `to_dict` wrote."""
+        estimates = {}
+        for row in plain["estimates"]:
+            rest = {k: v for k, v in row.items() if k not in ("measure", "class")}
+            estimates[row["measure"], row["class"]] = Estimate.from_dict(rest)
+        return cls(
+            classes=tuple(plain["classes"]),
+            labels=tuple(plain["labels"]),
+            n_images=plain["n_images"],
+            n_patients=plain["n_patients"],
+            images=dict(plain["images"]),
+            patients=dict(plain["patients"]),
+            confusion=tuple(tuple(row) for row in plain["confusion"]),
+            estimates=estimates,
+            notes=tuple(plain["notes"]),
+        )
+
+
+def evaluate(
+    predictions: Predictions, *, level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> Evaluation:
+    """Compute every measure of `METRICS`, each with its interval by patient.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        The table.
+    level : float
+        Confidence level, within (0, 1).
+    n_resamples, seed : int
+        The bootstrap over patients: how many resamples, and from which seed.
+
+    Returns
+    -------
+    Evaluation
+        The same for the same seed, whatever the order of the rows.
+
+    Examples
+    --------
+    >>> table = Predictions.from_arrays(["sick", "well"], y_true=["sick", "sick", "well"],
+    ...     y_prob=np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]]),
+    ...     images=["1", "2", "3"], groups=["anna", "ben", "cleo"])
+    >>> print(evaluate(table).get("sensitivity", "sick"))
+    0.500 [0.095, 0.905]
+    """
+    table = PatientTable.of(predictions)
+    labels = (*table.classes, *(c for c in table.present if c not in table.classes))
+    counts = confusion_matrix(table.truth, table.said, rows=labels, columns=table.classes)
+    return Evaluation(
+        classes=table.classes,
+        labels=labels,
+        n_images=len(table.truth),
+        n_patients=table.n_patients,
+        images={c: int((table.truth == c).sum()) for c in labels},
+        patients={c: len(np.unique(table.patients[table.truth == c])) for c in labels},
+        confusion=tuple(tuple(int(n) for n in row) for row in counts),
+        estimates=_estimates(table, level, n_resamples, seed),
+        notes=tuple(_notes(table)),
+    )
+
+
+def measures(classes: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
+    """Yield every measure with each class that it is of, in the order of tables."""
+    for metric in METRICS.values():
+        if metric.per_class:
+            yield from ((metric.name, class_) for class_ in classes)
+        else:
+            yield metric.name, None
+
+
+def _estimates(
+    table: PatientTable, level: float, n_resamples: int, seed: int
+) -> dict[tuple[str, str], Estimate]:
+    # One set of draws serves all areas: they are the only measures that need resamples.
+    rankings = [table.statistic("auc", class_) for class_ in table.classes]
+    drawn = replicate(rankings, table.n_patients, n_resamples=n_resamples, seed=seed)
+    values = dict(zip(table.classes, drawn, strict=True))
+    return {
+        (name, class_ or ""): estimate(
+            table,
+            name,
+            class_,
+            level=level,
+            replicates=lambda c=class_: values[c],  # type: ignore[misc]
+        )
+        for name, class_ in measures(table.classes)
+    }
+
+
+def _notes(table: PatientTable) -> Iterator[str]:
+    present = table.present
+    for class_ in present:
+        if class_ not in table.classes:
+            n = int((table.truth == class_).sum())
+            yield (
+                f"The model does not know the class {class_!r}; its {_count(n, 'image')} "
+                f"{'counts' if n == 1 else 'count'} as wrong."
+            )
+    absent = [c for c in table.classes if c not in present]
+    if absent:
+        names = ", ".join(map(repr, absent))
+        kept = ", ".join(map(repr, present))
+        yield f"The set has no image of {names}; balanced accuracy would be over {kept} only."
+    repeated = len(table.truth) - table.n_patients
+    if repeated:
+        yield (
+            f"{_count(len(table.truth), 'image')} are of {_count(table.n_patients, 'patient')}; "
+            "intervals count patients, not images."
+        )
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

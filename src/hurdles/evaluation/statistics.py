@@ -1,0 +1,291 @@
+"""Sufficient statistics by patient: every measure of every resample without touching a row again.
+
+A resample of patients is a row of counts: how often each patient was drawn. Accuracy, sensitivity,
+specificity, PPV, NPV and F1 are ratios of sums over patients, so two matrix products give them for
+thousands of resamples; the AUC needs its images sorted once. All sums are of whole numbers and
+therefore exact: the values are those of the pure functions in `metrics` on the repeated rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation.metrics import get_metric
+from hurdles.evaluation.predictions import Predictions
+
+__all__ = ["Fraction", "MeanOfFractions", "PatientTable", "Ranking", "Statistic"]
+
+Floats = NDArray[np.float64]
+
+
+class Statistic(Protocol):
+    """One measure of one set, ready to be computed for any weighting of its patients."""
+
+    @property
+    def n_images(self) -> int:
+        """Images that it counts."""
+
+    @property
+    def n_patients(self) -> int:
+        """Patients among those."""
+
+    def at(self, weights: Floats) -> Floats:
+        """Return the value, shape (b,), for each row of weights, shape (b, patients)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fraction:
+    """A ratio of sums over patients.
+
+    Parameters
+    ----------
+    part, whole : ndarray of shape (patients,)
+        Numerator and denominator of each patient.
+    needed : ndarray of shape (patients,), optional
+        Where its weighted sum is zero there is no value, whatever the denominator.
+    harmonic : bool
+        Whether it is an F1: `part` is 2 TP and `whole` is 2 TP + FP + FN.
+    """
+
+    part: Floats
+    whole: Floats
+    needed: Floats | None = None
+    harmonic: bool = False
+
+    @property
+    def proportion(self) -> tuple[Floats, Floats]:
+        """Part and whole as plain counts of images.
+
+        F1 is a monotone function of TP / (TP + FP + FN), which is a plain proportion.
+        """
+        return (
+            (self.part / 2, self.whole - self.part / 2)
+            if self.harmonic
+            else (self.part, self.whole)
+        )
+
+    @property
+    def n_images(self) -> int:
+        """Images that it counts."""
+        return int(self.proportion[1].sum())
+
+    @property
+    def n_patients(self) -> int:
+        """Patients among those."""
+        return int((self.whole > 0).sum())
+
+    def at(self, weights: Floats) -> Floats:
+        """Return the ratio for each row of weights; NaN where there is nothing to divide by."""
+        needed = self.whole if self.needed is None else self.needed
+        whole = weights @ self.whole
+        exists = (whole > 0) & (weights @ needed > 0)
+        values = np.full(len(whole), math.nan)
+        np.divide(weights @ self.part, whole, out=values, where=exists)
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class MeanOfFractions:
+    """The mean of several ratios, e.g. of the sensitivities of all classes."""
+
+    fractions: tuple[Fraction, ...]
+
+    @property
+    def n_images(self) -> int:
+        """Images that it counts."""
+        return sum(f.n_images for f in self.fractions)
+
+    @property
+    def n_patients(self) -> int:
+        """Patients among those."""
+        if not self.fractions:
+            return 0
+        return int(np.any([f.whole > 0 for f in self.fractions], axis=0).sum())
+
+    def at(self, weights: Floats) -> Floats:
+        """Return the mean for each row of weights; NaN where one of its parts is."""
+        if len(self.fractions) < 2:
+            return np.full(len(weights), math.nan)
+        values = np.stack([f.at(weights) for f in self.fractions], axis=-1)
+        return np.asarray(values.mean(axis=-1), dtype="float64")
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The area under a ROC curve (Mann-Whitney), for weighted patients.
+
+    Parameters
+    ----------
+    positives, negatives : ndarray of shape (p,), (q,)
+        The patient (its column in the weights) of each image of the class, and of the others;
+        negatives in the order of their scores.
+    below, upto : ndarray of shape (p,)
+        For each positive, how many negatives score lower; how many score lower or equal.
+    """
+
+    positives: NDArray[np.intp]
+    negatives: NDArray[np.intp]
+    below: NDArray[np.intp]
+    upto: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, truth: NDArray[np.bool_], scores: Floats, patients: NDArray[np.intp]) -> Ranking:
+        """Sort the images once."""
+        order = np.argsort(scores[~truth], kind="stable")
+        ordered = scores[~truth][order]
+        return cls(
+            positives=patients[truth],
+            negatives=patients[~truth][order],
+            below=np.searchsorted(ordered, scores[truth], side="left"),
+            upto=np.searchsorted(ordered, scores[truth], side="right"),
+        )
+
+    @property
+    def n_images(self) -> int:
+        """Images that it counts."""
+        return len(self.positives) + len(self.negatives)
+
+    @property
+    def n_patients(self) -> int:
+        """Patients among those."""
+        return len(np.union1d(self.positives, self.negatives))
+
+    def at(self, weights: Floats) -> Floats:
+        """Return the area for each row of weights; NaN where either side is empty."""
+        positive = weights[:, self.positives]
+        running = np.zeros((len(weights), len(self.negatives) + 1))
+        np.cumsum(weights[:, self.negatives], axis=1, out=running[:, 1:])
+        twice = (positive * (running[:, self.below] + running[:, self.upto])).sum(axis=1)
+        pairs = positive.sum(axis=1) * running[:, -1]
+        values = np.full(len(weights), math.nan)
+        np.divide(twice, 2 * pairs, out=values, where=pairs > 0)
+        return values
+
+    def placements(self) -> tuple[Floats, Floats]:
+        """Return the share of pairs that each positive, and each negative, wins for the AUC."""
+        rank = np.arange(len(self.negatives))
+        above = len(self.below) - np.searchsorted(np.sort(self.below), rank, side="right")
+        level = len(self.upto) - np.searchsorted(np.sort(self.upto), rank, side="right")
+        return (
+            (self.below + self.upto) / (2 * len(self.negatives)),
+            (above + level) / (2 * len(self.positives)),
+        )
+
+    def image_variance(self) -> float:
+        """Return the variance of the area if images were independent (DeLong 1988)."""
+        return float(
+            sum(side.var(ddof=1) / len(side) for side in self.placements() if len(side) > 1)
+        )
+
+    def imperfect_patients(self) -> int:
+        """Return how many patients have an image that does not win all its pairs."""
+        positive, negative = self.placements()
+        return len(np.union1d(self.positives[positive < 1], self.negatives[negative < 1]))
+
+
+@dataclass(frozen=True, eq=False)
+class PatientTable:
+    """Predictions with their patients numbered, from which statistics are made.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Classes that the model knows.
+    truth, said : ndarray of shape (n,)
+        True and predicted classes.
+    prob : ndarray of shape (n, len(classes))
+        Probabilities.
+    patients : ndarray of shape (n,)
+        Number of each image's patient, from 0.
+    n_patients : int
+        How many there are.
+    """
+
+    classes: tuple[str, ...]
+    truth: NDArray[np.str_]
+    said: NDArray[np.str_]
+    prob: Floats
+    patients: NDArray[np.intp]
+    n_patients: int
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> PatientTable:
+        """Return the table with its patients numbered in the order of their names."""
+        names, codes = np.unique(predictions.groups, return_inverse=True)
+        return cls(
+            tuple(predictions.classes),
+            predictions.y_true,
+            predictions.y_pred,
+            predictions.y_prob,
+            codes,
+            len(names),
+        )
+
+    @property
+    def present(self) -> list[str]:
+        """The true classes with at least one image: those of the model first, in its order."""
+        there = set(self.truth.tolist())
+        known = [c for c in self.classes if c in there]
+        return known + sorted(there - set(self.classes))
+
+    def statistic(self, metric: str, class_: str | None = None) -> Statistic:
+        """Return the statistic of one measure.
+
+        Parameters
+        ----------
+        metric : str
+            A key of `METRICS`.
+        class_ : str, optional
+            The class, for a measure of one class against the rest.
+
+        Raises
+        ------
+        EvaluationError
+            If the metric is unknown, or the class is missing, superfluous or unknown.
+        """
+        self._check(metric, class_)
+        if metric == "accuracy":
+            return self._fraction(self.truth == self.said, np.ones(len(self.truth), bool))
+        if metric == "balanced_accuracy":
+            return MeanOfFractions(tuple(self._sensitivity(c) for c in self.present))
+        assert class_ is not None
+        truth, said = self.truth == class_, self.said == class_
+        if metric == "auc":
+            scores = self.prob[:, self.classes.index(class_)]
+            return Ranking.of(truth, scores, self.patients)
+        if metric == "f1":
+            both, either = self._sum(truth & said), self._sum(truth) + self._sum(said)
+            return Fraction(2 * both, either, needed=self._sum(truth), harmonic=True)
+        if metric == "sensitivity":
+            return self._fraction(truth & said, truth)
+        if metric == "specificity":
+            return self._fraction(~truth & ~said, ~truth)
+        if metric == "ppv":
+            return self._fraction(truth & said, said)
+        return self._fraction(~truth & ~said, ~said)  # NPV
+
+    def _check(self, metric: str, class_: str | None) -> None:
+        if get_metric(metric).per_class:
+            if class_ not in self.classes:
+                raise EvaluationError(
+                    f"{metric} is of one class against the rest, and {class_!r} is not a class of "
+                    f"the model; choose one of {', '.join(self.classes)}."
+                )
+        elif class_ is not None:
+            raise EvaluationError(f"{metric} is of all classes together; leave {class_!r} out.")
+
+    def _sensitivity(self, class_: str) -> Fraction:
+        truth = self.truth == class_
+        return self._fraction(truth & (self.said == class_), truth)
+
+    def _fraction(self, part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> Fraction:
+        return Fraction(self._sum(part), self._sum(whole))
+
+    def _sum(self, flags: NDArray[np.bool_]) -> Floats:
+        return np.bincount(self.patients[flags], minlength=self.n_patients).astype("float64")
