@@ -1,0 +1,187 @@
+"""One door for everything that becomes a manifest: a table, a folder, a collection's name."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hurdles.data.folder import manifest_from_folder
+from hurdles.data.manifest import Manifest
+from hurdles.data.sources import COLLECTIONS, Collection
+from hurdles.errors import CollectionError, ManifestError
+
+__all__ = ["collections_table", "locate", "merge", "read_manifest", "recognise"]
+
+logger = logging.getLogger("hurdles")
+
+_TABLES = {".csv", ".parquet"}
+
+
+def read_manifest(
+    path_or_name: str | Path,
+    *,
+    collection: str | None = None,
+    data: Mapping[str, Path] | None = None,
+) -> Manifest:
+    r"""Read a manifest from whatever holds one.
+
+    Parameters
+    ----------
+    path_or_name : str or Path
+        A CSV or Parquet file (`Manifest.load`), the folder of a public collection, a folder of
+        class folders (`manifest_from_folder`), or the name of a collection, which `locate` finds.
+        A name wins over a folder of the same name; write ``./cohen`` for the folder.
+    collection : str, optional
+        Read the folder as this collection, and refuse it if it is not.
+    data : mapping of str to Path, optional
+        Where collections are, as from ``--data NAME=PATH``.
+
+    Returns
+    -------
+    Manifest
+        What the folder was taken for is logged (INFO, logger ``hurdles``); `recognise` tells it
+        beforehand.
+
+    Raises
+    ------
+    ManifestError, CollectionError, RegistryError
+        If there is nothing there, it is not what it was said to be, or no collection has this
+        name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> table = Path(tempfile.mkdtemp()) / "cohort.csv"
+    >>> _ = table.write_text("path,label\na.png,Normal\nb.png,COVID-19\n")
+    >>> read_manifest(table).counts
+    {'COVID-19': 1, 'Normal': 1}
+    """
+    if collection is None and str(path_or_name) in COLLECTIONS:
+        name = str(path_or_name)
+        return COLLECTIONS.get(name).read(locate(name, data))
+    path = Path(path_or_name)
+    if collection is not None:
+        return COLLECTIONS.get(collection).read(path)
+    if path.suffix.lower() in _TABLES and not path.is_dir():
+        return Manifest.load(path)
+    if not path.is_dir():
+        raise ManifestError(
+            f"{path} is neither a folder, nor a .csv or .parquet file, nor a collection's name. "
+            f"Collections: {', '.join(COLLECTIONS)}."
+        )
+    return _read_folder(path)
+
+
+def _read_folder(path: Path) -> Manifest:
+    matches = recognise(path)
+    if len(matches) > 1:
+        names = ", ".join(match.name for match in matches)
+        raise CollectionError(
+            f"{path} looks like several collections ({names}). Say which with collection=."
+        )
+    if matches:
+        logger.info("%s is read as %s (%s)", path, matches[0].name, matches[0].title)
+        return matches[0].read(path)
+    logger.info("%s is read as a folder of class folders", path)
+    return manifest_from_folder(path)
+
+
+def recognise(path: str | Path) -> list[Collection]:
+    """Return the collections whose layout a folder has: none, one, or (to be refused) several."""
+    return [item for item in map(COLLECTIONS.get, COLLECTIONS) if item.recognises(path)]
+
+
+def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
+    """Return the folder of a collection.
+
+    Looked up in `data`, then under ``$HURDLES_DATA``, by the names that the folder has as
+    distributed and by the collection's own name.
+
+    Raises
+    ------
+    RegistryError
+        If no collection has this name.
+    CollectionError
+        If it is not found; the message lists every place that was looked at.
+    """
+    item = COLLECTIONS.get(name)
+    if data and name in data:
+        folder = Path(data[name])
+        if not folder.is_dir():
+            raise CollectionError(f"{name} was said to be in {folder}, which is not a folder.")
+        return folder
+    root = os.environ.get("HURDLES_DATA", "")
+    if not root:
+        raise CollectionError(
+            f"where is {name} ({item.title})? Give --data {name}=PATH, or set HURDLES_DATA to the "
+            f"folder that holds '{item.folders[0]}'. Get it from {item.url}."
+        )
+    places = [Path(root) / folder for folder in (*item.folders, name)]
+    for place in places:
+        if item.recognises(place):
+            return place
+    there = [f"{place} exists, but lacks {', '.join(item.missing(place))}"
+             for place in places if place.is_dir()]  # fmt: skip
+    looked = "; ".join(there) or "looked for " + ", ".join(map(str, places))
+    raise CollectionError(
+        f"{name} ({item.title}) is not under HURDLES_DATA ({looked}). Give --data {name}=PATH, or "
+        f"get it from {item.url}."
+    )
+
+
+def merge(manifests: Sequence[Manifest]) -> Manifest:
+    """Put several manifests into one, image names prefixed with their source.
+
+    A single manifest is returned as it is. Exclusions are kept, in order. Columns that only some
+    of them have stay empty for the others.
+
+    Raises
+    ------
+    ManifestError
+        If there is nothing to merge, a row names no source (patients of two hospitals could then
+        be taken for one person), or an image stands in two of the manifests.
+
+    Examples
+    --------
+    >>> def one(source):
+    ...     return Manifest(pd.DataFrame({"image": ["1"], "path": [f"/{source}/1"],
+    ...                                   "label": ["x"], "source": [source]}))
+    >>> merge([one("here"), one("there")]).frame["image"].tolist()
+    ['here/1', 'there/1']
+    """
+    if not manifests:
+        raise ManifestError("there is nothing to merge; give at least one manifest.")
+    if len(manifests) == 1:
+        return manifests[0]
+    for number, manifest in enumerate(manifests, start=1):
+        unnamed = int(manifest.frame["source"].isna().sum())
+        if unnamed:
+            raise ManifestError(
+                f"manifest {number} of {len(manifests)} names no source in {unnamed} of "
+                f"{len(manifest)} rows. Fill in the source: it keeps equal patient ids of two "
+                "hospitals apart."
+            )
+    frames = [m.frame.assign(image=m.frame["source"] + "/" + m.frame["image"]) for m in manifests]
+    exclusions = pd.concat([m.exclusions for m in manifests], ignore_index=True)
+    return Manifest(pd.concat(frames, ignore_index=True), exclusions)
+
+
+def collections_table(data: Mapping[str, Path] | None = None) -> pd.DataFrame:
+    """Return every collection with columns name, title, licence, citation, url and folder.
+
+    `folder` is where it was found, as text, or missing.
+    """
+    rows = []
+    for name in COLLECTIONS:
+        item = COLLECTIONS.get(name)
+        try:
+            folder = str(locate(name, data))
+        except CollectionError:
+            folder = None
+        rows.append((name, item.title, item.licence, item.citation, item.url, folder))
+    columns = ["name", "title", "licence", "citation", "url", "folder"]
+    return pd.DataFrame(rows, columns=columns, dtype="str")

@@ -1,0 +1,177 @@
+"""What a public collection is: where it comes from, how its folder looks, how it is read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hurdles.data.manifest import Manifest
+from hurdles.errors import CollectionError, ManifestError
+from hurdles.registry import Registry
+
+__all__ = ["COLLECTIONS", "Collection", "Layout", "Reader", "collection", "read_rows"]
+
+Reader = Callable[[Path], Manifest]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a folder is recognised as a collection.
+
+    Parameters
+    ----------
+    text : str
+        The layout in words, for people.
+    needs : tuple of str
+        Paths or glob patterns below the root, with ``/``; each must match at least once.
+    header : tuple of (str, tuple of str)
+        A table below the root and the columns that its first line must name.
+    """
+
+    text: str
+    needs: tuple[str, ...]
+    header: tuple[str, tuple[str, ...]] | None = None
+
+    def missing(self, root: Path) -> list[str]:
+        """Return what `root` lacks, in words; nothing where it has this layout."""
+        lacks = [need for need in self.needs if not _matches(root, need)]
+        if self.header is not None and not lacks:
+            table, columns = self.header
+            there = _first_line(root / table)
+            lacks = [f"column '{column}' in {table}" for column in columns if column not in there]
+        return lacks
+
+
+def _matches(root: Path, need: str) -> bool:
+    if any(sign in need for sign in "*?["):
+        return any(True for _ in root.glob(need))
+    return (root / need).exists()
+
+
+def _first_line(table: Path) -> list[str]:
+    try:
+        with table.open(encoding="latin-1", newline="") as handle:
+            return [cell.strip() for cell in next(csv.reader(handle), [])]
+    except (OSError, csv.Error):
+        return []
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A public collection of chest X-rays.
+
+    Parameters
+    ----------
+    name : str
+        Short name, as in ``--data NAME=PATH``.
+    title : str
+        Full name, as its makers call it.
+    licence : str
+        Under which terms it may be used, as its makers state them.
+    citation : str
+        What to cite.
+    url : str
+        Where to get it.
+    quirks : tuple of str
+        What a user of these images has to know, a sentence each.
+    layouts : tuple of Layout
+        How its folder may look.
+    folders : tuple of str
+        Names that its folder has as distributed; looked for under ``$HURDLES_DATA``.
+    reader : callable
+        From the folder to a manifest; call `read`, which checks the folder first.
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    url: str
+    quirks: tuple[str, ...]
+    layouts: tuple[Layout, ...]
+    folders: tuple[str, ...]
+    reader: Reader
+
+    @property
+    def layout(self) -> str:
+        """How its folder looks, in words."""
+        return " Or: ".join(layout.text for layout in self.layouts)
+
+    def missing(self, root: Path) -> list[str]:
+        """Return what `root` lacks of the layout that it is closest to; nothing if it has it."""
+        return min((layout.missing(root) for layout in self.layouts), key=len)
+
+    def recognises(self, root: str | Path) -> bool:
+        """Whether `root` looks like this collection."""
+        return Path(root).is_dir() and not self.missing(Path(root))
+
+    def read(self, root: str | Path) -> Manifest:
+        """Read the collection in `root`.
+
+        Raises
+        ------
+        CollectionError
+            If `root` is missing or has another layout; the message names what was looked for.
+        """
+        root = Path(root).absolute()
+        if not root.is_dir():
+            raise CollectionError(
+                f"{root} is not a folder. {self.title} has this layout: {self.layout} "
+                f"Get it from {self.url}."
+            )
+        missing = self.missing(root)
+        if missing:
+            raise CollectionError(
+                f"{root} is not {self.name} ({self.title}): {', '.join(missing)} not found there. "
+                f"Its layout: {self.layout} Get it from {self.url}."
+            )
+        try:
+            return self.reader(root)
+        except ManifestError as error:
+            raise CollectionError(f"{self.name}: {error}") from error
+
+
+#: Every collection that hurdles reads, by name.
+COLLECTIONS: Registry[Collection] = Registry("collection")
+
+
+def collection(
+    name: str,
+    *,
+    title: str,
+    licence: str,
+    citation: str,
+    url: str,
+    quirks: tuple[str, ...],
+    layouts: tuple[Layout, ...],
+    folders: tuple[str, ...],
+) -> Callable[[Reader], Reader]:
+    """Return a decorator that registers a reader as the collection `name`; see `Collection`."""
+
+    def keep(reader: Reader) -> Reader:
+        COLLECTIONS.register(name)(
+            Collection(name, title, licence, citation, url, quirks, layouts, folders, reader)
+        )
+        return reader
+
+    return keep
+
+
+def read_rows(table: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV as text, stripped; an absent cell is an empty string.
+
+    UTF-8 is tried first; several published tables are in Windows-1252 without saying so.
+    """
+    content = table.read_bytes()
+    for encoding in ("utf-8-sig", "cp1252", "latin-1"):
+        try:
+            text = content.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            continue
+    # Lines are split by the csv module, which knows that a quoted note may hold line breaks.
+    reader = csv.DictReader(text.splitlines(keepends=True), restval="")
+    for row in reader:
+        yield {(key or "").strip(): (value or "").strip() for key, value in row.items() if key}
