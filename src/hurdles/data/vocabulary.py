@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["MissingPatients", "Sex", "Split", "View"]
+__all__ = ["MissingPatients", "OnBad", "Sex", "Split", "View"]
 
 
 class View(StrEnum):
@@ -42,3 +42,10 @@ class MissingPatients(StrEnum):
 
     REFUSE = "refuse"
     ONE_EACH = "one-each"
+
+
+class OnBad(StrEnum):
+    """What a batch does with a file that cannot be read."""
+
+    SKIP = "skip"
+    STOP = "stop"

@@ -1,0 +1,149 @@
+"""One door for every file: bytes in, ``float32`` pixels within [0, 1] out.
+
+The format is told from the content, never from the name: PNG, JPEG, WebP, TIFF and DICOM. The
+rules that turn a file's numbers into [0, 1] stand in `hurdles.data.raster` and
+`hurdles.data.dicom`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from hurdles.data import dicom, raster
+from hurdles.data.header import DEFAULT_MAX_PIXELS, ImageHeader
+from hurdles.errors import (
+    ConstantImageError,
+    ImageError,
+    NotAnImageError,
+    TruncatedImageError,
+    UnsupportedImageError,
+)
+
+__all__ = ["DECODER_VERSION", "decode", "read_header"]
+
+#: Part of every cache key. Raise it when the same file comes to give other pixels.
+DECODER_VERSION = 1
+
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
+)
+_KNOWN_BUT_UNREAD: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"%PDF", "PDF"),
+    (0, b"PK\x03\x04", "ZIP archive"),
+    (0, b"\x1f\x8b", "gzip archive"),
+    (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (4, b"ftyp", "HEIF or AVIF"),
+    (344, b"n+1\x00", "NIfTI"),
+)
+_SNIFFED = 352
+
+
+def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
+    """Read one radiograph.
+
+    Parameters
+    ----------
+    path : str or Path
+        A PNG, JPEG, WebP, TIFF or DICOM file; its name does not matter.
+    max_pixels : int
+        The header's height times width may not exceed this; it is checked before decoding.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W), within [0, 1]
+        0 is the darkest value that the file's format can hold, or the low end of the DICOM
+        window; 1 the brightest. Bone is bright.
+
+    Raises
+    ------
+    ImageError
+        With the path, and as the subclass that says what is wrong: `NotAnImageError`,
+        `TruncatedImageError`, `ImageTooLargeError`, `ConstantImageError`, `MultiFrameError`,
+        `UnsupportedImageError`; plain `ImageError` where the file itself cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> path = Path(tempfile.mkdtemp()) / "ramp.png"
+    >>> Image.fromarray(np.array([[0, 51, 255]], dtype=np.uint8)).save(path)
+    >>> decode(path).tolist()
+    [[0.0, 0.20000000298023224, 1.0]]
+    """
+    with _naming(path):
+        data = Path(path).read_bytes()
+        kind = _sniff(data)
+        if kind == "DICOM":
+            pixels = dicom.decode_dicom(data, max_pixels)
+        else:
+            pixels = raster.decode_raster(data, kind, max_pixels)
+        lowest = pixels.min()
+        if lowest == pixels.max():
+            raise ConstantImageError(
+                f"every pixel has the same value, {lowest:.3g} of 1; there is nothing to see, "
+                "leave the file out."
+            )
+        return pixels
+
+
+def read_header(path: str | Path) -> ImageHeader:
+    """Return what the file says about its image; no pixel is decoded.
+
+    Raises
+    ------
+    ImageError
+        With the path, as `decode` does.
+    """
+    with _naming(path), Path(path).open("rb") as handle:
+        kind = _sniff(handle.read(_SNIFFED))
+        handle.seek(0)
+        if kind == "DICOM":
+            return dicom.read_dicom_header(handle)
+        return raster.read_raster_header(handle, kind)
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Attach the path to every error on its way out."""
+    try:
+        yield
+    except ImageError as error:
+        error.path = error.path or Path(path)
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ImageError(f"the file cannot be opened ({why}); check the path.", path) from error
+
+
+def _sniff(head: bytes) -> str:
+    # DICOM first: its preamble may hold the head of a TIFF (PS3.10, 7.1).
+    if dicom.is_dicom(head):
+        return "DICOM"
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if not head.strip(b"\x00"):
+        what = "is empty" if not head else "begins with nothing but zeros"
+        raise TruncatedImageError(f"the file {what}; fetch it again.")
+    for offset, signature, name in _KNOWN_BUT_UNREAD:
+        if head[offset:].startswith(signature):
+            raise UnsupportedImageError(
+                f"this is a {name} file; convert it to PNG, or give the DICOM original."
+            )
+    raise NotAnImageError(
+        "the content is neither PNG, JPEG, WebP, TIFF nor DICOM; leave the file out."
+    )

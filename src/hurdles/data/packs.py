@@ -1,0 +1,196 @@
+"""Packs: files that hold prepared images, each row known by the content it was made from.
+
+A pack is a NumPy file (``numpy.load`` opens it) of ``uint8`` (N, size, size), followed by a JSON
+footer that names every row's content hash and checksum, and by the footer's length and checksum.
+It is written beside and renamed into place, so it is whole or absent; a damaged one is noticed by
+its length and checksums, and ignored.
+
+Any pack serves as a source for another: a set with ten new images copies the old rows and decodes
+ten. What is decoded is put away in small packs as it comes (``*.batch``), so that a killed run
+loses little, and these are removed once a whole set (``*.pack``) holds their rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from hurdles.data.files import replacing
+from hurdles.errors import CacheError
+
+__all__ = ["Pack", "Packs"]
+
+_MAGIC = b"hurdles1"
+_TAIL = struct.Struct("<QI8s")  # footer length, footer checksum, magic
+_STALE_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """An open pack: `pixels` is memory-mapped, ``uint8`` (N, size, size), and read-only."""
+
+    path: Path
+    keys: list[str]
+    checksums: list[int]
+    pixels: np.ndarray
+
+    def is_intact(self, row: int) -> bool:
+        """Whether a row is byte for byte what was written."""
+        return _checksum(self.pixels[row]) == self.checksums[row]
+
+
+class Packs:
+    """All packs of one preparation.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie; made where it is missing.
+    size : int
+        Height and width of every image.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder = folder
+        self.size = size
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+
+    def whole(self, keys: Sequence[str]) -> Pack | None:
+        """Return the pack of exactly these rows in this order, or None."""
+        pack = self._open(self._path(keys, "pack"))
+        return pack if pack is not None and pack.keys == list(keys) else None
+
+    def rows(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
+        """Return the images that some pack holds intact, by key; they stay memory-mapped."""
+        wanted = set(keys)
+        found: dict[str, np.ndarray] = {}
+        for pack in self._all():
+            for row, key in enumerate(pack.keys):
+                if key in wanted and pack.is_intact(row):
+                    found[key] = pack.pixels[row]
+                    wanted.discard(key)
+            if not wanted:
+                break
+        return found
+
+    def put_away(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Write a batch of images and return them memory-mapped."""
+        path = self._path(list(rows), "batch")
+        self._write(path, rows, list(rows))
+        pack = self._open(path)
+        # Another process may have merged and removed it already: then memory keeps it.
+        return dict(rows) if pack is None else dict(zip(pack.keys, pack.pixels, strict=True))
+
+    def write(self, keys: Sequence[str], rows: dict[str, np.ndarray]) -> Pack:
+        """Write and open the pack of these rows in this order; remove batches it makes needless."""
+        path = self._path(keys, "pack")
+        self._write(path, rows, keys)
+        pack = self._open(path)
+        if pack is None:
+            raise CacheError(f"{path} was written but cannot be read back; choose another cache.")
+        held = set(keys)
+        for batch in self._all([".batch"]):
+            if held.issuperset(batch.keys):
+                _remove(batch.path)
+        return pack
+
+    def _path(self, keys: Sequence[str], kind: str) -> Path:
+        digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()
+        return self.folder / f"{digest[:32]}.{kind}"
+
+    def _all(self, kinds: Sequence[str] = (".pack", ".batch")) -> Iterator[Pack]:
+        for path in sorted(self.folder.iterdir()):
+            pack = self._open(path) if path.suffix in kinds else None
+            if pack is not None:
+                yield pack
+
+    def _write(self, path: Path, rows: dict[str, np.ndarray], keys: Sequence[str]) -> None:
+        shape = (len(keys), self.size, self.size)
+        footer = json.dumps({"keys": list(keys), "checksums": [_checksum(rows[k]) for k in keys]})
+        encoded = footer.encode()
+        with _writing(path), replacing(path) as part, part.open("wb") as out:
+            layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(out, layout)
+            for key in keys:
+                out.write(np.ascontiguousarray(rows[key]).data)
+            out.write(encoded + _TAIL.pack(len(encoded), zlib.crc32(encoded), _MAGIC))
+
+    def _open(self, path: Path) -> Pack | None:
+        """Open a pack; None where it is absent, cut short or damaged."""
+        try:
+            with path.open("rb") as handle:
+                shape, start = _read_shape(handle)
+                keys, checksums, end = _read_footer(handle)
+            pixels = np.memmap(path, dtype=np.uint8, mode="r", offset=start, shape=shape)
+        except (OSError, ValueError, KeyError, TypeError, struct.error):
+            return None
+        fits = shape[1:] == (self.size, self.size) and end - start == pixels.nbytes
+        if not fits or not len(keys) == len(checksums) == shape[0]:
+            return None
+        return Pack(path, keys, checksums, pixels)
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left behind long ago."""
+        for part in self.folder.glob(".*.part"):
+            with contextlib.suppress(OSError):  # another process was quicker
+                if time.time() - part.stat().st_mtime > _STALE_S:
+                    part.unlink()
+
+
+def _checksum(image: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(image).data)
+
+
+def _read_shape(handle: BinaryIO) -> tuple[tuple[int, ...], int]:
+    """Return the shape of the images and the offset of the first."""
+    if np.lib.format.read_magic(handle) != (1, 0):
+        raise ValueError("not a pack")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(handle)
+    if dtype != np.uint8 or len(shape) != 3:
+        raise ValueError("not a pack")
+    return shape, handle.tell()
+
+
+def _read_footer(handle: BinaryIO) -> tuple[list[str], list[int], int]:
+    """Return keys, checksums, and the offset where the images end."""
+    handle.seek(-_TAIL.size, os.SEEK_END)
+    length, checksum, magic = _TAIL.unpack(handle.read())
+    end = handle.tell() - _TAIL.size - length
+    if magic != _MAGIC or end < 0:
+        raise ValueError("not a pack, or cut short")
+    handle.seek(end)
+    encoded = handle.read(length)
+    if zlib.crc32(encoded) != checksum:
+        raise ValueError("the footer is damaged")
+    footer = json.loads(encoded)
+    return footer["keys"], footer["checksums"], end
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"the cache cannot be written ({error.strerror or error}: {path}); free some space, or "
+            "set HURDLES_CACHE to a folder that you may write to."
+        ) from error
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that nobody needs; a system that forbids it while it is open keeps it."""
+    with contextlib.suppress(OSError):
+        path.unlink()
