@@ -1,0 +1,52 @@
+# Two commands do everything: `make demo` and `make test`. Both install into .venv first, once, and
+# again when pyproject.toml or constraints.txt change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# The interpreter for a new .venv: `make demo PYTHON=python3.13` names another.
+PYTHON ?= python3
+
+.PHONY: help demo test check clean
+
+help:
+	@echo "make demo    install, then train, evaluate and explain on synthetic radiographs"
+	@echo "make test    install, then run everything that CI checks (scripts/check)"
+	@echo "make check   the same without the slow tests"
+	@echo "make clean   remove .venv, caches and build products"
+
+demo: $(VENV)/.installed
+	$(BIN)/hurdles demo
+
+test: $(VENV)/.installed-dev
+	scripts/check
+
+check: $(VENV)/.installed-dev
+	scripts/check --fast
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "hurdles needs Python 3.11 or newer, and '$(PYTHON)' is not:" \
+	    "$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+	  exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "'$(PYTHON)' cannot make a virtual environment. On Debian and Ubuntu the package" \
+	    "python3-venv is missing." >&2; \
+	  exit 1; }
+
+# A stamp is written last, so an install that was cut off is done again. The interpreter itself is
+# order-only: its date says nothing about what is installed.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing hurdles into $(VENV) (about 1 GB with PyTorch; a few minutes, once)"
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing hurdles and its tools into $(VENV) (about 1 GB with PyTorch; a few minutes, once)"
+	@$(INSTALL) -e ".[dev]"
+	@touch $(VENV)/.installed $@
