@@ -1,0 +1,210 @@
+"""The heat-map methods by name, and the one function that makes heat-maps with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.errors import RecipeError
+from hurdles.explanation.heatmap import Heatmap, HeatmapStatus
+from hurdles.models.spec import ModelSpec
+from hurdles.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["METHODS", "explain", "methods"]
+
+#: ``method(module, x, target)``: raw heat (N, h, w) for images (N, 1, H, W) and class indices (N,).
+Method: TypeAlias = "Callable[[nn.Module, Tensor, Tensor], Tensor]"
+
+#: Heat-map methods by name.
+METHODS: Registry[Method] = Registry("heat-map method")
+
+
+@METHODS.register("grad-cam")
+def _grad_cam(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    from hurdles.explanation.gradcam import grad_cam
+
+    return grad_cam(module, x, target)
+
+
+@METHODS.register("occlusion")
+def _occlusion(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    from hurdles.explanation.occlusion import occlusion
+
+    return occlusion(module, x, target)
+
+
+def methods() -> list[str]:
+    """Return the names of the heat-map methods.
+
+    Examples
+    --------
+    >>> methods()
+    ['grad-cam', 'occlusion']
+    """
+    return METHODS.names()
+
+
+def explain(
+    module: nn.Module,
+    spec: ModelSpec,
+    pixels: NDArray[np.uint8],
+    *,
+    images: Sequence[str],
+    target: str | Sequence[str] = "predicted",
+    method: str = "grad-cam",
+    batch: int = 16,
+) -> list[Heatmap]:
+    """Return a heat-map for each image.
+
+    Runs in single precision, in eval mode and on the module's device, and leaves the module as it
+    was: training flags, gradients and hooks.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Takes float images (N, 1, size, size) within [0, 1], returns logits (N, labels).
+    spec : ModelSpec
+        What the module was built from.
+    pixels : array of uint8, shape (N, size, size)
+        Prepared images; may be memory-mapped, `batch` of them are read at a time.
+    images : sequence of N str
+        Their names.
+    target : str or sequence of N str, default "predicted"
+        The class to explain: the predicted one of each image, one class, or one for each image.
+    method : str, default "grad-cam"
+        See `methods`.
+    batch : int, default 16
+        Images at a time.
+
+    Returns
+    -------
+    list of Heatmap
+        In the order of `images`. A map that is empty or not finite says so in its status.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such class or no such method.
+    RecipeError
+        If pixels, names and targets do not fit each other or the network.
+
+    Examples
+    --------
+    >>> from hurdles.models.spec import build
+    >>> spec = ModelSpec("baseline", ("COVID-19", "Normal"), size=32)
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype="uint8")
+    >>> maps = explain(build(spec, seed=0), spec, pixels, images=["a", "b"], target="Normal")
+    >>> [(m.image, m.target, m.values.shape) for m in maps]
+    [('a', 'Normal', (32, 32)), ('b', 'Normal', (32, 32))]
+    """
+    make = METHODS.get(method)
+    _check_pixels(pixels, spec, len(images))
+    wanted = _wanted(target, spec, len(images))
+    maps: list[Heatmap] = []
+    with _as_in_use(module):
+        for start in range(0, len(images), batch):
+            rows = slice(start, start + batch)
+            maps += _explain_batch(
+                module, spec, pixels[rows], list(images[rows]), wanted[rows], method, make
+            )
+    return maps
+
+
+def _explain_batch(
+    module: nn.Module,
+    spec: ModelSpec,
+    pixels: NDArray[np.uint8],
+    images: list[str],
+    wanted: list[int | None],
+    method: str,
+    make: Method,
+) -> list[Heatmap]:
+    import torch
+    from torch.nn.functional import interpolate
+
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    x = torch.from_numpy(np.array(pixels)).to(device)[:, None].float() / 255
+    with torch.no_grad():
+        logits = module(x)
+    if logits.shape != (len(images), len(spec.labels)):
+        raise RecipeError(
+            f"the network answers with shape {tuple(logits.shape)}; {len(images)} images and "
+            f"{len(spec.labels)} labels need ({len(images)}, {len(spec.labels)})."
+        )
+    answered = logits.isfinite().all(dim=1)
+    predicted = logits.nan_to_num().argmax(dim=1)
+    target = torch.tensor(
+        [int(p) if w is None else w for p, w in zip(predicted, wanted, strict=True)], device=device
+    )
+    raw = make(module, x, target).detach()
+    shape = pixels.shape[-2:]
+    heat = interpolate(raw[:, None].float(), shape, mode="bilinear", align_corners=False)[:, 0]
+    maps = []
+    for row, image in enumerate(images):
+        if answered[row]:
+            name = spec.labels[int(target[row])]
+            maps.append(Heatmap.from_raw(image, name, method, heat[row].cpu().numpy()))
+        else:
+            asked = wanted[row]
+            name = "" if asked is None else spec.labels[asked]
+            maps.append(_unanswered(image, name, method, shape))
+    return maps
+
+
+def _unanswered(image: str, target: str, method: str, shape: tuple[int, ...]) -> Heatmap:
+    why = "the network's own outputs are not numbers for this image; its weights are damaged"
+    nothing = np.zeros(shape, dtype="float32")
+    return Heatmap(image, target, method, nothing, HeatmapStatus.NOT_FINITE, why)
+
+
+def _wanted(target: str | Sequence[str], spec: ModelSpec, n: int) -> list[int | None]:
+    """Return the index of the class asked for by each image; None stands for the predicted one."""
+    if target == "predicted":
+        return [None] * n
+    names = [target] * n if isinstance(target, str) else list(target)
+    if len(names) != n:
+        raise RecipeError(f"{len(names)} targets were given for {n} images; give one for each.")
+    labels: Registry[int] = Registry("class of this network")
+    for index, label in enumerate(spec.labels):
+        labels.register(label)(index)
+    if isinstance(target, str):
+        labels.get(target)  # also where there is no image
+    return [labels.get(name) for name in names]
+
+
+def _check_pixels(pixels: NDArray[np.uint8], spec: ModelSpec, n: int) -> None:
+    expected = (n, spec.size, spec.size)
+    if pixels.dtype != np.uint8 or pixels.shape != expected:
+        raise RecipeError(
+            f"{n} images for this network are uint8 pixels of shape {expected}, but these are "
+            f"{pixels.dtype} of shape {pixels.shape}; prepare them with size={spec.size}."
+        )
+
+
+@contextmanager
+def _as_in_use(module: nn.Module) -> Iterator[None]:
+    """Put the module in eval mode and single precision, and every part back as it was."""
+    import torch
+
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        # Whatever the caller is in: half precision loses weak heat, and tensors made in inference
+        # mode could not be differentiated.
+        with (
+            torch.inference_mode(False),
+            torch.autocast("cpu", enabled=False),
+            torch.autocast("cuda", enabled=False),
+        ):
+            yield
+    finally:
+        # Part by part: train() on the whole would also wake those that were frozen on purpose.
+        for part in training:
+            part.training = True
