@@ -10,11 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hurdles.evaluation.evaluation import Evaluation
-
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
+from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
 from hurdles.recipe import ChosenEpoch, Recipe, load_recipe
@@ -197,8 +196,8 @@ class Run:
                 )
             if self.recipe.key != recipe.key:
                 raise RunError(
-                    f"{self.path} was begun with another recipe: {_differences(self.recipe, recipe)}."
-                    " Resume with the recipe that it was begun with, or give another --out."
+                    f"{self.path} was begun with another recipe: "
+                    f"{_differences(self.recipe, recipe)}. Resume with the recipe that it was begun with, or give another --out."
                 )
         elif self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run; give another --out.")
@@ -209,7 +208,7 @@ class Run:
         """Write one of the folder's JSON files."""
         write_text(self.path / name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
-    def write_trained(self, trained: Trained, spec: ModelSpec, recipe: Recipe) -> None:
+    def write_trained(self, trained: Trained, recipe: Recipe) -> None:
         """Write the history and both epochs' weights."""
         epochs = {
             ChosenEpoch.BEST: (trained.best, trained.history.best_epoch),
@@ -217,7 +216,7 @@ class Run:
         }
         for choice, (weights, number) in epochs.items():
             meta = {
-                "spec": json.dumps(spec.to_dict()),
+                "spec": json.dumps(trained.spec.to_dict()),
                 "epoch": str(number),
                 "recipe": recipe.key,
                 "preparation": recipe.preparation.model_dump_json(),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hurdles.errors import RunError
 from hurdles.imaging.augment import apply_draws
 from hurdles.models.spec import ModelSpec, build
-from hurdles.recipe import ChosenEpoch, Recipe
+from hurdles.recipe import Recipe
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.history import History
 from hurdles.training.machine import Machine, this_machine
@@ -66,12 +66,7 @@ class Trained:
     best: dict[str, torch.Tensor]
     last: dict[str, torch.Tensor]
     history: History
-
-    def chosen(self, choose: ChosenEpoch) -> tuple[dict[str, torch.Tensor], int]:
-        """Return the weights that the recipe asks for, and their epoch."""
-        if choose is ChosenEpoch.LAST:
-            return self.last, len(self.history)
-        return self.best, self.history.best_epoch
+    spec: ModelSpec
 
 
 def train(
@@ -161,7 +156,7 @@ class _Training:
             while state.epoch <= self.settings.epochs and not self._has_stalled(state):
                 self._epoch(state)
         last = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
-        return Trained(state.best, last, History.from_rows(state.rows))
+        return Trained(state.best, last, History.from_rows(state.rows), self.spec)
 
     def _begin(self) -> TrainingState:
         if self.state_path is None or not self.state_path.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.errors import RecipeError
@@ -66,11 +65,6 @@ class EpochPlanner:
             return self._balanced(number)
         order = np.random.default_rng((self.seed, _ORDER, number)).permutation(len(self._fixed))
         return self._fixed[order], self._fixed_classes[order]
-
-    def copies(self) -> pd.DataFrame:
-        """Return the fixed altered copies as a table that can be stored: position, flip, degrees."""
-        extra = self._fixed[len(self.positions) :]
-        return pd.DataFrame({name: extra[name] for name in DRAW.names or ()})
 
     def _originals(self) -> tuple[NDArray[np.void], NDArray[np.int64]]:
         plain = np.zeros(len(self.positions), dtype=DRAW)

@@ -1,0 +1,52 @@
+"""Train chest X-ray classifiers from small data, and show whether they read the lungs.
+
+The functions are the verbs of the command line; each is imported when it is first used, so
+``import hurdles`` is quick. Research use only; not a medical device.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from hurdles._version import __version__
+
+if TYPE_CHECKING:
+    from hurdles.workflows import (
+        collections,
+        compare,
+        demo,
+        evaluate,
+        explain,
+        manifest,
+        report,
+        run,
+        study,
+    )
+
+__all__ = [
+    "__version__",
+    "collections",
+    "compare",
+    "demo",
+    "evaluate",
+    "explain",
+    "manifest",
+    "report",
+    "run",
+    "study",
+]
+
+logging.getLogger("hurdles").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from hurdles import workflows
+
+        return getattr(workflows, name)
+    raise AttributeError(f"module 'hurdles' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,81 @@
+"""What the user says by ``--data``, turned into a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from hurdles.data.cache import default_cache
+from hurdles.data.manifest import Manifest
+from hurdles.data.phantom.store import write_phantom
+from hurdles.data.reading import merge, read_manifest
+from hurdles.errors import ManifestError
+
+__all__ = ["PHANTOM", "Data", "manifest_of", "named_folders"]
+
+#: A manifest; a path; a collection's name; ``NAME=PATH``; several of these; or a mapping.
+Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, str | Path]"
+
+#: The embedded default: synthetic radiographs, made when they are first asked for.
+PHANTOM = "phantom"
+
+
+def named_folders(data: Data | None) -> dict[str, Path]:
+    """Return the collections that `data` names with their folders: its ``NAME=PATH`` parts."""
+    if data is None or isinstance(data, Manifest):
+        return {}
+    if isinstance(data, Mapping):
+        return {name: Path(path) for name, path in data.items()}
+    parts = [data] if isinstance(data, str | Path) else list(data)
+    pairs = [str(part).partition("=") for part in parts if _is_pair(str(part))]
+    return {name: Path(path) for name, _, path in pairs}
+
+
+def manifest_of(data: Data | None, *, default: str = "") -> Manifest:
+    """Return the images that `data` means; several parts are merged.
+
+    Parameters
+    ----------
+    data : Data or None
+        What the user gave.
+    default : str
+        The collection to use if nothing was given.
+
+    Raises
+    ------
+    ManifestError
+        If nothing was given and there is no default.
+    """
+    if isinstance(data, Manifest):
+        return data
+    named = named_folders(data)
+    if not data:
+        if not default:
+            raise ManifestError(
+                "which images? Give --data PATH, --data NAME=PATH or --data NAME; "
+                "hurdles collections lists the names."
+            )
+        return _one(default, named)
+    if isinstance(data, Mapping):
+        parts: list[str | Path] = list(data)
+    else:
+        parts = [data] if isinstance(data, str | Path) else list(data)
+    manifests = [_one(part, named) for part in parts]
+    return manifests[0] if len(manifests) == 1 else merge(manifests)
+
+
+def _one(part: str | Path, named: Mapping[str, Path]) -> Manifest:
+    text = str(part)
+    if text == PHANTOM and PHANTOM not in named:
+        return write_phantom(default_cache() / "phantom")
+    if _is_pair(text):
+        name, _, path = text.partition("=")
+        return read_manifest(path, collection=name)
+    if text in named:
+        return read_manifest(named[text], collection=text)
+    return read_manifest(part)
+
+
+def _is_pair(text: str) -> bool:
+    return "=" in text and not Path(text).exists()

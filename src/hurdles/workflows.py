@@ -1,0 +1,339 @@
+"""The verbs: one function each, the same in Python and on the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hurdles.data import reading
+from hurdles.data.cache import Prepared
+from hurdles.data.files import write_bytes
+from hurdles.data.manifest import Manifest
+from hurdles.errors import ManifestError
+from hurdles.evaluation.comparisons import Comparison
+from hurdles.evaluation.comparisons import compare as compare_predictions
+from hurdles.evaluation.evaluation import Evaluation
+from hurdles.experiment import Options, evaluate_run, prepare_pixels, run_experiment
+from hurdles.explanation.heatmap import Heatmap
+from hurdles.explanation.methods import explain as make_heatmaps
+from hurdles.locations import PHANTOM, Data, manifest_of, named_folders
+from hurdles.presentation import write_page
+from hurdles.recipe import Recipe, load_recipe
+from hurdles.reporting.contact_sheet import contact_sheet
+from hurdles.reporting.overlay import overlay
+from hurdles.runs import Run
+from hurdles.studies import Study, StudyResult
+from hurdles.studies import study as find_study
+from hurdles.training.machine import this_machine
+from hurdles.training.prediction import probabilities
+
+__all__ = [
+    "collections",
+    "compare",
+    "demo",
+    "evaluate",
+    "explain",
+    "manifest",
+    "report",
+    "run",
+    "study",
+]
+
+
+def collections(*, data: Data | None = None) -> pd.DataFrame:
+    """Return the public collections that hurdles reads, and which of them are found here.
+
+    Parameters
+    ----------
+    data : Data, optional
+        ``NAME=PATH`` pairs, in addition to the folders under ``$HURDLES_DATA``.
+
+    Returns
+    -------
+    DataFrame
+        One row per collection: name, title, licence, where it was found.
+    """
+    return reading.collections_table(named_folders(data))
+
+
+def manifest(data: Data, *, out: str | Path | None = None) -> Manifest:
+    """Read a folder of class folders, a table, or a public collection.
+
+    Parameters
+    ----------
+    data : Data
+        A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
+    out : path, optional
+        Where to write the table, as CSV or Parquet.
+
+    Raises
+    ------
+    ManifestError, CollectionError
+        If it is not what it should be.
+    """
+    found = manifest_of(data)
+    if out is not None:
+        found.save(out)
+    return found
+
+
+def run(
+    recipe: Recipe | str | Path,
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    resume: bool = False,
+    split: str | Path | None = None,
+    options: Options | None = None,
+) -> Run:
+    """Train as a recipe says, test, and write the report.
+
+    Parameters
+    ----------
+    recipe : Recipe, str or Path
+        A recipe, the name of a shipped one, or a TOML file.
+    data : Data, optional
+        The images; default: the collection that the recipe names.
+    out : path
+        The run's folder; made, or gone on with if `resume`.
+    resume : bool
+        Go on with an interrupted run; it ends with the numbers that it would have had.
+    split : path, optional
+        A split written by another run (its ``split.csv``), to be used again.
+    options : Options, optional
+        What to do with unreadable files, where the cache is, who listens.
+
+    Returns
+    -------
+    Run
+        The finished run.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    begun = resume and (Path(out) / "manifest.csv").is_file()
+    images = None if begun else manifest_of(data, default=recipe.data)
+    split_file = None if split is None else Path(split)
+    return run_experiment(
+        recipe, images, out, resume=resume, split_file=split_file, options=options
+    )
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    on: Data,
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    keep_seen: bool = False,
+    options: Options | None = None,
+) -> Evaluation:
+    """Test a finished run on other images.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    on : Data
+        The images. Those that the run was trained or chosen on are recognised by their pixels and
+        left out, unless `keep_seen`.
+    name : str, optional
+        What to call the set in the run's folder; default: from `on`.
+    labels : mapping, optional
+        Classes of the images -> classes of the run, where they are called otherwise. Images whose
+        class is mapped to an empty name are left out.
+    keep_seen : bool
+        Keep images that the run has seen.
+    options : Options, optional
+        As for `run`.
+    """
+    run = _run(run)
+    images = _relabelled(manifest_of(on), labels or {})
+    return evaluate_run(run, images, name=name or _slug(on), keep_seen=keep_seen, options=options)
+
+
+def explain(
+    run: Run | str | Path,
+    images: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    method: str = "grad-cam",
+    target: str = "predicted",
+    options: Options | None = None,
+) -> list[Heatmap]:
+    """Show where a run looks on single images.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    images : sequence of paths
+        Radiographs, in any format that hurdles reads.
+    out : path, optional
+        Where to write a contact sheet (PNG): each radiograph beside its heat-map.
+    method : str
+        ``grad-cam``, or ``occlusion``, which needs no gradient.
+    target : str
+        The class to explain, or ``predicted``.
+    options : Options, optional
+        As for `run`.
+
+    Returns
+    -------
+    list of Heatmap
+        One for each image; an empty or undefined map says so by its status.
+    """
+    run, options = _run(run), options or Options()
+    paths = [str(Path(p).absolute()) for p in images]
+    if not paths:
+        raise ManifestError("no image is named; give at least one.")
+    rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
+    prepared = prepare_pixels(Manifest(pd.DataFrame(rows)), run.recipe, options)
+    network = run.network()
+    maps = make_heatmaps(
+        network,
+        network.spec,
+        prepared.pixels,
+        target=target,
+        method=method,
+        images=prepared.manifest.frame["image"].tolist(),
+    )
+    if out is not None:
+        _write_sheet(run, prepared, maps, Path(out))
+    return maps
+
+
+def compare(
+    a: Run | str | Path, b: Run | str | Path, *, on: str = "test", seed: int = 0
+) -> list[Comparison]:
+    """Compare two runs on the same images, measure by measure.
+
+    Parameters
+    ----------
+    a, b : Run or path
+        Finished runs.
+    on : str
+        ``test``, or a set that both were evaluated on, by its name.
+    seed : int
+        Of the paired bootstrap.
+
+    Returns
+    -------
+    list of Comparison
+        Paired differences with intervals, and exact tests.
+
+    Raises
+    ------
+    EvaluationError
+        If the runs were not tested on the same images.
+    """
+    return compare_predictions(_run(a).predictions(on), _run(b).predictions(on), seed=seed)
+
+
+def report(run: Run | str | Path, *, on: str = "test") -> Path:
+    """Write a run's report anew from what its folder holds, and return its path.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    on : str
+        ``test``, or the name of a set that it was evaluated on.
+    """
+    return write_page(_run(run), on=on)
+
+
+def study(
+    name: str,
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    fast: bool = False,
+    cells: Sequence[str] = (),
+    results: str | Path | None = None,
+    options: Options | None = None,
+) -> StudyResult:
+    """Carry out a study: many experiments, each resumable, and the table of what is done.
+
+    Parameters
+    ----------
+    name : str
+        A study by name, e.g. ``lazaro-barco-2020``.
+    data : Data, optional
+        Where its collections lie.
+    out : path
+        Folder of the runs; finished cells are never computed again.
+    fast : bool
+        The fast profile: smaller images, fewer epochs, early stop.
+    cells : sequence of str
+        Patterns, e.g. ``done right/*``: only these cells are computed.
+    results : path, optional
+        Folder to write the tables to; default: `out`.
+    options : Options, optional
+        As for `run`.
+    """
+    found: Study = find_study(name)
+    images = manifest_of(data, default=found.data)
+    return found.carry_out(
+        images,
+        Path(out),
+        fast=fast,
+        patterns=cells,
+        options=options or Options(),
+        results=Path(results) if results is not None else None,
+    )
+
+
+def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
+    """Run the main job on synthetic radiographs: nothing to download, about a minute.
+
+    Parameters
+    ----------
+    out : path
+        The run's folder; an earlier demo there is gone on with, or returned if it is finished.
+    options : Options, optional
+        As for `run`.
+    """
+    return run("demo", data=PHANTOM, out=out, resume=True, options=options)
+
+
+def _run(run: Run | str | Path) -> Run:
+    return (run if isinstance(run, Run) else Run(run)).require_finished()
+
+
+def _relabelled(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
+    unknown = sorted(set(labels) - set(manifest.labels))
+    if unknown:
+        raise ManifestError(
+            f"no image is of class {unknown[0]!r}; the classes are {', '.join(manifest.labels)}."
+        )
+    gone = manifest.frame.loc[manifest.frame["label"].map(labels) == "", "image"].tolist()
+    kept = manifest.without(gone, ["its class was left out by request"] * len(gone))
+    frame = kept.frame.assign(label=kept.frame["label"].replace(dict(labels)))
+    return replace(kept, frame=frame)
+
+
+def _slug(on: Data) -> str:
+    if isinstance(on, Manifest):
+        return "images"
+    first = next(iter(on)) if isinstance(on, Mapping) else on
+    text = str(first if isinstance(first, str | Path) else next(iter(first)))
+    stem = Path(text.partition("=")[0]).stem
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "images"
+
+
+def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Path) -> None:
+    probability = probabilities(run.network(), prepared.pixels, machine=this_machine("float32"))
+    pictures: list[np.ndarray] = []
+    captions: list[str] = []
+    for pixels, heat, row in zip(prepared.pixels, maps, probability, strict=True):
+        said = ", ".join(
+            f"{label} {100 * p:.0f} %" for label, p in zip(run.labels, row, strict=True)
+        )
+        pictures += [pixels, overlay(pixels, heat.values) if heat.is_drawable else pixels]
+        what = f"{heat.method} for {heat.target}" if heat.is_drawable else heat.message
+        captions += [f"{Path(heat.image).name}: {said}", what]
+    write_bytes(out, contact_sheet(pictures, captions, columns=2))
