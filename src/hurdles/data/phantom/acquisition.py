@@ -46,8 +46,8 @@ def expose(attenuation: Float, lung: npt.NDArray[np.bool_], image: ImageParamete
     if image.enhancement > 0:
         soft = cv2.GaussianBlur(density, (0, 0), 4.0 * size / 224.0)
         density = density + np.float32(image.enhancement) * (density - soft)
-    centre = -np.log(reference) + np.float32(0.62 - 0.5 * image.exposure)
-    grey = 1.0 / (1.0 + np.exp(np.float32(-1.9 * image.contrast) * (density - centre)))
+    centre = -np.log(reference) + np.float32(0.42 - 0.5 * image.exposure)
+    grey = 1.0 / (1.0 + np.exp(np.float32(-1.5 * image.contrast) * (density - centre)))
     return np.asarray(grey ** np.float32(image.gamma), dtype=np.float32)
 
 

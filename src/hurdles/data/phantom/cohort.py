@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,14 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from hurdles.data.phantom.disease import PATTERNS, pattern_of
+from hurdles.data.phantom.draw import draw_hospital, draw_image, draw_patient, generator
 from hurdles.data.phantom.parameters import (
     HospitalParameters,
     ImageParameters,
     PatientParameters,
-    draw_hospital,
-    draw_image,
-    draw_patient,
-    generator,
 )
 from hurdles.data.phantom.render import Rendered, render
 from hurdles.data.phantom.shortcuts import SHORTCUTS, Shortcut, is_planted
@@ -184,7 +181,7 @@ def _case(
             alter = SHORTCUTS.get(name).image
             image = alter(image, here) if alter else image
         images.append(image)
-    return Case(replace(patient), tuple(images), present)
+    return Case(patient, tuple(images), present)
 
 
 def phantom_cohort(

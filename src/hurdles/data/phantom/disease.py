@@ -35,7 +35,7 @@ def pattern_of(label: str) -> str:
     >>> pattern_of("Viral Pneumonia"), pattern_of("NORMAL"), pattern_of("covid")
     ('pneumonia', 'none', 'covid')
     """
-    lower = label.lower()
+    lower = label.lower().replace("_", " ")
     for word, pattern in (
         ("covid", "covid"),
         ("pneumonia", "pneumonia"),
@@ -98,7 +98,7 @@ def _lobar(rng: np.random.Generator) -> tuple[Blob, ...]:
         height=float(rng.uniform(2.4, 4.4)),
         density=float(rng.uniform(1.0, 2.2)),
         edge=float(rng.uniform(2.5, 5.0)),
-        cut=float(rng.uniform(-0.25, 0.35)) if rng.uniform() < 0.6 else float("nan"),
+        cut=float(rng.uniform(-0.25, 0.35)) if rng.uniform() < 0.6 else None,
     )
     satellites = [
         Blob(

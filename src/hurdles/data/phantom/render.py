@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hurdles.data.phantom.acquisition import decorate, expose
-from hurdles.data.phantom.anatomy import Frame, Thorax, project
+from hurdles.data.phantom.anatomy import project
+from hurdles.data.phantom.geometry import Frame, Thorax
 from hurdles.data.phantom.parameters import Blob, ImageParameters, PatientParameters
 from hurdles.data.phantom.skeleton import bones, vessels
 
@@ -20,7 +21,7 @@ Bytes = npt.NDArray[np.uint8]
 
 # Linear attenuation in 1/cm at about 60 keV (ICRU Report 44; NIST XCOM): soft tissue 0.205, lung
 # 0.26 times as dense, trabecular bone of a rib with its cortex about 0.2 above soft tissue.
-_SOFT, _LUNG, _BONE = 0.205, 0.055, 0.20
+_SOFT, _LUNG, _BONE = 0.205, 0.055, 0.42
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def render(patient: PatientParameters, image: ImageParameters, *, size: int = 22
     frame, thorax = Frame.of(patient, image, size), Thorax.of(patient, image)
     chest = project(frame, thorax)
     rng = np.random.default_rng(patient.anatomy_seed)
-    clouds = _clouds(rng, frame, 1.1)
+    clouds = 0.6 * _clouds(rng, frame, 2.3) + 0.7 * _clouds(rng, frame, 0.55)
     filled = _filling(frame, thorax, patient, image, clouds)
     tree = vessels(frame, thorax, patient.anatomy_seed)
     blood = np.minimum(tree * (1.0 + 0.12 * clouds), chest.lung)
@@ -88,7 +89,7 @@ def _filling(
     for blob in patient.blobs:
         _add(depth, frame, thorax, blob, image.severity)
     if patient.pattern in ("peripheral", "diffuse"):
-        depth *= np.clip(1.0 + 0.6 * clouds, 0.0, None)  # patchy
+        depth *= np.clip(1.0 + 0.3 * clouds, 0.35, None)  # patchy
     elif patient.pattern == "lobar":
         depth *= 1.0 + 0.15 * np.clip(clouds, -2.0, 2.0)
     low = np.maximum(frame.y - (thorax.domes[0] - 3.5), 0.0) / 4.0
@@ -102,7 +103,7 @@ def _add(depth: Float, frame: Frame, thorax: Thorax, blob: Blob, severity: float
     u = (frame.x - x0) / (blob.width * grow)
     v = (frame.y - y0) / (blob.height * grow)
     shape = np.exp(-((u * u + v * v) ** np.float32(0.5 * blob.edge)))
-    if np.isfinite(blob.cut):
+    if blob.cut is not None:
         line = y0 - 0.45 * blob.height * grow + blob.cut * blob.side * (frame.x - x0)
         shape = shape * np.clip((frame.y - line) / 0.3 + 0.5, 0.0, 1.0)
     # The other lung is another room: nothing spreads across the midline.

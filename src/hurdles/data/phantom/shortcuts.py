@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hurdles.data.phantom.parameters import ImageParameters, PatientParameters, generator
+from hurdles.data.phantom.draw import generator
+from hurdles.data.phantom.parameters import ImageParameters, PatientParameters
 from hurdles.errors import RecipeError
 from hurdles.registry import Registry
 

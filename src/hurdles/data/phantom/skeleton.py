@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hurdles.data.phantom.anatomy import Frame, Thorax
+from hurdles.data.phantom.geometry import Frame, Thorax
 
 __all__ = ["bones", "vessels"]
 
@@ -28,32 +28,36 @@ def _fixed(points: Points) -> npt.NDArray[np.int32]:
 
 
 def _ribbon(line: Points, half_width: Points) -> Points:
-    """Return the outline of a band along a line (n, 2), in cm."""
-    along = np.gradient(line, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
-    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) * half_width[:, None]
-    return np.concatenate([line + normal, (line - normal)[::-1]])
+    """Return the outlines of bands along lines (..., n, 2), in cm, all at once."""
+    along = np.empty_like(line)
+    along[..., 1:-1, :] = line[..., 2:, :] - line[..., :-2, :]
+    along[..., 0, :] = line[..., 1, :] - line[..., 0, :]
+    along[..., -1, :] = line[..., -1, :] - line[..., -2, :]
+    along /= np.sqrt((along**2).sum(axis=-1, keepdims=True)) + 1e-9
+    normal = np.stack([-along[..., 1], along[..., 0]], axis=-1) * half_width[..., None]
+    return np.concatenate([line + normal, (line - normal)[..., ::-1, :]], axis=-2)
 
 
-def _fill(canvas: npt.NDArray[np.uint8], frame: Frame, outline: Points, value: int) -> None:
+def _fill(canvas: npt.NDArray[np.uint8], frame: Frame, outlines: Points, value: int) -> None:
+    """Fill outlines (..., n, 2) one after another, so that where two overlap nothing cancels."""
     cv2 = _cv2()
-    cv2.fillPoly(canvas, [_fixed(frame.to_pixels(outline))], value, cv2.LINE_AA, _SHIFT)
+    for outline in _fixed(frame.to_pixels(outlines)).reshape(-1, *outlines.shape[-2:]):
+        cv2.fillPoly(canvas, [outline], value, cv2.LINE_AA, _SHIFT)
 
 
 def _shell(
     canvas: npt.NDArray[np.uint8], frame: Frame, line: Points, half: Points, value: int
 ) -> None:
-    """Draw a hollow bone: the cortex lies tangentially at both borders and is brighter there."""
+    """Draw hollow bones: the cortex lies tangentially at both borders and is brighter there."""
     _fill(canvas, frame, _ribbon(line, half), value)
-    _fill(canvas, frame, _ribbon(line, 0.62 * half), int(0.72 * value))
+    _fill(canvas, frame, _ribbon(line, 0.6 * half), int(0.68 * value))
 
 
 def bones(frame: Frame, thorax: Thorax, amount: float) -> Float:
     """Return the excess attenuation of the skeleton, as cm of trabecular bone."""
     back = np.zeros((frame.size, frame.size), np.uint8)
     front, girdle = np.zeros_like(back), np.zeros_like(back)
-    for number in range(11):
-        _rib(back, front, frame, thorax, number)
+    _ribs(back, front, frame, thorax)
     _spine(girdle, frame, thorax)
     for side in (-1, 1):
         _scapula(girdle, frame, thorax, side)
@@ -64,37 +68,29 @@ def bones(frame: Frame, thorax: Thorax, amount: float) -> Float:
     return np.asarray(cv2.GaussianBlur(total, (0, 0), sigma) * (amount / 255.0), dtype=np.float32)
 
 
-def _rib(
-    back: npt.NDArray[np.uint8],
-    front: npt.NDArray[np.uint8],
-    frame: Frame,
-    thorax: Thorax,
-    number: int,
+def _ribs(
+    back: npt.NDArray[np.uint8], front: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax
 ) -> None:
-    """Draw one pair: a tilted ellipse that starts at the spine and ends before the breastbone."""
+    """Draw eleven pairs: tilted ellipses from the spine round to the breastbone's cartilage."""
+    number = np.arange(11.0)[None, :, None]
+    side = np.array([-1.0, 1.0])[:, None, None]
     spacing = (thorax.domes[0] + 2.2) / 10.6
     start = -0.2 + spacing * number
-    drop = thorax.slope * (4.2 + 0.85 * number)
-    side_y = start + 0.5 * drop
-    reach = float(thorax.lateral(np.array(max(side_y, 1.5)))) + 0.25
-    angle = np.linspace(0.12, 0.5 * np.pi, 20)
-    forward = np.linspace(0.5 * np.pi, (0.80 - 0.012 * number) * np.pi, 16)
-    for side in (-1, 1):
-        for canvas, theta, width, value, turn in (
-            (back, angle, 0.55, 205, -0.4),
-            (front, forward, 0.68, 165, 0.4),
-        ):
-            line = np.stack(
-                [
-                    side * reach * np.sin(theta) + turn * thorax.turn * -np.cos(theta) * 0.5,
-                    start
-                    + drop * (1.0 - np.cos(theta)) / 2.0
-                    - 0.35 * np.sin(2.0 * theta) * (theta < 1.5708),
-                ],
-                axis=1,
-            )
-            half = width * (0.72 + 0.045 * number) * (0.8 + 0.2 * np.abs(np.cos(theta)))
-            _shell(canvas, frame, line, np.minimum(half, 0.72), value)
+    drop = thorax.slope * (5.2 + 0.95 * number)
+    reach = thorax.lateral(np.maximum(start + 0.5 * drop, 1.5)) + 0.25
+    share = np.linspace(0.0, 1.0, 18)[None, None, :]
+    ends = (0.80 - 0.012 * number) * np.pi
+    for canvas, theta, width, value in (
+        (back, 0.12 + (0.5 * np.pi - 0.12) * share + 0.0 * number, 0.46, 215),
+        (front, 0.5 * np.pi + (ends - 0.5 * np.pi) * share, 0.58, 165),
+    ):
+        # The front of the ribs goes with the patient's rotation, their back against it.
+        x = side * reach * np.sin(theta) - 0.2 * thorax.turn * np.cos(theta)
+        tilt = 0.42 * (1.0 - np.cos(theta)) + 0.13 * np.sin(0.5 * theta)
+        y = start + drop * tilt + 0.0 * side
+        y = y - 0.25 * np.maximum(np.sin(2.0 * theta), 0.0)
+        half = width * (0.74 + 0.04 * number) * (0.8 + 0.2 * np.abs(np.cos(theta))) + 0.0 * side
+        _shell(canvas, frame, np.stack([x, y], axis=-1), np.minimum(half, 0.66), value)
 
 
 def _spine(canvas: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax) -> None:
@@ -112,14 +108,14 @@ def _spine(canvas: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax) -> None:
             ]
         )
         box[:, 0] -= 0.15 * thorax.turn
-        _fill(canvas, frame, box, 150)
+        _fill(canvas, frame, box, 105)
         for pedicle in (-0.62 * half, 0.62 * half):
             centre = frame.to_pixels(np.array([pedicle - 0.15 * thorax.turn, top + 0.7]))
             cv2.circle(
                 canvas,
                 tuple(int(v) for v in _fixed(centre)),
                 int(0.32 * frame.scale * (1 << _SHIFT)),
-                190,
+                150,
                 -1,
                 cv2.LINE_AA,
                 _SHIFT,
@@ -168,12 +164,12 @@ def vessels(frame: Frame, thorax: Thorax, seed: int) -> Float:
         canvas = np.zeros((frame.size, frame.size), np.uint8)
         pixels = _fixed(frame.to_pixels(lines * stretch))
         wide = 2.0 * radius * frame.scale
-        thickness = max(int(round(wide)), 1)
+        thickness = max(round(wide), 1)
         cv2.polylines(canvas, list(pixels), False, 150, thickness, cv2.LINE_AA, _SHIFT)
         if thickness > 2:
             cv2.polylines(canvas, list(pixels), False, 255, thickness // 2, cv2.LINE_AA, _SHIFT)
         fade = min(wide / thickness, 1.0) * (1.0 if thickness > 2 else 1.6)
-        total += canvas * np.float32(2.0 * radius * fade / 255.0 * (1.0 if level else 0.7))
+        total += canvas * np.float32(4.6 * radius * fade / 255.0 * (1.0 if level else 0.7))
     return np.asarray(cv2.GaussianBlur(total, (0, 0), max(0.07 * frame.scale, 0.3)))
 
 
@@ -185,7 +181,7 @@ def _tree(seed: int) -> list[tuple[Points, float]]:
     angle = np.concatenate([fan, fan]) + rng.normal(0.0, 0.12, 2 * len(fan))
     start = np.stack([side * 3.4, np.where(side < 0, 10.9, 10.1)], axis=1)
     start[:, 1] += 1.2 * np.sin(angle)
-    levels, radius, length = [], 0.34, 3.0
+    levels, radius, length = [], 0.42, 3.0
     for _ in range(6):
         step = length * rng.uniform(0.55, 1.2, len(angle))
         bend = angle[:, None] + rng.normal(0.0, 0.16, (len(angle), 3)).cumsum(axis=1)

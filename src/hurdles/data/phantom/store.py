@@ -106,10 +106,6 @@ def _found_settings(folder: Path) -> dict[str, Any]:
 
 def _as_json(settings: dict[str, Any], cases: Sequence[Case]) -> str:
     drawn = [asdict(case) for case in cases]
-    for case in drawn:
-        for blob in case["patient"]["blobs"]:
-            if blob["cut"] != blob["cut"]:  # JSON has no NaN
-                blob["cut"] = None
     return json.dumps({"settings": settings, "cases": drawn}, indent=1, allow_nan=False) + "\n"
 
 
