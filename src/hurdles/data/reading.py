@@ -63,7 +63,7 @@ def read_manifest(
     if collection is None and str(path_or_name) in COLLECTIONS:
         name = str(path_or_name)
         return COLLECTIONS.get(name).read(locate(name, data))
-    path = Path(path_or_name)
+    path = Path(path_or_name).expanduser()
     if collection is not None:
         return COLLECTIONS.get(collection).read(path)
     if path.suffix.lower() in _TABLES and not path.is_dir():
@@ -86,6 +86,13 @@ def _read_folder(path: Path) -> Manifest:
     if matches:
         logger.info("%s is read as %s (%s)", path, matches[0].name, matches[0].title)
         return matches[0].read(path)
+    # A folder of collections would pass for a folder of classes, one class a collection.
+    inside = [c for c in sorted(path.iterdir()) if c.is_dir() and recognise(c)]
+    if inside:
+        raise CollectionError(
+            f"{path} is not a collection, but holds some ({', '.join(c.name for c in inside)}). "
+            "Give one of these folders, or several of them, each by itself."
+        )
     logger.info("%s is read as a folder of class folders", path)
     return manifest_from_folder(path)
 
@@ -110,7 +117,7 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
     """
     item = COLLECTIONS.get(name)
     if data and name in data:
-        folder = Path(data[name])
+        folder = Path(data[name]).expanduser()
         if not folder.is_dir():
             raise CollectionError(f"{name} was said to be in {folder}, which is not a folder.")
         return folder
@@ -120,7 +127,7 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
             f"where is {name} ({item.title})? Give --data {name}=PATH, or set HURDLES_DATA to the "
             f"folder that holds '{item.folders[0]}'. Get it from {item.url}."
         )
-    places = [Path(root) / folder for folder in (*item.folders, name)]
+    places = [Path(root).expanduser() / folder for folder in (*item.folders, name)]
     for place in places:
         if item.recognises(place):
             return place

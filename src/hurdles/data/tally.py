@@ -139,28 +139,27 @@ class Tally:
         self._rows: dict[Path, dict[str, Any]] = {}
         self._left: list[tuple[str, str]] = []
         self._met: set[Path] = set()
+        self._disputed: dict[Path, str] = {}
 
     def keep(self, path: Path, label: str, **cells: Any) -> None:
-        """Add one image; a second row for the same file is left out, or refused if it contradicts.
+        """Add one image.
 
-        Raises
-        ------
-        ManifestError
-            If the same file was kept before with another label.
+        A second row for the same file is left out; if its label is another, so is the first.
         """
-        first = self._rows.get(path)
-        if first is None:
+        if path in self._disputed:
+            self.leave(path, self._disputed[path])
+        elif path not in self._rows:
             image = unicodedata.normalize("NFC", path.relative_to(self.root).as_posix())
             row = {"image": image, "path": str(path), "label": label, "source": self.source}
             self._rows[path] = row | cells
             self._met.add(path)
-        elif first["label"] == label:
+        elif (first := self._rows[path]["label"]) == label:
             self.leave(path, "named again by a later row; the first one is used")
         else:
-            raise ManifestError(
-                f"{path} is called {first['label']!r} by one row and {label!r} by another. "
-                "Correct the table or remove one of them."
-            )
+            del self._rows[path]
+            self._disputed[path] = f"called {first!r} by one row and {label!r} by another"
+            self.leave(path, self._disputed[path])
+            self.leave(path, self._disputed[path])
 
     def leave(self, path: Path, reason: str) -> None:
         """Note a file, or a row that names it, as left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,9 +124,13 @@ class Collection:
             )
         missing = self.missing(root)
         if missing:
+            below = next(
+                (child for child in sorted(root.iterdir()) if self.recognises(child)), None
+            )
+            hint = f"Did you mean {below}?" if below else f"Get it from {self.url}."
             raise CollectionError(
                 f"{root} is not {self.name} ({self.title}): {', '.join(missing)} not found there. "
-                f"Its layout: {self.layout} Get it from {self.url}."
+                f"Its layout: {self.layout} {hint}"
             )
         try:
             return self.reader(root)
@@ -171,7 +176,7 @@ def read_rows(table: Path) -> Iterator[dict[str, str]]:
             break
         except UnicodeDecodeError:
             continue
-    # Lines are split by the csv module, which knows that a quoted note may hold line breaks.
-    reader = csv.DictReader(text.splitlines(keepends=True), restval="")
+    # Lines are left to the csv module, which knows that a quoted note may hold line breaks.
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
     for row in reader:
         yield {(key or "").strip(): (value or "").strip() for key, value in row.items() if key}

@@ -1,0 +1,287 @@
+"""Folders of class folders: what is kept, what is left out, what is refused."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from hurdles.data.folder import manifest_from_folder
+from hurdles.data.tally import IMAGE_SUFFIXES, Tally, walk
+from hurdles.errors import ManifestError
+
+
+def png(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(pixels).save(path, format="PNG")
+    return path
+
+
+def reasons(manifest) -> dict[str, str]:
+    return {Path(p).name: r for p, r in manifest.exclusions.itertuples(index=False)}
+
+
+def test_class_is_the_first_level_and_the_rest_is_read_recursively(tmp_path):
+    for name in ("Normal/1.png", "Normal/2020/ward 3/2.png", "COVID-19/1.JPG"):
+        png(tmp_path / name)
+    manifest = manifest_from_folder(tmp_path, source="clinic")
+    assert dict(zip(manifest.frame["image"], manifest.frame["label"], strict=True)) == {
+        "COVID-19/1.JPG": "COVID-19",
+        "Normal/1.png": "Normal",
+        "Normal/2020/ward 3/2.png": "Normal",
+    }
+    assert manifest.sources == ["clinic"]
+    assert manifest.missing_patients == 3
+    assert manifest.frame["split"].isna().all()
+    assert all(Path(p).is_absolute() and Path(p).is_file() for p in manifest.frame["path"])
+    assert len(manifest.exclusions) == 0
+
+
+def test_columns_are_text_also_where_all_is_empty(tmp_path):
+    png(tmp_path / "a" / "1.png")
+    frame = manifest_from_folder(tmp_path).frame
+    for column in ("image", "path", "label", "patient", "source", "view", "sex", "split", "mask"):
+        assert frame[column].dtype == "str", column
+    assert frame["age"].dtype == "float64"
+
+
+def test_what_is_no_image_is_left_out_with_the_reason(tmp_path):
+    png(tmp_path / "Normal" / "1.png")
+    for name in ("Thumbs.db", ".DS_Store", "notes.txt", "._1.png"):
+        (tmp_path / "Normal" / name).write_bytes(b"x")
+    png(tmp_path / "__MACOSX" / "Normal" / "1.png")
+    png(tmp_path / ".cache" / "Normal" / "1.png")
+    png(tmp_path / "cover.png")
+    (tmp_path / "Empty").mkdir()
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.frame["image"].tolist() == ["Normal/1.png"]
+    assert reasons(manifest) == {
+        "Thumbs.db": "a system file, no image",
+        ".DS_Store": "hidden",
+        "notes.txt": "not an image, by its extension",
+        "._1.png": "hidden",
+        "__MACOSX": "macOS side files, no images",
+        ".cache": "hidden",
+        "cover.png": "outside every class folder",
+        "Empty": "a class folder without an image",
+    }
+
+
+def test_every_file_is_kept_or_left(tmp_path):
+    rng = np.random.default_rng(7)
+    for number in range(60):
+        suffix = rng.choice([".png", ".txt", ".JPEG", ".csv", ".dcm"])
+        folder = tmp_path / str(rng.choice(["a", "b", "b/c", "."]))
+        folder.mkdir(exist_ok=True, parents=True)
+        (folder / f"{number}{suffix}").write_bytes(b"")
+    manifest = manifest_from_folder(tmp_path)
+    told = {*manifest.frame["path"], *manifest.exclusions["path"]}
+    assert told == {str(p) for p in tmp_path.rglob("*") if p.is_file()}
+    assert len(manifest) + len(manifest.exclusions) == 60
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("train", "val", "test"), ("train", "validation", "test")),
+        (("Train", "VALID", "testing"), ("train", "validation", "test")),
+        (("training", "validation", "Test"), ("train", "validation", "test")),
+    ],
+)
+def test_train_val_test_fill_the_split(tmp_path, names, splits):
+    for name in names:
+        png(tmp_path / name / "Normal" / "1.png")
+        png(tmp_path / name / "Ill" / "deep" / "2.png")
+    (tmp_path / names[0] / "Rare").mkdir()
+    manifest = manifest_from_folder(tmp_path)
+    for name, split in zip(names, splits, strict=True):
+        rows = manifest.frame[manifest.frame["image"].str.startswith(f"{name}/")]
+        assert rows["split"].unique().tolist() == [split]
+        assert sorted(rows["label"]) == ["Ill", "Normal"]
+    assert reasons(manifest) == {"Rare": "a class folder without an image"}
+
+
+def test_split_folders_beside_others_are_refused(tmp_path):
+    for name in ("train/Normal/1.png", "test/Normal/1.png", "extra/Normal/1.png"):
+        png(tmp_path / name)
+    with pytest.raises(ManifestError, match=r"mixes folders of a split \(test, train\).*extra"):
+        manifest_from_folder(tmp_path)
+
+
+def test_one_class_is_allowed(tmp_path):
+    png(tmp_path / "COVID-19" / "1.png")
+    assert manifest_from_folder(tmp_path).labels == ["COVID-19"]
+
+
+@pytest.mark.parametrize("files", [(), ("1.png", "2.png"), ("Normal/readme.txt",)])
+def test_without_class_folders_the_expected_layout_is_said(tmp_path, files):
+    for name in files:
+        png(tmp_path / name)
+    with pytest.raises(ManifestError, match=r"no class folders with images.*ROOT/Normal"):
+        manifest_from_folder(tmp_path)
+
+
+def test_missing_root(tmp_path):
+    with pytest.raises(ManifestError, match="nowhere is not a folder"):
+        manifest_from_folder(tmp_path / "nowhere")
+
+
+def test_spaces_and_every_script(tmp_path):
+    root = tmp_path / "röntgen bilder 胸部"
+    names = ["Lungenentzündung/Bild 1 (ä).png", "健康/画像 ２.png", "Нормаль/снимок.png"]
+    for name in names:
+        png(root / name)
+    manifest = manifest_from_folder(root)
+    assert sorted(manifest.frame["image"]) == sorted(unicodedata.normalize("NFC", n) for n in names)
+    again = manifest_from_folder(str(root))
+    assert again.content_hash == manifest.content_hash
+
+
+def test_names_do_not_depend_on_how_the_system_spells_accents(tmp_path):
+    for form, folder in (("NFC", "one"), ("NFD", "two")):
+        png(tmp_path / folder / unicodedata.normalize(form, "Pneumonía") / "é.png")
+    one, two = (manifest_from_folder(tmp_path / folder) for folder in ("one", "two"))
+    assert one.content_hash == two.content_hash
+    assert one.labels == two.labels == [unicodedata.normalize("NFC", "Pneumonía")]
+    assert Path(two.frame["path"][0]).is_file()
+
+
+def test_a_link_to_a_file_that_has_its_row_is_named(tmp_path):
+    first = png(tmp_path / "Normal" / "1.png")
+    (tmp_path / "Normal" / "2.png").symlink_to(first)
+    (tmp_path / "Normal" / "3.png").symlink_to(tmp_path / "gone.png")
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.frame["image"].tolist() == ["Normal/1.png"]
+    assert reasons(manifest) == {
+        "2.png": "the same file as Normal/1.png, by a link",
+        "3.png": "a link that leads nowhere",
+    }
+
+
+def test_a_linked_folder_is_followed_and_its_repeated_files_are_named(tmp_path):
+    png(tmp_path / "real" / "Normal" / "1.png")
+    outside = png(tmp_path / "elsewhere" / "2.png")
+    (tmp_path / "real" / "Normal" / "more").symlink_to(outside.parent, target_is_directory=True)
+    (tmp_path / "real" / "Normal" / "same").symlink_to(outside.parent, target_is_directory=True)
+    manifest = manifest_from_folder(tmp_path / "real")
+    assert manifest.frame["image"].tolist() == ["Normal/1.png", "Normal/more/2.png"]
+    assert reasons(manifest) == {"2.png": "the same file as Normal/more/2.png, by a link"}
+
+
+def test_one_file_in_two_classes_is_refused(tmp_path):
+    first = png(tmp_path / "Normal" / "1.png")
+    (tmp_path / "Ill").mkdir()
+    (tmp_path / "Ill" / "x.png").symlink_to(first)
+    with pytest.raises(ManifestError, match=r"Ill/x.png and Normal/1.png .* one file"):
+        manifest_from_folder(tmp_path)
+
+
+def test_links_in_a_circle_end(tmp_path):
+    png(tmp_path / "Normal" / "1.png")
+    (tmp_path / "Normal" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    manifest = manifest_from_folder(tmp_path)
+    assert len(manifest) == 1
+    assert reasons(manifest) == {"loop": "a link back to a folder that holds it"}
+
+
+def test_dicom_without_an_extension_is_an_image(tmp_path):
+    folder = tmp_path / "Normal"
+    folder.mkdir()
+    (folder / "IM0001").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 16)
+    (folder / "1.2.840.5").write_bytes(b"\0" * 128 + b"DICM")
+    (folder / "README").write_bytes(b"x" * 200)
+    (folder / "short").write_bytes(b"DICM")
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.frame["image"].tolist() == ["Normal/1.2.840.5", "Normal/IM0001"]
+
+
+def test_walk_agrees_with_a_plain_walk(tmp_path):
+    for name in ("b/2.png", "a/x/1.txt", "a.png", "c d/ü.tif"):
+        png(tmp_path / name)
+    plain = sorted(
+        os.path.join(folder, name)  # noqa: PTH118
+        for folder, _, names in os.walk(tmp_path)
+        for name in names
+    )
+    assert sorted(str(seen.path) for seen in walk(tmp_path)) == plain
+    assert [seen.name for seen in walk(tmp_path)] == [seen.name for seen in walk(str(tmp_path))]
+    assert all(seen.real == os.path.realpath(seen.path) for seen in walk(tmp_path))
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    names=st.lists(
+        st.tuples(
+            st.sampled_from(["A", "B b", "ç"]),
+            st.text("abc 1ß._", min_size=1, max_size=6).filter(lambda t: t.strip(". ")),
+            st.sampled_from(["", ".txt", *sorted(IMAGE_SUFFIXES)]),
+        ),
+        min_size=1,
+        max_size=8,
+        unique=True,
+    )
+)
+def test_kept_and_left_make_up_everything(tmp_path_factory, names):
+    root = tmp_path_factory.mktemp("root")
+    for label, stem, suffix in names:
+        path = root / label / f"{stem}{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    images = [p for p in files if not p.name.startswith(".") and p.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        with pytest.raises(ManifestError, match="no class folders with images"):
+            manifest_from_folder(root)
+        return
+    manifest = manifest_from_folder(root)
+    assert sorted(manifest.frame["path"]) == [str(p) for p in images]
+    left = [p for p in manifest.exclusions["path"] if Path(p).is_file()]
+    assert sorted(left) == sorted(str(p) for p in files if p not in images)
+
+
+class TestTally:
+    def test_a_repeated_row_is_left(self, tmp_path):
+        tally = Tally(tmp_path)
+        tally.keep(tmp_path / "1.png", "a", patient="first")
+        tally.keep(tmp_path / "1.png", "a", patient="second")
+        manifest = tally.manifest()
+        assert manifest.frame["patient"].tolist() == ["first"]
+        assert list(reasons(manifest).values()) == [
+            "named again by a later row; the first one is used"
+        ]
+
+    def test_contradicting_rows_are_all_left(self, tmp_path):
+        tally = Tally(tmp_path)
+        tally.keep(tmp_path / "0.png", "a")
+        for label in ("a", "b", "a"):
+            tally.keep(tmp_path / "1.png", label)
+        manifest = tally.manifest()
+        assert manifest.frame["image"].tolist() == ["0.png"]
+        assert (
+            manifest.exclusions["reason"].tolist()
+            == ["called 'a' by one row and 'b' by another"] * 3
+        )
+
+    def test_rest_is_what_was_not_met(self, tmp_path):
+        tally = Tally(tmp_path)
+        files = [tmp_path / f"{n}.png" for n in range(3)]
+        tally.keep(files[0], "a")
+        tally.leave(files[1], "broken")
+        tally.leave_rest(files, "not named")
+        assert reasons(tally.manifest()) == {"1.png": "broken", "2.png": "not named"}
+
+    def test_nothing_kept_says_why(self, tmp_path):
+        tally = Tally(tmp_path)
+        for n in range(3):
+            tally.leave(tmp_path / f"{n}.png", "a lateral view")
+        with pytest.raises(ManifestError, match=r"no usable image \(3 x a lateral view\)"):
+            tally.manifest()
