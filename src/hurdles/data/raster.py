@@ -9,236 +9,162 @@ The rules:
 - An EXIF orientation is applied, as every viewer does, so a photographed film stands upright.
 - TIFF with a "white is zero" interpretation is inverted. Pages marked as smaller copies are
   skipped. Floating point and 32-bit integers have no range of their own and are refused.
-- A JPEG must reach its end-of-image marker, a PNG its last chunk with every checksum right: the
-  decoders themselves fill a missing rest with grey.
 """
 
 from __future__ import annotations
 
 import io
-import re
-import struct
-import zlib
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from hurdles.data.containers import Container, check_complete, damaged, read_container
 from hurdles.data.header import ImageHeader, check_header
-from hurdles.errors import (
-    ImageError,
-    ImageTooLargeError,
-    TruncatedImageError,
-    UnsupportedImageError,
-)
+from hurdles.errors import ImageError, UnsupportedImageError
 
 __all__ = ["decode_raster", "read_raster_header"]
 
-_ORIENTATION = 0x0112
-#: Within JPEG's compressed data 0xFF is followed by zero or a restart marker; all else ends it.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_PHOTOMETRICS = {"P": "PALETTE COLOR", "PA": "PALETTE COLOR", "CMYK": "CMYK"}
+#: TIFF 6.0: NewSubfileType, BitsPerSample, PhotometricInterpretation.
+_SUBFILE, _BITS, _PHOTOMETRIC = 254, 258, 262
+_TIFF_COLOURS = {"P": "PALETTE COLOR", "PA": "PALETTE COLOR", "CMYK": "CMYK"}
+#: Sequential and progressive Huffman coding; other processes are read where OpenCV can.
+_COMMON_JPEG = (0xC0, 0xC1, 0xC2)
 
 
-def read_raster_header(handle: IO[bytes], kind: str) -> ImageHeader:
+def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:
     """Return the header of an open file of this `kind`, reading no pixel."""
-    image = _open(handle, kind)
-    turned = kind != "TIFF" and _orientation(image) >= 5  # Pillow turns TIFF itself
-    width, height = image.size[::-1] if turned else image.size
-    return ImageHeader(
-        format=kind,
-        height=height,
-        width=width,
-        bits=_bits(image, kind),
-        photometric=_photometric(image, kind),
-        frames=_frames(image, kind),
-    )
+    if kind == "TIFF":
+        return _tiff_header(_open_tiff(handle))
+    return _header(read_container(handle, kind), kind)
 
 
 def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
     """Decode the content of a file of this `kind`: ``float32`` (H, W) within [0, 1]."""
-    check_header(read_raster_header(io.BytesIO(data), kind), max_pixels)
-    _COMPLETE[kind](data)
-    try:
-        samples = _DECODERS[kind](data)
-    except ImageError:
-        raise
-    except Exception as error:  # decoders fail in every way there is on damaged bytes
-        raise _damaged(kind, str(error)) from error
-    return np.ascontiguousarray(samples)
-
-
-def _damaged(kind: str, why: str) -> TruncatedImageError:
-    return TruncatedImageError(f"the {kind} file is damaged ({why}); fetch it again.")
-
-
-# --- headers -------------------------------------------------------------------------------------
-
-
-def _open(handle: IO[bytes], kind: str) -> Any:
-    """Open with the reader of one format; `PIL.Image.open` has a size limit that is global."""
-    from PIL import JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
-
-    readers: dict[str, Any] = {
-        "PNG": PngImagePlugin.PngImageFile,
-        "JPEG": JpegImagePlugin.JpegImageFile,
-        "TIFF": TiffImagePlugin.TiffImageFile,
-        "WebP": WebPImagePlugin.WebPImageFile,
-    }
-    from PIL.Image import DecompressionBombError
-
-    try:
-        return readers[kind](handle)
-    except DecompressionBombError as error:
-        raise ImageTooLargeError(f"{error} Leave the file out.") from error
-    except Exception as error:
-        raise _damaged(kind, str(error)) from error
-
-
-def _orientation(image: Any) -> int:
-    from PIL.Image import Exif
-
-    raw = image.info.get("exif")
-    if not raw:
-        return 1
-    exif = Exif()
-    try:
-        exif.load(raw)
-        value = exif.get(_ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block must not cost the image
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _bits(image: Any, kind: str) -> int:
     if kind == "TIFF":
-        return int(image.tag_v2.get(258, (1,))[0])
-    if kind == "PNG":
-        return _png_bits(image)
-    return 8
+        return _decode_tiff(data, max_pixels)
+    container = read_container(io.BytesIO(data), kind)
+    check_header(_header(container, kind), max_pixels)
+    check_complete(data, kind)
+    pixels = _decode_jpeg(data, container) if kind == "JPEG" else _decode_colour(data, kind)
+    return np.ascontiguousarray(_upright(pixels, container.orientation))
 
 
-def _png_bits(image: Any) -> int:
-    image.fp.seek(24)
-    return int(image.fp.read(1)[0])
+def _header(container: Container, kind: str) -> ImageHeader:
+    height, width, bits, photometric, frames, orientation, _ = container
+    if orientation >= 5:
+        height, width = width, height
+    return ImageHeader(kind, height, width, bits, photometric, frames)
 
 
-def _photometric(image: Any, kind: str) -> str:
-    if kind == "TIFF" and image.tag_v2.get(262) == 0:
-        return "MONOCHROME1"
-    if image.mode in _PHOTOMETRICS:
-        return _PHOTOMETRICS[image.mode]
-    return "RGB" if image.mode.startswith(("RGB", "YCbCr")) else "MONOCHROME2"
+# --- PNG, JPEG, WebP -----------------------------------------------------------------------------
 
 
-def _frames(image: Any, kind: str) -> int:
-    if kind != "TIFF":
-        # A multi-picture JPEG holds previews of its one photograph.
-        return 1 if kind == "JPEG" else int(getattr(image, "n_frames", 1))
+def _decode_jpeg(data: bytes, container: Container) -> np.ndarray:
+    import cv2
+
+    if container.bits != 8:
+        raise UnsupportedImageError(
+            f"the JPEG has {container.bits} bits; convert it to 16-bit PNG, or give the DICOM."
+        )
+    if container.photometric == "CMYK":
+        return _unit(_cmyk(data))
+    # Grey is the stored Y channel, so the colour conversion is not even computed.
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        return _unit(_by_opencv(data, flags, "JPEG"))
+    except ImageError as error:
+        if container.process in _COMMON_JPEG:
+            raise
+        raise UnsupportedImageError(
+            "the JPEG is lossless or arithmetically coded; convert it to PNG."
+        ) from error
+
+
+def _cmyk(data: bytes) -> np.ndarray:
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    try:
+        return np.asarray(JpegImageFile(io.BytesIO(data)).convert("L"))
+    except Exception as error:  # Pillow fails in every way there is on damaged bytes
+        raise damaged("JPEG", str(error)) from error
+
+
+def _decode_colour(data: bytes, kind: str) -> np.ndarray:
+    import cv2
+
+    return _grey(_by_opencv(data, cv2.IMREAD_UNCHANGED, kind), blue_first=True)
+
+
+def _by_opencv(data: bytes, flags: int, kind: str) -> np.ndarray:
+    import cv2
+
+    try:
+        samples = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error as error:
+        raise damaged(kind, str(error.err)) from error
+    if samples is None:
+        raise damaged(kind, "its pixels cannot be decoded")
+    return np.asarray(samples)
+
+
+# --- TIFF ----------------------------------------------------------------------------------------
+
+
+def _open_tiff(handle: BinaryIO) -> Any:
+    # `PIL.Image.open` would apply a limit of its own, which is global.
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    try:
+        return TiffImageFile(handle)
+    except Exception as error:
+        raise damaged("TIFF", str(error)) from error
+
+
+def _tiff_header(image: Any) -> ImageHeader:
+    try:
+        frames = _full_pages(image)
+        bits = int(image.tag_v2.get(_BITS, (1,))[0])
+    except Exception as error:
+        raise damaged("TIFF", str(error)) from error
+    colours = _TIFF_COLOURS.get(image.mode)
+    if image.tag_v2.get(_PHOTOMETRIC) == 0:
+        colours = "MONOCHROME1"
+    elif image.mode.startswith(("RGB", "YCbCr")):
+        colours = "RGB"
+    return ImageHeader("TIFF", image.height, image.width, bits, colours or "MONOCHROME2", frames)
+
+
+def _full_pages(image: Any) -> int:
+    """Count pages, leaving out those that are marked as a smaller copy of another."""
     full = 0
     for page in range(image.n_frames):
         image.seek(page)
-        full += not int(image.tag_v2.get(254, 0)) & 1
+        full += not int(image.tag_v2.get(_SUBFILE, 0)) & 1
     image.seek(0)
     return max(full, 1)
 
 
-# --- is it all there? ----------------------------------------------------------------------------
+def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
+    image = _open_tiff(io.BytesIO(data))
+    header = _tiff_header(image)
+    check_header(header, max_pixels)
+    try:
+        return np.ascontiguousarray(_tiff_pixels(image, header, data))
+    except ImageError:
+        raise
+    except Exception as error:
+        raise damaged("TIFF", str(error)) from error
 
 
-def _complete_jpeg(data: bytes) -> None:
-    position = 2
-    while True:
-        found = _JPEG_MARKER.search(data, position)
-        if found is None:
-            raise TruncatedImageError(
-                "the JPEG file ends before its end-of-image marker; fetch it again."
-            )
-        marker = data[found.start() + 1]
-        if marker == 0xD9:
-            return
-        length = data[found.end() : found.end() + 2]
-        if len(length) < 2:
-            raise TruncatedImageError("the JPEG file ends within a marker; fetch it again.")
-        position = found.end() + int.from_bytes(length, "big")
-
-
-def _complete_png(data: bytes) -> None:
-    position = 8
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        end = position + 12 + length
-        name = data[position + 4 : position + 8]
-        if end > len(data):
-            break
-        checksum = zlib.crc32(memoryview(data)[position + 4 : end - 4])
-        if checksum != int.from_bytes(data[end - 4 : end], "big"):
-            raise _damaged("PNG", f"wrong checksum in chunk {name.decode('latin-1')!r}")
-        if name == b"IEND":
-            return
-        position = end
-    raise TruncatedImageError("the PNG file ends before its last chunk; fetch it again.")
-
-
-def _complete_webp(data: bytes) -> None:
-    announced = 8 + int.from_bytes(data[4:8], "little")
-    if len(data) < announced:
-        raise TruncatedImageError(
-            f"the WebP file has {len(data)} of {announced} bytes; fetch it again."
-        )
-
-
-def _complete_tiff(data: bytes) -> None:
-    """TIFF has no end; its decoder reports strips that are missing."""
-
-
-_COMPLETE = {
-    "JPEG": _complete_jpeg,
-    "PNG": _complete_png,
-    "WebP": _complete_webp,
-    "TIFF": _complete_tiff,
-}
-
-
-# --- pixels --------------------------------------------------------------------------------------
-
-
-def _decode_jpeg(data: bytes) -> np.ndarray:
-    import cv2
-
-    image = _open(io.BytesIO(data), "JPEG")
-    if image.mode in ("L", "RGB"):
-        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-        grey = _by_opencv(data, flags, "JPEG")
-    else:
-        grey = np.asarray(image.convert("L"))
-    return _upright(_unit(grey), _orientation(image))
-
-
-def _decode_png(data: bytes) -> np.ndarray:
-    import cv2
-
-    samples = _by_opencv(data, cv2.IMREAD_UNCHANGED, "PNG")
-    return _upright(_grey(samples, blue_first=True), _orientation(_open(io.BytesIO(data), "PNG")))
-
-
-def _decode_webp(data: bytes) -> np.ndarray:
-    image = _open(io.BytesIO(data), "WebP")
-    return _upright(_grey(np.asarray(image)), _orientation(image))
-
-
-def _decode_tiff(data: bytes) -> np.ndarray:
-    import cv2
-
-    image = _open(io.BytesIO(data), "TIFF")
-    bits, mode = _bits(image, "TIFF"), image.mode
-    white_is_zero = image.tag_v2.get(262) == 0
+def _tiff_pixels(image: Any, header: ImageHeader, data: bytes) -> np.ndarray:
+    """Return the pixels; Pillow applies the orientation itself."""
+    mode, bits = image.mode, header.bits
     if mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.uint16, copy=False)
-        unit = _unit(grey, (1 << bits) - 1)
-        return 1 - unit if white_is_zero else unit
+        samples = np.asarray(image)
+        unit = _unit(samples.astype(np.uint16, copy=False), (1 << bits) - 1)
+        return 1 - unit if header.photometric == "MONOCHROME1" else unit
     if mode in ("RGB", "RGBA") and bits == 16:
-        # Pillow keeps only the upper byte of 16-bit colour.
-        return _grey(_by_opencv(data, cv2.IMREAD_UNCHANGED, "TIFF"), blue_first=True)
+        return _decode_colour(data, "TIFF")  # Pillow keeps only the upper byte
     if mode in ("1", "L"):
         return _unit(np.asarray(image.convert("L")))
     if mode in ("LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
@@ -250,21 +176,7 @@ def _decode_tiff(data: bytes) -> np.ndarray:
     )
 
 
-_DECODERS = {
-    "JPEG": _decode_jpeg,
-    "PNG": _decode_png,
-    "WebP": _decode_webp,
-    "TIFF": _decode_tiff,
-}
-
-
-def _by_opencv(data: bytes, flags: int, kind: str) -> np.ndarray:
-    import cv2
-
-    samples = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    if samples is None:
-        raise _damaged(kind, "its pixels cannot be decoded")
-    return np.asarray(samples)
+# --- samples to grey -----------------------------------------------------------------------------
 
 
 def _grey(samples: np.ndarray, *, blue_first: bool = False) -> np.ndarray:
@@ -274,7 +186,7 @@ def _grey(samples: np.ndarray, *, blue_first: bool = False) -> np.ndarray:
     if samples.ndim == 2:
         return _unit(samples)
     code = cv2.COLOR_BGR2GRAY if blue_first else cv2.COLOR_RGB2GRAY
-    luma: np.ndarray = _unit(np.asarray(cv2.cvtColor(np.ascontiguousarray(samples[..., :3]), code)))
+    luma = _unit(np.asarray(cv2.cvtColor(np.ascontiguousarray(samples[..., :3]), code)))
     if samples.shape[2] == 3:
         return luma
     return np.asarray(luma * _unit(samples[..., 3]))

@@ -212,7 +212,8 @@ def _notes(table: PatientTable) -> Iterator[str]:
     if absent:
         names = ", ".join(map(repr, absent))
         kept = ", ".join(map(repr, present))
-        yield f"The set has no image of {names}; balanced accuracy would be over {kept} only."
+        rest = f"over {kept} only" if len(present) > 1 else "undefined"
+        yield f"The set has no image of {names}; balanced accuracy is {rest}."
     repeated = len(table.truth) - table.n_patients
     if repeated:
         yield (

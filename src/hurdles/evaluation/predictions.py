@@ -39,8 +39,9 @@ class Predictions:
     Raises
     ------
     EvaluationError
-        If a column is missing, a probability is outside [0, 1] or not a number, the rows do not
-        sum to one, an image stands twice, or there is no row at all.
+        If a column is missing, a name is empty, a predicted class has no probabilities, a
+        probability is outside [0, 1] or not a number, the rows do not sum to one, an image stands
+        twice, or there is no row at all.
 
     Examples
     --------
@@ -182,3 +183,20 @@ def _check(frame: pd.DataFrame) -> None:
         )
     if (np.abs(probabilities.sum(axis=1) - 1) > 1e-3).any():
         raise EvaluationError("the probabilities of an image must sum to one.")
+
+
+def _check_names(frame: pd.DataFrame, classes: list[str]) -> None:
+    for column in ("image", "group", "label", "prediction"):
+        empty = (frame[column].isna() | (frame[column] == "")).to_numpy()
+        if empty.any():
+            raise EvaluationError(
+                f"{column!r} is empty for image {frame['image'].to_numpy()[empty][0]!r} and "
+                f"{int(empty.sum()) - 1} others; every image needs one."
+            )
+    strange = (~frame["prediction"].isin(classes)).to_numpy()
+    if strange.any():
+        row = frame[strange].iloc[0]
+        raise EvaluationError(
+            f"{row['prediction']!r}, predicted for image {row['image']!r}, is not a class of the "
+            f"model; its classes are {', '.join(classes)}."
+        )

@@ -59,7 +59,7 @@ def draw_disease(rng: np.random.Generator, pattern: str) -> Disease:
     """
     if pattern == "none":
         return Disease("none", 0.0, ())
-    severity = float(np.clip(rng.beta(1.8, 1.3), 0.05, 1.0))
+    severity = float(np.clip(rng.beta(2.0, 1.1), 0.05, 1.0))
     if pattern == "covid":
         return Disease("peripheral", severity, _peripheral(rng))
     if rng.uniform() < 0.65:
@@ -80,7 +80,7 @@ def _peripheral(rng: np.random.Generator) -> tuple[Blob, ...]:
                 down=float(0.15 + 0.85 * rng.beta(3.2, 1.5)),
                 width=float(rng.uniform(1.2, 2.8)),
                 height=float(rng.uniform(1.6, 3.8)),
-                density=float(rng.uniform(0.25, 0.75)),
+                density=float(rng.uniform(0.35, 0.95)),
                 edge=float(rng.uniform(1.6, 2.6)),
             )
         )
@@ -123,7 +123,7 @@ def _diffuse(rng: np.random.Generator) -> tuple[Blob, ...]:
             down=float(rng.uniform(0.3, 0.95)),
             width=float(rng.uniform(1.6, 3.6)),
             height=float(rng.uniform(1.6, 3.8)),
-            density=float(rng.uniform(0.25, 0.65)),
+            density=float(rng.uniform(0.35, 0.85)),
         )
         for number in range(int(rng.integers(6, 11)))
     )

@@ -1,0 +1,221 @@
+"""How JPEG, PNG and WebP files are built: the header, the orientation, and whether all is there.
+
+Image decoders fill a missing rest with grey and print to the terminal; here a file is walked from
+part to part, and a missing part is an error. Sources: ITU-T T.81 (JPEG), the PNG specification
+(third edition), the WebP container specification, CIPA DC-008 (EXIF).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from typing import BinaryIO, NamedTuple
+
+from hurdles.errors import TruncatedImageError
+
+__all__ = ["Container", "check_complete", "damaged", "read_container"]
+
+#: Within JPEG's compressed data 0xFF is followed by zero or a restart marker; all else ends it.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_COLOURS = {1: "MONOCHROME2", 3: "RGB", 4: "CMYK"}
+_PNG_COLOURS = {2: "RGB", 3: "PALETTE COLOR", 6: "RGB"}
+
+
+class Container(NamedTuple):
+    """What the parts of a file say; height and width as stored, before any orientation."""
+
+    height: int
+    width: int
+    bits: int
+    photometric: str
+    frames: int = 1
+    orientation: int = 1
+    process: int = 0  # JPEG: its start-of-frame marker
+
+
+def damaged(kind: str, why: str) -> TruncatedImageError:
+    """Return the error for a file whose parts contradict each other."""
+    return TruncatedImageError(f"the {kind} file is damaged ({why}); fetch it again.")
+
+
+def read_container(handle: BinaryIO, kind: str) -> Container:
+    """Read the parts that describe the image, and skip those that are the image.
+
+    Raises
+    ------
+    TruncatedImageError
+        If there is no header.
+    """
+    handle.seek(0)
+    try:
+        found = _READERS[kind](handle)
+    except struct.error as error:
+        raise damaged(kind, "its header is incomplete") from error
+    if found is None:
+        raise damaged(kind, "it has no header")
+    return found
+
+
+def check_complete(data: bytes, kind: str) -> None:
+    """Refuse a file that ends early.
+
+    Raises
+    ------
+    TruncatedImageError
+        If a JPEG does not reach its end-of-image marker, a PNG not its last chunk with all
+        checksums right, a WebP not the length that it announces.
+    """
+    _CHECKS[kind](data)
+
+
+# --- JPEG ----------------------------------------------------------------------------------------
+
+
+def _read_jpeg(handle: BinaryIO) -> Container | None:
+    handle.seek(2)
+    orientation = 1
+    while True:
+        byte = handle.read(1)
+        while byte == b"\xff":  # any number of fill bytes may stand before a marker
+            byte = handle.read(1)
+        if byte in (b"", b"\xd9", b"\xda"):
+            return None
+        (length,) = struct.unpack(">H", handle.read(2))
+        body = handle.read(max(length - 2, 0))
+        if byte == b"\xe1" and body.startswith(b"Exif\0\0") and orientation == 1:
+            orientation = _exif_orientation(body[6:])
+        if byte[0] in _JPEG_FRAMES:
+            bits, height, width, components = struct.unpack_from(">BHHB", body)
+            colours = _JPEG_COLOURS.get(components, "RGB")
+            return Container(height, width, bits, colours, 1, orientation, byte[0])
+
+
+def _check_jpeg(data: bytes) -> None:
+    position = 2
+    while True:
+        found = _JPEG_MARKER.search(data, position)
+        if found is None:
+            raise TruncatedImageError(
+                "the JPEG file ends before its end-of-image marker; fetch it again."
+            )
+        if data[found.start() + 1] == 0xD9:
+            return
+        # A segment is skipped by its length, so that an embedded thumbnail's end is not taken
+        # for the image's.
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+
+
+# --- PNG -----------------------------------------------------------------------------------------
+
+
+def _read_png(handle: BinaryIO) -> Container | None:
+    handle.seek(8)
+    header: tuple[int, ...] | None = None
+    frames, orientation = 1, 1
+    while len(head := handle.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name == b"IHDR":
+            header = struct.unpack_from(">IIBB", handle.read(length))
+            handle.seek(4, 1)
+        elif name == b"acTL":
+            (frames,) = struct.unpack_from(">I", handle.read(length))
+            handle.seek(4, 1)
+        elif name == b"eXIf":
+            orientation = _exif_orientation(handle.read(length))
+            handle.seek(4, 1)
+        elif name == b"IEND":
+            break
+        else:
+            handle.seek(length + 4, 1)
+    if header is None:
+        return None
+    width, height, bits, colour = header
+    return Container(
+        height, width, bits, _PNG_COLOURS.get(colour, "MONOCHROME2"), max(frames, 1), orientation
+    )
+
+
+def _check_png(data: bytes) -> None:
+    view = memoryview(data)
+    position = 8
+    while position + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            break
+        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise damaged("PNG", f"wrong checksum in chunk {name.decode('latin-1')!r}")
+        if name == b"IEND":
+            return
+        position = end
+    raise TruncatedImageError("the PNG file ends before its last chunk; fetch it again.")
+
+
+# --- WebP ----------------------------------------------------------------------------------------
+
+
+def _read_webp(handle: BinaryIO) -> Container | None:
+    handle.seek(12)
+    size: tuple[int, int] | None = None
+    frames, orientation = 0, 1
+    while len(head := handle.read(8)) == 8:
+        name, length = struct.unpack("<4sI", head)
+        following = handle.tell() + length + length % 2
+        if name in (b"VP8X", b"VP8 ", b"VP8L"):
+            size = size or _webp_size(name, handle.read(10))
+        elif name == b"ANMF":
+            frames += 1
+        elif name == b"EXIF":
+            body = handle.read(length)
+            orientation = _exif_orientation(body.removeprefix(b"Exif\0\0"))
+        handle.seek(following)
+    if size is None:
+        return None
+    return Container(*size, 8, "RGB", max(frames, 1), orientation)
+
+
+def _webp_size(name: bytes, body: bytes) -> tuple[int, int]:
+    """Return height and width from the first bytes of an image chunk."""
+    if name == b"VP8X":
+        struct.unpack_from("10x", body)
+        width, height = (1 + int.from_bytes(body[i : i + 3], "little") for i in (4, 7))
+    elif name == b"VP8L":
+        (word,) = struct.unpack_from("<xI", body)
+        width, height = 1 + (word & 0x3FFF), 1 + (word >> 14 & 0x3FFF)
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<6xHH", body))
+    return height, width
+
+
+def _check_webp(data: bytes) -> None:
+    announced = 8 + int.from_bytes(data[4:8], "little")
+    if len(data) < announced:
+        raise TruncatedImageError(
+            f"the WebP file has {len(data)} of {announced} bytes; fetch it again."
+        )
+
+
+# --- EXIF ----------------------------------------------------------------------------------------
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """Return tag 0x0112 of the first directory; 1, upright, where the block is damaged."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for i in range(count):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * i)
+            if tag == 0x0112:
+                return value if kind == 3 and 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+_READERS = {"JPEG": _read_jpeg, "PNG": _read_png, "WebP": _read_webp}
+_CHECKS = {"JPEG": _check_jpeg, "PNG": _check_png, "WebP": _check_webp}

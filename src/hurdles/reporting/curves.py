@@ -1,0 +1,182 @@
+"""Training curves as inline SVG, coloured by the page's own variables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+
+from hurdles.reporting.wording import NARROW, counted, percent
+
+__all__ = ["Curve", "curves"]
+
+_WIDTH, _HEIGHT = 400, 236
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 34
+#: A diverging loss would press everything else flat: the axis ends at this multiple of the middle.
+_TALLEST = 6.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One small chart.
+
+    Parameters
+    ----------
+    title : str
+        What is drawn.
+    svg : str
+        The drawing; already escaped.
+    summary : str
+        The same in a sentence.
+    """
+
+    title: str
+    svg: str
+    summary: str
+
+
+def curves(history: pd.DataFrame, chosen_epoch: int | None) -> list[Curve]:
+    """Return the charts of accuracy and of loss, train and validation in each.
+
+    Parameters
+    ----------
+    history : DataFrame
+        Columns as in `hurdles.reporting.content.HISTORY_COLUMNS`; not-a-number breaks a line.
+    chosen_epoch : int or None
+        Marked by a vertical line.
+    """
+    if history.empty:
+        return []
+    return [
+        _curve(history, "accuracy", "Right answers", chosen_epoch),
+        _curve(history, "loss", "Loss (cross-entropy)", chosen_epoch),
+    ]
+
+
+def _curve(history: pd.DataFrame, name: str, title: str, chosen: int | None) -> Curve:
+    epochs = [int(e) for e in history["epoch"]]
+    lines = {
+        part: [float(v) for v in history[f"{part}_{name}"]] for part in ("train", "validation")
+    }
+    finite = [v for values in lines.values() for v in values if math.isfinite(v)]
+    summary = _summary(name, epochs, lines["validation"], chosen)
+    if not finite:
+        return Curve(title, "", summary)
+    ticks = _ticks(*_range(name, finite))
+    scale = _Scale(epochs[0], epochs[-1], ticks[0], ticks[-1])
+    pieces = [
+        *_grid(scale, ticks, _epoch_ticks(epochs), is_share=name == "accuracy"),
+        *_chosen(scale, chosen),
+        *(_line(scale, epochs, values, part) for part, values in lines.items()),
+    ]
+    svg = (
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{escape(f"{title}. {summary}")}">{"".join(pieces)}</svg>'
+    )
+    return Curve(title, svg, summary)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    first: float
+    last: float
+    low: float
+    high: float
+
+    def x(self, epoch: float) -> float:
+        span = _WIDTH - _LEFT - _RIGHT
+        if self.last == self.first:
+            return _LEFT + span / 2
+        return _LEFT + span * (epoch - self.first) / (self.last - self.first)
+
+    def y(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * min(max(share, 0.0), 1.0)
+
+
+def _range(name: str, values: Sequence[float]) -> tuple[float, float]:
+    if name == "accuracy":
+        return min(values), 1.0
+    middle = sorted(values)[len(values) // 2]
+    return 0.0, min(max(values), _TALLEST * middle) if middle > 0 else max(values)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers from at most `low` to at least `high`, three to six of them."""
+    span = max(high - low, 1e-3)
+    size = 10 ** math.floor(math.log10(span / 4))
+    step = next(m * size for m in (1, 2, 5, 10) if span / (m * size) <= 5)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
+
+
+def _epoch_ticks(epochs: Sequence[int]) -> list[int]:
+    if len(epochs) == 1:
+        return [epochs[0]]
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**9) if len(epochs) / s <= 7)
+    inner = [e for e in epochs if e % step == 0 and e - epochs[0] >= step / 2]
+    return [epochs[0], *[e for e in inner if e != epochs[0]]]
+
+
+def _grid(
+    scale: _Scale, ticks: Sequence[float], epochs: Sequence[int], *, is_share: bool
+) -> list[str]:
+    pieces = []
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    for tick in ticks:
+        y = scale.y(tick)
+        text = f"{100 * tick:g}{NARROW}%" if is_share else f"{tick:g}"
+        pieces.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        pieces.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    for epoch in epochs:
+        pieces.append(
+            f'<text x="{scale.x(epoch):.1f}" y="{bottom + 18}" text-anchor="middle">{epoch}</text>'
+        )
+    return pieces
+
+
+def _chosen(scale: _Scale, chosen: int | None) -> list[str]:
+    if chosen is None or not scale.first <= chosen <= scale.last:
+        return []
+    x = f"{scale.x(chosen):.1f}"
+    return [f'<line class="chosen" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{_HEIGHT - _BOTTOM}"/>']
+
+
+def _line(scale: _Scale, epochs: Sequence[int], values: Sequence[float], part: str) -> str:
+    runs: list[list[str]] = [[]]
+    for epoch, value in zip(epochs, values, strict=True):
+        if math.isfinite(value):
+            runs[-1].append(f"{scale.x(epoch):.1f},{scale.y(value):.1f}")
+        elif runs[-1]:
+            runs.append([])
+    pieces = []
+    for run in filter(None, runs):
+        if len(run) == 1:
+            x, y = run[0].split(",")
+            pieces.append(f'<circle class="{part} dot" cx="{x}" cy="{y}" r="3.2"/>')
+        else:
+            pieces.append(f'<polyline class="{part}" points="{" ".join(run)}"/>')
+    return "".join(pieces)
+
+
+def _summary(name: str, epochs: Sequence[int], values: Sequence[float], chosen: int | None) -> str:
+    def write(value: float) -> str:
+        return f"{percent(value)}{NARROW}%" if name == "accuracy" else f"{value:.3g}"
+
+    finite = [(e, v) for e, v in zip(epochs, values, strict=True) if math.isfinite(v)]
+    if not finite:
+        return f"The validation {name} was never a number."
+    at = dict(finite)
+    if len(finite) == 1:
+        text = f"Validation {name} was {write(finite[0][1])} in epoch {finite[0][0]}"
+    else:
+        (first, start), (last, end) = finite[0], finite[-1]
+        text = f"Validation {name} went from {write(start)} in epoch {first} to {write(end)}"
+        text += f" in epoch {last}"
+        if chosen in at and chosen not in (first, last):
+            text += f"; it was {write(at[chosen])} in the chosen epoch {chosen}"
+    lost = len(epochs) - len(finite)
+    return text + (f". In {counted(lost, 'epoch')} it was not a number." if lost else ".")

@@ -1,0 +1,162 @@
+"""How numbers and plain values are written for a person to read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hurdles.evaluation.estimate import Estimate
+
+__all__ = [
+    "NARROW",
+    "and_list",
+    "count",
+    "counted",
+    "interval",
+    "level",
+    "p_value",
+    "percent",
+    "plain",
+    "ratio",
+    "share",
+    "signed",
+]
+
+#: A narrow space that no line breaks at, as ISO 80000 asks for between a number and its sign.
+NARROW = "\u202f"
+
+
+def count(n: int) -> str:
+    """Return a whole number with commas.
+
+    Examples
+    --------
+    >>> count(5856)
+    '5,856'
+    """
+    return f"{n:,}"
+
+
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(1341, "image"), counted(2, "class", "classes")
+    ('1 image', '1,341 images', '2 classes')
+    """
+    return f"{count(n)} {noun if n == 1 else plural or noun + 's'}"
+
+
+def share(part: int, whole: int) -> str:
+    """Return ``part`` of ``whole`` in percent, or nothing where the whole is empty.
+
+    Examples
+    --------
+    >>> [share(n, 500).replace(NARROW, " ") for n in (0, 1, 125, 499, 500)]
+    ['0 %', '<1 %', '25 %', '>99 %', '100 %']
+    """
+    if not whole:
+        return ""
+    number = f"{100 * part / whole:.0f}"
+    if number == "0" and part:
+        number = "<1"
+    if number == "100" and part < whole:
+        number = ">99"
+    return f"{number}{NARROW}%"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Return a share, 0 to 1, in percent without the sign; an em dash where there is none."""
+    return f"{100 * value:.{digits}f}" if math.isfinite(value) else "—"
+
+
+def ratio(value: float) -> str:
+    """Return a number between 0 and 1 with three decimals; an em dash where there is none."""
+    return f"{value:.3f}" if math.isfinite(value) else "—"
+
+
+def p_value(value: float) -> str:
+    """Return a p value as journals print it.
+
+    Examples
+    --------
+    >>> p_value(0.0421), p_value(0.00001), p_value(float("nan"))
+    ('0.042', '< 0.001', 'undefined')
+    """
+    if not math.isfinite(value):
+        return "undefined"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def signed(number: str) -> str:
+    """Return a difference with its sign, and a true minus.
+
+    Examples
+    --------
+    >>> signed("2.1"), signed("-2.1"), signed("-0.0")
+    ('+2.1', '−2.1', '0.0')
+    """
+    digits = number.lstrip("-")
+    if not digits.strip("0."):
+        return digits
+    return f"−{digits}" if number.startswith("-") else f"+{number}"
+
+
+def interval(estimate: Estimate, write: Callable[[float], str] = percent) -> str:
+    """Return the bounds, in percent unless `write` says otherwise; or say that there are none.
+
+    Examples
+    --------
+    >>> interval(Estimate(0.954, 0.93, 0.97, 0.95, "Wilson", 436, 436))
+    '93.0 to 97.0'
+    """
+    if math.isfinite(estimate.low) and math.isfinite(estimate.high):
+        return f"{write(estimate.low)} to {write(estimate.high)}"
+    return "no interval"
+
+
+def level(value: float) -> str:
+    """Return a confidence level.
+
+    Examples
+    --------
+    >>> level(0.95) == f"95{NARROW}%"
+    True
+    """
+    return f"{100 * value:g}{NARROW}%"
+
+
+def and_list(words: Sequence[str]) -> str:
+    """Return a list as prose.
+
+    Examples
+    --------
+    >>> and_list(["a", "b", "c"]), and_list(["a"])
+    ('a, b and c', 'a')
+    """
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def plain(value: Any) -> str:
+    """Return a setting as a person would write it, and so that nothing of it is lost.
+
+    Examples
+    --------
+    >>> plain(None), plain(True), plain(1e-05), plain([0.7, "flip"]), plain(float("nan"))
+    ('not set', 'yes', '1e-05', '0.7, flip', 'not a number')
+    """
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "not a number" if math.isnan(value) else repr(float(value))
+    if isinstance(value, Mapping):
+        return "; ".join(f"{k}: {plain(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(plain(v) for v in value) or "none"
+    return str(value)
