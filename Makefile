@@ -30,7 +30,7 @@ clean:
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "hurdles needs Python 3.11 or newer, and '$(PYTHON)' is not:" \
 	    "$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
 	  exit 1; }
@@ -42,11 +42,11 @@ $(BIN)/python:
 # A stamp is written last, so an install that was cut off is done again. The interpreter itself is
 # order-only: its date says nothing about what is installed.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing hurdles into $(VENV) (about 1 GB with PyTorch; a few minutes, once)"
+	@echo "Installing hurdles into $(VENV) (about 2 GB with PyTorch; minutes, once)"
 	@$(INSTALL) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing hurdles and its tools into $(VENV) (about 1 GB with PyTorch; a few minutes, once)"
+	@echo "Installing hurdles and its tools into $(VENV) (about 2 GB with PyTorch; minutes, once)"
 	@$(INSTALL) -e ".[dev]"
 	@touch $(VENV)/.installed $@

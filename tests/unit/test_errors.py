@@ -16,11 +16,8 @@ IMAGE_ERRORS = [c for c in CLASSES if issubclass(c, ImageError)]
 
 
 def test_every_error_of_the_module_is_public():
-    defined = {
-        n
-        for n, c in vars(errors).items()
-        if isinstance(c, type) and c.__module__ == errors.__name__
-    }
+    here = {n: c for n, c in vars(errors).items() if isinstance(c, type)}
+    defined = {n for n, c in here.items() if c.__module__ == errors.__name__}
     assert defined == set(errors.__all__)
 
 

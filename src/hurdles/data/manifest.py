@@ -161,6 +161,11 @@ class Manifest:
         """Read a CSV or Parquet; relative paths in it count from the file's own folder.
 
         A table without an ``image`` column takes its paths as names.
+
+        Raises
+        ------
+        ManifestError
+            If `path` is not a file, not a table, or not a manifest.
         """
         path = Path(path)
         frame = _read_table(path)
@@ -191,7 +196,9 @@ def _read_table(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         # "NA" and "None" may be somebody's label: only an empty cell is empty.
         return pd.read_csv(
-            path, dtype={c: "str" for c in COLUMNS if c != "age"}, keep_default_na=False,
+            path,
+            dtype={c: "str" for c in COLUMNS if c != "age"},
+            keep_default_na=False,
             na_values={c: [""] for c in COLUMNS},
         )
     except (ValueError, OSError, UnicodeDecodeError) as error:

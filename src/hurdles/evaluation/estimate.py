@@ -73,5 +73,13 @@ class Estimate:
 def undefined(
     note: str, *, level: float = 0.95, n_images: int = 0, n_patients: int = 0
 ) -> Estimate:
-    """Return the estimate of a measure that does not exist here, and say why."""
+    """Return the estimate of a measure that does not exist here, and say why.
+
+    Parameters
+    ----------
+    note : str
+        Why it is undefined.
+    level, n_images, n_patients
+        As for `Estimate`.
+    """
     return Estimate(math.nan, math.nan, math.nan, level, "none", n_images, n_patients, note)

@@ -213,7 +213,7 @@ text = st.text(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(text, min_size=1, max_size=5, unique=True), text, st.one_of(st.none(), text))
 def test_any_text_comes_back(tmp_path_factory, names, label, patient):
     folder = tmp_path_factory.mktemp("any")

@@ -1,0 +1,157 @@
+"""How the house is laid out: rules that hold for every file."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "hurdles"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = ("captum", "cv2", "gdcm", "matplotlib", "pydicom", "scipy", "sklearn", "torch")
+
+
+@cache
+def parsed(module: Path) -> ast.Module:
+    return ast.parse(module.read_text(encoding="utf-8"))
+
+
+def declared(module: Path) -> list[str] | None:
+    """What a module lists as public, or None."""
+    for node in parsed(module).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return None
+
+
+def public_definitions(module: Path) -> set[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    names = {node.name for node in parsed(module).body if isinstance(node, kinds)}
+    return {name for name in names if not name.startswith("_")}
+
+
+def sort_key(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions: the order that ruff keeps `__all__` in."""
+    return (0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2, name)
+
+
+def test_there_are_modules_to_look_at():
+    assert len(MODULES) > 20
+
+
+def refuse(problem: Callable[[Path], object]) -> None:
+    """Fail with a line for each module that breaks the rule at hand."""
+    found = [f"{m.relative_to(PACKAGE)}: {problem(m)}" for m in MODULES if problem(m)]
+    assert not found, "\n" + "\n".join(found)
+
+
+def calls(module: Path) -> list[tuple[int, str]]:
+    """Return the line and the name of everything that a module calls."""
+    nodes = [node for node in ast.walk(parsed(module)) if isinstance(node, ast.Call)]
+    return [(node.lineno, ast.unparse(node.func)) for node in nodes]
+
+
+def test_a_module_has_at_most_400_lines():
+    lengths = {m: len(m.read_text(encoding="utf-8").splitlines()) for m in MODULES}
+    refuse(lambda m: f"{lengths[m]} lines" if lengths[m] > 400 else "")
+
+
+def test_a_module_is_a_noun_not_a_drawer():
+    refuse(lambda m: m.stem in {"common", "helper", "helpers", "misc", "util", "utils"})
+
+
+def test_a_module_says_what_it_is_for():
+    refuse(lambda m: "no docstring" if not ast.get_docstring(parsed(m)) else "")
+
+
+def test_a_module_lists_what_it_defines_for_others_sorted():
+    def problem(module: Path) -> str:
+        listed = declared(module)
+        if listed is None:
+            return "no __all__" if public_definitions(module) else ""
+        if listed != sorted(set(listed), key=sort_key):
+            return "__all__ is not sorted"
+        if module.stem == "cli":
+            return ""  # its functions are commands, called by name from the shell alone
+        left_out = public_definitions(module) - set(listed)
+        return f"not in __all__: {sorted(left_out)}" if left_out else ""
+
+    refuse(problem)
+
+
+def test_only_the_command_line_writes_to_stdout():
+    def names_a_stream(call: ast.Call) -> bool:
+        files = [ast.unparse(k.value) for k in call.keywords if k.arg == "file"]
+        return files != [] and "sys.stdout" not in files
+
+    def problem(module: Path) -> list[int]:
+        writing = [
+            node
+            for node in ast.walk(parsed(module))
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) in {"print", "sys.stdout.write"}
+        ]
+        return [call.lineno for call in writing if not names_a_stream(call)]
+
+    refuse(lambda module: module.stem != "cli" and problem(module))
+
+
+def test_nothing_reseeds_the_global_generators():
+    reseeding = {"np.random.seed", "numpy.random.seed", "random.seed", "torch.manual_seed"}
+
+    def problem(module: Path) -> list[tuple[int, str]]:
+        names = {name for _, name in calls(module)}
+        # PyTorch's dropout knows no other generator; forked, it is the caller's no longer.
+        allowed = {"torch.manual_seed"} if "torch.random.fork_rng" in names else set()
+        return [call for call in calls(module) if call[1] in reseeding - allowed]
+
+    refuse(problem)
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout: there is no list of tracked files")
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_no_file_names_a_folder_of_one_machine_or_a_package_index():
+    # Put together here so that this file does not find itself.
+    folders = "|".join(["work", "root", "home", "opt", "tmp", "Users", "mnt"])
+    hosts = "|".join(["py" + "pi\\.org", "python" + "hosted", "download\\.py" + "torch"])
+    pattern = re.compile(rf"(?<![\w.~*$}}>-])/(?:{folders})/\w|{hosts}".encode())
+    found = []
+    for file in tracked_files():
+        content = file.read_bytes() if file.is_file() else b""
+        if b"\0" in content:
+            continue
+        for number, line in enumerate(content.splitlines(), start=1):
+            if pattern.search(line):
+                found.append(f"{file.relative_to(ROOT)}:{number}: {line.decode()[:80]}")
+    assert found == []
+
+
+@pytest.mark.parametrize("module", ["hurdles", "hurdles.cli", "hurdles.workflows"])
+def test_importing_is_quick_because_heavy_libraries_wait(module):
+    program = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_importing_hurdles_loads_not_even_pandas():
+    program = "import sys, hurdles; print('pandas' in sys.modules or 'numpy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
