@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hurdles.data.files import replacing
+from hurdles.data.files import write_bytes
 from hurdles.errors import RunError
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ class TrainingState:
         self, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: str
     ) -> None:
         """Write the state, whole or not at all; `identity` says which training it belongs to."""
-        from safetensors.torch import save_file
-
         tensors = {_MODEL + k: v for k, v in module.state_dict().items()}
         tensors |= {_BEST + k: v for k, v in self.best.items()}
         for index, parameter in enumerate(_parameters(optimiser)):
@@ -54,8 +52,7 @@ class TrainingState:
                 tensors[f"{_OPTIMISER}{index}/{name}"] = value
         position = {"epoch": self.epoch, "step": self.step, "sums": self.sums, "rows": self.rows}
         meta = {"identity": identity, "position": json.dumps(position)}
-        with replacing(path) as part:
-            save_file({k: _plain(v) for k, v in tensors.items()}, part, metadata=meta)
+        save_weights(path, tensors, meta)
 
     @classmethod
     def load(
@@ -85,10 +82,9 @@ class TrainingState:
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, str]) -> None:
     """Write weights and what they need to be fed rightly into one safetensors file."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    with replacing(path) as part:
-        save_file({k: _plain(v) for k, v in weights.items()}, part, metadata=meta)
+    write_bytes(path, save({k: _plain(v) for k, v in weights.items()}, metadata=meta))
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
