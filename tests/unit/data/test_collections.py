@@ -607,6 +607,14 @@ def test_nih(manifests):
     }
 
 
+def test_nih_with_an_archive_unpacked_twice(tmp_path):
+    root = nih(tmp_path)
+    image(root / "images_003" / "images" / "00000061_012.png")
+    manifest = COLLECTIONS.get("nih").read(root)
+    assert len(manifest) == 4
+    assert left(manifest)["00000061_012.png"] == "a second file of the same name"
+
+
 def test_nih_in_its_later_table(tmp_path):
     root = nih(tmp_path)
     (root / "Data_Entry_2017.csv").rename(root / "Data_Entry_2017_v2020.csv")
