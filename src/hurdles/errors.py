@@ -15,7 +15,7 @@
     │   └── UnsupportedImageError         a known format in a form that no installed decoder reads
     ├── CacheError (OSError)              the cache of prepared pixels cannot be used
     ├── RecipeError (ValueError)          an experiment that is not well defined
-    ├── RunError (ValueError)             a run folder that is missing, unfinished or of another recipe
+    ├── RunError (ValueError)             a run folder missing, unfinished or of another recipe
     ├── RegistryError (ValueError)        an unknown name, or one given twice
     └── EvaluationError (ValueError)      numbers that no metric can be computed from
 

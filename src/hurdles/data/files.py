@@ -51,9 +51,7 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def file_hash(
-    path: str | Path, *, algorithm: Callable[..., hashlib._Hash] = hashlib.sha256
-) -> str:
+def file_hash(path: str | Path, *, algorithm: Callable[..., hashlib._Hash] = hashlib.sha256) -> str:
     """Return the hexadecimal hash of a file's content."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()

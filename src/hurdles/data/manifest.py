@@ -224,7 +224,7 @@ def _validated(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[[*COLUMNS, *extra]]
 
 
-def _typed(column: str, values: pd.Series) -> pd.Series:  # type: ignore[type-arg]
+def _typed(column: str, values: pd.Series) -> pd.Series:
     if column == "age":
         ages = pd.to_numeric(values, errors="coerce").astype("float64")
         wrong = values[(values.notna() & ages.isna()) | (ages < 0) | (ages > 120)]
