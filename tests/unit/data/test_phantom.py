@@ -500,6 +500,11 @@ def test_an_interrupted_write_is_noticed(tmp_path, monkeypatch):
     assert len(write_phantom(tmp_path, 4, size=48)) == len(phantom_cohort(4, size=48))
 
 
+def test_a_writer_killed_at_once_is_no_obstacle(tmp_path):
+    (tmp_path / ".parameters.json.1-ab.part").write_text("{")
+    assert len(write_phantom(tmp_path, 1, size=48)) >= 1
+
+
 def test_foreign_folders_are_left_alone(tmp_path):
     write_phantom(tmp_path / "a", 2, size=48)
     with pytest.raises(CollectionError, match="other settings: seed is 0, not 1"):

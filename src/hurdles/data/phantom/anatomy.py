@@ -125,7 +125,7 @@ def _centre(frame: Frame, thorax: Thorax) -> Float:
         ((2.1 + turn, 9.9), (2.5, 2.7), 3.5),  # pulmonary trunk
         ((3.0 + turn, 12.6), (3.0, 3.9), 4.5),  # left atrial appendage
         ((1.3, 15.0), (1.5, 11.0), 1.3),  # descending aorta
-        ((0.8, thorax.domes[1] + 0.2), (5.0, 2.4), 4.0),  # vena cava, fat beside the heart
+        ((0.8, thorax.domes[1] + 0.2), (5.0, 2.2), 2.0),  # vena cava, fat beside the heart
         ((-3.3, 11.2), (1.3, 2.3), 1.3),  # right hilum, a little lower than the left
         ((3.5, 10.2), (1.5, 2.1), 1.3),
     ):

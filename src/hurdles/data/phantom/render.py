@@ -89,7 +89,7 @@ def _filling(
     for blob in patient.blobs:
         _add(depth, frame, thorax, blob, image.severity)
     if patient.pattern in ("peripheral", "diffuse"):
-        depth *= np.clip(1.0 + 0.3 * clouds, 0.35, None)  # patchy
+        depth *= np.clip(1.0 + 0.28 * clouds, 0.5, None)  # patchy
     elif patient.pattern == "lobar":
         depth *= 1.0 + 0.15 * np.clip(clouds, -2.0, 2.0)
     low = np.maximum(frame.y - (thorax.domes[0] - 3.5), 0.0) / 4.0

@@ -94,32 +94,19 @@ def _ribs(
 
 
 def _spine(canvas: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax) -> None:
+    """Draw eighteen vertebrae, waisted, each with the two rings of its pedicles."""
+    number = np.arange(-4.0, 14.0)
+    top, half = 0.6 + 2.2 * number, 1.35 + 0.035 * (number + 4.0)
+    across = np.array([-1.0, 1.0, 0.9, 1.0, -1.0, -0.9])[None, :] * half[:, None]
+    down = np.array([0.0, 0.0, 1.0, 1.9, 1.9, 1.0])[None, :] + top[:, None]
+    shift = 0.15 * thorax.turn
+    _fill(canvas, frame, np.stack([across - shift, down], axis=-1), 105)
     cv2 = _cv2()
-    for number in range(-4, 14):
-        top, half = 0.6 + 2.2 * number, 1.35 + 0.035 * (number + 4)
-        box = np.array(
-            [
-                [-half, top],
-                [half, top],
-                [0.9 * half, top + 1.0],
-                [half, top + 1.9],
-                [-half, top + 1.9],
-                [-0.9 * half, top + 1.0],
-            ]
-        )
-        box[:, 0] -= 0.15 * thorax.turn
-        _fill(canvas, frame, box, 105)
-        for pedicle in (-0.62 * half, 0.62 * half):
-            centre = frame.to_pixels(np.array([pedicle - 0.15 * thorax.turn, top + 0.7]))
-            cv2.circle(
-                canvas,
-                tuple(int(v) for v in _fixed(centre)),
-                int(0.32 * frame.scale * (1 << _SHIFT)),
-                150,
-                -1,
-                cv2.LINE_AA,
-                _SHIFT,
-            )
+    sides = np.array([-0.62, 0.62])[None, :] * half[:, None]
+    rings = np.stack([sides - shift, np.repeat(top[:, None] + 0.7, 2, axis=1)], axis=-1)
+    radius = int(0.32 * frame.scale * (1 << _SHIFT))
+    for x, y in _fixed(frame.to_pixels(rings)).reshape(-1, 2).tolist():
+        cv2.circle(canvas, (x, y), radius, 150, -1, cv2.LINE_AA, _SHIFT)
 
 
 def _clavicle(canvas: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax, side: int) -> None:

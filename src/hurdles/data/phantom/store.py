@@ -76,7 +76,8 @@ def write_phantom(
 
 def _is_there(folder: Path, settings: dict[str, Any]) -> bool:
     """Return whether the finished phantom is there; raise if the folder is something else."""
-    if not folder.exists() or not any(folder.iterdir()):
+    # A writer that was killed at once leaves no more than a hidden part of a file.
+    if not folder.exists() or all(p.name.endswith(".part") for p in folder.iterdir()):
         return False
     found = _found_settings(folder)
     if found != settings:
