@@ -204,7 +204,8 @@ def own_warnings(manifest: Manifest, predictions: Predictions) -> list[str]:
     found = []
     if known.n_used:
         found.append(
-            f"{counted(known.n_used, 'tested image')} belong to the part that the model was "
+            f"{counted(known.n_used, 'tested image')} "
+            f"{'belongs' if known.n_used == 1 else 'belong'} to the part that the model was "
             "trained or chosen on. These numbers do not say how well it does on new images."
         )
     if known.shared_patients:

@@ -14,6 +14,7 @@ from hurdles.reporting.wording import count, share
 
 __all__ = ["CohortRow", "ExclusionGroup", "cohort_rows", "exclusion_groups"]
 
+_NO_REASON = "no reason given"
 _SEXES = {Sex.FEMALE: "female", Sex.MALE: "male", Sex.OTHER: "other"}
 _VIEWS = {View.PA: "PA", View.AP: "AP", View.AP_SUPINE: "AP supine", View.LATERAL: "lateral"}
 _SPLITS = {
@@ -59,7 +60,8 @@ class ExclusionGroup:
 def cohort_rows(manifest: Manifest) -> list[CohortRow]:
     """Return the lines of the table; its columns are ``manifest.labels`` and then "all".
 
-    Whatever is not known is a line of its own, so that every block adds up to its images.
+    Whatever is not known is a line of its own, so that every block adds up to its images (of the
+    ages only those that are not known are counted).
     """
     frame = manifest.frame
     parts = [frame[frame["label"] == label] for label in manifest.labels] + [frame]
@@ -123,8 +125,9 @@ def _ages(parts: list[pd.DataFrame]) -> list[CohortRow]:
 
 def exclusion_groups(exclusions: pd.DataFrame, most: int = 500) -> list[ExclusionGroup]:
     """Return the files left out by reason, the commonest first; of each, `most` paths at most."""
+    stated = exclusions.assign(reason=exclusions["reason"].fillna("").replace("", _NO_REASON))
     groups = [
         ExclusionGroup(str(reason), len(rows), tuple(map(str, rows["path"].head(most))))
-        for reason, rows in exclusions.fillna("no reason given").groupby("reason", sort=True)
+        for reason, rows in stated.groupby("reason", sort=True)
     ]
     return sorted(groups, key=lambda group: -group.n)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from hurdles.data.files import write_text
 from hurdles.reporting import answer, cohort, overlay, tables, wording
 from hurdles.reporting.content import ReportContent, Sheet, SheetItem
 from hurdles.reporting.curves import curves
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["render", "write_report"]
 
@@ -45,6 +49,11 @@ def render(content: ReportContent) -> str:
     str
         A whole page. Its own content policy forbids scripts and every request to a network.
     """
+    return _template().render(_context(content))
+
+
+@cache
+def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -54,8 +63,8 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=wording.count, plain=wording.plain)
-    return environment.get_template("report.html.j2").render(_context(content))
+    environment.filters["count"] = wording.count
+    return environment.get_template("report.html.j2")
 
 
 def write_report(content: ReportContent, path: str | Path) -> Path:
