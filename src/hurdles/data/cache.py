@@ -14,8 +14,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -82,6 +83,13 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def __reduce__(self) -> tuple[Callable[..., Prepared], tuple[object, ...]]:
+        # A worker process maps the same file instead of being sent a copy of every pixel.
+        pixels: Any = self.pixels
+        if isinstance(getattr(pixels, "base", None), mmap):  # the whole map, no part of it
+            return _mapped, (self.manifest, pixels.filename, pixels.offset, pixels.shape)
+        return Prepared, (self.manifest, pixels)
+
     @cached_property
     def _positions(self) -> dict[str, int]:
         return {image: i for i, image in enumerate(self.manifest.frame["image"])}
@@ -102,6 +110,10 @@ class Prepared:
                 f"{missing[0]!r}; they were skipped as unreadable, or are of another manifest."
             )
         return np.array([self._positions[name] for name in names], dtype=np.int64)
+
+
+def _mapped(manifest: Manifest, path: str, offset: int, shape: tuple[int, ...]) -> Prepared:
+    return Prepared(manifest, np.memmap(path, np.uint8, "r", offset, shape))
 
 
 def default_cache() -> Path:

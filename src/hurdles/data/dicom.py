@@ -1,31 +1,25 @@
-"""DICOM radiographs.
+"""DICOM radiographs, read with pydicom and whichever decoders are installed beside it.
 
-The rules, with the clauses of DICOM PS3.3:
-
-1. Modality LUT or rescale (C.11.1), then the first VOI LUT, or else the first window (C.11.2):
-   LINEAR, LINEAR_EXACT or SIGMOID. The low end of the window becomes 0, the high end 1.
-2. Without a window, samples of at most 8 bits keep the range of their format, as a PNG would;
-   deeper ones are stretched from the smallest to the largest value present, because stored depth
-   says little about them: 12-bit data in 16 stored bits are common.
-3. MONOCHROME1 is inverted (C.7.6.3.1.2).
-4. Padding (C.7.5.1.1.2) counts for no range, and becomes black.
-5. Colour becomes luma, as in `hurdles.data.raster`.
-
-All of that is one table of at most 65,536 entries, so each pixel costs one look-up.
+What stored values mean is told in `hurdles.data.greyscale`. Colour becomes luma, as in
+`hurdles.data.raster`. An object of several frames is refused, and so is a compressed frame whose
+own size is not the one that the header announces.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 import re
+import struct
 from typing import IO, Any
 
 import numpy as np
 
+from hurdles.data.containers import read_container
+from hurdles.data.greyscale import grey_table
 from hurdles.data.header import ImageHeader, check_header
 from hurdles.data.vocabulary import Sex, View
 from hurdles.errors import (
+    ImageError,
     NotAnImageError,
     TruncatedImageError,
     UnsupportedImageError,
@@ -33,7 +27,6 @@ from hurdles.errors import (
 
 __all__ = ["decode_dicom", "is_dicom", "read_dicom_header"]
 
-_log = logging.getLogger("hurdles")
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}
 _DAYS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 
@@ -69,7 +62,7 @@ def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
         return _luma(apply_color_lut(stored, dataset)[..., :3])
     if stored.ndim == 3:
         return _luma(stored, (1 << header.bits) - 1)
-    return _looked_up(stored, _grey_table(dataset, stored, header))
+    return _looked_up(stored, grey_table(dataset, stored, header))
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -130,6 +123,38 @@ def _age(value: Any) -> float | None:
     return int(match[1]) / _DAYS[match[2]] if match else None
 
 
+def _check_codestream(dataset: Any) -> None:
+    """Refuse a compressed frame of another size than the header's: it may be a bomb."""
+    from pydicom.encaps import get_frame
+
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    size = _jpeg_size(frame) or _jpeg2000_size(frame)
+    if size not in (None, (dataset.Rows, dataset.Columns)):
+        raise TruncatedImageError(
+            f"the compressed frame holds {size[1]} x {size[0]} pixels, but the header announces "
+            f"{dataset.Columns} x {dataset.Rows}; fetch the file again."
+        )
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    if not frame.startswith(b"\xff\xd8"):
+        return None
+    try:
+        container = read_container(io.BytesIO(frame), "JPEG")
+    except TruncatedImageError:  # its decoder will say so
+        return None
+    return container.height, container.width
+
+
+def _jpeg2000_size(frame: bytes) -> tuple[int, int] | None:
+    """Height and width on the reference grid (ISO/IEC 15444-1, A.5.1, the SIZ marker segment)."""
+    start = frame[:4096].find(b"\xff\x4f\xff\x51")
+    if start < 0 or len(frame) < start + 24:
+        return None
+    right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
+    return bottom - top, right - left
+
+
 def _stored(dataset: Any) -> np.ndarray:
     """Return the stored samples, (H, W) or (H, W, 3); YBR comes as RGB."""
     from pydicom.pixels import get_decoder, pixel_array
@@ -156,10 +181,16 @@ def _stored(dataset: Any) -> np.ndarray:
             "uncompressed."
         )
     try:
+        if syntax.is_encapsulated:
+            _check_codestream(dataset)
         samples = np.asarray(pixel_array(dataset))
+    except ImageError:
+        raise
     except Exception as error:
         why = " ".join(str(error).split())
-        if "not support" in why:  # pydicom asks each plug-in in turn and lists their answers
+        # pydicom asks each plug-in in turn, and lists an answer a line below its own.
+        answers = str(error).splitlines()[1:]
+        if answers and all("not support" in answer for answer in answers):
             raise UnsupportedImageError(
                 f"no installed decoder reads this form of {syntax.name} ({why}); re-export the "
                 "file uncompressed."
@@ -174,93 +205,7 @@ def _stored(dataset: Any) -> np.ndarray:
     return samples.astype(samples.dtype.newbyteorder("="), copy=False)
 
 
-# --- grey values ---------------------------------------------------------------------------------
-
-
-def _grey_table(dataset: Any, stored: np.ndarray, header: ImageHeader) -> np.ndarray:
-    """Return what each stored value becomes, indexed by its bit pattern: ``float32`` in [0, 1]."""
-    from pydicom.pixels import apply_modality_lut
-
-    entries = 1 << (8 * stored.dtype.itemsize)
-    unsigned = np.dtype(f"u{stored.dtype.itemsize}")
-    values = np.arange(entries).astype(unsigned).view(stored.dtype)
-    padding = _padding(dataset, values)
-    modal = np.asarray(apply_modality_lut(values, dataset), dtype=np.float64)
-    grey = _voi_lut(dataset, modal)
-    if grey is None:
-        grey = _windowed(dataset, modal)
-    if grey is None:
-        if header.bits <= 8:
-            counted = _legal(values, header.bits, signed=stored.dtype.kind == "i")
-        else:
-            codes = stored.view(unsigned).ravel()
-            counted = (np.bincount(codes, minlength=entries) > 0) & ~padding
-        grey = _stretched(modal, counted)
-    if header.photometric == "MONOCHROME1":
-        grey = 1 - grey
-    grey[padding] = 0
-    return grey.astype(np.float32)
-
-
-def _padding(dataset: Any, values: np.ndarray) -> np.ndarray:
-    first = dataset.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(values.shape, dtype=bool)
-    last = dataset.get("PixelPaddingRangeLimit")
-    ends = sorted((int(first), int(first if last is None else last)))
-    padded: np.ndarray = (values >= ends[0]) & (values <= ends[1])
-    return padded
-
-
-def _legal(values: np.ndarray, bits: int, *, signed: bool) -> np.ndarray:
-    low = -(1 << (bits - 1)) if signed else 0
-    legal: np.ndarray = (values >= low) & (values < low + (1 << bits))
-    return legal
-
-
-def _voi_lut(dataset: Any, modal: np.ndarray) -> np.ndarray | None:
-    """Apply the first VOI LUT, over the whole range that its descriptor declares."""
-    from pydicom.pixels import apply_voi
-
-    items = dataset.get("VOILUTSequence") or []
-    if not items or not items[0].get("LUTDescriptor") or items[0].get("LUTData") is None:
-        return None
-    highest = (1 << int(items[0].LUTDescriptor[2])) - 1
-    mapped = apply_voi(np.rint(modal).astype(np.int64), dataset, index=0)
-    return np.clip(np.asarray(mapped, dtype=np.float64) / highest, 0, 1)
-
-
-def _windowed(dataset: Any, modal: np.ndarray) -> np.ndarray | None:
-    centre, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
-    if centre is None or width is None:
-        return None
-    function = str(dataset.get("VOILUTFunction") or "LINEAR")
-    if width <= 0 or (function == "LINEAR" and width < 1):
-        _log.warning("window width %g is not allowed; taken as a missing window", width)
-        return None
-    if function == "SIGMOID":
-        with np.errstate(over="ignore"):
-            return np.asarray(1 / (1 + np.exp(-4 * (modal - centre) / width)))
-    if function == "LINEAR_EXACT":
-        return np.asarray(np.clip((modal - centre) / width + 0.5, 0, 1))
-    if width == 1:
-        return np.asarray(modal > centre - 0.5, dtype=np.float64)
-    return np.asarray(np.clip((modal - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
-
-
-def _first(value: Any) -> float | None:
-    try:
-        return float(value if isinstance(value, (str, int, float)) else value[0])
-    except (TypeError, ValueError, IndexError):
-        return None
-
-
-def _stretched(modal: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    if not counted.any():
-        return np.zeros_like(modal)
-    low, high = modal[counted].min(), modal[counted].max()
-    span = max(high - low, np.finfo(float).tiny)
-    return np.asarray(np.clip((modal - low) / span, 0, 1))
+# --- pixels --------------------------------------------------------------------------------------
 
 
 def _looked_up(stored: np.ndarray, table: np.ndarray) -> np.ndarray:
