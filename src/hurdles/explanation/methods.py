@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -63,8 +64,8 @@ def explain(
 ) -> list[Heatmap]:
     """Return a heat-map for each image.
 
-    Runs in single precision, in eval mode and on the module's device, and leaves the module as it
-    was: training flags, gradients and hooks.
+    Works on a copy of the module, on its device, in single precision and eval mode, and leaves the
+    module itself as it was.
 
     Parameters
     ----------
@@ -108,11 +109,12 @@ def explain(
     _check_pixels(pixels, spec, len(images))
     wanted = _wanted(target, spec, len(images))
     maps: list[Heatmap] = []
-    with _as_in_use(module):
+    with _plain_arithmetic():
+        frozen = _working_copy(module)
         for start in range(0, len(images), batch):
             rows = slice(start, start + batch)
             maps += _explain_batch(
-                module, spec, pixels[rows], list(images[rows]), wanted[rows], method, make
+                frozen, spec, pixels[rows], list(images[rows]), wanted[rows], method, make
             )
     return maps
 
@@ -188,23 +190,31 @@ def _check_pixels(pixels: NDArray[np.uint8], spec: ModelSpec, n: int) -> None:
         )
 
 
-@contextmanager
-def _as_in_use(module: nn.Module) -> Iterator[None]:
-    """Put the module in eval mode and single precision, and every part back as it was."""
+def _working_copy(module: nn.Module) -> nn.Module:
+    """Return a copy in eval mode and single precision, with frozen weights, laid out for speed.
+
+    A copy, so that whatever happens the caller's module keeps its flags, gradients and hooks; and
+    because with channels last a CPU answers several times faster.
+    """
     import torch
 
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        # Whatever the caller is in: half precision loses weak heat, and tensors made in inference
-        # mode could not be differentiated.
-        with (
-            torch.inference_mode(False),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
-        ):
-            yield
-    finally:
-        # Part by part: train() on the whole would also wake those that were frozen on purpose.
-        for part in training:
-            part.training = True
+    copied = copy.deepcopy(module).eval().float().requires_grad_(False)
+    # torch's annotations know no memory_format.
+    copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return copied
+
+
+@contextmanager
+def _plain_arithmetic() -> Iterator[None]:
+    """Leave the modes that the caller may be in.
+
+    Half precision loses weak heat, and tensors made in inference mode cannot be differentiated.
+    """
+    import torch
+
+    with (
+        torch.inference_mode(False),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield

@@ -19,8 +19,9 @@ _CELLS = 14
 #: Falls below this share of the logits' size are rounding: batches of another length add up in
 #: another order.
 _ROUNDING = 1e-5
-#: Painted images judged at once; more need memory and are no faster on a CPU.
-_BATCH = 32
+#: Painted images judged at once. On a CPU a few, whose feature maps stay in its cache: for the
+#: baseline at 224 pixels an image takes 2.4 s on one core by fours, 4.1 s by thirty-twos.
+_BATCH = {"cpu": 4, "cuda": 64}
 
 
 def occlusion(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ def _falls(module: nn.Module, image: Tensor, target: int, covered: Tensor) -> Te
         whole = module(image[None])
         painted = [
             module(torch.where(some[:, None], image.mean(), image[None]))
-            for some in torch.split(covered, _BATCH)
+            for some in torch.split(covered, _BATCH.get(image.device.type, 16))
         ]
     falls = _log_odds(whole, target) - _log_odds(torch.cat(painted), target)
     rounding = _ROUNDING * (1 + whole.abs().max())
