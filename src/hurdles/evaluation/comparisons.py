@@ -23,6 +23,7 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, mover_difference, replicate
+from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import Floats, PatientTable, Statistic
 
@@ -30,6 +31,7 @@ __all__ = ["Comparison", "McNemar", "compare", "holm", "mcnemar", "sign_flip"]
 
 #: With at most so many patients on whom the models differ, every swap is tried (2^12 = 4096).
 _ENUMERATE = 12
+_NEEDS = ("labels", "probabilities")
 #: Cells of weights in memory at a time (float64: 16 MB).
 _CELLS = 2_000_000
 
@@ -208,7 +210,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     [0.03, 0.06, 0.06]
     """
     given = [float(p) for p in p_values]
-    tested = [i for i in sorted(range(len(given)), key=lambda i: given[i]) if given[i] == given[i]]
+    # NaN must go before the sorting, which it would upset.
+    tested = [i for i in range(len(given)) if not math.isnan(given[i])]
+    tested.sort(key=lambda i: given[i])
     adjusted, highest = [math.nan] * len(given), 0.0
     for rank, index in enumerate(tested):
         highest = max(highest, min(1.0, (len(tested) - rank) * given[index]))
@@ -265,7 +269,8 @@ def compare(
         raise EvaluationError(f"no metric is called {sorted(unknown)[0]!r}; see METRICS.")
     statistics = [t.statistic(*m) for m in wanted for t in (first, second)]
     drawn = replicate(statistics, first.n_patients, n_resamples=n_resamples, seed=seed)
-    swaps, stacked = _Swaps.of(first, second, n_resamples, seed), _stacked(first, second)
+    stacked = _stacked(first, second)
+    swaps = {needs: _Swaps.of(stacked, needs, n_resamples, seed) for needs in _NEEDS}
     found = []
     for index, (metric, class_) in enumerate(wanted):
         values = drawn[2 * index], drawn[2 * index + 1]
@@ -277,7 +282,8 @@ def compare(
         elif exact := _exact(first, second, metric, class_):
             p_value, method = exact.p_value, exact.method
         else:
-            p_value, method = swaps.p_value(stacked.statistic(metric, class_)), swaps.method
+            ways = swaps[METRICS[metric].needs]
+            p_value, method = ways.p_value(stacked.statistic(metric, class_)), ways.method
         found.append(Comparison(metric, class_ or "", one, two, difference, p_value, method))
     return found
 
@@ -336,9 +342,11 @@ class _Swaps:
     method: str
 
     @classmethod
-    def of(cls, a: PatientTable, b: PatientTable, n: int, seed: int) -> _Swaps:
-        differs = (a.said != b.said) | (_shared_ranks(a, b) != _shared_ranks(b, a)).any(axis=1)
-        patients = np.unique(a.patients[differs])
+    def of(cls, stacked: PatientTable, needs: str, n: int, seed: int) -> _Swaps:
+        images, both = len(stacked.truth) // 2, stacked.n_patients // 2
+        answers = stacked.said[:, None] if needs == "labels" else stacked.prob
+        differs = (answers[:images] != answers[images:]).any(axis=1)
+        patients = np.unique(stacked.patients[:images][differs])
         if len(patients) <= _ENUMERATE:
             keep = np.array(list(product([1.0, 0.0], repeat=len(patients))))
             method = f"exact swap over patients, all {len(keep)}"
@@ -347,7 +355,7 @@ class _Swaps:
             keep = rng.integers(0, 2, size=(n + 1, len(patients))).astype("float64")
             keep[0] = 1.0
             method = f"swap over patients, {n} at random"
-        own = np.ones((len(keep), a.n_patients))
+        own = np.ones((len(keep), both))
         own[:, patients] = keep.reshape(len(keep), len(patients))
         return cls(own, method)
 

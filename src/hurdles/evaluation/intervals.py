@@ -386,6 +386,9 @@ def _fraction_interval(statistic: Fraction, level: float) -> tuple[float, float,
     low, high = wilson_bounds(float(part.sum()) / images, images / effect, level)
     method = "Wilson"
     if statistic.n_patients < images:
+        # No result has a better bound than the best one has: there every patient counts once.
+        low = min(low, wilson_bounds(1.0, kish(whole), level)[0])
+        high = max(high, wilson_bounds(0.0, kish(whole), level)[1])
         method += f", {images:.0f} images worth {images / effect:.1f}"
     if statistic.harmonic:
         low, high = (2 * bound / (1 + bound) for bound in (low, high))

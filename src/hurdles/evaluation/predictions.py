@@ -164,6 +164,10 @@ def _check(frame: pd.DataFrame) -> None:
     if frame["image"].duplicated().any():
         twice = frame["image"][frame["image"].duplicated()].iloc[0]
         raise EvaluationError(f"image {twice!r} is predicted twice; every image counts once.")
+    _check_names(frame, [name.removeprefix(_PREFIX) for name in names])
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise EvaluationError(f"the values of {name!r} are not numbers; give probabilities.")
     probabilities = frame[names].to_numpy(dtype="float64")
     if (
         not np.isfinite(probabilities).all()

@@ -1,0 +1,226 @@
+"""Coverage: how often the intervals of `hurdles.evaluation` hold the truth, and their rivals.
+
+Every line draws test sets from a population whose true value is known, and prints the share of
+95 % intervals that hold it. Run it with ``python bench/coverage.py [--sets 1000]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.evaluation.comparisons import compare
+from hurdles.evaluation.intervals import (
+    design_effect,
+    draw_patients,
+    estimate,
+    wilson_bounds,
+)
+from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.resolution import wilson_coverage
+from hurdles.evaluation.statistics import Fraction, PatientTable
+
+RESAMPLES = 500
+Hits = dict[str, list[bool]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", type=int, default=1000, help="test sets drawn for each line")
+    parser.add_argument("--seed", type=int, default=0, help="everything follows from it")
+    chosen = parser.parse_args()
+    print("Coverage of 95 % intervals; in brackets the interval of each share (Wilson).\n")
+    for title, lines in (
+        ("Wilson, one image per patient: exact, no simulation", exact),
+        ("Proportion, 1-5 images per patient, by correlation within a patient", clustered),
+        ("AUC, one image per patient, spread of positive scores over negative", areas),
+        ("AUC, 3 images per patient, correlation 0.8", clustered_areas),
+        ("Three classes, rarest 8 %, one image per patient", classes),
+        ("Difference in accuracy of two models, one image per patient", differences),
+    ):
+        print(f"## {title}")
+        for setting, hits in lines(chosen.sets, chosen.seed):
+            shares = "   ".join(f"{name} {_share(held)}" for name, held in hits.items())
+            print(f"{setting:42s} {shares}", flush=True)
+        print()
+
+
+def _share(held: list[bool] | float) -> str:
+    if isinstance(held, float):
+        return f"{100 * held:5.1f}"
+    low, high = wilson_bounds(float(np.mean(held)), len(held))
+    return f"{100 * np.mean(held):5.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _holds(bounds: tuple[float, float], truth: float) -> bool:
+    return bounds[0] - 1e-12 <= truth <= bounds[1] + 1e-12
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def exact(sets: int, seed: int) -> Iterator[tuple[str, dict[str, float]]]:
+    del sets, seed
+    for n in (30, 33, 100, 400):
+        for p in (0.8, 0.9, 0.95, 0.99):
+            yield f"n {n}, p {p}", {"Wilson": wilson_coverage(n, p)}
+
+
+def clustered(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    rng = np.random.default_rng(seed)
+    for patients in (12, 30, 130):
+        sizes = np.resize([1, 2, 3, 4, 5], patients)
+        weights = next(draw_patients(patients, RESAMPLES, seed))
+        for p in (0.8, 0.95, 0.99):
+            for rho in (0.0, 0.3, 0.9):
+                hits: Hits = {"by patient": [], "by image": [], "percentile": []}
+                for _ in range(sets):
+                    part, whole = _beta_binomial(rng, sizes, p, rho), sizes.astype(float)
+                    seen, n = part.sum() / whole.sum(), whole.sum()
+                    effective = n / design_effect(part, whole)
+                    hits["by patient"].append(_holds(wilson_bounds(seen, effective), p))
+                    hits["by image"].append(_holds(wilson_bounds(seen, n), p))
+                    drawn = Fraction(part, whole).at(weights)
+                    hits["percentile"].append(_holds(_percentiles(drawn), p))
+                yield f"{patients} patients, p {p}, rho {rho}", hits
+
+
+def _beta_binomial(
+    rng: np.random.Generator, sizes: NDArray[np.int_], p: float, rho: float
+) -> NDArray[np.float64]:
+    if rho == 0:
+        return rng.binomial(sizes, p).astype("float64")
+    scale = (1 - rho) / rho
+    chance = rng.beta(p * scale, (1 - p) * scale, size=len(sizes))
+    return rng.binomial(sizes, chance).astype("float64")
+
+
+def areas(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    for positives, negatives in ((33, 100), (33, 400), (100, 300)):
+        for area in (0.8, 0.95, 0.99):
+            for spread in (1.0, 2.0):
+                name = f"{positives}+{negatives}, AUC {area}, spread {spread}"
+                yield name, _area(sets, seed, positives, negatives, 1, area, spread, 0.0)
+
+
+def clustered_areas(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    for area in (0.8, 0.95, 0.99):
+        for spread in (1.0, 2.0):
+            name = f"20x3 + 100x3, AUC {area}, spread {spread}"
+            yield name, _area(sets, seed, 20, 100, 3, area, spread, 0.8)
+
+
+def _area(
+    sets: int,
+    seed: int,
+    positives: int,
+    negatives: int,
+    images: int,
+    area: float,
+    spread: float,
+    rho: float,
+) -> Hits:
+    from scipy.special import ndtri
+
+    rng = np.random.default_rng(seed)
+    patients = positives + negatives
+    sick = np.repeat(np.arange(patients) < positives, images)
+    codes = np.repeat(np.arange(patients), images)
+    shift = ndtri(area) * math.hypot(1, spread)
+    weights = next(draw_patients(patients, RESAMPLES, seed))
+    truth = np.where(sick, "x", "y")
+    hits: Hits = {"score": [], "percentile": []}
+    for _ in range(sets):
+        noise = math.sqrt(rho) * rng.normal(size=patients)[codes]
+        noise += math.sqrt(1 - rho) * rng.normal(size=len(codes))
+        score = 1 / (1 + np.exp(-np.where(sick, shift + spread * noise, noise)))
+        both = np.column_stack([score, 1 - score])
+        table = PatientTable(("x", "y"), truth, truth, both, codes, patients)
+        drawn = table.statistic("auc", "x").at(weights)
+        found = estimate(table, "auc", "x", replicates=lambda d=drawn: d)
+        hits["score"].append(_holds((found.low, found.high), area))
+        hits["percentile"].append(_holds(_percentiles(drawn), area))
+    return hits
+
+
+_CONFUSED = {
+    "good": np.array([[0.85, 0.1, 0.05], [0.01, 0.97, 0.02], [0.01, 0.03, 0.96]]),
+    "excellent": np.array([[0.98, 0.01, 0.01], [0.0, 0.99, 0.01], [0.0, 0.01, 0.99]]),
+}
+
+
+def classes(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    names, prior = np.array(["a", "b", "c"]), np.array([0.08, 0.46, 0.46])
+    for model, rows in _CONFUSED.items():
+        joint = prior[:, None] * rows
+        truths = {
+            "balanced_accuracy": float(np.diag(rows).mean()),
+            "f1": float(2 * joint[0, 0] / (joint[0].sum() + joint[:, 0].sum())),
+        }
+        for n in (100, 400):
+            for metric, truth in truths.items():
+                hits = _classes(sets, seed, n, names, joint, metric, truth)
+                yield f"{n} images, {model} model, {metric}", hits
+
+
+def _classes(
+    sets: int,
+    seed: int,
+    n: int,
+    names: NDArray[np.str_],
+    joint: NDArray[np.float64],
+    metric: str,
+    truth: float,
+) -> Hits:
+    rng = np.random.default_rng(seed)
+    weights = next(draw_patients(n, RESAMPLES, seed))
+    hits: Hits = {"closed form": [], "percentile": []}
+    for _ in range(sets):
+        cell = rng.choice(9, size=n, p=joint.ravel())
+        said, known = names[cell % 3], names[cell // 3]
+        if len(np.unique(known)) < 3:
+            continue
+        table = PatientTable(tuple(names), known, said, np.eye(3)[cell % 3], np.arange(n), n)
+        class_ = "a" if metric == "f1" else None
+        found = estimate(table, metric, class_)
+        drawn = table.statistic(metric, class_).at(weights)
+        hits["closed form"].append(_holds((found.low, found.high), truth))
+        hits["percentile"].append(_holds(_percentiles(drawn), truth))
+    return hits
+
+
+def differences(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    for n in (33, 100, 400):
+        for only_a, only_b in ((0.15, 0.06), (0.05, 0.02), (0.01, 0.01)):
+            rng = np.random.default_rng(seed)
+            hits: Hits = {"paired": [], "percentile": []}
+            weights = next(draw_patients(n, RESAMPLES, seed))
+            for _ in range(sets):
+                kind = rng.choice(3, size=n, p=[only_a, only_b, 1 - only_a - only_b])
+                wrong = rng.random(n) < 0.05
+                right = [np.where(kind == 2, ~wrong, kind == model) for model in (0, 1)]
+                a, b = (_answers(model) for model in right)
+                found = compare(a, b, metrics=["accuracy"], n_resamples=RESAMPLES)[0].difference
+                hits["paired"].append(_holds((found.low, found.high), only_a - only_b))
+                drawn = weights @ (right[0].astype(float) - right[1]) / n
+                hits["percentile"].append(_holds(_percentiles(drawn), only_a - only_b))
+            yield f"{n} images, {only_a} against {only_b}", hits
+
+
+def _answers(right: NDArray[np.bool_]) -> Predictions:
+    names = [str(i) for i in range(len(right))]
+    prob = np.where(right[:, None], [0.9, 0.1], [0.2, 0.8])
+    truth = ["x"] * len(right)
+    return Predictions.from_arrays(
+        ["x", "y"], y_true=truth, y_prob=prob, images=names, groups=names
+    )
+
+
+if __name__ == "__main__":
+    main()

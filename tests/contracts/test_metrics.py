@@ -1,0 +1,240 @@
+"""What must hold for every metric: one table of metrics, one of properties."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation import metrics as module
+from hurdles.evaluation.metrics import METRICS, Metric
+
+CLASSES = ("a", "b", "c")
+
+
+@st.composite
+def tables(draw: st.DrawFn):
+    """True classes and scores of a few images; predictions are the class of the highest score."""
+    n = draw(st.integers(1, 25))
+    truth = np.array(draw(st.lists(st.sampled_from(CLASSES), min_size=n, max_size=n)))
+    # Few distinct values, so that ties are common.
+    cells = st.lists(st.integers(0, 4), min_size=3 * n, max_size=3 * n)
+    return truth, np.array(draw(cells), dtype=float).reshape(n, 3)
+
+
+def said(scores):
+    return np.array(CLASSES)[np.argmax(scores, axis=1)]
+
+
+def score(metric: Metric, truth, scores, positive="a", classes=CLASSES):
+    known = {"positive": positive} if metric.per_class else {}
+    if metric.needs == "probabilities":
+        return metric.score(truth, scores[:, classes.index(positive)], **known)
+    return metric.score(truth, np.array(classes)[np.argmax(scores, axis=1)], **known)
+
+
+def same(one, two):
+    return one == pytest.approx(two, abs=1e-12, nan_ok=True)
+
+
+# -- slow and obvious versions: count one image, or one pair, at a time --------------------------
+
+
+def slow(name, truth, scores, positive="a"):
+    guess = said(scores)
+    rows = list(zip(truth, guess, scores[:, CLASSES.index(positive)], strict=True))
+    if name == "accuracy":
+        return share([t == g for t, g, _ in rows])
+    if name == "balanced_accuracy":
+        each = [share([g == c for t, g, _ in rows if t == c]) for c in sorted(set(truth))]
+        return sum(each) / len(each) if len(each) > 1 else math.nan
+    if name == "sensitivity":
+        return share([g == positive for t, g, _ in rows if t == positive])
+    if name == "specificity":
+        return share([g != positive for t, g, _ in rows if t != positive])
+    if name == "ppv":
+        return share([t == positive for t, g, _ in rows if g == positive])
+    if name == "npv":
+        return share([t != positive for t, g, _ in rows if g != positive])
+    if name == "f1":
+        recall = slow("sensitivity", truth, scores)
+        precision = slow("ppv", truth, scores)
+        if math.isnan(recall) or recall == 0:
+            return recall
+        return 2 * precision * recall / (precision + recall)
+    wins = [
+        1.0 if s > r else 0.5 if s == r else 0.0
+        for t, _, s in rows
+        if t == positive
+        for u, _, r in rows
+        if u != positive
+    ]
+    return share(wins)
+
+
+def share(flags):
+    return sum(flags) / len(flags) if flags else math.nan
+
+
+# -- properties: each takes a metric and one drawn table -----------------------------------------
+
+
+def is_within_its_range(metric, truth, scores):
+    value = score(metric, truth, scores)
+    assert math.isnan(value) or metric.low <= value <= metric.high
+
+
+def equals_the_slow_version(metric, truth, scores):
+    assert same(score(metric, truth, scores), slow(metric.name, truth, scores))
+
+
+def ignores_the_order_of_rows(metric, truth, scores):
+    order = np.random.default_rng(0).permutation(len(truth))
+    assert same(score(metric, truth[order], scores[order]), score(metric, truth, scores))
+
+
+def ignores_the_names_of_classes(metric, truth, scores):
+    names = {"a": "Zürich", "b": "b b", "c": "0"}
+    renamed = np.array([names[t] for t in truth])
+    other = score(metric, renamed, scores, "Zürich", ("Zürich", "b b", "0"))
+    assert same(other, score(metric, truth, scores))
+
+
+def is_unchanged_when_every_row_stands_twice(metric, truth, scores):
+    twice = score(metric, np.repeat(truth, 2), np.repeat(scores, 2, axis=0))
+    assert same(twice, score(metric, truth, scores))
+
+
+def never_falls_when_an_image_is_put_right(metric, truth, scores):
+    before = score(metric, truth, scores)
+    for row in range(len(truth)):
+        better = scores.copy()
+        column = CLASSES.index(truth[row])
+        better[row, column] = max(5.0, better[row, column])
+        better[row, [k for k in range(3) if k != column]] = -1.0
+        after = score(metric, truth, better)
+        # An undefined value may become defined, and PPV undefined where its last error goes.
+        if not math.isnan(before) and not math.isnan(after):
+            assert after >= before - 1e-12
+
+
+def is_perfect_for_a_perfect_model(metric, truth, scores):
+    perfect = (truth[:, None] == np.array(CLASSES)).astype(float)
+    value = score(metric, truth, perfect)
+    assert math.isnan(value) or value == 1.0
+
+
+def exists_or_not_as_the_counts_say(metric, truth, scores):
+    guess = said(scores)
+    needed = {
+        "accuracy": len(truth) > 0,
+        "balanced_accuracy": len(set(truth)) > 1,
+        "sensitivity": "a" in truth,
+        "specificity": (truth != "a").any(),
+        "ppv": "a" in guess,
+        "npv": (guess != "a").any(),
+        "f1": "a" in truth,
+        "auc": 0 < (truth == "a").sum() < len(truth),
+    }
+    assert math.isnan(score(metric, truth, scores)) == (not needed[metric.name])
+
+
+def equals_scikit_learn(metric, truth, scores):
+    from sklearn import metrics as theirs
+
+    value, guess = score(metric, truth, scores), said(scores)
+    # Where it is undefined scikit-learn warns or gives 0; there is nothing to agree on. Its
+    # balanced accuracy of a class that is predicted and absent is the same, with a warning.
+    if math.isnan(value) or (metric.name == "balanced_accuracy" and set(guess) - set(truth)):
+        return
+    positive, named = truth == "a", guess == "a"
+    expected = {
+        "accuracy": lambda: theirs.accuracy_score(truth, guess),
+        "balanced_accuracy": lambda: theirs.balanced_accuracy_score(truth, guess),
+        "sensitivity": lambda: theirs.recall_score(positive, named),
+        "specificity": lambda: theirs.recall_score(~positive, ~named),
+        "ppv": lambda: theirs.precision_score(positive, named),
+        "npv": lambda: theirs.precision_score(~positive, ~named),
+        "f1": lambda: theirs.f1_score(positive, named),
+        "auc": lambda: theirs.roc_auc_score(positive, scores[:, 0]),
+    }
+    assert same(value, expected[metric.name]())
+
+
+PROPERTIES = (
+    is_within_its_range,
+    equals_the_slow_version,
+    equals_scikit_learn,
+    ignores_the_order_of_rows,
+    ignores_the_names_of_classes,
+    is_unchanged_when_every_row_stands_twice,
+    never_falls_when_an_image_is_put_right,
+    is_perfect_for_a_perfect_model,
+    exists_or_not_as_the_counts_say,
+)
+
+
+@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_every_metric(metric, holds):
+    @given(tables())
+    @settings(max_examples=25, deadline=None)
+    def check(table):
+        holds(metric, *table)
+
+    check()
+
+
+@given(tables())
+@settings(max_examples=50, deadline=None)
+def test_auc_depends_only_on_the_order_of_scores(table):
+    truth, scores = table
+    warped = np.exp(3 * scores[:, 0]) - 7
+    assert same(
+        module.auc_score(truth, warped, positive="a"),
+        module.auc_score(truth, scores[:, 0], positive="a"),
+    )
+
+
+def test_auc_of_reversed_scores_is_its_complement():
+    truth, scores = np.array(list("aabbb")), np.array([3.0, 1, 1, 2, 0])
+    forward = module.auc_score(truth, scores, positive="a")
+    assert module.auc_score(truth, -scores, positive="a") == 1 - forward
+    assert forward == 4.5 / 6
+
+
+def test_every_score_function_is_in_the_table_once():
+    functions = {n for n in module.__all__ if n.endswith("_score")} - {"class_accuracy_score"}
+    assert functions == {m.score.__name__ for m in METRICS.values()}
+    assert all(m.higher_is_better for m in METRICS.values()), "names end in _score"
+    assert all(name == m.name and m.sentence.endswith(".") for name, m in METRICS.items())
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_every_reason_is_a_sentence_about_the_class(metric):
+    reason = metric.why_undefined("COVID-19")
+    assert "{" not in reason
+    assert ("COVID-19" in reason) == metric.per_class
+
+
+def test_confusion_matrix_counts_every_image_and_refuses_strays():
+    counts = module.confusion_matrix(list("aabz"), list("abbb"), rows="abz", columns="ab")
+    assert counts.tolist() == [[1, 1], [0, 1], [0, 1]]
+    with pytest.raises(EvaluationError, match=r"1 images have no place.*'z'"):
+        module.confusion_matrix(list("aabz"), list("abbb"), rows="ab", columns="ab")
+
+
+def test_unequal_lengths_and_nan_scores_are_named():
+    with pytest.raises(EvaluationError, match=r"shape \(2,\) and y_pred \(3,\)"):
+        module.accuracy_score(["a", "b"], ["a", "b", "b"])
+    with pytest.raises(EvaluationError, match="not NaN"):
+        module.auc_score(["a", "b"], [0.1, math.nan], positive="a")
+
+
+def test_an_unknown_metric_lists_the_known_ones():
+    with pytest.raises(EvaluationError, match=r"'recall'.*sensitivity"):
+        module.get_metric("recall")

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation.comparisons import Comparison, compare, holm, mcnemar, sign_flip
+from hurdles.evaluation.metrics import METRICS
+from hurdles.evaluation.predictions import Predictions
+
+
+@given(st.lists(st.integers(-4, 4), max_size=9))
+def test_sign_flip_equals_trying_every_sign(differences):
+    sums = [sum(s * d for s, d in zip(signs, differences, strict=True))
+            for signs in product([-1, 1], repeat=len(differences))]  # fmt: skip
+    seen = abs(sum(differences))
+    p, mid_p = sign_flip(differences)
+    assert p == pytest.approx(np.mean([abs(s) >= seen for s in sums]))
+    assert mid_p == pytest.approx(np.mean([(abs(s) > seen) + 0.5 * (abs(s) == seen) for s in sums]))
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+@settings(deadline=None)  # the first call imports scipy.stats
+def test_mcnemar_is_the_binomial_test_of_the_discordant_images(only_a, only_b):
+    from scipy.stats import binomtest
+
+    a = [True] * only_a + [False] * only_b + [True] * 5
+    b = [False] * only_a + [True] * only_b + [True] * 5
+    found = mcnemar(a, b)
+    total = only_a + only_b
+    expected = binomtest(only_a, total).pvalue if total else 1.0
+    assert found.p_value == pytest.approx(expected)
+    assert found.mid_p <= found.p_value
+    assert (found.only_a, found.only_b, found.method) == (only_a, only_b, "exact McNemar")
+
+
+def test_mid_p_agrees_with_the_published_example():
+    # Fagerland et al. 2013, airway hyper-responsiveness: 1 against 7; exact 0.0703, mid-p 0.0391.
+    found = mcnemar([True] + [False] * 7, [False] + [True] * 7)
+    assert found.p_value == pytest.approx(0.0703, abs=1e-4)
+    assert found.mid_p == pytest.approx(0.0391, abs=1e-4)
+
+
+def test_copies_of_an_image_are_no_evidence():
+    """Planted fault: taken for independent, five copies of six images look like certainty."""
+    a, b = np.repeat([1, 1, 1, 1, 1, 0], 5), np.repeat([0, 0, 0, 0, 0, 1], 5)
+    groups = np.repeat(np.arange(6), 5)
+    assert mcnemar(a, b, groups=groups).p_value == mcnemar(a[::5], b[::5]).p_value == 0.21875
+    assert mcnemar(a, b).p_value < 0.01
+    assert mcnemar(a, b, groups=groups).method == "exact sign-flip over patients"
+
+
+def test_holm_agrees_with_a_slow_version_and_leaves_nan():
+    given_p = [0.04, math.nan, 0.001, 0.03, 0.6]
+    found = holm(given_p)
+    assert found == pytest.approx([0.09, math.nan, 0.004, 0.09, 0.6], nan_ok=True)
+    assert holm([]) == []
+    assert holm([0.7, 0.8]) == [1.0, 1.0]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(values):
+    found = holm(values)
+    assert all(f >= v for f, v in zip(found, values, strict=True))
+    ranked = [f for _, f in sorted(zip(values, found, strict=True))]
+    assert ranked == sorted(ranked)
+
+
+# -- compare -------------------------------------------------------------------------------------
+
+
+def find(comparisons, metric, class_=""):
+    return next(c for c in comparisons if (c.metric, c.class_) == (metric, class_))
+
+
+def test_every_measure_is_compared(make):
+    found = compare(make(seed=1), make(seed=2), n_resamples=200)
+    names = {(c.metric, c.class_) for c in found}
+    assert len(names) == len(found) == 2 + 6 * 3
+    assert {c.metric for c in found} == set(METRICS)
+    for c in found:
+        assert c.difference.value == pytest.approx(c.a.value - c.b.value)
+        assert -1 <= c.difference.low <= c.difference.value <= c.difference.high <= 1
+        assert 0 < c.p_value <= 1
+        assert c.difference.n_patients == 120
+
+
+def test_swapping_the_models_turns_the_sign(make):
+    a, b = make(seed=1), make(seed=2, skill=2.5)
+    there, back = compare(a, b, n_resamples=200), compare(b, a, n_resamples=200)
+    for one, two in zip(there, back, strict=True):
+        assert one.difference.value == -two.difference.value
+        assert one.difference.low == pytest.approx(-two.difference.high)
+        assert one.p_value == pytest.approx(two.p_value)
+
+
+def test_order_of_rows_and_of_outputs_does_not_matter(make):
+    a, b = make(seed=1), make(seed=2)
+    columns = [c for c in b.frame if not c.startswith("p:")]
+    columns += sorted((c for c in b.frame if c.startswith("p:")), reverse=True)
+    shuffled = Predictions(b.frame[columns].sample(frac=1, random_state=0))
+    one, two = (compare(a, other, n_resamples=50) for other in (shuffled, b))
+    for left, right in zip(one, two, strict=True):
+        assert left.p_value == right.p_value
+        ends = [(c.difference.low, c.difference.high) for c in (left, right)]
+        assert ends[0] == pytest.approx(ends[1])
+
+
+def test_a_model_against_itself_shows_nothing_and_is_not_certain(make):
+    table = make()
+    for c in compare(table, table, n_resamples=100):
+        assert c.difference.value == 0
+        assert c.p_value == 1
+        assert c.difference.low < 0 < c.difference.high, "no difference seen is not none at all"
+        assert "agree in every resample" in c.difference.note
+
+
+def test_paired_interval_is_narrower_than_two_models_on_other_patients(make):
+    a = make(300, seed=1)
+    frame = a.frame.copy()
+    classes = a.classes
+    for row in range(0, 300, 40):  # a model that differs on a few images only
+        frame.loc[row, [f"p:{c}" for c in classes]] = [1.0, 0.0, 0.0]
+        frame.loc[row, "prediction"] = classes[0]
+    found = find(compare(a, Predictions(frame), metrics=["accuracy"]), "accuracy")
+    alone = math.hypot(found.a.high - found.a.low, found.b.high - found.b.low)
+    assert found.difference.high - found.difference.low < 0.5 * alone
+
+
+def test_exact_tests_for_accuracy_sensitivity_and_specificity(make):
+    a, b = make(seed=1), make(seed=2)
+    found = compare(a, b, n_resamples=50)
+    sick = a.y_true == "COVID-19"
+    for metric, rows in (("sensitivity", sick), ("specificity", ~sick)):
+        expected = mcnemar(
+            ((a.y_pred == "COVID-19") == sick)[rows], ((b.y_pred == "COVID-19") == sick)[rows]
+        )
+        got = find(found, metric, "COVID-19")
+        assert (got.p_value, got.p_method) == (expected.p_value, "exact McNemar")
+    accuracy = mcnemar(a.y_pred == a.y_true, b.y_pred == b.y_true)
+    assert find(found, "accuracy").p_value == accuracy.p_value
+
+
+def test_patients_with_several_images_are_swapped_whole(make, repeat_images):
+    a, b = make(60, seed=1), make(60, seed=2)
+    once = compare(a, b, metrics=["accuracy"])[0]
+    copied = compare(repeat_images(a, 4), repeat_images(b, 4), metrics=["accuracy"])[0]
+    assert copied.p_value == pytest.approx(once.p_value)
+    assert copied.p_method == "exact sign-flip over patients"
+    width, wider = (c.difference.high - c.difference.low for c in (once, copied))
+    assert wider == pytest.approx(width, rel=0.1)
+
+
+def test_few_differing_patients_are_swapped_in_every_way(make):
+    a = make(80, seed=1)
+    frame = a.frame.copy()
+    frame.loc[:3, "prediction"] = "Viral pneumonia"
+    differ = int((frame["prediction"] != a.frame["prediction"]).sum())
+    assert differ >= 3
+    got = find(compare(a, Predictions(frame), metrics=["ppv"]), "ppv", "Normal")
+    assert got.p_method == f"exact swap over patients, all {2**differ}"
+    values = []
+    for kept in product([True, False], repeat=differ):  # the slow and obvious way
+        one, two = a.y_pred.copy(), frame["prediction"].to_numpy(dtype=str).copy()
+        for row, keep in zip(np.flatnonzero(one != two), kept, strict=True):
+            if not keep:
+                one[row], two[row] = two[row], one[row]
+        values.append(
+            METRICS["ppv"].score(a.y_true, one, positive="Normal")
+            - METRICS["ppv"].score(a.y_true, two, positive="Normal")
+        )
+    assert got.p_value == np.mean(np.abs(values) >= abs(values[0]) - 1e-12)
+
+
+@pytest.mark.parametrize("metric", ["auc", "f1", "balanced_accuracy"])
+def test_swap_test_finds_a_better_model_and_not_an_equal_one(make, metric):
+    class_ = "Normal" if METRICS[metric].per_class else ""
+    good, other, bad = make(seed=1), make(seed=2), make(seed=3, skill=0.2)
+    assert find(compare(good, bad, metrics=[metric]), metric, class_).p_value < 0.001
+    assert find(compare(good, other, metrics=[metric]), metric, class_).p_value > 0.05
+
+
+def test_auc_test_ignores_the_scale_of_the_probabilities(make):
+    a = make(seed=1)
+    prob = 0.5 * a.y_prob + 0.5 / 3  # the same order in every class, all less certain
+    names = [f"p:{c}" for c in a.classes]
+    flat = a.frame.copy()
+    flat[names] = prob
+    got = find(compare(a, Predictions(flat), metrics=["auc"]), "auc", "Normal")
+    assert (got.difference.value, got.p_value) == (0.0, 1.0)
+
+
+@pytest.mark.full
+def test_swap_test_errs_as_often_as_it_says():
+    """Models that are alike in truth must be told apart in about 5 of 100 sets, not more."""
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(200):
+        truth = np.array(["x", "y"])[rng.integers(0, 2, 60)]
+        tables = []
+        for _ in range(2):
+            score = 1 / (1 + np.exp(-((truth == "x") * 1.5 + rng.normal(size=60))))
+            tables.append(
+                Predictions.from_arrays(
+                    ["x", "y"],
+                    y_true=truth.tolist(),
+                    y_prob=np.column_stack([score, 1 - score]),
+                    images=[str(i) for i in range(60)],
+                    groups=[str(i) for i in range(60)],
+                )
+            )
+        found = compare(*tables, metrics=["auc"], n_resamples=200)
+        alarms += find(found, "auc", "x").p_value <= 0.05
+    assert 0.015 <= alarms / 200 <= 0.1
+
+
+def test_a_class_without_images_is_undefined_on_both_sides(answers):
+    found = compare(answers([1, 1, 0, 1]), answers([1, 0, 0, 1]), n_resamples=50)
+    missing = find(found, "sensitivity", "y")
+    assert math.isnan(missing.p_value)
+    assert missing.difference.note == (
+        "model a: no image of y in the set; model b: no image of y in the set"
+    )
+
+
+def test_tables_of_other_images_labels_or_patients_are_refused(make):
+    a = make(10)
+    with pytest.raises(EvaluationError, match=r"1 \('image 9'\) only in the first, none only"):
+        compare(a, Predictions(a.frame.iloc[:9]))
+    other = a.frame.assign(label=["COVID-19", *a.frame["label"].tolist()[1:]])
+    assert a.frame["label"][0] != "COVID-19"
+    with pytest.raises(EvaluationError, match=r"1 images different labels, e.g. 'image 0'"):
+        compare(a, Predictions(other))
+    moved = a.frame.assign(group="one and the same")
+    with pytest.raises(EvaluationError, match="10 images different patients"):
+        compare(a, Predictions(moved))
+    with pytest.raises(EvaluationError, match="no metric is called 'recall'"):
+        compare(a, a, metrics=["recall"])
+
+
+def test_only_classes_that_both_models_know_are_compared(make):
+    a = make(40, seed=1)
+    binary = Predictions.from_arrays(
+        ["COVID-19", "Normal"],
+        y_true=a.y_true.tolist(),
+        y_prob=np.tile([0.3, 0.7], (40, 1)),
+        images=a.frame["image"].tolist(),
+        groups=a.groups.tolist(),
+    )
+    found = compare(a, binary, n_resamples=50)
+    assert {c.class_ for c in found} == {"", "COVID-19", "Normal"}
+
+
+def test_comparison_survives_json(make, answers):
+    for c in compare(answers([1, 1, 0, 1]), answers([1, 0, 0, 1]), n_resamples=50):
+        assert Comparison.from_dict(json.loads(json.dumps(c.to_dict(), allow_nan=False))) == c or (
+            math.isnan(c.p_value)
+        )

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation.evaluation import Evaluation, evaluate
+from hurdles.evaluation.metrics import METRICS, confusion_matrix
+from hurdles.evaluation.predictions import Predictions
+
+
+def table(classes, truth, prob, groups=None):
+    names = [str(i) for i in range(len(truth))]
+    return Predictions.from_arrays(
+        classes, y_true=list(truth), y_prob=np.array(prob), images=names, groups=groups or names
+    )
+
+
+def test_every_measure_is_there_with_an_interval(make):
+    found = evaluate(make(), n_resamples=200)
+    assert list(found.estimates) == [
+        (m.name, c) for m in METRICS.values() for c in (found.classes if m.per_class else [""])
+    ]
+    for estimate in found.estimates.values():
+        assert estimate.low < estimate.high
+        assert estimate.low <= estimate.value <= estimate.high
+        assert estimate.level == 0.95
+    assert found.notes == ()
+
+
+def test_values_are_those_of_the_pure_functions(make):
+    predictions = make(images_each=2)
+    found = evaluate(predictions, n_resamples=20)
+    truth, said = predictions.y_true, predictions.y_pred
+    for (name, class_), estimate in found.estimates.items():
+        metric = METRICS[name]
+        known = {"positive": class_} if class_ else {}
+        second = said
+        if metric.needs == "probabilities":
+            second = predictions.y_prob[:, predictions.classes.index(class_)]
+        assert estimate.value == pytest.approx(metric.score(truth, second, **known), abs=1e-15)
+    assert (
+        found.confusion_frame().to_numpy().tolist()
+        == confusion_matrix(truth, said, rows=found.classes, columns=found.classes).tolist()
+    )
+
+
+def test_accuracy_of_a_class_is_its_sensitivity(make):
+    found = evaluate(make(), n_resamples=20)
+    assert found.get("accuracy", "Normal") == found.get("sensitivity", "Normal")
+    assert found.get("accuracy") != found.get("balanced_accuracy")
+    with pytest.raises(EvaluationError, match="no auc of 'Measles' here; there is: 'COVID-19'"):
+        found.get("auc", "Measles")
+    with pytest.raises(EvaluationError, match="no metric is called 'recall'"):
+        found.get("recall")
+
+
+def test_the_published_table_has_its_interval():
+    """416 of 436 right, 26 of 33 COVID-19: the first row of the published results."""
+    truth = ["COVID-19"] * 33 + ["Normal"] * 201 + ["Viral"] * 202
+    said = ["COVID-19"] * 26 + ["Normal"] * 7 + ["Normal"] * 198 + ["Viral"] * 3
+    said += ["Viral"] * 192 + ["Normal"] * 10
+    classes = ["COVID-19", "Normal", "Viral"]
+    prob = (np.array(said)[:, None] == np.array(classes)).astype(float)
+    found = evaluate(table(classes, truth, prob))
+    assert found.get("accuracy").percent() == "95.4 % [93.0, 97.0]"
+    assert found.get("accuracy", "COVID-19").percent() == "78.8 % [62.2, 89.3]"
+
+
+def test_same_seed_same_numbers_whatever_the_order_of_rows(make):
+    predictions = make(images_each=3)
+    shuffled = Predictions(predictions.frame.sample(frac=1, random_state=1))
+    first = evaluate(predictions, seed=7, n_resamples=100)
+    assert first == evaluate(predictions, seed=7, n_resamples=100)
+    again = evaluate(shuffled, seed=7, n_resamples=100)
+    for key, one in first.estimates.items():
+        two = again.estimates[key]
+        assert (one.value, one.low, one.high) == pytest.approx((two.value, two.low, two.high))
+
+
+def test_json_and_frame_keep_everything(make):
+    for predictions in (make(), table(["a", "b"], ["a"], [[0.9, 0.1]])):
+        found = evaluate(predictions, n_resamples=50)
+        text = json.dumps(found.to_dict(), allow_nan=False)
+        assert Evaluation.from_dict(json.loads(text)) == found
+        frame = found.to_frame()
+        assert len(frame) == len(found.estimates)
+        assert set(frame["measure"]) == set(METRICS)
+        assert frame["note"].map(type).eq(str).all()
+
+
+def test_a_class_that_the_model_does_not_know_counts_as_wrong():
+    prob = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.6, 0.4]]
+    found = evaluate(table(["a", "b"], ["a", "b", "zoster", "zoster"], prob))
+    assert found.labels == ("a", "b", "zoster")
+    assert found.confusion == ((1, 0), (0, 1), (2, 0))
+    assert found.images == {"a": 1, "b": 1, "zoster": 2}
+    assert found.get("accuracy").value == 0.5
+    assert found.get("specificity", "a").value == pytest.approx(1 / 3)
+    assert found.get("balanced_accuracy").value == pytest.approx(2 / 3)
+    assert "does not know the class 'zoster'; its 2 images count as wrong" in found.notes[0]
+    with pytest.raises(EvaluationError, match="no sensitivity of 'zoster'"):
+        found.get("sensitivity", "zoster")
+
+
+def test_a_class_without_images_is_undefined_not_zero():
+    prob = [[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.7, 0.2]]
+    found = evaluate(table(["a", "b", "c"], ["a", "b", "a"], prob))
+    for measure in ("sensitivity", "f1", "auc"):
+        assert not found.get(measure, "c").is_defined
+    assert found.get("sensitivity", "c").note == "no image of c in the set"
+    assert found.get("specificity", "c").value == 1.0
+    assert found.get("balanced_accuracy").value == 0.75
+    assert found.notes[0] == (
+        "The set has no image of 'c'; balanced accuracy is over 'a', 'b' only."
+    )
+
+
+def test_one_image():
+    found = evaluate(table(["a", "b"], ["a"], [[0.9, 0.1]]))
+    assert found.get("accuracy").value == 1.0
+    assert found.get("accuracy").low == pytest.approx(0.2065, abs=1e-4)
+    assert not found.get("auc", "a").is_defined
+    assert found.get("balanced_accuracy").note == "fewer than two classes have an image"
+    assert found.notes == ("The set has no image of 'b'; balanced accuracy is undefined.",)
+
+
+def test_two_classes_mirror_each_other(make):
+    found = evaluate(make(classes=["sick", "well"], prior=(0.3, 0.7)))
+    assert found.get("sensitivity", "sick") == found.get("specificity", "well")
+    assert found.get("auc", "sick").value == pytest.approx(found.get("auc", "well").value)
+    assert found.get("ppv", "sick") == found.get("npv", "well")
+
+
+def test_patients_are_counted_and_named(make):
+    found = evaluate(make(90, images_each=3))
+    assert (found.n_images, found.n_patients) == (90, 30)
+    assert sum(found.patients.values()) == 30
+    assert "90 images are of 30 patients" in found.notes[0]
+
+
+def test_predictions_by_a_threshold_are_taken_as_they_are(make):
+    predictions = make()
+    frame = predictions.frame.assign(prediction="Normal")
+    found = evaluate(Predictions(frame), n_resamples=20)
+    assert found.get("sensitivity", "Normal").value == 1.0
+    assert not found.get("ppv", "COVID-19").is_defined
+    assert found.get("auc", "COVID-19").is_defined
+
+
+def test_a_usual_test_set_takes_well_under_a_second(make):
+    predictions = make(436)
+    evaluate(predictions)  # imports scipy
+    start = time.perf_counter()
+    evaluate(predictions)
+    assert time.perf_counter() - start < 1.5  # 0.1 s on an idle machine; this one may be busy
