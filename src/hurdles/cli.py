@@ -110,22 +110,26 @@ def manifest(
         list[str],
         typer.Argument(metavar="[NAME=]PATH...", help="Folder, table, or collection; as --data."),
     ],
-    out: Annotated[Path | None, typer.Option("--out", help="Write the table (.csv, .parquet).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the table (.csv, .parquet).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read images into a table, one row each, and say what is in it and what was left out."""
     from hurdles import workflows
 
     found = workflows.manifest(data, out=out)
+    splits = {str(k): int(v) for k, v in found.frame["split"].value_counts().items()}
+    left_out = {str(k): int(v) for k, v in found.exclusions["reason"].value_counts().items()}
     summary = {
         "images": len(found),
         "labels": found.counts,
         "sources": found.sources,
         "patients": int(found.frame["patient"].nunique()) or None,
         "images_without_patient": found.missing_patients,
-        "splits": {k: int(v) for k, v in found.frame["split"].value_counts().items()},
+        "splits": splits,
         "with_mask": int(found.frame["mask"].notna().sum()),
-        "left_out": {str(k): int(v) for k, v in found.exclusions["reason"].value_counts().items()},
+        "left_out": left_out,
     }
     if as_json:
         _print_json(summary)
@@ -135,13 +139,15 @@ def manifest(
     if found.missing_patients == len(found):
         typer.echo("patients: not known for any image")
     else:
-        unknown = f", not known for {found.missing_patients} images" if found.missing_patients else ""
+        unknown = (
+            f", not known for {found.missing_patients} images" if found.missing_patients else ""
+        )
         typer.echo(f"patients: {summary['patients']}{unknown}")
-    if summary["splits"]:
-        typer.echo(f"splits: {_counts(summary['splits'])}")
+    if splits:
+        typer.echo(f"splits: {_counts(splits)}")
     if summary["with_mask"]:
         typer.echo(f"lung masks: {summary['with_mask']}")
-    for reason, count in summary["left_out"].items():
+    for reason, count in left_out.items():
         typer.echo(f"left out: {count} x {reason}")
     if out is not None:
         typer.echo(f"written: {out}")
@@ -209,8 +215,11 @@ def evaluate(
     name: Annotated[str | None, typer.Option("--name", help="What to call the set.")] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", metavar="THEIRS=OURS", help="Call a class of the images as the "
-                     "run does; THEIRS= leaves the class out."),
+        typer.Option(
+            "--label",
+            metavar="THEIRS=OURS",
+            help="Call a class of the images as the run does; THEIRS= leaves the class out.",
+        ),
     ] = None,
     keep_seen: Annotated[
         bool, typer.Option("--keep-seen", help="Keep images that the run was trained on.")
@@ -262,8 +271,16 @@ def explain(
         )
     if as_json:
         _print_json(
-            [{"image": m.image, "target": m.target, "method": m.method, "status": m.status.value,
-              "message": m.message} for m in maps]
+            [
+                {
+                    "image": m.image,
+                    "target": m.target,
+                    "method": m.method,
+                    "status": m.status.value,
+                    "message": m.message,
+                }
+                for m in maps
+            ]
         )
         return
     for heat in maps:
@@ -275,7 +292,9 @@ def explain(
 def compare(
     a: RunArgument,
     b: RunArgument,
-    on: Annotated[str, typer.Option("--on", help="test, or a set both were evaluated on.")] = "test",
+    on: Annotated[
+        str, typer.Option("--on", help="test, or a set both were evaluated on.")
+    ] = "test",
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs on the same images: paired differences, intervals, exact tests."""
@@ -286,8 +305,10 @@ def compare(
     adjusted = holm([c.p_value for c in found])
     if as_json:
         _print_json(
-            [{**c.to_dict(), "p_holm": None if p != p else p}
-             for c, p in zip(found, adjusted, strict=True)]
+            [
+                {**c.to_dict(), "p_holm": None if p != p else p}
+                for c, p in zip(found, adjusted, strict=True)
+            ]
         )
         return
     typer.echo(f"A = {a}\nB = {b}\n")
@@ -339,7 +360,12 @@ def study(
 
     with _options(on_bad, cache, quiet) as options:
         result = workflows.study(
-            name, data=data, out=out, fast=fast, cells=cells or (), results=results,
+            name,
+            data=data,
+            out=out,
+            fast=fast,
+            cells=cells or (),
+            results=results,
             options=options,
         )
     if as_json:

@@ -250,7 +250,7 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> No
     index = {label: i for i, label in enumerate(labels)}
     data = TrainingData(
         pixels=prepared.pixels,
-        classes=frame["label"].map(index).to_numpy(dtype=np.int64),
+        classes=np.array([index[label] for label in frame["label"]], dtype=np.int64),
         labels=labels,
         train=np.flatnonzero(frame["split"] == Split.TRAIN),
         validation=np.flatnonzero(frame["split"] == Split.VALIDATION),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -12,13 +13,16 @@ from hurdles.data.phantom.store import write_phantom
 from hurdles.data.reading import merge, read_manifest
 from hurdles.errors import ManifestError
 
-__all__ = ["PHANTOM", "Data", "manifest_of", "named_folders"]
+__all__ = ["PHANTOM", "Data", "manifest_of", "name_of", "named_folders"]
 
 #: A manifest; a path; a collection's name; ``NAME=PATH``; several of these; or a mapping.
 Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, str | Path]"
 
 #: The embedded default: synthetic radiographs, made when they are first asked for.
 PHANTOM = "phantom"
+
+# A table of such a name says nothing; its folder does.
+_NAMELESS = {"data", "dataset", "images", "index", "manifest", "metadata", "split"}
 
 
 def named_folders(data: Data | None) -> dict[str, Path]:
@@ -63,6 +67,24 @@ def manifest_of(data: Data | None, *, default: str = "") -> Manifest:
         parts = [data] if isinstance(data, str | Path) else list(data)
     manifests = [_one(part, named) for part in parts]
     return manifests[0] if len(manifests) == 1 else merge(manifests)
+
+
+def name_of(data: Data) -> str:
+    """Return a short name for images, of lower-case letters, digits and hyphens.
+
+    Examples
+    --------
+    >>> name_of("kermany=/data/chest_xray"), name_of("/data/Our Ward 3/manifest.csv")
+    ('kermany', 'our-ward-3')
+    """
+    if isinstance(data, Manifest) or not data:
+        return "images"
+    first = data if isinstance(data, str | Path) else next(iter(data))
+    text = str(first)
+    path = Path(text.partition("=")[0] if _is_pair(text) else text)
+    named = path.absolute().parent if path.stem.lower() in _NAMELESS else path
+    stem = named.name if named.is_dir() else named.stem
+    return re.sub(r"[\W_]+", "-", stem.lower()).strip("-") or "images"
 
 
 def _one(part: str | Path, named: Mapping[str, Path]) -> Manifest:

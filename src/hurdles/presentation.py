@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -49,13 +50,13 @@ def sheets_of(
     examples = choose_examples(predictions, per_cell=PER_CELL)
     progress.start("Heat-maps", sum(map(len, examples.values())))
     network = run.network()
-    truth = predictions.frame.set_index("image")
+    said = {str(row["image"]): row for row in predictions.frame.to_dict("records")}
     sheets = []
     for (label, outcome), images in examples.items():
         pixels = prepared.pixels[prepared.index(images)]
         maps = explain(network, network.spec, pixels, images=images, method=METHOD)
         items = [
-            item_of(heat, picture, truth.loc[image])
+            item_of(heat, picture, said[image])
             for image, heat, picture in zip(images, maps, pixels, strict=True)
         ]
         of_label = predictions.y_true == label
@@ -66,7 +67,7 @@ def sheets_of(
     return sheets
 
 
-def item_of(heat: Heatmap, pixels: np.ndarray, row: Mapping[str, Any]) -> SheetItem:
+def item_of(heat: Heatmap, pixels: np.ndarray, row: Mapping[Any, Any]) -> SheetItem:
     """Return a radiograph, its heat-map and what was said of it, as the report shows them."""
     return SheetItem(
         image=heat.image,
@@ -107,6 +108,13 @@ def load_sheets(path: Path) -> list[Sheet]:
     """Read what `save_sheets` wrote."""
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+    try:
+        return _read_sheets(path)
+    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+        raise RunError(f"{path} is damaged ({error}). Run it again.") from error
+
+
+def _read_sheets(path: Path) -> list[Sheet]:
     with np.load(path, allow_pickle=False) as archive:
         captions = json.loads(archive["captions"].tobytes().decode())
         sheets, number = [], 0

@@ -55,7 +55,7 @@ class Precision(StrEnum):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 _Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -185,7 +185,7 @@ class Recipe(_Section):
         """Return a validated copy with fields changed: ``recipe.changed(training={"seed": 1})``."""
         plain = self.model_dump(mode="json")
         for name, value in sections.items():
-            plain[name] = {**plain[name], **value} if isinstance(value, dict) else value
+            plain[name] = {**plain.get(name, {}), **value} if isinstance(value, dict) else value
         return _validated(plain, self.name)
 
     @classmethod
@@ -218,7 +218,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     path = Path(name_or_path)
     if path.is_file():
-        return _parse(path.read_text(encoding="utf-8"), str(path))
+        return _parse(_text(path), str(path))
     shipped = shipped_recipes()
     if str(name_or_path) not in shipped:
         raise RecipeError(
@@ -227,6 +227,13 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         )
     source = resources.files("hurdles.recipes") / f"{name_or_path}.toml"
     return _parse(source.read_text(encoding="utf-8"), str(name_or_path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from error
 
 
 def _parse(text: str, where: str) -> Recipe:
@@ -241,7 +248,18 @@ def _validated(plain: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(plain)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']} (got {e['input']!r})"
-            for e in error.errors()
+            _problem(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()
         )
         raise RecipeError(f"recipe {where}: {problems}. Correct the fields named.") from error
+
+
+def _problem(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
+    name = ".".join(map(str, place)) or "recipe"
+    if kind == "extra_forbidden":
+        section = Recipe.model_fields[str(place[0])].annotation if len(place) > 1 else Recipe
+        known = ", ".join(getattr(section, "model_fields", {}))
+        return f"{name} is no {'field' if len(place) > 1 else 'section or field'}; known: {known}"
+    if kind == "missing":
+        return f"{name} is missing"
+    said = message.removeprefix("Value error, ")
+    return f"{name}: {said}" if isinstance(value, dict) else f"{name}: {said} (got {value!r})"

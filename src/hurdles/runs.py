@@ -197,7 +197,8 @@ class Run:
             if self.recipe.key != recipe.key:
                 raise RunError(
                     f"{self.path} was begun with another recipe: "
-                    f"{_differences(self.recipe, recipe)}. Resume with the recipe that it was begun with, or give another --out."
+                    f"{_differences(self.recipe, recipe)}. Resume with the recipe that it was "
+                    "begun with, or give another --out."
                 )
         elif self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run; give another --out.")

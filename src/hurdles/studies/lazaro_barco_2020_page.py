@@ -68,8 +68,8 @@ def _head(profile: Profile) -> str:
         f"{' --fast' if profile.name == 'fast' else ''} --data radiography-database=PATH`; nothing "
         f"is filled in by hand.\n\n"
         f"Profile *{profile.name}*: {profile.explanation}\n\n"
-        "Every number is a share of right answers in percent on test images, with its 95 % interval "
-        "by patient. Total is the accuracy; the other columns are the accuracy on the images of "
+        "Every number is a share of right answers in percent on test images, with its 95 % "
+        "interval by patient. Total is the accuracy; the other columns are the accuracy on the images of "
         "that class, which is its sensitivity. All of them were measured inside one collection, "
         "where class and source coincide (the COVID-19 images are of adults from many sources, the "
         "others of children of one hospital): none of them says how the network does elsewhere."
@@ -181,9 +181,9 @@ def _what_33_prove() -> str:
         "chance, and the order of the two networks is not established.\n\n"
         f"On 33 images one network must be right on at least {lead} images that the other gets "
         "wrong, and lose none, before such a test gives p < 0.05. If the two disagree on 30 % of "
-        f"the images, only a true difference of {100 * detectable:.0f} points or more would be found with 80 % "
-        f"probability. At a true accuracy of 85 % the 95 % interval is {100 * width:.0f} points wide on "
-        "average. So 33 images can tell a network that finds most COVID-19 images of this "
+        f"the images, only a true difference of {100 * detectable:.0f} points or more would be "
+        "found with 80 % probability. At a true accuracy of 85 % the 95 % interval is "
+        f"{100 * width:.0f} points wide on average. So 33 images can tell a network that finds most COVID-19 images of this "
         "collection from one that guesses; they cannot rank networks that differ by ten points."
     )
 

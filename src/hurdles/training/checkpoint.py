@@ -63,18 +63,14 @@ class TrainingState:
         Raises
         ------
         RunError
-            If the state belongs to another training.
+            If the state belongs to another training, or is damaged.
         """
-        from safetensors import safe_open
-
-        with safe_open(path, framework="pt") as file:
-            meta = file.metadata()
-            if meta.get("identity") != identity:
-                raise RunError(
-                    f"{path} belongs to another training: recipe, data, thread count or torch "
-                    "version differ. Resume with what it was started with, or start a new folder."
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors, meta = load_weights(path)
+        if meta.get("identity") != identity:
+            raise RunError(
+                f"{path} belongs to another training: recipe, data, thread count or torch "
+                "version differ. Resume with what it was started with, or start a new folder."
+            )
         _restore(tensors, module, optimiser)
         best = {k.removeprefix(_BEST): v for k, v in tensors.items() if k.startswith(_BEST)}
         return cls(best=best, **json.loads(meta["position"]))
@@ -103,7 +99,7 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise RunError(f"{path} is damaged ({error}). Train the run again.") from error
+        raise RunError(f"{path} is damaged ({error}). Delete it to train the run again.") from error
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:

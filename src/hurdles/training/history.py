@@ -73,5 +73,16 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """Read a table that `save` wrote."""
-        return cls(pd.read_csv(path))
+        """Read a table that `save` wrote, to the last bit.
+
+        Raises
+        ------
+        RunError
+            If there is no such file, or it is damaged.
+        """
+        if not Path(path).is_file():
+            raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+        try:
+            return cls(pd.read_csv(path, float_precision="round_trip"))
+        except ValueError as error:  # pandas' own parser errors and ours are among them
+            raise RunError(f"{path} is damaged ({error}). Train the run again.") from error

@@ -131,8 +131,9 @@ class _Training:
             recipe.augmentation,
             self.settings.seed,
         )
-        network = build(self.spec, seed=self.settings.seed)
-        self.network = network.to(self.machine.device, memory_format=torch.channels_last)
+        network = build(self.spec, seed=self.settings.seed).to(self.machine.device)
+        # mypy does not know this keyword of Module.to.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.Adam(
             self.network.parameters(),
             self.settings.learning_rate,
@@ -155,6 +156,11 @@ class _Training:
         with torch.random.fork_rng(devices), _deterministic():
             while state.epoch <= self.settings.epochs and not self._has_stalled(state):
                 self._epoch(state)
+        if self._has_stalled(state) and state.epoch <= self.settings.epochs:
+            self.progress.say(
+                f"stopped after epoch {len(state.rows)} of at most {self.settings.epochs}: "
+                f"{self.settings.patience} without a better validation"
+            )
         last = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
         return Trained(state.best, last, History.from_rows(state.rows), self.spec)
 
