@@ -2,8 +2,8 @@
 
     python bench/training.py [--json] [--seconds 15] [NETWORK ...]
 
-The plain loop is what a careful user would write with torch alone: float32, default memory layout,
-ReLU before pooling, torch's allocator as it comes. Ours is what `hurdles run` does. Each is timed in
+The plain loop is what a careful user would write with torch alone: float32, default layout, ReLU
+before pooling, the allocator as it comes. Ours is what `hurdles run` does. Each is timed in
 a process of its own, since the allocator is told once per process; they take turns, and the median
 of three turns is printed with its range. 224x224 grey, batch 32, Adam; forward, backward, step.
 """
@@ -11,6 +11,7 @@ of three turns is printed with its range. 224x224 grey, batch 32, Adam; forward,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -44,16 +45,33 @@ def plain(architecture: str, seconds: float) -> float:
         return [nn.Conv2d(i, o, k, padding=k // 2), nn.ReLU(), nn.MaxPool2d(2)]
 
     def head(inputs, hidden):
-        return [nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.3),
-                nn.Linear(hidden, 3)]
+        return [
+            nn.Flatten(),
+            nn.Linear(inputs, hidden),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Linear(hidden, 3),
+        ]
 
     made = {
-        "baseline": lambda: [*stage(1, 32, 3), *stage(32, 64, 3), *stage(64, 128, 3),
-                             *head(128 * 28 * 28, 64)],
-        "inception-like": lambda: [Parallel((1, 3, 5)), nn.MaxPool2d(2), *stage(112, 128, 3),
-                                   *head(128 * 56 * 56, 64)],
-        "inception-as-coded": lambda: [Parallel((1, 1, 1)), nn.MaxPool2d(2), *stage(112, 128, 7),
-                                       *head(128 * 56 * 56, 128)],
+        "baseline": lambda: [
+            *stage(1, 32, 3),
+            *stage(32, 64, 3),
+            *stage(64, 128, 3),
+            *head(128 * 28 * 28, 64),
+        ],
+        "inception-like": lambda: [
+            Parallel((1, 3, 5)),
+            nn.MaxPool2d(2),
+            *stage(112, 128, 3),
+            *head(128 * 56 * 56, 64),
+        ],
+        "inception-as-coded": lambda: [
+            Parallel((1, 1, 1)),
+            nn.MaxPool2d(2),
+            *stage(112, 128, 7),
+            *head(128 * 56 * 56, 128),
+        ],
     }
     network = nn.Sequential(*made[architecture]())
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
@@ -84,7 +102,7 @@ def ours(architecture: str, seconds: float) -> float:
 
         def say(self, line: str) -> None: ...
 
-        def advance(self, steps: int = 1, note: str = "") -> None:
+        def advance(self, steps: int = 1, note: str = "") -> None:  # noqa: ARG002 - the protocol's
             self.steps += 1
             if self.steps == 0:
                 self.began = time.perf_counter()
@@ -93,20 +111,20 @@ def ours(architecture: str, seconds: float) -> float:
 
     rng = np.random.default_rng(0)
     n = 16_000
-    pixels = np.broadcast_to(rng.integers(0, 255, (64, 1, SIZE, SIZE), np.uint8),
-                             (64, n // 64, SIZE, SIZE)).reshape(n, SIZE, SIZE)
+    pixels = np.broadcast_to(
+        rng.integers(0, 255, (64, 1, SIZE, SIZE), np.uint8), (64, n // 64, SIZE, SIZE)
+    ).reshape(n, SIZE, SIZE)
     classes = rng.integers(0, 3, n)
-    data = TrainingData(pixels, classes, ("a", "b", "c"), np.arange(n - 32), np.arange(n - 32, n),
-                        "bench")
+    data = TrainingData(
+        pixels, classes, ("a", "b", "c"), np.arange(n - 32), np.arange(n - 32, n), "bench"
+    )
     recipe = Recipe(name="bench").changed(
         model={"architecture": architecture},
         augmentation={"policy": "balanced"},
     )
     clock = Clock()
-    try:
+    with contextlib.suppress(StopIteration):
         train(recipe, data, progress=clock)
-    except StopIteration:
-        pass
     return clock.steps * BATCH / (time.perf_counter() - clock.began)
 
 
@@ -134,13 +152,16 @@ def main() -> None:
     parser.add_argument("--one", choices=("plain", "ours"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print((plain if arguments.one == "plain" else ours)(
-            arguments.networks[0], arguments.seconds))
+        print(
+            (plain if arguments.one == "plain" else ours)(arguments.networks[0], arguments.seconds)
+        )
         return
     rows = {}
     for name in arguments.networks:
-        turns = [(_turn("plain", name, arguments.seconds), _turn("ours", name, arguments.seconds))
-                 for _ in range(TURNS)]
+        turns = [
+            (_turn("plain", name, arguments.seconds), _turn("ours", name, arguments.seconds))
+            for _ in range(TURNS)
+        ]
         rows[name] = {
             kind: {"median": statistics.median(values), "min": min(values), "max": max(values)}
             for kind, values in zip(("plain", "ours"), zip(*turns, strict=True), strict=True)

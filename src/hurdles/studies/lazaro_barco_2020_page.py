@@ -69,8 +69,8 @@ def _head(profile: Profile) -> str:
         f"is filled in by hand.\n\n"
         f"Profile *{profile.name}*: {profile.explanation}\n\n"
         "Every number is a share of right answers in percent on test images, with its 95 % "
-        "interval by patient. Total is the accuracy; the other columns are the accuracy on the images of "
-        "that class, which is its sensitivity. All of them were measured inside one collection, "
+        "interval by patient. Total is the accuracy; the other columns are the accuracy on the "
+        "images of that class, which is its sensitivity. All of them were measured inside one collection, "
         "where class and source coincide (the COVID-19 images are of adults from many sources, the "
         "others of children of one hospital): none of them says how the network does elsewhere."
     )
@@ -166,25 +166,29 @@ def _compared(way: str, rows: str, comparison: Comparison, adjusted: float) -> s
 
 
 def _what_33_prove() -> str:
-    low, high = wilson(26, 33), wilson(29, 33)
-    allowed = mcnemar_from_totals(29, 26, 33)
+    n, fewer = _SIZES[1], PUBLISHED["baseline"][1]
+    more = PUBLISHED["inception-like, augmented"][1]
+    low, high = wilson(fewer, n), wilson(more, n)
+    allowed = mcnemar_from_totals(more, fewer, n)
     lead = smallest_significant_lead()
-    detectable = smallest_detectable_difference(33, discordance=0.3)
-    width = interval_width(33, 0.85)
+    detectable = smallest_detectable_difference(n, discordance=0.3)
+    width = interval_width(n, 0.85)
     return (
-        "## What 33 COVID-19 test images can and cannot prove\n\n"
-        f"The published step from {100 * 26 / 33:.2f} % to {100 * 29 / 33:.2f} % on COVID-19 is "
-        f"three images: 26 and 29 of 33, with intervals {_span(low.low, low.high)} and "
-        f"{_span(high.low, high.high)}. Whichever images they were, an exact McNemar test of these "
-        f"two totals gives a p-value between {allowed.smallest:.2f} (if the better network lost "
-        f"none of the other's {26} right answers) and {allowed.largest:.2f}: the step is within "
-        "chance, and the order of the two networks is not established.\n\n"
-        f"On 33 images one network must be right on at least {lead} images that the other gets "
+        f"## What {n} COVID-19 test images can and cannot prove\n\n"
+        f"The published step from {100 * fewer / n:.2f} % to {100 * more / n:.2f} % on COVID-19 "
+        f"(printed as 78.78 and 87.87) is {more - fewer} images: {fewer} and {more} of {n}, with "
+        f"intervals {_span(low.low, low.high)} and {_span(high.low, high.high)}. Whichever images "
+        "they were, an exact McNemar test of these two totals gives a p-value between "
+        f"{allowed.smallest:.2f} (if the second network lost none of the first one's {fewer} right "
+        f"answers) and {allowed.largest:.2f}: the step is within chance, and the order of the two "
+        "networks is not established.\n\n"
+        f"On {n} images one network must be right on at least {lead} images that the other gets "
         "wrong, and lose none, before such a test gives p < 0.05. If the two disagree on 30 % of "
         f"the images, only a true difference of {100 * detectable:.0f} points or more would be "
         "found with 80 % probability. At a true accuracy of 85 % the 95 % interval is "
-        f"{100 * width:.0f} points wide on average. So 33 images can tell a network that finds most COVID-19 images of this "
-        "collection from one that guesses; they cannot rank networks that differ by ten points."
+        f"{100 * width:.0f} points wide on average. So {n} images can tell a network that finds "
+        "most COVID-19 images of this collection from one that guesses; they cannot rank networks "
+        "that differ by ten points."
     )
 
 

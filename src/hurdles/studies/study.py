@@ -162,8 +162,10 @@ class Study:
         cells = self.cells(profile)
         wanted = [c for c in cells if _matches(c, patterns)]
         if not wanted:
-            names = ", ".join(c.name for c in cells)
-            raise RunError(f"no cell of {self.name} matches {', '.join(patterns)}; it has: {names}")
+            names = "; ".join(c.name for c in cells)
+            raise RunError(
+                f"no cell of {self.name} matches {'; '.join(patterns)}. Its cells: {names}."
+            )
         failed: dict[str, str] = {}
         folder = results or out
         for number, cell in enumerate(wanted, start=1):
