@@ -184,9 +184,8 @@ def caveat(known: Exposure) -> str:
         )
     if known.same_sources:
         return (
-            "The model was trained and tested inside the same collection. This says nothing about "
-            "another hospital, other machines or patients of another age: models of this kind have "
-            "scored near 100" + NARROW + "% inside and far lower outside."
+            "The model was trained and tested inside the same collection: this says nothing about "
+            "another hospital, other machines or patients of another age."
         )
     return (
         "The images come in part from sources that the model was not trained on. A further "
