@@ -48,6 +48,8 @@ _KNOWN_BUT_UNREAD: tuple[tuple[int, bytes, str], ...] = (
     (344, b"n+1\x00", "NIfTI"),
 )
 _SNIFFED = 352
+#: Half a grey level of 16 bits: only a window that cuts everything off leaves less.
+_SMALLEST_STEP = 0.5 / 65535
 
 
 def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
@@ -90,7 +92,7 @@ def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndar
         else:
             pixels = raster.decode_raster(data, kind, max_pixels)
         lowest = pixels.min()
-        if lowest == pixels.max():
+        if pixels.max() - lowest < _SMALLEST_STEP:
             raise ConstantImageError(
                 f"every pixel has the same value, {lowest:.3g} of 1; there is nothing to see, "
                 "leave the file out."

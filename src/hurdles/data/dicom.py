@@ -157,19 +157,38 @@ def _jpeg2000_size(frame: bytes) -> tuple[int, int] | None:
 
 def _stored(dataset: Any) -> np.ndarray:
     """Return the stored samples, (H, W) or (H, W, 3); YBR comes as RGB."""
-    from pydicom.pixels import get_decoder, pixel_array
+    from pydicom.pixels import pixel_array
 
-    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
     if "PixelData" not in dataset:
         raise UnsupportedImageError(
             "the DICOM object has no integer Pixel Data; export it as a plain radiograph."
         )
-    if syntax is None:
-        from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    try:
+        syntax = _transfer_syntax(dataset)
+        if syntax.is_encapsulated:
+            _check_codestream(dataset)
+        samples = np.asarray(pixel_array(dataset))
+    except ImageError:
+        raise
+    except Exception as error:  # pydicom and its plug-ins fail in many ways on damaged bytes
+        raise _undecodable(error) from error
+    if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 2:
+        raise UnsupportedImageError(
+            f"the DICOM pixels are {samples.dtype}; radiographs have 8 or 16 bits."
+        )
+    return samples.astype(samples.dtype.newbyteorder("="), copy=False)
 
+
+def _transfer_syntax(dataset: Any) -> Any:
+    """Return the transfer syntax, set where a file without meta information leaves it open."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    dataset.ensure_file_meta()
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
         implicit = dataset.original_encoding[0]
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        dataset.ensure_file_meta()
         dataset.file_meta.TransferSyntaxUID = syntax
     try:
         known = get_decoder(syntax).is_available
@@ -180,29 +199,19 @@ def _stored(dataset: Any) -> np.ndarray:
             f"no installed decoder reads transfer syntax {syntax.name}; re-export the file "
             "uncompressed."
         )
-    try:
-        if syntax.is_encapsulated:
-            _check_codestream(dataset)
-        samples = np.asarray(pixel_array(dataset))
-    except ImageError:
-        raise
-    except Exception as error:
-        why = " ".join(str(error).split())
-        # pydicom asks each plug-in in turn, and lists an answer a line below its own.
-        answers = str(error).splitlines()[1:]
-        if answers and all("not support" in answer for answer in answers):
-            raise UnsupportedImageError(
-                f"no installed decoder reads this form of {syntax.name} ({why}); re-export the "
-                "file uncompressed."
-            ) from error
-        raise TruncatedImageError(
-            f"the DICOM pixels are damaged ({why}); fetch the file again."
-        ) from error
-    if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 2:
-        raise UnsupportedImageError(
-            f"the DICOM pixels are {samples.dtype}; radiographs have 8 or 16 bits."
+    return syntax
+
+
+def _undecodable(error: Exception) -> ImageError:
+    """Tell a form that no plug-in knows from damage."""
+    why = " ".join(str(error).split())
+    # pydicom asks each plug-in in turn, and lists every answer in a line below its own.
+    answers = str(error).splitlines()[1:]
+    if answers and all("not support" in answer for answer in answers):
+        return UnsupportedImageError(
+            f"no installed decoder reads these pixels ({why}); re-export the file uncompressed."
         )
-    return samples.astype(samples.dtype.newbyteorder("="), copy=False)
+    return TruncatedImageError(f"the DICOM pixels are damaged ({why}); fetch the file again.")
 
 
 # --- pixels --------------------------------------------------------------------------------------

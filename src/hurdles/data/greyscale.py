@@ -48,7 +48,10 @@ def grey_table(dataset: Any, stored: np.ndarray, header: ImageHeader) -> np.ndar
 
     entries = 1 << (8 * stored.dtype.itemsize)
     unsigned = np.dtype(f"u{stored.dtype.itemsize}")
-    values = np.arange(entries).astype(unsigned).view(stored.dtype)
+    # Bits above those stored may hold an overlay (C.9.2, retired form): they are shifted out.
+    unused = max(8 * stored.dtype.itemsize - header.bits, 0)
+    patterns = np.arange(entries).astype(unsigned)
+    values = (patterns << unused).view(stored.dtype) >> unused
     padding = _padding(dataset, values)
     modal = np.asarray(apply_modality_lut(values, dataset), dtype=np.float64)
     grey = _voi_lut(dataset, modal)
