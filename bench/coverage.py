@@ -13,13 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.evaluation.bounds import proportion_bounds, wilson_bounds
 from hurdles.evaluation.comparisons import compare
-from hurdles.evaluation.intervals import (
-    design_effect,
-    draw_patients,
-    estimate,
-    wilson_bounds,
-)
+from hurdles.evaluation.intervals import draw_patients, estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.resolution import wilson_coverage
 from hurdles.evaluation.statistics import Fraction, PatientTable
@@ -83,8 +79,7 @@ def clustered(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
                 for _ in range(sets):
                     part, whole = _beta_binomial(rng, sizes, p, rho), sizes.astype(float)
                     seen, n = part.sum() / whole.sum(), whole.sum()
-                    effective = n / design_effect(part, whole)
-                    hits["by patient"].append(_holds(wilson_bounds(seen, effective), p))
+                    hits["by patient"].append(_holds(proportion_bounds(part, whole), p))
                     hits["by image"].append(_holds(wilson_bounds(seen, n), p))
                     drawn = Fraction(part, whole).at(weights)
                     hits["percentile"].append(_holds(_percentiles(drawn), p))

@@ -18,12 +18,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.bounds import (
+    auc_bounds,
+    auc_variance,
+    check_level,
+    design_effect,
+    kish,
+    proportion_bounds,
+    wilson,
+)
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.metrics import get_metric
 from hurdles.evaluation.predictions import Predictions
@@ -36,208 +43,12 @@ from hurdles.evaluation.statistics import (
     Statistic,
 )
 
-__all__ = [
-    "auc_bounds",
-    "bootstrap",
-    "design_effect",
-    "draw_patients",
-    "estimate",
-    "kish",
-    "mover_difference",
-    "replicate",
-    "wilson",
-    "wilson_bounds",
-]
+__all__ = ["bootstrap", "draw_patients", "estimate", "replicate", "wilson"]
 
 #: Cells of weights in memory at a time (float64: 32 MB).
 _CELLS = 4_000_000
 #: A bootstrap in which a larger share of resamples has no value is not used.
 MAX_UNDEFINED = 0.1
-
-
-def wilson_bounds(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion.
-
-    Parameters
-    ----------
-    p : float
-        The proportion, within [0, 1].
-    n : float
-        How many independent trials it rests on; need not be whole.
-    level : float
-        Confidence level, within (0, 1).
-
-    References
-    ----------
-    Wilson, J Am Stat Assoc 1927;22:209-212.
-
-    Examples
-    --------
-    >>> low, high = wilson_bounds(416 / 436, 436)
-    >>> f"{low:.3f} {high:.3f}"
-    '0.930 0.970'
-    """
-    z = _z(level)
-    centre = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-    # At the ends the bound is the end itself, which rounding may miss by 1e-17.
-    return (0.0 if p == 0 else max(low, 0.0)), (1.0 if p == 1 else min(high, 1.0))
-
-
-def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
-    """Return a proportion of independent images (each of another patient) with its interval.
-
-    Parameters
-    ----------
-    successes, n : int
-        Images that are right, and all; 0 <= successes <= n.
-    level : float
-        Confidence level, within (0, 1).
-
-    Raises
-    ------
-    EvaluationError
-        If the counts are impossible or the level is not within (0, 1).
-
-    Examples
-    --------
-    >>> print(wilson(416, 436))
-    0.954 [0.930, 0.970]
-    >>> print(wilson(33, 33))
-    1.000 [0.896, 1.000]
-    """
-    _check_level(level)
-    if not 0 <= successes <= n:
-        raise EvaluationError(f"{successes} of {n} is not a proportion; give 0 <= successes <= n.")
-    if n == 0:
-        return undefined("there is no image", level=level)
-    low, high = wilson_bounds(successes / n, n, level)
-    return Estimate(successes / n, low, high, level, "Wilson", n, n)
-
-
-def kish(counts: NDArray[Any]) -> float:
-    """Return how many independent images these are worth if a patient's images all agree.
-
-    That is ``(sum of counts)^2 / (sum of squares)`` (Kish 1965): the number of patients where
-    each has equally many images.
-
-    Examples
-    --------
-    >>> kish(np.array([5, 5, 5]))
-    3.0
-    """
-    sizes = np.asarray(counts, dtype="float64")
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
-
-
-def design_effect(part: Floats, whole: Floats) -> float:
-    """Return by what the variance of a proportion exceeds that of independent images.
-
-    The ratio estimator's variance over patients is divided by the binomial one (Rao and Scott
-    1992). With few patients among the rarer outcome that is a poor estimate: it is averaged with
-    the worst case (all images of a patient agree) in which the worst case has the weight of one
-    such patient. It is never taken below 1.
-
-    Parameters
-    ----------
-    part, whole : ndarray of shape (patients,)
-        Right images, and all images, of each patient.
-
-    Returns
-    -------
-    float
-        1 where every patient has one image.
-
-    Examples
-    --------
-    >>> design_effect(np.array([5.0, 5, 5, 0]), np.array([5.0, 5, 5, 5])) > 5
-    True
-    """
-    counted = whole > 0
-    part, whole = part[counted], whole[counted]
-    patients, images = len(whole), whole.sum()
-    if patients == images:
-        return 1.0
-    worst = float(images / kish(whole))
-    p = part.sum() / images
-    rarer = min(int((part > 0).sum()), int((part < whole).sum()))
-    if patients < 2 or rarer == 0:
-        return worst
-    variance = patients / (patients - 1) * ((part - p * whole) ** 2).sum() / images**2
-    seen = max(1.0, float(variance / (p * (1 - p) / images)))
-    return (rarer * seen + max(worst, seen)) / (rarer + 1)
-
-
-def auc_bounds(
-    value: float, positives: float, negatives: float, *, inflation: float = 1.0, level: float = 0.95
-) -> tuple[float, float]:
-    """Return Newcombe's score interval of an AUC.
-
-    The bounds are the areas from which `value` is z standard errors away, with the standard error
-    that Hanley and McNeil give *at the bound*; so it is not empty at an area of 1.
-
-    Parameters
-    ----------
-    value : float
-        The area, within [0, 1].
-    positives, negatives : float
-        Independent images of the class, and of the others.
-    inflation : float
-        Factor on the variance.
-    level : float
-        Confidence level.
-
-    References
-    ----------
-    Newcombe, Stat Med 2006;25:559-573 (method 5).
-
-    Examples
-    --------
-    >>> low, high = auc_bounds(1.0, 33, 400)
-    >>> f"{low:.2f} {high:.2f}"
-    '0.97 1.00'
-    """
-    from scipy.optimize import brentq
-
-    z = _z(level) * math.sqrt(inflation)
-
-    def lower(area: float) -> float:
-        if area <= 0:
-            return 0.0
-
-        def gap(bound: float) -> float:
-            return area - bound - z * math.sqrt(_auc_variance(bound, positives, negatives))
-
-        return float(brentq(gap, 0.0, area * (1 - 1e-9)))
-
-    return lower(value), 1.0 - lower(1.0 - value)
-
-
-def _auc_variance(area: float, positives: float, negatives: float) -> float:
-    """Hanley and McNeil's variance with both group sizes replaced by their mean (Newcombe)."""
-    extra = (positives + negatives) / 2 - 1
-    shape = (1 - area) / (2 - area) + area / (1 + area)
-    return area * (1 - area) * (1 + extra * shape) / (positives * negatives)
-
-
-def mover_difference(a: Estimate, b: Estimate, correlation: float) -> tuple[float, float]:
-    """Return the interval of ``a - b`` from the intervals of both and their correlation.
-
-    References
-    ----------
-    Zou and Donner, Stat Med 2008;27:1693-1702 (method of variance estimates recovery); for paired
-    proportions it is Newcombe's (Stat Med 1998;17:2635-2650).
-    """
-    difference = a.value - b.value
-
-    def reach(first: float, second: float) -> float:
-        return math.sqrt(max(0.0, first**2 - 2 * correlation * first * second + second**2))
-
-    return (
-        max(-1.0, difference - reach(a.value - a.low, b.high - b.value)),
-        min(1.0, difference + reach(a.high - a.value, b.value - b.low)),
-    )
 
 
 def draw_patients(n_patients: int, n_resamples: int, seed: int) -> Iterator[Floats]:
@@ -309,7 +120,7 @@ def estimate(
         Gives the bootstrap values where they are needed; drawn from `n_resamples` and `seed` if
         not given.
     """
-    _check_level(level)
+    check_level(level)
     statistic = table.statistic(metric, class_)
     value = _point(statistic, table.n_patients)
     size = {"n_images": statistic.n_images, "n_patients": statistic.n_patients}
@@ -353,7 +164,7 @@ def bootstrap(
     >>> bootstrap(table, "accuracy").method
     'bootstrap over patients, 2000'
     """
-    _check_level(level)
+    check_level(level)
     patients = PatientTable.of(predictions)
     statistic = patients.statistic(metric, class_)
     values = replicate([statistic], patients.n_patients, n_resamples=n_resamples, seed=seed)[0]
@@ -381,15 +192,11 @@ def _trouble(values: Floats) -> str:
 
 def _fraction_interval(statistic: Fraction, level: float) -> tuple[float, float, str]:
     part, whole = statistic.proportion
-    images = float(whole.sum())
-    effect = design_effect(part, whole)
-    low, high = wilson_bounds(float(part.sum()) / images, images / effect, level)
-    method = "Wilson"
+    low, high = proportion_bounds(part, whole, level)
+    images, method = float(whole.sum()), "Wilson"
     if statistic.n_patients < images:
-        # No result has a better bound than the best one has: there every patient counts once.
-        low = min(low, wilson_bounds(1.0, kish(whole), level)[0])
-        high = max(high, wilson_bounds(0.0, kish(whole), level)[1])
-        method += f", {images:.0f} images worth {images / effect:.1f}"
+        worth = images / design_effect(part, whole)
+        method += f", {images:.0f} images worth {worth:.1f}"
     if statistic.harmonic:
         low, high = (2 * bound / (1 + bound) for bound in (low, high))
         method += ", of TP/(TP+FP+FN)"
@@ -419,11 +226,11 @@ def _ranking_interval(
     if value in (0.0, 1.0) or len(defined) < (1 - MAX_UNDEFINED) * len(values):
         low, high = auc_bounds(value, *sizes, level=level)
         return low, high, "Newcombe, each patient once", _trouble(values)
-    formula, spread = _auc_variance(value, *images), float(defined.var(ddof=1))
+    formula, spread = auc_variance(value, *images), float(defined.var(ddof=1))
     if images == tuple(sizes):
         inflation = max(1.0, spread / formula)
     else:
-        worst = _auc_variance(value, *sizes) / formula
+        worst = auc_variance(value, *sizes) / formula
         inflation = _auc_inflation(statistic, spread, formula, worst)
     low, high = auc_bounds(value, *images, inflation=inflation, level=level)
     return (
@@ -449,14 +256,3 @@ def _auc_inflation(statistic: Ranking, spread: float, formula: float, worst: flo
 
 def _point(statistic: Statistic, n_patients: int) -> float:
     return float(statistic.at(np.ones((1, n_patients)))[0])
-
-
-def _z(level: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri((1 + level) / 2))
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise EvaluationError(f"level is {level}; a confidence level lies between 0 and 1.")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.intervals import wilson_bounds
+from hurdles.evaluation.bounds import wilson_bounds
 
 __all__ = [
     "McNemarRange",

@@ -82,11 +82,12 @@ class Fraction:
 
     def at(self, weights: Floats) -> Floats:
         """Return the ratio for each row of weights; NaN where there is nothing to divide by."""
-        needed = self.whole if self.needed is None else self.needed
-        whole = weights @ self.whole
-        exists = (whole > 0) & (weights @ needed > 0)
-        values = np.full(len(whole), math.nan)
-        np.divide(weights @ self.part, whole, out=values, where=exists)
+        columns = [self.part, self.whole]
+        columns += [] if self.needed is None else [self.needed]
+        sums = weights @ np.column_stack(columns)  # one pass over the weights
+        values = np.full(len(weights), math.nan)
+        exists = (sums[:, 1:] > 0).all(axis=1)
+        np.divide(sums[:, 0], sums[:, 1], out=values, where=exists)
         return values
 
 

@@ -154,6 +154,6 @@ def test_predictions_by_a_threshold_are_taken_as_they_are(make):
 def test_a_usual_test_set_takes_well_under_a_second(make):
     predictions = make(436)
     evaluate(predictions)  # imports scipy
-    start = time.perf_counter()
+    start = time.process_time()
     evaluate(predictions)
-    assert time.perf_counter() - start < 1.5  # 0.1 s on an idle machine; this one may be busy
+    assert time.process_time() - start < 1.0

@@ -9,19 +9,18 @@ from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation import intervals
-from hurdles.evaluation.estimate import Estimate
-from hurdles.evaluation.intervals import (
+from hurdles.evaluation.bounds import (
     auc_bounds,
-    bootstrap,
+    auc_variance,
     design_effect,
-    draw_patients,
-    estimate,
     kish,
     mover_difference,
-    replicate,
+    proportion_bounds,
     wilson,
     wilson_bounds,
 )
+from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.intervals import bootstrap, draw_patients, estimate, replicate
 from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.statistics import PatientTable
 
@@ -273,7 +272,7 @@ def test_wrong_questions_are_refused(make):
 def test_auc_bounds_are_where_the_score_test_turns():
     value, m, n = 0.85, 30, 50
     for bound in auc_bounds(value, m, n):
-        z = abs(value - bound) / math.sqrt(intervals._auc_variance(bound, m, n))
+        z = abs(value - bound) / math.sqrt(auc_variance(bound, m, n))
         assert z == pytest.approx(1.959964, abs=1e-5)
 
 
@@ -297,6 +296,31 @@ def test_image_variance_equals_delong_by_pairs(make):
     expected = wins.mean(axis=1).var(ddof=1) / truth.sum()
     expected += wins.mean(axis=0).var(ddof=1) / (~truth).sum()
     assert table.statistic("auc", "Normal").image_variance() == pytest.approx(expected)
+
+
+def uneven(spread):
+    """Return 30 positives whose scores vary `spread` times as much as those of 90 negatives."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(["x", "y"], [30, 90])
+    score = rng.normal(size=120) * np.where(truth == "x", spread, 1) + 2.5 * (truth == "x")
+    prob = 1 / (1 + np.exp(-score))
+    columns = np.column_stack([prob, 1 - prob])
+    return PatientTable(("x", "y"), truth, truth, columns, np.arange(120), 120)
+
+
+def test_auc_interval_widens_with_what_the_patients_show_and_never_narrows():
+    for spread, wider in ((0.3, False), (3.0, True)):
+        found = estimate(uneven(spread), "auc", "x")
+        low, high = auc_bounds(found.value, 30, 90)
+        ratio = (found.high - found.low) / (high - low)
+        assert ratio > 1.1 if wider else ratio == pytest.approx(1)
+
+
+def test_auc_interval_follows_the_seed():
+    first, again, other = (estimate(uneven(3.0), "auc", "x", seed=s) for s in (1, 1, 2))
+    assert first == again
+    assert first.low != other.low
+    assert first.low == pytest.approx(other.low, abs=0.01)
 
 
 def test_f1_interval_is_that_of_the_proportion_behind_it(make):
@@ -336,9 +360,8 @@ def test_coverage_of_clustered_proportions_is_near_nominal():
     for _ in range(2000):
         chance = rng.beta(0.9 / 9, 0.1 / 9, size=60)  # mean 0.9, correlation 0.9
         part = rng.binomial(whole.astype(int), chance).astype(float)
-        p, n = part.sum() / whole.sum(), whole.sum()
-        for name, effective in (("patient", n / design_effect(part, whole)), ("image", n)):
-            low, high = wilson_bounds(p, effective)
-            held[name] += low <= 0.9 <= high
+        by_image = wilson_bounds(part.sum() / whole.sum(), whole.sum())
+        for name, bounds in (("patient", proportion_bounds(part, whole)), ("image", by_image)):
+            held[name] += bounds[0] <= 0.9 <= bounds[1]
     assert 0.92 <= held["patient"] / 2000 <= 0.99
     assert held["image"] / 2000 < 0.8

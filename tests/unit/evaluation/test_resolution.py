@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.bounds import wilson
 from hurdles.evaluation.comparisons import mcnemar
-from hurdles.evaluation.intervals import wilson
 from hurdles.evaluation.resolution import (
     interval_width,
     mcnemar_from_totals,

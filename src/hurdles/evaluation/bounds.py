@@ -1,0 +1,250 @@
+"""Bounds of a proportion, of an area and of a difference, in closed form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.statistics import Floats
+
+__all__ = [
+    "auc_bounds",
+    "auc_variance",
+    "check_level",
+    "design_effect",
+    "kish",
+    "mover_difference",
+    "proportion_bounds",
+    "wilson",
+    "wilson_bounds",
+]
+
+
+def wilson_bounds(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval of a proportion.
+
+    Parameters
+    ----------
+    p : float
+        The proportion, within [0, 1].
+    n : float
+        How many independent trials it rests on; need not be whole.
+    level : float
+        Confidence level, within (0, 1).
+
+    References
+    ----------
+    Wilson, J Am Stat Assoc 1927;22:209-212.
+
+    Examples
+    --------
+    >>> low, high = wilson_bounds(416 / 436, 436)
+    >>> f"{low:.3f} {high:.3f}"
+    '0.930 0.970'
+    """
+    z = _z(level)
+    centre = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    # At the ends the bound is the end itself, which rounding may miss by 1e-17.
+    return (0.0 if p == 0 else max(low, 0.0)), (1.0 if p == 1 else min(high, 1.0))
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """Return a proportion of independent images (each of another patient) with its interval.
+
+    Parameters
+    ----------
+    successes, n : int
+        Images that are right, and all; 0 <= successes <= n.
+    level : float
+        Confidence level, within (0, 1).
+
+    Raises
+    ------
+    EvaluationError
+        If the counts are impossible or the level is not within (0, 1).
+
+    Examples
+    --------
+    >>> print(wilson(416, 436))
+    0.954 [0.930, 0.970]
+    >>> print(wilson(33, 33))
+    1.000 [0.896, 1.000]
+    """
+    check_level(level)
+    if not 0 <= successes <= n:
+        raise EvaluationError(f"{successes} of {n} is not a proportion; give 0 <= successes <= n.")
+    if n == 0:
+        return undefined("there is no image", level=level)
+    low, high = wilson_bounds(successes / n, n, level)
+    return Estimate(successes / n, low, high, level, "Wilson", n, n)
+
+
+def kish(counts: NDArray[Any]) -> float:
+    """Return how many independent images these are worth if a patient's images all agree.
+
+    That is ``(sum of counts)^2 / (sum of squares)`` (Kish 1965): the number of patients where
+    each has equally many images.
+
+    Examples
+    --------
+    >>> kish(np.array([5, 5, 5]))
+    3.0
+    """
+    sizes = np.asarray(counts, dtype="float64")
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def design_effect(part: Floats, whole: Floats) -> float:
+    """Return by what the variance of a proportion exceeds that of independent images.
+
+    The ratio estimator's variance over patients is divided by the binomial one (Rao and Scott
+    1992). With few patients among the rarer outcome that is a poor estimate: it is averaged with
+    the worst case (all images of a patient agree) in which the worst case has the weight of one
+    such patient. It is never taken below 1.
+
+    Parameters
+    ----------
+    part, whole : ndarray of shape (patients,)
+        Right images, and all images, of each patient.
+
+    Returns
+    -------
+    float
+        1 where every patient has one image.
+
+    Examples
+    --------
+    >>> design_effect(np.array([5.0, 5, 5, 0]), np.array([5.0, 5, 5, 5])) > 5
+    True
+    """
+    counted = whole > 0
+    part, whole = part[counted], whole[counted]
+    patients, images = len(whole), whole.sum()
+    if patients == images:
+        return 1.0
+    worst = float(images / kish(whole))
+    p = part.sum() / images
+    rarer = min(int((part > 0).sum()), int((part < whole).sum()))
+    if patients < 2 or rarer == 0:
+        return worst
+    variance = patients / (patients - 1) * ((part - p * whole) ** 2).sum() / images**2
+    seen = max(1.0, float(variance / (p * (1 - p) / images)))
+    return (rarer * seen + max(worst, seen)) / (rarer + 1)
+
+
+def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's interval of a proportion whose images belong to patients.
+
+    The number of images is divided by their `design_effect`.
+
+    Parameters
+    ----------
+    part, whole : ndarray of shape (patients,)
+        Right images, and all images, of each patient.
+    level : float
+        Confidence level, within (0, 1).
+
+    Examples
+    --------
+    >>> low, high = proportion_bounds(np.full(11, 3.0), np.full(11, 3.0))
+    >>> (low, high) == wilson_bounds(1.0, 11)
+    True
+    """
+    images, patients = float(whole.sum()), kish(whole)
+    p = float(part.sum()) / images
+    low, high = wilson_bounds(p, images / design_effect(part, whole), level)
+    if patients == images:
+        return low, high
+    # No result may have a better bound than the best one, for which every patient counts once.
+    best, worst = wilson_bounds(1.0, patients, level), wilson_bounds(0.0, patients, level)
+    return min(low, best[0]), max(high, worst[1])
+
+
+def auc_bounds(
+    value: float, positives: float, negatives: float, *, inflation: float = 1.0, level: float = 0.95
+) -> tuple[float, float]:
+    """Return Newcombe's score interval of an AUC.
+
+    The bounds are the areas from which `value` is z standard errors away, with the standard error
+    that Hanley and McNeil give *at the bound*; so it is not empty at an area of 1.
+
+    Parameters
+    ----------
+    value : float
+        The area, within [0, 1].
+    positives, negatives : float
+        Independent images of the class, and of the others.
+    inflation : float
+        Factor on the variance.
+    level : float
+        Confidence level.
+
+    References
+    ----------
+    Newcombe, Stat Med 2006;25:559-573 (method 5).
+
+    Examples
+    --------
+    >>> low, high = auc_bounds(1.0, 33, 400)
+    >>> f"{low:.2f} {high:.2f}"
+    '0.97 1.00'
+    """
+    from scipy.optimize import brentq
+
+    z = _z(level) * math.sqrt(inflation)
+
+    def lower(area: float) -> float:
+        if area <= 0:
+            return 0.0
+
+        def gap(bound: float) -> float:
+            return area - bound - z * math.sqrt(auc_variance(bound, positives, negatives))
+
+        return float(brentq(gap, 0.0, area * (1 - 1e-9)))
+
+    return lower(value), 1.0 - lower(1.0 - value)
+
+
+def auc_variance(area: float, positives: float, negatives: float) -> float:
+    """Return Hanley and McNeil's variance, both group sizes replaced by their mean (Newcombe)."""
+    extra = (positives + negatives) / 2 - 1
+    shape = (1 - area) / (2 - area) + area / (1 + area)
+    return area * (1 - area) * (1 + extra * shape) / (positives * negatives)
+
+
+def mover_difference(a: Estimate, b: Estimate, correlation: float) -> tuple[float, float]:
+    """Return the interval of ``a - b`` from the intervals of both and their correlation.
+
+    References
+    ----------
+    Zou and Donner, Stat Med 2008;27:1693-1702 (method of variance estimates recovery); for paired
+    proportions it is Newcombe's (Stat Med 1998;17:2635-2650).
+    """
+    difference = a.value - b.value
+
+    def reach(first: float, second: float) -> float:
+        return math.sqrt(max(0.0, first**2 - 2 * correlation * first * second + second**2))
+
+    return (
+        max(-1.0, difference - reach(a.value - a.low, b.high - b.value)),
+        min(1.0, difference + reach(a.high - a.value, b.value - b.low)),
+    )
+
+
+def check_level(level: float) -> None:
+    """Raise unless `level` lies between 0 and 1."""
+    if not 0 < level < 1:
+        raise EvaluationError(f"level is {level}; a confidence level lies between 0 and 1.")
+
+
+def _z(level: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + level) / 2))
