@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from hurdles.data.cache import default_cache
 from hurdles.data.manifest import Manifest
-from hurdles.data.phantom.store import write_phantom
+from hurdles.data.phantom.store import FORMAT, write_phantom
 from hurdles.data.reading import merge, read_manifest
 from hurdles.errors import ManifestError
 
@@ -20,9 +20,11 @@ Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, s
 
 #: The embedded default: synthetic radiographs, made when they are first asked for.
 PHANTOM = "phantom"
+PHANTOM_PATIENTS = 300
 
 # A table of such a name says nothing; its folder does.
 _NAMELESS = {"data", "dataset", "images", "index", "manifest", "metadata", "split"}
+_NAMELESS |= {"test", "train", "validation"}  # what a run calls its own parts
 
 
 def named_folders(data: Data | None) -> dict[str, Path]:
@@ -90,7 +92,7 @@ def name_of(data: Data) -> str:
 def _one(part: str | Path, named: Mapping[str, Path]) -> Manifest:
     text = str(part)
     if text == PHANTOM and PHANTOM not in named:
-        return write_phantom(default_cache() / "phantom")
+        return write_phantom(default_cache() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
     if _is_pair(text):
         name, _, path = text.partition("=")
         return read_manifest(path, collection=name)

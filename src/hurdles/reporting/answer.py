@@ -268,6 +268,6 @@ def width_notes(evaluation: Evaluation, measure: str = "sensitivity") -> str:
     if not wide:
         return ""
     return (
-        f"Few images, wide interval: {and_list(wide)}. Two models that differ by less than such a "
-        "width cannot be told apart here."
+        f"Few images, wide interval: {and_list(wide)}. The true share may lie anywhere in it; "
+        "to rank two models, compare them on the same images."
     )
