@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +36,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+_INTERRUPTED = 130
 
 DataOption = Annotated[
     list[str] | None,
@@ -100,8 +102,13 @@ def collections(data: DataOption = None, as_json: JsonOption = False) -> None:
     wherever --data NAME=PATH says.
     """
     from hurdles import workflows
+    from hurdles.reporting.console import collection_lines
 
-    _print_frame(workflows.collections(data=data), as_json)
+    found = workflows.collections(data=data)
+    if as_json:
+        _print_json(json.loads(found.to_json(orient="records")))
+    else:
+        _print_lines(collection_lines(found))
 
 
 @app.command()
@@ -117,38 +124,13 @@ def manifest(
 ) -> None:
     """Read images into a table, one row each, and say what is in it and what was left out."""
     from hurdles import workflows
+    from hurdles.reporting.console import manifest_lines, manifest_summary
 
     found = workflows.manifest(data, out=out)
-    splits = {str(k): int(v) for k, v in found.frame["split"].value_counts().items()}
-    left_out = {str(k): int(v) for k, v in found.exclusions["reason"].value_counts().items()}
-    summary = {
-        "images": len(found),
-        "labels": found.counts,
-        "sources": found.sources,
-        "patients": int(found.frame["patient"].nunique()) or None,
-        "images_without_patient": found.missing_patients,
-        "splits": splits,
-        "with_mask": int(found.frame["mask"].notna().sum()),
-        "left_out": left_out,
-    }
     if as_json:
-        _print_json(summary)
+        _print_json(manifest_summary(found))
         return
-    typer.echo(f"{len(found)} images, {_counts(found.counts)}")
-    typer.echo(f"sources: {', '.join(found.sources) or 'not named'}")
-    if found.missing_patients == len(found):
-        typer.echo("patients: not known for any image")
-    else:
-        unknown = (
-            f", not known for {found.missing_patients} images" if found.missing_patients else ""
-        )
-        typer.echo(f"patients: {summary['patients']}{unknown}")
-    if splits:
-        typer.echo(f"splits: {_counts(splits)}")
-    if summary["with_mask"]:
-        typer.echo(f"lung masks: {summary['with_mask']}")
-    for reason, count in left_out.items():
-        typer.echo(f"left out: {count} x {reason}")
+    _print_lines(manifest_lines(found))
     if out is not None:
         typer.echo(f"written: {out}")
 
@@ -189,7 +171,7 @@ def recipes(
     as_json: JsonOption = False,
 ) -> None:
     """List the shipped recipes, or print one with an explanation of every field."""
-    from hurdles.recipe import Recipe, load_recipe, shipped_recipes
+    from hurdles.recipe import load_recipe, shipped_recipes
 
     if name is None:
         found = {n: load_recipe(n).description for n in shipped_recipes()}
@@ -203,7 +185,7 @@ def recipes(
     if as_json:
         _print_json(recipe.model_dump(mode="json"))
         return
-    typer.echo(_explained(recipe.to_toml(), Recipe.explanations()))
+    typer.echo(recipe.to_toml(explained=True))
 
 
 @app.command()
@@ -234,13 +216,14 @@ def evaluate(
     Images whose pixels the run was trained or chosen on are recognised and left out.
     """
     from hurdles import workflows
+    from hurdles.locations import name_of
 
+    name = name or name_of(on)
     with _options(on_bad, cache, quiet) as options:
         result = workflows.evaluate(
             run, on=on, name=name, labels=_pairs(label or []), keep_seen=keep_seen, options=options
         )
-    written = sorted(run.glob("report.*.html"), key=lambda p: p.stat().st_mtime)
-    _print_evaluation(result, as_json, report=written[-1])
+    _print_evaluation(result, as_json, report=run / f"report.{name}.html")
 
 
 @app.command()
@@ -254,7 +237,7 @@ def explain(
     target: Annotated[
         str, typer.Option("--target", help="The class to explain, or: predicted.")
     ] = "predicted",
-    on_bad: OnBadOption = OnBad.SKIP,
+    on_bad: OnBadOption = OnBad.STOP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -264,27 +247,17 @@ def explain(
     A heat-map shows what moved the network, not what is wrong with the lungs.
     """
     from hurdles import workflows
+    from hurdles.reporting.console import explained
 
     with _options(on_bad, cache, quiet) as options:
         maps = workflows.explain(
             run, images, out=out, method=method, target=target, options=options
         )
+    rows = explained(maps, images)
     if as_json:
-        _print_json(
-            [
-                {
-                    "image": m.image,
-                    "target": m.target,
-                    "method": m.method,
-                    "status": m.status.value,
-                    "message": m.message,
-                }
-                for m in maps
-            ]
-        )
+        _print_json(rows)
         return
-    for heat in maps:
-        typer.echo(f"{heat.image}: {heat.target or 'no answer'}, {heat.message or heat.method}")
+    _print_lines(f"{r['image']}: {r['message'] or r['target'] + ', ' + r['method']}" for r in rows)
     typer.echo(f"written: {out}")
 
 
@@ -300,6 +273,7 @@ def compare(
     """Compare two runs on the same images: paired differences, intervals, exact tests."""
     from hurdles import workflows
     from hurdles.evaluation.comparisons import holm
+    from hurdles.reporting.console import comparison_lines
 
     found = workflows.compare(a, b, on=on)
     adjusted = holm([c.p_value for c in found])
@@ -312,13 +286,7 @@ def compare(
         )
         return
     typer.echo(f"A = {a}\nB = {b}\n")
-    rows = [
-        [c.metric, c.class_, str(c.a), str(c.b), str(c.difference), _p(c.p_value), _p(p)]
-        for c, p in zip(found, adjusted, strict=True)
-    ]
-    _print_rows(["measure", "class", "A", "B", "A - B", "p", "p, Holm"], rows)
-    methods = dict.fromkeys(c.p_method for c in found if c.p_value == c.p_value)
-    typer.echo(f"\nTests: {'; '.join(methods)}. Intervals at 95 %, by patient, paired.")
+    _print_lines(comparison_lines(found, adjusted))
 
 
 @app.command()
@@ -360,13 +328,7 @@ def study(
 
     with _options(on_bad, cache, quiet) as options:
         result = workflows.study(
-            name,
-            data=data,
-            out=out,
-            fast=fast,
-            cells=cells or (),
-            results=results,
-            options=options,
+            name, data=data, out=out, fast=fast, cells=cells or (), results=results, options=options
         )
     if as_json:
         _print_json(json.loads(result.cells.to_json(orient="records")))
@@ -375,8 +337,7 @@ def study(
         typer.echo(f"{done} of {len(result.cells)} cells done")
         typer.echo(f"page:  {result.page}\ntable: {result.table}")
     if result.failed:
-        for cell, message in result.failed.items():
-            typer.echo(f"failed: {cell}: {message}", err=True)
+        _print_lines((f"failed: {c}: {why}" for c, why in result.failed.items()), err=True)
         raise typer.Exit(1)
 
 
@@ -384,16 +345,18 @@ def main() -> None:
     """Run the command line; an error of ours is one sentence and exit code 2."""
     try:
         app(standalone_mode=True)
-    except HurdlesError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; go on with the same command and --resume", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer has caught Ctrl-C and says nothing
+            again = "the same command goes on where it stopped (hurdles run: with --resume)"
+            typer.echo(f"interrupted; {again}", err=True)
+        raise
     except BrokenPipeError:
         # The reader of our output has gone; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except (HurdlesError, OSError) as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
 
 
 @contextmanager
@@ -409,53 +372,22 @@ def _options(on_bad: OnBad, cache: Path | None, quiet: bool) -> Iterator[Options
 
 
 def _print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None:
+    from hurdles.reporting.console import evaluation_lines
+
     if as_json:
         _print_json({**result.to_dict(), "report": str(report)})
         return
-    typer.echo(
-        f"Tested on {result.n_images} images of {result.n_patients} patients; 95 % intervals by "
-        "patient.\n"
-    )
-    overall = [[m, result.get(m).percent()] for m in ("accuracy", "balanced_accuracy")]
-    _print_rows(["", "all classes"], [[m.replace("_", " "), v] for m, v in overall])
-    typer.echo("")
-    measures = ("sensitivity", "specificity", "ppv", "npv", "f1", "auc")
-    rows = []
-    for label in result.classes:
-        cells = [result.get(m, label) for m in measures]
-        rows.append([label, str(result.images.get(label, 0)), *(c.percent() for c in cells)])
-    heads = ["sensitivity", "specificity", "PPV", "NPV", "F1", "AUC"]
-    _print_rows(["class", "images", *heads], rows)
-    for note in result.notes:
-        typer.echo(f"note: {note}")
+    _print_lines(evaluation_lines(result))
     typer.echo(f"\nreport: {report}\nResearch use only; not a medical device.")
 
 
-def _print_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(str(r[i])) for r in [heads, *rows]) for i in range(len(heads))]
-    for row in [heads, *rows]:
-        cells = (str(c).ljust(w) for c, w in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
-
-
-def _print_frame(frame: Any, as_json: bool) -> None:
-    if as_json:
-        _print_json(json.loads(frame.to_json(orient="records")))
-        return
-    rows = [["" if v is None or v != v else str(v) for v in row] for row in frame.to_numpy()]
-    _print_rows(list(frame.columns), rows)
+def _print_lines(lines: Iterable[str], *, err: bool = False) -> None:
+    for line in lines:
+        typer.echo(line, err=err)
 
 
 def _print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{label} {n}" for label, n in counts.items())
-
-
-def _p(value: float) -> str:
-    return "-" if value != value else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -463,15 +395,3 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     if wrong:
         raise typer.BadParameter(f"{wrong[0]!r} is not of the form THEIRS=OURS.")
     return {k: v for k, _, v in (t.partition("=") for t in texts)}
-
-
-def _explained(toml: str, explanations: dict[str, str]) -> str:
-    section, lines = "", []
-    for line in toml.splitlines():
-        if line.startswith("["):
-            section = line.strip("[]") + "."
-        key = line.partition(" = ")[0]
-        sentence = explanations.get(section + key) if " = " in line else None
-        lines += [f"# {sentence}"] if sentence else []
-        lines.append(line)
-    return "\n".join(lines)

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hurdles.data.cache import Prepared, prepare
 from hurdles.data.manifest import Manifest
 from hurdles.data.schemes import SCHEMES
 from hurdles.data.split import check_split, load_split, save_split, split
 from hurdles.data.vocabulary import OnBad, Split
-from hurdles.errors import ManifestError, RunError
+from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.imaging.prepare import Preparation
+from hurdles.models.spec import ModelSpec, architectures
 from hurdles.presentation import save_sheets, sheets_of, write_page
 from hurdles.recipe import ChosenEpoch, EvaluationSection, Recipe
 from hurdles.runs import Run
+from hurdles.training.fingerprints import fingerprints, load_fingerprints, save_fingerprints
 from hurdles.training.loop import TrainingData, train
 from hurdles.training.machine import environment, this_machine
 from hurdles.training.prediction import probabilities
 from hurdles.training.progress import Progress, Silent
 
 __all__ = ["Options", "evaluate_run", "prepare_pixels", "run_experiment", "test_predictions"]
+
+
+_FINGERPRINTS = "fingerprints.csv"
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,11 @@ def run_experiment(
             return run
         started = time.monotonic()
         prepared = _data_of(run, recipe, manifest, split_file, options)
-        _train(run, recipe, prepared, options)
+        trained = _train(run, recipe, prepared, options)
         _evaluate(run, recipe, prepared, options)
-        meta = _meta(recipe, prepared.manifest, time.monotonic() - started)
+        # An interrupted training counts with all its epochs, not only those of this session.
+        seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
+        meta = _meta(recipe, prepared.manifest, seconds)
         write_page(run, meta=meta)
         run.write_json("meta.json", meta)
         run.state_path.unlink(missing_ok=True)
@@ -129,31 +137,44 @@ def evaluate_run(
         The images. Those whose pixels the run was trained or chosen on are left out and listed,
         whatever they are called here.
     name : str
-        What the set is called: ``predictions/<name>.csv``, ``evaluation.<name>.json`` and
-        ``report.<name>.html`` are written.
+        What the set is called, in letters, digits and hyphens: ``predictions/<name>.csv``,
+        ``evaluation.<name>.json`` and ``report.<name>.html`` are written. The names of the run's
+        own parts are taken.
     keep_seen : bool
-        Keep the images that the run has seen; the report warns.
+        Keep the images that the run has seen; the evaluation and its report warn.
     epoch : ChosenEpoch, optional
         Best or last; default: what the recipe chooses.
 
     Raises
     ------
     RunError
-        If the run is not finished, or every image was seen in training.
+        If the run is not finished, the name cannot be used, or every image was seen in training.
+    ManifestError
+        If the run knows none of the images' classes.
     """
     options = options or Options()
     run.require_finished()
+    run.require_free(name)
+    _refuse_strange(run, manifest)
     prepared = prepare_pixels(manifest, run.recipe, options)
+    seen = _seen(run, prepared, options)
     if not keep_seen:
-        prepared = _unseen(run, prepared, options)
+        prepared = _without(run, prepared, seen, options)
     predictions = _predict(run, prepared, options, epoch)
     result = _measured(predictions, run.recipe.evaluation)
-    predictions.save(run.path / "predictions" / f"{name}.csv")
-    run.write_json(f"evaluation.{name}.json", result.to_dict())
+    if keep_seen and seen.any():
+        note = (
+            f"{int(seen.sum())} of {len(seen)} images were used to train or choose the network and "
+            "were kept by request: the results are too good."
+        )
+        result = replace(result, notes=(note, *result.notes))
     sheets = sheets_of(run, prepared, predictions, options.listener)
-    save_sheets(run.path / f"heatmaps.{name}.npz", sheets)
-    prepared.manifest.save(run.path / f"manifest.{name}.csv")
-    write_page(run, on=name)
+    with run.locked():  # everything is computed: the files of one set belong together
+        predictions.save(run.path / "predictions" / f"{name}.csv")
+        run.write_json(f"evaluation.{name}.json", result.to_dict())
+        save_sheets(run.path / f"heatmaps.{name}.npz", sheets)
+        prepared.manifest.save(run.path / f"manifest.{name}.csv")
+        write_page(run, on=name)
     return result
 
 
@@ -171,13 +192,13 @@ def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predicti
 def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prepared:
     """Decode and prepare a manifest's images as the recipe says, through the cache."""
     listener = options.listener
-    done_before = 0
+    done_before: int | None = None
 
     def tell(done: int, total: int) -> None:
         nonlocal done_before
-        if not done_before:
+        if done_before is None:
             listener.start("Reading images", total)
-        listener.advance(done - done_before)
+        listener.advance(done - (done_before or 0))
         done_before = done
 
     section = recipe.preparation
@@ -196,7 +217,10 @@ def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prep
             f"for one, {last['path']}: {last['reason']}"
         )
     if not len(prepared):
-        raise ManifestError("no image could be read; see the reasons above, or use --on-bad stop.")
+        last = prepared.manifest.exclusions.iloc[-1]
+        raise ManifestError(
+            f"none of {len(manifest)} images could be read; {last['path']}: {last['reason']}"
+        )
     return prepared
 
 
@@ -206,6 +230,17 @@ def _refuse_hopeless(recipe: Recipe, manifest: Manifest | None) -> None:
             f"there is one class only ({', '.join(manifest.labels) or 'none'}); a classifier "
             "needs images of two."
         )
+    if manifest is not None:
+        SCHEMES.get(recipe.split.scheme)
+        section = recipe.model
+        ModelSpec(
+            section.architecture, tuple(manifest.labels), recipe.preparation.size, section.channels
+        )
+        if section.architecture not in architectures():
+            raise RecipeError(
+                f"model.architecture = {section.architecture!r} is no network; known: "
+                f"{', '.join(architectures())}."
+            )
     wanted = recipe.augmentation.label
     if manifest is not None and wanted is not None and wanted not in manifest.labels:
         raise ManifestError(
@@ -220,11 +255,20 @@ def _data_of(
     """Return the run's images with their split: made now, or as an interrupted run left it."""
     made = run.path / "manifest.csv"
     if made.is_file():
-        options.listener.say(f"reusing the split of {made}")
-        return prepare_pixels(run.manifest, recipe, options)
+        options.listener.say(f"going on with the images and the split of {made}")
+        prepared = prepare_pixels(run.manifest, recipe, options)
+        if gone := len(run.manifest) - len(prepared):
+            lost = prepared.manifest.exclusions.iloc[-1]
+            raise ManifestError(
+                f"{gone} of {len(run.manifest)} images that {run.path} was begun with can no "
+                f"longer be read; for one, {lost['path']}: {lost['reason']} Put them back, or "
+                "begin a new run in another --out."
+            )
+        return prepared
     if manifest is None:
         raise RunError(f"{run.path} has no manifest yet; say by --data which images to use.")
     prepared = prepare_pixels(manifest, recipe, options)
+    _refuse_hopeless(recipe, prepared.manifest)  # a class may be gone with its unreadable images
     section = recipe.split
     scheme = SCHEMES.get(section.scheme)
     if split_file is not None:
@@ -242,9 +286,11 @@ def _data_of(
     return Prepared(parted, prepared.pixels)
 
 
-def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> None:
+def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> float:
+    """Train, unless that is done, and return the seconds that it took in this session."""
+    started = time.monotonic()
     if (run.path / "history.csv").is_file():
-        return  # an interruption after training: the weights are there
+        return 0.0  # an interruption after training: the weights are there
     labels = tuple(prepared.manifest.labels)
     frame = prepared.manifest.frame
     index = {label: i for i, label in enumerate(labels)}
@@ -256,8 +302,12 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> No
         validation=np.flatnonzero(frame["split"] == Split.VALIDATION),
         identity=prepared.manifest.content_hash,
     )
+    seen = np.concatenate([data.train, data.validation])
+    names = frame["image"].iloc[seen].tolist()
+    save_fingerprints(run.path / _FINGERPRINTS, names, prepared.pixels[seen])
     trained = train(recipe, data, state_path=run.state_path, progress=options.listener)
     run.write_trained(trained, recipe)
+    return time.monotonic() - started
 
 
 def _evaluate(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> None:
@@ -297,24 +347,41 @@ def _measured(predictions: Predictions, section: EvaluationSection) -> Evaluatio
     )
 
 
-def _unseen(run: Run, prepared: Prepared, options: Options) -> Prepared:
-    """Leave out the images whose pixels are those of a training or validation image."""
-    frame = run.manifest.frame
-    known = run.manifest.select(frame["split"] != Split.TEST)
-    seen = {row.tobytes() for row in prepare_pixels(known, run.recipe, options).pixels}
-    again = np.array([row.tobytes() in seen for row in prepared.pixels], dtype=bool)
-    if again.all():
+def _refuse_strange(run: Run, manifest: Manifest) -> None:
+    if not set(manifest.labels) & set(run.labels):
+        raise ManifestError(
+            f"{run.path} knows none of the images' classes: it knows {', '.join(run.labels)}, "
+            f"they are {', '.join(manifest.labels) or 'none'}. Say which is which, as in "
+            f"--label {(manifest.labels or ['THEIRS'])[0]!r}={run.labels[0]!r}."
+        )
+
+
+def _seen(run: Run, prepared: Prepared, options: Options) -> NDArray[np.bool_]:
+    """Return which images have the pixels of one that the run was trained or chosen on."""
+    path = run.path / _FINGERPRINTS
+    if path.is_file():
+        known = load_fingerprints(path)
+    else:
+        options.listener.say(f"{path} is missing: reading the images of training again")
+        rows = run.manifest.select(run.manifest.frame["split"] != Split.TEST)
+        strict = replace(options, on_bad=OnBad.STOP)
+        known = set(fingerprints(prepare_pixels(rows, run.recipe, strict).pixels))
+    return np.array([f in known for f in fingerprints(prepared.pixels)], dtype=bool)
+
+
+def _without(run: Run, prepared: Prepared, seen: NDArray[np.bool_], options: Options) -> Prepared:
+    if seen.all():
         raise RunError(
             f"all {len(prepared)} images were used to train or choose {run.path}; a test needs "
             "others. To see numbers all the same, use --keep-seen."
         )
-    if not again.any():
+    if not seen.any():
         return prepared
-    names = prepared.manifest.frame.loc[again, "image"].tolist()
+    names = prepared.manifest.frame.loc[seen, "image"].tolist()
     options.listener.say(f"{len(names)} images were seen in training and are left out")
     reason = "seen in training: the same pixels are in the run's training or validation part"
     left = prepared.manifest.without(names, [reason] * len(names))
-    return Prepared(left, prepared.pixels[~again])
+    return Prepared(left, prepared.pixels[~seen])
 
 
 def _meta(recipe: Recipe, manifest: Manifest, seconds: float) -> dict[str, object]:

@@ -27,6 +27,7 @@ class ProgressBar:
         self._bar: Any = None
         self._task: Any = None
         self._stage, self._total, self._done, self._spoke = "", 0, 0, 0.0
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> ProgressBar:
         if self._stream.isatty():
@@ -64,12 +65,15 @@ class ProgressBar:
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage of `total` steps."""
-        self._stage, self._total, self._done = stage, total, 0
+        self._stage, self._total, self._done, self._first = stage, total, 0, None
         self._began = self._spoke = time.monotonic()
         if self._bar is not None:
+            if self._task is not None:  # the stage before may have ended early
+                before = self._bar.tasks[-1]
+                self._bar.update(self._task, total=before.completed or before.total)
             self._task = self._bar.add_task(stage, total=total, note="")
         else:
-            self._line(f"{stage}: {total}")
+            self._line(f"{stage}: 0 of {total}")
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Say that `steps` more are done."""
@@ -79,11 +83,16 @@ class ProgressBar:
                 self._bar.update(self._task, advance=steps, note=note)
             return
         now = time.monotonic()
-        if now - self._spoke >= _EVERY and self._done < self._total:
-            left = (now - self._began) / max(1, self._done) * (self._total - self._done)
-            words = f"{self._stage}: {self._done} of {self._total}, {left:.0f} s left"
-            self._line(f"{words}, {note}" if note else words)
+        if self._done >= self._total and self._done - steps < self._total:
+            self._tell(f"in {now - self._began:.0f} s", note)
+        elif self._first is not None and now - self._spoke >= _EVERY:
+            # The first steps may be those of an interrupted run, which took no time in this one.
+            since, done = self._first
+            left = (now - since) / max(1, self._done - done) * (self._total - self._done)
+            self._tell(f"{left:.0f} s left", note)
             self._spoke = now
+        if self._first is None and self._done:
+            self._first = (now, self._done)
 
     def say(self, line: str) -> None:
         """Say one line that stays on the screen."""
@@ -92,5 +101,9 @@ class ProgressBar:
         else:
             self._line(line)
 
+    def _tell(self, *words: str) -> None:
+        how = ", ".join(word for word in words if word)
+        self._line(f"{self._stage}: {self._done} of {self._total}, {how}")
+
     def _line(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)  # noqa: T201 - stderr is where progress goes
+        print(line, file=self._stream, flush=True)

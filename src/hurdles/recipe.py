@@ -175,11 +175,12 @@ class Recipe(_Section):
         plain = self.model_dump(mode="json", exclude={"name", "description", "data"})
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
-    def to_toml(self) -> str:
-        """Return the recipe as TOML, every field written out."""
+    def to_toml(self, *, explained: bool = False) -> str:
+        """Return the recipe as TOML, every field written out; `explained`: with its sentence."""
         import tomli_w
 
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        return _commented(text, self.explanations()) if explained else text
 
     def changed(self, **sections: dict[str, Any] | str) -> Recipe:
         """Return a validated copy with fields changed: ``recipe.changed(training={"seed": 1})``."""
@@ -227,6 +228,17 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         )
     source = resources.files("hurdles.recipes") / f"{name_or_path}.toml"
     return _parse(source.read_text(encoding="utf-8"), str(name_or_path))
+
+
+def _commented(toml: str, sentences: dict[str, str]) -> str:
+    section, lines = "", []
+    for line in toml.splitlines():
+        if line.startswith("["):
+            section = line.strip("[]") + "."
+        key, is_field, _ = line.partition(" = ")
+        sentence = sentences.get(section + key) if is_field else None
+        lines += [f"# {sentence}", line] if sentence else [line]
+    return "\n".join(lines) + "\n"
 
 
 def _text(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
+# What a run calls its own parts; another set may not take their place.
+_OWN_SETS = {"train", "validation", "test"}
+
 
 class Run:
     """One experiment's folder.
@@ -37,6 +41,7 @@ class Run:
     manifest.csv           the images with their split (and manifest.exclusions.csv: those left out)
     history.csv            one row per epoch
     weights/best, last     safetensors, with what they need to be fed rightly
+    fingerprints.csv       hashes of the pixels trained and chosen on, to know them again
     predictions/*.csv      one row per image, for each set
     evaluation.json        measures on the test split, with intervals
     heatmaps.npz           what the report's contact sheets show
@@ -69,6 +74,11 @@ class Run:
         """Whether a run was begun here."""
         return (self.path / "recipe.toml").is_file()
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether the images are read and parted: what follows belongs to this recipe."""
+        return (self.path / "manifest.csv").is_file()
+
     def require_finished(self) -> Run:
         """Return self, or raise a RunError that says what is missing and how to get it."""
         if not self.path.is_dir():
@@ -81,6 +91,19 @@ class Run:
                 f"--out {self.path} --resume"
             )
         return self
+
+    def require_free(self, name: str) -> None:
+        """Raise a RunError if a further set of images cannot be called `name`."""
+        if not re.fullmatch(r"[^\W_]+(-[^\W_]+)*", name):
+            raise RunError(
+                f"{name!r} cannot name a set: use letters, digits and single hyphens, as in "
+                "--name our-ward."
+            )
+        if name in _OWN_SETS:
+            raise RunError(
+                f"{name!r} is what {self.path} calls a part of its own; give the set another name "
+                "by --name."
+            )
 
     @property
     def report_path(self) -> Path:
@@ -186,9 +209,12 @@ class Run:
         Raises
         ------
         RunError
-            If the folder holds a run and `resume` is false, or holds one of another recipe.
+            If the folder holds a run and `resume` is false, holds one of another recipe, or holds
+            other things. A run that failed before its images were parted may be begun anew.
         """
-        if self.exists:
+        if self.exists and not self.is_begun:
+            write_text(self.path / "recipe.toml", recipe.to_toml())  # nothing was done with it yet
+        elif self.exists:
             if not resume:
                 raise RunError(
                     f"{self.path} holds a run already. Go on with it by --resume, or give another "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from hurdles.data import reading
 from hurdles.data.cache import Prepared
 from hurdles.data.files import write_bytes
 from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ManifestError
 from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.comparisons import compare as compare_predictions
@@ -21,7 +21,7 @@ from hurdles.evaluation.evaluation import Evaluation
 from hurdles.experiment import Options, evaluate_run, prepare_pixels, run_experiment
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
-from hurdles.locations import PHANTOM, Data, manifest_of, named_folders
+from hurdles.locations import PHANTOM, Data, manifest_of, name_of, named_folders
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.reporting.contact_sheet import contact_sheet
@@ -114,7 +114,7 @@ def run(
         The finished run.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    begun = resume and (Path(out) / "manifest.csv").is_file()
+    begun = resume and Run(out).is_begun
     images = None if begun else manifest_of(data, default=recipe.data)
     split_file = None if split is None else Path(split)
     return run_experiment(
@@ -152,7 +152,7 @@ def evaluate(
     """
     run = _run(run)
     images = _relabelled(manifest_of(on), labels or {})
-    return evaluate_run(run, images, name=name or _slug(on), keep_seen=keep_seen, options=options)
+    return evaluate_run(run, images, name=name or name_of(on), keep_seen=keep_seen, options=options)
 
 
 def explain(
@@ -179,14 +179,14 @@ def explain(
     target : str
         The class to explain, or ``predicted``.
     options : Options, optional
-        As for `run`.
+        As for `run`; by default an unreadable image raises.
 
     Returns
     -------
     list of Heatmap
-        One for each image; an empty or undefined map says so by its status.
+        One for each image that can be read; an empty or undefined map says so by its status.
     """
-    run, options = _run(run), options or Options()
+    run, options = _run(run), options or Options(on_bad=OnBad.STOP)
     paths = [str(Path(p).absolute()) for p in images]
     if not paths:
         raise ManifestError("no image is named; give at least one.")
@@ -314,15 +314,6 @@ def _relabelled(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
     kept = manifest.without(gone, ["its class was left out by request"] * len(gone))
     frame = kept.frame.assign(label=kept.frame["label"].replace(dict(labels)))
     return replace(kept, frame=frame)
-
-
-def _slug(on: Data) -> str:
-    if isinstance(on, Manifest):
-        return "images"
-    first = next(iter(on)) if isinstance(on, Mapping) else on
-    text = str(first if isinstance(first, str | Path) else next(iter(first)))
-    stem = Path(text.partition("=")[0]).stem
-    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "images"
 
 
 def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Path) -> None:

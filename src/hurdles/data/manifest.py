@@ -146,14 +146,18 @@ class Manifest:
         The exclusions go beside it, as ``<stem>.exclusions.csv``, where there are any.
         """
         path = Path(path)
+        # The exclusions first: whoever finds the table finds them, also after an interruption, and
+        # never those of a table that stood here before.
+        if len(self.exclusions):
+            with replacing(_exclusions_path(path)) as part:
+                self.exclusions.to_csv(part, index=False)
+        else:
+            _exclusions_path(path).unlink(missing_ok=True)
         with replacing(path) as part:
             if path.suffix == ".parquet":
                 self.frame.to_parquet(part, index=False)
             else:
                 self.frame.to_csv(part, index=False)
-        if len(self.exclusions):
-            with replacing(_exclusions_path(path)) as part:
-                self.exclusions.to_csv(part, index=False)
         return path
 
     @classmethod

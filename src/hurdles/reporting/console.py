@@ -1,0 +1,185 @@
+"""Results as lines of text, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hurdles.evaluation.estimate import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hurdles.data.manifest import Manifest
+    from hurdles.evaluation.comparisons import Comparison
+    from hurdles.evaluation.evaluation import Evaluation
+    from hurdles.explanation.heatmap import Heatmap
+
+__all__ = [
+    "collection_lines",
+    "comparison_lines",
+    "evaluation_lines",
+    "explained",
+    "manifest_lines",
+    "manifest_summary",
+    "table_lines",
+]
+
+_MEASURES = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "auc": "AUC",
+}
+
+
+def evaluation_lines(result: Evaluation) -> Iterator[str]:
+    """Yield what a reader needs of one evaluation: overall measures, each class, and the notes."""
+    level = result.get("accuracy").level
+    yield (
+        f"Tested on {result.n_images} images of {result.n_patients} patients; {100 * level:g} % "
+        "intervals by patient."
+    )
+    yield ""
+    why: dict[str, None] = {}
+    overall = ("accuracy", "balanced_accuracy")
+    yield from table_lines(
+        ["", "all classes"],
+        [[m.replace("_", " "), _short(result.get(m), why)] for m in overall],
+    )
+    yield ""
+    rows = [
+        [c, str(result.images.get(c, 0)), *(_short(result.get(m, c), why) for m in _MEASURES)]
+        for c in result.classes
+    ]
+    yield from table_lines(["class", "images", *_MEASURES.values()], rows)
+    yield from _reasons(why)
+    yield from (f"note: {note}" for note in result.notes)
+
+
+def comparison_lines(found: Sequence[Comparison], adjusted: Sequence[float]) -> Iterator[str]:
+    """Yield a table of comparisons, one row per measure and class, and how they were tested.
+
+    Parameters
+    ----------
+    found : sequence of Comparison
+        At least one.
+    adjusted : sequence of float
+        Their p-values after an adjustment for how many they are; NaN where there is none.
+    """
+    why: dict[str, None] = {}
+    rows = [
+        [
+            _MEASURES.get(c.metric, c.metric.replace("_", " ")),
+            c.class_,
+            _short(c.a, why),
+            _short(c.b, why),
+            _points(c.difference),
+            _p(c.p_value),
+            _p(p),
+        ]
+        for c, p in zip(found, adjusted, strict=True)
+    ]
+    yield from table_lines(["measure", "class", "A", "B", "A - B, points", "p", "p, Holm"], rows)
+    yield from _reasons(why)
+    yield ""
+    methods = dict.fromkeys(c.p_method for c in found if c.p_value == c.p_value)
+    level = found[0].difference.level
+    tests = "; ".join(methods) or "none is possible"
+    yield f"Tests: {tests}. Intervals at {100 * level:g} %, by patient, paired."
+
+
+def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
+    """Yield each collection's name, title and licence, and where it is or can be had."""
+    for row in collections.to_dict(orient="records"):
+        yield f"{row['name']}: {row['title']}"
+        yield f"    licence: {row['licence']}"
+        here = isinstance(row["folder"], str) and row["folder"]
+        yield f"    found: {here}" if here else f"    not found; from: {row['url']}"
+
+
+def explained(maps: Sequence[Heatmap], images: Sequence[str]) -> list[dict[str, str]]:
+    """Return, for JSON, what became of each image that was to be explained."""
+    kept = ("image", "target", "method", "status", "message")
+    made = [{k: str(getattr(m, k)) for k in kept} for m in maps]
+    lost = [i for i in images if i not in {m.image for m in maps}]
+    message = "left out, it cannot be read"
+    return [*made, *({"image": i, "status": "unreadable", "message": message} for i in lost)]
+
+
+def manifest_summary(manifest: Manifest) -> dict[str, Any]:
+    """Return what is in a manifest and what was left out, in numbers, for JSON."""
+    frame, left_out = manifest.frame, manifest.exclusions["reason"]
+    return {
+        "images": len(manifest),
+        "labels": manifest.counts,
+        "sources": manifest.sources,
+        "patients": int(frame["patient"].nunique()) or None,
+        "images_without_patient": manifest.missing_patients,
+        "splits": {str(k): int(v) for k, v in frame["split"].value_counts().items()},
+        "with_mask": int(frame["mask"].notna().sum()),
+        "left_out": {str(k): int(v) for k, v in left_out.value_counts().items()},
+    }
+
+
+def manifest_lines(manifest: Manifest) -> Iterator[str]:
+    """Yield the same for a reader."""
+    s = manifest_summary(manifest)
+    yield f"{s['images']} images: {_counts(s['labels'])}"
+    yield f"sources: {', '.join(s['sources']) or 'not named'}"
+    unknown = s["images_without_patient"]
+    if s["patients"] is None:
+        yield "patients: not known for any image"
+    else:
+        yield f"patients: {s['patients']}" + (
+            f", not known for {unknown} images" if unknown else ""
+        )
+    if s["splits"]:
+        yield f"splits: {_counts(s['splits'])}"
+    if s["with_mask"]:
+        yield f"lung masks: {s['with_mask']}"
+    yield from (f"left out: {n} x {reason}" for reason, n in s["left_out"].items())
+
+
+def table_lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    r"""Yield a heading and rows in columns as wide as their widest cell.
+
+    Examples
+    --------
+    >>> print(*table_lines(["class", "n"], [["Normal", "12"]]), sep="\n")
+    class   n
+    Normal  12
+    """
+    widths = [max(len(str(r[i])) for r in [heads, *rows]) for i in range(len(heads))]
+    for row in [heads, *rows]:
+        cells = (str(c).ljust(w) for c, w in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{label} {n}" for label, n in counts.items())
+
+
+def _short(found: Estimate, why: dict[str, None]) -> str:
+    """Return an estimate in percent; why one is undefined is said once, below the table."""
+    if found.is_defined:
+        return found.percent()
+    why[found.note] = None
+    return "undefined"
+
+
+def _reasons(why: dict[str, None]) -> Iterator[str]:
+    yield from (f"undefined where {reason}" for reason in why)
+
+
+def _points(difference: Estimate) -> str:
+    if not difference.is_defined:
+        return "undefined"
+    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _p(value: float) -> str:
+    return "-" if value != value else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"

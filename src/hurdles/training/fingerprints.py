@@ -1,0 +1,58 @@
+"""What a network has seen, written down so that a later test can leave it out."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hurdles.data.files import replacing
+from hurdles.errors import RunError
+
+__all__ = ["fingerprints", "load_fingerprints", "save_fingerprints"]
+
+
+def fingerprints(pixels: NDArray[np.uint8]) -> list[str]:
+    """Return the SHA-256 of each image's prepared pixels.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (n, size, size)
+
+    Examples
+    --------
+    >>> one, two = fingerprints(np.zeros((2, 4, 4), dtype=np.uint8))
+    >>> one == two, one[:8]
+    (True, '374708ff')
+    """
+    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in pixels]
+
+
+def save_fingerprints(path: Path, images: list[str], pixels: NDArray[np.uint8]) -> None:
+    """Write one row per image, in CSV: its name and the hash of its pixels.
+
+    The hashes tell nothing of a patient, and go with the run's folder to where its training images
+    are not.
+    """
+    with replacing(path) as part:
+        table = pd.DataFrame({"image": images, "sha256": fingerprints(pixels)})
+        table.to_csv(part, index=False)
+
+
+def load_fingerprints(path: Path) -> set[str]:
+    """Return the hashes that `save_fingerprints` wrote.
+
+    Raises
+    ------
+    RunError
+        If the file is damaged.
+    """
+    try:
+        return set(pd.read_csv(path, usecols=["sha256"], dtype="str")["sha256"])
+    except ValueError as error:
+        raise RunError(
+            f"{path} is damaged ({error}). Delete it to have the images of training read again."
+        ) from error
