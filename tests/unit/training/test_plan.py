@@ -1,0 +1,125 @@
+"""Which images an epoch sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hurdles.errors import RecipeError
+from hurdles.imaging.augment import DRAW
+from hurdles.recipe import AugmentationSection
+from hurdles.training.plan import EpochPlanner
+
+LABELS = ("COVID-19", "Normal", "Pneumonia")
+CLASSES = np.array([0] * 5 + [1] * 20 + [2] * 11)
+POSITIONS = np.arange(100, 136)[::-1].copy()
+
+
+def planner(seed: int = 0, classes: np.ndarray = CLASSES, **augmentation) -> EpochPlanner:
+    section = AugmentationSection(**augmentation)
+    return EpochPlanner(POSITIONS[: len(classes)], classes, LABELS, section, seed)
+
+
+def enlarging(seed: int = 0) -> EpochPlanner:
+    return planner(seed, policy="enlarge", label="COVID-19", copies=37)
+
+
+ALL = [planner, enlarging, lambda seed=0: planner(seed, policy="balanced")]
+CLASS_OF = dict(zip(POSITIONS.tolist(), CLASSES.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("make", ALL)
+class TestEveryPolicy:
+    def test_an_epoch_does_not_depend_on_the_ones_before(self, make):
+        one, two = make(), make()
+        for number in (1, 2, 3):
+            one.epoch(number)
+        for a, b in zip(one.epoch(4), two.epoch(4), strict=True):
+            assert (a == b).all()
+
+    def test_epochs_and_seeds_differ(self, make):
+        first, second, other = make(0).epoch(1)[0], make(0).epoch(2)[0], make(1).epoch(1)[0]
+        assert (first != second).any()
+        assert (first != other).any()
+
+    def test_each_class_is_that_of_its_image(self, make):
+        draws, classes = make().epoch(3)
+        assert draws.dtype == DRAW
+        assert [CLASS_OF[p] for p in draws["position"].tolist()] == classes.tolist()
+
+    def test_its_length_is_that_of_every_epoch(self, make):
+        made = make()
+        assert all(len(made.epoch(n)[0]) == len(made) for n in (1, 2, 9))
+
+
+def test_without_augmentation_every_image_is_seen_once_unaltered():
+    draws, _ = planner().epoch(1)
+    assert sorted(draws["position"]) == sorted(POSITIONS)
+    assert not draws["flip"].any()
+    assert not draws["degrees"].any()
+
+
+class TestEnlarge:
+    def test_it_adds_exactly_the_copies_of_the_named_class(self):
+        _, classes = enlarging().epoch(1)
+        assert np.bincount(classes).tolist() == [5 + 37, 20, 11]
+
+    def test_the_copies_are_the_same_in_every_epoch(self):
+        made = enlarging()
+        epochs = [sorted(made.epoch(n)[0].tolist()) for n in (1, 2, 30)]
+        assert epochs[0] == epochs[1] == epochs[2]
+
+    def test_every_original_is_there_once_unaltered(self):
+        draws = enlarging().epoch(1)[0].tolist()
+        for position in POSITIONS.tolist():
+            assert draws.count((position, False, 0.0)) >= 1
+        altered = [d for d in draws if d[1] or d[2]]
+        # With both probabilities 0.7, 9 % of the copies happen to be unaltered as well.
+        assert 25 <= len(altered) <= 37
+        assert {CLASS_OF[p] for p, _, _ in altered} == {0}
+
+    def test_the_published_numbers(self):
+        """153 COVID-19 images become 153 + 736 (Lázaro and Barco 2020, section 3)."""
+        classes = np.array([0] * 153 + [1] * 939 + [2] * 941)
+        section = AugmentationSection(policy="enlarge", label="COVID-19", copies=736)
+        made = EpochPlanner(np.arange(len(classes)), classes, LABELS, section, 0)
+        assert np.bincount(made.epoch(1)[1]).tolist() == [889, 939, 941]
+
+    @pytest.mark.parametrize("label", ["COVID", "covid-19"])
+    def test_an_unknown_class_is_refused(self, label):
+        with pytest.raises(RecipeError, match=f"'{label}' has no training image.*COVID-19, Normal"):
+            planner(policy="enlarge", label=label, copies=3)
+
+    def test_a_class_without_training_image_is_refused(self):
+        with pytest.raises(RecipeError, match="'Pneumonia' has no training image"):
+            planner(classes=CLASSES[:20], policy="enlarge", label="Pneumonia", copies=3)
+
+
+class TestBalanced:
+    @pytest.mark.parametrize("number", [1, 2, 17])
+    def test_classes_are_equal_within_rounding(self, number):
+        draws, classes = planner(policy="balanced").epoch(number)
+        assert len(draws) == len(CLASSES) == 36
+        assert np.bincount(classes).tolist() == [12, 12, 12]
+
+    def test_what_does_not_divide_evenly_differs_by_a_few(self):
+        classes = CLASSES[:34]
+        counts = np.bincount(planner(classes=classes, policy="balanced").epoch(1)[1])
+        assert counts.sum() == 34
+        assert counts.max() <= 12
+        assert counts.min() >= 10
+
+    def test_no_image_is_drawn_twice_more_often_than_another_of_its_class(self):
+        draws, classes = planner(policy="balanced").epoch(1)
+        for each, own in enumerate((5, 20, 11)):
+            _, times = np.unique(draws["position"][classes == each], return_counts=True)
+            assert times.max() <= -(-12 // own)
+
+    def test_a_class_without_images_is_left_out(self):
+        counts = np.bincount(planner(classes=CLASSES[:20], policy="balanced").epoch(1)[1])
+        assert counts.tolist() == [10, 10]
+
+    def test_images_are_altered(self):
+        draws, _ = planner(policy="balanced", flip=1.0, rotation=1.0).epoch(1)
+        assert draws["flip"].all()
+        assert (draws["degrees"] != 0).all()
