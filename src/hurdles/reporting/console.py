@@ -47,11 +47,11 @@ def evaluation_lines(result: Evaluation) -> Iterator[str]:
     overall = ("accuracy", "balanced_accuracy")
     yield from table_lines(
         ["", "all classes"],
-        [[m.replace("_", " "), _short(result.get(m), why)] for m in overall],
+        [[m.replace("_", " "), _short(m, result.get(m), why)] for m in overall],
     )
     yield ""
     rows = [
-        [c, str(result.images.get(c, 0)), *(_short(result.get(m, c), why) for m in _MEASURES)]
+        [c, str(result.images.get(c, 0)), *(_short(m, result.get(m, c), why) for m in _MEASURES)]
         for c in result.classes
     ]
     yield from table_lines(["class", "images", *_MEASURES.values()], rows)
@@ -74,9 +74,9 @@ def comparison_lines(found: Sequence[Comparison], adjusted: Sequence[float]) -> 
         [
             _MEASURES.get(c.metric, c.metric.replace("_", " ")),
             c.class_,
-            _short(c.a, why),
-            _short(c.b, why),
-            _points(c.difference),
+            _short(c.metric, c.a, why),
+            _short(c.metric, c.b, why),
+            _difference(c),
             _p(c.p_value),
             _p(p),
         ]
@@ -162,10 +162,10 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{label} {n}" for label, n in counts.items())
 
 
-def _short(found: Estimate, why: dict[str, None]) -> str:
-    """Return an estimate in percent; why one is undefined is said once, below the table."""
+def _short(measure: str, found: Estimate, why: dict[str, None]) -> str:
+    """Return an estimate, shares in percent; why one is undefined is said once, below the table."""
     if found.is_defined:
-        return found.percent()
+        return str(found) if measure == "auc" else found.percent()
     why[found.note] = None
     return "undefined"
 
@@ -174,11 +174,14 @@ def _reasons(why: dict[str, None]) -> Iterator[str]:
     yield from (f"undefined where {reason}" for reason in why)
 
 
-def _points(difference: Estimate) -> str:
-    if not difference.is_defined:
+def _difference(comparison: Comparison) -> str:
+    """Return a difference in points of percent; of an AUC, as it is."""
+    d = comparison.difference
+    if not d.is_defined:
         return "undefined"
-    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    scale, digits = (1, 3) if comparison.metric == "auc" else (100, 1)
+    value, low, high = (scale * x for x in (d.value, d.low, d.high))
+    return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
 def _p(value: float) -> str:
