@@ -100,6 +100,11 @@ class Manifest:
         return int(self.frame["patient"].isna().sum())
 
     @property
+    def known_patients(self) -> int:
+        """How many patients are named, counted apart for each source."""
+        return int(self.groups[self.frame["patient"].notna()].nunique())
+
+    @property
     def groups(self) -> pd.Series[str]:
         """One group per patient, as text, never shared between sources.
 

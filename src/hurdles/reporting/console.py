@@ -116,7 +116,7 @@ def manifest_summary(manifest: Manifest) -> dict[str, Any]:
         "images": len(manifest),
         "labels": manifest.counts,
         "sources": manifest.sources,
-        "patients": int(frame["patient"].nunique()) or None,
+        "patients": manifest.known_patients or None,
         "images_without_patient": manifest.missing_patients,
         "splits": {str(k): int(v) for k, v in frame["split"].value_counts().items()},
         "with_mask": int(frame["mask"].notna().sum()),

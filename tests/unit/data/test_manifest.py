@@ -257,3 +257,16 @@ def test_a_table_without_names_takes_its_paths_as_names(tmp_path):
 def test_a_byte_order_mark_from_a_spreadsheet_is_not_part_of_a_name(tmp_path):
     (tmp_path / "a.csv").write_text("path,label\nx/1.png,Normal\n", encoding="utf-8-sig")
     assert len(Manifest.load(tmp_path / "a.csv")) == 1
+
+
+def test_patients_of_two_sources_with_the_same_name_are_two():
+    rows = pd.DataFrame(
+        {
+            "image": ["a", "b", "c", "d"],
+            "path": ["/a", "/b", "/c", "/d"],
+            "label": ["x"] * 4,
+            "patient": ["1", "1", "1", None],
+            "source": ["here", "here", "there", "there"],
+        }
+    )
+    assert Manifest(rows).known_patients == 2
