@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -44,7 +45,7 @@ def manifest_of(data: Data | None, *, default: str = "") -> Manifest:
     Parameters
     ----------
     data : Data or None
-        What the user gave.
+        What the user gave. Of several parts, one that names no source becomes one by its name.
     default : str
         The collection to use if nothing was given.
 
@@ -68,7 +69,12 @@ def manifest_of(data: Data | None, *, default: str = "") -> Manifest:
     else:
         parts = [data] if isinstance(data, str | Path) else list(data)
     manifests = [_one(part, named) for part in parts]
-    return manifests[0] if len(manifests) == 1 else merge(manifests)
+    if len(manifests) == 1:
+        return manifests[0]
+    # What is given apart comes from apart: where no source is named, the part's own name is it.
+    names = [name_of(part) for part in parts]
+    sources = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
+    return merge([_sourced(m, s) for m, s in zip(manifests, sources, strict=True)])
 
 
 def name_of(data: Data) -> str:
@@ -87,6 +93,11 @@ def name_of(data: Data) -> str:
     named = path.absolute().parent if path.stem.lower() in _NAMELESS else path
     stem = named.name if named.is_dir() else named.stem
     return re.sub(r"[\W_]+", "-", stem.lower()).strip("-") or "images"
+
+
+def _sourced(manifest: Manifest, source: str) -> Manifest:
+    frame = manifest.frame
+    return replace(manifest, frame=frame.assign(source=frame["source"].fillna(source)))
 
 
 def _one(part: str | Path, named: Mapping[str, Path]) -> Manifest:

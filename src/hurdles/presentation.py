@@ -115,7 +115,8 @@ def load_sheets(path: Path) -> list[Sheet]:
 
 
 def _read_sheets(path: Path) -> list[Sheet]:
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here: np.load leaves a file open that turns out to be damaged.
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
         captions = json.loads(archive["captions"].tobytes().decode())
         sheets, number = [], 0
         for sheet in captions:

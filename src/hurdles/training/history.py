@@ -73,7 +73,7 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """Read a table that `save` wrote, to the last bit.
+        """Read a table that `save` wrote.
 
         Raises
         ------
@@ -83,6 +83,6 @@ class History:
         if not Path(path).is_file():
             raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
         try:
-            return cls(pd.read_csv(path, float_precision="round_trip"))
+            return cls(pd.read_csv(path))
         except ValueError as error:  # pandas' own parser errors and ours are among them
             raise RunError(f"{path} is damaged ({error}). Train the run again.") from error

@@ -1,0 +1,199 @@
+"""Recipes: every shipped one, every message, and a key that changes with every setting."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from hurdles.errors import RecipeError
+from hurdles.recipe import Recipe, load_recipe, shipped_recipes
+
+MINIMAL = 'name = "x"\n'
+
+#: Another allowed value for every field that can change a number.
+OTHER = {
+    "preparation.name": "equalised",
+    "preparation.size": 64,
+    "split.scheme": "image",
+    "split.fractions": (0.5, 0.25, 0.25),
+    "split.seed": 7,
+    "split.missing_patients": "one-each",
+    "model.architecture": "inception-like",
+    "model.channels": 3,
+    "augmentation.policy": "balanced",
+    "augmentation.flip": 0.1,
+    "augmentation.rotation": 0.1,
+    "augmentation.degrees": 3.0,
+    "augmentation.label": "COVID-19",
+    "augmentation.copies": 4,
+    "training.epochs": 3,
+    "training.batch_size": 4,
+    "training.learning_rate": 0.1,
+    "training.epsilon": 1e-8,
+    "training.patience": 2,
+    "training.choose": "last",
+    "training.seed": 1,
+    "training.precision": "float32",
+    "evaluation.level": 0.9,
+    "evaluation.resamples": 100,
+    "evaluation.seed": 1,
+}
+
+
+def written(tmp_path, text: str | bytes):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+class TestShipped:
+    def test_it_loads_and_says_what_it_is_for(self, name):
+        recipe = load_recipe(name)
+        assert recipe.name == name
+        assert recipe.description.endswith((".", "?"))
+
+    @pytest.mark.parametrize("explained", [False, True])
+    def test_its_toml_means_the_same(self, name, tmp_path, explained):
+        recipe = load_recipe(name)
+        again = load_recipe(written(tmp_path, recipe.to_toml(explained=explained)))
+        assert again == recipe
+        assert again.key == recipe.key
+
+    def test_it_names_what_exists(self, name):
+        from hurdles.data.schemes import SCHEMES
+        from hurdles.data.sources import COLLECTIONS
+        from hurdles.locations import PHANTOM
+        from hurdles.models.spec import architectures
+
+        recipe = load_recipe(name)
+        assert recipe.model.architecture in architectures()
+        assert recipe.split.scheme in SCHEMES.names()
+        assert recipe.data in {"", PHANTOM, *COLLECTIONS.names()}
+
+
+def test_what_ships():
+    assert {"demo", "small-data", "lazaro-barco-2020-baseline"} <= set(shipped_recipes())
+
+
+def test_the_published_settings():
+    recipe = load_recipe("lazaro-barco-2020-baseline-augmented")
+    assert (recipe.training.epochs, recipe.training.batch_size) == (30, 32)
+    assert (recipe.training.learning_rate, recipe.training.epsilon) == (1e-3, 1e-7)
+    assert (recipe.augmentation.label, recipe.augmentation.copies) == ("COVID-19", 736)
+    assert recipe.augmentation.flip == recipe.augmentation.rotation == 0.7
+    assert recipe.augmentation.degrees == 15
+    assert recipe.preparation.size == 224
+    assert recipe.split.seed == 42
+
+
+class TestKey:
+    def test_names_and_words_do_not_change_it(self):
+        recipe = Recipe(name="x")
+        for field in ("name", "description", "data"):
+            assert recipe.changed(**{field: "other"}).key == recipe.key
+
+    @pytest.mark.parametrize("field", OTHER)
+    def test_every_setting_changes_it(self, field):
+        section, name = field.split(".")
+        recipe = Recipe(name="x")
+        other = recipe.changed(**{section: {name: OTHER[field]}})
+        assert getattr(getattr(other, section), name) != getattr(getattr(recipe, section), name)
+        assert other.key != recipe.key
+
+    def test_no_setting_is_forgotten_above(self):
+        assert set(OTHER) | {"name", "description", "data"} == set(Recipe.explanations())
+
+    def test_it_is_the_same_in_every_process_and_version(self):
+        """Finished runs are found again by it: whoever changes it makes them all strangers."""
+        assert Recipe(name="x").key == (
+            "b681fd95a4702abfbf8eb7ffe89801bcb9e5da053ed7a87bbcd3c21eecca10e8"
+        )
+
+
+def test_every_field_is_explained_in_a_sentence():
+    for field, sentence in Recipe.explanations().items():
+        assert len(sentence) > 10, field
+        assert sentence.endswith("."), field
+
+
+def test_the_explained_recipe_explains_every_field_that_it_writes():
+    lines = load_recipe("lazaro-barco-2020-baseline-augmented").to_toml(explained=True).splitlines()
+    fields = [n for n, line in enumerate(lines) if " = " in line and not line.startswith("#")]
+    assert len(fields) == len(Recipe.explanations())
+    assert all(lines[n - 1].startswith("# ") for n in fields)
+
+
+class TestMessages:
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", r"name is missing"),
+            (
+                MINIMAL + "[trainning]\nepochs = 3\n",
+                r"trainning is no section or field; known: .*"
+                r"\btraining\b",
+            ),
+            (MINIMAL + "[training]\nepoch = 3\n", r"training\.epoch is no field; known: epochs, "),
+            (MINIMAL + "[training]\nepochs = 0\n", r"training\.epochs: .*greater.*\(got 0\)"),
+            (MINIMAL + '[training]\nepochs = "many"\n', r"training\.epochs: .*\(got 'many'\)"),
+            (MINIMAL + "[training]\nlearning_rate = inf\n", r"learning_rate: .*finite"),
+            (MINIMAL + "[training]\nlearning_rate = nan\n", r"learning_rate: "),
+            (MINIMAL + "[training]\nlearning_rate = -1.0\n", r"learning_rate: .*greater than 0"),
+            (MINIMAL + "[preparation]\nsize = 8\n", r"preparation\.size: .*\(got 8\)"),
+            (MINIMAL + "[split]\nfractions = [0.5, 0.2, 0.2]\n", r"sum to 0\.9, not 1"),
+            (MINIMAL + "[split]\nfractions = [0.5, 0.5]\n", r"split\.fractions"),
+            (MINIMAL + '[split]\nmissing_patients = "guess"\n', r"'refuse' or 'one-each'"),
+            (MINIMAL + '[augmentation]\npolicy = "enlarge"\n', r"needs label and copies"),
+            (MINIMAL + "[augmentation]\nflip = 1.5\n", r"augmentation\.flip: .*\(got 1\.5\)"),
+            (MINIMAL + "[evaluation]\nlevel = 95\n", r"evaluation\.level: .*less than 1"),
+            ("training = 3\n" + MINIMAL, r"training: "),
+        ],
+    )
+    def test_a_wrong_field_is_named_with_its_value(self, tmp_path, text, message):
+        with pytest.raises(RecipeError, match=message) as caught:
+            load_recipe(written(tmp_path, text))
+        assert str(tmp_path) in str(caught.value)
+        assert "Value error" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_all_wrong_fields_are_named_at_once(self, tmp_path):
+        text = MINIMAL + "[training]\nepochs = 0\nbatch_size = 0\n"
+        with pytest.raises(RecipeError, match=r"training\.epochs.*training\.batch_size"):
+            load_recipe(written(tmp_path, text))
+
+    def test_no_toml(self, tmp_path):
+        with pytest.raises(RecipeError, match=r"recipe\.toml is not valid TOML: .*line 1"):
+            load_recipe(written(tmp_path, "name = \n"))
+
+    def test_no_text(self, tmp_path):
+        with pytest.raises(RecipeError, match=r"recipe\.toml is not UTF-8"):
+            load_recipe(written(tmp_path, b'name = "\xff"'))
+
+    @pytest.mark.parametrize("name", ["nosuch", "", "demo.toml", "../recipes/demo"])
+    def test_an_unknown_recipe_lists_the_known(self, name, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(RecipeError, match=r"neither a file nor a shipped recipe.*demo"):
+            load_recipe(name)
+
+    def test_a_change_is_validated_too(self):
+        with pytest.raises(RecipeError, match=r"training\.epochs"):
+            Recipe(name="x").changed(training={"epochs": 0})
+        with pytest.raises(RecipeError, match="trainning is no section"):
+            Recipe(name="x").changed(trainning={"epochs": 1})
+
+
+def test_a_change_leaves_the_rest_as_it_is():
+    recipe = load_recipe("lazaro-barco-2020-baseline-augmented")
+    changed = recipe.changed(training={"seed": 5})
+    plain, other = (tomllib.loads(r.to_toml()) for r in (recipe, changed))
+    assert other["training"].pop("seed") == 5
+    assert plain["training"].pop("seed") == 0
+    assert plain == other
+
+
+def test_a_recipe_does_not_change_by_itself():
+    recipe = Recipe(name="x")
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.training.epochs = 3

@@ -1,0 +1,63 @@
+"""The table of epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hurdles.errors import RunError
+from hurdles.training.history import COLUMNS, History
+
+
+def history(accuracy: list[float], loss: list[float] | None = None) -> History:
+    rows = [
+        {**dict.fromkeys(COLUMNS, 0.0), "epoch": n, "validation_accuracy": a, "validation_loss": b}
+        for n, (a, b) in enumerate(zip(accuracy, loss or accuracy, strict=True), start=1)
+    ]
+    return History.from_rows(rows)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "best"),
+    [
+        ([0.1, 0.3, 0.2], [1, 1, 0], 2),
+        ([0.3, 0.3, 0.3], [2, 1, 3], 2),
+        ([0.3, 0.3, 0.3], [1, 1, 1], 1),
+        ([0.5], [1], 1),
+        ([0.5, 0.4], [float("nan"), 1.0], 1),
+    ],
+)
+def test_the_best_epoch(accuracy, loss, best):
+    assert history(accuracy, loss).best_epoch == best
+
+
+def test_it_is_saved_to_the_last_bit(tmp_path):
+    numbers = np.random.default_rng(0).random(300).tolist()
+    made = history(numbers, [1 / 3 * n for n in numbers])
+    path = made.save(tmp_path / "history.csv")
+    pd.testing.assert_frame_equal(History.load(path).frame, made.frame, check_exact=True)
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(RunError, match="lacks 'seconds'"):
+        History(history([1.0]).frame.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize("epochs", [[2, 1], [1, 3], [0, 1], [1, 1]])
+def test_epochs_count_from_one(epochs):
+    with pytest.raises(RunError, match="must be 1, 2, 3"):
+        History(history([0.1, 0.2]).frame.assign(epoch=epochs))
+
+
+@pytest.mark.parametrize("content", ["", "epoch\n1\n", 'a,b\n"1\n2,3,4', "\0\0\0"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / "history.csv"
+    path.write_text(content)
+    with pytest.raises(RunError, match=r"history\.csv is damaged"):
+        History.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"history\.csv is missing"):
+        History.load(tmp_path / "history.csv")
