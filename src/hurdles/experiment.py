@@ -31,7 +31,6 @@ from hurdles.training.progress import Progress, Silent
 
 __all__ = ["Options", "evaluate_run", "prepare_pixels", "run_experiment", "test_predictions"]
 
-
 _FINGERPRINTS = "fingerprints.csv"
 
 
@@ -134,16 +133,16 @@ def evaluate_run(
     run : Run
         Finished.
     manifest : Manifest
-        The images. Those whose pixels the run was trained or chosen on are left out and listed,
-        whatever they are called here.
+        The images; those whose pixels the run was trained or chosen on are left out and listed.
     name : str
-        What the set is called, in letters, digits and hyphens: ``predictions/<name>.csv``,
-        ``evaluation.<name>.json`` and ``report.<name>.html`` are written. The names of the run's
-        own parts are taken.
+        The set's name, in letters, digits and hyphens, unlike the run's own parts. It goes into
+        ``predictions/<name>.csv``, ``evaluation.<name>.json`` and ``report.<name>.html``.
     keep_seen : bool
         Keep the images that the run has seen; the evaluation and its report warn.
     epoch : ChosenEpoch, optional
         Best or last; default: what the recipe chooses.
+    options : Options, optional
+        How.
 
     Raises
     ------
@@ -179,7 +178,7 @@ def evaluate_run(
 
 
 def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predictions:
-    """Return what the weights of an epoch say of a run's test images; computed once."""
+    """Return what an epoch's weights say of a run's test images; computed once, by `options`."""
     if epoch is run.recipe.training.choose:
         return run.predictions("test")
     path = run.path / "predictions" / f"test.{epoch}.csv"
@@ -190,7 +189,10 @@ def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predicti
 
 
 def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prepared:
-    """Decode and prepare a manifest's images as the recipe says, through the cache."""
+    """Decode and prepare a manifest's images as the recipe says, through the cache of `options`.
+
+    If none of them can be read, a ManifestError is raised.
+    """
     listener = options.listener
     done_before: int | None = None
 

@@ -68,7 +68,17 @@ def sheets_of(
 
 
 def item_of(heat: Heatmap, pixels: np.ndarray, row: Mapping[Any, Any]) -> SheetItem:
-    """Return a radiograph, its heat-map and what was said of it, as the report shows them."""
+    """Return a radiograph, its heat-map and what was said of it, as the report shows them.
+
+    Parameters
+    ----------
+    heat : Heatmap
+        Of this radiograph; one that cannot be drawn gives its message instead.
+    pixels : uint8 array of shape (size, size)
+        The prepared radiograph.
+    row : mapping
+        Its row of the predictions: ``label``, ``prediction`` and ``p:<class>``.
+    """
     return SheetItem(
         image=heat.image,
         pixels=np.asarray(pixels),
@@ -105,7 +115,13 @@ def save_sheets(path: Path, sheets: Sequence[Sheet]) -> None:
 
 
 def load_sheets(path: Path) -> list[Sheet]:
-    """Read what `save_sheets` wrote."""
+    """Read what `save_sheets` wrote.
+
+    Raises
+    ------
+    RunError
+        If there is no such file, or it is damaged.
+    """
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
     try:

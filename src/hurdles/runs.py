@@ -163,7 +163,13 @@ class Run:
         return self._weights(epoch)[2]
 
     def predictions(self, name: str = "test") -> Predictions:
-        """Return the predictions on a set: ``test``, ``validation``, or one given to evaluate."""
+        """Return the predictions on a set: ``test``, ``validation``, or one given to evaluate.
+
+        Raises
+        ------
+        RunError
+            If the folder holds none on this set; the message lists those that it holds.
+        """
         path = self.path / "predictions" / f"{name}.csv"
         if not path.is_file():
             there = sorted(p.stem for p in path.parent.glob("*.csv"))
@@ -179,7 +185,13 @@ class Run:
         return Evaluation.from_dict(self.read_json(file))
 
     def read_json(self, name: str) -> Any:
-        """Read one of the folder's JSON files."""
+        """Read one of the folder's JSON files.
+
+        Raises
+        ------
+        RunError
+            If it is missing or damaged.
+        """
         path = self.path / name
         if not path.is_file():
             raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
@@ -192,7 +204,13 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second process from filling the same folder; the lock dies with its process."""
+        """Keep a second process from filling the same folder; the lock dies with its process.
+
+        Raises
+        ------
+        RunError
+            If another process holds the lock.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as handle:
             try:

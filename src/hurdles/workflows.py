@@ -185,6 +185,17 @@ def explain(
     -------
     list of Heatmap
         One for each image that can be read; an empty or undefined map says so by its status.
+
+    Raises
+    ------
+    ManifestError
+        If no image is named, or none can be read.
+    ImageError
+        If an image cannot be read, unless `options` skip it.
+    RegistryError
+        If there is no such class or method.
+    RunError
+        If the run is not finished.
     """
     run, options = _run(run), options or Options(on_bad=OnBad.STOP)
     paths = [str(Path(p).absolute()) for p in images]

@@ -35,7 +35,18 @@ _SETTLED_NS = 3_000_000_000
 
 @dataclass(frozen=True)
 class Hashed:
-    """A file, the SHA-256 of its content, and the signature that it had before it was hashed."""
+    """A file and what it holds.
+
+    Parameters
+    ----------
+    path : str
+        The file, as it was named.
+    key : str
+        SHA-256 of its content, in hexadecimal digits.
+    signature : tuple of int
+        Size and times that it had before it was hashed: if they are the same after it was decoded,
+        what was decoded is what was hashed.
+    """
 
     path: str
     key: str

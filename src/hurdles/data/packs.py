@@ -38,7 +38,19 @@ _STALE_S = 24 * 3600.0
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """An open pack: `pixels` is memory-mapped, ``uint8`` (N, size, size), and read-only."""
+    """An open pack.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    keys : list of str
+        SHA-256 of the file that each row was made from; N of them.
+    checksums : list of int
+        CRC of each row, as it was written; N of them.
+    pixels : uint8 array of shape (N, size, size)
+        Memory-mapped and read-only.
+    """
 
     path: Path
     keys: list[str]
@@ -95,7 +107,20 @@ class Packs:
         return dict(rows) if pack is None else dict(zip(pack.keys, pack.pixels, strict=True))
 
     def write(self, keys: Sequence[str], rows: dict[str, np.ndarray]) -> Pack:
-        """Write and open the pack of these rows in this order; remove batches it makes needless."""
+        """Write and open the pack of these rows in this order; remove batches it makes needless.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            Content hashes, in the order of the rows.
+        rows : dict of str to uint8 array of shape (size, size)
+            The image of each key.
+
+        Raises
+        ------
+        CacheError
+            If what was written cannot be read back.
+        """
         path = self._path(keys, "pack")
         self._write(path, rows, keys)
         pack = self._open(path)

@@ -39,7 +39,27 @@ def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:
 
 
 def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
-    """Decode the content of a file of this `kind`: ``float32`` (H, W) within [0, 1]."""
+    """Decode the content of a file that is no DICOM.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    kind : str
+        Its format: ``PNG``, ``JPEG``, ``WebP`` or ``TIFF``.
+    max_pixels : int
+        The header's height times width may not exceed this; it is checked before decoding.
+
+    Returns
+    -------
+    float32 array of shape (H, W)
+        Grey levels within [0, 1], turned upright.
+
+    Raises
+    ------
+    ImageError
+        If the file is damaged, cut short, too large, or of a form that cannot be read.
+    """
     if kind == "TIFF":
         return _decode_tiff(data, max_pixels)
     container = read_container(io.BytesIO(data), kind)

@@ -16,7 +16,7 @@ from hurdles.evaluation.metrics import METRICS, confusion_matrix, get_metric
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import PatientTable
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "measures"]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,23 @@ def evaluate(
 
 
 def measures(classes: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
-    """Yield every measure with each class that it is of, in the order of tables."""
+    """Yield every measure with each class that it is of, in the order of tables.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Classes that the model knows.
+
+    Yields
+    ------
+    tuple of (str, str or None)
+        A key of `METRICS`, and a class; None for measures of all classes together.
+
+    Examples
+    --------
+    >>> [class_ for name, class_ in measures(("a", "b")) if name == "sensitivity"]
+    ['a', 'b']
+    """
     for metric in METRICS.values():
         if metric.per_class:
             yield from ((metric.name, class_) for class_ in classes)

@@ -52,9 +52,23 @@ MAX_UNDEFINED = 0.1
 
 
 def draw_patients(n_patients: int, n_resamples: int, seed: int) -> Iterator[Floats]:
-    """Draw patients with replacement; yield counts, shape (b, n_patients), a block at a time.
+    """Draw patients with replacement, a block of resamples at a time.
 
     Row after row, the blocks are the same for the same seed, however large they are.
+
+    Parameters
+    ----------
+    n_patients : int
+        Patients to draw from, and drawn in each resample.
+    n_resamples : int
+        Resamples in all, over all blocks.
+    seed : int
+        Seed of a generator of its own.
+
+    Yields
+    ------
+    ndarray of shape (b, n_patients)
+        How often each patient was drawn: one resample in a row, b of them in a block.
 
     Examples
     --------
@@ -78,14 +92,21 @@ def replicate(
     Parameters
     ----------
     statistics : sequence of Statistic
-        All over the same `n_patients` columns of weights.
+        What to compute, all over the same patients.
+    n_patients : int
+        Patients of the set: the columns of the weights that every statistic takes.
     n_resamples, seed : int
-        How many resamples, and from which seed.
+        How many resamples, at least 20, and from which seed.
 
     Returns
     -------
     list of ndarray of shape (n_resamples,)
         NaN where a resample has no value.
+
+    Raises
+    ------
+    EvaluationError
+        If there are fewer than 20 resamples.
     """
     if n_resamples < 20:
         raise EvaluationError(f"{n_resamples} resamples say nothing; give at least 20, best 2000.")
@@ -119,6 +140,9 @@ def estimate(
     replicates : callable, optional
         Gives the bootstrap values where they are needed; drawn from `n_resamples` and `seed` if
         not given.
+    n_resamples, seed : int
+        Resamples of patients, at least 20, and the seed that they are drawn from. Only an area
+        under the curve needs them, and only without `replicates`.
     """
     check_level(level)
     statistic = table.statistic(metric, class_)
@@ -155,6 +179,17 @@ def bootstrap(
 
     Where the bootstrap cannot speak (every resample has the same value, or too many have none) the
     interval is that of `estimate`, and the note says so.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        One row per image; its groups are the patients.
+    metric, class_ : str
+        The measure, a key of `METRICS`, and its class where it has one.
+    level : float
+        Confidence level, within (0, 1).
+    n_resamples, seed : int
+        How many resamples, at least 20, and from which seed.
 
     Examples
     --------

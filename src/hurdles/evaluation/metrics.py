@@ -114,9 +114,7 @@ def sensitivity_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float
 def class_accuracy_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float:
     """Return the "accuracy" of one class as published tables print it: its sensitivity.
 
-    See Also
-    --------
-    sensitivity_score : the same number under its usual name.
+    The arguments and the number are those of `sensitivity_score`.
 
     Examples
     --------

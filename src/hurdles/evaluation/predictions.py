@@ -81,6 +81,11 @@ class Predictions:
             Probabilities.
         images, groups, sources, paths : sequences of n
             As in `COLUMNS`.
+
+        Raises
+        ------
+        EvaluationError
+            If `y_prob` has another shape, or the table breaks a rule of `Predictions`.
         """
         n = len(y_true)
         probabilities = np.asarray(y_prob, dtype="float64")

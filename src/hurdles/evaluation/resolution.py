@@ -207,6 +207,11 @@ def mcnemar_from_totals(right_a: int, right_b: int, n: int) -> McNemarRange:
     n : int
         Images in the set.
 
+    Raises
+    ------
+    EvaluationError
+        If a total is negative or larger than `n`.
+
     Examples
     --------
     >>> found = mcnemar_from_totals(26, 29, 33)

@@ -53,6 +53,11 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike, *, groups: ArrayLike | None 
     -------
     McNemar
 
+    Raises
+    ------
+    EvaluationError
+        If the two models do not have one answer for each image, in one dimension.
+
     References
     ----------
     McNemar, Psychometrika 1947;12:153-157; for patients with several images the sign-flip

@@ -93,7 +93,13 @@ class Fraction:
 
 @dataclass(frozen=True, eq=False)
 class MeanOfFractions:
-    """The mean of several ratios, e.g. of the sensitivities of all classes."""
+    """The mean of several ratios, e.g. of the sensitivities of all classes.
+
+    Parameters
+    ----------
+    fractions : tuple of Fraction
+        The ratios, over the same patients; the mean of fewer than two does not exist.
+    """
 
     fractions: tuple[Fraction, ...]
 

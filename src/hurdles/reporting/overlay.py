@@ -138,6 +138,11 @@ def data_uri(
         Larger images are shrunk until their longer side has this many pixels.
     quality : int
         Of JPEG, 1 to 100.
+
+    Raises
+    ------
+    ValueError
+        If the pixels cannot be written in this form.
     """
     import cv2
 

@@ -41,6 +41,15 @@ def count(n: int) -> str:
 def counted(n: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun.
 
+    Parameters
+    ----------
+    n : int
+        How many.
+    noun : str
+        Of what, for one of them.
+    plural : str, optional
+        For another number; the noun with an s if not given.
+
     Examples
     --------
     >>> counted(1, "image"), counted(1341, "image"), counted(2, "class", "classes")

@@ -70,9 +70,10 @@ def _head(profile: Profile) -> str:
         f"Profile *{profile.name}*: {profile.explanation}\n\n"
         "Every number is a share of right answers in percent on test images, with its 95 % "
         "interval by patient. Total is the accuracy; the other columns are the accuracy on the "
-        "images of that class, which is its sensitivity. All of them were measured inside one collection, "
-        "where class and source coincide (the COVID-19 images are of adults from many sources, the "
-        "others of children of one hospital): none of them says how the network does elsewhere."
+        "images of that class, which is its sensitivity. All of them were measured inside one "
+        "collection, where class and source coincide (the COVID-19 images are of adults from many "
+        "sources, the others of children of one hospital): none of them says how the network does "
+        "elsewhere."
     )
 
 

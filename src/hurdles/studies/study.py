@@ -81,7 +81,19 @@ class Profile:
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """A finished cell."""
+    """A finished cell.
+
+    Parameters
+    ----------
+    cell : Cell
+        Which one.
+    run : Run
+        Its finished run; cells that differ in the tested epoch alone share one.
+    predictions : Predictions
+        On the test images, by the weights of the cell's epoch.
+    evaluation : Evaluation
+        Of these predictions.
+    """
 
     cell: Cell
     run: Run

@@ -77,7 +77,17 @@ class TrainingState:
 
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, str]) -> None:
-    """Write weights and what they need to be fed rightly into one safetensors file."""
+    """Write weights and what they need to be fed rightly into one safetensors file.
+
+    Parameters
+    ----------
+    path : Path
+        The file: written whole or not at all.
+    weights : dict of str to Tensor
+        Of any shape and on any device.
+    meta : dict of str to str
+        What goes with them, such as the network's specification.
+    """
     from safetensors.torch import save
 
     write_bytes(path, save({k: _plain(v) for k, v in weights.items()}, metadata=meta))

@@ -36,6 +36,15 @@ def save_fingerprints(path: Path, images: list[str], pixels: NDArray[np.uint8]) 
 
     The hashes tell nothing of a patient, and go with the run's folder to where its training images
     are not.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file: written whole or not at all.
+    images : list of str
+        Names, n of them.
+    pixels : uint8 array of shape (n, size, size)
+        The prepared images, in the same order.
     """
     with replacing(path) as part:
         table = pd.DataFrame({"image": images, "sha256": fingerprints(pixels)})

@@ -61,7 +61,17 @@ class TrainingData:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A finished training: weights of the best and of the last epoch, and the way there."""
+    """A finished training.
+
+    Parameters
+    ----------
+    best, last : dict of str to Tensor
+        Weights of the epoch that was best on the validation images, and of the last one.
+    history : History
+        The way there, one row per epoch.
+    spec : ModelSpec
+        What is needed beside the weights to build the network and feed it.
+    """
 
     best: dict[str, torch.Tensor]
     last: dict[str, torch.Tensor]

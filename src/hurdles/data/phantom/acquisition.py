@@ -29,6 +29,20 @@ def expose(attenuation: Float, lung: npt.NDArray[np.bool_], image: ImageParamete
     Beer and Lambert give the transmission exp(-L); a wide blur of it is added as scatter; quantum
     noise grows with the square root of the signal; the display is a sigmoid of the logarithm,
     placed by an automatic exposure that looks at the lungs as real ones do.
+
+    Parameters
+    ----------
+    attenuation : float32 array of shape (size, size)
+        Line integrals of the attenuation, without a unit, at least 0.
+    lung : bool array of shape (size, size)
+        The lung fields, whose median sets the exposure; where there are none, the whole image's.
+    image : ImageParameters
+        Noise and its seed, blur, enhancement, exposure, contrast and gamma.
+
+    Returns
+    -------
+    float32 array of shape (size, size)
+        Within [0, 1].
     """
     cv2 = _cv2()
     size = attenuation.shape[0]

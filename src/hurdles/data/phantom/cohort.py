@@ -118,10 +118,37 @@ def draw_cohort(
 ) -> tuple[Case, ...]:
     """Draw all parameters of a cohort without rendering it.
 
+    Parameters
+    ----------
+    n_patients : int
+        Patients, at least 1; each has one to three images.
+    seed : int
+        Everything is drawn from it, each patient from a stream of its own.
+    classes : sequence of str
+        Class names, each once, dealt out evenly; what they contain (covid, pneumonia, normal)
+        decides on the opacities.
+    hospitals : int
+        Number of sources with equipment of their own, at least 1.
+    shortcut : Shortcut, sequence of Shortcut, optional
+        What is planted.
+
+    Returns
+    -------
+    tuple of Case
+        One for each patient, in the order of their numbers.
+
     Raises
     ------
     RecipeError
         If a number is too small, or a shortcut cannot be planted in this cohort.
+    RegistryError
+        If no opacities are known for a class.
+
+    Examples
+    --------
+    >>> cases = draw_cohort(3)
+    >>> sorted(case.patient.label for case in cases), cases == draw_cohort(9)[:3]
+    (['COVID-19', 'Normal', 'Pneumonia'], True)
     """
     plants = planted(shortcut)
     _check(n_patients, classes, hospitals, plants)

@@ -20,7 +20,18 @@ Float = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Disease:
-    """The disease of one patient: its kind, its severity from 0 to 1, and its opacities."""
+    """The disease of one patient.
+
+    Parameters
+    ----------
+    pattern : str
+        How it is spread: ``peripheral`` (COVID-19), ``lobar`` or ``diffuse`` (pneumonia), or
+        ``none``.
+    severity : float
+        0 (nothing to be seen) to 1.
+    blobs : tuple of Blob
+        The opacities in the lungs; none without a disease.
+    """
 
     pattern: str
     severity: float
@@ -29,6 +40,11 @@ class Disease:
 
 def pattern_of(label: str) -> str:
     """Return covid, pneumonia or none for a class name, whatever its spelling.
+
+    Raises
+    ------
+    RegistryError
+        If the name contains no word that tells which opacities belong to it.
 
     Examples
     --------

@@ -43,7 +43,17 @@ class Rendered:
 
 
 def render(patient: PatientParameters, image: ImageParameters, *, size: int = 224) -> Rendered:
-    """Project the patient and expose the image; a pure function of its arguments."""
+    """Project the patient and expose the image; a pure function of its arguments.
+
+    Parameters
+    ----------
+    patient : PatientParameters
+        Body, anatomy and disease.
+    image : ImageParameters
+        Pose, breath, severity on the day, exposure, and what is burnt in.
+    size : int
+        Pixels along a side.
+    """
     frame, thorax = Frame.of(patient, image, size), Thorax.of(patient, image)
     chest = project(frame, thorax)
     rng = np.random.default_rng(patient.anatomy_seed)

@@ -99,6 +99,23 @@ def is_planted(shortcut: Shortcut, seed: int, patient: int, label: str) -> bool:
 
     The two numbers drawn do not depend on the strength, so cohorts of different strength with
     one seed differ only in those patients whose shortcut really changes.
+
+    Parameters
+    ----------
+    shortcut : Shortcut
+        What is planted, and how strongly.
+    seed : int
+        The cohort's seed.
+    patient : int
+        Number of the patient, from 0.
+    label : str
+        The patient's class.
+
+    Examples
+    --------
+    >>> certain = Shortcut("marker", 1.0, target="COVID-19")
+    >>> is_planted(certain, 0, 7, "COVID-19"), is_planted(certain, 0, 7, "Normal")
+    (True, False)
     """
     kind = SHORTCUTS.names().index(shortcut.name)
     follows, chance = generator(seed, "plant", patient, kind).uniform(size=2)
