@@ -1,0 +1,67 @@
+"""Small phantoms and runs that several tests look at; none of them changes one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hurdles import workflows
+from hurdles.data.phantom.store import write_phantom
+from hurdles.experiment import Options
+from hurdles.recipe import Recipe
+
+TINY = Recipe(
+    name="tiny",
+    description="Is the whole way passable?",
+    preparation={"size": 32},
+    split={"fractions": (0.5, 0.25, 0.25)},
+    augmentation={"policy": "balanced"},
+    training={"epochs": 2, "precision": "float32"},
+    evaluation={"resamples": 100},
+)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("integration")
+
+
+@pytest.fixture(scope="session")
+def phantom(folder) -> Path:
+    write_phantom(folder / "phantom", 24, seed=1, size=64)
+    return folder / "phantom" / "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def other_phantom(folder) -> Path:
+    write_phantom(folder / "other", 9, seed=2, size=64)
+    return folder / "other" / "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def cache(folder) -> Path:
+    return folder / "cache"
+
+
+@pytest.fixture(autouse=True)
+def no_other_cache(cache, monkeypatch):
+    monkeypatch.setenv("HURDLES_CACHE", str(cache))
+
+
+@pytest.fixture(scope="session")
+def options(cache) -> Options:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return Options(cache=cache)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Recipe:
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def finished(phantom, folder, options):
+    """Return a finished run; treat it as read-only."""
+    return workflows.run(TINY, data=phantom, out=folder / "finished", options=options)

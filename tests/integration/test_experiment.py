@@ -1,0 +1,421 @@
+"""From images to a report, and everything that can be wrong with the images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hurdles import experiment, workflows
+from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import OnBad
+from hurdles.errors import ImageError, ManifestError, RunError, SplitError
+from hurdles.experiment import Options
+from hurdles.runs import Run
+from hurdles.training.progress import Silent
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+@pytest.fixture
+def images(phantom) -> Manifest:
+    return Manifest.load(phantom)
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Run:
+    """Return a copy of the finished run that a test may write into."""
+    return Run(shutil.copytree(finished.path, tmp_path / "copy"))
+
+
+def broken(path, tmp_path) -> str:
+    """Return the path of a copy of an image that ends early."""
+    from pathlib import Path
+
+    target = tmp_path / f"broken {Path(path).name}"
+    target.write_bytes(Path(path).read_bytes()[:200])
+    return str(target)
+
+
+class TestTheWholeWay:
+    def test_the_folder_holds_what_it_says(self, finished):
+        for name in (
+            "recipe.toml", "manifest.csv", "split.csv", "history.csv", "fingerprints.csv",
+            "weights/best.safetensors", "weights/last.safetensors", "predictions/validation.csv",
+            "predictions/test.csv", "evaluation.json", "heatmaps.npz", "report.html", "meta.json",
+        ):  # fmt: skip
+            assert (finished.path / name).stat().st_size, name
+        assert not finished.state_path.exists()
+        assert not list(finished.path.rglob("*.part"))
+
+    def test_no_patient_is_in_two_parts(self, finished):
+        frame = finished.manifest.frame
+        groups = finished.manifest.groups.groupby(frame["split"]).agg(set)
+        for a, b in (("train", "test"), ("train", "validation"), ("validation", "test")):
+            assert not groups[a] & groups[b]
+
+    def test_the_evaluation_is_of_the_predictions_on_the_test_part(self, finished):
+        test = finished.manifest.part("test")
+        predictions = finished.predictions()
+        assert sorted(predictions.frame["image"]) == sorted(test.frame["image"])
+        right = (predictions.y_true == predictions.y_pred).mean()
+        assert finished.evaluation().get("accuracy").value == pytest.approx(right)
+
+    def test_the_weights_in_the_folder_make_the_predictions_in_it(self, finished, options):
+        from hurdles.training.prediction import probabilities
+
+        prepared = experiment.prepare_pixels(
+            finished.manifest.part("test"), finished.recipe, options
+        )
+        said = probabilities(finished.network(), prepared.pixels)
+        np.testing.assert_allclose(said, finished.predictions().y_prob, atol=1e-6)
+
+    def test_json_is_json_without_nan(self, finished):
+        def refuse(word: str) -> None:
+            raise AssertionError(word)
+
+        for path in finished.path.glob("*.json"):
+            json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+    def test_a_finished_run_is_returned_as_it_is(self, finished, phantom, tiny, options):
+        before = {p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.name != ".lock"}
+        workflows.run(tiny, data=phantom, out=finished.path, resume=True, options=options)
+        assert before == {
+            p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.name != ".lock"
+        }
+
+    def test_a_run_is_not_overwritten(self, finished, phantom, tiny, options):
+        with pytest.raises(RunError, match=r"holds a run already\. Go on with it by --resume"):
+            workflows.run(tiny, data=phantom, out=finished.path, options=options)
+
+    def test_the_report_written_again_is_the_same(self, copied):
+        before = copied.report_path.read_bytes()
+        workflows.report(copied)
+        assert copied.report_path.read_bytes() == before
+
+    def test_the_same_split_again(self, finished, phantom, tiny, options, tmp_path):
+        run = workflows.run(
+            tiny.changed(split={"seed": 9}),
+            data=phantom,
+            out=tmp_path / "again",
+            split=finished.path / "split.csv",
+            options=options,
+        )
+        pd.testing.assert_frame_equal(run.manifest.frame, finished.manifest.frame)
+        # the weights too: the seed of the split is no seed of training
+        pd.testing.assert_frame_equal(run.predictions().frame, finished.predictions().frame)
+
+
+@pytest.mark.full
+class TestBadImages:
+    def test_they_are_listed_and_counted(self, images, tiny, tmp_path, cache):
+        bad = images.frame["path"].iloc[[3, 17]].tolist()
+        frame = images.frame.copy()
+        for path in bad:
+            frame.loc[frame["path"] == path, "path"] = broken(path, tmp_path)
+        listener = Listening()
+        run = workflows.run(
+            tiny,
+            data=Manifest(frame),
+            out=tmp_path / "run",
+            options=Options(cache=cache, progress=listener),
+        )
+        assert len(run.manifest) == len(images) - 2
+        left_out = run.manifest.exclusions
+        assert sorted(left_out["path"]) == sorted(set(frame["path"]) - set(images.frame["path"]))
+        assert any(f"2 of {len(images)} images cannot be read" in s for s in listener.said)
+        html = run.report_path.read_text(encoding="utf-8")
+        assert all(p.rpartition("/")[2] in html for p in left_out["path"])
+
+    def test_the_first_stops_where_that_is_asked_for(self, images, tiny, tmp_path, cache):
+        frame = images.frame.copy()
+        frame.loc[5, "path"] = broken(frame.loc[5, "path"], tmp_path)
+        options = Options(on_bad=OnBad.STOP, cache=cache)
+        with pytest.raises(ImageError, match="broken"):
+            workflows.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
+        assert not Run(tmp_path / "run").is_finished
+
+    def test_a_class_that_is_gone_with_its_files(self, images, tiny, tmp_path, options):
+        frame = images.frame[images.frame["label"] != "Pneumonia"].reset_index(drop=True)
+        for row in frame.index[frame["label"] == "Normal"]:
+            frame.loc[row, "path"] = broken(frame.loc[row, "path"], tmp_path)
+        with pytest.raises(ManifestError, match=r"one class only \(COVID-19\)"):
+            workflows.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
+
+    def test_none_can_be_read(self, images, tiny, tmp_path, options):
+        frame = images.frame.head(4).assign(
+            path=[broken(p, tmp_path) for p in images.frame["path"].head(4)],
+            label=["a", "b", "a", "b"],
+        )
+        with pytest.raises(ManifestError, match=r"none of 4 images could be read; .*broken"):
+            workflows.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
+
+    def test_images_that_vanish_before_a_run_goes_on(self, images, tiny, tmp_path, options):
+        """Its numbers would be of fewer images than the report says."""
+        home = tmp_path / "images"
+        shutil.copytree(
+            pd.Series(images.frame["path"]).iloc[0].rpartition("/")[0], home / "COVID-19"
+        )
+        frame = images.frame.copy()
+        own = frame["label"] == "COVID-19"
+        frame.loc[own, "path"] = [
+            str(home / "COVID-19" / p.rpartition("/")[2]) for p in frame.loc[own, "path"]
+        ]
+        run = workflows.run(tiny, data=Manifest(frame), out=tmp_path / "r", options=options)
+        (run.path / "meta.json").unlink()
+        tested = run.manifest.part("test").frame
+        from pathlib import Path
+
+        Path(tested.loc[tested["label"] == "COVID-19", "path"].iloc[0]).unlink()
+        with pytest.raises(ManifestError, match=r"1 of \d+ images .* can no longer be read"):
+            workflows.run(tiny, out=tmp_path / "r", resume=True, options=options)
+        assert not Run(tmp_path / "r").is_finished
+
+
+@pytest.mark.full
+class TestOddSets:
+    def test_unknown_patients_are_refused_then_allowed(self, images, tiny, tmp_path, options):
+        unknown = Manifest(images.frame.assign(patient=None))
+        with pytest.raises(SplitError, match=r"'patient' is empty.*one-each"):
+            workflows.run(tiny, data=unknown, out=tmp_path / "run", options=options)
+        allowed = tiny.changed(split={"missing_patients": "one-each"})
+        run = workflows.run(allowed, data=unknown, out=tmp_path / "run", options=options)
+        assert run.evaluation().n_patients == run.evaluation().n_images
+        assert "atient" in run.report_path.read_text(encoding="utf-8")
+
+    def test_one_class_or_one_image(self, images, tiny, tmp_path, options):
+        normal = images.select(images.frame["label"] == "Normal")
+        one = images.select(np.arange(len(images)) == 0)
+        for few in (normal, one):
+            with pytest.raises(ManifestError, match="one class only"):
+                workflows.run(tiny, data=few, out=tmp_path / "run", options=options)
+        assert not (tmp_path / "run").exists()
+
+    def test_two_images_cannot_be_parted(self, images, tiny, tmp_path, options):
+        two = images.select(~images.frame["label"].duplicated())
+        with pytest.raises(SplitError, match=r"."):
+            workflows.run(tiny, data=two, out=tmp_path / "run", options=options)
+        assert not Run(tmp_path / "run").is_begun
+
+    def test_two_classes(self, images, tiny, tmp_path, options):
+        two = images.select(images.frame["label"] != "Pneumonia")
+        run = workflows.run(tiny, data=two, out=tmp_path / "run", options=options)
+        assert run.labels == ("COVID-19", "Normal")
+        assert run.predictions().y_prob.shape[1] == 2
+
+    def test_a_class_missing_from_test(self, images, tiny, tmp_path, options):
+        frame = workflows.run(tiny, data=images, out=tmp_path / "a", options=options).manifest.frame
+        gone = (frame["split"] == "test") & (frame["label"] == "Normal")
+        given = Manifest(frame[~gone].reset_index(drop=True))
+        recipe = tiny.changed(split={"scheme": "given"})
+        run = workflows.run(recipe, data=given, out=tmp_path / "b", options=options)
+        assert run.meta["warnings"] == [
+            "class 'Normal' is missing from test: " + (f"{given.counts['Normal']} image(s) in all.")
+        ]
+        assert not run.evaluation().get("sensitivity", "Normal").is_defined
+        assert "missing from test" in run.report_path.read_text(encoding="utf-8")
+
+    def test_an_empty_class_folder(self, phantom, tiny, tmp_path, options):
+        home = tmp_path / "classes"
+        for label in ("COVID-19", "Normal"):
+            shutil.copytree(phantom.parent / label, home / label)
+        (home / "Nothing").mkdir()
+        recipe = tiny.changed(split={"missing_patients": "one-each"})
+        run = workflows.run(recipe, data=home, out=tmp_path / "run", options=options)
+        assert run.labels == ("COVID-19", "Normal")
+
+    def test_spaces_and_letters_in_paths(self, phantom, tiny, tmp_path, options):
+        home = tmp_path / "Röntgen bilder, (1)"
+        for label, name in (("COVID-19", "Krank ä"), ("Normal", "正常")):
+            shutil.copytree(phantom.parent / label, home / name)
+        recipe = tiny.changed(split={"missing_patients": "one-each"})
+        run = workflows.run(recipe, data=home, out=tmp_path / "Läufe 1" / "a b", options=options)
+        assert run.labels == ("Krank ä", "正常")
+        assert "正常" in run.report_path.read_text(encoding="utf-8")
+        image = next((home / "正常").glob("*.png"))
+        maps = workflows.explain(run, [image], out=tmp_path / "ö 1.png", options=options)
+        assert maps[0].image == str(image)
+        assert (tmp_path / "ö 1.png").stat().st_size > 1000
+
+    def test_a_row_that_stands_twice_is_refused(self, images, tmp_path):
+        twice = pd.concat([images.frame, images.frame.head(1)])
+        path = tmp_path / "twice.csv"
+        twice.to_csv(path, index=False)
+        with pytest.raises(ManifestError, match=r"twice\.csv: .*'image'"):
+            workflows.manifest(path)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"model": {"architecture": "resnet"}}, "resnet.*known: baseline"),
+            ({"model": {"channels": 2}}, "channels must be 1 or 3"),
+            ({"split": {"scheme": "random"}}, "random.*patient"),
+            (
+                {"augmentation": {"policy": "enlarge", "label": "covid", "copies": 2}},
+                "enlarges the class 'covid'.*COVID-19",
+            ),
+        ],
+    )
+    def test_a_hopeless_recipe_is_refused_before_anything_is_read(
+        self, phantom, tiny, tmp_path, options, change, message
+    ):
+        with pytest.raises(ValueError, match=message):
+            workflows.run(
+                tiny.changed(**change), data=phantom, out=tmp_path / "run", options=options
+            )
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.full
+class TestUnfinished:
+    @pytest.mark.parametrize(
+        "where", ["train", "_evaluate", "sheets_of", "save_sheets", "write_page"]
+    )
+    def test_an_error_anywhere_leaves_a_folder_that_goes_on(
+        self, finished, phantom, tiny, tmp_path, options, monkeypatch, where
+    ):
+        class DiskFullError(Exception):
+            pass
+
+        def fail(*_: object, **__: object) -> None:
+            raise DiskFullError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(experiment, where, fail)
+            with pytest.raises(DiskFullError):
+                workflows.run(tiny, data=phantom, out=tmp_path / "r", options=options)
+        assert not Run(tmp_path / "r").is_finished
+        with pytest.raises(RunError, match="not finished"):
+            Run(tmp_path / "r").require_finished()
+        run = workflows.run(tiny, out=tmp_path / "r", resume=True, options=options)
+        for name in ("predictions/test.csv", "evaluation.json", "split.csv"):
+            assert (run.path / name).read_bytes() == (finished.path / name).read_bytes()
+        assert run.is_finished
+
+
+class TestEvaluate:
+    def test_on_others(self, copied, other_phantom, options):
+        before = {p: p.read_bytes() for p in copied.path.rglob("*") if p.is_file()}
+        result = workflows.evaluate(copied, on=other_phantom, options=options)
+        assert result.n_images == len(Manifest.load(other_phantom))
+        assert (copied.path / "report.other.html").is_file()
+        assert copied.evaluation("other") == result
+        assert all(p.read_bytes() == content for p, content in before.items())
+
+    def test_what_was_seen_is_left_out_whatever_it_is_called(
+        self, copied, phantom, options, tmp_path
+    ):
+        frame = Manifest.load(phantom).frame.copy()
+        names = [f"new{i}.png" for i in range(len(frame))]
+        for old, new in zip(frame["path"], names, strict=True):
+            shutil.copy(old, tmp_path / new)
+        frame = frame.assign(image=names, path=[str(tmp_path / n) for n in names])
+        result = workflows.evaluate(copied, on=Manifest(frame), name="renamed", options=options)
+        assert result.n_images == len(copied.manifest.part("test"))
+        left_out = Manifest.load(copied.path / "manifest.renamed.csv").exclusions
+        assert len(left_out) == len(frame) - result.n_images
+        assert left_out["reason"].str.startswith("seen in training").all()
+        own = copied.evaluation().get("accuracy").value
+        assert result.get("accuracy").value == pytest.approx(own)
+
+    def test_also_where_the_images_of_training_are_gone(self, copied, phantom, options):
+        frame = copied.manifest.frame.assign(path="/gone/" + copied.manifest.frame["image"])
+        Manifest(frame).save(copied.path / "manifest.csv")
+        run = Run(copied.path)
+        assert workflows.evaluate(run, on=phantom, name="x", options=options).n_images == len(
+            run.manifest.part("test")
+        )
+        # Without fingerprints they must be read again, and nothing is passed over in silence.
+        (run.path / "fingerprints.csv").unlink()
+        with pytest.raises(ImageError, match="gone"):
+            workflows.evaluate(run, on=phantom, name="x", options=options)
+
+    def test_kept_by_request_with_a_warning(self, copied, phantom, options):
+        result = workflows.evaluate(copied, on=phantom, name="all", keep_seen=True, options=options)
+        assert result.n_images == len(copied.manifest)
+        seen = len(copied.manifest) - len(copied.manifest.part("test"))
+        assert result.notes[0].startswith(f"{seen} of {result.n_images} images were used to train")
+        assert "results are too good" in (copied.path / "report.all.html").read_text("utf-8")
+        # The same name again, now without them: nothing of the first is left.
+        again = workflows.evaluate(copied, on=phantom, name="all", options=options)
+        assert again.n_images < result.n_images
+        workflows.evaluate(copied, on=phantom, name="all", keep_seen=True, options=options)
+        assert not len(Manifest.load(copied.path / "manifest.all.csv").exclusions)
+
+    def test_all_seen(self, copied, options):
+        with pytest.raises(RunError, match=r"all \d+ images were used .*--keep-seen"):
+            workflows.evaluate(copied, on=copied.manifest.part("train"), name="x", options=options)
+
+    def test_labels_are_mapped_and_left_out(self, copied, other_phantom, options):
+        manifest = Manifest.load(other_phantom)
+        theirs = {"COVID-19": "covid", "Normal": "healthy", "Pneumonia": "bacterial"}
+        others = Manifest(manifest.frame.replace({"label": theirs}))
+        labels = {"covid": "COVID-19", "healthy": "Normal", "bacterial": ""}
+        result = workflows.evaluate(
+            copied, on=others, name="mapped", labels=labels, options=options
+        )
+        assert result.images == {
+            "COVID-19": manifest.counts["COVID-19"],
+            "Normal": manifest.counts["Normal"],
+            "Pneumonia": 0,
+        }
+        with pytest.raises(ManifestError, match=r"knows none of the images' classes.*--label"):
+            workflows.evaluate(copied, on=others, name="x", options=options)
+        with pytest.raises(ManifestError, match="no image is of class 'wrong'"):
+            workflows.evaluate(copied, on=others, labels={"wrong": "Normal"}, options=options)
+
+    @pytest.mark.parametrize("name", ["test", "validation", "../up", "a b"])
+    def test_a_name_that_would_replace_something(self, copied, other_phantom, options, name):
+        before = (copied.path / "predictions" / "test.csv").read_bytes()
+        with pytest.raises(RunError, match=r"name"):
+            workflows.evaluate(copied, on=other_phantom, name=name, options=options)
+        assert (copied.path / "predictions" / "test.csv").read_bytes() == before
+
+    def test_an_unfinished_run_is_not_tested(self, copied, other_phantom, options):
+        (copied.path / "meta.json").unlink()
+        with pytest.raises(RunError, match="not finished"):
+            workflows.evaluate(copied.path, on=other_phantom, options=options)
+
+
+class TestExplainAndCompare:
+    def test_explain(self, finished, phantom, options, tmp_path):
+        files = sorted((phantom.parent / "Normal").glob("*.png"))[:3]
+        maps = workflows.explain(finished, files, out=tmp_path / "e.png", options=options)
+        assert [m.image for m in maps] == [str(f) for f in files]
+        assert maps[0].values.shape == (32, 32)
+        target = workflows.explain(finished, files[:1], target="COVID-19", options=options)
+        assert target[0].target == "COVID-19"
+
+    def test_explain_a_corrupt_file(self, finished, phantom, cache, tmp_path):
+        good = next((phantom.parent / "Normal").glob("*.png"))
+        bad = broken(good, tmp_path)
+        with pytest.raises(ImageError, match="broken"):
+            workflows.explain(finished, [good, bad])
+        maps = workflows.explain(finished, [good, bad], options=Options(cache=cache))
+        assert [m.image for m in maps] == [str(good)]
+
+    def test_explain_nothing(self, finished):
+        with pytest.raises(ManifestError, match="no image is named"):
+            workflows.explain(finished, [])
+
+    def test_compare(self, finished, phantom, tiny, tmp_path, options):
+        other = workflows.run(
+            tiny.changed(training={"seed": 3}), data=phantom, out=tmp_path / "b", options=options
+        )
+        found = {(c.metric, c.class_): c for c in workflows.compare(finished, other)}
+        accuracy = found["accuracy", ""]
+        mine, theirs = (r.evaluation().get("accuracy").value for r in (finished, other))
+        assert accuracy.a.value == pytest.approx(mine)
+        assert accuracy.difference.value == pytest.approx(mine - theirs)
+        assert 0 < accuracy.p_value <= 1
+        with pytest.raises(RunError, match="holds no predictions on 'ward'"):
+            workflows.compare(finished, other, on="ward")
