@@ -1,0 +1,166 @@
+"""The command line: results on stdout, everything else on stderr, and help that teaches."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from hurdles import cli
+
+VERBS = {
+    "demo": ["--out", "--json"],
+    "collections": ["--data", "--json"],
+    "manifest": ["--out", "--json"],
+    "run": ["--data", "--out", "--resume", "--split", "--on-bad", "--cache", "--json"],
+    "recipes": ["--json"],
+    "evaluate": ["--on", "--name", "--label", "--keep-seen", "--json"],
+    "explain": ["--out", "--method", "--target", "--json"],
+    "compare": ["--on", "--json"],
+    "report": ["--on"],
+    "study": ["--out", "--data", "--fast", "--cells", "--results", "--json"],
+}
+
+
+@pytest.fixture
+def call(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def invoke(*arguments: object, code: int = 0):
+        result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+        assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def main(monkeypatch, capsys):
+    """Return a function that calls `main` as the console script does."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hurdles", *map(str, arguments)])
+        with pytest.raises(SystemExit, match=r"\d") as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run
+
+
+def strict(text: str):
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_every_verb_is_listed(call):
+    text = call("--help").stdout
+    assert all(re.search(rf"\b{verb}\b", text) for verb in VERBS)
+    assert "Research use only" in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_teaches(call, verb):
+    text = call(verb, "--help").stdout
+    for option in VERBS[verb]:
+        assert option in text
+    assert len(text.split()) > 30
+    assert "\x1b[" not in text
+
+
+def test_help_is_quick_for_it_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom hurdles.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'cv2', 'pandas', 'numpy', 'matplotlib', 'captum', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_collections(call):
+    rows = strict(call("collections", "--json").stdout)
+    text = call("collections").stdout
+    assert len(rows) >= 11
+    for row in rows:
+        assert f"{row['name']}: {row['title']}" in text
+        assert row["licence"] in text
+
+
+def test_recipes(call):
+    assert "demo" in strict(call("recipes", "--json").stdout)
+    assert strict(call("recipes", "demo", "--json").stdout)["name"] == "demo"
+    assert "# Most epochs that are run." in call("recipes", "demo").stdout
+
+
+def test_manifest(call, phantom, tmp_path):
+    found = strict(call("manifest", phantom, "--json").stdout)
+    assert found["images"] == sum(found["labels"].values()) == found["with_mask"]
+    text = call("manifest", phantom, "--out", tmp_path / "m.csv").stdout
+    assert f"{found['images']} images: COVID-19" in text
+    assert (tmp_path / "m.csv").is_file()
+
+
+def test_the_main_job(call, phantom, other_phantom, tiny, tmp_path):
+    recipe, out = tmp_path / "r.toml", tmp_path / "run"
+    recipe.write_text(tiny.to_toml(), encoding="utf-8")
+    done = call("run", recipe, "--data", phantom, "--out", out)
+    assert "accuracy" in done.stdout
+    assert done.stdout.rstrip().endswith("Research use only; not a medical device.")
+    assert "Training: 0 of" in done.stderr
+    assert "Training" not in done.stdout
+    again = call("run", recipe, "--out", out, "--resume", "--json", "--quiet")
+    assert strict(again.stdout)["report"] == str(out / "report.html")
+    assert again.stderr == ""
+    tested = call("evaluate", out, "--on", other_phantom, "--json", "-q")
+    assert strict(tested.stdout)["report"] == str(out / "report.other.html")
+    compared = strict(call("compare", out, out, "--json").stdout)
+    assert {"metric", "difference", "p_value", "p_holm"} <= set(compared[0])
+    assert "p, Holm" in call("compare", out, out).stdout
+    assert call("report", out).stdout == f"{out / 'report.html'}\n"
+    image = next((phantom.parent / "Normal").glob("*.png"))
+    explained = call("explain", out, image, "--out", tmp_path / "e.png", "--json", "-q")
+    assert strict(explained.stdout)[0]["image"] == str(image)
+    lost = call("explain", out, image, phantom, "--on-bad", "skip", "--json", "-q",
+                "--out", tmp_path / "e.png")  # fmt: skip
+    assert [r["status"] for r in strict(lost.stdout)][1] == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "nosuch"], "RunError: nosuch is not a folder"),
+        (["run", "nosuch", "--out", "r"], "RecipeError: 'nosuch' is neither a file"),
+        (["run", "small-data", "--out", "r"], "ManifestError: which images?"),
+        (["study", "nosuch", "--out", "r"], "RegistryError: no study is called 'nosuch'"),
+        (["manifest", "nosuch"], "nosuch"),
+    ],
+)
+def test_an_error_is_one_sentence_on_stderr(main, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = main(*arguments)
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_label_pair_is_a_usage_error(main, finished, other_phantom):
+    code, out, err = main("evaluate", finished.path, "--on", other_phantom, "--label", "x")
+    assert (code, out) == (2, "")
+    assert "THEIRS=OURS" in err
+
+
+def test_the_version(call):
+    import hurdles
+
+    assert call("--version").stdout == f"hurdles {hurdles.__version__}\n"
