@@ -22,7 +22,7 @@ from hurdles.errors import HurdlesError
 
 if TYPE_CHECKING:
     from hurdles.evaluation.evaluation import Evaluation
-    from hurdles.experiment import Options
+    from hurdles.images import Options
 
 __all__ = ["app", "main"]
 
@@ -361,7 +361,7 @@ def main() -> None:
 
 @contextmanager
 def _options(on_bad: OnBad, cache: Path | None, quiet: bool) -> Iterator[Options]:
-    from hurdles.experiment import Options
+    from hurdles.images import Options
     from hurdles.progress_bar import ProgressBar
 
     if quiet:

@@ -111,6 +111,11 @@ class Run:
         return self.path / "report.html"
 
     @property
+    def fingerprints_path(self) -> Path:
+        """Where the hashes of the images lie that the run was trained or chosen on."""
+        return self.path / "fingerprints.csv"
+
+    @property
     def state_path(self) -> Path:
         """Where an unfinished training keeps its state."""
         return self.path / "state.safetensors"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hurdles.assessment import evaluate_run
 from hurdles.data import reading
 from hurdles.data.cache import Prepared
 from hurdles.data.files import write_bytes
@@ -18,9 +19,10 @@ from hurdles.errors import ManifestError
 from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.comparisons import compare as compare_predictions
 from hurdles.evaluation.evaluation import Evaluation
-from hurdles.experiment import Options, evaluate_run, prepare_pixels, run_experiment
+from hurdles.experiment import run_experiment
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
+from hurdles.images import Options, prepare_pixels
 from hurdles.locations import PHANTOM, Data, manifest_of, name_of, named_folders
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe, load_recipe

@@ -9,7 +9,7 @@ import pytest
 
 from hurdles import workflows
 from hurdles.data.phantom.store import write_phantom
-from hurdles.experiment import Options
+from hurdles.images import Options
 from hurdles.recipe import Recipe
 
 TINY = Recipe(

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles import experiment, workflows
+from hurdles import assessment, experiment, workflows
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, ManifestError, RunError, SplitError
-from hurdles.experiment import Options
+from hurdles.images import Options, prepare_pixels
 from hurdles.runs import Run
 from hurdles.training.progress import Silent
 
@@ -73,9 +73,7 @@ class TestTheWholeWay:
     def test_the_weights_in_the_folder_make_the_predictions_in_it(self, finished, options):
         from hurdles.training.prediction import probabilities
 
-        prepared = experiment.prepare_pixels(
-            finished.manifest.part("test"), finished.recipe, options
-        )
+        prepared = prepare_pixels(finished.manifest.part("test"), finished.recipe, options)
         said = probabilities(finished.network(), prepared.pixels)
         np.testing.assert_allclose(said, finished.predictions().y_prob, atol=1e-6)
 
@@ -278,10 +276,17 @@ class TestOddSets:
 @pytest.mark.full
 class TestUnfinished:
     @pytest.mark.parametrize(
-        "where", ["train", "_evaluate", "sheets_of", "save_sheets", "write_page"]
+        ("module", "where"),
+        [
+            (experiment, "train"),
+            (experiment, "assess_own"),
+            (assessment, "sheets_of"),
+            (assessment, "save_sheets"),
+            (experiment, "write_page"),
+        ],
     )
     def test_an_error_anywhere_leaves_a_folder_that_goes_on(
-        self, finished, phantom, tiny, tmp_path, options, monkeypatch, where
+        self, finished, phantom, tiny, tmp_path, options, monkeypatch, module, where
     ):
         class DiskFullError(Exception):
             pass
@@ -290,7 +295,7 @@ class TestUnfinished:
             raise DiskFullError
 
         with monkeypatch.context() as patch:
-            patch.setattr(experiment, where, fail)
+            patch.setattr(module, where, fail)
             with pytest.raises(DiskFullError):
                 workflows.run(tiny, data=phantom, out=tmp_path / "r", options=options)
         assert not Run(tmp_path / "r").is_finished

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from hurdles.errors import TruncatedImageError
 
-__all__ = ["Container", "check_complete", "damaged", "read_container"]
+__all__ = ["Container", "check_complete", "check_jpeg_head", "damaged", "read_container"]
 
 #: Within JPEG's compressed data 0xFF is followed by zero or a restart marker; all else ends it.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -105,6 +105,44 @@ def _check_jpeg(data: bytes) -> None:
         # A segment is skipped by its length, so that an embedded thumbnail's end is not taken
         # for the image's.
         position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+
+
+def check_jpeg_head(data: bytes) -> None:
+    """Refuse a JPEG whose segments or Huffman tables are not well formed (T.81, B.2, annex C).
+
+    Stricter than the decoders of JPEG files, which skip stray bytes. It stands before decoders
+    that bring down the whole process when they meet such a file.
+
+    Raises
+    ------
+    TruncatedImageError
+        If there is anything but whole segments between the start and the first scan.
+    """
+    position, marker = 2, 0
+    while marker != 0xDA:
+        head = data[position : position + 4]
+        if len(head) < 4 or head[0] != 0xFF or head[1] < 0xC0:
+            raise damaged("JPEG", "stray bytes in its header")
+        marker, length = head[1], int.from_bytes(head[2:], "big")
+        body = data[position + 4 : position + 2 + length]
+        if marker == 0xC4 and not _huffman_tables_fit(body):
+            raise damaged("JPEG", "a Huffman table that cannot be")
+        position += 2 + length
+
+
+def _huffman_tables_fit(body: bytes) -> bool:
+    position = 0
+    while position < len(body):
+        counts = body[position + 1 : position + 17]
+        codes = sum(count << (15 - i) for i, count in enumerate(counts))
+        symbols = body[position + 17 : position + 17 + sum(counts)]
+        differences = body[position] >> 4 == 0  # these tables code a number of bits, 16 at most
+        if len(counts) < 16 or len(symbols) < sum(counts) or codes > 1 << 16:
+            return False
+        if differences and max(symbols, default=0) > 16:
+            return False
+        position += 17 + len(symbols)
+    return True
 
 
 # --- PNG -----------------------------------------------------------------------------------------

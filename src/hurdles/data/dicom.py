@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 import re
 import struct
-from typing import IO, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from hurdles.data.containers import read_container
+from hurdles.data.containers import check_jpeg_head, read_container
 from hurdles.data.greyscale import grey_table
 from hurdles.data.header import ImageHeader, check_header
 from hurdles.data.vocabulary import Sex, View
@@ -28,6 +30,9 @@ from hurdles.errors import (
 __all__ = ["decode_dicom", "is_dicom", "read_dicom_header"]
 
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}
+#: In this order. GDCM ends the whole process when some damaged streams reach it, so it is asked
+#: only where nothing else reads a transfer syntax: JPEG-LS and lossless JPEG.
+_PLUGINS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom", "gdcm")
 _DAYS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 
 
@@ -45,63 +50,70 @@ def is_dicom(head: bytes) -> bool:
     return explicit or int.from_bytes(head[4:8], "little") <= 64
 
 
-def read_dicom_header(handle: IO[bytes]) -> ImageHeader:
+def read_dicom_header(handle: BinaryIO) -> ImageHeader:
     """Return the header of an open DICOM file, reading no pixel."""
-    return _header(_dataset(handle, stop_before_pixels=True))
+    with _damage_named():
+        return _header(_dataset(handle, stop_before_pixels=True))
 
 
 def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
     """Decode the content of a DICOM file: ``float32`` (H, W) within [0, 1]."""
-    dataset = _dataset(io.BytesIO(data))
-    header = _header(dataset)
-    check_header(header, max_pixels)
-    stored = _stored(dataset)
-    if header.photometric == "PALETTE COLOR":
-        from pydicom.pixels import apply_color_lut
+    with _damage_named():
+        dataset = _dataset(io.BytesIO(data))
+        header = _header(dataset)
+        check_header(header, max_pixels)
+        stored = _stored(dataset)
+        if header.photometric == "PALETTE COLOR":
+            from pydicom.pixels import apply_color_lut
 
-        return _luma(apply_color_lut(stored, dataset)[..., :3])
-    if stored.ndim == 3:
-        return _luma(stored, (1 << header.bits) - 1)
-    return _looked_up(stored, grey_table(dataset, stored, header))
+            return _luma(apply_color_lut(stored, dataset)[..., :3])
+        if stored.ndim == 3:
+            return _luma(stored, (1 << header.bits) - 1)
+        return _looked_up(stored, grey_table(dataset, stored, header))
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    """Give damage its name: pydicom parses an element only when it is asked for."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise TruncatedImageError(
+            f"the DICOM header is damaged ({error}); fetch the file again."
+        ) from error
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
-def _dataset(handle: IO[bytes], *, stop_before_pixels: bool = False) -> Any:
+def _dataset(handle: BinaryIO, *, stop_before_pixels: bool = False) -> Any:
     import pydicom
 
-    try:
-        dataset = pydicom.dcmread(handle, force=True, stop_before_pixels=stop_before_pixels)
-        dataset.get("Rows")
-    except Exception as error:
-        raise _damaged_header(error) from error
-    return dataset
+    return pydicom.dcmread(handle, force=True, stop_before_pixels=stop_before_pixels)
 
 
 def _header(dataset: Any) -> ImageHeader:
-    try:
-        missing = [k for k in ("Rows", "Columns", "BitsStored") if dataset.get(k) in (None, "")]
-    except Exception as error:  # values are parsed when they are asked for
-        raise _damaged_header(error) from error
+    missing = [k for k in ("Rows", "Columns", "BitsStored") if dataset.get(k) in (None, "")]
     if missing:
         what = dataset.get("Modality") or "unknown modality"
         raise NotAnImageError(
             f"this DICOM object ({what}) has no {', '.join(missing)}, so it holds no image; "
             "leave it out."
         )
-    try:
-        height, width, bits = (int(dataset[k].value) for k in ("Rows", "Columns", "BitsStored"))
-        frames = int(dataset.get("NumberOfFrames") or 1)
-    except (TypeError, ValueError) as error:
-        raise _damaged_header(error) from error
+    bits, allocated = int(dataset.BitsStored), int(dataset.get("BitsAllocated") or 0)
+    if not 1 <= bits <= allocated:
+        raise TruncatedImageError(
+            f"the DICOM header announces {bits} of {allocated} bits; fetch the file again."
+        )
     return ImageHeader(
         format="DICOM",
-        height=height,
-        width=width,
+        height=int(dataset.Rows),
+        width=int(dataset.Columns),
         bits=bits,
         photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
-        frames=frames,
+        frames=int(dataset.get("NumberOfFrames") or 1),
         view=_VIEWS.get(str(dataset.get("ViewPosition") or "")),
         sex=_sex(dataset.get("PatientSex")),
         age=_age(dataset.get("PatientAge")),
@@ -109,12 +121,8 @@ def _header(dataset: Any) -> ImageHeader:
     )
 
 
-def _damaged_header(error: Exception) -> TruncatedImageError:
-    return TruncatedImageError(f"the DICOM header is damaged ({error}); fetch the file again.")
-
-
 def _sex(value: Any) -> Sex | None:
-    return Sex(value) if value in set(Sex) else None
+    return next((sex for sex in Sex if sex == str(value)), None)
 
 
 def _age(value: Any) -> float | None:
@@ -124,10 +132,12 @@ def _age(value: Any) -> float | None:
 
 
 def _check_codestream(dataset: Any) -> None:
-    """Refuse a compressed frame of another size than the header's: it may be a bomb."""
+    """Refuse a compressed frame that is malformed, or of another size than the header's."""
     from pydicom.encaps import get_frame
 
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if frame.startswith(b"\xff\xd8"):
+        check_jpeg_head(frame)
     size = _jpeg_size(frame) or _jpeg2000_size(frame)
     if size not in (None, (dataset.Rows, dataset.Columns)):
         raise TruncatedImageError(
@@ -164,11 +174,9 @@ def _stored(dataset: Any) -> np.ndarray:
             "the DICOM object has no integer Pixel Data; export it as a plain radiograph."
         )
     try:
-        syntax = _transfer_syntax(dataset)
-        if syntax.is_encapsulated:
-            _check_codestream(dataset)
-        samples = np.asarray(pixel_array(dataset))
-    except ImageError:
+        plugin = _prepare_decoding(dataset)
+        samples = np.asarray(pixel_array(dataset, decoding_plugin=plugin))
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # pydicom and its plug-ins fail in many ways on damaged bytes
         raise _undecodable(error) from error
@@ -179,27 +187,30 @@ def _stored(dataset: Any) -> np.ndarray:
     return samples.astype(samples.dtype.newbyteorder("="), copy=False)
 
 
-def _transfer_syntax(dataset: Any) -> Any:
-    """Return the transfer syntax, set where a file without meta information leaves it open."""
+def _prepare_decoding(dataset: Any) -> str:
+    """Check what can be checked before pixels are decoded, and return which plug-in to ask."""
     from pydicom.pixels import get_decoder
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     dataset.ensure_file_meta()
     syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
+    if syntax is None:  # a file without meta information leaves it open
         implicit = dataset.original_encoding[0]
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         dataset.file_meta.TransferSyntaxUID = syntax
     try:
-        known = get_decoder(syntax).is_available
+        decoder = get_decoder(syntax)
     except NotImplementedError:
-        known = False
-    if not known:
+        decoder = None
+    if decoder is None or not decoder.is_available:
         raise UnsupportedImageError(
             f"no installed decoder reads transfer syntax {syntax.name}; re-export the file "
             "uncompressed."
         )
-    return syntax
+    if not decoder.is_encapsulated:
+        return ""
+    _check_codestream(dataset)
+    return next((name for name in _PLUGINS if name in decoder.available_plugins), "")
 
 
 def _undecodable(error: Exception) -> ImageError:
@@ -232,4 +243,5 @@ def _luma(samples: np.ndarray, highest: int | None = None) -> np.ndarray:
 
     top = np.iinfo(samples.dtype).max if highest is None else highest
     luma = cv2.cvtColor(np.ascontiguousarray(samples), cv2.COLOR_RGB2GRAY)
-    return np.asarray(np.divide(luma, np.float32(top), dtype=np.float32))
+    unit = np.divide(luma, np.float32(top), dtype=np.float32)
+    return np.asarray(np.minimum(unit, 1, out=unit))

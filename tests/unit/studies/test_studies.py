@@ -11,7 +11,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.errors import RegistryError, RunError
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.experiment import Options
+from hurdles.images import Options
 from hurdles.runs import Run
 from hurdles.studies import lazaro_barco_2020_page as published
 from hurdles.studies import study

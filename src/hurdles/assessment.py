@@ -1,0 +1,190 @@
+"""Testing a finished run: on its own test images, and on images from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.data.cache import Prepared
+from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import OnBad, Split
+from hurdles.errors import ManifestError, RunError
+from hurdles.evaluation.evaluation import Evaluation, evaluate
+from hurdles.evaluation.predictions import Predictions
+from hurdles.images import Options, prepare_pixels
+from hurdles.presentation import save_sheets, sheets_of, write_page
+from hurdles.recipe import ChosenEpoch, EvaluationSection
+from hurdles.runs import Run
+from hurdles.training.fingerprints import fingerprints, load_fingerprints
+from hurdles.training.machine import this_machine
+from hurdles.training.prediction import probabilities
+
+__all__ = ["assess_own", "evaluate_run", "test_predictions"]
+
+
+def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
+    """Write what a trained run says of its own validation and test images, and how good that is.
+
+    Parameters
+    ----------
+    run : Run
+        Trained; its weights and recipe are there.
+    prepared : Prepared
+        All its images, with their split.
+    options : Options
+        Who listens.
+    """
+    for part in (Split.VALIDATION, Split.TEST):
+        rows = np.flatnonzero(prepared.manifest.frame["split"] == part)
+        subset = Prepared(prepared.manifest.part(part), prepared.pixels[rows])
+        predictions = _predict(run, subset, options)
+        predictions.save(run.path / "predictions" / f"{part}.csv")
+    run.write_json("evaluation.json", _measured(predictions, run.recipe.evaluation).to_dict())
+    save_sheets(run.path / "heatmaps.npz", sheets_of(run, subset, predictions, options.listener))
+
+
+def evaluate_run(
+    run: Run,
+    manifest: Manifest,
+    *,
+    name: str,
+    keep_seen: bool = False,
+    epoch: ChosenEpoch | None = None,
+    options: Options | None = None,
+) -> Evaluation:
+    """Test a finished run on further images and write what comes out into its folder.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    manifest : Manifest
+        The images; those whose pixels the run was trained or chosen on are left out and listed.
+    name : str
+        The set's name, in letters, digits and hyphens, unlike the run's own parts. It goes into
+        ``predictions/<name>.csv``, ``evaluation.<name>.json`` and ``report.<name>.html``.
+    keep_seen : bool
+        Keep the images that the run has seen; the evaluation and its report warn.
+    epoch : ChosenEpoch, optional
+        Best or last; default: what the recipe chooses.
+    options : Options, optional
+        How.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished, the name cannot be used, or every image was seen in training.
+    ManifestError
+        If the run knows none of the images' classes.
+    """
+    options = options or Options()
+    run.require_finished()
+    run.require_free(name)
+    _refuse_strange(run, manifest)
+    prepared = prepare_pixels(manifest, run.recipe, options)
+    seen = _seen(run, prepared, options)
+    if not keep_seen:
+        prepared = _without(run, prepared, seen, options)
+    predictions = _predict(run, prepared, options, epoch)
+    result = _measured(predictions, run.recipe.evaluation)
+    if keep_seen and seen.any():
+        note = (
+            f"{int(seen.sum())} of {len(seen)} images were used to train or choose the network and "
+            "were kept by request: the results are too good."
+        )
+        result = replace(result, notes=(note, *result.notes))
+    sheets = sheets_of(run, prepared, predictions, options.listener)
+    with run.locked():  # everything is computed: the files of one set belong together
+        predictions.save(run.path / "predictions" / f"{name}.csv")
+        run.write_json(f"evaluation.{name}.json", result.to_dict())
+        save_sheets(run.path / f"heatmaps.{name}.npz", sheets)
+        prepared.manifest.save(run.path / f"manifest.{name}.csv")
+        write_page(run, on=name)
+    return result
+
+
+def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predictions:
+    """Return what the weights of an epoch say of a run's own test images; computed once.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    epoch : ChosenEpoch
+        Best or last.
+    options : Options
+        How.
+    """
+    if epoch is run.recipe.training.choose:
+        return run.predictions("test")
+    path = run.path / "predictions" / f"test.{epoch}.csv"
+    if not path.is_file():
+        prepared = prepare_pixels(run.manifest.part(Split.TEST), run.recipe, options)
+        _predict(run, prepared, options, epoch).save(path)
+    return Predictions.load(path)
+
+
+def _predict(
+    run: Run, prepared: Prepared, options: Options, epoch: ChosenEpoch | None = None
+) -> Predictions:
+    machine = this_machine("float32")
+    options.listener.start("Predicting", len(prepared))
+    network = run.network(epoch).to(machine.device)
+    probability = probabilities(
+        network, prepared.pixels, machine=machine, progress=options.listener
+    )
+    frame = prepared.manifest.frame
+    return Predictions.from_arrays(
+        run.labels,
+        y_true=frame["label"].tolist(),
+        y_prob=probability,
+        images=frame["image"].tolist(),
+        groups=prepared.manifest.groups.tolist(),
+        sources=[None if s != s else s for s in frame["source"]],
+        paths=frame["path"].tolist(),
+    )
+
+
+def _measured(predictions: Predictions, section: EvaluationSection) -> Evaluation:
+    return evaluate(
+        predictions, level=section.level, n_resamples=section.resamples, seed=section.seed
+    )
+
+
+def _refuse_strange(run: Run, manifest: Manifest) -> None:
+    if not set(manifest.labels) & set(run.labels):
+        raise ManifestError(
+            f"{run.path} knows none of the images' classes: it knows {', '.join(run.labels)}, "
+            f"they are {', '.join(manifest.labels) or 'none'}. Say which is which, as in "
+            f"--label {(manifest.labels or ['THEIRS'])[0]!r}={run.labels[0]!r}."
+        )
+
+
+def _seen(run: Run, prepared: Prepared, options: Options) -> NDArray[np.bool_]:
+    """Return which images have the pixels of one that the run was trained or chosen on."""
+    path = run.fingerprints_path
+    if path.is_file():
+        known = load_fingerprints(path)
+    else:
+        options.listener.say(f"{path} is missing: reading the images of training again")
+        rows = run.manifest.select(run.manifest.frame["split"] != Split.TEST)
+        strict = replace(options, on_bad=OnBad.STOP)
+        known = set(fingerprints(prepare_pixels(rows, run.recipe, strict).pixels))
+    return np.array([f in known for f in fingerprints(prepared.pixels)], dtype=bool)
+
+
+def _without(run: Run, prepared: Prepared, seen: NDArray[np.bool_], options: Options) -> Prepared:
+    if seen.all():
+        raise RunError(
+            f"all {len(prepared)} images were used to train or choose {run.path}; a test needs "
+            "others. To see numbers all the same, use --keep-seen."
+        )
+    if not seen.any():
+        return prepared
+    names = prepared.manifest.frame.loc[seen, "image"].tolist()
+    options.listener.say(f"{len(names)} images were seen in training and are left out")
+    reason = "seen in training: the same pixels are in the run's training or validation part"
+    left = prepared.manifest.without(names, [reason] * len(names))
+    return Prepared(left, prepared.pixels[~seen])

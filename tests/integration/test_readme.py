@@ -1,0 +1,79 @@
+"""Every command that the README shows is run, in its order, in a folder as it supposes."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from hurdles.cli import app
+from hurdles.data.phantom import write_phantom
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def test_the_readme_shows_the_two_commands_that_set_everything_up():
+    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    targets = [c.removeprefix("make ") for c in commands() if c.startswith("make ")]
+    assert targets == ["demo", "test"]
+    assert all(re.search(rf"^{t}:", makefile, re.MULTILINE) for t in targets)
+
+
+def as_supposed(folder: Path) -> None:
+    """Lay out what the README's commands name."""
+    mine = write_phantom(folder / "phantom", 24, seed=1, size=64)
+    other = write_phantom(folder / "other-phantom", 6, seed=2, size=64)
+    for name, manifest in (("my-xrays", mine), ("another-hospital", other)):
+        for row in manifest.frame.itertuples():
+            target = folder / name / row.label / Path(row.path).name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(row.path, target)
+    mine.save(folder / "my-xrays.csv")
+    shutil.copy(other.frame["path"][0], folder / "two.png")
+    write_dicom(folder / "one.dcm", other.frame["path"][1])
+
+
+def write_dicom(path: Path, png: str) -> None:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+
+    pixels = cv2.imread(png, cv2.IMREAD_GRAYSCALE)
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    ds.Rows, ds.Columns = pixels.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
+    ds.PixelData = pixels.tobytes()
+    ds.save_as(path, enforce_file_format=True)
+
+
+@pytest.mark.full
+def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HURDLES_CACHE", str(tmp_path / "cache"))
+    as_supposed(tmp_path)
+    runner = CliRunner()
+    run = [c for c in commands() if c.startswith(".venv/bin/hurdles ")]
+    assert len(run) >= 6
+    for command in run:
+        words = shlex.split(re.sub(r"\[[^]]*\]", "", command))[1:]
+        if words[0] == "study":
+            continue  # hours of computing: tests/unit/studies has it
+        if words[0] == "compare":
+            shutil.copytree("runs/mine", "runs/other")
+        result = runner.invoke(app, words)
+        assert result.exit_code == 0, f"{command}: {result.output} {result.exception!r}"
+    assert Path("runs/mine/report.html").is_file()
+    assert Path("explained.png").is_file()
