@@ -32,8 +32,8 @@ def read_manifest(
     Parameters
     ----------
     path_or_name : str or Path
-        A CSV or Parquet file (`Manifest.load`), the folder of a public collection, a folder of
-        class folders (`manifest_from_folder`), or the name of a collection, which `locate` finds.
+        A CSV or Parquet file (`Manifest.load`), the folder of a public collection, a folder with a
+        ``manifest.csv`` in it, a folder of class folders (`manifest_from_folder`), or the name of a collection, which `locate` finds.
         A name wins over a folder of the same name; write ``./cohen`` for the folder.
     collection : str, optional
         Read the folder as this collection, and refuse it if it is not.
@@ -86,6 +86,9 @@ def _read_folder(path: Path) -> Manifest:
     if matches:
         logger.info("%s is read as %s (%s)", path, matches[0].name, matches[0].title)
         return matches[0].read(path)
+    if (path / "manifest.csv").is_file():  # a phantom, a run, or a folder that brings its table
+        logger.info("%s is read by its manifest.csv", path)
+        return Manifest.load(path / "manifest.csv")
     # A folder of collections would pass for a folder of classes, one class a collection.
     inside = [c for c in sorted(path.iterdir()) if c.is_dir() and recognise(c)]
     if inside:

@@ -190,3 +190,10 @@ class TestMerge:
         first = self.one("a")
         merge([first, self.one("b")])
         assert first.frame["image"].tolist() == ["1"]
+
+
+def test_a_folder_that_brings_its_table_is_read_by_it(tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.png").write_bytes(b"")
+    (tmp_path / "manifest.csv").write_text("path,label,patient\na.png,x,p1\nb.png,y,p2\n")
+    assert read_manifest(tmp_path).counts == {"x": 1, "y": 1}
