@@ -215,7 +215,7 @@ class _Work:
             missing = []
         failures = self._decode(missing, len(hashed), tell)
         return [
-            found if isinstance(found, ImageError) else _failed(failures.get(found.key), found)
+            found if isinstance(found, ImageError) else failures.get(found.key, found.key)
             for found in hashed
         ]
 
@@ -265,11 +265,6 @@ class _Work:
                 f"{found.path}; it must make uint8 ({size}, {size})."
             )
         return prepared
-
-
-def _failed(failure: ImageError | None, found: Hashed) -> str | ImageError:
-    """Return the key, or the failure of the same content under this file's own path."""
-    return found.key if failure is None else type(failure)(failure.message, found.path)
 
 
 def _processors() -> int:

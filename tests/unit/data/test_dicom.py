@@ -478,6 +478,22 @@ def test_a_truncated_jpeg_inside_is_named(tmp_path: Path) -> None:
         decoded(tmp_path, jpeg_dataset(content[: len(content) // 2]))
 
 
+@pytest.mark.parametrize("damage", ["symbol", "counts", "stray bytes"])
+def test_lossless_jpeg_that_would_bring_down_its_decoder_is_named(
+    tmp_path: Path, damage: str
+) -> None:
+    content = bytearray(transcoded(tmp_path, dataset(TWELVE, 12), LOSSLESS["JPEG lossless"]))
+    table = content.index(b"\xff\xc4") + 5  # the counts of codes of 1 to 16 bits, then symbols
+    if damage == "symbol":
+        content[table + 16] = 0xEB
+    elif damage == "counts":
+        content[table] = 3
+    else:
+        content[table - 5 : table - 3] = b"\x09\x2a"
+    with pytest.raises(TruncatedImageError, match=r"Huffman table that cannot be|stray bytes"):
+        decoded(tmp_path, bytes(content))
+
+
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     ds = dataset(EIGHT)
     ds.Rows = ds.Columns = 20_000
@@ -519,6 +535,14 @@ def test_an_object_without_pixels_is_no_image(tmp_path: Path) -> None:
     for name in ("Rows", "Columns", "PixelData"):
         delattr(ds, name)
     with pytest.raises(NotAnImageError, match=r"\(SR\) has no Rows, Columns, so it holds no image"):
+        decoded(tmp_path, ds)
+
+
+@pytest.mark.parametrize("bits", [0, 9])
+def test_bits_that_make_no_sense_are_refused(tmp_path: Path, bits: int) -> None:
+    ds = dataset(np.dstack([EIGHT] * 3))
+    ds.BitsStored = bits
+    with pytest.raises(TruncatedImageError, match=f"{bits} of 8 bits"):
         decoded(tmp_path, ds)
 
 
