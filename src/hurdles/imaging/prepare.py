@@ -80,10 +80,12 @@ def resize_square(pixels: np.ndarray, size: int) -> np.ndarray:
     """
     import cv2
 
-    height, width = pixels.shape
-    if height > size or width > size:
-        small = (min(width, size), min(height, size))
-        pixels = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
+    # One axis at a time, the other turned: faster in OpenCV than both at once.
+    for _ in range(2):
+        if pixels.shape[0] > size:
+            rows = (pixels.shape[1], size)
+            pixels = cv2.resize(pixels, rows, interpolation=cv2.INTER_AREA)
+        pixels = cv2.transpose(pixels)
     if pixels.shape != (size, size):
         pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.asarray(pixels)
