@@ -55,8 +55,8 @@ _PROFILES = {
     ),
     "fast": Profile(
         "fast",
-        {"preparation": {"size": 112}, "training": {"epochs": 8, "patience": 3}},
-        "112x112 pixels instead of 224x224, at most 8 epochs instead of 30, stopped after 3 "
+        {"preparation": {"size": 80}, "training": {"epochs": 8, "patience": 3}},
+        "80x80 pixels instead of 224x224, at most 8 epochs instead of 30, stopped after 3 "
         "without a better validation: it shows how the rows relate, not what 30 epochs reach.",
     ),
 }
