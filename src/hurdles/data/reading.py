@@ -33,7 +33,8 @@ def read_manifest(
     ----------
     path_or_name : str or Path
         A CSV or Parquet file (`Manifest.load`), the folder of a public collection, a folder with a
-        ``manifest.csv`` in it, a folder of class folders (`manifest_from_folder`), or the name of a collection, which `locate` finds.
+        ``manifest.csv`` in it, a folder of class folders (`manifest_from_folder`), or the name of
+        a collection, which `locate` finds.
         A name wins over a folder of the same name; write ``./cohen`` for the folder.
     collection : str, optional
         Read the folder as this collection, and refuse it if it is not.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hurdles._version import __version__
@@ -79,12 +80,7 @@ def _has_bfloat16(device: str) -> bool:
 
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.backends.cpu.get_cpu_capability()
-    try:
-        flags = open("/proc/cpuinfo", encoding="utf-8").read()  # noqa: PTH123, SIM115
-    except OSError:
-        return False
-    return "AVX512" in capabilities and "avx512_bf16" in flags
+    return "AVX512" in torch.backends.cpu.get_cpu_capability() and "avx512_bf16" in _cpuinfo()
 
 
 @functools.cache
@@ -132,11 +128,15 @@ def environment(machine: Machine | None = None) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    for line in _cpuinfo().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or "unknown"
+
+
+def _cpuinfo() -> str:
+    """Return what Linux says of the processors, or nothing on other systems."""
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""

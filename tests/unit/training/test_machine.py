@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-import io
 import json
 
 import pytest
@@ -15,16 +13,14 @@ from hurdles.training.machine import Machine, environment, keep_big_blocks, this
 
 def flags(monkeypatch, text: str | None, capability: str = "AVX512") -> None:
     """Make /proc/cpuinfo say `text`, or be missing."""
-    real = builtins.open
 
-    def fake(path, *args, **kwargs):
-        if path != "/proc/cpuinfo":
-            return real(path, *args, **kwargs)
+    def read(path, **_):
+        assert str(path) == "/proc/cpuinfo"
         if text is None:
             raise FileNotFoundError(path)
-        return io.StringIO(text)
+        return text
 
-    monkeypatch.setattr(builtins, "open", fake)
+    monkeypatch.setattr(machine.Path, "read_text", read)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
