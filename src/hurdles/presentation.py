@@ -13,6 +13,7 @@ import numpy as np
 from hurdles.data.cache import Prepared
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
+from hurdles.data.split import missing_classes
 from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
@@ -179,7 +180,8 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         heat_method="Grad-CAM on the last convolution",
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,
-        warnings=meta["warnings"] if own else (),
+        # What the report sees for itself (shared patients, patients not known) is added there.
+        warnings=missing_classes(run.manifest) if own else (),
         environment=environment,
     )
 

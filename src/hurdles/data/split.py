@@ -13,7 +13,7 @@ from hurdles.data.schemes import SCHEMES, Fractions
 from hurdles.data.vocabulary import MissingPatients, Split
 from hurdles.errors import ManifestError, SplitError
 
-__all__ = ["check_split", "load_split", "save_split", "split"]
+__all__ = ["check_split", "load_split", "missing_classes", "save_split", "split"]
 
 _SPLITS = [s.value for s in Split]
 _HEADER = "# split of the manifest with hash "
@@ -105,13 +105,9 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
             f"{unassigned} of {len(frame)} images have no split. Fill in train, validation or "
             "test for each, or split anew."
         )
-    counts = pd.crosstab(frame["split"], frame["label"]).reindex(_SPLITS, fill_value=0)
+    counts = _counts(manifest)
     _refuse_empty_splits(manifest, counts)
-    warnings = [
-        f"class {label!r} is missing from {part}: {manifest.counts[label]} image(s) in all."
-        for part in (Split.VALIDATION, Split.TEST)
-        for label in _missing(counts, part)
-    ]
+    warnings = missing_classes(manifest)
     shared = _shared_patients(manifest)
     if not shared:
         return warnings
@@ -119,6 +115,22 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
     if grouped:
         raise SplitError(f"{leak} Keep each patient within one split, or split anew by patient.")
     return [*warnings, f"{leak} A model can know them again, so its results are too good."]
+
+
+def missing_classes(manifest: Manifest) -> list[str]:
+    """Return a sentence for each class without an image in validation or test.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Rows with their split.
+    """
+    counts = _counts(manifest)
+    return [
+        f"class {label!r} is missing from {part}: {manifest.counts[label]} image(s) in all."
+        for part in (Split.VALIDATION, Split.TEST)
+        for label in _missing(counts, part)
+    ]
 
 
 def save_split(manifest: Manifest, path: str | Path) -> Path:
@@ -217,6 +229,12 @@ def _refuse_empty_splits(manifest: Manifest, counts: pd.DataFrame) -> None:
             f"class {_listed(unlearnt)} is missing from train, so no model can learn it. Move "
             "images of it to train, leave the class out, or split anew."
         )
+
+
+def _counts(manifest: Manifest) -> pd.DataFrame:
+    """Return images by split (rows, all of them) and class (columns)."""
+    table = pd.crosstab(manifest.frame["split"], manifest.frame["label"])
+    return table.reindex(_SPLITS, fill_value=0)
 
 
 def _missing(counts: pd.DataFrame, part: Split) -> list[str]:
