@@ -15,19 +15,9 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
+from hurdles.training.history import COLUMNS as HISTORY
 
-__all__ = ["HISTORY_COLUMNS", "ReportContent", "Sheet", "SheetItem"]
-
-#: Columns of the history, one row per epoch.
-HISTORY_COLUMNS: dict[str, str] = {
-    "epoch": "1, 2, ...",
-    "train_loss": "mean cross-entropy over the training part; may be not a number if it diverged",
-    "train_accuracy": "share of right answers, 0 to 1",
-    "validation_loss": "as above, over the validation part",
-    "validation_accuracy": "as above, over the validation part",
-    "learning_rate": "of the optimiser in that epoch",
-    "seconds": "wall-clock time of the epoch",
-}
+__all__ = ["ReportContent", "Sheet", "SheetItem"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +94,7 @@ class ReportContent:
     predictions : Predictions
         One row per evaluated image.
     history : DataFrame, optional
-        Columns as in `HISTORY_COLUMNS`; None where nothing was trained.
+        Columns as in `hurdles.training.history.COLUMNS`; None where nothing was trained.
     chosen_epoch : int, optional
         The epoch whose weights were kept.
     sheets : sequence of Sheet
@@ -147,11 +137,11 @@ class ReportContent:
 
     def __post_init__(self) -> None:
         if self.history is not None:
-            missing = [c for c in HISTORY_COLUMNS if c not in self.history]
+            missing = [c for c in HISTORY if c not in self.history]
             if missing:
                 raise EvaluationError(
                     f"the history lacks {', '.join(map(repr, missing))}; a report needs "
-                    f"{', '.join(HISTORY_COLUMNS)}."
+                    f"{', '.join(HISTORY)}."
                 )
         for text, address in self.links.items():
             if not address.startswith(("https://", "http://")):

@@ -44,7 +44,7 @@ def curves(history: pd.DataFrame, chosen_epoch: int | None) -> list[Curve]:
     Parameters
     ----------
     history : DataFrame
-        Columns as in `hurdles.reporting.content.HISTORY_COLUMNS`; not-a-number breaks a line.
+        Columns as in `hurdles.training.history.COLUMNS`; not-a-number breaks a line.
     chosen_epoch : int or None
         Marked by a vertical line.
     """
