@@ -38,6 +38,7 @@ from hurdles.data.cache import prepare
 from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest
 from hurdles.imaging.prepare import Preparation
+from hurdles.training.machine import environment, in_words
 
 SIZE = 224
 
@@ -167,6 +168,7 @@ def main() -> None:
     for row in rows:
         plain = f"{row['reference']:11.0f}  {row['reference_is']}" if "reference" in row else ""
         print(f"{row['case']:24}{row['hurdles']:10.0f}{plain}")
+    print(in_words(environment()))
 
 
 if __name__ == "__main__":

@@ -145,6 +145,7 @@ def _turn(kind: str, architecture: str, seconds: float) -> float:
 
 def main() -> None:
     """Time each network both ways and print the table."""
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=NETWORKS)
     parser.add_argument("--seconds", type=float, default=15)
@@ -174,6 +175,9 @@ def main() -> None:
         cells = [f"{v['median']:7.1f} [{v['min']:.1f}, {v['max']:.1f}]" for v in row.values()]
         ratio = row["ours"]["median"] / row["plain"]["median"]
         print(f"{name:22}{cells[0]:>22}{cells[1]:>22}{ratio:9.1f}x")
+    from hurdles.training.machine import environment, in_words, this_machine
+
+    print(in_words(environment(this_machine())))
 
 
 if __name__ == "__main__":

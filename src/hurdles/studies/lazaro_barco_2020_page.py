@@ -14,6 +14,7 @@ from hurdles.evaluation.resolution import (
     smallest_significant_lead,
 )
 from hurdles.studies.study import Done, Profile
+from hurdles.training.machine import in_words
 
 __all__ = ["COLUMNS", "PUBLISHED", "page"]
 
@@ -210,9 +211,4 @@ def _machine(done: Sequence[Done]) -> str:
 
 
 def _environment(done: Done) -> str:
-    e = done.run.meta["environment"]
-    return (
-        f"hurdles {e['hurdles']}, Python {e['python']}, torch {e['torch']}, numpy {e['numpy']}, "
-        f"OpenCV {e['opencv-python-headless']}; {e['processor']}, {e['threads']} threads, device "
-        f"{e['device']}, training in {e['precision']}, tests in float32"
-    )
+    return f"{in_words(done.run.meta['environment'])}, tests in float32"

@@ -6,7 +6,7 @@ import ctypes
 import functools
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,7 @@ from hurdles.recipe import Precision
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Machine", "environment", "keep_big_blocks", "this_machine"]
+__all__ = ["Machine", "environment", "in_words", "keep_big_blocks", "this_machine"]
 
 # glibc's mallopt parameters, from malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -125,6 +125,24 @@ def environment(machine: Machine | None = None) -> dict[str, Any]:
         found["device"] = torch.cuda.get_device_name() if machine.device.type == "cuda" else "cpu"
         found["precision"] = machine.format_name
     return found
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """Return an environment as one line of a page.
+
+    Parameters
+    ----------
+    found : mapping
+        As from `environment`.
+    """
+    words = (
+        f"hurdles {found['hurdles']}, Python {found['python']}, torch {found['torch']}, numpy "
+        f"{found['numpy']}, OpenCV {found['opencv-python-headless']}; {found['processor']}, "
+        f"{found['threads']} threads"
+    )
+    if "device" not in found:
+        return words
+    return f"{words}, device {found['device']}, training in {found['precision']}"
 
 
 def _processor() -> str:
