@@ -145,7 +145,6 @@ def _turn(kind: str, architecture: str, seconds: float) -> float:
 
 def main() -> None:
     """Time each network both ways and print the table."""
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=NETWORKS)
     parser.add_argument("--seconds", type=float, default=15)
