@@ -193,21 +193,42 @@ class TestPage:
         assert "26 and 29 of 33" in text
         assert "p-value between 0.25" in text  # exact McNemar, 3 against 0: 2 * (1/2)**3
 
-    def test_of_two_rows_compares_them(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(Run, "chosen_epoch", lambda *_: 7)
-        monkeypatch.setattr(Run, "history", [1, 2, 3])
-        environment = dict.fromkeys(RECORDED, "x")
-        monkeypatch.setattr(Run, "meta", {"seconds": 60.0, "environment": environment})
+    def test_of_two_rows_compares_them(self, done_cells):
         found = study(NAME)
-        profile = found.profiles["full"]
-        cells = [c for c in found.cells(profile) if c.way == "as described" and c.seed == 0]
-        done = [
-            Done(
-                c, Run(tmp_path / str(n)), predictions(n), evaluate(predictions(n), n_resamples=100)
-            )
-            for n, c in enumerate(cells)
-        ]
-        text = found.page(done, profile)
+        done = done_cells(lambda c: c.way == "as described" and c.seed == 0)
+        text = found.page(done, found.profiles["full"])
         assert "## Do the rows differ?" in text
         assert "McNemar" in text
+        assert "What a seed is worth" not in text
         assert "nan" not in text.lower()
+
+    def test_the_spread_over_seeds_is_from_the_lowest_to_the_highest(self, done_cells):
+        found = study(NAME)
+        done = done_cells(lambda c: (c.way, c.row) == ("done right", "baseline"))
+        assert len(done) == 3
+        totals = sorted(100 * d.evaluation.get("accuracy").value for d in done)
+        assert totals[0] < totals[-1]
+        text = found.page(done, found.profiles["full"])
+        row = f"| done right | baseline | 3 | {totals[0]:.1f}-{totals[-1]:.1f} |"
+        assert row in text
+        assert "is 9.1 points" in text  # 29 - 26 of 33
+
+
+@pytest.fixture
+def done_cells(tmp_path, monkeypatch):
+    """Return a function that gives the chosen cells of the full profile, fabricated as done."""
+    monkeypatch.setattr(Run, "chosen_epoch", lambda *_: 7)
+    monkeypatch.setattr(Run, "history", [1, 2, 3])
+    environment = dict.fromkeys(RECORDED, "x")
+    monkeypatch.setattr(Run, "meta", {"seconds": 60.0, "environment": environment})
+
+    def make(wanted) -> list[Done]:
+        found = study(NAME)
+        cells = [c for c in found.cells(found.profiles["full"]) if wanted(c)]
+        answers = [predictions(n) for n in range(len(cells))]
+        return [
+            Done(c, Run(tmp_path / str(n)), p, evaluate(p, n_resamples=100))
+            for n, (c, p) in enumerate(zip(cells, answers, strict=True))
+        ]
+
+    return make
