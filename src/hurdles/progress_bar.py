@@ -106,4 +106,5 @@ class ProgressBar:
         self._line(f"{self._stage}: {self._done} of {self._total}, {how}")
 
     def _line(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        self._stream.write(line + "\n")
+        self._stream.flush()
