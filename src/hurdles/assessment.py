@@ -51,7 +51,6 @@ def evaluate_run(
     *,
     name: str,
     keep_seen: bool = False,
-    epoch: ChosenEpoch | None = None,
     options: Options | None = None,
 ) -> Evaluation:
     """Test a finished run on further images and write what comes out into its folder.
@@ -67,8 +66,6 @@ def evaluate_run(
         ``predictions/<name>.csv``, ``evaluation.<name>.json`` and ``report.<name>.html``.
     keep_seen : bool
         Keep the images that the run has seen; the evaluation and its report warn.
-    epoch : ChosenEpoch, optional
-        Best or last; default: what the recipe chooses.
     options : Options, optional
         How.
 
@@ -87,7 +84,7 @@ def evaluate_run(
     seen = _seen(run, prepared, options)
     if not keep_seen:
         prepared = _without(run, prepared, seen, options)
-    predictions = _predict(run, prepared, options, epoch)
+    predictions = _predict(run, prepared, options)
     result = _measured(predictions, run.recipe.evaluation)
     if keep_seen and seen.any():
         note = (
