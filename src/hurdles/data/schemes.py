@@ -64,6 +64,7 @@ def _by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[s
     )
 
 
+# The next two need no fractions or seed; a scheme takes them all the same.
 @_scheme("given", grouped=True, needs_patients=True)
 def _as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001
     return manifest.frame["split"].tolist()

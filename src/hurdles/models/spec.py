@@ -151,4 +151,4 @@ def build(spec: ModelSpec, *, seed: int) -> Network:
 
 def _register() -> None:
     """Import the modules whose decorators fill `NETWORKS`; here, because they import torch."""
-    import hurdles.models.lazaro_barco  # noqa: F401
+    import hurdles.models.lazaro_barco  # noqa: F401 - registers itself

@@ -88,8 +88,8 @@ def keep_big_blocks() -> bool:
     """Tell the C library to keep big blocks instead of returning them to the kernel.
 
     A training step allocates and frees hundreds of megabytes; each returned block is zeroed again
-    by the kernel when it comes back. Keeping them nearly doubles the speed of small networks on a
-    processor (``bench/training.py`` measures it). Takes effect for later allocations, once per
+    by the kernel when it comes back. Keeping them spares that; ``bench/training.py`` measures the
+    loop with it, beside a plain one without. Takes effect for later allocations, once per
     process; does nothing where the C library is not glibc.
 
     Returns
