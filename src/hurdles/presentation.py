@@ -171,7 +171,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
-        manifest=run.manifest if own else _with_training(run, on),
+        manifest=run.manifest if own else _of_further(run, on),
         evaluation=run.evaluation(on),
         predictions=run.predictions(on),
         history=run.history.frame,
@@ -186,7 +186,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
     )
 
 
-def _with_training(run: Run, on: str) -> Manifest:
+def _of_further(run: Run, on: str) -> Manifest:
     """Return the images of a further set; their own split means nothing for this run."""
     manifest = Manifest.load(run.path / f"manifest.{on}.csv")
     return manifest.with_split(["test"] * len(manifest))

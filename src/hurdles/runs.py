@@ -18,7 +18,7 @@ from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
 from hurdles.recipe import ChosenEpoch, Recipe, load_recipe
-from hurdles.training.checkpoint import load_weights, save_weights
+from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
 from hurdles.training.history import History
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Run:
     @cached_property
     def spec(self) -> ModelSpec:
         """What the weights need to be fed rightly."""
-        return self._weights(None)[1]
+        return ModelSpec.from_dict(json.loads(self._described(None)["spec"]))
 
     def network(self, epoch: ChosenEpoch | None = None) -> Network:
         """Return the trained network in evaluation mode, on the processor.
@@ -158,14 +158,14 @@ class Run:
         epoch : ChosenEpoch, optional
             Best or last; default: what the recipe chooses.
         """
-        weights, spec, _ = self._weights(epoch)
-        network = build(spec, seed=0)
+        weights, _ = load_weights(self._weights_path(epoch))
+        network = build(self.spec, seed=0)
         network.load_state_dict(weights)
         return network.eval()
 
     def chosen_epoch(self, epoch: ChosenEpoch | None = None) -> int:
         """Return the number of the epoch whose weights `network` gives."""
-        return self._weights(epoch)[2]
+        return int(self._described(epoch)["epoch"])
 
     def predictions(self, name: str = "test") -> Predictions:
         """Return the predictions on a set: ``test``, ``validation``, or one given to evaluate.
@@ -275,10 +275,12 @@ class Run:
             save_weights(self.path / "weights" / f"{choice}.safetensors", weights, meta)
         trained.history.save(self.path / "history.csv")
 
-    def _weights(self, epoch: ChosenEpoch | None) -> tuple[dict[str, Any], ModelSpec, int]:
+    def _described(self, epoch: ChosenEpoch | None) -> dict[str, str]:
+        return load_metadata(self._weights_path(epoch))
+
+    def _weights_path(self, epoch: ChosenEpoch | None) -> Path:
         choice = ChosenEpoch(epoch) if epoch is not None else self.recipe.training.choose
-        weights, meta = load_weights(self.path / "weights" / f"{choice}.safetensors")
-        return weights, ModelSpec.from_dict(json.loads(meta["spec"])), int(meta["epoch"])
+        return self.path / "weights" / f"{choice}.safetensors"
 
 
 def _differences(mine: Recipe, other: Recipe) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["TrainingState", "load_weights", "save_weights"]
+__all__ = ["TrainingState", "load_metadata", "load_weights", "save_weights"]
 
 _MODEL, _BEST, _OPTIMISER = "model/", "best/", "optimiser/"
 
@@ -101,13 +103,25 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     RunError
         If there is no such file, or it is not safetensors.
     """
+    with _opened(path) as file:  # it has keys() but no iterator
+        return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """Read the metadata that `save_weights` wrote, and no tensor; errors as for `load_weights`."""
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
     try:
-        with safe_open(path, framework="pt") as file:  # an open file has keys() but no iterator
-            return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        with safe_open(path, framework="pt") as file:
+            yield file
     except SafetensorError as error:
         raise RunError(f"{path} is damaged ({error}). Delete it to train the run again.") from error
 
