@@ -12,7 +12,8 @@
     │   ├── ImageTooLargeError            more pixels than allowed (decompression bomb)
     │   ├── ConstantImageError            every pixel has the same value
     │   ├── MultiFrameError               a film or a volume, not one radiograph
-    │   └── UnsupportedImageError         a known format in a form that no installed decoder reads
+    │   ├── UnsupportedImageError         a known format in a form that no installed decoder reads
+    │   └── LungsNotFoundError            a readable image in which no two lungs were found
     ├── CacheError (OSError)              the cache of prepared pixels cannot be used
     ├── RecipeError (ValueError)          an experiment that is not well defined
     ├── RunError (ValueError)             a run folder missing, unfinished or of another recipe
@@ -34,6 +35,7 @@ __all__ = [
     "HurdlesError",
     "ImageError",
     "ImageTooLargeError",
+    "LungsNotFoundError",
     "ManifestError",
     "MultiFrameError",
     "NotAnImageError",
@@ -108,6 +110,10 @@ class MultiFrameError(ImageError):
 
 class UnsupportedImageError(ImageError):
     """The format is known, but no installed decoder reads this form of it."""
+
+
+class LungsNotFoundError(ImageError):
+    """The image can be read, but what was found in it cannot be two lungs."""
 
 
 class CacheError(HurdlesError, OSError):
