@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.choices import ChosenEpoch
 from hurdles.data.cache import Prepared
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad, Split
@@ -15,7 +16,7 @@ from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.images import Options, prepare_pixels
 from hurdles.presentation import save_sheets, sheets_of, write_page
-from hurdles.recipe import ChosenEpoch, EvaluationSection
+from hurdles.recipe import EvaluationSection
 from hurdles.runs import Run
 from hurdles.training.fingerprints import fingerprints, load_fingerprints
 from hurdles.training.machine import this_machine

@@ -5,23 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hurdles.choices import (
+    AugmentationPolicy,
+    ChosenBy,
+    ChosenEpoch,
+    ClassWeights,
+    Loss,
+    Optimiser,
+    Precision,
+    Scaling,
+    Schedule,
+    Start,
+    Threshold,
+)
 from hurdles.data.vocabulary import MissingPatients
 from hurdles.errors import RecipeError
 
 __all__ = [
-    "AugmentationPolicy",
     "AugmentationSection",
-    "ChosenEpoch",
     "EvaluationSection",
     "ModelSection",
-    "Precision",
     "PreparationSection",
     "Recipe",
     "SplitSection",
@@ -29,29 +38,6 @@ __all__ = [
     "load_recipe",
     "shipped_recipes",
 ]
-
-
-class AugmentationPolicy(StrEnum):
-    """Which training images are altered."""
-
-    NONE = "none"
-    ENLARGE = "enlarge"
-    BALANCED = "balanced"
-
-
-class ChosenEpoch(StrEnum):
-    """Which epoch's weights are kept."""
-
-    BEST = "best"
-    LAST = "last"
-
-
-class Precision(StrEnum):
-    """Number format of the forward and backward pass; weights are always float32."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 class _Section(BaseModel):
@@ -100,6 +86,25 @@ class ModelSection(_Section):
     channels: int = Field(
         1, description="1, or 3: the grey image three times, as loading it as RGB does."
     )
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="Widths of the head's hidden layers; [256] is seed 000's for COVID-19."
+    )
+    scaling: Scaling = Field(
+        Scaling.NONE,
+        description="none (pixels stay within 0 and 1), or training (mean and standard deviation "
+        "of the training images). Weights that come from elsewhere bring their own.",
+    )
+    start: Start = Field(
+        Start.SCRATCH,
+        description="First weights of the encoder: scratch, imagenet, or run (of another run: "
+        "--encoder-from).",
+    )
+    origin: str = Field(
+        "", description="SHA-256 of the weights started from; filled in when they are read."
+    )
+    freeze: tuple[str, ...] = Field(
+        (), description="Parameters that are not trained, by patterns such as 'encoder.*'."
+    )
 
 
 class AugmentationSection(_Section):
@@ -108,11 +113,19 @@ class AugmentationSection(_Section):
     policy: AugmentationPolicy = Field(
         AugmentationPolicy.NONE,
         description="none; enlarge (fixed altered copies of one class, drawn once, as seed 004 "
-        "does); balanced (every epoch draws each class equally often and alters every image).",
+        "does); balanced (every epoch draws each class equally often and alters every image); each "
+        "(every epoch alters every image).",
     )
     flip: float = Field(0.7, ge=0, le=1, description="Probability of a left-right flip.")
     rotation: float = Field(0.7, ge=0, le=1, description="Probability of a rotation.")
     degrees: float = Field(15.0, ge=0, le=45, description="Largest rotation, to either side.")
+    shift: float = Field(
+        0.0, ge=0, le=0.5, description="Largest shift to either side, as a share of the image."
+    )
+    scale: float = Field(1.0, ge=1, le=2, description="Largest enlargement; 1: none.")
+    contrast: float = Field(
+        0.0, ge=0, lt=1, description="Largest change of contrast and brightness, as a share."
+    )
     label: str | None = Field(None, description="enlarge: the class that is enlarged.")
     copies: int = Field(0, ge=0, description="enlarge: how many altered copies are added.")
 
@@ -124,19 +137,37 @@ class AugmentationSection(_Section):
 
 
 class TrainingSection(_Section):
-    """The optimisation: Adam on the cross-entropy."""
+    """The optimisation."""
 
     epochs: int = Field(30, ge=1, description="Most epochs that are run.")
     batch_size: int = Field(32, ge=1, description="Images per step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
+    loss: Loss = Field(Loss.CROSS_ENTROPY, description="cross-entropy, or focal (Lin et al. 2017).")
+    gamma: float = Field(2.0, ge=0, description="focal: how much easy images are played down.")
+    class_weights: ClassWeights = Field(
+        ClassWeights.NONE,
+        description="none, or balanced: every class weighs as much as any other, however rare.",
+    )
+    optimiser: Optimiser = Field(Optimiser.ADAM, description="adam, adamw, or sgd.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate at the start.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="sgd: momentum.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay.")
     epsilon: float = Field(1e-7, gt=0, description="Epsilon of Adam (Keras: 1e-7; torch: 1e-8).")
+    schedule: Schedule = Field(
+        Schedule.CONSTANT,
+        description="constant; plateau (a tenth after `plateau` epochs without a lower validation "
+        "loss); cosine (a short rise, then down to nothing over all epochs).",
+    )
+    plateau: int = Field(15, ge=1, description="plateau: epochs without a lower validation loss.")
     patience: int = Field(
         0, ge=0, description="Stop after so many epochs without a better validation; 0: never."
     )
     choose: ChosenEpoch = Field(
-        ChosenEpoch.BEST,
-        description="best (highest validation accuracy, of equals the lowest validation loss) or "
-        "last.",
+        ChosenEpoch.BEST, description="best (on the validation images) or last."
+    )
+    choose_by: ChosenBy = Field(
+        ChosenBy.ACCURACY,
+        description="What best means: accuracy, auc (the mean over the classes), or loss; of "
+        "equals the lowest validation loss.",
     )
     seed: int = Field(0, ge=0, description="Seed of the weights, the order and the dropout.")
     precision: Precision = Field(
@@ -147,7 +178,16 @@ class TrainingSection(_Section):
 
 
 class EvaluationSection(_Section):
-    """The intervals."""
+    """The decision and the intervals."""
+
+    threshold: Threshold = Field(
+        Threshold.ARGMAX,
+        description="argmax (the most probable class), or youden (two classes: the threshold that "
+        "maximises sensitivity + specificity on the validation images).",
+    )
+    positive: str = Field(
+        "", description="Two classes: the one that is looked for; empty: the first."
+    )
 
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level.")
     resamples: int = Field(2000, ge=100, description="Resamples of the patient bootstrap.")
@@ -171,8 +211,13 @@ class Recipe(_Section):
 
     @property
     def key(self) -> str:
-        """SHA-256 of every setting that can change a number: all but names and descriptions."""
-        plain = self.model_dump(mode="json", exclude={"name", "description", "data"})
+        """SHA-256 of every setting that can change a number: all but names and descriptions.
+
+        A setting at its default does not enter, so that a new one leaves the keys of earlier runs
+        alone; a default therefore never changes.
+        """
+        named = {"name", "description", "data"}
+        plain = self.model_dump(mode="json", exclude=named, exclude_defaults=True)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self, *, explained: bool = False) -> str:

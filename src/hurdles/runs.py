@@ -11,13 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hurdles.choices import ChosenEpoch
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
-from hurdles.recipe import ChosenEpoch, Recipe, load_recipe
+from hurdles.recipe import Recipe, load_recipe
 from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
 from hurdles.training.history import History
 

@@ -21,23 +21,91 @@ OTHER = {
     "split.missing_patients": "one-each",
     "model.architecture": "inception-like",
     "model.channels": 3,
+    "model.hidden": (256,),
+    "model.scaling": "training",
+    "model.start": "imagenet",
+    "model.origin": "ab12",
+    "model.freeze": ("encoder.*",),
     "augmentation.policy": "balanced",
     "augmentation.flip": 0.1,
     "augmentation.rotation": 0.1,
     "augmentation.degrees": 3.0,
+    "augmentation.shift": 0.1,
+    "augmentation.scale": 1.1,
+    "augmentation.contrast": 0.1,
     "augmentation.label": "COVID-19",
     "augmentation.copies": 4,
     "training.epochs": 3,
     "training.batch_size": 4,
+    "training.loss": "focal",
+    "training.gamma": 1.0,
+    "training.class_weights": "balanced",
+    "training.optimiser": "sgd",
     "training.learning_rate": 0.1,
+    "training.momentum": 0.9,
+    "training.weight_decay": 1e-3,
     "training.epsilon": 1e-8,
+    "training.schedule": "plateau",
+    "training.plateau": 3,
     "training.patience": 2,
     "training.choose": "last",
+    "training.choose_by": "auc",
     "training.seed": 1,
     "training.precision": "float32",
+    "evaluation.threshold": "youden",
+    "evaluation.positive": "COVID-19",
     "evaluation.level": 0.9,
     "evaluation.resamples": 100,
     "evaluation.seed": 1,
+}
+
+
+#: For ever: see `test_no_default_ever_changes`.
+DEFAULTS = {
+    "preparation.name": "raw",
+    "preparation.size": 224,
+    "split.scheme": "patient",
+    "split.fractions": [0.7, 0.15, 0.15],
+    "split.seed": 0,
+    "split.missing_patients": "refuse",
+    "model.architecture": "baseline",
+    "model.channels": 1,
+    "model.hidden": [],
+    "model.scaling": "none",
+    "model.start": "scratch",
+    "model.origin": "",
+    "model.freeze": [],
+    "augmentation.policy": "none",
+    "augmentation.flip": 0.7,
+    "augmentation.rotation": 0.7,
+    "augmentation.degrees": 15.0,
+    "augmentation.shift": 0.0,
+    "augmentation.scale": 1.0,
+    "augmentation.contrast": 0.0,
+    "augmentation.label": None,
+    "augmentation.copies": 0,
+    "training.epochs": 30,
+    "training.batch_size": 32,
+    "training.loss": "cross-entropy",
+    "training.gamma": 2.0,
+    "training.class_weights": "none",
+    "training.optimiser": "adam",
+    "training.learning_rate": 0.001,
+    "training.momentum": 0.0,
+    "training.weight_decay": 0.0,
+    "training.epsilon": 1e-07,
+    "training.schedule": "constant",
+    "training.plateau": 15,
+    "training.patience": 0,
+    "training.choose": "best",
+    "training.choose_by": "accuracy",
+    "training.seed": 0,
+    "training.precision": "auto",
+    "evaluation.threshold": "argmax",
+    "evaluation.positive": "",
+    "evaluation.level": 0.95,
+    "evaluation.resamples": 2000,
+    "evaluation.seed": 0,
 }
 
 
@@ -107,9 +175,19 @@ class TestKey:
 
     def test_it_is_the_same_in_every_process_and_version(self):
         """Finished runs are found again by it: whoever changes it makes them all strangers."""
-        assert Recipe(name="x").key == (
-            "b681fd95a4702abfbf8eb7ffe89801bcb9e5da053ed7a87bbcd3c21eecca10e8"
-        )
+        recipe = Recipe(name="x").changed(training={"epochs": 3}, split={"scheme": "image"})
+        assert recipe.key == ("ca42e7a285ebdbf30c10980241c85035651d918ed5b52f4d15308e1972d10705")
+
+    def test_no_default_ever_changes(self):
+        """A key leaves defaults out: another default would give two experiments one key."""
+        plain = Recipe(name="x").model_dump(mode="json")
+        del plain["name"], plain["description"], plain["data"]
+        for section, fields in plain.items():
+            for field, value in fields.items():
+                assert value == DEFAULTS[f"{section}.{field}"], (section, field)
+
+    def test_a_default_written_out_has_the_key_of_one_left_out(self):
+        assert Recipe(name="x", training={"epochs": 30}).key == Recipe(name="x").key
 
 
 def test_every_field_is_explained_in_a_sentence():

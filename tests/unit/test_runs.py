@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hurdles.choices import ChosenEpoch
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
 from hurdles.models.spec import ModelSpec, build
 from hurdles.presentation import load_sheets, save_sheets
-from hurdles.recipe import ChosenEpoch, Recipe
+from hurdles.recipe import Recipe
 from hurdles.reporting.content import Sheet, SheetItem
 from hurdles.runs import Run
 from hurdles.training.history import COLUMNS, History

@@ -36,15 +36,13 @@ class Baseline(Network):
         self.conv1 = GreyConvolution(spec.channels, 32, 3)
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.conv3 = nn.Sequential(nn.Conv2d(64, 128, 3, padding=1), nn.ReLU())
-        self.head = _head(128 * side * side, 64, len(spec.labels))
+        self.head = _head(spec, 128 * side * side, 64)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return logits for scaled images of shape (N, 1, size, size)."""
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the flattened last maps for scaled images of shape (N, 1, size, size)."""
         x = relu(max_pool2d(self.conv1(x), 2))
         x = relu(max_pool2d(self.conv2(x), 2))
-        x = max_pool2d(self.conv3(x), 2)
-        logits: Tensor = self.head(x)
-        return logits
+        return max_pool2d(self.conv3(x), 2).flatten(1)
 
     @property
     def last_convolution(self) -> nn.Module:
@@ -77,14 +75,12 @@ class Inception(Network):
             for filters, k in zip((64, 32, 16), kernels, strict=True)
         )
         self.conv = nn.Sequential(nn.Conv2d(112, 128, kernel, padding=kernel // 2), nn.ReLU())
-        self.head = _head(128 * side * side, hidden, len(spec.labels))
+        self.head = _head(spec, 128 * side * side, hidden)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return logits for scaled images of shape (N, 1, size, size)."""
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the flattened last maps for scaled images of shape (N, 1, size, size)."""
         x = relu(torch.cat([max_pool2d(branch(x), 2) for branch in self.parallel], dim=1))
-        x = max_pool2d(self.conv(x), 2)
-        logits: Tensor = self.head(x)
-        return logits
+        return max_pool2d(self.conv(x), 2).flatten(1)
 
     @property
     def last_convolution(self) -> nn.Module:
@@ -115,14 +111,18 @@ def _initialised(network: Network, generator: torch.Generator) -> Network:
     return network
 
 
-def _head(inputs: int, hidden: int, classes: int) -> nn.Sequential:
-    """Return flatten, dense, ReLU, dropout, dense."""
+def _head(spec: ModelSpec, inputs: int, hidden: int) -> nn.Sequential:
+    """Return dense, ReLU, dropout, dense; this head is part of the published networks."""
+    if spec.hidden:
+        raise RecipeError(
+            f"{spec.architecture!r} has its published head; leave model.hidden empty, or take "
+            "another architecture."
+        )
     return nn.Sequential(
-        nn.Flatten(),
         nn.Linear(inputs, hidden),
         nn.ReLU(),
         nn.Dropout(_DROPOUT),
-        nn.Linear(hidden, classes),
+        nn.Linear(hidden, len(spec.labels)),
     )
 
 

@@ -19,7 +19,9 @@ class Network(nn.Module, ABC):
 
     ``network(x)`` takes float images of shape (N, 1, size, size) within [0, 1] and returns logits
     of shape (N, len(labels)). Scaling by the spec's mean and std happens inside, so neither
-    training nor use can forget it. Subclasses write `logits` and `last_convolution`.
+    training nor use can forget it. Subclasses set `head` and write `encode` and
+    `last_convolution`; everything besides the head is the encoder, which another run may start
+    from.
 
     Parameters
     ----------
@@ -27,12 +29,19 @@ class Network(nn.Module, ABC):
         Kept as ``.spec``.
     """
 
+    #: From features to one output per label, or to a single one for two labels (see `logits`).
+    head: nn.Module
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of shape (N, labels); another shape than the spec's raises RecipeError."""
+        return self.logits(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the head sees, shape (N, D); images as for `forward`."""
         size = self.spec.size
         if x.ndim != 4 or tuple(x.shape[1:]) != (1, size, size):
             raise RecipeError(
@@ -42,11 +51,22 @@ class Network(nn.Module, ABC):
             )
         if (self.spec.mean, self.spec.std) != (0.0, 1.0):
             x = (x - self.spec.mean) / self.spec.std
-        return self.logits(x)
+        return self.encode(x)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits of shape (N, labels) for features.
+
+        A head with one output for two labels gives the log-odds of the second: with logits
+        (0, z), softmax and cross-entropy are the logistic function and binary cross-entropy.
+        """
+        found: Tensor = self.head(features)
+        if found.shape[1] == 1 and len(self.spec.labels) == 2:
+            return torch.cat([torch.zeros_like(found), found], dim=1)
+        return found
 
     @abstractmethod
-    def logits(self, x: Tensor) -> Tensor:
-        """Return logits for scaled images of shape (N, 1, size, size)."""
+    def encode(self, x: Tensor) -> Tensor:
+        """Return features of shape (N, D) for scaled images of shape (N, 1, size, size)."""
 
     @property
     @abstractmethod

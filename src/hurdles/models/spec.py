@@ -39,6 +39,8 @@ class ModelSpec:
     channels : {1, 3}, default 1
         Input channels of the first convolution. With 3 the grey image stands in each of them, as
         where a notebook reads grey files as RGB; the network takes one channel all the same.
+    hidden : tuple of int, default ()
+        Widths of the hidden layers of the head; seed 004's networks have heads of their own.
     mean, std : float
         Subtracted from the pixels, which lie within [0, 1], and divided by; part of the network.
 
@@ -61,6 +63,7 @@ class ModelSpec:
     labels: tuple[str, ...]
     size: int = 224
     channels: int = 1
+    hidden: tuple[int, ...] = ()
     mean: float = 0.0
     std: float = 1.0
 
@@ -70,6 +73,7 @@ class ModelSpec:
         if isinstance(labels, str):
             raise RecipeError(f"labels must be several names, not the string {self.labels!r}.")
         object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "hidden", tuple(self.hidden))
         if len(self.labels) < 2:
             raise RecipeError(
                 f"a classifier needs at least two labels, but has {list(self.labels)}."
@@ -78,6 +82,8 @@ class ModelSpec:
             raise RecipeError(f"labels must differ from each other; they are {list(self.labels)}.")
         if self.size < 1:
             raise RecipeError(f"size must be a positive number of pixels, not {self.size}.")
+        if any(width < 1 for width in self.hidden):
+            raise RecipeError(f"hidden layers need a positive width; they are {self.hidden}.")
         if self.channels not in (1, 3):
             raise RecipeError(f"channels must be 1 or 3, not {self.channels}.")
         if not (isfinite(self.mean) and isfinite(self.std) and self.std > 0):
@@ -87,7 +93,7 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
-        return {**asdict(self), "labels": list(self.labels)}
+        return {**asdict(self), "labels": list(self.labels), "hidden": list(self.hidden)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> ModelSpec:

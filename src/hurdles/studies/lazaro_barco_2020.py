@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hurdles.recipe import ChosenEpoch, Recipe, load_recipe
+from hurdles.choices import ChosenEpoch
+from hurdles.recipe import Recipe, load_recipe
 from hurdles.studies.lazaro_barco_2020_page import COLUMNS, page
 from hurdles.studies.study import STUDIES, Cell, Profile, Study
 

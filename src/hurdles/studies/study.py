@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from hurdles.assessment import test_predictions
+from hurdles.choices import ChosenEpoch
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdlesError, RunError
@@ -18,7 +19,7 @@ from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.experiment import run_experiment
 from hurdles.images import Options
-from hurdles.recipe import ChosenEpoch, Recipe
+from hurdles.recipe import Recipe
 from hurdles.registry import Registry
 from hurdles.runs import Run
 

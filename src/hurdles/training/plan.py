@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.choices import AugmentationPolicy
 from hurdles.errors import RecipeError
 from hurdles.imaging.augment import DRAW, draw
-from hurdles.recipe import AugmentationPolicy, AugmentationSection
+from hurdles.recipe import AugmentationSection
 
 __all__ = ["EpochPlanner"]
 
