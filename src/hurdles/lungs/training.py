@@ -1,0 +1,254 @@
+"""The training of the lung network, readable top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hurdles._version import __version__
+from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import Split
+from hurdles.errors import RunError
+from hurdles.lungs.augment import alter, draw_alterations
+from hurdles.lungs.data import LungData, read_lungs, split_lungs
+from hurdles.lungs.measures import dice_score
+from hurdles.lungs.network import LungNet, save_lungs
+from hurdles.lungs.recipe import LungRecipe
+from hurdles.training.checkpoint import TrainingState
+from hurdles.training.machine import Machine, this_machine
+from hurdles.training.prediction import as_input
+from hurdles.training.progress import Progress, Silent
+
+__all__ = ["lung_loss", "train_lungs"]
+
+#: What a finished training leaves in its folder.
+WEIGHTS, STATE = "lungs.safetensors", "state.safetensors"
+
+
+def train_lungs(
+    data: Manifest,
+    out: Path,
+    *,
+    recipe: LungRecipe | None = None,
+    cache: Path | None = None,
+    machine: Machine | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Train the lung network on every image that has a mask.
+
+    The state is kept after each epoch, and a call with the same `out` goes on from there. The same
+    recipe and data give the same weights on the same machine: every random number is drawn from
+    the seed and the epoch alone.
+
+    Parameters
+    ----------
+    data : Manifest
+        Images with masks. A split that covers every row is used, otherwise `recipe` makes one.
+    out : Path
+        Folder of the training; made if missing.
+    recipe : LungRecipe, optional
+        How; `LungRecipe()` made the weights that ship.
+    cache : Path, optional
+        Of prepared pixels, as for `hurdles.data.cache.prepare`.
+    machine : Machine, optional
+        Default: the fastest device here.
+    progress : Progress, optional
+        Who listens.
+
+    Returns
+    -------
+    Path
+        The weights of the epoch with the best Dice on the validation patients, as
+        `hurdles.lungs.network.save_lungs` writes them.
+
+    Raises
+    ------
+    ManifestError, SplitError
+        If there are no masks, or the images cannot be split by patient.
+    RunError
+        If `out` holds another training, or the loss is no longer a number.
+    """
+    recipe = recipe or LungRecipe()
+    manifest = data.select(data.frame["mask"].notna())
+    ready = read_lungs(
+        split_lungs(manifest, fractions=recipe.fractions, seed=recipe.seed)
+        if len(manifest)
+        else manifest,
+        cache=cache,
+    )
+    return _Training(recipe, ready, out, machine, progress or Silent()).run()
+
+
+class _Training:
+    def __init__(
+        self,
+        recipe: LungRecipe,
+        data: LungData,
+        out: Path,
+        machine: Machine | None,
+        progress: Progress,
+    ) -> None:
+        self.recipe = recipe
+        self.data = data
+        self.out = out
+        self.machine = machine or this_machine()
+        self.progress = progress
+        self.train = data.positions(Split.TRAIN)
+        self.validation = data.positions(Split.VALIDATION)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(recipe.seed)
+            network = LungNet(recipe.width)
+        # mypy does not know this keyword of Module.to.
+        network = network.to(self.machine.device)
+        self.network: LungNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=recipe.weight_decay, fused=True
+        )
+        self.identity = _identity(recipe, data)
+
+    def run(self) -> Path:
+        path = self.out / STATE
+        state = TrainingState()
+        if path.exists():
+            state = TrainingState.load(path, self.network, self.optimiser, self.identity)
+        self.progress.start("Training", self.recipe.steps)
+        self.progress.advance((state.epoch - 1) * self.recipe.steps_per_epoch)
+        while state.epoch <= self.recipe.epochs:
+            self._epoch(state)
+            state.save(path, self.network, self.optimiser, self.identity)
+            self._ship(state)
+        return self.out / WEIGHTS
+
+    def _epoch(self, state: TrainingState) -> None:
+        started = time.monotonic()
+        first = (state.epoch - 1) * self.recipe.steps_per_epoch
+        self.network.train()
+        total = 0.0
+        for step, (images, lungs) in enumerate(self._batches(state.epoch), first):
+            total += self._step(step, images, lungs)
+            self.progress.advance(1, _note(state))
+        if not math.isfinite(total):
+            raise RunError(
+                f"the training loss is {total} in epoch {state.epoch}: the weights have left the "
+                "range of numbers. Lower learning_rate."
+            )
+        dice = self._validate()
+        if dice > max((row["validation_dice"] for row in state.rows), default=-1.0):
+            state.best = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+        state.rows.append(
+            {
+                "epoch": state.epoch,
+                "train_loss": total / self.recipe.steps_per_epoch,
+                "validation_dice": dice,
+                "seconds": time.monotonic() - started,
+            }
+        )
+        self.progress.say(_note(state))
+        state.epoch += 1
+
+    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+        """Yield altered images with their lungs; the next batch is made while one is learnt."""
+        rng = np.random.default_rng([self.recipe.seed, epoch])
+        rounds = -(-self.recipe.images // len(self.train))
+        order = np.concatenate([rng.permutation(self.train) for _ in range(rounds)])
+        drawn = draw_alterations(order[: self.recipe.images], rng)
+        size = self.recipe.batch_size
+        chunks = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(alter, self.data.pixels, self.data.masks, chunks[0])
+            for chunk in [*chunks[1:], None]:
+                ready = coming.result()
+                if chunk is not None:
+                    coming = pool.submit(alter, self.data.pixels, self.data.masks, chunk)
+                yield ready
+
+    def _step(self, step: int, images: NDArray[np.uint8], lungs: NDArray[np.bool_]) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = _learning_rate(self.recipe, step)
+        self.optimiser.zero_grad(set_to_none=True)
+        truth = torch.from_numpy(lungs).to(self.machine.device).unsqueeze(1).float()
+        with self.machine.mixed():
+            logits = self.network(as_input(images, self.machine.device))
+        loss = lung_loss(logits.float(), truth)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return float(loss.detach())
+
+    def _validate(self) -> float:
+        self.network.eval()
+        scores = []
+        with torch.inference_mode():
+            for chunk in np.array_split(self.validation, -(-len(self.validation) // 16)):
+                with self.machine.mixed():
+                    logits = self.network(as_input(self.data.pixels[chunk], self.machine.device))
+                found = (logits[:, 0] > 0).cpu().numpy()
+                pairs = zip(self.data.masks[chunk], found, strict=True)
+                scores += [dice_score(*pair) for pair in pairs]
+        return float(np.mean(scores))
+
+    def _ship(self, state: TrainingState) -> None:
+        best = LungNet(self.recipe.width)
+        best.load_state_dict(state.best)
+        row = max(state.rows, key=lambda row: row["validation_dice"])
+        meta = {
+            "hurdles": __version__,
+            "recipe": self.recipe.to_json(),
+            "data": self.data.manifest.content_hash,
+            "epoch": f"{row['epoch']} of {self.recipe.epochs}",
+            "validation_dice": f"{row['validation_dice']:.4f}",
+        }
+        save_lungs(self.out / WEIGHTS, best, meta)
+
+
+def lung_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Return the mean of cross-entropy per pixel and of 1 - soft Dice per image.
+
+    The sum of both is the usual choice (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z): the
+    first is smooth everywhere, the second is what is measured.
+
+    Parameters
+    ----------
+    logits : float tensor of shape (N, 1, H, W)
+    truth : float tensor of shape (N, 1, H, W), 0 or 1
+
+    Returns
+    -------
+    scalar tensor, at least 0
+    """
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
+    probability = logits.sigmoid()
+    common = (probability * truth).sum((1, 2, 3))
+    areas = probability.sum((1, 2, 3)) + truth.sum((1, 2, 3))
+    # One pixel on both sides: an image without lungs asks for an empty mask, not for 0 / 0.
+    return entropy + 1 - ((2 * common + 1) / (areas + 1)).mean()
+
+
+def _learning_rate(recipe: LungRecipe, step: int) -> float:
+    warm = max(1, round(recipe.warm_up * recipe.steps))
+    if step < warm:
+        return recipe.learning_rate * (step + 1) / warm
+    share = (step - warm) / max(1, recipe.steps - warm)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _identity(recipe: LungRecipe, data: LungData) -> str:
+    pixels = hashlib.sha256(data.masks.tobytes()).hexdigest()
+    parts: list[Any] = [recipe.to_json(), data.manifest.content_hash, pixels, torch.__version__]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _note(state: TrainingState) -> str:
+    if not state.rows:
+        return f"epoch {state.epoch}"
+    row = state.rows[-1]
+    return f"epoch {row['epoch']}, validation Dice {row['validation_dice']:.4f}"
