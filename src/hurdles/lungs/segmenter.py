@@ -1,0 +1,146 @@
+"""The lung network at work: decoded pixels in, judged masks out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.imaging.prepare import resize_square
+from hurdles.lungs.mask import CLEANING_VERSION, LungMask, clean
+
+if TYPE_CHECKING:
+    import torch
+
+    from hurdles.lungs.network import LungNet
+    from hurdles.training.machine import Machine
+
+__all__ = ["SIZE", "Segmenter"]
+
+#: Height and width of the network's input and of its masks, as in `hurdles.lungs.network`, which
+#: is not imported for it: it needs torch.
+SIZE = 256
+
+_BATCH = 16
+
+
+class Segmenter:
+    """Finds the lungs in radiographs.
+
+    Constructing it reads nothing; the weights are loaded by the first call, once. Several threads
+    may share a segmenter: they take turns at the network, which uses every processor by itself.
+
+    Parameters
+    ----------
+    weights : Path, optional
+        A file written by `hurdles.lungs.training.train_lungs`; default: the weights in the package.
+
+    Raises
+    ------
+    RunError
+        By the first call, if the weights are missing, damaged, or of another network.
+    """
+
+    def __init__(self, weights: Path | None = None) -> None:
+        self._weights = weights
+        self._lock = Lock()
+        self._loaded: tuple[LungNet, Machine, str] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., Segmenter], tuple[Path | None]]:
+        # A worker process loads the weights itself, if it ever needs them; a lock cannot travel.
+        return (Segmenter, (self._weights,))
+
+    @property
+    def key(self) -> str:
+        """Short hash of the weights and the version of the clean-up: equal keys, equal masks.
+
+        Loads the weights.
+        """
+        return f"lungs-{self._ready()[2]}-c{CLEANING_VERSION}"
+
+    def __call__(self, pixels: NDArray[np.float32]) -> LungMask:
+        """Return the lungs of one radiograph.
+
+        Parameters
+        ----------
+        pixels : float32 array of shape (H, W), within [0, 1]
+            As `hurdles.data.decode.decode` returns them.
+
+        Returns
+        -------
+        LungMask
+            Of shape (256, 256): stretched to a square, as the image is for the network.
+            `hurdles.lungs.mask.stretched` takes a mask back to the image's own shape.
+        """
+        return self.masks([pixels])[0]
+
+    def masks(self, batch: Sequence[NDArray[np.float32]]) -> list[LungMask]:
+        """Return the lungs of several radiographs, of any shapes; faster than one by one."""
+        squares = [resize_square(pixels, SIZE) for pixels in batch]
+        return [clean(each) for each in self.probabilities(squares)]
+
+    def probabilities(self, squares: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return what the network says, before any clean-up.
+
+        Parameters
+        ----------
+        squares : sequence of float32 arrays of shape (256, 256), within [0, 1]
+            From `hurdles.imaging.prepare.resize_square`.
+
+        Returns
+        -------
+        float32 array of shape (n, 256, 256), within [0, 1]
+            Of being lung.
+        """
+        network, machine, _ = self._ready()
+        parts = [
+            self._forward(network, machine, np.stack(squares[start : start + _BATCH]))
+            for start in range(0, len(squares), _BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, SIZE, SIZE), dtype=np.float32)
+
+    def _forward(
+        self, network: LungNet, machine: Machine, stack: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        import torch
+
+        # torch's threads would fight for the processors if two batches ran at once.
+        with self._lock, torch.inference_mode(), machine.mixed():
+            images = torch.from_numpy(stack).unsqueeze(1).to(machine.device)
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+            found: NDArray[np.float32] = logits.float().sigmoid_().squeeze(1).cpu().numpy()
+        return found
+
+    def load(self) -> None:
+        """Load the weights now rather than at the first call; errors as `load_lungs` has them."""
+        self._ready()
+
+    def _ready(self) -> tuple[LungNet, Machine, str]:
+        with self._lock:
+            if self._loaded is None:
+                import torch
+
+                from hurdles.lungs.network import load_lungs
+                from hurdles.training.machine import this_machine
+
+                machine = this_machine()
+                network, _ = load_lungs(self._weights)
+                digest = _digest(network.state_dict())
+                network = network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                self._loaded = (network.eval(), machine, digest)
+            return self._loaded
+
+
+def _digest(weights: dict[str, torch.Tensor]) -> str:
+    """Return the start of the SHA-256 of names and values, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        values = weights[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()[:12]
