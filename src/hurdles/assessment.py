@@ -22,7 +22,7 @@ from hurdles.training.fingerprints import fingerprints, load_fingerprints
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
-__all__ = ["assess_own", "evaluate_run", "test_predictions"]
+__all__ = ["assess_own", "evaluate_run", "predict_on", "test_predictions"]
 
 
 def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
@@ -122,6 +122,69 @@ def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predicti
         prepared = prepare_pixels(run.manifest.part(Split.TEST), run.recipe, options)
         _predict(run, prepared, options, epoch).save(path)
     return Predictions.load(path)
+
+
+def predict_on(
+    run: Run,
+    manifest: Manifest,
+    *,
+    name: str,
+    epoch: ChosenEpoch | None = None,
+    options: Options | None = None,
+) -> tuple[Predictions, dict[str, str]]:
+    """Return what a finished run says of further images, and nothing else; computed once.
+
+    Unlike `evaluate_run` it measures nothing, draws nothing, and leaves no image out because it was
+    seen: a study asks one run about thousands of images and decides afterwards which of them count.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    manifest : Manifest
+        The images; their labels may be of any kind, and are written as they are.
+    name : str
+        What the set is called in the run's folder: ``predictions/<name>.csv``, and beside it
+        ``asked.<name>.json``, by which the same question is known again.
+    epoch : ChosenEpoch, optional
+        Best or last; default: what the recipe chooses.
+    options : Options, optional
+        How.
+
+    Returns
+    -------
+    Predictions
+        Of every image that can be prepared.
+    dict of str to str
+        The other images, each with the reason.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished or the name cannot be used.
+    ManifestError
+        If none of the images can be prepared.
+    """
+    options = options or Options()
+    run.require_finished()
+    run.require_free(name)
+    asked = {"manifest": manifest.content_hash, "epoch": str(epoch or run.recipe.training.choose)}
+    beside, path = f"asked.{name}.json", run.path / "predictions" / f"{name}.csv"
+    if path.is_file() and (run.path / beside).is_file():
+        before = dict(run.read_json(beside))
+        left_out = dict(before.pop("left_out"))
+        if before == asked:
+            return Predictions.load(path), left_out
+    prepared = prepare_pixels(manifest, run.recipe, options)
+    lost = prepared.manifest.exclusions.iloc[len(manifest.exclusions) :]
+    images = dict(zip(manifest.frame["path"], manifest.frame["image"], strict=True))
+    left_out = {images[p]: r for p, r in zip(lost["path"], lost["reason"], strict=True)}
+    predictions = _predict(run, prepared, options, epoch)
+    with run.locked():
+        (run.path / beside).unlink(missing_ok=True)  # never beside the answers to another question
+        predictions.save(path)
+        run.write_json(beside, {**asked, "left_out": left_out})
+    return predictions, left_out
 
 
 def _predict(
