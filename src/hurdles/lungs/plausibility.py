@@ -163,15 +163,16 @@ def _percent(share: float) -> str:
 
 
 def _solidity(part: NDArray[np.bool_]) -> float:
+    """Return the part's pixels by those within its convex hull, which Pick's theorem counts."""
     import cv2
 
-    area = int(part.sum())
     outlines, _ = cv2.findContours(
         part.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
-    hull: Any = cv2.convexHull(np.concatenate(outlines))
-    filled = cv2.fillConvexPoly(np.zeros(part.shape, np.uint8), hull, 1)
-    return area / max(area, int(filled.sum()))
+    hull: Any = cv2.convexHull(np.concatenate(outlines))[:, 0]
+    sides = np.abs(hull - np.roll(hull, 1, axis=0))
+    on_edge = int(np.gcd(sides[:, 0], sides[:, 1]).sum())
+    return float(part.sum() / (cv2.contourArea(hull) + on_edge / 2 + 1))
 
 
 def _span(flags: Any) -> tuple[int, int]:

@@ -1,0 +1,169 @@
+"""The segmenter: the right weights, once, from several threads, whatever the image's shape."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+import hurdles.lungs.network
+from hurdles.errors import RunError
+from hurdles.lungs.network import LungNet, save_lungs
+from hurdles.lungs.segmenter import SIZE, Segmenter
+
+
+class Planted(nn.Module):
+    """Calls lung what is bright, so that a test plants the answer in the image."""
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.tensor(threshold))
+        self.shapes: list[tuple[int, ...]] = []
+        self.modes: list[bool] = []
+        self.busy = 0
+        self.most = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        self.shapes.append(tuple(x.shape))
+        self.modes.append(self.training or torch.is_grad_enabled())
+        time.sleep(0.002)
+        self.busy -= 1
+        return (x - self.threshold) * 50
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Planted:
+    network = Planted()
+    network.loads = 0  # type: ignore[assignment]
+
+    def load(path: Path | None = None) -> tuple[Planted, dict[str, str]]:
+        network.loads += 1  # type: ignore[operator]
+        return network, {}
+
+    monkeypatch.setattr(hurdles.lungs.network, "load_lungs", load)
+    return network
+
+
+def radiograph(shape: tuple[int, int] = (256, 256), *, shift: float = 0.0) -> NDArray[np.float32]:
+    """Two bright ellipses; `shift` moves them down, as a share of the height."""
+    height, width = shape
+    image = np.full(shape, 0.1, np.float32)
+    for centre in (0.3, 0.7):
+        spot = (round(width * centre), round(height * (0.45 + shift)))
+        cv2.ellipse(image, spot, (round(width * 0.14), round(height * 0.3)), 0, 0, 360, 0.9, -1)
+    return image
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (300, 200), (90, 700), (1, 1), (2, 5000)])
+def test_a_mask_is_square_whatever_the_image_is(planted, shape):
+    lungs = Segmenter()(radiograph(shape))
+    assert lungs.mask.shape == (SIZE, SIZE)
+    assert lungs.mask.dtype == bool
+    if min(shape) > 2:
+        assert lungs.is_plausible
+        assert lungs.box == pytest.approx((38, 192, 41, 215), abs=4)
+
+
+def test_the_size_is_that_of_the_network():
+    assert SIZE == hurdles.lungs.network.SIZE
+
+
+def test_nothing_is_loaded_before_the_first_call_and_then_once(planted):
+    segmenter = Segmenter()
+    assert planted.loads == 0
+    for _ in range(3):
+        segmenter(radiograph())
+        segmenter.key  # noqa: B018  # reading it may load
+    assert planted.loads == 1
+
+
+def test_the_network_runs_in_evaluation_mode_without_gradients(planted):
+    planted.train()
+    Segmenter()(radiograph())
+    assert planted.modes == [False]
+
+
+def test_a_batch_gives_what_one_by_one_gives_in_order(planted):
+    segmenter = Segmenter()
+    images = [radiograph((200 + 7 * i, 150), shift=0.004 * i) for i in range(35)]
+    alone = [segmenter(image) for image in images]
+    planted.shapes.clear()
+    together = segmenter.masks(images)
+    assert [shape[0] for shape in planted.shapes] == [16, 16, 3]
+    assert all((a.mask == b.mask).all() for a, b in zip(alone, together, strict=True))
+    assert len({lungs.box for lungs in together}) > 10  # or the order could not be told
+
+
+def test_an_empty_batch_is_empty(planted):
+    segmenter = Segmenter()
+    assert segmenter.masks([]) == []
+    assert segmenter.probabilities([]).shape == (0, SIZE, SIZE)
+
+
+def test_threads_share_one_network_and_take_turns(planted):
+    segmenter = Segmenter()
+    images = [radiograph(shift=0.01 * i) for i in range(12)]
+    start = threading.Barrier(6)
+
+    def work(image: NDArray[np.float32]) -> Any:
+        if start.n_waiting or not planted.shapes:
+            start.wait(timeout=10)
+        return segmenter(image).box
+
+    with ThreadPoolExecutor(6) as pool:
+        boxes = list(pool.map(work, images[:6])) + [segmenter(i).box for i in images[6:]]
+    assert planted.loads == 1
+    assert planted.most == 1
+    assert boxes == [Segmenter()(image).box for image in images]
+
+
+def test_probabilities_are_those_of_the_logits(planted):
+    square = np.full((SIZE, SIZE), 0.5, np.float32)
+    square[0, 0] = 0.75
+    found = Segmenter().probabilities([square])
+    assert found.dtype == np.float32
+    assert found[0, 5, 5] == pytest.approx(0.5)
+    assert found[0, 0, 0] > 0.99
+
+
+def test_the_key_follows_the_weights_and_not_the_file(tmp_path):
+    torch_networks = [LungNet(width=2), LungNet(width=2)]
+    files = [tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.safetensors")]
+    save_lungs(files[0], torch_networks[0], {"trained": "on Monday"})
+    save_lungs(files[1], torch_networks[0], {"trained": "on Tuesday"})
+    save_lungs(files[2], torch_networks[1], {})
+    first, same, other = (Segmenter(file).key for file in files)
+    assert first == same != other
+    assert first.startswith("lungs-")
+
+
+def test_the_key_follows_the_clean_up(planted, monkeypatch):
+    before = Segmenter().key
+    monkeypatch.setattr("hurdles.lungs.segmenter.CLEANING_VERSION", 99)
+    assert Segmenter().key != before
+
+
+def test_missing_weights_are_said_at_the_first_use(tmp_path):
+    segmenter = Segmenter(tmp_path / "none.safetensors")
+    for _ in range(2):  # and said again, not half loaded
+        with pytest.raises(RunError, match=r"none\.safetensors is missing"):
+            segmenter(radiograph())
+
+
+def test_a_segmenter_travels_to_other_processes(planted, tmp_path):
+    segmenter = Segmenter()
+    segmenter(radiograph())
+    again = pickle.loads(pickle.dumps(segmenter))
+    assert again.key == segmenter.key
