@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         manifest,
         report,
         run,
+        segment,
         study,
+        train_lungs,
     )
 
 __all__ = [
@@ -34,7 +36,9 @@ __all__ = [
     "manifest",
     "report",
     "run",
+    "segment",
     "study",
+    "train_lungs",
 ]
 
 logging.getLogger("hurdles").addHandler(logging.NullHandler())

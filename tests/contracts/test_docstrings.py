@@ -37,6 +37,8 @@ ELSEWHERE = re.compile(r"\b(see|those of|as in|as for|as by|like)\b[^.]*`{1,2}\w
 
 def public_objects() -> Iterator[tuple[str, Any]]:
     for info in pkgutil.walk_packages(hurdles.__path__, "hurdles."):
+        if info.name.startswith("hurdles.cli."):
+            continue  # a command's docstring is its help page; its options explain themselves
         module = importlib.import_module(info.name)
         for name in getattr(module, "__all__", ()):
             thing = getattr(module, name)

@@ -8,6 +8,7 @@ import re
 import pytest
 
 import hurdles
+import hurdles.workflows
 
 VERBS = [
     "collections",
@@ -18,7 +19,9 @@ VERBS = [
     "manifest",
     "report",
     "run",
+    "segment",
     "study",
+    "train_lungs",
 ]
 
 
@@ -35,7 +38,8 @@ def test_the_version_is_a_version():
 def test_every_verb_is_a_function_of_workflows(verb):
     function = getattr(hurdles, verb)
     assert callable(function)
-    assert function.__module__ == "hurdles.workflows"
+    assert function.__module__.startswith("hurdles.workflows.")
+    assert function is getattr(hurdles.workflows, verb)
     assert function.__name__ == verb
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "comparison_lines",
     "evaluation_lines",
     "explained",
+    "lungs_lines",
     "manifest_lines",
     "manifest_summary",
     "table_lines",
@@ -186,3 +187,18 @@ def _difference(comparison: Comparison) -> str:
 
 def _p(value: float) -> str:
     return "-" if value != value else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
+
+
+def lungs_lines(table: pd.DataFrame) -> Iterator[str]:
+    """Yield what became of each image that is not well, and how many are.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `hurdles.lungs.use.segment_images` returns it.
+    """
+    for row in table[table["status"] != "ok"].itertuples():
+        yield f"{row.status}: {row.path}: {row.flaw}"
+    counts = table["status"].value_counts()
+    parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "flagged", "unreadable")]
+    yield f"lungs in {len(table)} images: {', '.join(parts)}"

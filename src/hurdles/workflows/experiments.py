@@ -1,4 +1,4 @@
-"""The verbs: one function each, the same in Python and on the command line."""
+"""One run: trained, tested, explained, compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from hurdles.assessment import evaluate_run
-from hurdles.data import reading
 from hurdles.data.cache import Prepared
 from hurdles.data.files import write_bytes
 from hurdles.data.manifest import Manifest
@@ -23,65 +22,16 @@ from hurdles.experiment import run_experiment
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.images import Options, prepare_pixels
-from hurdles.locations import PHANTOM, Data, manifest_of, name_of, named_folders
+from hurdles.locations import PHANTOM, Data, manifest_of, name_of
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.reporting.contact_sheet import contact_sheet
 from hurdles.reporting.overlay import overlay
 from hurdles.runs import Run
-from hurdles.studies import Study, StudyResult
-from hurdles.studies import study as find_study
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
-__all__ = [
-    "collections",
-    "compare",
-    "demo",
-    "evaluate",
-    "explain",
-    "manifest",
-    "report",
-    "run",
-    "study",
-]
-
-
-def collections(*, data: Data | None = None) -> pd.DataFrame:
-    """Return the public collections that hurdles reads, and which of them are found here.
-
-    Parameters
-    ----------
-    data : Data, optional
-        ``NAME=PATH`` pairs, in addition to the folders under ``$HURDLES_DATA``.
-
-    Returns
-    -------
-    DataFrame
-        One row per collection: name, title, licence, where it was found.
-    """
-    return reading.collections_table(named_folders(data))
-
-
-def manifest(data: Data, *, out: str | Path | None = None) -> Manifest:
-    """Read a folder of class folders, a table, or a public collection.
-
-    Parameters
-    ----------
-    data : Data
-        A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
-    out : path, optional
-        Where to write the table, as CSV or Parquet.
-
-    Raises
-    ------
-    ManifestError, CollectionError
-        If it is not what it should be.
-    """
-    found = manifest_of(data)
-    if out is not None:
-        found.save(out)
-    return found
+__all__ = ["compare", "demo", "evaluate", "explain", "report", "run"]
 
 
 def run(
@@ -91,6 +41,7 @@ def run(
     out: str | Path,
     resume: bool = False,
     split: str | Path | None = None,
+    encoder_from: Run | str | Path | None = None,
     options: Options | None = None,
 ) -> Run:
     """Train as a recipe says, test, and write the report.
@@ -107,6 +58,8 @@ def run(
         Go on with an interrupted run; it ends with the numbers that it would have had.
     split : path, optional
         A split written by another run (its ``split.csv``), to be used again.
+    encoder_from : Run or path, optional
+        A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
     options : Options, optional
         What to do with unreadable files, where the cache is, who listens.
 
@@ -120,7 +73,13 @@ def run(
     images = None if begun else manifest_of(data, default=recipe.data)
     split_file = None if split is None else Path(split)
     return run_experiment(
-        recipe, images, out, resume=resume, split_file=split_file, options=options
+        recipe,
+        images,
+        out,
+        resume=resume,
+        split_file=split_file,
+        encoder_from=encoder_from,
+        options=options,
     )
 
 
@@ -257,47 +216,6 @@ def report(run: Run | str | Path, *, on: str = "test") -> Path:
         ``test``, or the name of a set that it was evaluated on.
     """
     return write_page(_run(run), on=on)
-
-
-def study(
-    name: str,
-    *,
-    data: Data | None = None,
-    out: str | Path,
-    fast: bool = False,
-    cells: Sequence[str] = (),
-    results: str | Path | None = None,
-    options: Options | None = None,
-) -> StudyResult:
-    """Carry out a study: many experiments, each resumable, and the table of what is done.
-
-    Parameters
-    ----------
-    name : str
-        A study by name, e.g. ``lazaro-barco-2020``.
-    data : Data, optional
-        Where its collections lie.
-    out : path
-        Folder of the runs; finished cells are never computed again.
-    fast : bool
-        The fast profile: smaller images, fewer epochs, early stop.
-    cells : sequence of str
-        Patterns, e.g. ``done right/*``: only these cells are computed.
-    results : path, optional
-        Folder to write the tables to; default: `out`.
-    options : Options, optional
-        As for `run`.
-    """
-    found: Study = find_study(name)
-    images = manifest_of(data, default=found.data)
-    return found.carry_out(
-        images,
-        Path(out),
-        fast=fast,
-        patterns=cells,
-        options=options or Options(),
-        results=Path(results) if results is not None else None,
-    )
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:

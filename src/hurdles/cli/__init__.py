@@ -1,0 +1,83 @@
+"""The command line: the verbs of `hurdles.workflows`; nothing is computed here.
+
+Results go to stdout, progress and messages to stderr. Heavy libraries are imported by the verbs
+themselves, so that ``hurdles --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from hurdles._version import __version__
+from hurdles.cli import collections, experiments, lungs, studies
+from hurdles.errors import HurdlesError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="hurdles",
+    help="Train chest X-ray classifiers from small data, with an interval on every number.\n\n"
+    "Start with: hurdles demo. Research use only; not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+_INTERRUPTED = 130
+
+_COMMANDS: dict[str, list[Callable[..., None]]] = {
+    "Begin": [experiments.demo, experiments.recipes],
+    "Images": [collections.collections, collections.manifest, lungs.segment],
+    "Models": [
+        experiments.run,
+        experiments.evaluate,
+        experiments.compare,
+        experiments.explain,
+        experiments.report,
+        studies.study,
+        lungs.train_lungs,
+    ],
+}
+for _panel, _verbs in _COMMANDS.items():
+    for _verb in _verbs:
+        app.command(rich_help_panel=_panel)(_verb)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"hurdles {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer has caught Ctrl-C and says nothing
+            again = "the same command goes on where it stopped (hurdles run: with --resume)"
+            typer.echo(f"interrupted; {again}", err=True)
+        raise
+    except BrokenPipeError:
+        # The reader of our output has gone; keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (HurdlesError, OSError) as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,57 @@
+"""Commands on images, before anything is trained on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hurdles.cli.options import (
+    DataOption,
+    JsonOption,
+    print_json,
+    print_lines,
+)
+
+__all__ = ["collections", "manifest"]
+
+
+def collections(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """List the public collections that hurdles reads, and which are found here.
+
+    A collection is found under $HURDLES_DATA by the name of its folder as it is distributed, or
+    wherever --data NAME=PATH says.
+    """
+    from hurdles import workflows
+    from hurdles.reporting.console import collection_lines
+
+    found = workflows.collections(data=data)
+    if as_json:
+        print_json(json.loads(found.to_json(orient="records")))
+    else:
+        print_lines(collection_lines(found))
+
+
+def manifest(
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME=]PATH...", help="Folder, table, or collection; as --data."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the table (.csv, .parquet).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read images into a table, one row each, and say what is in it and what was left out."""
+    from hurdles import workflows
+    from hurdles.reporting.console import manifest_lines, manifest_summary
+
+    found = workflows.manifest(data, out=out)
+    if as_json:
+        print_json(manifest_summary(found))
+        return
+    print_lines(manifest_lines(found))
+    if out is not None:
+        typer.echo(f"written: {out}")

@@ -1,0 +1,212 @@
+"""Commands on one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hurdles.cli.options import (
+    CacheOption,
+    DataOption,
+    JsonOption,
+    OnBadOption,
+    QuietOption,
+    RunArgument,
+    carried_out,
+    pairs,
+    print_evaluation,
+    print_json,
+    print_lines,
+)
+from hurdles.data.vocabulary import OnBad
+
+__all__ = ["compare", "demo", "evaluate", "explain", "recipes", "report", "run"]
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path("runs/demo"),
+    as_json: JsonOption = False,
+    cache: CacheOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train, test and explain on synthetic radiographs; ends with the path of a report.
+
+    Nothing is downloaded. Takes about two minutes on two cores. An earlier demo in the same folder
+    is gone on with.
+    """
+    from hurdles import workflows
+
+    with carried_out(OnBad.STOP, cache, quiet) as options:
+        run = workflows.demo(out=out, options=options)
+    print_evaluation(run.evaluation(), as_json, report=run.report_path)
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe by name, or a TOML file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    data: DataOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")
+    ] = False,
+    split: Annotated[
+        Path | None, typer.Option("--split", help="Use this split.csv instead of a new split.")
+    ] = None,
+    encoder_from: Annotated[
+        Path | None,
+        typer.Option("--encoder-from", metavar="RUN", help="Start from this run's encoder."),
+    ] = None,
+    on_bad: OnBadOption = OnBad.SKIP,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train as a recipe says, test on images never seen, and write the report.
+
+    Interrupted at any moment, it goes on with --resume and ends with exactly the numbers that it
+    would have had. hurdles recipes lists what ships; hurdles recipes NAME prints one to start from.
+    """
+    from hurdles import workflows
+
+    with carried_out(on_bad, cache, quiet) as options:
+        done = workflows.run(
+            recipe,
+            data=data,
+            out=out,
+            resume=resume,
+            split=split,
+            encoder_from=encoder_from,
+            options=options,
+        )
+    print_evaluation(done.evaluation(), as_json, report=done.report_path)
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe, explained.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the shipped recipes, or print one with an explanation of every field."""
+    from hurdles.recipe import load_recipe, shipped_recipes
+
+    if name is None:
+        found = {n: load_recipe(n).description for n in shipped_recipes()}
+        if as_json:
+            print_json(found)
+        else:
+            for each, description in found.items():
+                typer.echo(f"{each}\n    {description}")
+        return
+    recipe = load_recipe(name)
+    if as_json:
+        print_json(recipe.model_dump(mode="json"))
+        return
+    typer.echo(recipe.to_toml(explained=True))
+
+
+def evaluate(
+    run: RunArgument,
+    on: Annotated[
+        list[str], typer.Option("--on", metavar="[NAME=]PATH", help="Other images; as --data.")
+    ],
+    name: Annotated[str | None, typer.Option("--name", help="What to call the set.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label",
+            metavar="THEIRS=OURS",
+            help="Call a class of the images as the run does; THEIRS= leaves the class out.",
+        ),
+    ] = None,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Keep images that the run was trained on.")
+    ] = False,
+    on_bad: OnBadOption = OnBad.SKIP,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Test a finished run on other images, and write a report of that beside the first.
+
+    Images whose pixels the run was trained or chosen on are recognised and left out.
+    """
+    from hurdles import workflows
+    from hurdles.locations import name_of
+
+    name = name or name_of(on)
+    with carried_out(on_bad, cache, quiet) as options:
+        result = workflows.evaluate(
+            run, on=on, name=name, labels=pairs(label or []), keep_seen=keep_seen, options=options
+        )
+    print_evaluation(result, as_json, report=run / f"report.{name}.html")
+
+
+def explain(
+    run: RunArgument,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Radiographs.")],
+    out: Annotated[Path, typer.Option("--out", help="Contact sheet to write.")] = Path(
+        "explained.png"
+    ),
+    method: Annotated[str, typer.Option("--method", help="grad-cam or occlusion.")] = "grad-cam",
+    target: Annotated[
+        str, typer.Option("--target", help="The class to explain, or: predicted.")
+    ] = "predicted",
+    on_bad: OnBadOption = OnBad.STOP,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Show where a run looks: each radiograph beside its heat-map, in one picture.
+
+    A heat-map shows what moved the network, not what is wrong with the lungs.
+    """
+    from hurdles import workflows
+    from hurdles.reporting.console import explained
+
+    with carried_out(on_bad, cache, quiet) as options:
+        maps = workflows.explain(
+            run, images, out=out, method=method, target=target, options=options
+        )
+    rows = explained(maps, images)
+    if as_json:
+        print_json(rows)
+        return
+    print_lines(f"{r['image']}: {r['message'] or r['target'] + ', ' + r['method']}" for r in rows)
+    typer.echo(f"written: {out}")
+
+
+def compare(
+    a: RunArgument,
+    b: RunArgument,
+    on: Annotated[
+        str, typer.Option("--on", help="test, or a set both were evaluated on.")
+    ] = "test",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two runs on the same images: paired differences, intervals, exact tests."""
+    from hurdles import workflows
+    from hurdles.evaluation.comparisons import holm
+    from hurdles.reporting.console import comparison_lines
+
+    found = workflows.compare(a, b, on=on)
+    adjusted = holm([c.p_value for c in found])
+    if as_json:
+        print_json(
+            [
+                {**c.to_dict(), "p_holm": None if p != p else p}
+                for c, p in zip(found, adjusted, strict=True)
+            ]
+        )
+        return
+    typer.echo(f"A = {a}\nB = {b}\n")
+    print_lines(comparison_lines(found, adjusted))
+
+
+def report(
+    run: RunArgument,
+    on: Annotated[str, typer.Option("--on", help="test, or a set it was evaluated on.")] = "test",
+) -> None:
+    """Write a run's report anew from what its folder holds, and print its path."""
+    from hurdles import workflows
+
+    typer.echo(workflows.report(run, on=on))

@@ -1,0 +1,70 @@
+"""Commands on lungs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hurdles.cli.options import (
+    CacheOption,
+    DataOption,
+    JsonOption,
+    OnBadOption,
+    QuietOption,
+    carried_out,
+    print_json,
+    print_lines,
+)
+from hurdles.data.vocabulary import OnBad
+
+__all__ = ["segment", "train_lungs"]
+
+
+def segment(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Radiographs, or folders of them.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the masks.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="Another network's weights. [default: the package's]"),
+    ] = None,
+    on_bad: OnBadOption = OnBad.SKIP,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Find the lungs: a mask for each radiograph, and a sheet to look at.
+
+    Nothing is downloaded: the weights come with the package. A mask that cannot be two lungs is
+    flagged and kept apart, under flagged/. masks.csv lists every image.
+    """
+    from hurdles import workflows
+    from hurdles.reporting.console import lungs_lines
+
+    with carried_out(on_bad, None, quiet) as options:
+        found = workflows.segment(images, out=out, weights=weights, options=options)
+    if as_json:
+        print_json(json.loads(found.to_json(orient="records")))
+        return
+    print_lines(lungs_lines(found))
+    typer.echo(f"written: {out}/masks.csv and {out}/sheet.png; research use only")
+
+
+def train_lungs(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
+    data: DataOption = None,
+    cache: CacheOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train the network that finds lungs, as the shipped one was trained.
+
+    Without --data, the collections of Montgomery and Shenzhen are looked for under $HURDLES_DATA.
+    Interrupted, the same command goes on. Print the path of the weights, for segment --weights.
+    """
+    from hurdles import workflows
+
+    with carried_out(OnBad.STOP, cache, quiet) as options:
+        typer.echo(workflows.train_lungs(data=data, out=out, options=options))

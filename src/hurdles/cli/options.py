@@ -1,0 +1,94 @@
+"""What the commands share: options, progress, and printing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hurdles.data.vocabulary import OnBad
+
+if TYPE_CHECKING:
+    from hurdles.evaluation.evaluation import Evaluation
+    from hurdles.images import Options
+
+__all__ = [
+    "CacheOption",
+    "DataOption",
+    "JsonOption",
+    "OnBadOption",
+    "QuietOption",
+    "RunArgument",
+    "carried_out",
+    "pairs",
+    "print_evaluation",
+    "print_json",
+    "print_lines",
+]
+
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="[NAME=]PATH",
+        help="Images: a folder of class folders, a CSV or Parquet, a collection's name (found "
+        "under $HURDLES_DATA), or NAME=PATH. Several are merged.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+OnBadOption = Annotated[
+    OnBad, typer.Option("--on-bad", help="Unreadable images: list them and go on, or stop.")
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder of prepared pixels. [default: $HURDLES_CACHE]"),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+
+
+@contextmanager
+def carried_out(on_bad: OnBad, cache: Path | None, quiet: bool) -> Iterator[Options]:
+    """Yield what the options say of how a verb is carried out, with a bar unless it is quiet."""
+    from hurdles.images import Options
+    from hurdles.progress_bar import ProgressBar
+
+    if quiet:
+        yield Options(on_bad=on_bad, cache=cache)
+        return
+    with ProgressBar() as bar:
+        yield Options(on_bad=on_bad, cache=cache, progress=bar)
+
+
+def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None:
+    """Print an evaluation and where its report lies."""
+    from hurdles.reporting.console import evaluation_lines
+
+    if as_json:
+        print_json({**result.to_dict(), "report": str(report)})
+        return
+    print_lines(evaluation_lines(result))
+    typer.echo(f"\nreport: {report}\nResearch use only; not a medical device.")
+
+
+def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
+    """Print lines, to stdout unless told otherwise."""
+    for line in lines:
+        typer.echo(line, err=err)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON; a number that is none raises ValueError rather than print ``NaN``."""
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Return ``THEIRS=OURS`` texts as a mapping; another form is a wrong option."""
+    wrong = [t for t in texts if "=" not in t]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} is not of the form THEIRS=OURS.")
+    return {k: v for k, _, v in (t.partition("=") for t in texts)}

@@ -1,0 +1,63 @@
+"""The command for many runs at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hurdles.cli.options import (
+    CacheOption,
+    DataOption,
+    JsonOption,
+    OnBadOption,
+    QuietOption,
+    carried_out,
+    print_json,
+    print_lines,
+)
+from hurdles.data.vocabulary import OnBad
+
+__all__ = ["study"]
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="e.g. lazaro-barco-2020")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")],
+    data: DataOption = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Smaller images, fewer epochs, early stop.")
+    ] = False,
+    cells: Annotated[
+        list[str] | None,
+        typer.Option("--cells", metavar="PATTERN", help="Only cells like 'done right/*/0'."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
+    ] = None,
+    on_bad: OnBadOption = OnBad.SKIP,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Carry out many experiments and draw the table of whatever is done.
+
+    Every cell resumes where it was interrupted; a finished one is never computed again.
+    """
+    from hurdles import workflows
+
+    with carried_out(on_bad, cache, quiet) as options:
+        result = workflows.study(
+            name, data=data, out=out, fast=fast, cells=cells or (), results=results, options=options
+        )
+    if as_json:
+        print_json(json.loads(result.cells.to_json(orient="records")))
+    else:
+        done = int((result.cells["status"] == "done").sum())
+        typer.echo(f"{done} of {len(result.cells)} cells done")
+        typer.echo(f"page:  {result.page}\ntable: {result.table}")
+    if result.failed:
+        print_lines((f"failed: {c}: {why}" for c, why in result.failed.items()), err=True)
+        raise typer.Exit(1)

@@ -1,0 +1,20 @@
+"""The verbs: one function each, the same in Python and on the command line."""
+
+from hurdles.workflows.collections import collections, manifest
+from hurdles.workflows.experiments import compare, demo, evaluate, explain, report, run
+from hurdles.workflows.lungs import segment, train_lungs
+from hurdles.workflows.studies import study
+
+__all__ = [
+    "collections",
+    "compare",
+    "demo",
+    "evaluate",
+    "explain",
+    "manifest",
+    "report",
+    "run",
+    "segment",
+    "study",
+    "train_lungs",
+]

@@ -1,0 +1,50 @@
+"""Images, before anything is trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from hurdles.data import reading
+from hurdles.data.manifest import Manifest
+from hurdles.locations import Data, manifest_of, named_folders
+
+__all__ = ["collections", "manifest"]
+
+
+def collections(*, data: Data | None = None) -> pd.DataFrame:
+    """Return the public collections that hurdles reads, and which of them are found here.
+
+    Parameters
+    ----------
+    data : Data, optional
+        ``NAME=PATH`` pairs, in addition to the folders under ``$HURDLES_DATA``.
+
+    Returns
+    -------
+    DataFrame
+        One row per collection: name, title, licence, where it was found.
+    """
+    return reading.collections_table(named_folders(data))
+
+
+def manifest(data: Data, *, out: str | Path | None = None) -> Manifest:
+    """Read a folder of class folders, a table, or a public collection.
+
+    Parameters
+    ----------
+    data : Data
+        A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
+    out : path, optional
+        Where to write the table, as CSV or Parquet.
+
+    Raises
+    ------
+    ManifestError, CollectionError
+        If it is not what it should be.
+    """
+    found = manifest_of(data)
+    if out is not None:
+        found.save(out)
+    return found

@@ -1,0 +1,87 @@
+"""Lungs: found in images, and the network that finds them trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hurdles.images import Options
+from hurdles.locations import Data, manifest_of
+
+__all__ = ["segment", "train_lungs"]
+
+
+def segment(
+    images: Sequence[str | Path],
+    *,
+    out: str | Path,
+    weights: str | Path | None = None,
+    options: Options | None = None,
+) -> pd.DataFrame:
+    """Find the lungs in images; the weights come with the package.
+
+    Parameters
+    ----------
+    images : sequence of paths
+        Radiographs, or folders of them.
+    out : path
+        Folder for the masks, their table and the sheets to look at; see
+        `hurdles.lungs.use.segment_images`.
+    weights : path, optional
+        Of another lung network, as `train_lungs` writes them.
+    options : Options, optional
+        What to do with unreadable files, who listens.
+
+    Returns
+    -------
+    DataFrame
+        One row per image; ``status`` says whether the mask can be two lungs.
+
+    Raises
+    ------
+    ManifestError, ImageError, RunError
+        As `hurdles.lungs.use.segment_images`.
+    """
+    from hurdles.lungs.use import segment_images
+
+    options = options or Options()
+    return segment_images(
+        images,
+        out=Path(out),
+        weights=None if weights is None else Path(weights),
+        progress=options.progress,
+        on_bad=options.on_bad,
+    )
+
+
+def train_lungs(
+    *, data: Data | None = None, out: str | Path, options: Options | None = None
+) -> Path:
+    """Train the lung network again, as the shipped weights were trained.
+
+    Parameters
+    ----------
+    data : Data, optional
+        Images with lung masks; default: the collections of Montgomery and Shenzhen.
+    out : path
+        Folder of the training; gone on with if it is not finished.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Path
+        The weights.
+
+    Raises
+    ------
+    ManifestError, RunError
+        As `hurdles.lungs.training.train_lungs`.
+    """
+    from hurdles.lungs.training import train_lungs as train
+
+    options = options or Options()
+    images = manifest_of(data, default="montgomery-shenzhen")
+    return train(images, Path(out), cache=options.cache, progress=options.progress)

@@ -1,0 +1,53 @@
+"""Many runs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hurdles.images import Options
+from hurdles.locations import Data
+from hurdles.studies import Study, StudyResult
+from hurdles.studies import study as find_study
+
+__all__ = ["study"]
+
+
+def study(
+    name: str,
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    fast: bool = False,
+    cells: Sequence[str] = (),
+    results: str | Path | None = None,
+    options: Options | None = None,
+) -> StudyResult:
+    """Carry out a study: many experiments, each resumable, and the table of what is done.
+
+    Parameters
+    ----------
+    name : str
+        A study by name, e.g. ``lazaro-barco-2020``.
+    data : Data, optional
+        Where its collections lie.
+    out : path
+        Folder of the runs; finished cells are never computed again.
+    fast : bool
+        The fast profile: smaller images, fewer epochs, early stop.
+    cells : sequence of str
+        Patterns, e.g. ``done right/*``: only these cells are computed.
+    results : path, optional
+        Folder to write the tables to; default: `out`.
+    options : Options, optional
+        As for `run`.
+    """
+    found: Study = find_study(name)
+    return found.carry_out(
+        data,
+        Path(out),
+        fast=fast,
+        patterns=cells,
+        options=options or Options(),
+        results=Path(results) if results is not None else None,
+    )
