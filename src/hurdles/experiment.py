@@ -20,6 +20,7 @@ from hurdles.models.spec import ModelSpec, architectures
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe
 from hurdles.runs import Run
+from hurdles.starting import start_of
 from hurdles.training.fingerprints import save_fingerprints
 from hurdles.training.loop import TrainingData, train
 from hurdles.training.machine import environment, this_machine
@@ -34,6 +35,7 @@ def run_experiment(
     *,
     resume: bool = False,
     split_file: Path | None = None,
+    encoder_from: Run | str | Path | None = None,
     options: Options | None = None,
 ) -> Run:
     """Carry out a recipe on a manifest and fill the folder `out`.
@@ -50,6 +52,9 @@ def run_experiment(
         Go on with what `out` holds. A finished run is returned as it is.
     split_file : path, optional
         A split written before (`hurdles.data.split.save_split`), instead of a new one.
+    encoder_from : Run or path, optional
+        A finished run, or a file of weights that hurdles wrote: training starts from its encoder
+        (``model.start = "run"``). Not needed again to go on with what was begun.
     options : Options, optional
         How.
 
@@ -62,27 +67,33 @@ def run_experiment(
     ------
     RunError
         If `out` holds another run, or holds one and `resume` is false.
+    RecipeError
+        If the recipe cannot be carried out, or what it starts from does not fit.
     SplitError, ManifestError, ImageError
         If the data do not allow the experiment.
     """
     options = options or Options()
     run = Run(out)
     _refuse_hopeless(recipe, manifest)
+    recipe, start = start_of(run, recipe, encoder_from)
     with run.locked():
         run.begin(recipe, resume=resume)
         if run.is_finished:
             options.listener.say(f"{run.path} is finished already")
             return run
         started = time.monotonic()
+        if start is not None:
+            run.write_start(start)
         prepared = _data_of(run, recipe, manifest, split_file, options)
         trained = _train(run, recipe, prepared, options)
         assess_own(run, prepared, options)
         # An interrupted training counts with all its epochs, not only those of this session.
         seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
-        meta = _meta(recipe, prepared.manifest, seconds)
+        meta = _meta(run, recipe, prepared.manifest, seconds)
         write_page(run, meta=meta)
         run.write_json("meta.json", meta)
         run.state_path.unlink(missing_ok=True)
+        run.start_path.unlink(missing_ok=True)
     return Run(out)
 
 
@@ -96,7 +107,11 @@ def _refuse_hopeless(recipe: Recipe, manifest: Manifest | None) -> None:
         SCHEMES.get(recipe.split.scheme)
         section = recipe.model
         ModelSpec(
-            section.architecture, tuple(manifest.labels), recipe.preparation.size, section.channels
+            section.architecture,
+            tuple(manifest.labels),
+            recipe.preparation.size,
+            section.channels,
+            section.hidden,
         )
         if section.architecture not in architectures():
             raise RecipeError(
@@ -167,18 +182,22 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
     seen = np.concatenate([data.train, data.validation])
     names = frame["image"].iloc[seen].tolist()
     save_fingerprints(run.fingerprints_path, names, prepared.pixels[seen])
-    trained = train(recipe, data, state_path=run.state_path, progress=options.listener)
+    trained = train(
+        recipe, data, start=run.start(), state_path=run.state_path, progress=options.listener
+    )
     run.write_trained(trained, recipe)
     return time.monotonic() - started
 
 
-def _meta(recipe: Recipe, manifest: Manifest, seconds: float) -> dict[str, object]:
+def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[str, object]:
+    start = run.start()
     machine = this_machine(recipe.training.precision)
     scheme = SCHEMES.get(recipe.split.scheme)
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "recipe": recipe.key,
+        "start": None if start is None else {**start.description, "origin": start.origin},
         "manifest": manifest.content_hash,
         "warnings": check_split(manifest, grouped=scheme.grouped),
         "environment": environment(machine),

@@ -18,6 +18,7 @@ from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
+from hurdles.models.starting import StartingWeights
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
 from hurdles.training.history import History
@@ -49,6 +50,7 @@ class Run:
     report.html            the report
     meta.json              written last: the run is finished; versions, machine, hashes
     state.safetensors      only while training: where to go on
+    start.safetensors      only while training: the encoder that it starts from, if from elsewhere
     ====================== ======================================================================
 
     Every file is written beside and renamed into place. Constructing a Run reads nothing.
@@ -120,6 +122,11 @@ class Run:
     def state_path(self) -> Path:
         """Where an unfinished training keeps its state."""
         return self.path / "state.safetensors"
+
+    @property
+    def start_path(self) -> Path:
+        """Where an unfinished training keeps the encoder that it started from."""
+        return self.path / "start.safetensors"
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -259,8 +266,28 @@ class Run:
         """Write one of the folder's JSON files."""
         write_text(self.path / name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
+    def starting_weights(self) -> StartingWeights:
+        """Return the encoder of this run's chosen epoch, for another run to start from."""
+        weights, metadata = load_weights(self._weights_path(None))
+        found = StartingWeights.from_file(weights, metadata, source=f"run {self.path.name}")
+        if "start" in metadata:
+            found.description["started from"] = json.loads(metadata["start"])["source"]
+        return found
+
+    def start(self) -> StartingWeights | None:
+        """Return the encoder that an unfinished training starts from; None: from scratch."""
+        if not self.start_path.is_file():
+            return None
+        weights, metadata = load_weights(self.start_path)
+        return StartingWeights.from_file(weights, metadata, source=str(self.start_path))
+
+    def write_start(self, start: StartingWeights) -> None:
+        """Keep the encoder that a training starts from until it is done."""
+        save_weights(self.start_path, start.weights, start.to_metadata())
+
     def write_trained(self, trained: Trained, recipe: Recipe) -> None:
         """Write the history and both epochs' weights."""
+        start = self.start()
         epochs = {
             ChosenEpoch.BEST: (trained.best, trained.history.best_epoch),
             ChosenEpoch.LAST: (trained.last, len(trained.history)),
@@ -273,6 +300,8 @@ class Run:
                 "preparation": recipe.preparation.model_dump_json(),
                 "use": "research use only; not a medical device",
             }
+            if start is not None:
+                meta["start"] = json.dumps({**start.description, "origin": start.origin})
             save_weights(self.path / "weights" / f"{choice}.safetensors", weights, meta)
         trained.history.save(self.path / "history.csv")
 

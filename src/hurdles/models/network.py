@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hurdles.errors import RecipeError
 from hurdles.models.spec import ModelSpec
@@ -56,13 +58,23 @@ class Network(nn.Module, ABC):
     def logits(self, features: Tensor) -> Tensor:
         """Return logits of shape (N, labels) for features.
 
-        A head with one output for two labels gives the log-odds of the second: with logits
-        (0, z), softmax and cross-entropy are the logistic function and binary cross-entropy.
+        A head with one output z for two labels gives the log-odds of the second: with logits
+        (-z/2, z/2), softmax and cross-entropy are the logistic function and binary cross-entropy,
+        and, unlike with (0, z), each label has a logit that a heat-map can ask about.
         """
         found: Tensor = self.head(features)
         if found.shape[1] == 1 and len(self.spec.labels) == 2:
-            return torch.cat([torch.zeros_like(found), found], dim=1)
+            return torch.cat([-found / 2, found / 2], dim=1)
         return found
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training; a batch normalisation that is frozen keeps its statistics."""
+        super().train(mode)
+        for part in self.modules():
+            weights = [p.requires_grad for p in part.parameters(recurse=False)]
+            if isinstance(part, _BatchNorm) and weights and not any(weights):
+                part.eval()
+        return self
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -96,11 +108,19 @@ def last_convolution(module: nn.Module) -> nn.Module:
 
 
 class GreyConvolution(nn.Conv2d):
-    """A first convolution with 'same' padding whose input channels all hold the same grey image.
+    """A first convolution whose input channels all hold the same grey image.
 
     Weights have shape (filters, channels, kernel, kernel), so parameters and the gradient of each
     are those of a convolution over the repeated image; but convolution is linear, so the kernels
     are summed over the channels and the image is read once.
+
+    Parameters
+    ----------
+    channels, filters, kernel, stride : int
+        As for a convolution; `channels` counts the copies of the image.
+    padding : int, optional
+        By default half the kernel.
+    bias : bool
 
     Examples
     --------
@@ -111,13 +131,23 @@ class GreyConvolution(nn.Conv2d):
     True
     """
 
-    def __init__(self, channels: int, filters: int, kernel: int) -> None:
-        super().__init__(channels, filters, kernel, padding=kernel // 2)
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        bias: bool = True,
+    ) -> None:
+        around = kernel // 2 if padding is None else padding
+        super().__init__(channels, filters, kernel, stride=stride, padding=around, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return feature maps of shape (N, filters, H, W) for images of shape (N, 1, H, W)."""
+        """Return feature maps of shape (N, filters, h, w) for images of shape (N, 1, H, W)."""
         weight = self.weight.sum(1, keepdim=True) if self.in_channels > 1 else self.weight
-        return functional.conv2d(x, weight, self.bias, padding=self.padding)
+        return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
 def glorot_uniform(module: nn.Module, generator: torch.Generator) -> None:
