@@ -9,47 +9,38 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from mmap import mmap
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from hurdles.data.decode import DECODER_VERSION, decode
+from hurdles.data.decode import decode
 from hurdles.data.hashes import Hashed, content_hashes, signature
 from hurdles.data.header import DEFAULT_MAX_PIXELS
+from hurdles.data.layers import (
+    Layer,
+    LayeredPreparation,
+    Made,
+    PixelPreparation,
+    layers_of,
+)
 from hurdles.data.manifest import Manifest
-from hurdles.data.packs import Packs
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CacheError, ImageError, ManifestError
 
-__all__ = ["PixelPreparation", "Prepared", "default_cache", "prepare"]
+__all__ = ["LayeredPreparation", "PixelPreparation", "Prepared", "default_cache", "prepare"]
 
 #: Called with the number of images that are done and the number of all.
 Progress: TypeAlias = Callable[[int, int], None]
 
 _BATCH = 256
 _log = logging.getLogger("hurdles")
-
-
-class PixelPreparation(Protocol):
-    """What turns decoded pixels into stored ones; `hurdles.imaging.prepare` has the usual one."""
-
-    @property
-    def size(self) -> int:
-        """Height and width of the result."""
-
-    @property
-    def key(self) -> str:
-        """All settings and the version of the algorithm: equal keys mean equal results."""
-
-    def __call__(self, pixels: np.ndarray, /) -> np.ndarray:
-        """Turn ``float32`` (H, W) in [0, 1] into ``uint8`` (size, size)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +54,8 @@ class Prepared:
         exclusions, with the reason.
     pixels : ndarray of uint8, shape (N, size, size)
         Row i belongs to row i of the manifest. Memory-mapped and read-only.
+    failures : mapping of str to ImageError
+        Why each image that was left out could not be used, by its name.
 
     Raises
     ------
@@ -72,6 +65,7 @@ class Prepared:
 
     manifest: Manifest
     pixels: np.ndarray
+    failures: Mapping[str, ImageError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.manifest) != len(self.pixels):
@@ -87,8 +81,9 @@ class Prepared:
         # A worker process maps the same file instead of being sent a copy of every pixel.
         pixels: Any = self.pixels
         if isinstance(getattr(pixels, "base", None), mmap):  # the whole map, no part of it
-            return _mapped, (self.manifest, pixels.filename, pixels.offset, pixels.shape)
-        return Prepared, (self.manifest, pixels)
+            where = (pixels.filename, pixels.offset, pixels.shape)
+            return _mapped, (self.manifest, *where, self.failures)
+        return Prepared, (self.manifest, pixels, self.failures)
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -112,8 +107,14 @@ class Prepared:
         return np.array([self._positions[name] for name in names], dtype=np.int64)
 
 
-def _mapped(manifest: Manifest, path: str, offset: int, shape: tuple[int, ...]) -> Prepared:
-    return Prepared(manifest, np.memmap(path, np.uint8, "r", offset, shape))
+def _mapped(
+    manifest: Manifest,
+    path: str,
+    offset: int,
+    shape: tuple[int, ...],
+    failures: Mapping[str, ImageError],
+) -> Prepared:
+    return Prepared(manifest, np.memmap(path, np.uint8, "r", offset, shape), failures)
 
 
 def default_cache() -> Path:
@@ -142,13 +143,13 @@ def prepare(
     ----------
     manifest : Manifest
         Which images.
-    preparation : PixelPreparation
+    preparation : PixelPreparation or LayeredPreparation
         What becomes of decoded pixels, e.g. `hurdles.imaging.prepare.Preparation`.
     cache : path, optional
         Folder of the cache; `default_cache` if not given.
     on_bad : OnBad
-        ``skip`` moves a file that cannot be read to the manifest's exclusions, with the reason;
-        ``stop`` raises for the first one.
+        ``skip`` moves a file that cannot be read, or in which no lungs are found where they are
+        needed, to the manifest's exclusions, with the reason; ``stop`` raises for the first one.
     workers : int, optional
         Threads; as many as this process may use processors if not given.
     max_pixels : int
@@ -170,62 +171,63 @@ def prepare(
     """
     on_bad = OnBad(on_bad)
     folder = Path(default_cache() if cache is None else cache).absolute()
-    packs = Packs(folder / f"{preparation.key}-d{DECODER_VERSION}", preparation.size)
     with _threads(workers) as pool:
-        work = _Work(packs, preparation, max_pixels, on_bad, pool)
+        work = _Work(layers_of(preparation, folder), max_pixels, on_bad, pool)
         hashed = content_hashes(manifest.frame["path"], folder / "hashes", pool)
         keys = work.keys(hashed, progress or _silent)
     good = [key for key in keys if isinstance(key, str)]
     images = zip(manifest.frame["image"], keys, strict=True)
-    bad = {image: key.message for image, key in images if isinstance(key, ImageError)}
+    bad = {image: key for image, key in images if isinstance(key, ImageError)}
     if bad:
-        _log.warning("%d of %d images cannot be read and are left out", len(bad), len(keys))
-    pixels = work.pixels(good)
-    return Prepared(manifest.without(bad.keys(), bad.values()) if bad else manifest, pixels)
+        _log.warning("%d of %d images cannot be used and are left out", len(bad), len(keys))
+        manifest = manifest.without(bad.keys(), [error.message for error in bad.values()])
+    return Prepared(manifest, work.pixels(good), bad)
 
 
 class _Work:
     """One call of `prepare`: finds rows, decodes what is missing, keeps both."""
 
     def __init__(
-        self,
-        packs: Packs,
-        preparation: PixelPreparation,
-        max_pixels: int,
-        on_bad: OnBad,
-        pool: Executor,
+        self, layers: Sequence[Layer], max_pixels: int, on_bad: OnBad, pool: Executor
     ) -> None:
-        self.packs = packs
-        self.preparation = preparation
+        self.layers = layers
+        self.top = layers[-1]
         self.max_pixels = max_pixels
         self.on_bad = on_bad
         self.pool = pool
-        self.rows: dict[str, np.ndarray] = {}
 
     def keys(self, hashed: Sequence[Hashed | ImageError], tell: Progress) -> list[str | ImageError]:
         """Make sure that every image has a row, and return their keys, or why there is none."""
-        for found in hashed:
-            if isinstance(found, ImageError) and self.on_bad is OnBad.STOP:
-                raise found
-        contents = {found.key: found for found in hashed if isinstance(found, Hashed)}
-        if self.packs.whole([f.key for f in hashed if isinstance(f, Hashed)]) is None:
-            self.rows = self.packs.rows(contents)
-            missing = [found for key, found in contents.items() if key not in self.rows]
-        else:
-            missing = []
+        results = [self._refused(found) for found in hashed]
+        for result in results:
+            if isinstance(result, ImageError) and self.on_bad is OnBad.STOP:
+                raise result
+        wanted = {found.key: found for found in results if isinstance(found, Hashed)}
+        missing: list[Hashed] = []
+        if self.top.packs.whole([f.key for f in results if isinstance(f, Hashed)]) is None:
+            self.top.find(wanted)
+            missing = [found for key, found in wanted.items() if key not in self.top.rows]
         failures = self._decode(missing, len(hashed), tell)
         return [
             found if isinstance(found, ImageError) else failures.get(found.key, found.key)
-            for found in hashed
+            for found in results
         ]
 
     def pixels(self, keys: Sequence[str]) -> np.ndarray:
         """Return the rows of these keys in order, memory-mapped."""
         if not keys:
-            nothing = np.empty((0, self.preparation.size, self.preparation.size), dtype=np.uint8)
+            size = self.top.preparation.size
+            nothing = np.empty((0, size, size), dtype=np.uint8)
             nothing.setflags(write=False)
             return nothing
-        return (self.packs.whole(keys) or self.packs.write(keys, self.rows)).pixels
+        return (self.top.packs.whole(keys) or self.top.packs.write(keys, self.top.rows)).pixels
+
+    def _refused(self, found: Hashed | ImageError) -> Hashed | ImageError:
+        """Return the error of a content that some layer has refused before, else `found`."""
+        if isinstance(found, ImageError):
+            return found
+        errors = (layer.refusals.error(found.key, found.path) for layer in self.layers)
+        return next((error for error in errors if error is not None), found)
 
     def _decode(
         self, missing: Sequence[Hashed], total: int, tell: Progress
@@ -233,38 +235,50 @@ class _Work:
         done = total - len(missing)
         tell(done, total)
         failures: dict[str, ImageError] = {}
+        for layer in self.layers[:-1]:
+            layer.find(found.key for found in missing)
         for start in range(0, len(missing), _BATCH):
-            batch = missing[start : start + _BATCH]
-            made: dict[str, np.ndarray] = {}
-            for found, result in zip(batch, self.pool.map(self._one, batch), strict=True):
-                if isinstance(result, ImageError):
-                    failures[found.key] = result
-                else:
-                    made[found.key] = result
+            batch: list[Made] = []
+            for made in self.pool.map(self._one, missing[start : start + _BATCH]):
+                batch.append(made)
                 done += 1
                 tell(done, total)
-            if made:
-                self.rows |= self.packs.put_away(made)
+            for layer in self.layers:
+                layer.keep(batch)
+            failures |= {made.key: made.error for made in batch if made.error is not None}
             if failures and self.on_bad is OnBad.STOP:
                 raise next(iter(failures.values()))
+        for layer in self.layers[:-1]:
+            layer.merge()
         return failures
 
-    def _one(self, found: Hashed) -> np.ndarray | ImageError:
+    def _one(self, found: Hashed) -> Made:
+        """Decode a file, once for all layers that have no row of it."""
         try:
-            prepared = self.preparation(decode(found.path, max_pixels=self.max_pixels))
-            if signature(found.path) != found.signature:
-                return ImageError("the file changed while it was read; run again.", found.path)
-        except ImageError as error:
-            return error
-        except OSError as error:
-            return ImageError(f"the file vanished while it was read ({error}).", found.path)
-        size = self.preparation.size
-        if prepared.shape != (size, size) or prepared.dtype != np.uint8:
-            raise CacheError(
-                f"preparation {self.preparation.key!r} made {prepared.dtype} {prepared.shape} of "
-                f"{found.path}; it must make uint8 ({size}, {size})."
-            )
-        return prepared
+            made = self._climb(decode(found.path, max_pixels=self.max_pixels), found)
+            if signature(found.path) == found.signature:
+                return made
+            error = ImageError("the file changed while it was read; run again.", found.path)
+        except CacheError:
+            raise  # the preparation's fault, not the file's
+        except ImageError as caught:
+            error = caught
+        except OSError as caught:
+            error = ImageError(f"the file vanished while it was read ({caught}).", found.path)
+        return Made(found.key, error=error)
+
+    def _climb(self, pixels: np.ndarray, found: Hashed) -> Made:
+        rows: dict[Layer, np.ndarray] = {}
+        lower: np.ndarray | None = None
+        for layer in self.layers:
+            row = layer.rows.get(found.key)
+            if row is None:
+                try:
+                    row = rows[layer] = layer.make(pixels, lower, found.path)
+                except ImageError as error:
+                    return Made(found.key, rows, error, refused_by=layer)
+            lower = row
+        return Made(found.key, rows)
 
 
 def _processors() -> int:

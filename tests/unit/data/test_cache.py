@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from hurdles.data import cache as module
-from hurdles.data import hashes, packs
+from hurdles.data import hashes, layers, packs
 from hurdles.data.cache import Prepared, default_cache, prepare
 from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest
@@ -239,7 +239,7 @@ def test_a_new_decoder_decodes_again(
     manifest: Manifest, folder: Path, decodings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(manifest, PREPARATION, cache=folder)
-    monkeypatch.setattr(module, "DECODER_VERSION", 999)
+    monkeypatch.setattr(layers, "DECODER_VERSION", 999)
     prepare(manifest, PREPARATION, cache=folder)
     assert len(decodings) == 24
 

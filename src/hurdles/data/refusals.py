@@ -1,0 +1,69 @@
+"""What a preparation could not use, remembered: looking for lungs twice would not find them.
+
+One small JSON file beside the packs of a preparation maps the hash of a file's content to the
+reason. Only refusals that follow from the content and the preparation's key alone are kept; a file
+that cannot be decoded is tried again each time, since another decoder may be installed by then.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hurdles.data.files import write_text
+from hurdles.errors import CacheError, LungsNotFoundError
+
+__all__ = ["Refusals"]
+
+
+class Refusals:
+    """The refused contents of one preparation.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the preparation's packs lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "refused.json"
+        self._reasons = self._read()
+
+    def error(self, key: str, path: str) -> LungsNotFoundError | None:
+        """Return why a content was refused, as the error of the file at `path`, or None."""
+        reason = self._reasons.get(key)
+        return None if reason is None else LungsNotFoundError(reason, path)
+
+    def put_away(self, errors: dict[str, LungsNotFoundError]) -> None:
+        """Remember refusals by content; where two processes write at once, one may be forgotten.
+
+        Parameters
+        ----------
+        errors : dict of str to LungsNotFoundError
+            By the SHA-256 of the file's content.
+
+        Raises
+        ------
+        CacheError
+            If the file cannot be written.
+        """
+        if not errors:
+            return
+        new = {key: error.message for key, error in errors.items()}
+        self._reasons = self._read() | self._reasons | new
+        try:
+            write_text(self._path, json.dumps(self._reasons, indent=0, sort_keys=True))
+        except OSError as error:
+            raise CacheError(
+                f"the cache cannot be written ({error.strerror or error}: {self._path}); free "
+                "some space, or set HURDLES_CACHE to a folder that you may write to."
+            ) from error
+
+    def _read(self) -> dict[str, str]:
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}  # absent or damaged: it is found out again
+        if not isinstance(found, dict):
+            return {}
+        return {k: v for k, v in found.items() if isinstance(v, str)}
