@@ -50,7 +50,13 @@ _Fraction = Annotated[float, Field(gt=0, lt=1)]
 class PreparationSection(_Section):
     """How a decoded radiograph becomes the network's input."""
 
-    name: str = Field("raw", description="Preparation, by name: raw (resized, nothing else).")
+    name: str = Field(
+        "raw",
+        description="Preparation, by name: raw (resized, nothing else), or steps joined by '+' in "
+        "the order in which they are done: equalized, clahe (grey levels), masked (the lungs "
+        "alone), background (all but the lungs), cropped (to the lungs). Seed 000: "
+        "equalized+masked.",
+    )
     size: int = Field(224, ge=16, le=2048, description="Side of the square input, in pixels.")
 
 
