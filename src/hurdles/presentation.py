@@ -168,6 +168,9 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
     recipe, own = run.recipe, on == "test"
     notes = Recipe.explanations()
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
+    if start := meta.get("start"):
+        environment["encoder started from"] = start["source"]
+        environment["origin (SHA-256)"] = start["origin"][:16]
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,

@@ -43,7 +43,13 @@ class Network(nn.Module, ABC):
         return self.logits(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what the head sees, shape (N, D); images as for `forward`."""
+        """Return what the head sees, shape (N, D); images as for `forward`.
+
+        Raises
+        ------
+        RecipeError
+            If the images have another shape than the spec says.
+        """
         size = self.spec.size
         if x.ndim != 4 or tuple(x.shape[1:]) != (1, size, size):
             raise RecipeError(
