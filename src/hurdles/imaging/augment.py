@@ -9,9 +9,32 @@ from numpy.typing import NDArray
 
 __all__ = ["DRAW", "apply_draws", "draw", "inner_scale"]
 
-#: One altered (or unaltered) image: its position among the prepared pixels, whether it is
-#: flipped left to right, and by how many degrees it is turned, counter-clockwise.
-DRAW = np.dtype([("position", np.int64), ("flip", np.bool_), ("degrees", np.float32)])
+#: One altered image, or an unaltered one: apart from the position, zero alters nothing.
+#:
+#: =============== =================================================================================
+#: position        of the image among the prepared pixels
+#: flip            whether it is flipped left to right, after the moves
+#: degrees         by which it is turned, counter-clockwise
+#: shift_x         by which it is moved to the right, as a share of its side
+#: shift_y         by which it is moved down, as a share of its side
+#: growth          by which it is enlarged about its centre: 0.1 is a tenth larger
+#: contrast        by which distances from middle grey grow: -0.2 is a fifth flatter
+#: brightness      which is added, as a share of the range from black to white
+#: =============== =================================================================================
+DRAW = np.dtype(
+    [
+        ("position", np.int64),
+        ("flip", np.bool_),
+        ("degrees", np.float32),
+        ("shift_x", np.float32),
+        ("shift_y", np.float32),
+        ("growth", np.float32),
+        ("contrast", np.float32),
+        ("brightness", np.float32),
+    ]
+)
+
+_MIDDLE = 127.5
 
 
 def draw(
@@ -21,8 +44,15 @@ def draw(
     flip: float,
     rotation: float,
     degrees: float,
+    shift: float = 0.0,
+    scale: float = 1.0,
+    contrast: float = 0.0,
 ) -> NDArray[np.void]:
     """Draw one alteration for each position.
+
+    Flips and rotations come by chance; every image is shifted, enlarged and changed in contrast and
+    brightness, each uniformly within its range. What has no range draws no number, so that a recipe
+    without it keeps its random numbers.
 
     Parameters
     ----------
@@ -34,16 +64,36 @@ def draw(
         Probabilities, within [0, 1], of a flip and of a rotation.
     degrees : float
         A rotation is uniform within -degrees to degrees.
+    shift : float
+        Largest shift along either axis, to either side, as a share of the side.
+    scale : float
+        Largest enlargement, at least 1, which is none.
+    contrast : float
+        Largest change, to either side, of contrast and of brightness.
 
     Returns
     -------
     array of shape (n,) and dtype `DRAW`
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> made = draw(np.array([7, 3]), rng, flip=0, rotation=0, degrees=0, shift=0.1)
+    >>> made["position"].tolist(), bool((abs(made["shift_y"]) <= 0.1).all()), made["growth"].any()
+    ([7, 3], True, np.False_)
     """
-    draws = np.zeros(len(positions), dtype=DRAW)
+    n = len(positions)
+    draws = np.zeros(n, dtype=DRAW)
     draws["position"] = positions
-    draws["flip"] = rng.random(len(positions)) < flip
-    turned = rng.random(len(positions)) < rotation
-    draws["degrees"] = np.where(turned, rng.uniform(-degrees, degrees, len(positions)), 0.0)
+    draws["flip"] = rng.random(n) < flip
+    turned = rng.random(n) < rotation
+    draws["degrees"] = np.where(turned, rng.uniform(-degrees, degrees, n), 0.0)
+    if shift:
+        draws["shift_x"], draws["shift_y"] = rng.uniform(-shift, shift, (2, n))
+    if scale != 1:
+        draws["growth"] = rng.uniform(0, scale - 1, n)
+    if contrast:
+        draws["contrast"], draws["brightness"] = rng.uniform(-contrast, contrast, (2, n))
     return draws
 
 
@@ -53,7 +103,9 @@ def apply_draws(
     """Return the images that the draws describe.
 
     A turned image is enlarged until no corner is empty, as the Augmentor library does, which seed
-    004 used: where only one class is altered, black corners would name the class.
+    004 used: where only one class is altered, black corners would name the class. What a shift
+    brings in from beyond the edge is the mirrored image. Rotation, enlargement and shift are one
+    resampling, so that an image is blurred once.
 
     Parameters
     ----------
@@ -68,10 +120,14 @@ def apply_draws(
     """
     if out is None:
         out = np.empty((len(draws), *pixels.shape[1:]), dtype=np.uint8)
-    for target, (position, flip, degrees) in zip(out, draws, strict=True):
+    # tolist gives plain Python numbers, which are several times faster to read than records.
+    for target, one in zip(out, draws.tolist(), strict=True):
+        position, flip, degrees, right, down, growth, contrast, brightness = one
         image = pixels[position]
-        if degrees:
-            image = _turned(image, float(degrees))
+        if degrees or right or down or growth:
+            image = _moved(image, degrees, right, down, growth)
+        if contrast or brightness:
+            image = _toned(image, contrast, brightness)
         target[:] = image[:, ::-1] if flip else image
     return out
 
@@ -91,18 +147,32 @@ def inner_scale(degrees: float) -> float:
     return abs(math.cos(angle)) + abs(math.sin(angle))
 
 
-def _turned(image: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+def _moved(
+    image: NDArray[np.uint8], degrees: float, right: float, down: float, growth: float
+) -> NDArray[np.uint8]:
     import cv2
 
     size = image.shape[0]
     centre = ((size - 1) / 2, (size - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(centre, degrees, inner_scale(degrees))
+    matrix = cv2.getRotationMatrix2D(centre, degrees, inner_scale(degrees) * (1 + growth))
+    matrix[:, 2] += (right * size, down * size)
+    # Without a shift only rounding reaches beyond the edge.
+    border = cv2.BORDER_REFLECT_101 if right or down else cv2.BORDER_REPLICATE
     return np.asarray(
         cv2.warpAffine(
             np.ascontiguousarray(image),
             matrix,
             (size, size),
             flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
+            borderMode=border,
         )
     )
+
+
+def _toned(image: NDArray[np.uint8], contrast: float, brightness: float) -> NDArray[np.uint8]:
+    import cv2
+
+    grey = np.arange(256)
+    toned = (grey - _MIDDLE) * (1 + contrast) + _MIDDLE + 255 * brightness
+    table = np.rint(toned).clip(0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(image), table))

@@ -13,7 +13,7 @@ from hurdles.recipe import AugmentationSection
 __all__ = ["EpochPlanner"]
 
 # Each purpose draws from a stream of its own, so that a change to one leaves the others alone.
-_ORDER, _COPIES, _BALANCE = 1, 2, 3
+_ORDER, _COPIES, _BALANCE, _EACH = 1, 2, 3, 4
 
 
 class EpochPlanner:
@@ -65,7 +65,22 @@ class EpochPlanner:
         if self.augmentation.policy is AugmentationPolicy.BALANCED:
             return self._balanced(number)
         order = np.random.default_rng((self.seed, _ORDER, number)).permutation(len(self._fixed))
+        if self.augmentation.policy is AugmentationPolicy.EACH:
+            rng = np.random.default_rng((self.seed, _EACH, number))
+            return self._draw(self.positions[order], rng), self.classes[order]
         return self._fixed[order], self._fixed_classes[order]
+
+    def counts(self, n_classes: int) -> NDArray[np.float64]:
+        """Return how many images of each class an epoch shows, float64 (n_classes,).
+
+        With policy ``balanced`` it is what is expected: what does not divide evenly is left to
+        chance in each epoch.
+        """
+        counts = np.bincount(self._fixed_classes, minlength=n_classes).astype(np.float64)
+        if self.augmentation.policy is AugmentationPolicy.BALANCED:
+            present = counts > 0
+            counts[present] = len(self) / present.sum()
+        return counts
 
     def _originals(self) -> tuple[NDArray[np.void], NDArray[np.int64]]:
         plain = np.zeros(len(self.positions), dtype=DRAW)
@@ -101,7 +116,16 @@ class EpochPlanner:
 
     def _draw(self, positions: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.void]:
         a = self.augmentation
-        return draw(positions, rng, flip=a.flip, rotation=a.rotation, degrees=a.degrees)
+        return draw(
+            positions,
+            rng,
+            flip=a.flip,
+            rotation=a.rotation,
+            degrees=a.degrees,
+            shift=a.shift,
+            scale=a.scale,
+            contrast=a.contrast,
+        )
 
 
 def _cycled(members: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,14 @@ def enlarging(seed: int = 0) -> EpochPlanner:
     return planner(seed, policy="enlarge", label="COVID-19", copies=37)
 
 
-ALL = [planner, enlarging, lambda seed=0: planner(seed, policy="balanced")]
+UNALTERED = tuple(np.zeros((), dtype=DRAW).tolist())[1:]
+EACH = {"policy": "each", "shift": 0.1, "scale": 1.1, "contrast": 0.2}
+ALL = [
+    planner,
+    enlarging,
+    lambda seed=0: planner(seed, policy="balanced"),
+    lambda seed=0: planner(seed, **EACH),
+]
 CLASS_OF = dict(zip(POSITIONS.tolist(), CLASSES.tolist(), strict=True))
 
 
@@ -72,11 +81,11 @@ class TestEnlarge:
     def test_every_original_is_there_once_unaltered(self):
         draws = enlarging().epoch(1)[0].tolist()
         for position in POSITIONS.tolist():
-            assert draws.count((position, False, 0.0)) >= 1
-        altered = [d for d in draws if d[1] or d[2]]
+            assert draws.count((position, *UNALTERED)) >= 1
+        altered = [d for d in draws if d[1:] != UNALTERED]
         # With both probabilities 0.7, 9 % of the copies happen to be unaltered as well.
         assert 25 <= len(altered) <= 37
-        assert {CLASS_OF[p] for p, _, _ in altered} == {0}
+        assert {CLASS_OF[d[0]] for d in altered} == {0}
 
     def test_the_published_numbers(self):
         """153 COVID-19 images become 153 + 736 (Lázaro and Barco 2020, section 3)."""
@@ -123,3 +132,62 @@ class TestBalanced:
         draws, _ = planner(policy="balanced", flip=1.0, rotation=1.0).epoch(1)
         assert draws["flip"].all()
         assert (draws["degrees"] != 0).all()
+
+
+class TestEach:
+    def test_every_image_is_seen_once(self):
+        draws, _ = planner(**EACH).epoch(2)
+        assert sorted(draws["position"]) == sorted(POSITIONS)
+
+    def test_every_image_is_altered_within_the_ranges(self):
+        draws, _ = planner(**EACH, flip=1.0, degrees=3.0).epoch(1)
+        assert draws["flip"].all()
+        for name, low, high in (
+            ("degrees", -3, 3),
+            ("shift_x", -0.1, 0.1),
+            ("shift_y", -0.1, 0.1),
+            ("growth", 0, 0.1),
+            ("contrast", -0.2, 0.2),
+            ("brightness", -0.2, 0.2),
+        ):
+            assert ((draws[name] >= low) & (draws[name] <= high)).all()
+            assert len(np.unique(draws[name])) > 10
+
+    def test_the_order_is_that_without_augmentation(self):
+        assert (planner(**EACH).epoch(3)[0]["position"] == planner().epoch(3)[0]["position"]).all()
+
+
+#: SHA-256 of position, flip and degrees of three epochs: a change to one policy, or a setting
+#: added, leaves the numbers drawn for the others alone, and with them every published result.
+STREAMS = {
+    "none": "493c377536891d55",
+    "enlarge": "caab8f96f67eb6f3",
+    "balanced": "dab034deb8b1e940",
+}
+
+
+def stream_of(policy: str) -> str:
+    made = planner(4, policy=policy, label="COVID-19", copies=37)
+    total = hashlib.sha256()
+    for number in (1, 2, 30):
+        draws, classes = made.epoch(number)
+        for column in (draws["position"], draws["flip"], draws["degrees"], classes):
+            total.update(np.ascontiguousarray(column).tobytes())
+    return total.hexdigest()[:16]
+
+
+@pytest.mark.parametrize("policy", STREAMS)
+def test_random_numbers_stay_as_they_were_published(policy):
+    assert stream_of(policy) == STREAMS[policy]
+
+
+class TestCounts:
+    @pytest.mark.parametrize("make", ALL)
+    def test_they_are_those_of_an_epoch(self, make):
+        made = make()
+        found = np.bincount(made.epoch(1)[1], minlength=4)
+        assert np.abs(made.counts(4) - found).max() <= 1
+
+    def test_an_absent_class_counts_nothing(self):
+        made = planner(classes=CLASSES[:20], policy="balanced")
+        assert made.counts(3).tolist() == [10, 10, 0]
