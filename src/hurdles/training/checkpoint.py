@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,9 @@ class TrainingState:
         The finished epochs, as in `hurdles.training.history.COLUMNS`.
     best : dict of str to Tensor
         Weights of the best epoch so far; empty before the first validation.
+    scaling : list of float
+        Mean and standard deviation that the network takes off: with them, a training that started
+        from another run's weights goes on without that run.
     """
 
     epoch: int = 1
@@ -42,6 +45,7 @@ class TrainingState:
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
     rows: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
+    scaling: list[float] = field(default_factory=lambda: [0.0, 1.0])
 
     def save(
         self, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: str
@@ -52,7 +56,7 @@ class TrainingState:
         for index, parameter in enumerate(_parameters(optimiser)):
             for name, value in optimiser.state.get(parameter, {}).items():
                 tensors[f"{_OPTIMISER}{index}/{name}"] = value
-        position = {"epoch": self.epoch, "step": self.step, "sums": self.sums, "rows": self.rows}
+        position = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "best"}
         meta = {"identity": identity, "position": json.dumps(position)}
         save_weights(path, tensors, meta)
 
@@ -76,6 +80,12 @@ class TrainingState:
         _restore(tensors, module, optimiser)
         best = {k.removeprefix(_BEST): v for k, v in tensors.items() if k.startswith(_BEST)}
         return cls(best=best, **json.loads(meta["position"]))
+
+    @staticmethod
+    def scaling_in(path: Path) -> list[float]:
+        """Return a saved state's `scaling`, which its network is built with."""
+        position = json.loads(load_metadata(path).get("position", "{}"))
+        return list(position.get("scaling", TrainingState().scaling))
 
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, str]) -> None:

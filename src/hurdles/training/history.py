@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from hurdles.choices import ChosenBy
 from hurdles.data.files import replacing
 from hurdles.errors import RunError
 
@@ -16,13 +18,18 @@ __all__ = ["COLUMNS", "History"]
 #: One row per epoch.
 COLUMNS: dict[str, str] = {
     "epoch": "number, from 1",
-    "train_loss": "mean cross-entropy over the epoch's samples, dropout on, nats",
+    "train_loss": "mean of the recipe's loss over the epoch's samples, dropout on, nats",
     "train_accuracy": "share of the epoch's samples classified rightly, dropout on, 0 to 1",
-    "validation_loss": "mean cross-entropy on the validation images, nats",
+    "validation_loss": "mean of the recipe's loss on the validation images, nats",
     "validation_accuracy": "share of validation images classified rightly, 0 to 1",
-    "learning_rate": "of the optimiser",
+    "validation_auc": "AUC of each class against the rest on the validation images, mean over the "
+    "classes present; not-a-number where undefined, 0 to 1",
+    "learning_rate": "of the epoch's last step",
     "seconds": "wall time of the epoch, validation included",
 }
+
+# Runs of hurdles 0.1 were written without it.
+_ADDED = "validation_auc"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +40,8 @@ class History:
     ----------
     frame : DataFrame
         Columns as in `COLUMNS`, one row per epoch, in order.
+    choose_by : ChosenBy
+        What the best epoch is best in, as the recipe says.
 
     Raises
     ------
@@ -41,6 +50,7 @@ class History:
     """
 
     frame: pd.DataFrame
+    choose_by: ChosenBy = ChosenBy.ACCURACY
 
     def __post_init__(self) -> None:
         missing = [c for c in COLUMNS if c not in self.frame]
@@ -50,20 +60,26 @@ class History:
             raise RunError(f"epochs must be 1, 2, 3, ...; got {self.frame['epoch'].tolist()}.")
 
     @classmethod
-    def from_rows(cls, rows: list[dict[str, Any]]) -> History:
-        """Build the table from one dictionary per epoch."""
-        return cls(pd.DataFrame(rows, columns=list(COLUMNS)))
+    def from_rows(
+        cls, rows: list[dict[str, Any]], choose_by: ChosenBy = ChosenBy.ACCURACY
+    ) -> History:
+        """Build the table from one dictionary per epoch; `choose_by` as for the class."""
+        return cls(pd.DataFrame(rows, columns=list(COLUMNS)), choose_by)
 
     def __len__(self) -> int:
         return len(self.frame)
 
     @property
     def best_epoch(self) -> int:
-        """Epoch of the highest validation accuracy; of equals, the lowest loss, then the first."""
-        order = self.frame.sort_values(
-            ["validation_accuracy", "validation_loss", "epoch"], ascending=[False, True, True]
-        )
-        return int(order["epoch"].iloc[0])
+        """The epoch best in `choose_by`; of equals, the lowest validation loss, then the first.
+
+        A value that is not a number is worse than any.
+        """
+        columns, ascending = ["validation_loss", "epoch"], [True, True]
+        if self.choose_by is not ChosenBy.LOSS:
+            columns = [f"validation_{self.choose_by}", *columns]
+            ascending = [False, *ascending]
+        return int(self.frame.sort_values(columns, ascending=ascending)["epoch"].iloc[0])
 
     def save(self, path: str | Path) -> Path:
         """Write the table to `path` as CSV and return the path."""
@@ -72,8 +88,10 @@ class History:
         return Path(path)
 
     @classmethod
-    def load(cls, path: str | Path) -> History:
-        """Read a table that `save` wrote.
+    def load(cls, path: str | Path, choose_by: ChosenBy = ChosenBy.ACCURACY) -> History:
+        """Read a table that `save` wrote; `choose_by` as for the class.
+
+        A table written before there was a validation AUC has not-a-number in its place.
 
         Raises
         ------
@@ -83,6 +101,9 @@ class History:
         if not Path(path).is_file():
             raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
         try:
-            return cls(pd.read_csv(path))
+            frame = pd.read_csv(path)
+            if _ADDED not in frame:
+                frame = frame.assign(**{_ADDED: np.nan})
+            return cls(frame, choose_by)
         except ValueError as error:  # pandas' own parser errors and ours are among them
             raise RunError(f"{path} is damaged ({error}). Train the run again.") from error

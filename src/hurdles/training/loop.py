@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,19 +11,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.choices import ChosenBy
 from hurdles.errors import RunError
 from hurdles.imaging.augment import apply_draws
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models.spec import ModelSpec
 from hurdles.recipe import Recipe
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.history import History
-from hurdles.training.machine import Machine, this_machine
+from hurdles.training.losses import Objective
+from hurdles.training.machine import Machine, deterministic, this_machine
+from hurdles.training.optimisers import learning_rate, make_optimiser
 from hurdles.training.plan import EpochPlanner
 from hurdles.training.prediction import as_input, probabilities
 from hurdles.training.progress import Progress, Silent
+from hurdles.training.start import first_network, identity_of, scaling_of
+from hurdles.training.validation import validate
 
 if TYPE_CHECKING:
     import torch
+
+    from hurdles.models.starting import StartingWeights
 
 __all__ = ["Trained", "TrainingData", "train"]
 
@@ -83,6 +88,7 @@ def train(
     recipe: Recipe,
     data: TrainingData,
     *,
+    start: StartingWeights | None = None,
     state_path: Path | None = None,
     progress: Progress | None = None,
     machine: Machine | None = None,
@@ -99,6 +105,9 @@ def train(
         What to train, and how.
     data : TrainingData
         On what.
+    start : StartingWeights, optional
+        First weights of the encoder, where the recipe does not start from scratch. A training that
+        goes on from its saved state needs them no longer.
     state_path : Path, optional
         Where the state is kept between steps. If the file exists, training goes on from it.
     progress : Progress, optional
@@ -108,10 +117,13 @@ def train(
 
     Raises
     ------
+    RecipeError
+        If the starting weights are missing or not those of the recipe, do not fit the network, or
+        the recipe freezes what it does not have.
     RunError
         If the saved state belongs to another training, or the loss is no longer a number.
     """
-    return _Training(recipe, data, state_path, progress or Silent(), machine).run()
+    return _Training(recipe, data, start, state_path, progress or Silent(), machine).run()
 
 
 class _Training:
@@ -119,21 +131,23 @@ class _Training:
         self,
         recipe: Recipe,
         data: TrainingData,
+        start: StartingWeights | None,
         state_path: Path | None,
         progress: Progress,
         machine: Machine | None,
     ) -> None:
         self.machine = machine or this_machine(recipe.training.precision)
-        import torch
-
         self.settings = recipe.training
         self.data = data
         self.state_path = state_path
         self.progress = progress
+        self.identity = identity_of(recipe, data, self.machine, start)
+        mean, std = scaling_of(recipe, data, start, state_path)
+        model = recipe.model
+        size = recipe.preparation.size
         self.spec = ModelSpec(
-            recipe.model.architecture, data.labels, recipe.preparation.size, recipe.model.channels
+            model.architecture, data.labels, size, model.channels, model.hidden, mean, std
         )
-        self.identity = _identity(recipe, data, self.machine)
         self.planner = EpochPlanner(
             data.train,
             data.classes[data.train],
@@ -141,15 +155,10 @@ class _Training:
             recipe.augmentation,
             self.settings.seed,
         )
-        network = build(self.spec, seed=self.settings.seed).to(self.machine.device)
-        # mypy does not know this keyword of Module.to.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(),
-            self.settings.learning_rate,
-            eps=self.settings.epsilon,
-            fused=True,
-        )
+        self.network = first_network(recipe, self.spec, start, self.machine)
+        self.optimiser = make_optimiser(self.network.parameters(), self.settings)
+        counts = self.planner.counts(len(data.labels))
+        self.objective = Objective(self.settings, counts, self.machine.device)
         self.steps = -(-len(self.planner) // self.settings.batch_size)
 
     def run(self) -> Trained:
@@ -163,7 +172,7 @@ class _Training:
             self.progress.advance(done)
             self.progress.say(f"going on at epoch {state.epoch}, step {state.step} of {self.steps}")
         devices = [self.machine.device] if self.machine.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), _deterministic():
+        with torch.random.fork_rng(devices), deterministic():
             while state.epoch <= self.settings.epochs and not self._has_stalled(state):
                 self._epoch(state)
         if self._has_stalled(state) and state.epoch <= self.settings.epochs:
@@ -172,17 +181,20 @@ class _Training:
                 f"{self.settings.patience} without a better validation"
             )
         last = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
-        return Trained(state.best, last, History.from_rows(state.rows), self.spec)
+        return Trained(state.best, last, self._history(state), self.spec)
+
+    def _history(self, state: TrainingState) -> History:
+        return History.from_rows(state.rows, self.settings.choose_by)
 
     def _begin(self) -> TrainingState:
         if self.state_path is None or not self.state_path.exists():
-            return TrainingState()
+            return TrainingState(scaling=[self.spec.mean, self.spec.std])
         return TrainingState.load(self.state_path, self.network, self.optimiser, self.identity)
 
     def _has_stalled(self, state: TrainingState) -> bool:
         if not self.settings.patience or not state.rows:
             return False
-        return len(state.rows) - History.from_rows(state.rows).best_epoch >= self.settings.patience
+        return len(state.rows) - self._history(state).best_epoch >= self.settings.patience
 
     def _epoch(self, state: TrainingState) -> None:
         draws, classes = self.planner.epoch(state.epoch)
@@ -190,9 +202,10 @@ class _Training:
         self.network.train()
         totals = self._totals(state)
         for step, images, targets in self._batches(draws, classes, state.step):
+            self._set_rate(state, step)
             totals += self._step(images, targets, seed=_mix(self.settings.seed, state.epoch, step))
             state.step = step + 1
-            self.progress.advance(1, _note(state))
+            self.progress.advance(1, _note(state, self.settings.choose_by))
             if time.monotonic() - self._saved_at > SAVE_EVERY:
                 state.sums = [*totals.tolist(), time.monotonic() - started]
                 self._save(state)
@@ -219,13 +232,12 @@ class _Training:
 
     def _step(self, images: torch.Tensor, targets: torch.Tensor, *, seed: int) -> torch.Tensor:
         import torch
-        from torch.nn.functional import cross_entropy
 
         torch.manual_seed(seed)  # dropout; run() keeps the caller's generator apart
         self.optimiser.zero_grad(set_to_none=True)
         with self.machine.mixed():
             logits = self.network(images)
-        loss = cross_entropy(logits.float(), targets)
+        loss = self.objective.of_logits(logits.float(), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         right = (logits.argmax(1) == targets).sum()
@@ -244,28 +256,36 @@ class _Training:
                 f"the training loss is {loss} in epoch {state.epoch}: the weights have left the "
                 "range of numbers. Lower training.learning_rate, or set precision = 'float32'."
             )
-        validation_loss, validation_accuracy = self._validate()
+        rate = self.optimiser.param_groups[0]["lr"]
         state.rows.append(
             {
                 "epoch": state.epoch,
                 "train_loss": loss / seen,
                 "train_accuracy": right / seen,
-                "validation_loss": validation_loss,
-                "validation_accuracy": validation_accuracy,
-                "learning_rate": self.settings.learning_rate,
+                **self._validate(),
+                "learning_rate": rate,
                 "seconds": time.monotonic() - started,
             }
         )
-        if History.from_rows(state.rows).best_epoch == state.epoch:
+        if self._history(state).best_epoch == state.epoch:
             state.best = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
         state.epoch, state.step, state.sums = state.epoch + 1, 0, [0.0] * 4
 
-    def _validate(self) -> tuple[float, float]:
+    def _validate(self) -> dict[str, float]:
         images = self.data.pixels[self.data.validation]
         truth = self.data.classes[self.data.validation]
         probability = probabilities(self.network, images, machine=self.machine)
-        of_truth = np.maximum(probability[np.arange(len(truth)), truth], 1e-12)
-        return float(-np.log(of_truth).mean()), float((probability.argmax(1) == truth).mean())
+        return validate(probability, truth, self.objective)
+
+    def _set_rate(self, state: TrainingState, step: int) -> None:
+        rate = learning_rate(
+            self.settings,
+            step=(state.epoch - 1) * self.steps + step,
+            steps=self.settings.epochs * self.steps,
+            losses=[row["validation_loss"] for row in state.rows],
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
 
     def _save(self, state: TrainingState) -> None:
         if self.state_path is not None:
@@ -273,47 +293,17 @@ class _Training:
         self._saved_at = time.monotonic()
 
 
-class _deterministic:  # noqa: N801 - reads as a phrase in a with statement
-    """Let cuDNN choose only algorithms that give the same bits every time."""
-
-    def __enter__(self) -> None:
-        import torch
-
-        self._before = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = self._before
-
-
-def _identity(recipe: Recipe, data: TrainingData, machine: Machine) -> str:
-    import torch
-
-    sections = {"preparation", "model", "augmentation", "training"}
-    settings = recipe.model_dump(mode="json", include=sections)
-    del settings["training"]["choose"]  # both epochs are kept, whichever is asked for
-    parts = {
-        "settings": settings,
-        "data": data.identity,
-        "labels": data.labels,
-        "machine": [
-            str(machine.device),
-            machine.format_name,
-            torch.__version__,
-            torch.get_num_threads(),
-        ],
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
 def _mix(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _note(state: TrainingState) -> str:
+def _note(state: TrainingState, choose_by: ChosenBy) -> str:
     if not state.rows:
         return f"epoch {state.epoch}"
-    row = state.rows[-1]
-    return f"epoch {state.epoch}, validation {100 * row['validation_accuracy']:.1f} %"
+    value = state.rows[-1][f"validation_{choose_by}"]
+    shown = {
+        ChosenBy.ACCURACY: f"{100 * value:.1f} %",
+        ChosenBy.AUC: f"AUC {value:.3f}",
+        ChosenBy.LOSS: f"loss {value:.4f}",
+    }
+    return f"epoch {state.epoch}, validation {shown[choose_by]}"

@@ -18,7 +18,7 @@ from hurdles.choices import Precision
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Machine", "environment", "in_words", "keep_big_blocks", "this_machine"]
+__all__ = ["Machine", "deterministic", "environment", "in_words", "keep_big_blocks", "this_machine"]
 
 # glibc's mallopt parameters, from malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -81,6 +81,20 @@ def _has_bfloat16(device: str) -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return "AVX512" in torch.backends.cpu.get_cpu_capability() and "avx512_bf16" in _cpuinfo()
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Let cuDNN choose, within the block, only algorithms that give the same bits every time."""
+    import torch
+
+    cudnn = torch.backends.cudnn
+    before = (cudnn.deterministic, cudnn.benchmark)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hurdles.choices import ChosenBy
 from hurdles.errors import RunError
 from hurdles.training.history import COLUMNS, History
 
@@ -61,3 +62,32 @@ def test_a_damaged_file_is_named(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(RunError, match=r"history\.csv is missing"):
         History.load(tmp_path / "history.csv")
+
+
+class TestChoice:
+    FRAME = history([0.9, 0.8, 0.8], [0.3, 0.2, 0.1]).frame.assign(validation_auc=[0.7, 0.9, 0.9])
+
+    @pytest.mark.parametrize(("by", "best"), [("accuracy", 1), ("auc", 3), ("loss", 3)])
+    def test_the_best_epoch_is_best_in_what_was_asked(self, by, best):
+        assert History(self.FRAME, ChosenBy(by)).best_epoch == best
+
+    def test_of_equal_losses_the_first(self):
+        assert History(self.FRAME.assign(validation_loss=0.5), ChosenBy.LOSS).best_epoch == 1
+
+    def test_an_undefined_auc_is_worse_than_any(self):
+        frame = self.FRAME.assign(validation_auc=[float("nan"), 0.1, float("nan")])
+        assert History(frame, ChosenBy.AUC).best_epoch == 2
+
+    def test_where_no_auc_is_defined_the_loss_decides(self):
+        frame = self.FRAME.assign(validation_auc=float("nan"))
+        assert History(frame, ChosenBy.AUC).best_epoch == 3
+
+    def test_what_it_is_chosen_by_is_said_again_on_loading(self, tmp_path):
+        path = History(self.FRAME, ChosenBy.AUC).save(tmp_path / "history.csv")
+        assert History.load(path, ChosenBy.AUC).best_epoch == 3
+
+    def test_a_history_of_an_earlier_version_is_read(self, tmp_path):
+        self.FRAME.drop(columns="validation_auc").to_csv(tmp_path / "history.csv", index=False)
+        found = History.load(tmp_path / "history.csv")
+        assert found.best_epoch == 1
+        assert found.frame["validation_auc"].isna().all()

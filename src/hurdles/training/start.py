@@ -1,0 +1,151 @@
+"""What a training begins with: its network, how that scales pixels, and what it is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hurdles.choices import Scaling, Start
+from hurdles.errors import RecipeError
+from hurdles.models.spec import ModelSpec, build
+from hurdles.recipe import Recipe
+from hurdles.training.checkpoint import TrainingState
+from hurdles.training.machine import Machine
+from hurdles.training.scaling import pixel_scaling
+
+if TYPE_CHECKING:
+    from hurdles.models.network import Network
+    from hurdles.models.starting import StartingWeights
+    from hurdles.training.loop import TrainingData
+
+__all__ = ["first_network", "identity_of", "scaling_of"]
+
+
+def first_network(
+    recipe: Recipe, spec: ModelSpec, start: StartingWeights | None, machine: Machine
+) -> Network:
+    """Return the network before its first step, on the machine's device.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Seed, and what is frozen.
+    spec : ModelSpec
+        Which network.
+    start : StartingWeights or None
+        Of the encoder, if it does not start from the seed.
+    machine : Machine
+        Where it is to live.
+
+    Raises
+    ------
+    RecipeError
+        If the weights do not fit, or a pattern of ``model.freeze`` matches nothing.
+    """
+    import torch
+
+    network = build(spec, seed=recipe.training.seed)
+    if start is not None:
+        from hurdles.models.starting import apply_start
+
+        apply_start(network, start)
+    if recipe.model.freeze:
+        from hurdles.models.starting import freeze
+
+        freeze(network, recipe.model.freeze)
+    # mypy does not know this keyword of Module.to.
+    return network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def scaling_of(
+    recipe: Recipe, data: TrainingData, start: StartingWeights | None, state_path: Path | None
+) -> tuple[float, float]:
+    """Return the mean and standard deviation that the network takes off pixels within [0, 1].
+
+    They are those of the starting weights, or else what ``model.scaling`` says.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its section on the model.
+    data : TrainingData
+        The images that ``scaling = 'training'`` measures.
+    start : StartingWeights or None
+        What training starts from, if it is given in this session.
+    state_path : Path or None
+        Where a training that was begun with such weights has noted their scaling.
+
+    Raises
+    ------
+    RecipeError
+        If starting weights are missing, or are not those of the recipe.
+    """
+    model = recipe.model
+    if start is not None:
+        _refuse_unasked(recipe, start)
+        return start.mean, start.std
+    if model.start is not Start.SCRATCH:
+        if state_path is None or not state_path.exists():
+            raise RecipeError(
+                f"model.start = '{model.start}', but no weights were given to start from. Give "
+                "them (--encoder-from RUN), or set model.start = 'scratch'."
+            )
+        mean, std = TrainingState.scaling_in(state_path)
+        return mean, std
+    if model.scaling is Scaling.TRAINING:
+        return pixel_scaling(data.pixels, data.train)
+    return 0.0, 1.0
+
+
+def identity_of(
+    recipe: Recipe, data: TrainingData, machine: Machine, start: StartingWeights | None
+) -> str:
+    """Return a hash of all that decides a training's bits; a saved state carries it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        All settings of training.
+    data : TrainingData
+        Its identity and its classes.
+    machine : Machine
+        Device and number format; the thread count and torch's version enter, too.
+    start : StartingWeights or None
+        Enters by its origin; without it, by the one that the recipe notes.
+    """
+    import torch
+
+    sections = {"preparation", "model", "augmentation", "training"}
+    settings = recipe.model_dump(mode="json", include=sections)
+    del settings["training"]["choose"]  # both epochs are kept, whichever is asked for
+    if start is not None:
+        settings["model"]["origin"] = start.origin
+    parts = {
+        "settings": settings,
+        "data": data.identity,
+        "labels": data.labels,
+        "machine": [
+            str(machine.device),
+            machine.format_name,
+            torch.__version__,
+            torch.get_num_threads(),
+        ],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_unasked(recipe: Recipe, start: StartingWeights) -> None:
+    model = recipe.model
+    if model.start is Start.SCRATCH:
+        raise RecipeError(
+            "model.start = 'scratch', but weights were given to start from. Set model.start = "
+            "'imagenet' or 'run', or leave the weights out."
+        )
+    if model.origin not in {"", start.origin}:
+        raise RecipeError(
+            f"model.origin = '{model.origin[:12]}...', but the weights given to start from are "
+            f"'{start.origin[:12]}...'. Give the weights that the recipe names, or clear "
+            "model.origin."
+        )
