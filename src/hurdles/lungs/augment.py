@@ -177,7 +177,7 @@ def _spots(mask: NDArray[np.bool_], drawn: NDArray[np.float32]) -> _Pixels:
         spot = np.zeros_like(density)
         cv2.ellipse(spot, centre, axes, float(degrees), 0, 360, float(amount), -1)
         softness = (2 * (axes[0] // 2) + 1, 2 * (axes[1] // 2) + 1)
-        np.maximum(density, cv2.blur(spot, softness), density)
+        density = np.maximum(density, cv2.blur(spot, softness))
     return density
 
 

@@ -202,6 +202,6 @@ def mean_estimate(
         float(high),
         level,
         f"bootstrap over patients, {n_resamples}",
-        note=f"{missing} images have no value" if missing else "",
+        note=f"without a value: {missing} of {len(scores)} images" if missing else "",
         **size,
     )

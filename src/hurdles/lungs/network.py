@@ -157,9 +157,14 @@ def load_lungs(path: Path | None = None) -> tuple[LungNet, dict[str, str]]:
             f"{path} does not hold lung weights, or those of another version "
             f"({meta.get('kind', 'no kind is stated')}). Give a file that train-lungs wrote."
         )
-    network = LungNet(int(meta["width"]))
+    with torch.device("meta"):  # no first weights: they would be drawn from the global generator
+        network = LungNet(int(meta["width"]))
+    whole = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
     try:
-        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        network.load_state_dict(whole, assign=True)
     except RuntimeError as error:
         raise RunError(
             f"{path} lacks weights of the lung network, or has others; make it again with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -127,6 +128,7 @@ class _Training:
             self._epoch(state)
             state.save(path, self.network, self.optimiser, self.identity)
             self._ship(state)
+        self._ship(state)  # a kill may have come between the last state and its weights
         return self.out / WEIGHTS
 
     def _epoch(self, state: TrainingState) -> None:
@@ -197,7 +199,7 @@ class _Training:
         return float(np.mean(scores))
 
     def _ship(self, state: TrainingState) -> None:
-        best = LungNet(self.recipe.width)
+        best = copy.deepcopy(self.network).cpu()
         best.load_state_dict(state.best)
         row = max(state.rows, key=lambda row: row["validation_dice"])
         meta = {

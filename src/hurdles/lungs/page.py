@@ -1,0 +1,177 @@
+"""What is known of the lung network, in Markdown: every number follows from what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from hurdles.evaluation.bounds import wilson_bounds
+from hurdles.lungs.measures import mean_estimate
+from hurdles.training.machine import environment, in_words, this_machine
+
+if TYPE_CHECKING:
+    from hurdles.lungs.results import Measured
+
+__all__ = ["lungs_card", "lungs_page"]
+
+_WORST = 10
+_HEAD = (
+    "| images | n | Dice | worst Dice | IoU | inside the drawn mask | boundary, px | flagged |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+def lungs_page(
+    held_out: Measured,
+    leaps: Sequence[Measured],
+    foreign: Sequence[Measured],
+    counts: Mapping[str, int],
+) -> str:
+    """Return the page of results.
+
+    Parameters
+    ----------
+    held_out : Measured
+        The shipped network on its test patients.
+    leaps : sequence of Measured
+        Networks trained on one collection, on the others.
+    foreign : sequence of Measured
+        The shipped network on masks of another convention.
+    counts : mapping of str to int
+        Images of each split.
+    """
+    parts = [
+        "# Lungs: how well they are found",
+        "Research use only; not a medical device. Written by `hurdles.lungs.results.lungs_results`"
+        "; nothing is filled in by hand.",
+        _reading_help(),
+        "## Patients that the network never saw, of the collections that it was trained on",
+        _trained(held_out, counts),
+        _table([held_out], by_source=True),
+        _worst(held_out),
+    ]
+    if leaps:
+        parts += ["## From one collection to the other", _leap_words(leaps)]
+        parts += [_table(leaps, by_source=False)]
+    for each in foreign:
+        parts += ["## Masks of another convention", _foreign_words(each)]
+        parts += [_table([each], by_source=False), _worst(each)]
+    parts += ["## Versions and machine", in_words(environment(this_machine())) + "."]
+    return "\n\n".join(parts) + "\n"
+
+
+def lungs_card(held_out: Measured, counts: Mapping[str, int]) -> str:
+    """Return what belongs beside the weights: what they are, for what, and how good.
+
+    Parameters
+    ----------
+    held_out, counts
+        As for `lungs_page`.
+    """
+    dice = mean_estimate(held_out.scores, "dice")
+    sources = " and ".join(sorted(held_out.scores["source"].dropna().unique()))
+    lines = [
+        "# Weights: lungs on frontal chest radiographs",
+        "Research use only; not a medical device.",
+        "| | |\n|---|---|\n"
+        "| file | `lungs.safetensors`, half precision; read by `hurdles.lungs.network.load_lungs` |"
+        f"\n| network | U-Net of width {held_out.meta['width']}, 256 x 256 pixels in and out |"
+        f"\n| trained on | {sources}: {counts['train']} images for training, "
+        f"{counts['validation']} to choose the epoch, {counts['test']} held out |"
+        f"\n| epoch | {held_out.meta['epoch']} |"
+        f"\n| Dice on held-out patients | {dice} (mean over images, interval by patient) |"
+        f"\n| recipe | `{held_out.meta['recipe']}` |"
+        f"\n| split | `{held_out.meta['data']}` |",
+        "Images and masks: Jaeger et al., Quant. Imaging Med. Surg. 4 (2014) 475-477; Candemir et "
+        "al., IEEE Trans. Med. Imaging 33 (2014) 577-590; Shenzhen masks by Stirenko et al., "
+        "ELNANO 2018. Free for research with citation and acknowledgement of the National Library "
+        "of Medicine. The weights hold no image.",
+        "The drawn masks leave out the lung behind the heart and below the domes of the diaphragm, "
+        "and so does the network. It was trained on adults; on children, lateral views and other "
+        "body parts its masks are worth no more than their flags say.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _reading_help() -> str:
+    return (
+        "Masks are compared in the square of 256 x 256 pixels that the network sees, after the "
+        "clean-up that every user gets. Dice and IoU are means over images; in brackets the 95 % "
+        "interval (bootstrap over patients, 2000). *Inside the drawn mask* is the share of what "
+        "was found that lies in the drawn mask. *Boundary* is the mean distance between both "
+        "outlines in pixels of the square (one pixel is 0.4 % of the image's side). *Flagged* "
+        "counts the masks that the plausibility check rejects (interval: Wilson, each patient "
+        "once); they are part of all other columns."
+    )
+
+
+def _trained(measured: Measured, counts: Mapping[str, int]) -> str:
+    recipe = json.loads(measured.meta["recipe"])
+    return (
+        f"{counts['train']} images for training, {counts['validation']} to choose the epoch, "
+        f"{counts['test']} measured below; split by patient, every collection and class shared out "
+        f"alike, seed {recipe['seed']}. {recipe['epochs']} epochs of {recipe['images']} altered "
+        f"images; the weights are those of epoch {measured.meta['epoch']}."
+    )
+
+
+def _leap_words(leaps: Sequence[Measured]) -> str:
+    recipe = json.loads(leaps[0].meta["recipe"])
+    return (
+        "Each network is trained on one collection, which also chooses the epoch, and measured on "
+        f"every image of the other. {recipe['epochs']} epochs of {recipe['images']} altered "
+        "images, fewer than above."
+    )
+
+
+def _foreign_words(measured: Measured) -> str:
+    left_out = measured.exclusions["reason"].str.startswith("its mask").sum()
+    words = (
+        "These masks follow another convention: they hold the heart, and the lung behind it. Dice "
+        "against them says how far the conventions differ as much as how good the network is; "
+        "*inside the drawn mask* does not depend on the heart. None of these images was trained on."
+    )
+    if left_out:
+        words += f" {left_out} images are left out because their mask is empty or unreadable."
+    return words
+
+
+def _table(measured: Sequence[Measured], *, by_source: bool) -> str:
+    rows = []
+    for each in measured:
+        rows.append(_row(each.name, each.scores))
+        sources = sorted(each.scores["source"].dropna().unique()) if by_source else []
+        rows += [_row(s, each.scores[each.scores["source"] == s]) for s in sources]
+    return "\n".join([_HEAD, *rows])
+
+
+def _row(name: str, scores: pd.DataFrame) -> str:
+    cells = [
+        name,
+        f"{len(scores)} of {scores['group'].nunique()} patients",
+        str(mean_estimate(scores, "dice")),
+        f"{scores['dice'].min():.3f}",
+        str(mean_estimate(scores, "jaccard")),
+        str(mean_estimate(scores, "inside")),
+        f"{mean_estimate(scores, 'boundary').value:.2f}",
+        _flagged(scores),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _flagged(scores: pd.DataFrame) -> str:
+    count: int = int((scores["flaw"] != "").sum())
+    low, high = wilson_bounds(count / len(scores), scores["group"].nunique())
+    return f"{count}, {100 * count / len(scores):.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _worst(measured: Measured) -> str:
+    worst = measured.scores.sort_values(["dice", "image"]).head(_WORST)
+    listed = [
+        f"`{row['image']}` {row['dice']:.3f}" + (f" ({row['flaw']})" if row["flaw"] else "")
+        for row in worst.to_dict("records")
+    ]
+    return "The worst: " + "; ".join(listed) + "."
