@@ -14,7 +14,7 @@ from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import ManifestError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.images import Options, prepare_pixels
+from hurdles.images import Options, prepare_for
 from hurdles.presentation import save_sheets, sheets_of, write_page
 from hurdles.recipe import EvaluationSection
 from hurdles.runs import Run
@@ -81,7 +81,7 @@ def evaluate_run(
     run.require_finished()
     run.require_free(name)
     _refuse_strange(run, manifest)
-    prepared = prepare_pixels(manifest, run.recipe, options)
+    prepared = prepare_for(run, manifest, options)
     seen = _seen(run, prepared, options)
     if not keep_seen:
         prepared = _without(run, prepared, seen, options)
@@ -119,7 +119,7 @@ def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predicti
         return run.predictions("test")
     path = run.path / "predictions" / f"test.{epoch}.csv"
     if not path.is_file():
-        prepared = prepare_pixels(run.manifest.part(Split.TEST), run.recipe, options)
+        prepared = prepare_for(run, run.manifest.part(Split.TEST), options)
         _predict(run, prepared, options, epoch).save(path)
     return Predictions.load(path)
 
@@ -175,7 +175,7 @@ def predict_on(
         left_out = dict(before.pop("left_out"))
         if before == asked:
             return Predictions.load(path), left_out
-    prepared = prepare_pixels(manifest, run.recipe, options)
+    prepared = prepare_for(run, manifest, options)
     lost = prepared.manifest.exclusions.iloc[len(manifest.exclusions) :]
     images = dict(zip(manifest.frame["path"], manifest.frame["image"], strict=True))
     left_out = {images[p]: r for p, r in zip(lost["path"], lost["reason"], strict=True)}
@@ -232,7 +232,7 @@ def _seen(run: Run, prepared: Prepared, options: Options) -> NDArray[np.bool_]:
         options.listener.say(f"{path} is missing: reading the images of training again")
         rows = run.manifest.select(run.manifest.frame["split"] != Split.TEST)
         strict = replace(options, on_bad=OnBad.STOP)
-        known = set(fingerprints(prepare_pixels(rows, run.recipe, strict).pixels))
+        known = set(fingerprints(prepare_for(run, rows, strict).pixels))
     return np.array([f in known for f in fingerprints(prepared.pixels)], dtype=bool)
 
 

@@ -15,7 +15,7 @@ from hurdles.data.schemes import SCHEMES
 from hurdles.data.split import check_split, load_split, save_split, split
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError, RecipeError, RunError
-from hurdles.images import Options, prepare_pixels
+from hurdles.images import Options, preparation_of, prepare_pixels
 from hurdles.models.spec import ModelSpec, architectures
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe
@@ -168,6 +168,7 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
     started = time.monotonic()
     if (run.path / "history.csv").is_file():
         return 0.0  # an interruption after training: the weights are there
+    prepared_as = preparation_of(recipe).description
     labels = tuple(prepared.manifest.labels)
     frame = prepared.manifest.frame
     index = {label: i for i, label in enumerate(labels)}
@@ -177,7 +178,8 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
         labels=labels,
         train=np.flatnonzero(frame["split"] == Split.TRAIN),
         validation=np.flatnonzero(frame["split"] == Split.VALIDATION),
-        identity=prepared.manifest.content_hash,
+        # Other lungs, other pixels: a state that was saved with them does not go on here.
+        identity=f"{prepared.manifest.content_hash}{prepared_as.get('lungs', '')}",
     )
     seen = np.concatenate([data.train, data.validation])
     names = frame["image"].iloc[seen].tolist()
@@ -185,7 +187,7 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
     trained = train(
         recipe, data, start=run.start(), state_path=run.state_path, progress=options.listener
     )
-    run.write_trained(trained, recipe)
+    run.write_trained(trained, recipe, prepared_as)
     return time.monotonic() - started
 
 

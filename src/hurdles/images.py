@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hurdles.data.cache import Prepared, prepare
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
-from hurdles.errors import ManifestError
-from hurdles.imaging.prepare import Preparation
+from hurdles.errors import ImageError, LungsNotFoundError, ManifestError
+from hurdles.imaging.prepare import Preparation, needs_lungs
 from hurdles.recipe import Recipe
+from hurdles.runs import Run
 from hurdles.training.progress import Progress, Silent
 
-__all__ = ["Options", "prepare_pixels"]
+__all__ = ["Options", "preparation_of", "prepare_for", "prepare_pixels"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,32 @@ class Options:
         return self.progress or Silent()
 
 
+def preparation_of(recipe: Recipe) -> Preparation:
+    """Return a recipe's preparation, with the lungs' network in the package where it needs one.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its preparation.
+
+    Raises
+    ------
+    RegistryError
+        If no preparation has the recipe's name.
+
+    Examples
+    --------
+    >>> preparation_of(Recipe(name="plain")).key
+    'raw-224px-v1'
+    """
+    section = recipe.preparation
+    if not needs_lungs(section.name):
+        return Preparation(section.size, section.name)
+    from hurdles.lungs.preparation import shipped_lungs
+
+    return Preparation(section.size, section.name, shipped_lungs())
+
+
 def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prepared:
     """Decode and prepare a manifest's images as the recipe says, through the cache.
 
@@ -50,12 +78,13 @@ def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prep
     recipe : Recipe
         Its preparation.
     options : Options
-        What becomes of unreadable images, where the cache is, who listens.
+        What becomes of images that cannot be read or in which no lungs are found where they are
+        needed, where the cache is, who listens.
 
     Raises
     ------
     ManifestError
-        If none of the images can be read.
+        If none of the images can be used.
     ImageError
         If one of them cannot, and the options say stop.
     """
@@ -69,24 +98,63 @@ def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prep
         listener.advance(done - (done_before or 0))
         done_before = done
 
-    section = recipe.preparation
     prepared = prepare(
         manifest,
-        Preparation(size=section.size, name=section.name),
+        preparation_of(recipe),
         cache=options.cache,
         on_bad=options.on_bad,
         progress=tell,
     )
-    skipped = len(manifest) - len(prepared)
-    if skipped:
-        last = prepared.manifest.exclusions.iloc[-1]
-        listener.say(
-            f"{skipped} of {len(manifest)} images cannot be read and are left out; "
-            f"for one, {last['path']}: {last['reason']}"
-        )
+    for line in _left_out(manifest, prepared.failures):
+        listener.say(line)
     if not len(prepared):
         last = prepared.manifest.exclusions.iloc[-1]
         raise ManifestError(
-            f"none of {len(manifest)} images could be read; {last['path']}: {last['reason']}"
+            f"none of {len(manifest)} images could be used; {last['path']}: {last['reason']}"
         )
     return prepared
+
+
+def prepare_for(run: Run, manifest: Manifest, options: Options) -> Prepared:
+    """Prepare images for a run's network, exactly as those that it was trained on.
+
+    Parameters
+    ----------
+    run : Run
+        Trained.
+    manifest : Manifest
+        Which images.
+    options : Options
+        As for `prepare_pixels`.
+
+    Raises
+    ------
+    RunError
+        If images would be prepared otherwise now, for instance with other lungs.
+    ManifestError
+        If none of the images can be used.
+    ImageError
+        If one of them cannot, and the options say stop.
+    """
+    run.require_prepared(preparation_of(run.recipe).description)
+    return prepare_pixels(manifest, run.recipe, options)
+
+
+def _left_out(manifest: Manifest, failures: Mapping[str, ImageError]) -> Iterator[str]:
+    """Say how many images are left out: those that cannot be read, and those without lungs."""
+    lost = {i: e for i, e in failures.items() if isinstance(e, LungsNotFoundError)}
+    unread = {i: e for i, e in failures.items() if i not in lost}
+    if unread:
+        yield (
+            f"{len(unread)} of {len(manifest)} images cannot be read and are left out; for one, "
+            f"{list(unread.values())[-1]}"
+        )
+    if lost:
+        # A class that loses more of its images than another is tested on its easier cases.
+        labels = manifest.frame.set_index("image")["label"]
+        of_all, of_lost = labels.value_counts(), labels[list(lost)].value_counts()
+        counts = ", ".join(f"{of_lost.get(c, 0)} of {of_all[c]} {c}" for c in manifest.labels)
+        yield (
+            f"{len(lost)} of {len(manifest)} images are left out because their lungs were not "
+            f"found ({counts}); for one, {list(lost.values())[-1]}"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,25 @@ class Run:
             )
         return self
 
+    def require_prepared(self, description: Mapping[str, Any]) -> None:
+        """Raise a RunError if images so prepared are not like those that the run was trained on.
+
+        Parameters
+        ----------
+        description : mapping
+            `hurdles.imaging.prepare.Preparation.description`; what the weights do not remember, as
+            those of older versions, is not compared.
+        """
+        trained_on = json.loads(self._described(None).get("preparation", "{}"))
+        for key, theirs in trained_on.items():
+            if description.get(key) != theirs:
+                raise RunError(
+                    f"{self.path} was trained on images with preparation.{key} = {theirs!r}, and "
+                    f"this version of hurdles prepares them with {description.get(key)!r}: the "
+                    "network would see other pixels. Use the version that it was trained with, or "
+                    "train it again."
+                )
+
     def require_free(self, name: str) -> None:
         """Raise a RunError if a further set of images cannot be called `name`."""
         if not re.fullmatch(r"[^\W_]+(-[^\W_]+)*", name):
@@ -141,7 +160,7 @@ class Run:
     @cached_property
     def history(self) -> History:
         """The epochs."""
-        return History.load(self.path / "history.csv")
+        return History.load(self.path / "history.csv", self.recipe.training.choose_by)
 
     @cached_property
     def meta(self) -> dict[str, Any]:
@@ -285,8 +304,21 @@ class Run:
         """Keep the encoder that a training starts from until it is done."""
         save_weights(self.start_path, start.weights, start.to_metadata())
 
-    def write_trained(self, trained: Trained, recipe: Recipe) -> None:
-        """Write the history and both epochs' weights."""
+    def write_trained(
+        self, trained: Trained, recipe: Recipe, prepared_as: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the history and both epochs' weights.
+
+        Parameters
+        ----------
+        trained : Trained
+            What came out of training.
+        recipe : Recipe
+            What was done.
+        prepared_as : mapping, optional
+            `Preparation.description` of the images trained on; default: the recipe's section.
+        """
+        preparation = prepared_as or recipe.preparation.model_dump(mode="json")
         start = self.start()
         epochs = {
             ChosenEpoch.BEST: (trained.best, trained.history.best_epoch),
@@ -297,7 +329,7 @@ class Run:
                 "spec": json.dumps(trained.spec.to_dict()),
                 "epoch": str(number),
                 "recipe": recipe.key,
-                "preparation": recipe.preparation.model_dump_json(),
+                "preparation": json.dumps(dict(preparation)),
                 "use": "research use only; not a medical device",
             }
             if start is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hurdles.choices import Start
 from hurdles.errors import RecipeError
+from hurdles.images import preparation_of
 from hurdles.models.imagenet import imagenet_weights
 from hurdles.models.spec import ModelSpec
 from hurdles.models.starting import StartingWeights
@@ -84,6 +85,6 @@ def _entered(recipe: Recipe, start: StartingWeights) -> tuple[Recipe, StartingWe
     spec = ModelSpec(
         section.architecture, start.spec.labels, recipe.preparation.size, section.channels
     )
-    start.refuse_unlike(spec, recipe.preparation.model_dump(mode="json"))
+    start.refuse_unlike(spec, preparation_of(recipe).description)
     kind = Start.RUN if start.preparation else Start.IMAGENET
     return recipe.changed(model={"start": str(kind), "origin": start.origin}), start

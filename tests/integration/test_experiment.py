@@ -154,7 +154,7 @@ class TestBadImages:
             path=[broken(p, tmp_path) for p in images.frame["path"].head(4)],
             label=["a", "b", "a", "b"],
         )
-        with pytest.raises(ManifestError, match=r"none of 4 images could be read; .*broken"):
+        with pytest.raises(ManifestError, match=r"none of 4 images could be used; .*broken"):
             workflows.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
 
     def test_images_that_vanish_before_a_run_goes_on(self, images, tiny, tmp_path, options):

@@ -17,7 +17,15 @@ from hurdles.registry import Registry
 if TYPE_CHECKING:
     from hurdles.data.cache import PixelPreparation
 
-__all__ = ["CROP_MARGIN", "PREPARATIONS", "Preparation", "Step", "View", "resize_square"]
+__all__ = [
+    "CROP_MARGIN",
+    "PREPARATIONS",
+    "Preparation",
+    "Step",
+    "View",
+    "needs_lungs",
+    "resize_square",
+]
 
 #: Around the lungs' box, as a share of its height or width on each side: the pleura stays in the
 #: picture where the mask is a little too tight, and most markers stay out.
@@ -175,7 +183,7 @@ class Preparation:
     beneath: PixelPreparation | None = None
 
     def __post_init__(self) -> None:
-        if not any(step.needs_lungs for step in PREPARATIONS.get(self.name)):
+        if not needs_lungs(self.name):
             object.__setattr__(self, "beneath", None)
         elif self.beneath is None:
             raise RecipeError(
@@ -191,9 +199,27 @@ class Preparation:
 
         Reads the weights of what finds the lungs, where they are needed.
         """
-        versions = [_VERSION, *(step.version for step in PREPARATIONS.get(self.name))]
-        own = f"{self.name}-{self.size}px-v{'.'.join(map(str, versions))}"
+        own = f"{self.name}-{self.size}px-v{self._version}"
         return own if self.beneath is None else f"{own}-{self.beneath.key}"
+
+    @property
+    def description(self) -> dict[str, str | int]:
+        """What weights must remember of the images that they were trained on.
+
+        ``name``, ``size``, ``version`` of the steps and, where they are needed, ``lungs``: the key
+        of what finds them. Images prepared otherwise have another description.
+        """
+        said: dict[str, str | int] = {
+            "name": self.name,
+            "size": self.size,
+            "version": self._version,
+        }
+        return said if self.beneath is None else {**said, "lungs": self.beneath.key}
+
+    @property
+    def _version(self) -> str:
+        versions = [_VERSION, *(step.version for step in PREPARATIONS.get(self.name))]
+        return ".".join(map(str, versions))
 
     def __call__(self, pixels: np.ndarray, lower: np.ndarray | None = None) -> np.ndarray:
         """Turn decoded pixels into prepared ones, rounding to nearest.
@@ -222,6 +248,11 @@ class Preparation:
         square = resize_square(view.pixels, self.size)
         scaled: np.ndarray = np.rint(np.clip(square, 0, 1) * np.float32(255))
         return scaled.astype(np.uint8)
+
+
+def needs_lungs(name: str) -> bool:
+    """Return whether the preparation of this name looks at the lungs."""
+    return any(step.needs_lungs for step in PREPARATIONS.get(name))
 
 
 def resize_square(pixels: np.ndarray, size: int) -> np.ndarray:

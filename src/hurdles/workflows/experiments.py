@@ -21,7 +21,7 @@ from hurdles.evaluation.evaluation import Evaluation
 from hurdles.experiment import run_experiment
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
-from hurdles.images import Options, prepare_pixels
+from hurdles.images import Options, prepare_for
 from hurdles.locations import PHANTOM, Data, manifest_of, name_of
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe, load_recipe
@@ -163,7 +163,7 @@ def explain(
     if not paths:
         raise ManifestError("no image is named; give at least one.")
     rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
-    prepared = prepare_pixels(Manifest(pd.DataFrame(rows)), run.recipe, options)
+    prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
     network = run.network()
     maps = make_heatmaps(
         network,
