@@ -103,7 +103,7 @@ def segment_images(
     on_bad, out, listener = OnBad(on_bad), Path(out), progress or Silent()
     files, others = image_files(paths, out)
     if others:
-        listener.say(f"{others} files of the folders are no images and are left out")
+        listener.say(f"left out, being no images by their names: {others} of the folders' files")
     segmenter = Segmenter(weights)
     segmenter.load()  # before anything is written
     _cleared(out)

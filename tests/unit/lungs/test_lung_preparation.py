@@ -37,8 +37,9 @@ class Bright(Segmenter):
 
 def lungs(shape: tuple[int, int] = (200, 180)) -> NDArray[np.float32]:
     image = np.zeros(shape, np.float32)
-    for column in (50, 130):
-        cv2.ellipse(image, (column, 90), (25, 60), 0, 0, 360, 1.0, -1)
+    for side in (-1, 1):
+        corners = [(90 + 10 * side, 30), (90 + 65 * side, 150), (90 + 10 * side, 130)]
+        cv2.fillPoly(image, [np.array(corners)], 1.0)
     return image
 
 
