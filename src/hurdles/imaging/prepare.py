@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from hurdles.errors import LungsNotFoundError, RecipeError
 from hurdles.imaging.equalise import clahe, equalize, scale_to
-from hurdles.imaging.regions import box_of, stretched
+from hurdles.imaging.regions import box_of, grown, stretched
 from hurdles.registry import Registry
 
 if TYPE_CHECKING:
     from hurdles.data.cache import PixelPreparation
 
 __all__ = [
+    "BLANK_MARGIN",
     "CROP_MARGIN",
     "PREPARATIONS",
     "Preparation",
@@ -30,6 +31,10 @@ __all__ = [
 #: Around the lungs' box, as a share of its height or width on each side: the pleura stays in the
 #: picture where the mask is a little too tight, and most markers stay out.
 CROP_MARGIN = 0.05
+
+#: Blanked around the lungs for ``background``, as a share of their height: masks end a little
+#: inside the lungs, and a rim of them would be left.
+BLANK_MARGIN = 0.05
 
 #: Part of every key. Raise it when `resize_square` or the rounding comes to give other bytes.
 _VERSION = 1
@@ -61,12 +66,10 @@ class View:
         LungsNotFoundError
             If that is not so.
         """
-        if self.lungs is None or not self.lungs.any() or self.lungs.all():
-            where = "nowhere" if self.lungs is None or not self.lungs.any() else "the whole image"
-            raise LungsNotFoundError(
-                f"the lungs were not found: the mask is {where}. Leave the image out, or choose a "
-                "preparation that needs no lungs, such as 'raw'."
-            )
+        if self.lungs is None or not self.lungs.any():
+            raise _not_found("the mask holds no pixel")
+        if self.lungs.all():
+            raise _not_found("the mask is the whole image")
         return self.lungs
 
 
@@ -89,6 +92,13 @@ class Step:
     version: int = 1
 
 
+def _not_found(what: str) -> LungsNotFoundError:
+    return LungsNotFoundError(
+        f"the lungs were not found: {what}. Leave the image out, or choose a preparation that "
+        "needs no lungs, such as 'raw'."
+    )
+
+
 def _equalized(view: View) -> View:
     """Count what an earlier step has kept, so that what it took away stays away."""
     return replace(view, pixels=equalize(view.pixels, view.kept))
@@ -105,8 +115,10 @@ def _masked(view: View) -> View:
 
 
 def _background(view: View) -> View:
-    """Nothing inside the lungs but the mean grey of everything else."""
-    outside = ~view.found
+    """Nothing in the lungs and close around them but the mean grey of everything else."""
+    outside = ~grown(view.found, BLANK_MARGIN)
+    if not outside.any():
+        raise _not_found("nothing lies outside the mask")
     grey = view.pixels[outside].mean(dtype=np.float64)
     return replace(view, pixels=np.where(outside, view.pixels, np.float32(grey)), kept=outside)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["box_of", "stretched"]
+__all__ = ["box_of", "grown", "stretched"]
 
 #: Of the blur before a mask is stretched, in pixels of the mask: takes the staircase off its edge.
 _EDGE = 1.0
@@ -93,6 +93,45 @@ def box_of(mask: NDArray[np.bool_], margin: float = 0.0) -> tuple[slice, slice]:
         raise ValueError("the mask holds no pixel; there is no box around it.")
     rows, columns = mask.any(axis=1), mask.any(axis=0)
     return _extent(np.asarray(rows), margin), _extent(np.asarray(columns), margin)
+
+
+def grown(mask: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
+    """Return a mask grown to all sides.
+
+    Parameters
+    ----------
+    mask : bool array of shape (H, W)
+    margin : float
+        As a share of the height of the mask's box.
+
+    Returns
+    -------
+    bool array of shape (H, W)
+        Every pixel whose distance to a pixel of the mask is at most the margin.
+
+    Raises
+    ------
+    ValueError
+        If the mask holds no pixel or the margin is negative.
+
+    Examples
+    --------
+    >>> mask = np.zeros((30, 9), dtype=bool)
+    >>> mask[5:25, 4] = True
+    >>> grown(mask, 0.1)[15].nonzero()[0].tolist()
+    [2, 3, 4, 5, 6]
+    """
+    import cv2
+
+    rows, _ = box_of(mask, margin)
+    tight, _ = box_of(mask)
+    reach = margin * (tight.stop - tight.start)
+    outside = np.asarray(~mask, dtype=np.uint8)
+    # Exact distances, computed where they can be within reach.
+    distance = cv2.distanceTransform(outside[rows], cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    result = np.zeros(mask.shape, dtype=bool)
+    result[rows] = distance <= reach + 1e-3
+    return result
 
 
 def _extent(inside: NDArray[np.bool_], margin: float) -> slice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,15 @@ from hypothesis.extra import numpy as hnp
 from hurdles.data.phantom import Cohort, phantom_cohort
 from hurdles.errors import LungsNotFoundError, RecipeError, RegistryError
 from hurdles.imaging.equalise import equalize
-from hurdles.imaging.prepare import CROP_MARGIN, PREPARATIONS, Preparation, Step, resize_square
+from hurdles.imaging.prepare import (
+    BLANK_MARGIN,
+    CROP_MARGIN,
+    PREPARATIONS,
+    Preparation,
+    Step,
+    resize_square,
+)
+from hurdles.imaging.regions import grown
 from hurdles.recipe import Recipe
 
 
@@ -212,6 +221,17 @@ def test_background_holds_nothing_of_the_inside(name: str, cohort: Cohort) -> No
         assert len(np.unique(prepared(name, image, mask)[mask > 0])) == 1
 
 
+def test_background_takes_the_rim_of_the_lungs_too(cohort: Cohort) -> None:
+    """A mask that ends two pixels inside the lungs leaves nothing of them all the same."""
+    image, mask = cohort.pixels[0], cohort.masks[0]
+    tight = cv2.erode(mask, np.ones((5, 5), np.uint8))
+    rim = (mask > 0) & (tight == 0) & (cv2.dilate(tight, np.ones((5, 5), np.uint8)) > 0)
+    assert rim.mean() > 0.02
+    other = changed(image, rim)
+    found = [prepared("background", each, tight) for each in (image, other)]
+    np.testing.assert_array_equal(*found)
+
+
 def test_equalising_first_lets_the_outside_through_a_little(cohort: Cohort) -> None:
     """The documented weakness of the published order; `masked+equalized` is the way round it."""
     image, mask = cohort.pixels[0], cohort.masks[0]
@@ -230,10 +250,11 @@ def test_masked_is_the_image_times_the_mask_in_the_lungs_own_range(cohort: Cohor
 
 
 def test_background_is_filled_with_the_mean_of_the_outside(cohort: Cohort) -> None:
-    image, mask = cohort.pixels[1], cohort.masks[1] > 0
+    image, blank = cohort.pixels[1], grown(cohort.masks[1] > 0, BLANK_MARGIN)
     made = prepared("background", image, cohort.masks[1])
-    np.testing.assert_array_equal(made[~mask], image[~mask])
-    assert set(made[mask].tolist()) == {round(image[~mask].mean())}
+    np.testing.assert_array_equal(made[~blank], image[~blank])
+    assert set(made[blank].tolist()) == {round(image[~blank].mean())}
+    assert 1.05 < blank.sum() / (cohort.masks[1] > 0).sum() < 1.5
 
 
 def test_cropped_is_the_box_and_its_margin(cohort: Cohort) -> None:
@@ -260,8 +281,16 @@ def test_a_mask_is_stretched_to_an_image_of_any_shape(cohort: Cohort) -> None:
     assert np.abs(made.astype(int) - plain).mean() < 3
 
 
+def test_a_mask_with_nothing_around_it_leaves_no_background(cohort: Cohort) -> None:
+    mask = np.full((SIZE, SIZE), 255, np.uint8)
+    mask[:2] = 0
+    with pytest.raises(LungsNotFoundError, match="nothing lies outside the mask"):
+        prepared("background", cohort.pixels[0], mask)
+    assert prepared("masked", cohort.pixels[0], mask).std() > 5
+
+
 @pytest.mark.parametrize("name", LUNGS)
 @pytest.mark.parametrize("value", [0, 255])
 def test_no_lungs_or_nothing_but_lungs_is_refused(name: str, value: int, cohort: Cohort) -> None:
-    with pytest.raises(LungsNotFoundError, match=r"lungs were not found: the mask is .*'raw'"):
+    with pytest.raises(LungsNotFoundError, match=r"lungs were not found: .*mask.*'raw'"):
         prepared(name, cohort.pixels[0], np.full((SIZE, SIZE), value, np.uint8))

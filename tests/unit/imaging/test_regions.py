@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hurdles.imaging.regions import box_of, stretched
+from hurdles.imaging.regions import box_of, grown, stretched
 
 SIDES = st.integers(1, 300)
 
@@ -77,10 +77,25 @@ def test_the_box_is_the_smallest_plus_the_margin(mask: np.ndarray, margin: float
         assert min(end, last + more - 1e-6) <= wide.stop <= min(end, last + more + 1)
 
 
+@given(hnp.arrays(np.bool_, (15, 19)).filter(np.any), st.floats(0, 0.4))
+@settings(max_examples=60, deadline=None)
+def test_growing_takes_what_is_near_enough(mask: np.ndarray, margin: float) -> None:
+    places = np.argwhere(mask)
+    reach = margin * (np.ptp(places[:, 0]) + 1)
+    expected = np.zeros(mask.shape, bool)
+    for place in np.ndindex(mask.shape):
+        nearest = np.sqrt(((places - place) ** 2).sum(axis=1)).min()
+        expected[place] = nearest <= reach + 1e-3
+    np.testing.assert_array_equal(grown(mask, margin), expected)
+
+
 def test_what_cannot_be_done_is_refused() -> None:
     with pytest.raises(ValueError, match="holds no pixel; there is no box"):
         box_of(np.zeros((3, 3), bool))
     with pytest.raises(ValueError, match="share of the box that is not negative"):
         box_of(np.ones((3, 3), bool), -0.1)
+    for mask, margin in ((np.zeros((3, 3), bool), 0.1), (np.ones((3, 3), bool), -0.1)):
+        with pytest.raises(ValueError, match=r"there is no box|not negative"):
+            grown(mask, margin)
     with pytest.raises(ValueError, match="at least one row and one column"):
         stretched(np.ones((3, 3), bool), (0, 5))
