@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation import metrics as module
-from hurdles.evaluation.metrics import METRICS, Metric
+from hurdles.evaluation import scores as module
+from hurdles.evaluation.metrics import METRICS, Metric, get_metric
 
 CLASSES = ("a", "b", "c")
 
@@ -66,6 +66,18 @@ def slow(name, truth, scores, positive="a"):
         if math.isnan(recall) or recall == 0:
             return recall
         return 2 * precision * recall / (precision + recall)
+    if name == "miss_rate":
+        return share([g != positive for t, g, _ in rows if t == positive])
+    if name == "diagnostic_odds_ratio":
+        kinds = [(t == positive, g == positive) for t, g, _ in rows]
+        if len({sick for sick, _ in kinds}) < 2:
+            return math.nan
+        cells = [
+            kinds.count(k) for k in [(True, True), (False, False), (True, False), (False, True)]
+        ]
+        if 0 in cells:
+            cells = [n + 0.5 for n in cells]
+        return (cells[0] / cells[2]) / (cells[3] / cells[1])
     wins = [
         1.0 if s > r else 0.5 if s == r else 0.0
         for t, _, s in rows
@@ -105,11 +117,15 @@ def ignores_the_names_of_classes(metric, truth, scores):
 
 
 def is_unchanged_when_every_row_stands_twice(metric, truth, scores):
+    if metric.name == "diagnostic_odds_ratio":
+        kinds = set(zip(truth == "a", said(scores) == "a", strict=True))
+        if len(kinds) < 4:
+            return  # half an image is added once, however many there are
     twice = score(metric, np.repeat(truth, 2), np.repeat(scores, 2, axis=0))
     assert same(twice, score(metric, truth, scores))
 
 
-def never_falls_when_an_image_is_put_right(metric, truth, scores):
+def is_never_worse_when_an_image_is_put_right(metric, truth, scores):
     before = score(metric, truth, scores)
     for row in range(len(truth)):
         better = scores.copy()
@@ -119,13 +135,17 @@ def never_falls_when_an_image_is_put_right(metric, truth, scores):
         after = score(metric, truth, better)
         # An undefined value may become defined, and PPV undefined where its last error goes.
         if not math.isnan(before) and not math.isnan(after):
-            assert after >= before - 1e-12
+            gain = after - before if metric.higher_is_better else before - after
+            assert gain >= -1e-12
 
 
 def is_perfect_for_a_perfect_model(metric, truth, scores):
     perfect = (truth[:, None] == np.array(CLASSES)).astype(float)
     value = score(metric, truth, perfect)
-    assert math.isnan(value) or value == 1.0
+    best = 1.0 if metric.higher_is_better else 0.0
+    if metric.name == "diagnostic_odds_ratio":
+        best = (2 * (truth == "a").sum() + 1) * (2 * (truth != "a").sum() + 1)
+    assert math.isnan(value) or same(value, best)
 
 
 def exists_or_not_as_the_counts_say(metric, truth, scores):
@@ -139,6 +159,8 @@ def exists_or_not_as_the_counts_say(metric, truth, scores):
         "npv": (guess != "a").any(),
         "f1": "a" in truth,
         "auc": 0 < (truth == "a").sum() < len(truth),
+        "miss_rate": "a" in truth,
+        "diagnostic_odds_ratio": 0 < (truth == "a").sum() < len(truth),
     }
     assert math.isnan(score(metric, truth, scores)) == (not needed[metric.name])
 
@@ -161,8 +183,15 @@ def equals_scikit_learn(metric, truth, scores):
         "npv": lambda: theirs.precision_score(~positive, ~named),
         "f1": lambda: theirs.f1_score(positive, named),
         "auc": lambda: theirs.roc_auc_score(positive, scores[:, 0]),
+        "miss_rate": lambda: 1 - theirs.recall_score(positive, named),
+        "diagnostic_odds_ratio": lambda: _odds(theirs.confusion_matrix(positive, named)),
     }
     assert same(value, expected[metric.name]())
+
+
+def _odds(counts):
+    (tn, fp), (fn, tp) = counts if counts.all() else counts + 0.5
+    return tp / fn * (tn / fp)
 
 
 PROPERTIES = (
@@ -172,7 +201,7 @@ PROPERTIES = (
     ignores_the_order_of_rows,
     ignores_the_names_of_classes,
     is_unchanged_when_every_row_stands_twice,
-    never_falls_when_an_image_is_put_right,
+    is_never_worse_when_an_image_is_put_right,
     is_perfect_for_a_perfect_model,
     exists_or_not_as_the_counts_say,
 )
@@ -208,10 +237,11 @@ def test_auc_of_reversed_scores_is_its_complement():
 
 
 def test_every_score_function_is_in_the_table_once():
-    functions = {n for n in module.__all__ if n.endswith("_score")} - {"class_accuracy_score"}
-    assert functions == {m.score.__name__ for m in METRICS.values()}
-    assert all(m.higher_is_better for m in METRICS.values()), "names end in _score"
+    functions = {n for n in module.__all__ if n.endswith(("_score", "_error"))}
+    assert functions - {"class_accuracy_score"} == {m.score.__name__ for m in METRICS.values()}
     assert all(name == m.name and m.sentence.endswith(".") for name, m in METRICS.items())
+    for metric in METRICS.values():
+        assert metric.score.__name__.endswith("_score" if metric.higher_is_better else "_error")
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
@@ -237,4 +267,4 @@ def test_unequal_lengths_and_nan_scores_are_named():
 
 def test_an_unknown_metric_lists_the_known_ones():
     with pytest.raises(EvaluationError, match=r"'recall'.*sensitivity"):
-        module.get_metric("recall")
+        get_metric("recall")

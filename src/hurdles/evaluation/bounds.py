@@ -19,6 +19,8 @@ __all__ = [
     "design_effect",
     "kish",
     "mover_difference",
+    "normal_quantile",
+    "odds_ratio_bounds",
     "proportion_bounds",
     "wilson",
     "wilson_bounds",
@@ -47,7 +49,7 @@ def wilson_bounds(p: float, n: float, level: float = 0.95) -> tuple[float, float
     >>> f"{low:.3f} {high:.3f}"
     '0.930 0.970'
     """
-    z = _z(level)
+    z = normal_quantile(level)
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
@@ -198,7 +200,7 @@ def auc_bounds(
     """
     from scipy.optimize import brentq
 
-    z = _z(level) * math.sqrt(inflation)
+    z = normal_quantile(level) * math.sqrt(inflation)
 
     def lower(area: float) -> float:
         if area <= 0:
@@ -239,6 +241,59 @@ def auc_variance(area: float, positives: float, negatives: float) -> float:
     return area * (1 - area) * (1 + extra * shape) / (positives * negatives)
 
 
+def odds_ratio_bounds(
+    sensitivity: tuple[Floats, Floats], specificity: tuple[Floats, Floats], level: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of a diagnostic odds ratio whose images belong to patients.
+
+    Woolf's interval on the log scale, of counts that are divided by the design effect of their
+    side first. Where one of them is zero, 0.5 is added to each (Gart) for the bound that exists;
+    the other does not: no miss, or no false alarm, among these images is compatible with any ratio
+    however large, and nothing right on one side with any however small.
+
+    Parameters
+    ----------
+    sensitivity, specificity : pair of ndarray of shape (patients,)
+        Right images, and all images, of each patient: those of the class, and the others.
+    level : float
+        Confidence level, within (0, 1).
+
+    Returns
+    -------
+    low, high : float
+        Within [0, inf].
+
+    References
+    ----------
+    Woolf, Ann Hum Genet 1955;19:251-253; Gart and Zweifel, Biometrika 1967;54:181-187; Glas et
+    al., J Clin Epidemiol 2003;56:1129-1135.
+
+    Examples
+    --------
+    >>> def side(right, n):
+    ...     return (np.arange(n) < right).astype(float), np.ones(n)
+    >>> [round(bound, 1) for bound in odds_ratio_bounds(side(30, 40), side(80, 100))]
+    [5.0, 28.6]
+    >>> [round(bound, 1) for bound in odds_ratio_bounds(side(40, 40), side(80, 100))]
+    [18.8, inf]
+    """
+    cells = np.array(
+        [
+            count / design_effect(part, whole)
+            for part, whole in (sensitivity, specificity)
+            for count in (part.sum(), (whole - part).sum())
+        ]
+    )
+    no_low, no_high = min(cells[[0, 2]]) == 0, min(cells[[1, 3]]) == 0
+    cells += 0.5 if no_low or no_high else 0.0
+    centre = math.log(cells[0] * cells[2] / (cells[1] * cells[3]))
+    half = normal_quantile(level) * math.sqrt((1 / cells).sum())
+    return (
+        0.0 if no_low else math.exp(centre - half),
+        math.inf if no_high else math.exp(centre + half),
+    )
+
+
 def mover_difference(a: Estimate, b: Estimate, correlation: float) -> tuple[float, float]:
     """Return the interval of ``a - b`` from the intervals of both and their correlation.
 
@@ -264,7 +319,14 @@ def check_level(level: float) -> None:
         raise EvaluationError(f"level is {level}; a confidence level lies between 0 and 1.")
 
 
-def _z(level: float) -> float:
+def normal_quantile(level: float) -> float:
+    """Return how many standard errors an interval of this level reaches to either side.
+
+    Examples
+    --------
+    >>> round(normal_quantile(0.95), 3)
+    1.96
+    """
     from scipy.special import ndtri
 
     return float(ndtri((1 + level) / 2))

@@ -4,8 +4,9 @@ Differences are paired: their intervals join those of the two models by the corr
 bootstrap shows, in which every resample draws the same patients for both. (The percentiles of that
 bootstrap are too narrow for the few images of a rare class; ``bench/coverage.py`` prints both.)
 
-The tests swap the two models' answers patient by patient, which changes nothing if the models are
-alike. For the accuracy, and one image per patient, that is exactly McNemar's test.
+Areas under the curve are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests
+swap the two models' answers patient by patient, which changes nothing if the models are alike. For
+the accuracy, and one image per patient, that is exactly McNemar's test.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import mover_difference
+from hurdles.evaluation.delong import Area, compare_areas
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, replicate
-from hurdles.evaluation.metrics import METRICS
+from hurdles.evaluation.metrics import METRICS, get_metric
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.significance import McNemar, holm, mcnemar
 from hurdles.evaluation.statistics import Floats, PatientTable, Statistic
 
-__all__ = ["Comparison", "compare", "holm", "mcnemar"]
+__all__ = ["Comparison", "align", "compare", "holm", "mcnemar"]
 
 #: With at most so many patients on whom the models differ, every swap is tried (2^12 = 4096).
 _ENUMERATE = 12
-_NEEDS = ("labels", "probabilities")
 #: Cells of weights in memory at a time (float64: 16 MB).
 _CELLS = 2_000_000
 
@@ -107,7 +108,8 @@ def compare(
     a, b : Predictions
         Of the same images with the same labels and patients; the order may differ.
     metrics : sequence of str, optional
-        Keys of `METRICS`; all of them if not given.
+        Keys of `METRICS`; if not given, all but those that only mirror another or have no
+        meaningful difference (see `Metric.compared`).
     level : float
         Confidence level, within (0, 1).
     n_resamples, seed : int
@@ -121,7 +123,8 @@ def compare(
     Raises
     ------
     EvaluationError
-        If the tables are of different images, labels or patients; the message names some.
+        If the tables are of different images, labels or patients (the message names some), or a
+        metric is unknown or has no difference.
 
     Examples
     --------
@@ -132,31 +135,55 @@ def compare(
     >>> found.difference.value, found.p_value, found.p_method
     (1.0, 0.0078125, 'exact McNemar')
     """
-    first, second = PatientTable.of(a), PatientTable.of(_aligned(a, b))
+    first, second = PatientTable.of(a), PatientTable.of(align(a, b))
     shared = tuple(c for c in first.classes if c in second.classes)
-    wanted = [m for m in measures(shared) if metrics is None or m[0] in metrics]
-    unknown = set(metrics or ()) - {m for m, _ in measures(shared)}
-    if unknown:
-        raise EvaluationError(f"no metric is called {sorted(unknown)[0]!r}; see METRICS.")
-    statistics = [t.statistic(*m) for m in wanted for t in (first, second)]
+    wanted = _wanted(shared, metrics)
+    resampled = [m for m in wanted if m[0] != "auc"]
+    statistics = [t.statistic(*m) for m in resampled for t in (first, second)]
     drawn = replicate(statistics, first.n_patients, n_resamples=n_resamples, seed=seed)
+    values = {m: (drawn[2 * i], drawn[2 * i + 1]) for i, m in enumerate(resampled)}
     stacked = _stacked(first, second)
-    swaps = {needs: _Swaps.of(stacked, needs, n_resamples, seed) for needs in _NEEDS}
+    swaps = _Swaps.of(stacked, n_resamples, seed)
     found = []
-    for index, (metric, class_) in enumerate(wanted):
-        values = drawn[2 * index], drawn[2 * index + 1]
-        one = estimate(first, metric, class_, level=level, replicates=lambda v=values: v[0])  # type: ignore[misc]
-        two = estimate(second, metric, class_, level=level, replicates=lambda v=values: v[1])  # type: ignore[misc]
-        difference = _difference(one, two, values, first, level)
-        if not difference.is_defined:
-            p_value, method = math.nan, "none"
-        elif exact := _exact(first, second, metric, class_):
-            p_value, method = exact.p_value, exact.method
+    for metric, class_ in wanted:
+        one = estimate(first, metric, class_, level=level)
+        two = estimate(second, metric, class_, level=level)
+        if metric == "auc" and one.is_defined and two.is_defined:
+            areas = [_area(table, class_ or "") for table in (first, second)]
+            tested = compare_areas(areas[0], areas[1], level=level)
+            difference, p_value, method = tested.difference, tested.p_value, tested.method
         else:
-            ways = swaps[METRICS[metric].needs]
-            p_value, method = ways.p_value(stacked.statistic(metric, class_)), ways.method
+            both = values.get((metric, class_), (np.empty(0), np.empty(0)))
+            difference = _difference(one, two, both, first, level)
+            if not difference.is_defined:
+                p_value, method = math.nan, "none"
+            elif exact := _exact(first, second, metric, class_):
+                p_value, method = exact.p_value, exact.method
+            else:
+                p_value = swaps.p_value(stacked.statistic(metric, class_))
+                method = swaps.method
         found.append(Comparison(metric, class_ or "", one, two, difference, p_value, method))
     return found
+
+
+def _wanted(
+    classes: tuple[str, ...], metrics: Sequence[str] | None
+) -> list[tuple[str, str | None]]:
+    known = [m for m in measures(classes) if math.isfinite(METRICS[m[0]].high)]
+    if metrics is None:
+        return [m for m in known if METRICS[m[0]].compared]
+    for name in metrics:
+        if not math.isfinite(get_metric(name).high):
+            raise EvaluationError(
+                f"{name} has no upper end, so two of them have no meaningful difference; compare "
+                "sensitivity and specificity, which it is made of."
+            )
+    return [m for m in known if m[0] in metrics]
+
+
+def _area(table: PatientTable, class_: str) -> Area:
+    scores = table.prob[:, table.classes.index(class_)]
+    return Area.of(table.truth, scores, positive=class_, groups=table.patients)
 
 
 def _difference(
@@ -191,7 +218,7 @@ def _exact(a: PatientTable, b: PatientTable, metric: str, class_: str | None) ->
     if metric == "accuracy":
         chosen = np.ones(len(a.truth), dtype=bool)
         right_a, right_b = a.said == a.truth, b.said == b.truth
-    elif metric == "sensitivity":
+    elif metric in ("sensitivity", "miss_rate"):
         chosen = a.truth == class_
         right_a, right_b = a.said == class_, b.said == class_
     elif metric == "specificity":
@@ -213,10 +240,9 @@ class _Swaps:
     method: str
 
     @classmethod
-    def of(cls, stacked: PatientTable, needs: str, n: int, seed: int) -> _Swaps:
+    def of(cls, stacked: PatientTable, n: int, seed: int) -> _Swaps:
         images, both = len(stacked.truth) // 2, stacked.n_patients // 2
-        answers = stacked.said[:, None] if needs == "labels" else stacked.prob
-        differs = (answers[:images] != answers[images:]).any(axis=1)
+        differs = stacked.said[:images] != stacked.said[images:]
         patients = np.unique(stacked.patients[:images][differs])
         if len(patients) <= _ENUMERATE:
             keep = np.array(list(product([1.0, 0.0], repeat=len(patients))))
@@ -243,34 +269,31 @@ class _Swaps:
         return float((np.abs(defined) >= abs(swapped[0]) - 1e-12).mean())
 
 
-def _shared_ranks(table: PatientTable, other: PatientTable) -> Floats:
-    """Return ranks of the probabilities of the classes that both tables know, shape (n, shared).
-
-    Probabilities of two models need not be on one scale; within a model only their order matters
-    (Venkatraman and Begg, Biometrika 1996;83:835-848).
-    """
-    from scipy.stats import rankdata
-
-    shared = [c for c in table.classes if c in other.classes]
-    # Sorted, so that both tables give the same columns whatever the order of their outputs.
-    columns = [table.classes.index(c) for c in sorted(shared)]
-    return np.asarray(rankdata(table.prob[:, columns], axis=0), dtype="float64")
-
-
 def _stacked(a: PatientTable, b: PatientTable) -> PatientTable:
     """Return both models' answers as one table, b's patients numbered after a's."""
     return PatientTable(
         tuple(sorted(c for c in a.classes if c in b.classes)),
         np.concatenate([a.truth, b.truth]),
         np.concatenate([a.said, b.said]),
-        np.concatenate([_shared_ranks(a, b), _shared_ranks(b, a)]),
+        np.empty((len(a.truth) + len(b.truth), 0)),  # areas have a test of their own
         np.concatenate([a.patients, b.patients + a.n_patients]),
         a.n_patients + b.n_patients,
     )
 
 
-def _aligned(a: Predictions, b: Predictions) -> Predictions:
-    """Return `b` in the order of `a`; both must be of the same images, labels and patients."""
+def align(a: Predictions, b: Predictions) -> Predictions:
+    """Return `b` in the order of `a`.
+
+    Parameters
+    ----------
+    a, b : Predictions
+        Of the same images, in any order.
+
+    Raises
+    ------
+    EvaluationError
+        If they are of different images, labels or patients; the message names some.
+    """
     first, second = a.frame.set_index("image"), b.frame.set_index("image")
     only_a, only_b = first.index.difference(second.index), second.index.difference(first.index)
     if len(only_a) or len(only_b):

@@ -16,7 +16,8 @@ class Estimate:
     Parameters
     ----------
     value, low, high : float
-        The estimate and the bounds of its interval; NaN where the measure is undefined.
+        The estimate and the bounds of its interval; NaN where the measure is undefined. An odds
+        ratio may have no upper bound: infinity.
     level : float
         Confidence level of the interval, within (0, 1).
     method : str
@@ -54,14 +55,19 @@ class Estimate:
         return f"{100 * self.value:.{digits}f} % [{bounds}]"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dictionary for JSON, in which NaN becomes None."""
+        """Return a dictionary for JSON, in which NaN, and a bound that is open, become None."""
         plain = asdict(self)
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in plain.items()}
+        return {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v
+            for k, v in plain.items()
+        }
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Estimate:
         """Read what `to_dict` wrote."""
         numbers = {k: math.nan for k in ("value", "low", "high") if plain[k] is None}
+        if plain["value"] is not None and "high" in numbers and plain["low"] is not None:
+            numbers["high"] = math.inf
         return cls(**{**plain, **numbers})
 
     def __str__(self) -> str:

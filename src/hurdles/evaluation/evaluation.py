@@ -11,9 +11,10 @@ import pandas as pd
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
-from hurdles.evaluation.intervals import estimate, replicate
-from hurdles.evaluation.metrics import METRICS, confusion_matrix, get_metric
+from hurdles.evaluation.intervals import estimate
+from hurdles.evaluation.metrics import METRICS, get_metric
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.scores import confusion_matrix
 from hurdles.evaluation.statistics import PatientTable
 
 __all__ = ["Evaluation", "evaluate", "measures"]
@@ -129,7 +130,7 @@ class Evaluation:
 
 
 def evaluate(
-    predictions: Predictions, *, level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+    predictions: Predictions, *, level: float = 0.95, n_resamples: int = 0, seed: int = 0
 ) -> Evaluation:
     """Compute every measure of `METRICS`, each with its interval by patient.
 
@@ -140,12 +141,12 @@ def evaluate(
     level : float
         Confidence level, within (0, 1).
     n_resamples, seed : int
-        The bootstrap over patients: how many resamples, and from which seed.
+        Taken for the sake of callers from before; no interval needs a resample any more.
 
     Returns
     -------
     Evaluation
-        The same for the same seed, whatever the order of the rows.
+        Nothing is drawn: always the same, whatever the order of the rows.
 
     Examples
     --------
@@ -155,6 +156,7 @@ def evaluate(
     >>> print(evaluate(table).get("sensitivity", "sick"))
     0.500 [0.095, 0.905]
     """
+    del n_resamples, seed
     table = PatientTable.of(predictions)
     labels = (*table.classes, *(c for c in table.present if c not in table.classes))
     counts = confusion_matrix(table.truth, table.said, rows=labels, columns=table.classes)
@@ -166,7 +168,10 @@ def evaluate(
         images={c: int((table.truth == c).sum()) for c in labels},
         patients={c: len(np.unique(table.patients[table.truth == c])) for c in labels},
         confusion=tuple(tuple(int(n) for n in row) for row in counts),
-        estimates=_estimates(table, level, n_resamples, seed),
+        estimates={
+            (name, class_ or ""): estimate(table, name, class_, level=level)
+            for name, class_ in measures(table.classes)
+        },
         notes=tuple(_notes(table)),
     )
 
@@ -194,25 +199,6 @@ def measures(classes: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
             yield from ((metric.name, class_) for class_ in classes)
         else:
             yield metric.name, None
-
-
-def _estimates(
-    table: PatientTable, level: float, n_resamples: int, seed: int
-) -> dict[tuple[str, str], Estimate]:
-    # One set of draws serves all areas: they are the only measures that need resamples.
-    rankings = [table.statistic("auc", class_) for class_ in table.classes]
-    drawn = replicate(rankings, table.n_patients, n_resamples=n_resamples, seed=seed)
-    values = dict(zip(table.classes, drawn, strict=True))
-    return {
-        (name, class_ or ""): estimate(
-            table,
-            name,
-            class_,
-            level=level,
-            replicates=lambda c=class_: values[c],  # type: ignore[misc]
-        )
-        for name, class_ in measures(table.classes)
-    }
 
 
 def _notes(table: PatientTable) -> Iterator[str]:

@@ -7,30 +7,33 @@ Which interval belongs to which measure was decided by coverage (``bench/coverag
   where nothing was ever wrong, every patient counts once.
 - F1 is a monotone function of the plain proportion TP / (TP + FP + FN): Wilson's interval of that.
 - Balanced accuracy is a mean of proportions: their Wilson intervals are combined (MOVER).
-- AUC has Newcombe's score interval, widened by the variance that a bootstrap over patients sees.
-  The percentiles of the same bootstrap are too narrow near 1 with few images of a class.
+- AUC has Newcombe's score interval, widened until it agrees with DeLong's variance over patients
+  (`hurdles.evaluation.delong`). The logit interval of that variance, and the percentiles of a
+  bootstrap, are too narrow near 1 with few images of a class.
+- The diagnostic odds ratio has Woolf's interval on the log scale, each side's counts divided by its
+  design effect; where a count is zero, one end is open.
 
-None of them collapses to a point where every image is right, as a bootstrap does.
+None of them is drawn, and none collapses to a point where every image is right, as a bootstrap
+does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import (
-    auc_bounds,
-    auc_variance,
     check_level,
     design_effect,
-    kish,
+    odds_ratio_bounds,
     proportion_bounds,
     wilson,
 )
+from hurdles.evaluation.delong import Area, area_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.metrics import get_metric
 from hurdles.evaluation.predictions import Predictions
@@ -38,6 +41,7 @@ from hurdles.evaluation.statistics import (
     Floats,
     Fraction,
     MeanOfFractions,
+    OddsRatio,
     PatientTable,
     Ranking,
     Statistic,
@@ -118,14 +122,7 @@ def replicate(
 
 
 def estimate(
-    table: PatientTable,
-    metric: str,
-    class_: str | None = None,
-    *,
-    level: float = 0.95,
-    replicates: Callable[[], Floats] | None = None,
-    n_resamples: int = 2000,
-    seed: int = 0,
+    table: PatientTable, metric: str, class_: str | None = None, *, level: float = 0.95
 ) -> Estimate:
     """Return a measure with the interval that the head of this module assigns to it.
 
@@ -137,12 +134,6 @@ def estimate(
         The measure, and its class where it has one.
     level : float
         Confidence level, within (0, 1).
-    replicates : callable, optional
-        Gives the bootstrap values where they are needed; drawn from `n_resamples` and `seed` if
-        not given.
-    n_resamples, seed : int
-        Resamples of patients, at least 20, and the seed that they are drawn from. Only an area
-        under the curve needs them, and only without `replicates`.
     """
     check_level(level)
     statistic = table.statistic(metric, class_)
@@ -155,14 +146,12 @@ def estimate(
         low, high, method = _fraction_interval(statistic, level)
     elif isinstance(statistic, MeanOfFractions):
         low, high, method = _mean_interval(statistic, level)
+    elif isinstance(statistic, OddsRatio):
+        low, high, method, note = _odds_interval(statistic, value, level)
     else:
         assert isinstance(statistic, Ranking)
-
-        def draw() -> Floats:
-            return replicate([statistic], table.n_patients, n_resamples=n_resamples, seed=seed)[0]
-
-        values = (replicates or draw)()
-        low, high, method, note = _ranking_interval(statistic, value, values, level)
+        names = np.arange(table.n_patients).astype(str)
+        low, high, method = area_bounds(Area.of_ranking(statistic, names), level)
     return Estimate(value, low, high, level, method, note=note, **size)
 
 
@@ -203,7 +192,7 @@ def bootstrap(
     patients = PatientTable.of(predictions)
     statistic = patients.statistic(metric, class_)
     values = replicate([statistic], patients.n_patients, n_resamples=n_resamples, seed=seed)[0]
-    usual = estimate(patients, metric, class_, level=level, replicates=lambda: values)
+    usual = estimate(patients, metric, class_, level=level)
     note = _trouble(values)
     if not usual.is_defined:
         return usual
@@ -252,41 +241,22 @@ def _mean_interval(statistic: MeanOfFractions, level: float) -> tuple[float, flo
     return low, high, "Wilson, combined over classes"
 
 
-def _ranking_interval(
-    statistic: Ranking, value: float, values: Floats, level: float
+def _odds_interval(
+    statistic: OddsRatio, value: float, level: float
 ) -> tuple[float, float, str, str]:
-    defined = values[~np.isnan(values)]
-    images = len(statistic.positives), len(statistic.negatives)
-    sizes = [kish(np.bincount(side)) for side in (statistic.positives, statistic.negatives)]
-    if value in (0.0, 1.0) or len(defined) < (1 - MAX_UNDEFINED) * len(values):
-        low, high = auc_bounds(value, *sizes, level=level)
-        return low, high, "Newcombe, each patient once", _trouble(values)
-    formula, spread = auc_variance(value, *images), float(defined.var(ddof=1))
-    if images == tuple(sizes):
-        inflation = max(1.0, spread / formula)
-    else:
-        worst = auc_variance(value, *sizes) / formula
-        inflation = _auc_inflation(statistic, spread, formula, worst)
-    low, high = auc_bounds(value, *images, inflation=inflation, level=level)
-    return (
-        low,
-        high,
-        f"Newcombe, variance from {len(values)} resamples of patients",
-        _trouble(values),
-    )
-
-
-def _auc_inflation(statistic: Ranking, spread: float, formula: float, worst: float) -> float:
-    """Return the factor on the formula's variance where patients have several images.
-
-    As in `design_effect`, what the patients show is drawn to the worst case where few show it; the
-    two factors, for the shape of the scores and for the patients, are bounded separately, so that
-    a small one cannot hide a large one.
-    """
-    by_image, few = statistic.image_variance(), statistic.imperfect_patients()
-    shown = max(1.0, spread / by_image) if by_image > 0 else worst
-    patients = (few * shown + max(worst, shown)) / (few + 1)
-    return max(1.0, by_image / formula) * patients
+    sides = (statistic.sensitivity, statistic.specificity)
+    one, two = ((side.part, side.whole) for side in sides)
+    low, high = odds_ratio_bounds(one, two, level)
+    method = "Woolf, on the log scale"
+    if any(
+        side.n_patients < side.n_images for side in (statistic.sensitivity, statistic.specificity)
+    ):
+        method += ", each side by its design effect"
+    note = ""
+    if not statistic.cells.sum(axis=1).all():
+        note = "one of the four counts is zero: 0.5 is added to each, and one end is open"
+    # Half an image weighs more among few patients than among their many images.
+    return min(low, value), max(high, value), method, note
 
 
 def _point(statistic: Statistic, n_patients: int) -> float:

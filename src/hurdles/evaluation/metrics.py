@@ -1,277 +1,27 @@
-"""Measures of a classifier: pure functions of what is true and what was said.
-
-Every function takes the data first and everything else by keyword, returns a float, and returns NaN
-where the measure does not exist (no image of the class, nothing predicted): never 0, never a
-warning. `METRICS` describes each one; its ``undefined`` says in words when there is none.
-"""
+"""The table of measures: what a reader, a report and a test must know about each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import Literal
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.scores import (
+    accuracy_score,
+    auc_score,
+    balanced_accuracy_score,
+    diagnostic_odds_ratio_score,
+    f1_score,
+    miss_rate_error,
+    npv_score,
+    ppv_score,
+    sensitivity_score,
+    specificity_score,
+)
 
-__all__ = [
-    "METRICS",
-    "Metric",
-    "accuracy_score",
-    "auc_score",
-    "balanced_accuracy_score",
-    "class_accuracy_score",
-    "confusion_matrix",
-    "f1_score",
-    "get_metric",
-    "npv_score",
-    "ppv_score",
-    "sensitivity_score",
-    "specificity_score",
-]
-
-Labels = ArrayLike
-
-
-def accuracy_score(y_true: Labels, y_pred: Labels) -> float:
-    """Return the share of images that are named rightly.
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n,)
-        True and predicted classes.
-
-    Returns
-    -------
-    float
-        Within [0, 1]; NaN for no image.
-
-    Examples
-    --------
-    >>> accuracy_score(["a", "a", "b", "b"], ["a", "b", "b", "b"])
-    0.75
-    """
-    truth, said = _pair(y_true, y_pred)
-    return _ratio((truth == said).sum(), truth.size)
-
-
-def balanced_accuracy_score(
-    y_true: Labels, y_pred: Labels, *, classes: Sequence[str] | None = None
-) -> float:
-    """Return the mean of the sensitivities: every class counts alike, however rare it is.
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n,)
-        True and predicted classes.
-    classes : sequence of str, optional
-        The classes to average over; those present in `y_true` if not given.
-
-    Returns
-    -------
-    float
-        Within [0, 1]; NaN with fewer than two classes, or where one of them has no image.
-
-    Examples
-    --------
-    >>> balanced_accuracy_score(["a", "a", "a", "b"], ["a", "a", "a", "a"])
-    0.5
-    """
-    truth, said = _pair(y_true, y_pred)
-    names = list(np.unique(truth)) if classes is None else list(classes)
-    if len(names) < 2:
-        return math.nan
-    return float(np.mean([sensitivity_score(truth, said, positive=name) for name in names]))
-
-
-def sensitivity_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float:
-    """Return the share of the images of a class that are named so (recall).
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n,)
-        True and predicted classes.
-    positive : str
-        The class in question; all others together are the rest.
-
-    Returns
-    -------
-    float
-        Within [0, 1]; NaN where no image is of the class.
-
-    Examples
-    --------
-    >>> sensitivity_score(["a", "a", "b"], ["a", "b", "b"], positive="a")
-    0.5
-    """
-    truth, said = _against_rest(y_true, y_pred, positive)
-    return _ratio((truth & said).sum(), truth.sum())
-
-
-def class_accuracy_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float:
-    """Return the "accuracy" of one class as published tables print it: its sensitivity.
-
-    The arguments and the number are those of `sensitivity_score`.
-
-    Examples
-    --------
-    >>> class_accuracy_score(["a", "a", "b"], ["a", "b", "b"], positive="b")
-    1.0
-    """
-    return sensitivity_score(y_true, y_pred, positive=positive)
-
-
-def specificity_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float:
-    """Return the share of the images of all other classes that are not named so.
-
-    Parameters and returns are those of `sensitivity_score`; NaN where every image is of the class.
-
-    Examples
-    --------
-    >>> specificity_score(["a", "b", "b", "c"], ["a", "a", "b", "b"], positive="a")
-    0.6666666666666666
-    """
-    truth, said = _against_rest(y_true, y_pred, positive)
-    return _ratio((~truth & ~said).sum(), (~truth).sum())
-
-
-def ppv_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float:
-    """Return the share of the images named so that are of the class (precision).
-
-    Parameters and returns are those of `sensitivity_score`; NaN where no image is named so. The
-    value holds only for the prevalence of the set at hand.
-
-    Examples
-    --------
-    >>> ppv_score(["a", "b", "b", "c"], ["a", "a", "b", "b"], positive="a")
-    0.5
-    """
-    truth, said = _against_rest(y_true, y_pred, positive)
-    return _ratio((truth & said).sum(), said.sum())
-
-
-def npv_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float:
-    """Return the share of the images not named so that are indeed of another class.
-
-    Parameters and returns are those of `sensitivity_score`; NaN where every image is named so. The
-    value holds only for the prevalence of the set at hand.
-
-    Examples
-    --------
-    >>> npv_score(["a", "a", "b"], ["a", "b", "b"], positive="a")
-    0.5
-    """
-    truth, said = _against_rest(y_true, y_pred, positive)
-    return _ratio((~truth & ~said).sum(), (~said).sum())
-
-
-def f1_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float:
-    """Return the harmonic mean of sensitivity and PPV, ``2 TP / (2 TP + FP + FN)``.
-
-    Parameters and returns are those of `sensitivity_score`; NaN where no image is of the class. A
-    class that is present and never named has an F1 of 0: all of it was missed.
-
-    Examples
-    --------
-    >>> f1_score(["a", "a", "b"], ["a", "b", "b"], positive="a")
-    0.6666666666666666
-    """
-    truth, said = _against_rest(y_true, y_pred, positive)
-    if not truth.any():
-        return math.nan
-    return _ratio(2 * (truth & said).sum(), truth.sum() + said.sum())
-
-
-def auc_score(y_true: Labels, y_score: ArrayLike, *, positive: str) -> float:
-    """Return the area under the ROC curve of one class against the rest.
-
-    It is the share of all pairs (an image of the class, an image of another) in which the first has
-    the higher score; equal scores count one half (Mann-Whitney, with midranks).
-
-    Parameters
-    ----------
-    y_true : array-like of shape (n,)
-        True classes.
-    y_score : array-like of shape (n,)
-        Score of `positive` for each image; only its order matters.
-    positive : str
-        The class in question.
-
-    Returns
-    -------
-    float
-        Within [0, 1]; NaN where no image, or every image, is of the class.
-
-    Raises
-    ------
-    EvaluationError
-        If the lengths differ or a score is not a number.
-
-    References
-    ----------
-    Hanley and McNeil, Radiology 1982;143:29-36.
-
-    Examples
-    --------
-    >>> auc_score(["a", "a", "b", "b"], [0.9, 0.4, 0.4, 0.1], positive="a")
-    0.875
-    """
-    from scipy.stats import rankdata
-
-    truth = np.asarray(y_true) == positive
-    scores = np.asarray(y_score, dtype="float64")
-    if truth.shape != scores.shape or np.isnan(scores).any():
-        raise EvaluationError(
-            f"y_true has shape {truth.shape} and y_score {scores.shape}; AUC needs one number, not "
-            "NaN, for each image."
-        )
-    positives = int(truth.sum())
-    pairs = positives * (truth.size - positives)
-    wins = rankdata(scores)[truth].sum() - positives * (positives + 1) / 2
-    return _ratio(wins, pairs)
-
-
-def confusion_matrix(
-    y_true: Labels, y_pred: Labels, *, rows: Sequence[str], columns: Sequence[str]
-) -> NDArray[np.int64]:
-    """Count the images of each true class (rows) under each prediction (columns).
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n,)
-        True and predicted classes.
-    rows, columns : sequences of str
-        The classes, in the order of the result.
-
-    Returns
-    -------
-    ndarray of shape (len(rows), len(columns))
-
-    Raises
-    ------
-    EvaluationError
-        If an image is of a class that has no row or column: every image is counted.
-
-    Examples
-    --------
-    >>> confusion_matrix(["a", "a", "b"], ["a", "b", "b"], rows="ab", columns="ab").tolist()
-    [[1, 1], [0, 1]]
-    """
-    truth, said = _pair(y_true, y_pred)
-    counts = np.array(
-        [[np.sum((truth == row) & (said == column)) for column in columns] for row in rows],
-        dtype="int64",
-    ).reshape(len(rows), len(columns))
-    if counts.sum() != truth.size:
-        lost = sorted((set(truth) - set(rows)) | (set(said) - set(columns)))
-        raise EvaluationError(
-            f"{truth.size - counts.sum()} images have no place in the confusion matrix: {lost} is "
-            "neither a row nor a column as needed."
-        )
-    return counts
+__all__ = ["METRICS", "Metric", "get_metric"]
 
 
 @dataclass(frozen=True)
@@ -298,6 +48,11 @@ class Metric:
         Its range.
     higher_is_better : bool
         Its direction.
+    written : {"share", "number", "odds"}
+        How it is read: a share in percent, a number between 0 and 1, or odds without an upper end.
+    compared : bool
+        Whether two models are compared by it unasked. What only mirrors another measure would make
+        a family of tests larger and tell nothing; odds have no meaningful difference.
     """
 
     name: str
@@ -310,6 +65,8 @@ class Metric:
     low: float = 0.0
     high: float = 1.0
     higher_is_better: bool = True
+    written: Literal["share", "number", "odds"] = "share"
+    compared: bool = True
 
     def why_undefined(self, class_: str = "") -> str:
         """Return in words why there is no value."""
@@ -317,6 +74,7 @@ class Metric:
 
 
 _NO_IMAGE = "no image of {class_} in the set"
+_ONE_SIDE = "there are not both images of {class_} and of other classes"
 
 #: Every measure, in the order in which tables show them.
 METRICS: dict[str, Metric] = {
@@ -364,7 +122,24 @@ METRICS: dict[str, Metric] = {
             "auc", "AUC", auc_score, True, "probabilities",
             "The chance that an image of this class gets a higher probability for it than an image "
             "of another class.",
-            "there are not both images of {class_} and of other classes",
+            _ONE_SIDE,
+            written="number",
+        ),
+        Metric(
+            "miss_rate", "Miss rate", miss_rate_error, True, "labels",
+            "Of the images of this class, the share that is not named so: all that sensitivity "
+            "leaves.",
+            _NO_IMAGE,
+            higher_is_better=False, compared=False,
+        ),
+        Metric(
+            "diagnostic_odds_ratio", "Diagnostic odds ratio", diagnostic_odds_ratio_score, True,
+            "labels",
+            "The odds that an image of this class is named so, over the odds for an image of "
+            "another class; 1 tells nothing. Where one of the four counts is zero, 0.5 is added "
+            "to each.",
+            _ONE_SIDE,
+            high=math.inf, written="odds", compared=False,
         ),
     )
 }  # fmt: skip
@@ -375,24 +150,3 @@ def get_metric(name: str) -> Metric:
     if name not in METRICS:
         raise EvaluationError(f"no metric is called {name!r}. Known: {', '.join(METRICS)}.")
     return METRICS[name]
-
-
-def _pair(y_true: Labels, y_pred: Labels) -> tuple[NDArray[Any], NDArray[Any]]:
-    truth, said = np.asarray(y_true), np.asarray(y_pred)
-    if truth.ndim != 1 or truth.shape != said.shape:
-        raise EvaluationError(
-            f"y_true has shape {truth.shape} and y_pred {said.shape}; give one true and one "
-            "predicted class for each image."
-        )
-    return truth, said
-
-
-def _against_rest(
-    y_true: Labels, y_pred: Labels, positive: str
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    truth, said = _pair(y_true, y_pred)
-    return truth == positive, said == positive
-
-
-def _ratio(part: Any, whole: Any) -> float:
-    return float(part) / float(whole) if whole else math.nan

@@ -19,7 +19,7 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.metrics import get_metric
 from hurdles.evaluation.predictions import Predictions
 
-__all__ = ["Fraction", "MeanOfFractions", "PatientTable", "Ranking", "Statistic"]
+__all__ = ["Fraction", "MeanOfFractions", "OddsRatio", "PatientTable", "Ranking", "Statistic"]
 
 Floats = NDArray[np.float64]
 
@@ -121,6 +121,47 @@ class MeanOfFractions:
             return np.full(len(weights), math.nan)
         values = np.stack([f.at(weights) for f in self.fractions], axis=-1)
         return np.asarray(values.mean(axis=-1), dtype="float64")
+
+
+@dataclass(frozen=True, eq=False)
+class OddsRatio:
+    """The odds ratio of a fourfold table.
+
+    Parameters
+    ----------
+    sensitivity, specificity : Fraction
+        Of the class, over the same patients: right among the positives, and among the negatives.
+    """
+
+    sensitivity: Fraction
+    specificity: Fraction
+
+    @property
+    def n_images(self) -> int:
+        """Images that it counts."""
+        return self.sensitivity.n_images + self.specificity.n_images
+
+    @property
+    def n_patients(self) -> int:
+        """Patients among those."""
+        return int(((self.sensitivity.whole > 0) | (self.specificity.whole > 0)).sum())
+
+    @property
+    def cells(self) -> Floats:
+        """TP, TN, FN and FP of each patient, shape (4, patients)."""
+        one, two = self.sensitivity, self.specificity
+        return np.stack([one.part, two.part, one.whole - one.part, two.whole - two.part])
+
+    def at(self, weights: Floats) -> Floats:
+        """Return the ratio for each row of weights; NaN where either side is empty.
+
+        Where one of the four sums is zero, 0.5 is added to all.
+        """
+        sums = weights @ self.cells.T
+        empty = (sums[:, 0] + sums[:, 2] == 0) | (sums[:, 1] + sums[:, 3] == 0)
+        sums += np.where((sums == 0).any(axis=1), 0.5, 0.0)[:, None]
+        tp, tn, fn, fp = sums.T
+        return np.where(empty, math.nan, tp * tn / (fp * fn))
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,8 +312,13 @@ class PatientTable:
             return Fraction(2 * both, either, needed=self._sum(truth), harmonic=True)
         if metric == "sensitivity":
             return self._fraction(truth & said, truth)
+        if metric == "miss_rate":
+            return self._fraction(truth & ~said, truth)
+        specificity = self._fraction(~truth & ~said, ~truth)
         if metric == "specificity":
-            return self._fraction(~truth & ~said, ~truth)
+            return specificity
+        if metric == "diagnostic_odds_ratio":
+            return OddsRatio(self._fraction(truth & said, truth), specificity)
         if metric == "ppv":
             return self._fraction(truth & said, said)
         return self._fraction(~truth & ~said, ~said)  # NPV

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.metrics import METRICS
+from hurdles.reporting.wording import odds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,8 @@ _MEASURES = {
     "npv": "NPV",
     "f1": "F1",
     "auc": "AUC",
+    "miss_rate": "miss rate",
+    "diagnostic_odds_ratio": "DOR",
 }
 
 
@@ -165,10 +169,14 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _short(measure: str, found: Estimate, why: dict[str, None]) -> str:
     """Return an estimate, shares in percent; why one is undefined is said once, below the table."""
-    if found.is_defined:
-        return str(found) if measure == "auc" else found.percent()
-    why[found.note] = None
-    return "undefined"
+    if not found.is_defined:
+        why[found.note] = None
+        return "undefined"
+    written = METRICS[measure].written
+    if written == "odds":
+        value, low, high = (odds(x) for x in (found.value, found.low, found.high))
+        return f"{value} [{low}, {high}]"
+    return str(found) if written == "number" else found.percent()
 
 
 def _reasons(why: dict[str, None]) -> Iterator[str]:
@@ -180,7 +188,7 @@ def _difference(comparison: Comparison) -> str:
     d = comparison.difference
     if not d.is_defined:
         return "undefined"
-    scale, digits = (1, 3) if comparison.metric == "auc" else (100, 1)
+    scale, digits = (1, 3) if METRICS[comparison.metric].written == "number" else (100, 1)
     value, low, high = (scale * x for x in (d.value, d.low, d.high))
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 

@@ -6,7 +6,7 @@ Plain dictionaries of text that the template sets; every number is written here 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hurdles.evaluation.comparisons import Comparison, holm
@@ -18,9 +18,9 @@ from hurdles.reporting import wording
 __all__ = ["confusion_rows", "difference_tables", "forest_rows", "measure_tables"]
 
 #: Headings short enough for a table; a measure that is not named here goes by its own title.
-_SHORT = {"ppv": "PPV", "npv": "NPV"}
-#: Read as a number between 0 and 1, where every other measure is read in percent.
-_NUMBERS = frozenset({"auc"})
+_SHORT = {"ppv": "PPV", "npv": "NPV", "diagnostic_odds_ratio": "DOR"}
+#: How a measure is written, by `Metric.written`.
+_WRITERS = {"share": wording.percent, "number": wording.ratio, "odds": wording.odds}
 #: The strongest shade of the confusion matrix: text on it must stay easy to read.
 _DARKEST = 0.5
 
@@ -59,7 +59,7 @@ def measure_tables(evaluation: Evaluation) -> dict[str, Any]:
         if estimate.is_defined:
             named = methods.setdefault(estimate.method, [])
             named += [metric.title] if metric.title not in named else []
-        return notes.marked(_cell(estimate, is_number=metric.name in _NUMBERS))
+        return notes.marked(_cell(estimate, _WRITERS[metric.written]))
 
     each = [metric for metric in METRICS.values() if metric.per_class]
     total = [metric for metric in METRICS.values() if not metric.per_class]
@@ -103,11 +103,11 @@ def _difference_table(other: str, found: Sequence[Comparison]) -> dict[str, Any]
     notes, rows = _Notes(), []
     adjusted = holm([c.p_value for c in found])
     for c, corrected in zip(found, adjusted, strict=True):
-        is_number = c.metric in _NUMBERS
+        write = _WRITERS[METRICS[c.metric].written]
         cells = [
-            _cell(c.a, is_number=is_number),
-            _cell(c.b, is_number=is_number),
-            _cell(c.difference, is_number=is_number, signed=True),
+            _cell(c.a, write),
+            _cell(c.b, write),
+            _cell(c.difference, write, signed=True),
         ]
         title = METRICS[c.metric].title + (f", {c.class_}" if c.class_ else "")
         rows.append(
@@ -137,17 +137,18 @@ class _Notes:
         return [(number, note) for note, number in self._numbers.items()]
 
 
-def _cell(estimate: Estimate, *, is_number: bool = False, signed: bool = False) -> dict[str, str]:
+def _cell(
+    estimate: Estimate, write: Callable[[float], str] = wording.percent, *, signed: bool = False
+) -> dict[str, str]:
     """Return what stands in a cell: a number with its interval, or why there is none."""
     if not estimate.is_defined:
         return {"value": "", "interval": "", "note": estimate.note or "undefined"}
 
-    def write(value: float) -> str:
-        text = wording.ratio(value) if is_number else wording.percent(value)
-        return wording.signed(text) if signed else text
+    def written(value: float) -> str:
+        return wording.signed(write(value)) if signed else write(value)
 
     return {
-        "value": write(estimate.value),
-        "interval": wording.interval(estimate, write=write),
+        "value": written(estimate.value),
+        "interval": wording.interval(estimate, write=written),
         "note": estimate.note,
     }

@@ -15,6 +15,7 @@ __all__ = [
     "counted",
     "interval",
     "level",
+    "odds",
     "p_value",
     "percent",
     "plain",
@@ -86,6 +87,21 @@ def ratio(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "—"
 
 
+def odds(value: float) -> str:
+    """Return an odds ratio with about three digits; an em dash where there is none.
+
+    Examples
+    --------
+    >>> odds(0.034), odds(5.04), odds(81.0), odds(1287.3), odds(float("inf"))
+    ('0.03', '5.04', '81.0', '1,287', '∞')
+    """
+    if math.isnan(value):
+        return "—"
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
 def p_value(value: float) -> str:
     """Return a p value as journals print it.
 
@@ -120,7 +136,11 @@ def interval(estimate: Estimate, write: Callable[[float], str] = percent) -> str
     --------
     >>> interval(Estimate(0.954, 0.93, 0.97, 0.95, "Wilson", 436, 436))
     '93.0 to 97.0'
+    >>> interval(Estimate(335.0, 18.8, math.inf, 0.95, "Woolf", 140, 140), write=odds)
+    'from 18.8 up'
     """
+    if math.isfinite(estimate.low) and estimate.high == math.inf:
+        return f"from {write(estimate.low)} up"
     if math.isfinite(estimate.low) and math.isfinite(estimate.high):
         return f"{write(estimate.low)} to {write(estimate.high)}"
     return "no interval"

@@ -8,8 +8,9 @@ import pytest
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
-from hurdles.evaluation.metrics import METRICS, confusion_matrix
+from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.scores import confusion_matrix
 
 
 def table(classes, truth, prob, groups=None):
@@ -20,7 +21,7 @@ def table(classes, truth, prob, groups=None):
 
 
 def test_every_measure_is_there_with_an_interval(make):
-    found = evaluate(make(), n_resamples=200)
+    found = evaluate(make())
     assert list(found.estimates) == [
         (m.name, c) for m in METRICS.values() for c in (found.classes if m.per_class else [""])
     ]
@@ -33,7 +34,7 @@ def test_every_measure_is_there_with_an_interval(make):
 
 def test_values_are_those_of_the_pure_functions(make):
     predictions = make(images_each=2)
-    found = evaluate(predictions, n_resamples=20)
+    found = evaluate(predictions)
     truth, said = predictions.y_true, predictions.y_pred
     for (name, class_), estimate in found.estimates.items():
         metric = METRICS[name]
@@ -49,7 +50,7 @@ def test_values_are_those_of_the_pure_functions(make):
 
 
 def test_accuracy_of_a_class_is_its_sensitivity(make):
-    found = evaluate(make(), n_resamples=20)
+    found = evaluate(make())
     assert found.get("accuracy", "Normal") == found.get("sensitivity", "Normal")
     assert found.get("accuracy") != found.get("balanced_accuracy")
     with pytest.raises(EvaluationError, match="no auc of 'Measles' here; there is: 'COVID-19'"):
@@ -70,12 +71,10 @@ def test_the_published_table_has_its_interval():
     assert found.get("accuracy", "COVID-19").percent() == "78.8 % [62.2, 89.3]"
 
 
-def test_same_seed_same_numbers_whatever_the_order_of_rows(make):
+def test_the_order_of_rows_does_not_matter(make):
     predictions = make(images_each=3)
-    shuffled = Predictions(predictions.frame.sample(frac=1, random_state=1))
-    first = evaluate(predictions, seed=7, n_resamples=100)
-    assert first == evaluate(predictions, seed=7, n_resamples=100)
-    again = evaluate(shuffled, seed=7, n_resamples=100)
+    first = evaluate(predictions)
+    again = evaluate(Predictions(predictions.frame.sample(frac=1, random_state=1)))
     for key, one in first.estimates.items():
         two = again.estimates[key]
         assert (one.value, one.low, one.high) == pytest.approx((two.value, two.low, two.high))
@@ -83,7 +82,7 @@ def test_same_seed_same_numbers_whatever_the_order_of_rows(make):
 
 def test_json_and_frame_keep_everything(make):
     for predictions in (make(), table(["a", "b"], ["a"], [[0.9, 0.1]])):
-        found = evaluate(predictions, n_resamples=50)
+        found = evaluate(predictions)
         text = json.dumps(found.to_dict(), allow_nan=False)
         assert Evaluation.from_dict(json.loads(text)) == found
         frame = found.to_frame()
@@ -109,7 +108,7 @@ def test_a_class_that_the_model_does_not_know_counts_as_wrong():
 def test_a_class_without_images_is_undefined_not_zero():
     prob = [[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.1, 0.7, 0.2]]
     found = evaluate(table(["a", "b", "c"], ["a", "b", "a"], prob))
-    for measure in ("sensitivity", "f1", "auc"):
+    for measure in ("sensitivity", "f1", "auc", "miss_rate", "diagnostic_odds_ratio"):
         assert not found.get(measure, "c").is_defined
     assert found.get("sensitivity", "c").note == "no image of c in the set"
     assert found.get("specificity", "c").value == 1.0
@@ -145,15 +144,37 @@ def test_patients_are_counted_and_named(make):
 def test_predictions_by_a_threshold_are_taken_as_they_are(make):
     predictions = make()
     frame = predictions.frame.assign(prediction="Normal")
-    found = evaluate(Predictions(frame), n_resamples=20)
+    found = evaluate(Predictions(frame))
     assert found.get("sensitivity", "Normal").value == 1.0
     assert not found.get("ppv", "COVID-19").is_defined
     assert found.get("auc", "COVID-19").is_defined
 
 
-def test_a_usual_test_set_takes_well_under_a_second(make):
-    predictions = make(436)
+def test_a_study_evaluates_hundreds_of_sets(make):
+    predictions = make(500)
     evaluate(predictions)  # imports scipy
     start = time.process_time()
-    evaluate(predictions)
-    assert time.process_time() - start < 1.0
+    for _ in range(5):
+        evaluate(predictions)
+    assert (time.process_time() - start) / 5 < 0.25
+
+
+def test_the_miss_rate_mirrors_sensitivity_with_its_interval(make):
+    found = evaluate(make(90, images_each=3))
+    for class_ in found.classes:
+        seen, missed = found.get("sensitivity", class_), found.get("miss_rate", class_)
+        mirrored = (1 - seen.value, 1 - seen.high, 1 - seen.low)
+        assert (missed.value, missed.low, missed.high) == pytest.approx(mirrored)
+
+
+def test_an_odds_ratio_without_upper_end_survives_json_and_says_so():
+    truth = ["a"] * 20 + ["b"] * 20
+    prob = [[0.9, 0.1]] * 20 + [[0.1, 0.9]] * 15 + [[0.8, 0.2]] * 5
+    found = evaluate(table(["a", "b"], truth, prob))
+    dor = found.get("diagnostic_odds_ratio", "a")
+    assert dor.value == pytest.approx(20.5 * 15.5 / (0.5 * 5.5))
+    assert 1 < dor.low < dor.value < dor.high == np.inf
+    assert "one end is open" in dor.note
+    assert dor == found.get("diagnostic_odds_ratio", "b"), "a fourfold table has one odds ratio"
+    text = json.dumps(found.to_dict(), allow_nan=False)
+    assert Evaluation.from_dict(json.loads(text)) == found

@@ -1,0 +1,359 @@
+"""The variance of an area under the curve, and of the difference of two (DeLong).
+
+Each image of a class has a placement: the share of the other images that it outranks. The spread
+of the placements is the variance of the area (DeLong, DeLong and Clarke-Pearson 1988); they come
+from one sort (Sun and Xu 2014). Where patients have several images, placements are summed by
+patient first, and a patient may have images of both classes (Obuchowski 1997).
+
+An `Area` keeps those sums with the patients' names, so that two areas can be compared whatever they
+share: the same images (two models), no patient (two hospitals), or some (a merged test set).
+
+The variance is DeLong's; the interval is not. ``bench/coverage.py`` shows why: near 1, and with few
+images of a class, the logit interval of DeLong's variance misses far too often. Newcombe's score
+interval, widened until it agrees with that variance, does not (`area_bounds`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation.bounds import (
+    auc_bounds,
+    auc_variance,
+    check_level,
+    kish,
+    mover_difference,
+    normal_quantile,
+)
+from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.statistics import Floats, Ranking
+
+__all__ = ["Area", "AreaDifference", "area_bounds", "compare_areas", "logit_bounds"]
+
+
+@dataclass(frozen=True, eq=False)
+class Area:
+    """One area under the curve and how each patient moves it.
+
+    Parameters
+    ----------
+    value : float
+        The area, within [0, 1].
+    ranking : Ranking
+        The images in the order of their scores.
+    patients : ndarray of shape (p,)
+        Names of the patients, sorted; columns of what follows.
+    sick, well : ndarray of shape (p,)
+        For each patient, the sum over images of the class (over the others) of what their
+        placements exceed the area by, divided by the number of all such images. Either sums to 0.
+    """
+
+    value: float
+    ranking: Ranking
+    patients: NDArray[np.str_]
+    sick: Floats
+    well: Floats
+
+    @classmethod
+    def of(
+        cls,
+        y_true: ArrayLike,
+        y_score: ArrayLike,
+        *,
+        positive: str,
+        groups: ArrayLike | None = None,
+    ) -> Area:
+        """Compute the area and its parts.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n,)
+            True classes.
+        y_score : array-like of shape (n,)
+            Score of `positive` for each image; only its order matters.
+        positive : str
+            The class in question.
+        groups : array-like of shape (n,), optional
+            The patient of each image; every image a patient of its own if not given.
+
+        Raises
+        ------
+        EvaluationError
+            If lengths differ, a score is not a number, or either class has no image.
+
+        Examples
+        --------
+        >>> area = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
+        >>> round(area.value, 3), round(area.variance, 4)
+        (0.889, 0.0247)
+        """
+        truth, scores = np.asarray(y_true) == positive, np.asarray(y_score, dtype="float64")
+        names = np.arange(len(truth)).astype(str) if groups is None else np.asarray(groups)
+        if not truth.shape == scores.shape == names.shape or np.isnan(scores).any():
+            raise EvaluationError(
+                f"y_true has shape {truth.shape}, y_score {scores.shape} and groups "
+                f"{names.shape}; an area needs one number, not NaN, and one patient for each image."
+            )
+        if truth.all() or not truth.any():
+            raise EvaluationError(
+                f"there are not both images of {positive!r} and of other classes: there is no area."
+            )
+        patients, codes = np.unique(names.astype(str), return_inverse=True)
+        return cls.of_ranking(Ranking.of(truth, scores, codes), patients)
+
+    @classmethod
+    def of_ranking(cls, ranking: Ranking, patients: NDArray[np.str_]) -> Area:
+        """Compute the same from images that are sorted already; both classes must have some.
+
+        Parameters
+        ----------
+        ranking : Ranking
+            Its patients are numbered as in `patients`.
+        patients : ndarray of shape (p,)
+            Their names.
+        """
+        above, below = ranking.placements()
+        value = float(above.mean())
+        return cls(
+            value,
+            ranking,
+            patients,
+            np.bincount(ranking.positives, above - value, len(patients)) / len(above),
+            np.bincount(ranking.negatives, below - value, len(patients)) / len(below),
+        )
+
+    @property
+    def variance(self) -> float:
+        """Variance over patients; NaN where all images of a class are of one patient."""
+        return self.covariance(self)
+
+    def covariance(self, other: Area) -> float:
+        """Return the covariance with another area through the patients that both have.
+
+        For two models on the same images this is DeLong's (Obuchowski's where patients repeat);
+        without a common patient it is 0.
+        """
+        _, mine, theirs = np.intersect1d(
+            self.patients, other.patients, assume_unique=True, return_indices=True
+        )
+        if not len(mine):
+            return 0.0
+        factors = [math.sqrt(a * b) for a, b in zip(self._factors(), other._factors(), strict=True)]
+        sick, well = self.sick[mine], self.well[mine]
+        parts = (
+            sick @ other.sick[theirs],
+            well @ other.well[theirs],
+            sick @ other.well[theirs] + well @ other.sick[theirs],
+        )
+        return float(sum(f * part for f, part in zip(factors, parts, strict=True)))
+
+    def _factors(self) -> tuple[float, float, float]:
+        """Return I / (I - 1) for the patients of the class, of the others, and of both."""
+        sides = (self.ranking.positives, self.ranking.negatives)
+        counts = [len(np.unique(side)) for side in (*sides, np.concatenate(sides))]
+        one, two, both = (n / (n - 1) if n > 1 else math.nan for n in counts)
+        return one, two, both
+
+
+@dataclass(frozen=True)
+class AreaDifference:
+    """Two areas compared.
+
+    Parameters
+    ----------
+    difference : Estimate
+        Of ``a - b``.
+    standard_error : float
+        DeLong's, of the difference; NaN where there is no difference to judge.
+    p_value : float
+        Two-sided, of no difference; NaN where undefined.
+    method : str
+        How the test was made.
+    """
+
+    difference: Estimate
+    standard_error: float
+    p_value: float
+    method: str
+
+
+def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
+    """Test whether two areas are the same: DeLong's z, whatever patients the two share.
+
+    The interval joins the two areas' own intervals (`area_bounds`) by DeLong's correlation
+    (MOVER), so that it is not empty where a model is perfect. The test takes an area of 0 or 1,
+    whose variance seems to be zero, to vary as far as its interval reaches.
+
+    Parameters
+    ----------
+    a, b : Area
+        Of the same images (paired), of other patients (unpaired), or in part the same.
+    level : float
+        Confidence level, within (0, 1).
+
+    Raises
+    ------
+    EvaluationError
+        If the level is not within (0, 1).
+
+    References
+    ----------
+    DeLong, DeLong and Clarke-Pearson, Biometrics 1988;44:837-845; Obuchowski, Biometrics
+    1997;53:567-578; Zou and Donner, Stat Med 2008;27:1693-1702.
+
+    Examples
+    --------
+    >>> good = Area.of(list("aaaabbbb"), [8, 7, 6, 3, 5, 4, 2, 1], positive="a")
+    >>> poor = Area.of(list("aaaabbbb"), [8, 3, 6, 1, 5, 4, 2, 7], positive="a")
+    >>> found = compare_areas(good, poor)
+    >>> found.difference.value, round(found.p_value, 3)
+    (0.375, 0.066)
+    """
+    check_level(level)
+    value, shared = a.value - b.value, len(np.intersect1d(a.patients, b.patients))
+    spread = [_spread(area, level) for area in (a, b)]
+    covariance = a.covariance(b)
+    covariance = 0.0 if math.isnan(covariance) else covariance
+    correlation = max(-1.0, min(1.0, covariance / (spread[0] * spread[1])))
+    agree = value == 0 and _same(a, b)
+    # That no patient here parts the models does not show that none ever will.
+    joined = 0.0 if agree else correlation
+    ends = [Estimate(x.value, *area_bounds(x, level)[:2], level, "", 0, 0) for x in (a, b)]
+    low, high = mover_difference(ends[0], ends[1], joined)
+    variance = max(0.0, spread[0] ** 2 + spread[1] ** 2 - 2 * correlation * spread[0] * spread[1])
+    error = math.sqrt(variance)
+    patients = len(np.union1d(a.patients, b.patients))
+    kind = "paired" if shared == patients else "unpaired" if not shared else "some patients shared"
+    difference = Estimate(
+        value,
+        low,
+        high,
+        level,
+        "MOVER, as if independent" if agree else f"MOVER, DeLong's correlation {correlation:.2f}",
+        a.ranking.n_images if kind == "paired" else a.ranking.n_images + b.ranking.n_images,
+        patients,
+        "the two rank every image alike" if agree else "",
+    )
+    return AreaDifference(difference, error, _p_value(value, error), f"DeLong, {kind}")
+
+
+def _same(a: Area, b: Area) -> bool:
+    return (
+        np.array_equal(a.patients, b.patients)
+        and np.array_equal(a.sick, b.sick)
+        and np.array_equal(a.well, b.well)
+    )
+
+
+def _spread(area: Area, level: float) -> float:
+    """Return DeLong's standard error, or how far the interval reaches where that is none."""
+    variance = area.variance
+    if variance > 0:
+        return math.sqrt(variance)
+    low, high, _ = area_bounds(area, level)
+    return max(area.value - low, high - area.value) / normal_quantile(level)
+
+
+def _p_value(value: float, error: float) -> float:
+    if value == 0:
+        return 1.0
+    return math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan
+
+
+def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
+    """Return the score interval of an area, widened until it agrees with DeLong's variance.
+
+    Newcombe's interval takes Hanley and McNeil's variance; it is widened by the factor between
+    that and DeLong's over patients, never narrowed. With an area of 0 or 1, or all images of a
+    class of one patient, there is no such factor: every patient counts once.
+
+    Parameters
+    ----------
+    area : Area
+        Its value and parts.
+    level : float
+        Confidence level, within (0, 1).
+
+    Returns
+    -------
+    low, high : float
+        Within [0, 1], never equal.
+    method : str
+        How they were made.
+
+    Examples
+    --------
+    >>> perfect = Area.of(list("aaaabbbb"), [8, 7, 6, 5, 4, 3, 2, 1], positive="a")
+    >>> low, high, method = area_bounds(perfect)
+    >>> round(low, 2), high, method
+    (0.58, 1.0, 'Newcombe, each patient once')
+    """
+    sides = (area.ranking.positives, area.ranking.negatives)
+    images, sizes = [len(side) for side in sides], [kish(np.bincount(side)) for side in sides]
+    variance = area.variance
+    if area.value in (0.0, 1.0) or not variance > 0:
+        low, high = auc_bounds(area.value, sizes[0], sizes[1], level=level)
+        return low, high, "Newcombe, each patient once"
+    formula = auc_variance(area.value, images[0], images[1])
+    if images == sizes:
+        inflation = max(1.0, variance / formula)
+    else:
+        worst = auc_variance(area.value, sizes[0], sizes[1]) / formula
+        inflation = _inflation(area.ranking, variance, formula, worst)
+    low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
+    return low, high, "Newcombe, DeLong's variance over patients"
+
+
+def _inflation(ranking: Ranking, variance: float, formula: float, worst: float) -> float:
+    """Return the factor on the formula's variance where patients have several images.
+
+    As in `design_effect`, what the patients show is drawn to the worst case where few show it; the
+    two factors, for the shape of the scores and for the patients, are bounded separately, so that
+    a small one cannot hide a large one.
+    """
+    by_image, few = ranking.image_variance(), ranking.imperfect_patients()
+    shown = max(1.0, variance / by_image) if by_image > 0 else worst
+    patients = (few * shown + max(worst, shown)) / (few + 1)
+    return max(1.0, by_image / formula) * patients
+
+
+def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
+    """Return the textbook interval: DeLong's variance on the logit scale.
+
+    It is here for comparison with other software; `area_bounds` holds the truth more often where
+    a class has few images or the area is near 1. Where DeLong's variance is zero or missing it is
+    the interval of `area_bounds`: never a point.
+
+    Parameters
+    ----------
+    area : Area
+        Its value and parts.
+    level : float
+        Confidence level, within (0, 1).
+
+    References
+    ----------
+    Pepe, The Statistical Evaluation of Medical Tests, Oxford 2003, section 5.2.
+
+    Examples
+    --------
+    >>> area = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
+    >>> [round(bound, 2) for bound in logit_bounds(area)]
+    [0.26, 0.99]
+    """
+    check_level(level)
+    if area.value in (0.0, 1.0) or not area.variance > 0:
+        low, high, _ = area_bounds(area, level)
+        return low, high
+    centre = math.log(area.value / (1 - area.value))
+    half = normal_quantile(level) * math.sqrt(area.variance) / (area.value * (1 - area.value))
+    return _expit(centre - half), _expit(centre + half)
+
+
+def _expit(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
