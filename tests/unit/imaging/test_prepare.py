@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -155,6 +156,8 @@ def test_the_names_are_those_of_the_published_design_and_their_sensible_extensio
     steps = {part for name in NAMES for part in name.split("+")}
     sentence = Recipe.explanations()["preparation.name"]
     assert [step for step in steps if step not in sentence] == []
+    page = (Path(__file__).parents[3] / "docs" / "preparations.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
