@@ -101,6 +101,15 @@ def split_lungs(
 ) -> Manifest:
     """Split by patient, every collection and class shared out alike; a given split is kept.
 
+    Parameters
+    ----------
+    manifest : Manifest
+        The images. A split that covers every row is checked and kept; any other is replaced.
+    fractions : tuple of three floats
+        Shares of train, validation and test, as for `hurdles.data.split.split`.
+    seed : int
+        Another seed draws another split.
+
     Raises
     ------
     SplitError

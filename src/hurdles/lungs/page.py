@@ -19,8 +19,8 @@ __all__ = ["lungs_card", "lungs_page"]
 
 _WORST = 10
 _HEAD = (
-    "| images | n | Dice | worst Dice | IoU | inside the drawn mask | boundary, px | flagged |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| images | n | Dice | median | worst | IoU | inside drawn mask | boundary, px | flagged |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -100,8 +100,8 @@ def _reading_help() -> str:
     return (
         "Masks are compared in the square of 256 x 256 pixels that the network sees, after the "
         "clean-up that every user gets. Dice and IoU are means over images; in brackets the 95 % "
-        "interval (bootstrap over patients, 2000). *Inside the drawn mask* is the share of what "
-        "was found that lies in the drawn mask. *Boundary* is the mean distance between both "
+        "interval (bootstrap over patients, 2000); *median* and *worst* are of Dice. "
+        "*Inside drawn mask* is the share of what was found that lies in it. *Boundary* is the mean distance between both "
         "outlines in pixels of the square (one pixel is 0.4 % of the image's side). *Flagged* "
         "counts the masks that the plausibility check rejects (interval: Wilson, each patient "
         "once); they are part of all other columns."
@@ -132,7 +132,7 @@ def _foreign_words(measured: Measured) -> str:
     words = (
         "These masks follow another convention: they hold the heart, and the lung behind it. Dice "
         "against them says how far the conventions differ as much as how good the network is; "
-        "*inside the drawn mask* does not depend on the heart. None of these images was trained on."
+        "*inside drawn mask* does not depend on the heart. None of these images was trained on."
     )
     if left_out:
         words += f" {left_out} images are left out because their mask is empty or unreadable."
@@ -153,6 +153,7 @@ def _row(name: str, scores: pd.DataFrame) -> str:
         name,
         f"{len(scores)} of {scores['group'].nunique()} patients",
         str(mean_estimate(scores, "dice")),
+        f"{scores['dice'].median():.3f}",
         f"{scores['dice'].min():.3f}",
         str(mean_estimate(scores, "jaccard")),
         str(mean_estimate(scores, "inside")),

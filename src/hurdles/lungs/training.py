@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hurdles._version import __version__
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
-from hurdles.errors import RunError
+from hurdles.errors import ManifestError, RunError
 from hurdles.lungs.augment import alter, draw_alterations
 from hurdles.lungs.data import LungData, read_lungs, split_lungs
 from hurdles.lungs.measures import dice_score
@@ -75,7 +75,8 @@ def train_lungs(
     Raises
     ------
     ManifestError, SplitError
-        If there are no masks, or the images cannot be split by patient.
+        If there are no masks, the images cannot be split by patient, or no mask of the training or
+        the validation part can be used.
     RunError
         If `out` holds another training, or the loss is no longer a number.
     """
@@ -87,6 +88,12 @@ def train_lungs(
         else manifest,
         cache=cache,
     )
+    for part in (Split.TRAIN, Split.VALIDATION):
+        if not len(ready.positions(part)):
+            raise ManifestError(
+                f"no image of the {part.value} part has a usable lung mask, of {len(ready)} that "
+                "have one; split the images otherwise."
+            )
     return _Training(recipe, ready, out, machine, progress or Silent()).run()
 
 

@@ -53,9 +53,9 @@ def test_the_page_states_what_was_measured(measured):
     foreign = dataclasses.replace(measured, name="other masks")
     page = lungs_page(measured, [leap], [foreign], counts)
     dice = str(mean_estimate(measured.scores, "dice"))
-    assert page.count(f"| {dice} | 0.500 |") == 4 - 1  # held out, leap, other; sources differ
+    assert page.count(f"| {dice} | 0.980 | 0.500 |") == 3  # held out, leap, other
     assert "| here | 10 of 10 patients |" in page
-    assert "| there | 10 of 10 patients | 0.980 [0.980, 0.980] | 0.980 |" in page
+    assert "| there | 10 of 10 patients | 0.980 [0.980, 0.980] | 0.980 | 0.980 |" in page
     assert "1, 5.0 % [0.9, 23.6]" in page
     assert "The worst: `i0` 0.500 (one-sided: something); `i1` 0.980;" in page
     assert "epoch 7 of 60" in page

@@ -107,6 +107,14 @@ def test_without_masks_nothing_is_trained(chests, tmp_path):
         fit(Manifest(chests.frame.assign(mask=None)), tmp_path)
 
 
+def test_without_a_mask_to_validate_on_nothing_is_trained(chests, tmp_path):
+    parts = ["train"] * 14 + ["validation", "test"]
+    frame = chests.with_split(parts).frame
+    frame.loc[14, "mask"] = str(tmp_path / "nowhere.png")
+    with pytest.raises(ManifestError, match="no image of the validation part has a usable"):
+        fit(Manifest(frame), tmp_path)
+
+
 def test_a_loss_that_is_no_number_stops_the_training(chests, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "lung_loss", lambda logits, _: logits.sum() * float("nan"))
     with pytest.raises(RunError, match=r"loss is nan in epoch 1.*Lower learning_rate"):
