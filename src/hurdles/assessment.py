@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.choices import ChosenEpoch
+from hurdles.choices import Threshold as ThresholdRule
 from hurdles.data.cache import Prepared
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad, Split
-from hurdles.errors import ManifestError, RunError
+from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
 from hurdles.images import Options, prepare_for
 from hurdles.presentation import save_sheets, sheets_of, write_page
 from hurdles.recipe import EvaluationSection
@@ -22,7 +25,7 @@ from hurdles.training.fingerprints import fingerprints, load_fingerprints
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
-__all__ = ["assess_own", "evaluate_run", "predict_on", "test_predictions"]
+__all__ = ["assess_own", "evaluate_run", "predict_on", "refuse_undecidable", "test_predictions"]
 
 
 def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
@@ -41,8 +44,11 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
         rows = np.flatnonzero(prepared.manifest.frame["split"] == part)
         subset = Prepared(prepared.manifest.part(part), prepared.pixels[rows])
         predictions = _predict(run, subset, options)
+        if part is Split.VALIDATION:
+            _fix_threshold(run, predictions)
+        predictions = _decided(run, predictions)
         predictions.save(run.path / "predictions" / f"{part}.csv")
-    run.write_json("evaluation.json", _measured(predictions, run.recipe.evaluation).to_dict())
+    run.write_json("evaluation.json", _measured(run, predictions).to_dict())
     save_sheets(run.path / "heatmaps.npz", sheets_of(run, subset, predictions, options.listener))
 
 
@@ -85,8 +91,8 @@ def evaluate_run(
     seen = _seen(run, prepared, options)
     if not keep_seen:
         prepared = _without(run, prepared, seen, options)
-    predictions = _predict(run, prepared, options)
-    result = _measured(predictions, run.recipe.evaluation)
+    predictions = _decided(run, _predict(run, prepared, options))
+    result = _measured(run, predictions)
     if keep_seen and seen.any():
         note = (
             f"{int(seen.sum())} of {len(seen)} images were used to train or choose the network and "
@@ -120,7 +126,9 @@ def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predicti
     path = run.path / "predictions" / f"test.{epoch}.csv"
     if not path.is_file():
         prepared = prepare_for(run, run.manifest.part(Split.TEST), options)
-        _predict(run, prepared, options, epoch).save(path)
+        predictions = _predict(run, prepared, options, epoch)
+        _require_threshold(run, options, epoch)
+        _decided(run, predictions, epoch).save(path)
     return Predictions.load(path)
 
 
@@ -180,6 +188,8 @@ def predict_on(
     images = dict(zip(manifest.frame["path"], manifest.frame["image"], strict=True))
     left_out = {images[p]: r for p, r in zip(lost["path"], lost["reason"], strict=True)}
     predictions = _predict(run, prepared, options, epoch)
+    _require_threshold(run, options, epoch)
+    predictions = _decided(run, predictions, epoch)
     with run.locked():
         (run.path / beside).unlink(missing_ok=True)  # never beside the answers to another question
         predictions.save(path)
@@ -208,10 +218,89 @@ def _predict(
     )
 
 
-def _measured(predictions: Predictions, section: EvaluationSection) -> Evaluation:
-    return evaluate(
-        predictions, level=section.level, n_resamples=section.resamples, seed=section.seed
-    )
+def _threshold_file(run: Run, epoch: ChosenEpoch | None) -> str:
+    """Return the name of the file: other weights have other probabilities and another threshold."""
+    own = epoch is None or epoch is run.recipe.training.choose
+    return "threshold.json" if own else f"threshold.{epoch}.json"
+
+
+def _fix_threshold(run: Run, validation: Predictions, epoch: ChosenEpoch | None = None) -> None:
+    """Choose the threshold that the recipe asks for on validation images, and write it down."""
+    section = run.recipe.evaluation
+    if section.threshold is not ThresholdRule.ARGMAX:
+        threshold = youden_threshold(validation, section.positive or run.labels[0])
+        run.write_json(_threshold_file(run, epoch), threshold.to_dict())
+
+
+def _require_threshold(run: Run, options: Options, epoch: ChosenEpoch | None) -> None:
+    """Fix the threshold of an epoch that was not assessed with its run, if that is not done."""
+    if run.recipe.evaluation.threshold is ThresholdRule.ARGMAX:
+        return
+    if not (run.path / _threshold_file(run, epoch)).is_file():
+        prepared = prepare_for(run, run.manifest.part(Split.VALIDATION), options)
+        _fix_threshold(run, _predict(run, prepared, options, epoch), epoch)
+
+
+def _decided(run: Run, predictions: Predictions, epoch: ChosenEpoch | None = None) -> Predictions:
+    """Return the predictions with their classes as the recipe decides; nothing is chosen here."""
+    if run.recipe.evaluation.threshold is ThresholdRule.ARGMAX:
+        return predictions
+    return apply(predictions, Threshold.from_dict(run.read_json(_threshold_file(run, epoch))))
+
+
+def _measured(run: Run, predictions: Predictions) -> Evaluation:
+    section = run.recipe.evaluation
+    result = evaluate(predictions, level=section.level)
+    if section.threshold is ThresholdRule.ARGMAX:
+        return result
+    threshold = Threshold.from_dict(run.read_json(_threshold_file(run, None)))
+    note = f"Classes by a threshold that was never fitted to the tested images: {threshold}."
+    if threshold.note:
+        note += f" But {threshold.note}."
+    return replace(result, notes=(note, *result.notes))
+
+
+def refuse_undecidable(
+    section: EvaluationSection, labels: Sequence[str], validation: Collection[str] | None = None
+) -> None:
+    """Raise unless the threshold that a recipe asks for can be fixed on these images.
+
+    Before the training, which would be lost otherwise.
+
+    Parameters
+    ----------
+    section : EvaluationSection
+        Of the recipe.
+    labels : sequence of str
+        Classes of all images.
+    validation : collection of str, optional
+        Classes of the validation images, once they are parted.
+
+    Raises
+    ------
+    RecipeError
+        If there are not two classes, the one looked for is not among them, or the validation
+        images lack one.
+    """
+    if section.threshold is ThresholdRule.ARGMAX:
+        return
+    rule = f'evaluation.threshold = "{section.threshold}"'
+    if len(labels) != 2:
+        raise RecipeError(
+            f"{rule} parts two classes, and the images have {len(labels)} ({', '.join(labels)}); "
+            'use "argmax", or images of two classes.'
+        )
+    if section.positive and section.positive not in labels:
+        raise RecipeError(
+            f"evaluation.positive = {section.positive!r} is not a class of the images; they have "
+            f"{' and '.join(labels)}."
+        )
+    lacking = [] if validation is None else [label for label in labels if label not in validation]
+    if lacking:
+        raise RecipeError(
+            f"{rule} is fixed on the validation images, and none of them is "
+            f'{" or ".join(lacking)}; give validation a larger part or use "argmax".'
+        )
 
 
 def _refuse_strange(run: Run, manifest: Manifest) -> None:

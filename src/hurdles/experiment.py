@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hurdles.assessment import assess_own
+from hurdles.assessment import assess_own, refuse_undecidable
 from hurdles.data.cache import Prepared
 from hurdles.data.manifest import Manifest
 from hurdles.data.schemes import SCHEMES
@@ -104,6 +104,7 @@ def _refuse_hopeless(recipe: Recipe, manifest: Manifest | None) -> None:
             "needs images of two."
         )
     if manifest is not None:
+        refuse_undecidable(recipe.evaluation, manifest.labels)
         SCHEMES.get(recipe.split.scheme)
         section = recipe.model
         ModelSpec(
@@ -158,6 +159,8 @@ def _data_of(
             missing_patients=section.missing_patients,
             by=section.scheme,
         )
+    choosing = parted.frame.loc[parted.frame["split"] == Split.VALIDATION, "label"]
+    refuse_undecidable(recipe.evaluation, parted.labels, set(choosing))
     save_split(parted, run.path / "split.csv")
     parted.save(made)
     return Prepared(parted, prepared.pixels)

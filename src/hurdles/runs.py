@@ -45,6 +45,7 @@ class Run:
     weights/best, last     safetensors, with what they need to be fed rightly
     fingerprints.csv       hashes of the pixels trained and chosen on, to know them again
     predictions/*.csv      one row per image, for each set
+    threshold.json         from which probability on an image is positive, if the recipe asks for it
     evaluation.json        measures on the test split, with intervals
     heatmaps.npz           what the report's contact sheets show
     report.html            the report
