@@ -59,7 +59,7 @@ class Segmenter:
     def key(self) -> str:
         """Short hash of the weights and the version of the clean-up: equal keys, equal masks.
 
-        Loads the weights.
+        Reading it loads the weights.
         """
         return f"lungs-{self._ready()[2]}-c{CLEANING_VERSION}"
 
@@ -128,7 +128,9 @@ class Segmenter:
                 from hurdles.lungs.network import load_lungs
                 from hurdles.training.machine import this_machine
 
-                machine = this_machine()
+                # In bfloat16 a mask's edge moves with the size of the batch and with the machine;
+                # equal keys promise equal masks, and float32 is fast enough.
+                machine = this_machine("float32")
                 network, _ = load_lungs(self._weights)
                 digest = _digest(network.state_dict())
                 network = network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

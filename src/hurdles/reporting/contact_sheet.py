@@ -84,7 +84,8 @@ def contact_sheet(
                 pen.text((left, top + cell + 5 + number * line), words, fill=_INK, font=font)
         top += cell + text_height + _GAP
     buffer = io.BytesIO()
-    page.save(buffer, "PNG", optimize=True)
+    # Level 3 takes a tenth of the time of the best level for a tenth more bytes.
+    page.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
