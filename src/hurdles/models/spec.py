@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from importlib import import_module
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,6 +20,17 @@ __all__ = ["NETWORKS", "ModelSpec", "architectures", "build"]
 
 #: A registered network: made from a spec, its weights drawn from the generator.
 Builder: TypeAlias = "Callable[[ModelSpec, torch.Generator], Network]"
+
+# The modules that register networks.
+_FAMILIES = (
+    "compact",
+    "covid_net",
+    "densenet",
+    "efficientnet_lite",
+    "lazaro_barco",
+    "lenet",
+    "residual",
+)
 
 #: Networks by name. Read it through `architectures` or `build`, which import the networks first.
 NETWORKS: Registry[Builder] = Registry("network")
@@ -40,7 +52,8 @@ class ModelSpec:
         Input channels of the first convolution. With 3 the grey image stands in each of them, as
         where a notebook reads grey files as RGB; the network takes one channel all the same.
     hidden : tuple of int, default ()
-        Widths of the hidden layers of the head; seed 004's networks have heads of their own.
+        Widths of the hidden layers of the head. Where a head was published with its network (the
+        three of seed 004, the LeNets) that head is kept, and this must be empty.
     mean, std : float
         Subtracted from the pixels, which lie within [0, 1], and divided by; part of the network.
 
@@ -110,15 +123,17 @@ class ModelSpec:
 
 
 def architectures() -> list[str]:
-    """Return the names of all registered networks.
+    """Return the names of all registered networks, sorted.
+
+    ``efficientnet-lite0`` is listed even where its package is not installed; `build` says so then.
 
     Examples
     --------
-    >>> architectures()
-    ['baseline', 'inception-like', 'inception-as-coded']
+    >>> architectures()[:4]
+    ['baseline', 'covid-net', 'densenet-121', 'efficientnet-lite0']
     """
     _register()
-    return NETWORKS.names()
+    return sorted(NETWORKS.names())
 
 
 def build(spec: ModelSpec, *, seed: int) -> Network:
@@ -157,4 +172,5 @@ def build(spec: ModelSpec, *, seed: int) -> Network:
 
 def _register() -> None:
     """Import the modules whose decorators fill `NETWORKS`; here, because they import torch."""
-    import hurdles.models.lazaro_barco  # noqa: F401 - registers itself
+    for family in _FAMILIES:
+        import_module(f"hurdles.models.{family}")
