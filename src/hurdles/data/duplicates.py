@@ -1,0 +1,244 @@
+"""Images that stand in two collections, or twice in one: found by what they show.
+
+Public collections are re-packaged: resized, compressed again, cropped, brightened, inverted,
+renamed. So neither names nor hashes of files find the copies, and a simple thumbnail finds too
+much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
+is compared with its neighbours only. Stage one takes out what all prints share (every chest has
+ribs), compares small ones of all pairs by matrix products and lets the likely pairs through,
+generously. Stage two lays two prints over one another as well as an affine map can and correlates
+what overlaps. `bench/twins.py` measures how many planted and real copies are found, and how many
+other pairs are taken for copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hurdles.data.alignment import aligned_correlation, central, prints
+
+if TYPE_CHECKING:
+    from hurdles.data.cache import Prepared
+
+__all__ = ["COLUMNS", "GATE", "THRESHOLD", "Candidate", "candidates", "matches"]
+
+#: The columns of what `matches` returns.
+COLUMNS: dict[str, str] = {
+    "image_a": "name of an image of the first set",
+    "image_b": "name of the image that shows the same radiograph",
+    "similarity": "correlation of the two prints where they overlap once aligned, up to 1",
+    "inverted": "true where bright and dark are exchanged",
+}
+
+#: Pairs at least this similar are taken for copies; docs/results/twins.txt shows what it costs.
+THRESHOLD = 0.90
+
+#: Pairs whose small prints correlate less, what all chests share taken out, are not aligned.
+GATE = 0.45
+
+#: The same for small prints as they are. Where one image fills a good part of a set, it becomes
+#: something that all share, and would vanish from the comparison above.
+_PLAIN_GATE = 0.88
+
+#: Share cut off each side of one image before the comparison: a crop of up to about twice as much
+#: on any side still passes the gate.
+_CROPS = (0.04, 0.08)
+_SMALL = 24
+_CHUNK = 512
+#: How many directions are taken for what all chests share, and images needed for each of them.
+_SHARED = 16
+_IMAGES_FOR_ONE = 64
+
+#: Unit vectors of shape (N, 576), one table for each share that is cut off.
+_Views: TypeAlias = dict[float, NDArray[np.float32]]
+
+
+class Candidate(NamedTuple):
+    """A pair worth aligning.
+
+    Parameters
+    ----------
+    a, b : int
+        Rows.
+    correlation : float
+        Of the small prints; negative where one image is inverted.
+    cut_a, cut_b : float
+        Share cut off each side of either image for this correlation.
+    """
+
+    a: int
+    b: int
+    correlation: float
+    cut_a: float = 0.0
+    cut_b: float = 0.0
+
+
+def matches(
+    a: Prepared,
+    b: Prepared | None = None,
+    *,
+    threshold: float = THRESHOLD,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Return the pairs of images that show one and the same radiograph.
+
+    Resizing, JPEG, brightness, contrast, gamma, inversion and crops of up to about a tenth of a
+    side are seen through; so are rotations by a few degrees. Mirrored copies are not found. Two
+    radiographs of one patient are no copies, and stay below the threshold unless they were taken
+    in the same position within moments.
+
+    Parameters
+    ----------
+    a, b : Prepared
+        Pixels of 64x64 or more, prepared in the same way; ``raw`` is best. Without `b`, the pairs
+        within `a` are returned, each once, the earlier row first.
+    threshold : float
+        Smallest similarity, within (0, 1].
+    progress : callable, optional
+        Called as ``progress(done, total)`` with the number of likely pairs that were aligned.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in `COLUMNS`, most similar first. An image may stand in several rows.
+
+    Raises
+    ------
+    ValueError
+        If the pixels are smaller than 64x64, or the threshold is out of range.
+
+    Examples
+    --------
+    >>> from hurdles.data.cache import Prepared
+    >>> from hurdles.data.manifest import Manifest
+    >>> def collection(names, pixels):
+    ...     rows = {"image": names, "path": [f"/{n}.png" for n in names], "label": "chest"}
+    ...     return Prepared(Manifest(pd.DataFrame(rows)), np.stack(pixels))
+    >>> y, x = np.mgrid[:96, :96] / 15
+    >>> chest = np.uint8(120 + 60 * np.sin(x * x + y) + 40 * np.cos(y * y - x))
+    >>> other = np.uint8(120 + 60 * np.sin(y * x) + 40 * np.cos(2 * y + x * x))
+    >>> ours = collection(["chest"], [chest])
+    >>> theirs = collection(["other", "copy"], [other, 255 - chest[3:-3, 3:-3][::2, ::2]
+    ...     .repeat(2, 0).repeat(2, 1)[:90, :90].repeat(16, 0).repeat(16, 1)[::15, ::15]])
+    >>> matches(ours, theirs)[["image_a", "image_b", "inverted"]].values.tolist()
+    [['chest', 'copy', True]]
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; a similarity is above 0 and at most 1.")
+    other = a if b is None else b
+    found = candidates(a.pixels, None if b is None else b.pixels)
+    prints_a = _some_prints(a.pixels, {pair.a for pair in found})
+    prints_b = _some_prints(other.pixels, {pair.b for pair in found})
+    rows = []
+    for done, pair in enumerate(found, start=1):
+        moving = prints_b[pair.b] if pair.correlation > 0 else -prints_b[pair.b]
+        scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
+        similarity = aligned_correlation(prints_a[pair.a], moving, scale)
+        if similarity >= threshold:
+            rows.append((pair.a, pair.b, similarity, pair.correlation < 0))
+        if progress:
+            progress(done, len(found))
+    return _table(a, other, rows)
+
+
+def candidates(
+    a: NDArray[np.uint8], b: NDArray[np.uint8] | None = None, *, gate: float = GATE
+) -> list[Candidate]:
+    """Return the pairs worth aligning: those whose small prints correlate, or anti-correlate.
+
+    Parameters
+    ----------
+    a, b : uint8 arrays of shape (N, size, size)
+        Pixels; without `b`, pairs within `a` with the first row before the second.
+    gate : float
+        Smallest absolute correlation, within [0, 1].
+
+    Returns
+    -------
+    list of Candidate
+        Each pair once, in the order of rows.
+
+    Raises
+    ------
+    ValueError
+        If the pixels are smaller than 64x64.
+    """
+    plain_a = _views(a)
+    plain_b = plain_a if b is None else _views(b)
+    shared = _shared([plain_a[0.0]] if b is None else [plain_a[0.0], plain_b[0.0]])
+    views_a = _without(plain_a, shared)
+    views_b = views_a if b is None else _without(plain_b, shared)
+    best: dict[tuple[int, int], Candidate] = {}
+    for cut_a, cut_b in ((0.0, 0.0), *((0.0, c) for c in _CROPS), *((c, 0.0) for c in _CROPS)):
+        for pair in _above(views_a[cut_a], views_b[cut_b], gate, b is None):
+            known = best.get((pair.a, pair.b))
+            if known is None or abs(pair.correlation) > abs(known.correlation):
+                best[pair.a, pair.b] = pair._replace(cut_a=cut_a, cut_b=cut_b)
+    for pair in _above(plain_a[0.0], plain_b[0.0], _PLAIN_GATE, b is None):
+        best.setdefault((pair.a, pair.b), pair)
+    return [best[rows] for rows in sorted(best)]
+
+
+def _above(
+    a: NDArray[np.float32], b: NDArray[np.float32], gate: float, within: bool
+) -> Iterator[Candidate]:
+    for start in range(0, len(a), _CHUNK):
+        first = start if within else 0  # the pairs before it were seen from the other side
+        product = a[start : start + _CHUNK] @ b[first:].T
+        for i, j in np.argwhere(np.abs(product) >= gate):
+            if not within or i < j:
+                yield Candidate(int(start + i), int(first + j), float(product[i, j]))
+
+
+def _views(pixels: NDArray[np.uint8]) -> _Views:
+    """Return the small prints of whole images and of their central parts."""
+    cuts = (0.0, *_CROPS)
+    views = {cut: np.empty((len(pixels), _SMALL * _SMALL), dtype=np.float32) for cut in cuts}
+    for start in range(0, len(pixels), _CHUNK):
+        for row, image in enumerate(prints(pixels[start : start + _CHUNK]), start=start):
+            for cut in cuts:
+                views[cut][row] = central(image, cut, _SMALL).ravel()
+    return {cut: _units(rows - rows.mean(axis=1, keepdims=True)) for cut, rows in views.items()}
+
+
+def _units(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    # A print without any structure correlates with nothing.
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, 1e-6), dtype=np.float32)
+
+
+def _shared(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the directions, rows of unit length, that the small prints have most in common."""
+    second_moment = np.add.reduce([rows.T @ rows for rows in parts])
+    count = min(_SHARED, sum(map(len, parts)) // _IMAGES_FOR_ONE)
+    vectors = np.linalg.eigh(second_moment.astype(np.float64))[1]
+    return np.asarray(vectors[:, ::-1][:, :count].T, dtype=np.float32)
+
+
+def _without(views: _Views, shared: NDArray[np.float32]) -> _Views:
+    # A projection, not a difference from the mean: an inverted print stays the negative of its own.
+    return {cut: _units(rows - (rows @ shared.T) @ shared) for cut, rows in views.items()}
+
+
+def _some_prints(pixels: NDArray[np.uint8], rows: set[int]) -> dict[int, NDArray[np.float32]]:
+    # Of all images they would need gigabytes in large collections.
+    return {row: prints(pixels[row : row + 1])[0] for row in sorted(rows)}
+
+
+def _table(a: Prepared, b: Prepared, rows: list[tuple[int, int, float, bool]]) -> pd.DataFrame:
+    names_a = a.manifest.frame["image"].to_numpy()
+    names_b = b.manifest.frame["image"].to_numpy()
+    table = pd.DataFrame(
+        {
+            "image_a": pd.Series([names_a[i] for i, *_ in rows], dtype="str"),
+            "image_b": pd.Series([names_b[j] for _, j, *_ in rows], dtype="str"),
+            "similarity": pd.Series([s for _, _, s, _ in rows], dtype="float64"),
+            "inverted": pd.Series([i for *_, i in rows], dtype="bool"),
+        }
+    )
+    order = ["similarity", "image_a", "image_b"]
+    return table.sort_values(order, ascending=[False, True, True], ignore_index=True)
