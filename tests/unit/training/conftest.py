@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from hurdles.recipe import Recipe
 from hurdles.training.loop import TrainingData
+
+# pytest's importlib mode does not find a test's neighbours.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def tiny_recipe(**training) -> Recipe:

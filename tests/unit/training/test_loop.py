@@ -8,49 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from training_sessions import StopAt, Stopped, assert_same, differ
 
 from hurdles.errors import RunError
 from hurdles.training import loop
 from hurdles.training.checkpoint import TrainingState
-from hurdles.training.loop import Trained, train
+from hurdles.training.loop import train
 from hurdles.training.machine import Machine
 from hurdles.training.progress import Silent
-
-
-class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """What Ctrl-C or a full disk would be."""
-
-
-class StopAt(Silent):
-    """Raises at a step, counted over this session."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-        self.said: list[str] = []
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        if note or steps == 1:
-            self.left -= 1
-            if not self.left:
-                raise Stopped
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-
-def timeless(trained: Trained) -> pd.DataFrame:
-    return trained.history.frame.drop(columns="seconds")
-
-
-def assert_same(one: Trained, two: Trained) -> None:
-    pd.testing.assert_frame_equal(timeless(one), timeless(two), check_exact=True)
-    for a, b in ((one.best, two.best), (one.last, two.last)):
-        assert a.keys() == b.keys()
-        assert all(torch.equal(a[k], b[k]) for k in a)
-
-
-def differ(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
-    return any(not torch.equal(one[k], two[k]) for k in one)
 
 
 class TestReproducible:
