@@ -101,10 +101,10 @@ def _reading_help() -> str:
         "Masks are compared in the square of 256 x 256 pixels that the network sees, after the "
         "clean-up that every user gets. Dice and IoU are means over images; in brackets the 95 % "
         "interval (bootstrap over patients, 2000); *median* and *worst* are of Dice. "
-        "*Inside drawn mask* is the share of what was found that lies in it. *Boundary* is the mean distance between both "
-        "outlines in pixels of the square (one pixel is 0.4 % of the image's side). *Flagged* "
-        "counts the masks that the plausibility check rejects (interval: Wilson, each patient "
-        "once); they are part of all other columns."
+        "*Inside drawn mask* is the share of what was found that lies in it. *Boundary* is the "
+        "mean distance between both outlines in pixels of the square (one pixel is 0.4 % of the "
+        "image's side). *Flagged* counts the masks that the plausibility check rejects "
+        "(interval: Wilson, each patient once); they are part of all other columns."
     )
 
 
