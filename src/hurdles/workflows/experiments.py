@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from hurdles.assessment import evaluate_run
 from hurdles.data.cache import Prepared
 from hurdles.data.files import write_bytes
 from hurdles.data.manifest import Manifest
+from hurdles.data.sets import relabelled
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ManifestError
 from hurdles.evaluation.comparisons import Comparison
@@ -112,7 +112,7 @@ def evaluate(
         As for `run`.
     """
     run = _run(run)
-    images = _relabelled(manifest_of(on), labels or {})
+    images = relabelled(manifest_of(on), labels or {})
     return evaluate_run(run, images, name=name or name_of(on), keep_seen=keep_seen, options=options)
 
 
@@ -233,18 +233,6 @@ def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Ru
 
 def _run(run: Run | str | Path) -> Run:
     return (run if isinstance(run, Run) else Run(run)).require_finished()
-
-
-def _relabelled(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
-    unknown = sorted(set(labels) - set(manifest.labels))
-    if unknown:
-        raise ManifestError(
-            f"no image is of class {unknown[0]!r}; the classes are {', '.join(manifest.labels)}."
-        )
-    gone = manifest.frame.loc[manifest.frame["label"].map(labels) == "", "image"].tolist()
-    kept = manifest.without(gone, ["its class was left out by request"] * len(gone))
-    frame = kept.frame.assign(label=kept.frame["label"].replace(dict(labels)))
-    return replace(kept, frame=frame)
 
 
 def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Path) -> None:

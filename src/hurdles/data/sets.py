@@ -1,0 +1,317 @@
+"""Image sets made from others: relabelled, sampled, completed, balanced, put together.
+
+Every function takes manifests and returns a new one; a ``split`` column travels with its rows. A
+collection is split once, by patient, and everything made of it inherits that split, so that no
+patient stands in two parts across the sets of a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from hurdles.data.links import Links
+from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import Split
+from hurdles.errors import ManifestError
+
+__all__ = [
+    "apart",
+    "balanced",
+    "completed",
+    "gathered",
+    "joined",
+    "one_against_rest",
+    "relabelled",
+    "sampled",
+]
+
+_SPLITS = tuple(s.value for s in Split)
+
+
+def gathered(manifests: Mapping[str, Manifest]) -> dict[str, Manifest]:
+    """Return the manifests with every image named ``<source>/<image>``, as `merge` names them.
+
+    Sets that are taken from several of them, in whatever combination, then call an image by one
+    name only, and `joined` puts them together.
+
+    Parameters
+    ----------
+    manifests : mapping of str to Manifest
+        By any name.
+
+    Raises
+    ------
+    ManifestError
+        If a row names no source, or an image stands in two of the manifests.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image": ["1"], "path": ["/1.png"], "label": ["x"], "source": ["s"]})
+    >>> gathered({"here": Manifest(rows)})["here"].frame["image"].tolist()
+    ['s/1']
+    """
+    named: dict[str, Manifest] = {}
+    for name, manifest in manifests.items():
+        frame = manifest.frame
+        if unnamed := int(frame["source"].isna().sum()):
+            raise ManifestError(
+                f"{name} names no source in {unnamed} of {len(frame)} rows. Fill in the source: it "
+                "keeps equal patient ids of two hospitals apart."
+            )
+        named[name] = replace(
+            manifest, frame=frame.assign(image=frame["source"] + "/" + frame["image"])
+        )
+    if len(named) > 1:
+        joined(*named.values())  # an image in two of them is found now, not in the tenth set
+    return named
+
+
+def joined(*manifests: Manifest) -> Manifest:
+    """Put manifests whose images have names of their own into one; splits and labels stay.
+
+    Parameters
+    ----------
+    *manifests : Manifest
+        At least one; see `gathered`.
+
+    Raises
+    ------
+    ManifestError
+        If there is none, or an image stands in two of them.
+    """
+    if not manifests:
+        raise ManifestError("there is nothing to put together; give at least one manifest.")
+    if len(manifests) == 1:
+        return manifests[0]
+    exclusions = pd.concat([m.exclusions for m in manifests], ignore_index=True)
+    frames = [m.frame for m in manifests]
+    return Manifest(pd.concat(frames, ignore_index=True), exclusions.drop_duplicates())
+
+
+def relabelled(
+    manifest: Manifest, labels: Mapping[str, str], *, drop: Sequence[str] = ()
+) -> Manifest:
+    """Return the images under other classes.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images.
+    labels : mapping of str to str
+        Their class -> ours. A class that is not named keeps its name; one that is mapped to an
+        empty name is left out.
+    drop : sequence of str
+        Further classes that are left out.
+
+    Raises
+    ------
+    ManifestError
+        If no image is of a class that is named.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["COVID", "CT"]})
+    >>> relabelled(Manifest(rows), {"COVID": "COVID-19"}, drop=["CT"]).counts
+    {'COVID-19': 1}
+    """
+    named = {**labels, **dict.fromkeys(drop, "")}
+    unknown = sorted(set(named) - set(manifest.labels))
+    if unknown:
+        raise ManifestError(
+            f"no image is of class {unknown[0]!r}; the classes are {', '.join(manifest.labels)}."
+        )
+    gone = manifest.frame.loc[manifest.frame["label"].map(named) == "", "image"].tolist()
+    kept = manifest.without(gone, ["its class was left out by request"] * len(gone))
+    return replace(kept, frame=kept.frame.assign(label=kept.frame["label"].replace(named)))
+
+
+def one_against_rest(
+    manifest: Manifest, label: str, *, name: str = "", rest: str = "other"
+) -> Manifest:
+    """Return the images in two classes: one of theirs, and everything else.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images.
+    label : str
+        The class that is looked for.
+    name : str
+        What it is called in the result; empty: as it is.
+    rest : str
+        What all other classes are called.
+
+    Raises
+    ------
+    ManifestError
+        If no image is of the class, since a spelling mistake would make a set of one class.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["COVID", "CT"]})
+    >>> one_against_rest(Manifest(rows), "COVID", name="COVID-19").counts
+    {'COVID-19': 1, 'other': 1}
+    """
+    others = {other: rest for other in manifest.labels if other != label}
+    return relabelled(manifest, {label: name or label, **others})
+
+
+def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Manifest:
+    """Return at most so many images of each class, drawn by whole patients.
+
+    Patients are taken in a drawn order as long as all their images fit. A class of which no patient
+    fits is represented by images of one of them, since it would be gone otherwise.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images.
+    n : int or mapping of str to int
+        How many: of every class, or by class, where a class that is not named is left as it is.
+    seed : int
+        Another seed draws others; the order of the rows makes no difference.
+
+    Raises
+    ------
+    ManifestError
+        If a number is below 1.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image": list("abcdef"), "patient": list("ppqqrr")})
+    >>> few = sampled(Manifest(rows.assign(path="/" + rows["image"], label="x")), 4, seed=1)
+    >>> len(few), few.known_patients
+    (4, 2)
+    """
+    labels = manifest.labels
+    wanted = dict.fromkeys(labels, n) if isinstance(n, int) else dict(n)
+    if min(wanted.values(), default=1) < 1:
+        raise ManifestError(
+            f"a sample of {min(wanted.values())} images of a class is none; ask for 1."
+        )
+    limits = np.array([wanted.get(label, len(manifest)) for label in labels])
+    counts = pd.crosstab(manifest.groups.to_numpy(), manifest.frame["label"].to_numpy())
+    order = np.random.default_rng(seed).permutation(len(counts))
+    table, room, taken = counts[labels].to_numpy(), limits.copy(), []
+    for index in order:
+        if (table[index] <= room).all():
+            room -= table[index]
+            taken.append(index)
+    keep = manifest.groups.isin(counts.index[taken]).to_numpy()
+    for column, label in enumerate(labels):
+        of_class = (manifest.frame["label"] == label).to_numpy()
+        if not (keep & of_class).any():
+            first = counts.index[next(i for i in order if table[i, column])]
+            mine = np.flatnonzero(of_class & (manifest.groups == first).to_numpy())
+            names = manifest.frame["image"].to_numpy()[mine]
+            keep[mine[np.argsort(names)][: limits[column]]] = True
+    return manifest.select(keep)
+
+
+def completed(
+    main: Manifest, other: Manifest, *, label: str, seed: int, n: int | None = None
+) -> Manifest:
+    """Return `main` with images of one class added from another collection, until it is balanced.
+
+    As `balance_corda_with_other` of Tartaglione et al. 2020 does: in each part of the split, as
+    many as the class lacks are drawn from the same part of `other`, by whole patients; all of them
+    where there are fewer.
+
+    Parameters
+    ----------
+    main : Manifest
+        The images, with or without a split.
+    other : Manifest
+        Where images of the class come from, split alike; see `gathered` for names.
+    label : str
+        The class that is completed.
+    seed : int
+        Of the draw.
+    n : int, optional
+        Add so many in each part, instead of what is lacking.
+
+    Raises
+    ------
+    ManifestError
+        If `other` has no image of the class, or shares one with `main`.
+    """
+    if label not in other.labels:
+        raise ManifestError(
+            f"there is no image of class {label!r} to add; the classes are "
+            f"{', '.join(other.labels)}."
+        )
+    supply = other.select(other.frame["label"] == label)
+    added = []
+    for part, rows in _parts(main):
+        counts = rows.counts
+        most = max((c for k, c in counts.items() if k != label), default=0)
+        missing = n if n is not None else most - counts.get(label, 0)
+        there = supply.select(_in_part(supply, part))
+        if missing > 0 and len(there):
+            added.append(sampled(there, missing, seed=seed))
+    return joined(main, *added)
+
+
+def balanced(
+    manifest: Manifest, *, seed: int, parts: Sequence[str | None] = (*_SPLITS, None)
+) -> Manifest:
+    """Return, of each part of the split, as many images of every class as the rarest has.
+
+    By whole patients, so a class may have a few less.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images, with or without a split.
+    seed : int
+        Of the draw.
+    parts : sequence of str or None
+        Only these parts of the split; the others stay as they are. None: images without a split.
+    """
+    kept: list[str] = []
+    for part, rows in _parts(manifest):
+        few = sampled(rows, min(rows.counts.values()), seed=seed) if part in parts else rows
+        kept += few.frame["image"].tolist()
+    return manifest.select(manifest.frame["image"].isin(kept))
+
+
+def apart(manifest: Manifest, links: Links) -> Manifest:
+    """Return a split set without what the model would know again under another name.
+
+    Of the validation images, those of a patient who is linked to one in training are left out; of
+    the test images, those linked to one in training or validation. The reasons are among the
+    exclusions.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Rows with their split.
+    links : Links
+        Which patients have an image in common, within and across collections.
+    """
+    frame, groups = manifest.frame, manifest.groups
+    known = set(groups[frame["split"] == Split.TRAIN])
+    gone: dict[str, str] = {}
+    for part, where in ((Split.VALIDATION, "training"), (Split.TEST, "training or validation")):
+        mine = frame["split"] == part
+        again = mine & groups.isin(links.touching(known))
+        reason = f"left out of {part}: the same patient's image is in {where} under another name"
+        gone |= dict.fromkeys(frame.loc[again, "image"], reason)
+        known |= set(groups[mine & ~again])
+    return manifest.without(gone.keys(), gone.values()) if gone else manifest
+
+
+def _parts(manifest: Manifest) -> list[tuple[str | None, Manifest]]:
+    """Return the parts of the split that have images; one part, named None, of unsplit images."""
+    named: list[str | None] = [*_SPLITS, None]
+    parts = [(part, manifest.select(_in_part(manifest, part))) for part in named]
+    return [(part, rows) for part, rows in parts if len(rows)]
+
+
+def _in_part(manifest: Manifest, part: str | None) -> pd.Series[bool]:
+    split = manifest.frame["split"]
+    return split.isna() if part is None else split == part
