@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from hurdles.choices import ChosenEpoch
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.studies.lazaro_barco_2020_page import COLUMNS, page
-from hurdles.studies.study import STUDIES, Cell, Profile, Study
+from hurdles.studies.study import STUDIES, Cell, Profile
+from hurdles.studies.table import TableStudy
 
 __all__ = ["NAME", "ROWS", "WAYS", "Way", "cells"]
 
@@ -95,7 +96,7 @@ def _read_as(way: Way, recipe: Recipe) -> Recipe:
 
 
 STUDIES.register(NAME)(
-    Study(
+    TableStudy(
         name=NAME,
         data="radiography-database",
         profiles=_PROFILES,

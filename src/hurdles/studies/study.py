@@ -1,29 +1,27 @@
-"""A study: named cells, each one experiment, and a page drawn from whatever is done."""
+"""What a study is: named cells, each one experiment, and a page drawn from whatever is done."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
-from hurdles.assessment import test_predictions
 from hurdles.choices import ChosenEpoch
-from hurdles.data.files import write_text
-from hurdles.data.manifest import Manifest
-from hurdles.errors import HurdlesError, RunError
-from hurdles.evaluation.evaluation import Evaluation, evaluate
+from hurdles.errors import RunError
+from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
-from hurdles.experiment import run_experiment
 from hurdles.images import Options
+from hurdles.locations import Data
 from hurdles.recipe import Recipe
 from hurdles.registry import Registry
 from hurdles.runs import Run
 
-__all__ = ["STUDIES", "Cell", "Done", "Profile", "Study", "StudyResult", "study"]
+__all__ = ["STUDIES", "Cell", "Done", "Profile", "Study", "StudyResult", "chosen", "study"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,11 @@ class Cell:
         What is trained. Cells with the same recipe share one run.
     epoch : ChosenEpoch
         Whose weights are tested.
+    images : str
+        What it is trained on, where a study has several sets of images: everything that defines
+        the set, in words. Cells with other words never share a run.
+    parent : Cell, optional
+        The cell whose encoder training starts from.
     """
 
     way: str
@@ -47,6 +50,8 @@ class Cell:
     seed: int
     recipe: Recipe
     epoch: ChosenEpoch = ChosenEpoch.BEST
+    images: str = ""
+    parent: Cell | None = None
 
     @property
     def name(self) -> str:
@@ -55,8 +60,16 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """Name of the run's folder: equal recipes, equal folders."""
-        return f"{self.recipe.name}-seed{self.seed}-{self.recipe.key[:8]}"
+        """Name of the run's folder: equal recipes, images and starts, equal folders.
+
+        A start enters by the name of its own folder, not by its weights: these are known only once
+        they are there, and a finished cell must be found again without them.
+        """
+        key = self.recipe.key
+        if self.images or self.parent:
+            start = self.parent.folder if self.parent else ""
+            key = hashlib.sha256("\n".join([key, self.images, start]).encode()).hexdigest()
+        return f"{self.recipe.name}-seed{self.seed}-{key[:8]}"
 
 
 @dataclass(frozen=True)
@@ -118,44 +131,60 @@ class StudyResult:
         The cells, as CSV.
     failed : dict
         Cells that raised, with the message.
+    files : tuple of Path
+        Everything else that was written: further tables, pictures.
     """
 
     cells: pd.DataFrame
     page: Path
     table: Path
     failed: dict[str, str]
+    files: tuple[Path, ...] = field(default=())
 
 
-@dataclass(frozen=True)
-class Study:
-    """A grid of experiments.
+class Study(Protocol):
+    """Many experiments under one name.
 
-    Parameters
+    Attributes
     ----------
     name : str
         As on the command line.
-    data : str
-        Collection that it needs.
+    collections : tuple of str
+        Public collections that it looks for.
     profiles : mapping
         Profiles by name; ``full`` and ``fast``.
-    cells : callable
-        Gives the cells of a profile, in the order in which they are computed.
-    columns : mapping
-        Columns of the table of cells: heading -> (measure, class).
-    page : callable
-        ``page(done, profile) -> str``: the page in Markdown, from whatever is done.
     """
 
-    name: str
-    data: str
-    profiles: Mapping[str, Profile]
-    cells: Callable[[Profile], list[Cell]]
-    columns: Mapping[str, tuple[str, str | None]]
-    page: Callable[[Sequence[Done], Profile], str]
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Public collections that it looks for."""
+
+    @property
+    def profiles(self) -> Mapping[str, Profile]:
+        """Profiles by name; ``full`` and ``fast``."""
+
+    def cells(self, profile: Profile) -> Sequence[Cell]:
+        """Return the cells of a profile, in the order in which they are computed."""
+
+    def plan(
+        self, data: Data | None, out: Path, *, fast: bool, patterns: Sequence[str]
+    ) -> pd.DataFrame:
+        """Return what `carry_out` would do, without doing any of it.
+
+        Returns
+        -------
+        DataFrame
+            One row per cell: cell, status (done, to do, or what is not here), train, validation and
+            test (images), and what else a study knows.
+        """
 
     def carry_out(
         self,
-        images: Manifest,
+        data: Data | None,
         out: Path,
         *,
         fast: bool,
@@ -165,83 +194,26 @@ class Study:
     ) -> StudyResult:
         """Compute the cells that are asked for and not done, and draw the table of all.
 
-        A cell that fails is listed with its reason and does not stop the others. The table is
-        written after every cell, so an interruption loses nothing.
+        Parameters
+        ----------
+        data : Data or None
+            Where its collections lie.
+        out : Path
+            Folder of the runs.
+        fast : bool
+            The fast profile instead of the full one.
+        patterns : sequence of str
+            Only cells whose name matches one of them; none: all.
+        options : Options
+            As for `hurdles.run`.
+        results : Path or None
+            Folder of the tables and the page; None: `out`.
 
         Raises
         ------
         RunError
             If no cell matches the patterns.
         """
-        profile = self.profiles["fast" if fast else "full"]
-        cells = self.cells(profile)
-        wanted = [c for c in cells if _matches(c, patterns)]
-        if not wanted:
-            names = "; ".join(c.name for c in cells)
-            raise RunError(
-                f"no cell of {self.name} matches {'; '.join(patterns)}. Its cells: {names}."
-            )
-        failed: dict[str, str] = {}
-        folder = results or out
-        for number, cell in enumerate(wanted, start=1):
-            options.listener.say(f"[{number}/{len(wanted)}] {cell.name}")
-            try:
-                run = run_experiment(
-                    cell.recipe, images, out / cell.folder, resume=True, options=options
-                )
-                test_predictions(run, cell.epoch, options)
-            except HurdlesError as error:
-                failed[cell.name] = str(error)
-                options.listener.say(f"{cell.name} failed: {error}")
-            self._write(cells, out, folder, profile, failed)
-        return self._write(cells, out, folder, profile, failed)
-
-    def _write(
-        self,
-        cells: Sequence[Cell],
-        out: Path,
-        folder: Path,
-        profile: Profile,
-        failed: dict[str, str],
-    ) -> StudyResult:
-        found = [_done(cell, out) for cell in cells]
-        table = pd.DataFrame(
-            [self._row(c, d, failed, profile) for c, d in zip(cells, found, strict=True)]
-        )
-        stem = f"{self.name}.{profile.name}"
-        done = [d for d in found if d is not None]
-        write_text(folder / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n"))
-        write_text(folder / f"{stem}.md", self.page(done, profile))
-        return StudyResult(table, folder / f"{stem}.md", folder / f"{stem}.csv", failed)
-
-    def _row(
-        self, cell: Cell, done: Done | None, failed: dict[str, str], profile: Profile
-    ) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "way": cell.way,
-            "row": cell.row,
-            "seed": cell.seed,
-            "profile": profile.name,
-            "status": "failed" if cell.name in failed else "pending",
-        }
-        if done is None:
-            return {**row, "message": failed.get(cell.name, "")}
-        row |= {
-            "status": "done",
-            "epoch_tested": done.run.chosen_epoch(cell.epoch),
-            "epochs_run": len(done.run.history),
-            "seconds": done.run.meta["seconds"],
-            "n_images": done.evaluation.n_images,
-            "n_patients": done.evaluation.n_patients,
-        }
-        for heading, (measure, label) in self.columns.items():
-            estimate = done.evaluation.get(measure, label)
-            row |= {
-                heading: estimate.value,
-                f"{heading} low": estimate.low,
-                f"{heading} high": estimate.high,
-            }
-        return row
 
 
 #: Studies by name.
@@ -256,26 +228,26 @@ def study(name: str) -> Study:
     RegistryError
         If there is none of this name.
     """
-    import hurdles.studies.lazaro_barco_2020  # noqa: F401 - registers itself
+    import hurdles.studies.lazaro_barco_2020
+    import hurdles.studies.tartaglione_2020  # noqa: F401 - both register themselves
 
     return STUDIES.get(name)
 
 
-def _matches(cell: Cell, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatch.fnmatchcase(cell.name, pattern) for pattern in patterns)
+def chosen(cells: Sequence[Cell], patterns: Sequence[str], *, study: str) -> list[Cell]:
+    """Return the cells whose name matches one of the patterns; all, if there is no pattern.
 
-
-def _done(cell: Cell, out: Path) -> Done | None:
-    run = Run(out / cell.folder)
-    if not run.is_finished:
-        return None
-    section = cell.recipe.evaluation
-    name = "test" if cell.epoch is run.recipe.training.choose else f"test.{cell.epoch}"
-    try:
-        predictions = run.predictions(name)
-    except RunError:
-        return None
-    result = evaluate(
-        predictions, level=section.level, n_resamples=section.resamples, seed=section.seed
-    )
-    return Done(cell, run, predictions, result)
+    Raises
+    ------
+    RunError
+        If none does; the message names them all.
+    """
+    wanted = [
+        cell
+        for cell in cells
+        if not patterns or any(fnmatch.fnmatchcase(cell.name, pattern) for pattern in patterns)
+    ]
+    if not wanted:
+        names = "; ".join(cell.name for cell in cells)
+        raise RunError(f"no cell of {study} matches {'; '.join(patterns)}. Its cells: {names}.")
+    return wanted

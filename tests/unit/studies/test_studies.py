@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -14,7 +12,7 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.images import Options
 from hurdles.runs import Run
 from hurdles.studies import lazaro_barco_2020_page as published
-from hurdles.studies import study
+from hurdles.studies import study, table
 from hurdles.studies import study as find
 from hurdles.studies.lazaro_barco_2020 import ROWS, WAYS
 from hurdles.studies.study import Cell, Done
@@ -102,9 +100,6 @@ def predictions(seed: int) -> Predictions:
 @pytest.fixture
 def carried_out(monkeypatch, tmp_path):
     """Return a function that carries the study out with fabricated runs, and what it computed."""
-    # The package gives this name to a function.
-    module = sys.modules["hurdles.studies.study"]
-
     calls: list[str] = []
     broken: set[str] = set()
     environment = dict.fromkeys(RECORDED, "x")
@@ -126,13 +121,13 @@ def carried_out(monkeypatch, tmp_path):
         def __len__(self) -> int:
             return 30
 
-    monkeypatch.setattr(module, "run_experiment", run_experiment)
-    monkeypatch.setattr(module, "test_predictions", lambda *_: None)
+    monkeypatch.setattr(table, "run_experiment", run_experiment)
+    monkeypatch.setattr(table, "test_predictions", lambda *_: None)
     monkeypatch.setattr(Run, "chosen_epoch", lambda *_: 7)
     monkeypatch.setattr(Run, "history", FakeHistory())
     # Intervals of areas are not shown here, and the bootstrap would take most of the time.
     monkeypatch.setattr(
-        module, "evaluate", lambda p, *, n_resamples, **k: evaluate(p, n_resamples=100, **k)
+        table, "evaluate", lambda p, *, n_resamples, **k: evaluate(p, n_resamples=100, **k)
     )
 
     def carry_out(*patterns: str):
