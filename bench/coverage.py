@@ -1,7 +1,9 @@
 """Coverage: how often the intervals of `hurdles.evaluation` hold the truth, and their rivals.
 
 Every line draws test sets from a population whose true value is known, and prints the share of
-95 % intervals that hold it. Run it with ``python bench/coverage.py [--sets 1000]``.
+95 % intervals that hold it; the last two parts print how often a test of two areas that are truly
+alike says that they differ. Run it with
+``python bench/coverage.py [--sets 1000] [--only AUC odds]``.
 """
 
 from __future__ import annotations
@@ -9,16 +11,18 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.evaluation.bounds import proportion_bounds, wilson_bounds
+from hurdles.evaluation.bounds import odds_ratio_bounds, proportion_bounds, wilson_bounds
 from hurdles.evaluation.comparisons import compare
+from hurdles.evaluation.delong import Area, area_bounds, compare_areas, logit_bounds
 from hurdles.evaluation.intervals import draw_patients, estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.resolution import wilson_coverage
-from hurdles.evaluation.statistics import Fraction, PatientTable
+from hurdles.evaluation.statistics import Fraction, PatientTable, Ranking
 
 RESAMPLES = 500
 Hits = dict[str, list[bool]]
@@ -28,8 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=1000, help="test sets drawn for each line")
     parser.add_argument("--seed", type=int, default=0, help="everything follows from it")
+    parser.add_argument("--only", nargs="*", help="parts whose title holds one of these words")
     chosen = parser.parse_args()
-    print("Coverage of 95 % intervals; in brackets the interval of each share (Wilson).\n")
+    print("Coverage of 95 % intervals; in brackets the interval of each share (Wilson).")
+    print(f"{chosen.sets} test sets for each line, seed {chosen.seed}.\n")
     for title, lines in (
         ("Wilson, one image per patient: exact, no simulation", exact),
         ("Proportion, 1-5 images per patient, by correlation within a patient", clustered),
@@ -37,7 +43,12 @@ def main() -> None:
         ("AUC, 3 images per patient, correlation 0.8", clustered_areas),
         ("Three classes, rarest 8 %, one image per patient", classes),
         ("Difference in accuracy of two models, one image per patient", differences),
+        ("Diagnostic odds ratio, 3 images per patient, by correlation within a patient", odds),
+        ("AUC of two equal models on the same images: share of false alarms at 5 %", paired_areas),
+        ("AUC of a model in two equal hospitals: share of false alarms at 5 %", two_hospitals),
     ):
+        if chosen.only and not any(word in title for word in chosen.only):
+            continue
         print(f"## {title}")
         for setting, hits in lines(chosen.sets, chosen.seed):
             shares = "   ".join(f"{name} {_share(held)}" for name, held in hits.items())
@@ -130,18 +141,116 @@ def _area(
     shift = ndtri(area) * math.hypot(1, spread)
     weights = next(draw_patients(patients, RESAMPLES, seed))
     truth = np.where(sick, "x", "y")
-    hits: Hits = {"score": [], "percentile": []}
+    hits: Hits = {"score, DeLong": [], "score, bootstrap": [], "logit DeLong": [], "percentile": []}
     for _ in range(sets):
         noise = math.sqrt(rho) * rng.normal(size=patients)[codes]
         noise += math.sqrt(1 - rho) * rng.normal(size=len(codes))
         score = 1 / (1 + np.exp(-np.where(sick, shift + spread * noise, noise)))
         both = np.column_stack([score, 1 - score])
         table = PatientTable(("x", "y"), truth, truth, both, codes, patients)
-        drawn = table.statistic("auc", "x").at(weights)
-        found = estimate(table, "auc", "x", replicates=lambda d=drawn: d)
-        hits["score"].append(_holds((found.low, found.high), area))
+        ranking = table.statistic("auc", "x")
+        assert isinstance(ranking, Ranking)
+        drawn = ranking.at(weights)
+        found = Area.of_ranking(ranking, np.arange(patients).astype(str))
+        by_bootstrap = _Varying(**vars(found), spread=float(np.nanvar(drawn, ddof=1)))
+        hits["score, DeLong"].append(_holds(area_bounds(found)[:2], area))
+        hits["score, bootstrap"].append(_holds(area_bounds(by_bootstrap)[:2], area))
+        hits["logit DeLong"].append(_holds(logit_bounds(found), area))
         hits["percentile"].append(_holds(_percentiles(drawn), area))
     return hits
+
+
+@dataclass(frozen=True, eq=False)
+class _Varying(Area):
+    """An area whose variance is another one: the rival that a bootstrap gives."""
+
+    spread: float = 0.0
+
+    @property
+    def variance(self) -> float:
+        return self.spread
+
+
+def odds(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    for positives, negatives in ((20, 60), (60, 120)):
+        for sensitivity, specificity in ((0.7, 0.8), (0.9, 0.9), (0.98, 0.95)):
+            truth = sensitivity / (1 - sensitivity) * specificity / (1 - specificity)
+            for rho in (0.0, 0.8):
+                rng, hits = np.random.default_rng(seed), Hits({"by patient": [], "by image": []})
+                for _ in range(sets):
+                    sick, well = np.full(positives, 3), np.full(negatives, 3)
+                    found = _beta_binomial(rng, sick, sensitivity, rho)
+                    passed = _beta_binomial(rng, well, specificity, rho)
+                    sides = (found, sick.astype(float)), (passed, well.astype(float))
+                    hits["by patient"].append(_holds(odds_ratio_bounds(*sides), truth))
+                    hits["by image"].append(
+                        _holds(odds_ratio_bounds(_images(sides[0]), _images(sides[1])), truth)
+                    )
+                name = f"{positives}x3 + {negatives}x3, {sensitivity}, {specificity}, rho {rho}"
+                yield name, hits
+
+
+def _images(
+    side: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the same counts as if every image were of another patient."""
+    right, whole = (int(part.sum()) for part in side)
+    return (np.arange(whole) < right).astype(float), np.ones(whole)
+
+
+def paired_areas(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    yield from _alarms(sets, seed, same=True)
+
+
+def two_hospitals(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    yield from _alarms(sets, seed, same=False)
+
+
+def _alarms(sets: int, seed: int, *, same: bool) -> Iterator[tuple[str, Hits]]:
+    for positives, negatives, images in ((12, 60, 1), (33, 100, 1), (100, 300, 1), (15, 40, 3)):
+        for area in (0.8, 0.95):
+            rng, hits = np.random.default_rng(seed), Hits({"DeLong": [], "DeLong by image": []})
+            for _ in range(sets):
+                one, two = _alike(rng, positives, negatives, images, area, same=same)
+                hits["DeLong"].append(_alarm(one, two, by_image=False))
+                hits["DeLong by image"].append(_alarm(one, two, by_image=True))
+            yield f"{positives}x{images} + {negatives}x{images}, AUC {area}", hits
+
+
+_Set = tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.str_]]
+
+
+def _alarm(one: _Set, two: _Set, *, by_image: bool) -> bool:
+    areas = []
+    for truth, score, patients in (one, two):
+        names = [f"{p} {i}" for i, p in enumerate(patients)] if by_image else patients
+        areas.append(Area.of(truth, score, positive="x", groups=names))
+    return compare_areas(areas[0], areas[1]).p_value <= 0.05
+
+
+def _alike(
+    rng: np.random.Generator,
+    positives: int,
+    negatives: int,
+    images: int,
+    area: float,
+    *,
+    same: bool,
+) -> tuple[_Set, _Set]:
+    """Draw two sets of scores with the same true area: half of their noise is the image's own."""
+    from scipy.special import ndtri
+
+    patients = positives + negatives
+    codes = np.repeat(np.arange(patients), images)
+    truth = np.where(codes < positives, "x", "y")
+    image = rng.normal(size=(2, len(codes)))
+    found = []
+    for model in (0, 1):
+        own = rng.normal(size=patients)[codes] if images > 1 else rng.normal(size=len(codes))
+        noise = math.sqrt(0.5) * (image[0 if same else model] + own)
+        place = np.char.add("a" if same or not model else "b", codes.astype(str))
+        found.append((truth, math.sqrt(2) * ndtri(area) * (truth == "x") + noise, place))
+    return found[0], found[1]
 
 
 _CONFUSED = {

@@ -19,6 +19,8 @@ __all__ = ["confusion_rows", "difference_tables", "forest_rows", "measure_tables
 
 #: Headings short enough for a table; a measure that is not named here goes by its own title.
 _SHORT = {"ppv": "PPV", "npv": "NPV", "diagnostic_odds_ratio": "DOR"}
+#: What another column says already: a table must fit its page.
+_MIRRORS = frozenset({"miss_rate"})
 #: How a measure is written, by `Metric.written`.
 _WRITERS = {"share": wording.percent, "number": wording.ratio, "odds": wording.odds}
 #: The strongest shade of the confusion matrix: text on it must stay easy to read.
@@ -61,7 +63,7 @@ def measure_tables(evaluation: Evaluation) -> dict[str, Any]:
             named += [metric.title] if metric.title not in named else []
         return notes.marked(_cell(estimate, _WRITERS[metric.written]))
 
-    each = [metric for metric in METRICS.values() if metric.per_class]
+    each = [m for m in METRICS.values() if m.per_class and m.name not in _MIRRORS]
     total = [metric for metric in METRICS.values() if not metric.per_class]
     return {
         "headings": [_SHORT.get(metric.name, metric.title) for metric in each],

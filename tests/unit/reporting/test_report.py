@@ -23,6 +23,7 @@ from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.reporting.content import Sheet, SheetItem
 from hurdles.reporting.page import render, write_report
+from hurdles.reporting.tables import measure_tables
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report_samples as samples
@@ -446,3 +447,19 @@ def test_content_is_frozen():
     with pytest.raises(AttributeError, match="cannot assign"):
         samples.content().title = "other"
     assert replace(samples.content(), title="other").title == "other"
+
+
+def test_an_odds_ratio_without_upper_end_is_written_out():
+    truth = ["sick"] * 12 + ["well"] * 12
+    names = [f"i{k}" for k in range(24)]
+    prob = np.array([[0.9, 0.1]] * 12 + [[0.1, 0.9]] * 9 + [[0.8, 0.2]] * 3)
+    said = Predictions.from_arrays(
+        ["sick", "well"], y_true=truth, y_prob=prob, images=names, groups=names
+    )
+    row = measure_tables(evaluate(said))
+    cell = row["classes"][0]["cells"][row["headings"].index("DOR")]
+    assert cell["value"] == "67.9"
+    assert cell["interval"].startswith("from ")
+    assert cell["interval"].endswith(" up")
+    assert "0.5 is added" in cell["note"]
+    assert "Miss rate" in [name for name, _ in row["words"]]
