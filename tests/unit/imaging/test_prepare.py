@@ -243,6 +243,17 @@ def test_equalising_first_lets_the_outside_through_a_little(cohort: Cohort) -> N
     assert not np.array_equal(prepared(name, image, mask), prepared(name, outside, mask))
 
 
+def test_equalising_second_counts_only_what_is_left(cohort: Cohort) -> None:
+    image, mask = cohort.pixels[0], cohort.masks[0]
+    left = ~grown(mask > 0, BLANK_MARGIN)
+    made = prepared("background+equalized", image, mask)[left]
+    expected = equalize(image / np.float32(255), left)[left] * 255
+    assert np.abs(made - expected).max() <= 0.51
+    made = prepared("masked+equalized", image, mask)[mask > 0]
+    share, _ = np.histogram(made, bins=4, range=(0, 256))
+    np.testing.assert_allclose(share / made.size, 0.25, atol=0.03)
+
+
 def test_masked_is_the_image_times_the_mask_in_the_lungs_own_range(cohort: Cohort) -> None:
     image, mask = cohort.pixels[1], cohort.masks[1] > 0
     made = prepared("masked", image, cohort.masks[1])
