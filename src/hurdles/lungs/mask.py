@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.imaging.regions import stretched
 from hurdles.lungs.plausibility import flaw_of
 
 __all__ = ["CLEANING_VERSION", "LungMask", "clean", "stretched"]
@@ -23,8 +24,6 @@ CLEANING_VERSION = 1
 _THRESHOLD = 0.5
 #: Of the disc that opens the mask, in pixels: what is thinner than seven pixels is no lung.
 _RADIUS = 3
-#: Of the blur before a mask is stretched, in pixels of the mask: takes the staircase off its edge.
-_EDGE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,51 +108,6 @@ def clean(probability: NDArray[np.floating]) -> LungMask:
     for part in parts:
         mask |= part
     return LungMask(mask, flaw_of(parts), tuple(float(part.mean()) for part in parts))
-
-
-def stretched(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Stretch a mask to the size of the image that it belongs to.
-
-    The mask is blurred by a pixel and interpolated before it is cut at one half, so that an edge
-    which was a curve stays one instead of becoming a staircase.
-
-    Parameters
-    ----------
-    mask : bool array of shape (h, w)
-    shape : (H, W)
-        Wanted height and width in pixels; the aspect ratio need not be kept.
-
-    Returns
-    -------
-    bool array of shape (H, W)
-        A copy of `mask` where it already has this shape.
-
-    Raises
-    ------
-    ValueError
-        If the shape is not that of an image.
-
-    Examples
-    --------
-    >>> half = np.zeros((8, 8), dtype=bool)
-    >>> half[:, :4] = True
-    >>> stretched(half, (2, 20))[0].nonzero()[0].tolist()
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
-    """
-    import cv2
-
-    height, width = shape
-    if height < 1 or width < 1:
-        raise ValueError(f"the shape is {shape}; an image has at least one row and one column.")
-    if mask.shape == (height, width):
-        return np.array(mask, dtype=bool)
-    soft = np.asarray(mask, dtype=np.float32)
-    soft = cv2.GaussianBlur(soft, (0, 0), _EDGE, borderType=cv2.BORDER_REPLICATE)
-    # Each axis for itself: where it shrinks by the mean, where it grows linearly.
-    for size in ((soft.shape[1], height), (width, height)):
-        shrinks = size[0] * size[1] < soft.size
-        soft = cv2.resize(soft, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(soft > _THRESHOLD)
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:
