@@ -119,7 +119,7 @@ def aligned_correlation(
     """
     import cv2
 
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-4)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-3)
     try:
         _, warp = cv2.findTransformECC(a, b, _zoom(scale), cv2.MOTION_AFFINE, stop, None, 3)
     except cv2.error:  # it says so where the images have nothing in common

@@ -37,8 +37,11 @@ COLUMNS: dict[str, str] = {
 #: Pairs at least this similar are taken for copies; docs/results/twins.txt shows what it costs.
 THRESHOLD = 0.90
 
-#: Pairs whose small prints correlate less, what all chests share taken out, are not aligned.
+#: Pairs whose small prints correlate less, what all chests share taken out, are not aligned;
+#: unless they reach the lower gate, and as they are, with what all share, the second.
 GATE = 0.45
+_LOW_GATE = 0.33
+_SECOND_GATE = 0.72
 
 #: The same for small prints as they are. Where one image fills a good part of a set, it becomes
 #: something that all share, and would vanish from the comparison above.
@@ -174,7 +177,11 @@ def candidates(
     views_b = views_a if b is None else _without(plain_b, shared)
     best: dict[tuple[int, int], Candidate] = {}
     for cut_a, cut_b in ((0.0, 0.0), *((0.0, c) for c in _CROPS), *((c, 0.0) for c in _CROPS)):
-        for pair in _above(views_a[cut_a], views_b[cut_b], gate, b is None):
+        for pair in _above(views_a[cut_a], views_b[cut_b], min(gate, _LOW_GATE), b is None):
+            if abs(pair.correlation) < gate:
+                plain = float(plain_a[cut_a][pair.a] @ plain_b[cut_b][pair.b])
+                if plain * np.sign(pair.correlation) < _SECOND_GATE:
+                    continue
             known = best.get((pair.a, pair.b))
             if known is None or abs(pair.correlation) > abs(known.correlation):
                 best[pair.a, pair.b] = pair._replace(cut_a=cut_a, cut_b=cut_b)
@@ -189,9 +196,10 @@ def _above(
     for start in range(0, len(a), _CHUNK):
         first = start if within else 0  # the pairs before it were seen from the other side
         product = a[start : start + _CHUNK] @ b[first:].T
-        for i, j in np.argwhere(np.abs(product) >= gate):
+        rows, columns = np.nonzero(np.abs(product) >= gate)
+        for i, j, correlation in zip(rows, columns, product[rows, columns], strict=True):
             if not within or i < j:
-                yield Candidate(int(start + i), int(first + j), float(product[i, j]))
+                yield Candidate(int(start + i), int(first + j), float(correlation))
 
 
 def _views(pixels: NDArray[np.uint8]) -> _Views:
