@@ -127,7 +127,7 @@ def tracked_files() -> list[Path]:
 def test_no_file_names_a_folder_of_one_machine_or_a_package_index():
     # Put together here so that this file does not find itself.
     folders = "|".join(["work", "root", "home", "opt", "tmp", "Users", "mnt"])
-    hosts = "|".join(["py" + "pi\\.org", "python" + "hosted", "download\\.py" + "torch"])
+    hosts = "|".join(["py" + "pi\\.org", "python" + "hosted", "download\\.py" + "torch\\.org/whl"])
     pattern = re.compile(rf"(?<![\w.~*$}}>-])/(?:{folders})/\w|{hosts}".encode())
     found = []
     for file in tracked_files():
