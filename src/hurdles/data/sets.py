@@ -201,7 +201,7 @@ def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Man
         if (table[index] <= room).all():
             room -= table[index]
             taken.append(index)
-    keep = manifest.groups.isin(counts.index[taken]).to_numpy()
+    keep = manifest.groups.isin(counts.index[taken]).to_numpy(copy=True)
     for column, label in enumerate(labels):
         of_class = (manifest.frame["label"] == label).to_numpy()
         if not (keep & of_class).any():
