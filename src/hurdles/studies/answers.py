@@ -135,7 +135,17 @@ def decided(run: Run, predictions: Predictions) -> Predictions:
 
 
 def whole(run: Run, stock: Stock, manifest: Manifest) -> Predictions | None:
-    """Return what a run says of a set, whatever it has seen; None if it says nothing."""
+    """Return what a run says of a set, whatever it has seen; None if it says nothing.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    stock : Stock
+        The images that it was asked about.
+    manifest : Manifest
+        The set, some of them.
+    """
     said = told(run, stock)
     return None if said is None else _labelled(said, manifest, manifest.frame["image"])
 

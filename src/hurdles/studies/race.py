@@ -37,6 +37,8 @@ class RaceCell(Cell):
 
     Parameters
     ----------
+    way, row, seed, recipe, epoch, images, parent
+        As in `Cell`.
     training : str
         The set that it is trained on, one of the design's.
     asked : bool
@@ -61,6 +63,8 @@ class RaceProfile(Profile):
 
     Parameters
     ----------
+    name, changes, explanation
+        As in `Profile`.
     limits : mapping of str to int
         Most images of each class that are taken from a collection; others are taken whole.
     """

@@ -143,17 +143,7 @@ class StudyResult:
 
 
 class Study(Protocol):
-    """Many experiments under one name.
-
-    Attributes
-    ----------
-    name : str
-        As on the command line.
-    collections : tuple of str
-        Public collections that it looks for.
-    profiles : mapping
-        Profiles by name; ``full`` and ``fast``.
-    """
+    """Many experiments under one name."""
 
     @property
     def name(self) -> str:
@@ -236,6 +226,15 @@ def study(name: str) -> Study:
 
 def chosen(cells: Sequence[Cell], patterns: Sequence[str], *, study: str) -> list[Cell]:
     """Return the cells whose name matches one of the patterns; all, if there is no pattern.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+        To choose from.
+    patterns : sequence of str
+        As `fnmatch` understands them, e.g. ``done right/*/0``.
+    study : str
+        Whose cells they are, for the message.
 
     Raises
     ------

@@ -42,6 +42,11 @@ ALPHA = 0.05
 def row_name(training: str, preparation: str = BASE_PREPARATION, start: str = BASE_START) -> str:
     """Return a row's name.
 
+    Parameters
+    ----------
+    training, preparation, start : str
+        What the model was trained on, how, and what its encoder was trained on before.
+
     Examples
     --------
     >>> row_name("cohen"), row_name("cohen", "raw", NOTHING)
@@ -50,8 +55,13 @@ def row_name(training: str, preparation: str = BASE_PREPARATION, start: str = BA
     return f"{training}, {preparation}, from {start}"
 
 
-def points(value: float, low: float, high: float, *, signed: bool = True) -> str:
+def points(value: float, low: float, high: float) -> str:
     """Return a difference of areas in points, with its interval.
+
+    Parameters
+    ----------
+    value, low, high : float
+        The difference and its interval, -1 to 1; NaN: undefined.
 
     Examples
     --------
@@ -60,8 +70,7 @@ def points(value: float, low: float, high: float, *, signed: bool = True) -> str
     """
     if math.isnan(value):
         return "undefined"
-    sign = "+" if signed else ""
-    return f"{100 * value:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def area(row: pd.Series[Any]) -> str:
