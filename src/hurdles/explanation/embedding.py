@@ -1,0 +1,144 @@
+"""Features laid out in the plane, so that one can look at which images a network finds alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.errors import EvaluationError
+
+__all__ = ["Projection", "project", "standardised"]
+
+#: Dimensions that are kept before images are laid out: van der Maaten and Hinton 2008 keep 30.
+_COMPONENTS = 50
+_PERPLEXITY = 30.0
+#: Fewer images have no neighbourhoods to keep.
+_FEWEST = 5
+
+
+class Projection(StrEnum):
+    """How features of many dimensions are laid out in two."""
+
+    T_SNE = "t-sne"
+    UMAP = "umap"
+
+
+def project(
+    features: NDArray[np.floating], *, method: Projection | str = Projection.T_SNE, seed: int = 0
+) -> NDArray[np.float32]:
+    """Lay images out in the plane so that neighbours stay neighbours.
+
+    Only neighbourhoods mean something in either picture: distances between groups, their sizes and
+    densities do not, and groups may appear where there are none. What can be read off with an
+    interval is `hurdles.explanation.probe.source_probe`.
+
+    Parameters
+    ----------
+    features : array of shape (N, D)
+        Finite; N at least 5.
+    method : Projection
+        ``t-sne`` (van der Maaten and Hinton 2008) of the standardised features' first 50 principal
+        components, which also give its start, with perplexity 30 or a third of the other images;
+        ``umap`` (McInnes, Healy and Melville 2018) of the same, with 15 neighbours.
+    seed : int
+        The same seed gives the same picture on the same machine.
+
+    Returns
+    -------
+    float32 array of shape (N, 2)
+
+    Raises
+    ------
+    EvaluationError
+        If there are fewer than five images, a feature is not finite, the method is not known, or
+        the package that it needs is not installed.
+
+    Examples
+    --------
+    >>> features = np.random.default_rng(0).normal(size=(20, 4))
+    >>> features[10:] += 30
+    >>> xy = project(features)
+    >>> xy.shape
+    (20, 2)
+    """
+    chosen = _known(method)
+    if chosen is Projection.UMAP and find_spec("umap") is None:
+        raise EvaluationError(
+            "UMAP needs a package that is not installed; pip install 'hurdles[umap]', or take the "
+            "method 't-sne'."
+        )
+    if len(features) < _FEWEST:
+        raise EvaluationError(
+            f"{len(features)} images cannot be laid out by their neighbours; give at least "
+            f"{_FEWEST}."
+        )
+    reduced = _components(standardised(features), seed)
+    laid_out = _t_sne(reduced, seed) if chosen is Projection.T_SNE else _umap(reduced, seed)
+    return np.asarray(laid_out, dtype=np.float32)
+
+
+def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return features of mean 0 and standard deviation 1; those that never vary become 0.
+
+    Parameters
+    ----------
+    features : array of shape (N, D)
+
+    Raises
+    ------
+    EvaluationError
+        If they are not a finite table.
+
+    Examples
+    --------
+    >>> standardised(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    table = np.asarray(features, dtype=np.float64)
+    if table.ndim != 2 or not np.isfinite(table).all():
+        what = f"shape {table.shape}" if table.ndim != 2 else "values that are not finite numbers"
+        raise EvaluationError(f"features have {what}; give one row of finite numbers per image.")
+    centred = table - table.mean(axis=0)
+    spread = centred.std(axis=0)
+    # Rounding leaves a constant feature a spread of its own, which is not to be blown up.
+    spread[spread <= 1e-9 * np.abs(table).max(axis=0, initial=0)] = np.inf
+    scaled: NDArray[np.float64] = centred / np.where(spread > 0, spread, np.inf)
+    return scaled
+
+
+def _known(method: Projection | str) -> Projection:
+    try:
+        return Projection(method)
+    except ValueError:
+        known = ", ".join(Projection)
+        raise EvaluationError(f"no projection is called {method!r}; known: {known}.") from None
+
+
+def _components(table: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    from sklearn.decomposition import PCA
+
+    count = min(_COMPONENTS, len(table) - 1, table.shape[1])
+    if count < 2:  # a network with a single feature: the second axis is empty
+        return np.column_stack([table[:, :1], np.zeros(len(table))])
+    found = PCA(count, random_state=seed).fit_transform(table)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _t_sne(table: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
+    from sklearn.manifold import TSNE
+
+    start = table[:, :2] / max(float(table[:, 0].std()), 1e-12) * 1e-4  # sklearn's own scale
+    perplexity = min(_PERPLEXITY, (len(table) - 1) / 3)
+    model = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=1)
+    return np.asarray(model.fit_transform(table))
+
+
+def _umap(table: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
+    from umap import UMAP
+
+    # One job: several would give another picture at each call.
+    model = UMAP(n_neighbors=min(15, len(table) - 1), init="pca", random_state=seed, n_jobs=1)
+    return np.asarray(model.fit_transform(table))
