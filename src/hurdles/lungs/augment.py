@@ -47,7 +47,9 @@ ALTERATION = np.dtype(
 )
 
 
-def draw_alterations(positions: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.void]:
+def draw_alterations(
+    positions: NDArray[np.integer], rng: np.random.Generator, *, calm: float = 0.0
+) -> NDArray[np.void]:
     """Draw one alteration for each position.
 
     Parameters
@@ -56,6 +58,9 @@ def draw_alterations(positions: NDArray[np.integer], rng: np.random.Generator) -
         Positions of the images.
     rng : numpy.random.Generator
         Where the numbers come from.
+    calm : float
+        Probability, within [0, 1], that an image is hardly altered: a quarter of the geometry and
+        exposure, and nothing laid over it.
 
     Returns
     -------
@@ -68,7 +73,21 @@ def draw_alterations(positions: NDArray[np.integer], rng: np.random.Generator) -
     _draw_disease(drawn, rng)
     _draw_film(drawn, rng)
     _draw_things(drawn, rng)
+    if calm:
+        drawn = np.where(rng.random(n) < calm, _calmed(drawn), drawn)
     return drawn
+
+
+def _calmed(drawn: NDArray[np.void]) -> NDArray[np.void]:
+    calmed = drawn.copy()
+    for name in ("degrees", "shear", "shift", "brightness"):
+        calmed[name] = drawn[name] / 4
+    for name in ("zoom", "gamma"):
+        calmed[name] = drawn[name] ** 0.25
+    calmed["contrast"] = 1 + (drawn["contrast"] - 1) / 4
+    for name in ("opacity", "veil", "line", "letter", "frame", "blur", "noise", "jpeg"):
+        calmed[name] = 0
+    return calmed
 
 
 def _draw_geometry(drawn: NDArray[np.void], rng: np.random.Generator) -> None:

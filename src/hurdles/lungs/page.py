@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -113,8 +113,8 @@ def _trained(measured: Measured, counts: Mapping[str, int]) -> str:
     return (
         f"{counts['train']} images for training, {counts['validation']} to choose the epoch, "
         f"{counts['test']} measured below; split by patient, every collection and class shared out "
-        f"alike, seed {recipe['seed']}. {recipe['epochs']} epochs of {recipe['images']} altered "
-        f"images; the weights are those of epoch {measured.meta['epoch']}."
+        f"alike, seed {recipe['seed']}. {_epochs(recipe)}; the weights are those of epoch "
+        f"{measured.meta['epoch']}."
     )
 
 
@@ -122,8 +122,14 @@ def _leap_words(leaps: Sequence[Measured]) -> str:
     recipe = json.loads(leaps[0].meta["recipe"])
     return (
         "Each network is trained on one collection, which also chooses the epoch, and measured on "
-        f"every image of the other. {recipe['epochs']} epochs of {recipe['images']} altered "
-        "images, fewer than above."
+        f"every image of the other. {_epochs(recipe)}: less than above."
+    )
+
+
+def _epochs(recipe: Mapping[str, Any]) -> str:
+    return (
+        f"{recipe['epochs']} epochs of {recipe['images']} altered images, then "
+        f"{recipe['calm_epochs']} in which {100 * recipe['calm']:.0f} % are hardly altered"
     )
 
 

@@ -131,7 +131,7 @@ class _Training:
             state = TrainingState.load(path, self.network, self.optimiser, self.identity)
         self.progress.start("Training", self.recipe.steps)
         self.progress.advance((state.epoch - 1) * self.recipe.steps_per_epoch)
-        while state.epoch <= self.recipe.epochs:
+        while state.epoch <= self.recipe.all_epochs:
             self._epoch(state)
             state.save(path, self.network, self.optimiser, self.identity)
             self._ship(state)
@@ -170,7 +170,8 @@ class _Training:
         rng = np.random.default_rng([self.recipe.seed, epoch])
         rounds = -(-self.recipe.images // len(self.train))
         order = np.concatenate([rng.permutation(self.train) for _ in range(rounds)])
-        drawn = draw_alterations(order[: self.recipe.images], rng)
+        calm = self.recipe.calm if epoch > self.recipe.epochs else 0.0
+        drawn = draw_alterations(order[: self.recipe.images], rng, calm=calm)
         size = self.recipe.batch_size
         chunks = [drawn[start : start + size] for start in range(0, len(drawn), size)]
         with ThreadPoolExecutor(1) as pool:
@@ -213,7 +214,7 @@ class _Training:
             "hurdles": __version__,
             "recipe": self.recipe.to_json(),
             "data": self.data.manifest.content_hash,
-            "epoch": f"{row['epoch']} of {self.recipe.epochs}",
+            "epoch": f"{row['epoch']} of {self.recipe.all_epochs}",
             "validation_dice": f"{row['validation_dice']:.4f}",
         }
         save_lungs(self.out / WEIGHTS, best, meta)
@@ -243,11 +244,17 @@ def lung_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def _learning_rate(recipe: LungRecipe, step: int) -> float:
-    warm = max(1, round(recipe.warm_up * recipe.steps))
+    first = recipe.epochs * recipe.steps_per_epoch
+    warm = max(1, round(recipe.warm_up * first))
     if step < warm:
         return recipe.learning_rate * (step + 1) / warm
-    share = (step - warm) / max(1, recipe.steps - warm)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    if step < first:
+        return recipe.learning_rate * _half_cosine((step - warm) / (first - warm))
+    return recipe.learning_rate * 0.1 * _half_cosine((step - first) / (recipe.steps - first))
+
+
+def _half_cosine(share: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _identity(recipe: LungRecipe, data: LungData) -> str:

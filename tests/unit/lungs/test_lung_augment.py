@@ -146,3 +146,19 @@ def test_every_kind_of_alteration_is_drawn():
             assert len(np.unique(drawn[name])) > 1, name
     assert np.abs(drawn["degrees"]).max() <= 20
     assert (drawn["veil"][:, :2].max(1) > 0).mean() == pytest.approx(0.3, abs=0.07)
+
+
+def test_calm_images_are_hardly_altered_and_the_rest_as_ever():
+    wild = draw_alterations(np.arange(400), np.random.default_rng(3))
+    some = draw_alterations(np.arange(400), np.random.default_rng(3), calm=0.75)
+    same = np.array(
+        [one.tobytes() == other.tobytes() for one, other in zip(wild, some, strict=True)]
+    )
+    assert same.mean() == pytest.approx(0.25, abs=0.07)
+    calm = some[~same]
+    assert np.abs(calm["degrees"]).max() <= 5
+    assert np.abs(np.log(calm["zoom"])).max() < 0.25
+    assert not calm["opacity"].any()
+    assert not calm["frame"].any()
+    assert np.array_equal(some["position"], wild["position"])
+    assert np.array_equal(some["flip"], wild["flip"])

@@ -20,7 +20,9 @@ from hurdles.lungs.recipe import LungRecipe
 from hurdles.lungs.results import Measured, lungs_results, measure_lungs
 from hurdles.training.machine import Machine
 
-TINY = LungRecipe(width=2, epochs=1, images=4, batch_size=4, fractions=(0.5, 0.25, 0.25))
+TINY = LungRecipe(
+    width=2, epochs=1, calm_epochs=0, images=4, batch_size=4, fractions=(0.5, 0.25, 0.25)
+)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,13 @@ from hurdles.training.machine import Machine
 from hurdles.training.progress import Silent
 
 TINY = LungRecipe(
-    width=2, epochs=2, images=6, batch_size=4, learning_rate=0.01, fractions=(0.5, 0.25, 0.25)
+    width=2,
+    epochs=1,
+    calm_epochs=1,
+    images=6,
+    batch_size=4,
+    learning_rate=0.01,
+    fractions=(0.5, 0.25, 0.25),
 )
 CPU = Machine("cpu", torch.float32)
 
@@ -98,7 +104,7 @@ def test_another_recipe_or_other_masks_are_refused(chests, trained):
 def test_the_global_generators_are_left_alone(chests, tmp_path):
     torch.manual_seed(5)
     expected = torch.get_rng_state()
-    fit(chests, tmp_path, dataclasses.replace(TINY, epochs=1))
+    fit(chests, tmp_path, dataclasses.replace(TINY, calm_epochs=0))
     assert torch.equal(torch.get_rng_state(), expected)
 
 
@@ -125,13 +131,13 @@ def test_a_loss_that_is_no_number_stops_the_training(chests, tmp_path, monkeypat
 def test_the_best_epoch_is_kept_not_the_last(chests, tmp_path, monkeypatch):
     dice = iter([0.2, 0.7, 0.4])
     monkeypatch.setattr(training._Training, "_validate", lambda _: next(dice))
-    _, meta = load_lungs(fit(chests, tmp_path, dataclasses.replace(TINY, epochs=3)))
+    _, meta = load_lungs(fit(chests, tmp_path, dataclasses.replace(TINY, epochs=2)))
     assert (meta["epoch"], meta["validation_dice"]) == ("2 of 3", "0.7000")
 
 
 @pytest.mark.full
 def test_it_learns(chests, tmp_path):
-    recipe = dataclasses.replace(TINY, width=8, epochs=10, images=32)
+    recipe = dataclasses.replace(TINY, width=8, epochs=10, calm_epochs=0, images=32)
     _, meta = load_lungs(fit(chests, tmp_path, recipe))
     assert float(meta["validation_dice"]) > 0.9
 
@@ -149,8 +155,13 @@ def test_the_loss_is_small_where_right_and_large_where_wrong():
 
 
 def test_the_rate_climbs_to_its_peak_and_falls_to_nothing():
-    recipe = LungRecipe(epochs=10, images=160, batch_size=16)
-    rates = [training._learning_rate(recipe, step) for step in range(recipe.steps)]
+    recipe = LungRecipe(epochs=10, calm_epochs=2, images=160, batch_size=16)
+    every = [training._learning_rate(recipe, step) for step in range(recipe.steps)]
+    assert len(every) == 120
+    rates, calm = every[:100], every[100:]
+    assert calm[0] == pytest.approx(recipe.learning_rate / 10)
+    assert np.all(np.diff(calm) < 0)
+    assert calm[-1] < recipe.learning_rate / 1000
     peak = int(np.argmax(rates))
     assert rates[peak] == recipe.learning_rate
     assert peak in (9, 10)
@@ -166,6 +177,8 @@ def test_the_rate_climbs_to_its_peak_and_falls_to_nothing():
         ({"learning_rate": 0}, "learning_rate is 0"),
         ({"warm_up": 1}, "warm_up is 1"),
         ({"weight_decay": -1}, "weight_decay is -1"),
+        ({"calm": 1.5}, "calm is 1.5"),
+        ({"calm_epochs": -1}, "calm_epochs is -1"),
         ({"seed": -1}, "seed is -1"),
     ],
 )
