@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.evaluation.metrics import auc_score
+from hurdles.evaluation.scores import auc_score
 from hurdles.training.losses import Objective
 
 __all__ = ["macro_auc", "validate"]
