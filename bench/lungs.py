@@ -34,7 +34,7 @@ from hurdles.lungs.preparation import LungPreparation
 from hurdles.lungs.segmenter import SIZE, Segmenter
 from hurdles.lungs.sheet import Sheets, thumbnail
 from hurdles.lungs.use import segment_images
-from hurdles.training.machine import environment, in_words, this_machine
+from hurdles.training.machine import environment, in_words
 
 MASKS = {
     "Montgomery": ("Lung Segmentation/masks", "MCUCXR*"),
@@ -184,7 +184,11 @@ def main() -> None:
         print(f"{row['what']:32}{row['images_per_s']:10.1f}{row['wall_ms']:10.1f}"
               f"{row['processor_ms']:14.1f}")  # fmt: skip
     print(found)
-    print(in_words(environment(this_machine())))
+    print(in_words(environment()))
+    if hasattr(os, "getloadavg"):  # not on Windows
+        load = os.getloadavg()[0]
+        print(f"load average {load:.1f} on {os.cpu_count()} processors: above that number, wall "
+              "times measure the others' work too")  # fmt: skip
 
 
 if __name__ == "__main__":
