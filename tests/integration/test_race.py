@@ -102,7 +102,7 @@ class TestRace:
         result, _ = carried_out
         names = {p.name.removeprefix("tartaglione-2020.fast.") for p in result.files}
         assert {"matrix.csv", "gaps.csv", "paired.csv", "faults.csv", "left-out.csv"} <= names
-        assert {"matrix.png", "matrix.svg"} <= names
+        assert {"matrix.png", "matrix.svg", "probes.csv", "embedding.raw.png"} <= names
         assert all(p.stat().st_size for p in result.files)
         text = result.page.read_text(encoding="utf-8")
         assert " nan" not in text.lower()

@@ -1,12 +1,43 @@
-"""Whether the features of a race's models tell the collection: a picture and a number."""
+"""Whether the features of a race's models tell the collection: a picture and a number.
+
+As in the figure of seed 000: the images of all collections as one model sees them, coloured by
+class and by collection. The number beside it is what a linear probe makes of the same features,
+and, as the measure before any network, of the prepared pixels themselves.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from hurdles.studies.race import Standing
+from hurdles.data.cache import Prepared
+from hurdles.data.files import write_bytes
+from hurdles.data.manifest import Manifest
+from hurdles.data.sets import joined
+from hurdles.data.vocabulary import Split
+from hurdles.errors import EvaluationError
+from hurdles.explanation.embedding import project
+from hurdles.explanation.probe import Probe, source_probes, thumbnails
+from hurdles.images import prepare_pixels
+from hurdles.reporting.scatter import embedding_figure
+from hurdles.runs import Run
+from hurdles.studies.answers import known_to
+from hurdles.studies.race import RaceCell, Standing
+from hurdles.studies.tartaglione_2020_sets import COVID
+from hurdles.studies.tartaglione_2020_words import (
+    BASE_TRAINING,
+    DONE_RIGHT,
+    PREPARATIONS,
+    row_name,
+)
+from hurdles.training.features import embed
+from hurdles.training.machine import this_machine
 
 __all__ = ["PROBE_COLUMNS", "embeddings"]
 
@@ -14,14 +45,136 @@ __all__ = ["PROBE_COLUMNS", "embeddings"]
 PROBE_COLUMNS: dict[str, str] = {
     "features": "whose features: pixels of a preparation, or a model",
     "within": "the class within which collections are told apart; 'all' for all images",
-    "value": "area under the curve, mean of one collection against the rest",
+    "value": "area under the curve, mean of one collection against the rest; 0.5 is chance",
     "low": "lower bound of its interval",
     "high": "upper bound of its interval",
     "n_images": "images",
     "note": "why it is undefined, or what weakens it",
 }
+_FILE = "embedding.json"
+#: What collections call an image on which nothing was found.
+_NOTHING_FOUND = {"Normal", "No Finding"}
 
 
 def embeddings(standing: Standing, folder: Path, stem: str) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """Return the table of probes, and the pictures by name."""
-    return pd.DataFrame(columns=list(PROBE_COLUMNS)), {}
+    """Return the table of probes, and the pictures by name.
+
+    Of the first seed of the row of preparations, as far as it is done. What is computed for a
+    model is kept in its run's folder and not computed again for the same images.
+
+    Parameters
+    ----------
+    standing : Standing
+        What is done.
+    folder : Path
+        Where the pictures are written.
+    stem : str
+        How their names begin.
+    """
+    rows: list[dict[str, Any]] = []
+    pictures: dict[str, Path] = {}
+    cells = {(cell.way, cell.row, cell.seed): cell for cell in standing.done}
+    for preparation in PREPARATIONS:
+        cell = cells.get((DONE_RIGHT, row_name(BASE_TRAINING, preparation), 0))
+        if cell is None:
+            continue
+        found = _found(cell, standing)
+        rows += found["probes"]
+        name = f"embedding, {preparation}"
+        pictures[name] = folder / f"{stem}.{name.replace(', ', '.')}.png"
+        write_bytes(pictures[name], _picture(cell, found))
+    table = pd.DataFrame(rows, columns=list(PROBE_COLUMNS))
+    return table.astype(dict.fromkeys(("value", "low", "high"), "float64")), pictures
+
+
+def _found(cell: RaceCell, standing: Standing) -> dict[str, Any]:
+    """Return probes and places of a model's test images; computed once."""
+    run = standing.runs[cell.name]
+    manifest = _unseen(cell, standing)
+    key = hashlib.sha256(manifest.content_hash.encode()).hexdigest()
+    if (run.path / _FILE).is_file():
+        before = dict(run.read_json(_FILE))
+        if before["key"] == key:
+            return before
+    options = standing.stock.options
+    options.listener.say(f"telling collections apart by what {cell.name} sees")
+    prepared = prepare_pixels(manifest, run.recipe, options)
+    found = {"key": key, **_measured(cell, run, prepared)}
+    run.write_json(_FILE, found)
+    return found
+
+
+def _unseen(cell: RaceCell, standing: Standing) -> Manifest:
+    """Return the test images of all collections, without the patients that the model has seen."""
+    stock = standing.stock
+    manifest = joined(*stock.asked.values()).part(Split.TEST)
+    seen = stock.links.touching(known_to(cell, standing))
+    left = manifest.select(~manifest.groups.isin(seen))
+    if not len(left):
+        raise EvaluationError(
+            f"{cell.name} has seen a patient of every test image; there is none to look at."
+        )
+    return left
+
+
+def _measured(cell: RaceCell, run: Run, prepared: Prepared) -> dict[str, Any]:
+    frame = prepared.manifest.frame
+    sources, groups = frame["source"].tolist(), prepared.manifest.groups.tolist()
+    classes = [_kind(label) for label in frame["label"]]
+    machine = this_machine("float32")
+    network = run.network().to(machine.device)
+    seen = {
+        f"pixels, {cell.recipe.preparation.name}": thumbnails(prepared.pixels),
+        cell.row: embed(network, prepared.pixels, machine=machine),
+    }
+    probes = [
+        row
+        for name, features in seen.items()
+        for row in _rows(name, source_probes(features, sources, classes, groups=groups))
+    ]
+    places = project(seen[cell.row])
+    return {
+        "probes": probes,
+        "places": np.round(places.astype(float), 3).tolist(),
+        "classes": classes,
+        "sources": sources,
+    }
+
+
+def _rows(name: str, probes: list[Probe]) -> Iterator[dict[str, Any]]:
+    for probe in probes:
+        area = probe.auc
+        numbers = {"value": area.value, "low": area.low, "high": area.high}
+        yield {
+            "features": name,
+            "within": probe.within or "all",
+            # JSON knows no NaN: None is read as one by pandas.
+            **{k: None if math.isnan(v) else v for k, v in numbers.items()},
+            "n_images": sum(probe.images.values()),
+            "note": area.note or probe.note,
+        }
+
+
+def _kind(label: str) -> str:
+    """Return a class that collections have in common."""
+    if label == COVID:
+        return COVID
+    return "nothing found" if label in _NOTHING_FOUND else "another finding"
+
+
+def _picture(cell: RaceCell, found: dict[str, Any]) -> bytes:
+    return embedding_figure(
+        np.array(found["places"], dtype=float),
+        found["classes"],
+        found["sources"],
+        title=f"Test images as seen by: {cell.row} (t-SNE)",
+        notes=[_note(row) for row in found["probes"] if row["features"] == cell.row],
+    )
+
+
+def _note(row: dict[str, Any]) -> str:
+    where = "all images" if row["within"] == "all" else row["within"]
+    if row["value"] is None:
+        return f"Collection told from the features, {where}: undefined ({row['note']})"
+    span = f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"Collection told from the features by a linear probe, {where}: area {span}, chance 0.5"
