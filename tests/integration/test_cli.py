@@ -31,9 +31,10 @@ VERBS = {
     "explain": ["--out", "--method", "--target", "--json"],
     "compare": ["--on", "--json"],
     "report": ["--on"],
+    "embed": ["--on", "--out", "--method", "--json"],
     "segment": ["--out", "--weights", "--json"],
     "train-lungs": ["--out", "--data"],
-    "study": ["--out", "--data", "--fast", "--cells", "--results", "--json"],
+    "study": ["--out", "--data", "--fast", "--cells", "--results", "--dry-run", "--json"],
 }
 
 

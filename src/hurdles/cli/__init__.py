@@ -40,6 +40,7 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.evaluate,
         experiments.compare,
         experiments.explain,
+        experiments.embed,
         experiments.report,
         studies.study,
         lungs.train_lungs,

@@ -22,7 +22,7 @@ from hurdles.cli.options import (
 )
 from hurdles.data.vocabulary import OnBad
 
-__all__ = ["compare", "demo", "evaluate", "explain", "recipes", "report", "run"]
+__all__ = ["compare", "demo", "embed", "evaluate", "explain", "recipes", "report", "run"]
 
 
 def demo(
@@ -173,6 +173,35 @@ def explain(
         return
     print_lines(f"{r['image']}: {r['message'] or r['target'] + ', ' + r['method']}" for r in rows)
     typer.echo(f"written: {out}")
+
+
+def embed(
+    run: RunArgument,
+    on: Annotated[
+        list[str],
+        typer.Option("--on", metavar="[NAME=]PATH", help="Images, best of several collections."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the picture and the numbers.")],
+    method: Annotated[str, typer.Option("--method", help="t-sne, or umap.")] = "t-sne",
+    on_bad: OnBadOption = OnBad.SKIP,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw a run's features by class and by collection, side by side.
+
+    Beside the picture stands what it suggests: how well a linear probe tells the collection from
+    the features, from the prepared pixels and from the plain ones, within each class too.
+    """
+    from hurdles import workflows
+
+    with carried_out(on_bad, cache, quiet) as options:
+        found = workflows.embed(run, on=on, out=out, method=method, options=options)
+    if as_json:
+        print_json({**found.to_dict(), "figure": str(found.figure)})
+        return
+    print_lines(found.lines())
+    typer.echo(f"\nwritten: {found.figure}; research use only")
 
 
 def compare(

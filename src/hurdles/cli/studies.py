@@ -24,7 +24,7 @@ __all__ = ["study"]
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="e.g. lazaro-barco-2020")],
+    name: Annotated[str, typer.Argument(help="lazaro-barco-2020 or tartaglione-2020.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")],
     data: DataOption = None,
     fast: Annotated[
@@ -37,6 +37,9 @@ def study(
     results: Annotated[
         Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list the cells, with images and status.")
+    ] = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -47,7 +50,15 @@ def study(
     Every cell resumes where it was interrupted; a finished one is never computed again.
     """
     from hurdles import workflows
+    from hurdles.reporting.console import plan_lines
 
+    if dry_run:
+        plan = workflows.plan(name, data=data, out=out, fast=fast, cells=cells or ())
+        if as_json:
+            print_json(json.loads(plan.to_json(orient="records")))
+        else:
+            print_lines(plan_lines(plan))
+        return
     with carried_out(on_bad, cache, quiet) as options:
         result = workflows.study(
             name, data=data, out=out, fast=fast, cells=cells or (), results=results, options=options

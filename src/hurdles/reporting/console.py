@@ -25,6 +25,7 @@ __all__ = [
     "lungs_lines",
     "manifest_lines",
     "manifest_summary",
+    "plan_lines",
     "table_lines",
 ]
 
@@ -210,3 +211,25 @@ def lungs_lines(table: pd.DataFrame) -> Iterator[str]:
     counts = table["status"].value_counts()
     parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "flagged", "unreadable")]
     yield f"lungs in {len(table)} images: {', '.join(parts)}"
+
+
+def plan_lines(plan: pd.DataFrame) -> Iterator[str]:
+    """Yield a study's cells with their status and numbers of images.
+
+    Parameters
+    ----------
+    plan : DataFrame
+        As `hurdles.plan` returns it.
+    """
+    columns = [c for c in plan.columns if c not in {"folder", "message"}]
+    rows = [[_number(value) for value in row] for row in plan[columns].to_numpy().tolist()]
+    yield from table_lines(columns, rows)
+    counts = plan["status"].value_counts()
+    yield ""
+    yield "; ".join(f"{n} {status}" for status, n in counts.items())
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:g}"
+    return "" if value is None else str(value)

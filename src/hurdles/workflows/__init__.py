@@ -1,17 +1,19 @@
 """The verbs: one function each, the same in Python and on the command line."""
 
 from hurdles.workflows.collections import collections, manifest
-from hurdles.workflows.experiments import compare, demo, evaluate, explain, report, run
+from hurdles.workflows.experiments import compare, demo, embed, evaluate, explain, report, run
 from hurdles.workflows.lungs import segment, train_lungs
-from hurdles.workflows.studies import study
+from hurdles.workflows.studies import plan, study
 
 __all__ = [
     "collections",
     "compare",
     "demo",
+    "embed",
     "evaluate",
     "explain",
     "manifest",
+    "plan",
     "report",
     "run",
     "segment",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,10 @@ from hurdles.runs import Run
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
-__all__ = ["compare", "demo", "evaluate", "explain", "report", "run"]
+if TYPE_CHECKING:
+    from hurdles.features import Embedding
+
+__all__ = ["compare", "demo", "embed", "evaluate", "explain", "report", "run"]
 
 
 def run(
@@ -176,6 +180,41 @@ def explain(
     if out is not None:
         _write_sheet(run, prepared, maps, Path(out))
     return maps
+
+
+def embed(
+    run: Run | str | Path,
+    *,
+    on: Data,
+    out: str | Path,
+    method: str = "t-sne",
+    options: Options | None = None,
+) -> Embedding:
+    """Draw a run's features by class and by collection, and say how well these can be told.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    on : Data
+        The images, best of several collections; their classes may be others than the run's.
+    out : path
+        Folder for the picture, the features and the numbers; see `hurdles.features.embed_run`.
+    method : str
+        ``t-sne``, or ``umap`` where umap-learn is installed.
+    options : Options, optional
+        As for `run`.
+
+    Returns
+    -------
+    Embedding
+        Where the picture lies, and the probes with their intervals.
+    """
+    from hurdles.features import embed_run
+
+    return embed_run(
+        _run(run), manifest_of(on), out=Path(out), method=method, options=options or Options()
+    )
 
 
 def compare(

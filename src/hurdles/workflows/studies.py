@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from hurdles.images import Options
 from hurdles.locations import Data
 from hurdles.studies import Study, StudyResult
 from hurdles.studies import study as find_study
 
-__all__ = ["study"]
+__all__ = ["plan", "study"]
 
 
 def study(
@@ -51,3 +53,27 @@ def study(
         options=options or Options(),
         results=Path(results) if results is not None else None,
     )
+
+
+def plan(
+    name: str,
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    fast: bool = False,
+    cells: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return what `study` would do, without doing any of it.
+
+    Parameters
+    ----------
+    name, data, out, fast, cells
+        As for `study`.
+
+    Returns
+    -------
+    DataFrame
+        One row per cell: its name, its status (done, to do, or not here), and how many images it
+        is trained, chosen and tested on.
+    """
+    return find_study(name).plan(data, Path(out), fast=fast, patterns=cells)
