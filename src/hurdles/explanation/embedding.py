@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
 
-__all__ = ["Projection", "project", "standardised"]
+__all__ = ["Projection", "available_projection", "project", "standardised"]
 
 #: Dimensions that are kept before images are laid out: van der Maaten and Hinton 2008 keep 30.
 _COMPONENTS = 50
@@ -24,6 +24,37 @@ class Projection(StrEnum):
 
     T_SNE = "t-sne"
     UMAP = "umap"
+
+
+def available_projection(method: Projection | str) -> Projection:
+    """Return the projection of this name, if it can be made here: to be asked before long work.
+
+    Parameters
+    ----------
+    method : str
+        ``t-sne`` or ``umap``.
+
+    Raises
+    ------
+    EvaluationError
+        If there is none of this name, or the package that it needs is not installed.
+
+    Examples
+    --------
+    >>> available_projection("t-sne")
+    <Projection.T_SNE: 't-sne'>
+    """
+    try:
+        chosen = Projection(method)
+    except ValueError:
+        known = ", ".join(Projection)
+        raise EvaluationError(f"no projection is called {method!r}; known: {known}.") from None
+    if chosen is Projection.UMAP and find_spec("umap") is None:
+        raise EvaluationError(
+            "UMAP needs a package that is not installed; pip install 'hurdles[umap]', or take the "
+            "method 't-sne'."
+        )
+    return chosen
 
 
 def project(
@@ -64,18 +95,13 @@ def project(
     >>> xy.shape
     (20, 2)
     """
-    chosen = _known(method)
-    if chosen is Projection.UMAP and find_spec("umap") is None:
-        raise EvaluationError(
-            "UMAP needs a package that is not installed; pip install 'hurdles[umap]', or take the "
-            "method 't-sne'."
-        )
+    chosen = available_projection(method)
     if len(features) < _FEWEST:
         raise EvaluationError(
             f"{len(features)} images cannot be laid out by their neighbours; give at least "
             f"{_FEWEST}."
         )
-    reduced = _components(standardised(features), seed)
+    reduced = _components(standardised(features))
     laid_out = _t_sne(reduced, seed) if chosen is Projection.T_SNE else _umap(reduced, seed)
     return np.asarray(laid_out, dtype=np.float32)
 
@@ -109,22 +135,18 @@ def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:
     return scaled
 
 
-def _known(method: Projection | str) -> Projection:
-    try:
-        return Projection(method)
-    except ValueError:
-        known = ", ".join(Projection)
-        raise EvaluationError(f"no projection is called {method!r}; known: {known}.") from None
-
-
-def _components(table: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    from sklearn.decomposition import PCA
-
-    count = min(_COMPONENTS, len(table) - 1, table.shape[1])
-    if count < 2:  # a network with a single feature: the second axis is empty
-        return np.column_stack([table[:, :1], np.zeros(len(table))])
-    found = PCA(count, random_state=seed).fit_transform(table)
-    return np.asarray(found, dtype=np.float64)
+def _components(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the first principal components of centred rows; exact, and zero where none is left."""
+    count = min(_COMPONENTS, *table.shape)
+    wide = table.shape[1] > len(table)
+    # The smaller of the two square matrices; scikit-learn's PCA fails where nothing varies.
+    values, vectors = np.linalg.eigh(table @ table.T if wide else table.T @ table)
+    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
+    found = vectors * np.sqrt(np.maximum(values, 0)) if wide else table @ vectors
+    largest = np.abs(found).argmax(axis=0)
+    found = found * np.where(found[largest, np.arange(count)] < 0, -1, 1)  # eigh's sign is chance
+    # A network with a single feature lays images on a line.
+    return np.pad(found, ((0, 0), (0, max(0, 2 - count))))
 
 
 def _t_sne(table: NDArray[np.float64], seed: int) -> NDArray[np.floating]:

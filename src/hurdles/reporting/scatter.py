@@ -18,7 +18,7 @@ __all__ = ["embedding_figure"]
 #: Okabe and Ito 2008, told apart with any colour vision; yellow, too pale for points, is left out.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X")
-_WIDTH, _PANEL, _ABOVE, _LINE = 10.4, 4.7, 0.95, 0.19
+_WIDTH, _PANEL, _ABOVE, _LINE = 10.4, 4.7, 0.8, 0.19
 _GREY = "#444444"
 
 
@@ -83,7 +83,7 @@ def embedding_figure(
         left = 0.02 + number * (width + 0.02)
         axes = figure.add_axes((left, (below + legend) / height, width, _PANEL / height))
         axes.set_title(heading, fontsize=10.5, loc="left")
-        _draw(axes, points[order], [names[i] for i in order])
+        _draw(axes, points[order], [names[i] for i in order], first=3 * number)
     for number, note in enumerate(notes):
         place = (below - 0.14 - _LINE * number) / height
         figure.text(0.02, place, note, fontsize=8.5, color=_GREY)
@@ -92,18 +92,24 @@ def embedding_figure(
     return content.getvalue()
 
 
-def _draw(axes: Axes, points: NDArray[np.float64], names: list[str]) -> None:
-    """Draw the points in the given order, each as its name's colour and marker."""
+def _draw(axes: Axes, points: NDArray[np.float64], names: list[str], first: int) -> None:
+    """Draw the points in the given order, each as its name's colour and marker.
+
+    Colours are taken from the `first` on, so that no collection looks like the first classes.
+    """
     from matplotlib.lines import Line2D
 
     counts = Counter(names)
     order = sorted(counts, key=lambda name: (-counts[name], name))
     size = float(np.clip(9000 / len(points), 7, 26))
     looks = {
-        name: (_COLOURS[i % len(_COLOURS)], _MARKERS[(i + i // len(_COLOURS)) % len(_MARKERS)])
+        name: (
+            _COLOURS[(first + i) % len(_COLOURS)],
+            _MARKERS[(first + i + i // len(_COLOURS)) % len(_MARKERS)],
+        )
         for i, name in enumerate(order)
     }
-    # One collection per marker and batch keeps the order of drawing nearly that of the points.
+    # Few batches, each name by itself: that keeps the order of drawing nearly that of the points.
     for batch in np.array_split(np.arange(len(points)), min(12, len(points))):
         for name, (colour, marker) in looks.items():
             here = [i for i in batch if names[i] == name]

@@ -1,0 +1,246 @@
+"""What a run's features tell of the collections: a picture, and the number that it suggests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hurdles.data.cache import Prepared, prepare
+from hurdles.data.files import replacing, write_bytes, write_text
+from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import OnBad
+from hurdles.explanation.embedding import Projection, available_projection, project
+from hurdles.explanation.probe import Probe, source_probes, thumbnails
+from hurdles.images import Options, prepare_for
+from hurdles.imaging.prepare import Preparation
+from hurdles.reporting.scatter import embedding_figure
+from hurdles.runs import Run
+from hurdles.training.features import embed
+from hurdles.training.fingerprints import fingerprints, load_fingerprints
+from hurdles.training.machine import this_machine
+
+__all__ = ["COLUMNS", "Embedding", "embed_run"]
+
+#: Columns of ``embedding.csv``.
+COLUMNS: dict[str, str] = {
+    "image": "name of the image, as in the manifest",
+    "label": "its class",
+    "source": "its collection",
+    "seen": "whether the run was trained or chosen on these pixels",
+    "x": "place in the picture, without a unit; empty where the image was not drawn",
+    "y": "as x",
+}
+_UNNAMED = "not named"
+#: Side of the images whose plain pixels are probed beside the features.
+_SMALL = 64
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What `embed_run` found and wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``embedding.png``, ``embedding.csv`` (columns as in `COLUMNS`), ``features.npz``
+        (arrays ``images`` and ``features``) and ``embedding.json``.
+    probes : dict of str to list of Probe
+        Of plain pixels as decoded, of prepared pixels, and of the run's features: of all images,
+        then of each class.
+    n_images, n_drawn, n_seen : int
+        Images embedded; of these in the picture; of these seen in training.
+    """
+
+    folder: Path
+    probes: dict[str, list[Probe]]
+    n_images: int
+    n_drawn: int
+    n_seen: int
+
+    @property
+    def figure(self) -> Path:
+        """The picture."""
+        return self.folder / "embedding.png"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON."""
+        return {
+            "n_images": self.n_images,
+            "n_drawn": self.n_drawn,
+            "n_seen": self.n_seen,
+            "probes": {name: [p.to_dict() for p in found] for name, found in self.probes.items()},
+        }
+
+    def lines(self) -> list[str]:
+        """Return what a person reads on the console."""
+        found = ["How well a linear probe tells the collection (0.5 is chance):", ""]
+        for name, probes in self.probes.items():
+            found.append(name)
+            found += [f"  {p.within or 'all images'}: {p}" for p in probes]
+        if self.n_seen:
+            found += ["", f"{self.n_seen} of {self.n_images} images were seen in training."]
+        return found
+
+
+def embed_run(
+    run: Run,
+    manifest: Manifest,
+    *,
+    out: Path,
+    method: Projection | str = Projection.T_SNE,
+    limit: int = 2000,
+    seed: int = 0,
+    options: Options | None = None,
+) -> Embedding:
+    """Embed images of several collections by a run's network, draw them, and probe for the source.
+
+    The same probe is asked of the plain pixels before and after the run's preparation, so that it
+    can be seen what the preparation takes away and what the network adds.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    manifest : Manifest
+        The images, with their sources; several manifests are put together by
+        `hurdles.data.reading.merge`. Classes may be others than the run's.
+    out : Path
+        The folder to write to; made where it is missing.
+    method : Projection
+        ``t-sne`` or ``umap``.
+    limit : int
+        Most images in the picture, drawn evenly from the collections. The probe takes all.
+    seed : int
+        Of the picture, and of the probe's folds.
+    options : Options, optional
+        How images are read, who listens.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished, or would be given images prepared otherwise.
+    ManifestError
+        If none of the images can be used.
+    EvaluationError
+        If the projection is not available, or there are fewer than five images.
+    """
+    options = options or Options()
+    method = available_projection(method)
+    run.require_finished()
+    prepared = prepare_for(run, manifest, options)
+    frame = prepared.manifest.frame
+    machine, listener = this_machine("float32"), options.listener
+    network = run.network().to(machine.device)
+    listener.start("Embedding", len(prepared))
+    features = embed(network, prepared.pixels, machine=machine, progress=listener)
+    sources = frame["source"].fillna(_UNNAMED).tolist()
+    drawn = _evenly(sources, limit, seed)
+    listener.start("Laying out", 1)
+    xy = project(features[drawn], method=method, seed=seed)
+    listener.advance()
+    probes = _probes(run, prepared, features, sources, seed, options)
+    seen = _seen(run, prepared)
+    found = Embedding(Path(out), probes, len(prepared), len(drawn), int(seen.sum()))
+    points = np.full((len(prepared), 2), np.nan)
+    points[drawn] = xy
+    table = frame[["image", "label"]].assign(source=sources, seen=seen, x=points[:, 0])
+    _write(found, table.assign(y=points[:, 1]), features, _figure(run, found, table, xy, drawn))
+    return found
+
+
+def _probes(
+    run: Run,
+    prepared: Prepared,
+    features: NDArray[np.float32],
+    sources: list[str],
+    seed: int,
+    options: Options,
+) -> dict[str, list[Probe]]:
+    raw = prepare(
+        prepared.manifest, Preparation(size=_SMALL), cache=options.cache, on_bad=OnBad.STOP
+    )
+    asked: dict[str, NDArray[np.float32]] = {"pixels as decoded": thumbnails(raw.pixels)}
+    name = run.recipe.preparation.name
+    if name != "raw":
+        asked[f"pixels, {name}"] = thumbnails(prepared.pixels)
+    asked["features of the network"] = features
+    options.listener.start("Probing for the collection", len(asked))
+    probe = partial(
+        source_probes,
+        sources=sources,
+        labels=prepared.manifest.frame["label"].tolist(),
+        groups=prepared.manifest.groups.tolist(),
+        seed=seed,
+    )
+    found = {}
+    for words, table in asked.items():
+        found[words] = probe(table)
+        options.listener.advance(note=words)
+    return found
+
+
+def _evenly(sources: Sequence[str], limit: int, seed: int) -> NDArray[np.int64]:
+    """Return at most `limit` rows, as many of each source as there are or its equal share."""
+    names = np.asarray(sources)
+    rng = np.random.default_rng(seed)
+    rows = [rng.permutation(np.flatnonzero(names == name)) for name in np.unique(names)]
+    kept: list[NDArray[np.int64]] = []
+    left = limit
+    # The small ones first: what they do not fill is shared by the others.
+    for number, some in enumerate(sorted(rows, key=len)):
+        kept.append(some[: left // (len(rows) - number)])
+        left -= len(kept[-1])
+    return np.sort(np.concatenate(kept))
+
+
+def _seen(run: Run, prepared: Prepared) -> NDArray[np.bool_]:
+    # Without the file, as in a run that was copied in part, the images of training are not read
+    # again for a remark; `hurdles evaluate` does, where it decides which images count.
+    path = run.fingerprints_path
+    known = load_fingerprints(path) if path.is_file() else set()
+    return np.array([each in known for each in fingerprints(prepared.pixels)], dtype=bool)
+
+
+def _figure(
+    run: Run,
+    found: Embedding,
+    table: pd.DataFrame,
+    xy: NDArray[np.float32],
+    drawn: NDArray[np.int64],
+) -> bytes:
+    notes = [
+        f"Linear probe for the collection, {name}: {probes[0]}."
+        for name, probes in found.probes.items()
+    ]
+    if found.n_drawn < found.n_images:
+        notes.append(
+            f"{found.n_drawn:,} of {found.n_images:,} images are drawn; the probes use all."
+        )
+    if found.n_seen:
+        notes.append(f"{found.n_seen:,} of {found.n_images:,} images were seen in training.")
+    notes.append("Neighbours are alike; distances between groups and their sizes mean nothing.")
+    rows = table.iloc[drawn]
+    title = f"{run.recipe.name}: what the head of the network is given"
+    return embedding_figure(
+        xy, rows["label"].tolist(), rows["source"].tolist(), title=title, notes=notes
+    )
+
+
+def _write(
+    found: Embedding, table: pd.DataFrame, features: NDArray[np.float32], figure: bytes
+) -> None:
+    found.folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(found.figure, figure)
+    with replacing(found.folder / "features.npz") as part, part.open("wb") as stream:
+        np.savez_compressed(stream, images=table["image"].to_numpy(dtype=str), features=features)
+    text = table[list(COLUMNS)].to_csv(index=False, lineterminator="\n")
+    write_text(found.folder / "embedding.csv", text)
+    write_text(found.folder / "embedding.json", json.dumps(found.to_dict(), indent=2) + "\n")
