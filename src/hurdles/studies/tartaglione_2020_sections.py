@@ -40,7 +40,8 @@ def pneumonia(sheet: Sheet) -> str:
     called = chosen[(chosen["measure"] == "sensitivity") & chosen["value"].notna()]["value"]
     span = ""
     if len(called):
-        span = f" Between {100 * called.min():.0f} and {100 * called.max():.0f} % of them."
+        low, high = 100 * called.min(), 100 * called.max()
+        span = f" The models call {low:.0f} to {high:.0f} % of the RX+ images so."
     header = ["model", "test set", "of RX+ called COVID-19", "of RX- called COVID-19",
               "area, RX+ against RX-"]  # fmt: skip
     return (
@@ -143,8 +144,9 @@ def _pairs(table: pd.DataFrame) -> str:
     if not rows:
         return ""
     return (
-        "Paired, on the images that both models can use; Holm's adjustment is over this table and "
-        f"the other paired ones of this page together.\n\n{markdown(header, rows)}"
+        "Paired, on the images that both models can use. Test sets share images, so comparisons "
+        "on two of them are not independent. Holm's adjustment is over this table and the other "
+        f"paired ones of this page together.\n\n{markdown(header, rows)}"
     )
 
 

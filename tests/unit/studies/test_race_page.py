@@ -165,5 +165,5 @@ class TestPage:
         left = pd.DataFrame(rows, columns=["cell", "test", "image", "reason"])
         twins = pd.DataFrame({"between": ["within cohen"], "pairs": [3]})
         text = page(sheet(tables={"left_out": left}, twins=twins))
-        assert "| a/b/0 | cohen | seen | 3 |" in text
+        assert "| a/b/0 | seen | cohen: 3 |" in text
         assert "3 within cohen" in text
