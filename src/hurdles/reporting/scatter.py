@@ -60,6 +60,7 @@ def embedding_figure(
     >>> embedding_figure(xy, ["sick", "well"], ["ours", "theirs"], title="Features")[:4]
     b'\x89PNG'
     """
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     points = np.asarray(xy, dtype=float)
@@ -88,7 +89,10 @@ def embedding_figure(
         place = (below - 0.14 - _LINE * number) / height
         figure.text(0.02, place, note, fontsize=8.5, color=_GREY)
     content = BytesIO()
-    figure.savefig(content, format=form, dpi=130, metadata={"Date": None} if form == "svg" else {})
+    # Without salt and date the same points would give another file each time.
+    with rc_context({"svg.hashsalt": "hurdles"}):
+        stamp = {"Date": None} if form == "svg" else {}
+        figure.savefig(content, format=form, dpi=130, metadata=stamp)
     return content.getvalue()
 
 
@@ -102,13 +106,7 @@ def _draw(axes: Axes, points: NDArray[np.float64], names: list[str], first: int)
     counts = Counter(names)
     order = sorted(counts, key=lambda name: (-counts[name], name))
     size = float(np.clip(9000 / len(points), 7, 26))
-    looks = {
-        name: (
-            _COLOURS[(first + i) % len(_COLOURS)],
-            _MARKERS[(first + i + i // len(_COLOURS)) % len(_MARKERS)],
-        )
-        for i, name in enumerate(order)
-    }
+    looks = _looks(order, first)
     # Few batches, each name by itself: that keeps the order of drawing nearly that of the points.
     for batch in np.array_split(np.arange(len(points)), min(12, len(points))):
         for name, (colour, marker) in looks.items():
@@ -131,3 +129,14 @@ def _draw(axes: Axes, points: NDArray[np.float64], names: list[str], first: int)
         handles=handles, loc="upper left", bbox_to_anchor=(-0.01, -0.01), ncols=2, frameon=False,
         fontsize=8.5, handletextpad=0.2, borderpad=0.2, columnspacing=1.2,
     )  # fmt: skip
+
+
+def _looks(names: Sequence[str], first: int) -> dict[str, tuple[str, str]]:
+    """Return a colour and a marker for each name; no two of 49 have both in common."""
+    return {
+        name: (
+            _COLOURS[(first + i) % len(_COLOURS)],
+            _MARKERS[(first + i + i // len(_COLOURS)) % len(_MARKERS)],
+        )
+        for i, name in enumerate(names)
+    }
