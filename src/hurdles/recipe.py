@@ -139,6 +139,12 @@ class AugmentationSection(_Section):
     def _enlarge_what(self) -> AugmentationSection:
         if self.policy is AugmentationPolicy.ENLARGE and (self.label is None or not self.copies):
             raise ValueError("policy = 'enlarge' needs label and copies: which class, by how many")
+        toned = self.shift or self.contrast or self.scale > 1
+        if self.policy is AugmentationPolicy.ENLARGE and toned:
+            raise ValueError(
+                "policy = 'enlarge' alters one class alone: shift, scale and contrast would mark "
+                "it by its borders and greys; use policy = 'each' or 'balanced' with them"
+            )
         return self
 
 

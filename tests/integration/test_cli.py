@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hurdles import cli
+from hurdles.data.phantom.store import write_phantom
 
 VERBS = {
     "demo": ["--out", "--json"],
@@ -146,6 +147,48 @@ def test_the_main_job(call, phantom, other_phantom, tiny, tmp_path):
     assert [r["status"] for r in strict(lost.stdout)][1] == "unreadable"
 
 
+def test_classes_are_called_as_the_user_says(call, phantom, tiny, tmp_path):
+    recipe, out = tmp_path / "r.toml", tmp_path / "run"
+    recipe.write_text(tiny.to_toml(), encoding="utf-8")
+    named = ["--label", "Pneumonia=other", "--label", "Normal=other"]
+    done = call("run", recipe, "--data", phantom, "--out", out, *named, "--json", "-q")
+    assert strict(done.stdout)["classes"] == ["COVID-19", "other"]
+
+
+def test_lungs_are_found_and_what_is_no_image_is_listed(call, phantom, tmp_path):
+    images = sorted((phantom.parent / "Normal").glob("*.png"))[:2]
+    done = call("segment", *images, phantom, "--out", tmp_path / "lungs")
+    assert f"unreadable: {phantom}" in done.stdout
+    assert re.search(r"lungs in 3 images: \d ok, \d flagged, 1 unreadable", done.stdout)
+    assert "research use only" in done.stdout
+    rows = strict(call("segment", *images, "--out", tmp_path / "more", "--json", "-q").stdout)
+    for row in rows:
+        assert (tmp_path / "more" / row["mask"]).is_file()
+    assert (tmp_path / "more" / "sheet.png").is_file()
+
+
+def test_features_are_drawn_and_probed(call, finished, phantom, tmp_path):
+    on = ["--on", phantom]
+    found = strict(call("embed", finished.path, *on, "--out", tmp_path, "--json", "-q").stdout)
+    assert found["n_seen"] > 0
+    assert found["figure"] == str(tmp_path / "embedding.png")
+    assert (tmp_path / "embedding.png").stat().st_size > 10_000
+    text = call("embed", finished.path, *on, "--out", tmp_path).stdout
+    assert "How well a linear probe tells the collection" in text
+
+
+def test_a_study_says_what_it_would_do(call, tmp_path, monkeypatch):
+    monkeypatch.delenv("HURDLES_DATA", raising=False)
+    folder = tmp_path / "chest_xray"
+    write_phantom(folder / "images", 4, seed=3, size=32)
+    arguments = ("study", "lazaro-barco-2020", "--data", folder / "images" / "manifest.csv")
+    rows = strict(call(*arguments, "--out", tmp_path / "s", "--dry-run", "--json").stdout)
+    assert {row["status"] for row in rows} == {"to do"}
+    assert len(rows) == 21
+    assert "21 to do" in call(*arguments, "--out", tmp_path / "s", "--dry-run").stdout
+    assert not (tmp_path / "s").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -154,6 +197,22 @@ def test_the_main_job(call, phantom, other_phantom, tiny, tmp_path):
         (["run", "small-data", "--out", "r"], "ManifestError: which images?"),
         (["study", "nosuch", "--out", "r"], "RegistryError: no study is called 'nosuch'"),
         (["manifest", "nosuch"], "nosuch"),
+        (["segment", "nosuch", "--out", "r"], "nosuch"),
+        (["embed", "nosuch", "--on", "x", "--out", "r"], "RunError: nosuch is not a folder"),
+        (["train-lungs", "--data", "nosuch", "--out", "r"], "nosuch"),
+        (
+            [
+                "run",
+                "pneumonia-small",
+                "--data",
+                "phantom",
+                "--out",
+                "r",
+                "--encoder-from",
+                "nosuch",
+            ],
+            "RunError: nosuch is not a folder",
+        ),
     ],
 )
 def test_an_error_is_one_sentence_on_stderr(main, tmp_path, monkeypatch, arguments, message):

@@ -224,6 +224,11 @@ class TestMessages:
             (MINIMAL + "[split]\nfractions = [0.5, 0.5]\n", r"split\.fractions"),
             (MINIMAL + '[split]\nmissing_patients = "guess"\n', r"'refuse' or 'one-each'"),
             (MINIMAL + '[augmentation]\npolicy = "enlarge"\n', r"needs label and copies"),
+            (
+                MINIMAL
+                + '[augmentation]\npolicy = "enlarge"\nlabel = "x"\ncopies = 2\nshift = 0.1\n',
+                r"would mark it by its borders",
+            ),
             (MINIMAL + "[augmentation]\nflip = 1.5\n", r"augmentation\.flip: .*\(got 1\.5\)"),
             (MINIMAL + "[evaluation]\nlevel = 95\n", r"evaluation\.level: .*less than 1"),
             ("training = 3\n" + MINIMAL, r"training: "),

@@ -11,6 +11,7 @@ from hurdles.cli.options import (
     CacheOption,
     DataOption,
     JsonOption,
+    LabelOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -53,6 +54,7 @@ def run(
     split: Annotated[
         Path | None, typer.Option("--split", help="Use this split.csv instead of a new split.")
     ] = None,
+    label: LabelOption = None,
     encoder_from: Annotated[
         Path | None,
         typer.Option("--encoder-from", metavar="RUN", help="Start from this run's encoder."),
@@ -76,6 +78,7 @@ def run(
             out=out,
             resume=resume,
             split=split,
+            labels=pairs(label or []),
             encoder_from=encoder_from,
             options=options,
         )
@@ -110,14 +113,7 @@ def evaluate(
         list[str], typer.Option("--on", metavar="[NAME=]PATH", help="Other images; as --data.")
     ],
     name: Annotated[str | None, typer.Option("--name", help="What to call the set.")] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            metavar="THEIRS=OURS",
-            help="Call a class of the images as the run does; THEIRS= leaves the class out.",
-        ),
-    ] = None,
+    label: LabelOption = None,
     keep_seen: Annotated[
         bool, typer.Option("--keep-seen", help="Keep images that the run was trained on.")
     ] = False,

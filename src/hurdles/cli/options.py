@@ -20,6 +20,7 @@ __all__ = [
     "CacheOption",
     "DataOption",
     "JsonOption",
+    "LabelOption",
     "OnBadOption",
     "QuietOption",
     "RunArgument",
@@ -40,6 +41,14 @@ DataOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="THEIRS=OURS",
+        help="Call a class of the images OURS; several may become one. THEIRS= leaves it out.",
+    ),
+]
 OnBadOption = Annotated[
     OnBad, typer.Option("--on-bad", help="Unreadable images: list them and go on, or stop.")
 ]

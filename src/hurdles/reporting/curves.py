@@ -52,7 +52,7 @@ def curves(history: pd.DataFrame, chosen_epoch: int | None) -> list[Curve]:
         return []
     return [
         _curve(history, "accuracy", "Right answers", chosen_epoch),
-        _curve(history, "loss", "Loss (cross-entropy)", chosen_epoch),
+        _curve(history, "loss", "Loss", chosen_epoch),
     ]
 
 

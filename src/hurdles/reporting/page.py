@@ -31,6 +31,7 @@ _EPOCH_COLUMNS = (
     ("validation_loss", 1, ".4f"),
     ("train_accuracy", 100, ".1f"),
     ("validation_accuracy", 100, ".1f"),
+    ("validation_auc", 1, ".3f"),
     ("learning_rate", 1, ".2g"),
     ("seconds", 1, ".1f"),
 )

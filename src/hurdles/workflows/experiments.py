@@ -45,6 +45,7 @@ def run(
     out: str | Path,
     resume: bool = False,
     split: str | Path | None = None,
+    labels: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
     options: Options | None = None,
 ) -> Run:
@@ -62,6 +63,9 @@ def run(
         Go on with an interrupted run; it ends with the numbers that it would have had.
     split : path, optional
         A split written by another run (its ``split.csv``), to be used again.
+    labels : mapping, optional
+        Classes of the images -> what they are to be called; several may become one, as in
+        ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out.
     encoder_from : Run or path, optional
         A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
     options : Options, optional
@@ -74,7 +78,9 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     begun = resume and Run(out).is_begun
-    images = None if begun else manifest_of(data, default=recipe.data)
+    images = None
+    if not begun:
+        images = relabelled(manifest_of(data, default=recipe.data), labels or {})
     split_file = None if split is None else Path(split)
     return run_experiment(
         recipe,
