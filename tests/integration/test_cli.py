@@ -34,7 +34,7 @@ VERBS = {
     "report": ["--on"],
     "embed": ["--on", "--out", "--method", "--json"],
     "segment": ["--out", "--weights", "--json"],
-    "train-lungs": ["--out", "--data"],
+    "train-lungs": ["--out", "--data", "--measure", "--other"],
     "study": ["--out", "--data", "--fast", "--cells", "--results", "--dry-run", "--json"],
 }
 

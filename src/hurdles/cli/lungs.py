@@ -56,15 +56,27 @@ def segment(
 def train_lungs(
     out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
     data: DataOption = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Also train on each collection alone, and measure all."),
+    ] = False,
+    other: Annotated[
+        list[str] | None,
+        typer.Option("--other", metavar="[NAME=]PATH", help="Measure on these masks as well."),
+    ] = None,
     cache: CacheOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train the network that finds lungs, as the shipped one was trained.
 
     Without --data, the collections of Montgomery and Shenzhen are looked for under $HURDLES_DATA.
-    Interrupted, the same command goes on. Print the path of the weights, for segment --weights.
+    Interrupted, the same command goes on. Prints the path of the weights, for segment --weights, or
+    with --measure that of a page of tables.
     """
     from hurdles import workflows
 
     with carried_out(OnBad.STOP, cache, quiet) as options:
-        typer.echo(workflows.train_lungs(data=data, out=out, options=options))
+        made = workflows.train_lungs(
+            data=data, out=out, measure=measure, other=other, options=options
+        )
+    typer.echo(made)

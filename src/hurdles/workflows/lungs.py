@@ -57,7 +57,12 @@ def segment(
 
 
 def train_lungs(
-    *, data: Data | None = None, out: str | Path, options: Options | None = None
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    measure: bool = False,
+    other: Data | None = None,
+    options: Options | None = None,
 ) -> Path:
     """Train the lung network again, as the shipped weights were trained.
 
@@ -67,21 +72,35 @@ def train_lungs(
         Images with lung masks; default: the collections of Montgomery and Shenzhen.
     out : path
         Folder of the training; gone on with if it is not finished.
+    measure : bool
+        Also train on each collection alone and measure everything, which takes twice as long; see
+        `hurdles.lungs.results.lungs_results`.
+    other : Data, optional
+        Images with masks of another convention, to be measured too and not trained on.
     options : Options, optional
         Where the cache is, who listens.
 
     Returns
     -------
     Path
-        The weights.
+        The weights; or the page, if everything is measured.
 
     Raises
     ------
     ManifestError, RunError
         As `hurdles.lungs.training.train_lungs`.
     """
+    from hurdles.lungs.results import lungs_results
     from hurdles.lungs.training import train_lungs as train
 
     options = options or Options()
-    images = manifest_of(data, default="montgomery-shenzhen")
-    return train(images, Path(out), cache=options.cache, progress=options.progress)
+    images, folder = manifest_of(data, default="montgomery-shenzhen"), Path(out)
+    if not measure:
+        return train(images, folder, cache=options.cache, progress=options.progress)
+    return lungs_results(
+        images,
+        folder,
+        other=None if other is None else manifest_of(other),
+        cache=options.cache,
+        progress=options.progress,
+    )
