@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import collections, experiments, lungs, studies
+from hurdles.cli import experiments, images, lungs, studies
 from hurdles.errors import HurdlesError
 
 __all__ = ["app", "main"]
@@ -34,7 +34,7 @@ _INTERRUPTED = 130
 
 _COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Begin": [experiments.demo, experiments.recipes],
-    "Images": [collections.collections, collections.manifest, lungs.segment],
+    "Images": [images.collections, images.manifest, lungs.segment],
     "Models": [
         experiments.run,
         experiments.evaluate,

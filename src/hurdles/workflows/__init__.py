@@ -1,7 +1,7 @@
 """The verbs: one function each, the same in Python and on the command line."""
 
-from hurdles.workflows.collections import collections, manifest
 from hurdles.workflows.experiments import compare, demo, embed, evaluate, explain, report, run
+from hurdles.workflows.images import collections, manifest
 from hurdles.workflows.lungs import segment, train_lungs
 from hurdles.workflows.studies import plan, study
 
