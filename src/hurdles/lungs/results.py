@@ -49,7 +49,12 @@ class Measured:
 
 
 def measure_lungs(
-    name: str, data: Manifest, weights: Path | None = None, *, cache: Path | None = None
+    name: str,
+    data: Manifest,
+    weights: Path | None = None,
+    *,
+    part: Split = Split.TEST,
+    cache: Path | None = None,
 ) -> Measured:
     """Find the lungs in every image that has a mask, and compare.
 
@@ -61,10 +66,12 @@ def measure_lungs(
     name : str
         As for `Measured`.
     data : Manifest
-        The images. Where rows have a split, only those of the test part are measured, and the
-        weights must have been trained with this very split.
+        The images. Where rows have a split, only those of `part` are measured, and the weights
+        must have been trained with this very split.
     weights : Path, optional
         As from `hurdles.lungs.training.train_lungs`; the weights in the package if not given.
+    part : Split
+        Which part.
     cache : Path, optional
         As for `hurdles.lungs.data.read_lungs`.
 
@@ -88,7 +95,7 @@ def measure_lungs(
                 "part may hold patients that they have seen. Measure them with the data and the "
                 "recipe that stand in the weights, or train again."
             )
-        ready = _part(ready, Split.TEST)
+        ready = _part(ready, part)
     segmenter = Segmenter(weights)
     found = []
     for start in range(0, len(ready), _BATCH):
@@ -150,6 +157,7 @@ def lungs_results(
     parts = split_lungs(masked, fractions=recipe.fractions, seed=recipe.seed)
     weights = train_lungs(parts, out / "main", recipe=recipe, cache=cache, progress=progress)
     held_out = measure_lungs("held out", parts, weights, cache=cache)
+    own = measure_lungs("trained on", parts, weights, part=Split.TRAIN, cache=cache)
     leaps = []
     for source in masked.sources if len(masked.sources) > 1 else []:
         apart = across(masked, source, seed=crossed.seed)
@@ -161,8 +169,8 @@ def lungs_results(
         foreign.append(measure_lungs("other masks", unsplit, weights, cache=cache))
     counts = {s.value: len(parts.part(s)) for s in Split}
     write_text(out / "card.md", lungs_card(held_out, counts))
-    _write_scores(out / "lungs.csv", [held_out, *leaps, *foreign])
-    write_text(out / "lungs.md", lungs_page(held_out, leaps, foreign, counts))
+    _write_scores(out / "lungs.csv", [held_out, own, *leaps, *foreign])
+    write_text(out / "lungs.md", lungs_page(held_out, own, leaps, foreign, counts))
     return out / "lungs.md"
 
 
