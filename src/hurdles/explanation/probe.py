@@ -2,7 +2,8 @@
 
 If a straight line through a network's features parts the collections, the network knows the
 hospital, and where class and collection go together it may answer with the one for the other.
-A probe that fails shows less: the knowledge may be there in a form that no straight line finds.
+A probe that fails shows less: the knowledge may be there in a form that no straight line finds, and
+images that two collections share (`hurdles.data.duplicates`) cannot be told by anything.
 """
 
 from __future__ import annotations
@@ -203,10 +204,12 @@ def source_probes(
 
     Parameters
     ----------
-    features, sources, groups, folds, seed, level
+    features, sources
         As for `source_probe`.
     labels : sequence of N str
         The class of each image.
+    groups, folds, seed, level
+        As for `source_probe`.
 
     Returns
     -------
