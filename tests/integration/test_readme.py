@@ -17,7 +17,8 @@ README = Path(__file__).parents[2] / "README.md"
 
 def commands() -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    whole = [block.replace("\\\n", " ") for block in blocks]
+    lines = [line.split(" #")[0].strip() for block in whole for line in block.splitlines()]
     return [line for line in lines if line]
 
 
@@ -38,6 +39,13 @@ def as_supposed(folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(row.path, target)
     mine.save(folder / "my-xrays.csv")
+    kermany = {"Normal": "NORMAL/IM-{:04}-0001", "COVID-19": "PNEUMONIA/person{}_virus_{}"}
+    kermany |= {"Pneumonia": "PNEUMONIA/person{}_bacteria_{}"}
+    for n, row in enumerate(mine.frame.itertuples()):
+        name = kermany[row.label].format(n, n) + ".jpeg"
+        target = folder / "PATH" / ("test" if n % 4 == 0 else "train") / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(target), cv2.imread(row.path, cv2.IMREAD_GRAYSCALE))
     shutil.copy(other.frame["path"][0], folder / "two.png")
     write_dicom(folder / "one.dcm", other.frame["path"][1])
 

@@ -66,9 +66,7 @@ class Published:
 PUBLISHED: dict[str, Published] = {
     "resnet-18": Published("resnet18-f37072fd.pth", "encoder.conv1.weight", ("fc.",)),
     "resnet-50": Published("resnet50-0676ba61.pth", "encoder.conv1.weight", ("fc.",)),
-    "densenet-121": Published(
-        "densenet121-a639ec97.pth", "encoder.features.conv0.weight", ("classifier.",)
-    ),
+    "densenet-121": Published("densenet121-a639ec97.pth", "encoder.conv0.weight", ("classifier.",)),
     "efficientnet-lite0": Published(
         "efficientnet-lite0-57934424.pth",
         "encoder._conv_stem.weight",

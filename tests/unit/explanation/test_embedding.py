@@ -33,7 +33,7 @@ def test_neighbours_stay_neighbours_and_the_seed_decides(method):
     xy = project(features, method=method, seed=1)
     assert xy.shape == (60, 2)
     assert xy.dtype == np.float32
-    assert neighbours_agree(xy, label) > 0.9
+    assert neighbours_agree(xy, label) > 0.8  # chance: a third
     assert np.array_equal(xy, project(features, method=method, seed=1))
 
 
