@@ -59,8 +59,8 @@ class LungPreparation:
         lungs = self.segmenter(pixels)
         if not lungs.is_plausible:
             raise LungsNotFoundError(
-                f"the lungs were not found: {lungs.flaw}. Leave the image out, give it a mask of "
-                "its own, or choose a preparation that needs no lungs, such as 'raw'."
+                f"the lungs were not found: {lungs.flaw}. Leave the image out, or choose a "
+                "preparation that needs no lungs, such as 'raw'."
             )
         return np.multiply(lungs.mask, 255, dtype=np.uint8)
 
