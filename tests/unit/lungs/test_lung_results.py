@@ -57,8 +57,8 @@ def test_the_page_states_what_was_measured(measured):
     page = lungs_page(measured, own, [leap], [foreign], counts)
     dice = str(mean_estimate(measured.scores, "dice"))
     assert page.count(f"| {dice} | 0.980 | 0.500 |") == 3  # held out, leap, other
-    assert "| here | 10 of 10 patients |" in page
-    assert "| there | 10 of 10 patients | 0.980 [0.980, 0.980] | 0.980 | 0.980 |" in page
+    assert "| held out, here | 10 of 10 patients |" in page
+    assert "| held out, there | 10 of 10 patients | 0.980 [0.980, 0.980] | 0.980 | 0.980 |" in page
     assert "a Dice of 0.980, +0.024 against patients" in page
     assert "1, 5.0 % [0.9, 23.6]" in page
     assert "The worst: `i0` 0.500 (one-sided: something); `i1` 0.980;" in page
