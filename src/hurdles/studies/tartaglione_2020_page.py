@@ -15,9 +15,11 @@ from hurdles.studies.tartaglione_2020_sections import (
     starts,
 )
 from hurdles.studies.tartaglione_2020_sets import COVID
+from hurdles.studies.tartaglione_2020_summary import summary
 from hurdles.studies.tartaglione_2020_words import (
     area,
     count_of,
+    folded,
     loss_sentence,
     markdown,
     p_value,
@@ -31,6 +33,7 @@ def page(sheet: Sheet) -> str:
     """Return the page in Markdown, from whatever is done."""
     parts = [
         _head(sheet),
+        summary(sheet),
         _matrix(sheet),
         _loss(sheet),
         pneumonia(sheet),
@@ -127,7 +130,8 @@ def _loss(sheet: Sheet) -> str:
     return (
         f"{title}{loss_sentence(gaps)}{rest} The sentence is about sets that share no collection "
         "with the model's own; the others are outside only in part. First seed of every row; "
-        f"Holm's adjustment is over the whole table.\n\n{markdown(header, rows)}"
+        "Holm's adjustment is over the whole table.\n\n"
+        f"{folded(count_of(len(rows), 'comparison'), markdown(header, rows))}"
     )
 
 
@@ -165,10 +169,11 @@ def _left_out(sheet: Sheet) -> str:
         counts = group["test"].value_counts(sort=False)
         said = ", ".join(f"{test}: {n}" for test, n in counts.items())
         rows.append([str(cell), str(reason), said])
+    listing = markdown(["model", "reason", "images of each test set"], rows)
     return (
         f"## Left out\n\n{found} They are left out of the test of every model that has seen the "
         "patient; each image is named in the CSV.\n\n"
-        f"{markdown(['model', 'reason', 'images of each test set'], rows)}"
+        f"{folded(count_of(len(rows), 'row'), listing)}"
     )
 
 

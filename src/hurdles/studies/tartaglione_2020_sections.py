@@ -13,13 +13,31 @@ from hurdles.studies.tartaglione_2020_words import (
     BASE_PREPARATION,
     area,
     count_of,
+    folded,
     markdown,
     p_value,
     paired_sentence,
     points,
 )
 
-__all__ = ["faults", "pneumonia", "preparations", "seeds", "starts"]
+__all__ = [
+    "background_words",
+    "fault_words",
+    "faults",
+    "masking_words",
+    "pneumonia",
+    "preparations",
+    "seeds",
+    "start_words",
+    "starts",
+]
+
+#: Question of the paired table -> the subject of its sentence.
+_ASKED = {
+    "equalized": "Equalising, against raw images,",
+    BASE_PREPARATION: "Equalising and masking, against raw images,",
+    "masking alone": "Masking, against images equalised alone,",
+}
 
 
 def pneumonia(sheet: Sheet) -> str:
@@ -49,7 +67,7 @@ def pneumonia(sheet: Sheet) -> str:
         "No image of these sets shows COVID-19: the right share is none, and whatever is called "
         f"COVID-19 is a false alarm.{span} An area above 0.5 here means that the model ranks "
         "other pneumonia as COVID-19 above images without it.\n\n"
-        f"{markdown(header, rows)}"
+        f"{folded(count_of(len(rows), 'row'), markdown(header, rows))}"
     )
 
 
@@ -68,22 +86,19 @@ def _others(row: pd.Series[Any]) -> str:
 def preparations(sheet: Sheet) -> str:
     """Say whether equalising and masking help, and what the background alone reaches."""
     paired = sheet.tables.paired
-    said = [
-        paired_sentence(text, paired[paired["question"] == question])
-        for question, text in (
-            ("equalized", "Equalising, against raw images,"),
-            (BASE_PREPARATION, "Equalising and masking, against raw images,"),
-            ("masking alone", "Masking, against images equalised alone,"),
-        )
-    ]
-    asked = ["equalized", BASE_PREPARATION, "masking alone"]
     return (
-        f"## Does masking help?\n\n{' '.join(said)} {_background(sheet)}\n\n"
-        f"{_pairs(paired[paired['question'].isin(asked)])}"
+        f"## Does masking help?\n\n{' '.join(masking_words(sheet))} {background_words(sheet)}\n\n"
+        f"{_pairs(paired[paired['question'].isin(_ASKED)])}"
     ).rstrip()
 
 
-def _background(sheet: Sheet) -> str:
+def masking_words(sheet: Sheet) -> list[str]:
+    """Return a sentence on each preparation, from the paired differences."""
+    paired = sheet.tables.paired
+    return [paired_sentence(text, paired[paired["question"] == q]) for q, text in _ASKED.items()]
+
+
+def background_words(sheet: Sheet) -> str:
     """Say what a model reaches that sees everything but the lungs."""
     table = sheet.tables.matrix
     if table.empty:
@@ -112,19 +127,28 @@ def _background(sheet: Sheet) -> str:
 def starts(sheet: Sheet) -> str:
     """Say what each pre-training is worth."""
     paired = sheet.tables.paired
-    starts = [q for q in dict.fromkeys(paired["question"]) if str(q).startswith("from ")]
-    if not starts:
+    said = start_words(sheet)
+    if not said:
         return "## What is pre-training worth?\n\nNothing is measured yet."
-    said = [
+    return (
+        f"## What is pre-training worth?\n\n{' '.join(said)}\n\n"
+        f"{_pairs(paired[paired['question'].isin(_starts(paired))])}"
+    )
+
+
+def start_words(sheet: Sheet) -> list[str]:
+    """Return a sentence on each pre-training, from the paired differences."""
+    paired = sheet.tables.paired
+    return [
         paired_sentence(
             f"Pre-training {q}, against random weights,", paired[paired["question"] == q]
         )
-        for q in starts
+        for q in _starts(paired)
     ]
-    return (
-        f"## What is pre-training worth?\n\n{' '.join(said)}\n\n"
-        f"{_pairs(paired[paired['question'].isin(starts)])}"
-    )
+
+
+def _starts(paired: pd.DataFrame) -> list[str]:
+    return [str(q) for q in dict.fromkeys(paired["question"]) if str(q).startswith("from ")]
 
 
 def _pairs(table: pd.DataFrame) -> str:
@@ -146,7 +170,8 @@ def _pairs(table: pd.DataFrame) -> str:
     return (
         "Paired, on the images that both models can use. Test sets share images, so comparisons "
         "on two of them are not independent. Holm's adjustment is over this table and the other "
-        f"paired ones of this page together.\n\n{markdown(header, rows)}"
+        "paired ones of this page together.\n\n"
+        f"{folded(count_of(len(rows), 'comparison'), markdown(header, rows))}"
     )
 
 
@@ -171,18 +196,27 @@ def faults(sheet: Sheet) -> str:
         for _, f in table.iterrows()
     ]
     kinds = [f"*{name}*: {text}" for name, text in FAULTS.items() if name in set(table["fault"])]
-    shown = table[(table["difference"] > 0) & (table["p_value"] < ALPHA)]
-    total = count_of(len(table), "measurement")
-    verdict = (
-        f"In {len(shown)} of {total} the fault makes the result better with p < 0.05 "
-        "(not adjusted)."
-        if len(shown)
-        else f"In none of {total} is it shown, at p < 0.05, that the fault makes the result better."
-    )
     return (
-        f"{title}As coded less done right: what the published way of working adds. {verdict} "
+        f"{title}As coded less done right: what the published way of working adds. "
+        f"{fault_words(sheet)} "
         f"{'; '.join(kinds)}. Where the two sides share patients, their covariance counts.\n\n"
         f"{markdown(header, rows)}"
+    )
+
+
+def fault_words(sheet: Sheet) -> str:
+    """Say in how many measurements a fault of the published code is shown to flatter."""
+    table = sheet.tables.faults
+    if table.empty:
+        return "No fault is measured yet."
+    shown = table[(table["difference"] > 0) & (table["p_value"] < ALPHA)]
+    total = count_of(len(table), "measurement")
+    if shown.empty:
+        return (
+            f"In none of {total} is it shown, at p < 0.05, that the fault makes the result better."
+        )
+    return (
+        f"In {len(shown)} of {total} the fault makes the result better with p < 0.05 (unadjusted)."
     )
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "PRETRAINED",
     "area",
     "count_of",
+    "folded",
     "line",
     "listed",
     "loss_sentence",
@@ -193,6 +194,11 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table."""
     rule = "|" + "---|" * len(header)
     return "\n".join([line(*header), rule, *(line(*row) for row in rows)])
+
+
+def folded(title: str, table: str) -> str:
+    """Return a long table behind a line that opens it, as Markdown viewers and browsers show it."""
+    return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
 
 
 def _by(rows: pd.DataFrame) -> str:

@@ -67,7 +67,7 @@ def test_a_mask_is_stored_as_black_and_white():
 
 
 def test_lungs_that_are_not_found_are_an_error_that_says_what_to_do():
-    with pytest.raises(LungsNotFoundError, match=r"not found: empty.*Leave the image out.*'raw'") as e:
+    with pytest.raises(LungsNotFoundError, match=r"not found: empty.*out.*'raw'") as e:
         LungPreparation(Bright())(np.zeros((64, 64), np.float32))
     assert isinstance(e.value, ImageError)
 

@@ -12,6 +12,7 @@ from hurdles.studies.race_embedding import PROBE_COLUMNS
 from hurdles.studies.race_sheet import Sheet
 from hurdles.studies.race_tables import FAULTS, Tables
 from hurdles.studies.tartaglione_2020_page import page
+from hurdles.studies.tartaglione_2020_summary import summary
 from hurdles.studies.tartaglione_2020_words import loss_sentence, paired_sentence, row_name
 
 MASKED, RAW, BACKGROUND = (row_name("cohen", p) for p in ("equalized+masked", "raw", "background"))
@@ -167,3 +168,36 @@ class TestPage:
         text = page(sheet(tables={"left_out": left}, twins=twins))
         assert "| a/b/0 | seen | cohen: 3 |" in text
         assert "3 within cohen" in text
+
+
+class TestSummary:
+    ROWS = matrix_rows(MASKED, "cohen", 0.8)
+    GAPS = differences((0.5, 0.01), model=MASKED, inside="cohen", outside="far").assign(
+        auc_inside=0.8, auc_outside=0.3
+    )
+
+    def said(self, outside: float, gaps: pd.DataFrame) -> str:
+        rows = self.ROWS + matrix_rows(MASKED, "far", outside)
+        return summary(sheet(tables={"matrix": pd.DataFrame(rows), "gaps": gaps}))
+
+    def test_it_stands_before_the_tables_and_counts_who_tells_anything(self):
+        text = page(sheet(tables={"matrix": pd.DataFrame(self.ROWS)}))
+        assert text.index("## In short") < text.index("## Train x test")
+        assert "areas run from 0.800 to 0.800; 1 of 1 model are shown to tell COVID-19" in text
+        unsure = page(sheet(tables={"matrix": pd.DataFrame(matrix_rows(MASKED, "cohen", 0.55))}))
+        assert "0 of 1 model are shown" in unsure
+
+    def test_worse_than_a_coin_is_said_where_it_is_shown_and_nowhere_else(self):
+        assert "In 1 of 1 such tests the model is worse than a coin" in self.said(0.3, self.GAPS)
+        assert "coin" not in self.said(0.48, self.GAPS)
+        assert "coin" not in self.said(0.3, self.GAPS.assign(shared="cohen"))
+
+    def test_the_collection_is_told_only_where_every_interval_says_so(self):
+        probe = {"features": MASKED, "within": "COVID-19", "value": 0.8, "n_images": 9, "note": ""}
+        rows = pd.DataFrame(self.ROWS)
+        for low, words in ((0.6, "can be told from"), (0.4, "is told from a model's features")):
+            probes = pd.DataFrame([{**probe, "low": low, "high": 0.9}])
+            assert words in summary(sheet(tables={"matrix": rows}, probes=probes))
+
+    def test_there_is_none_before_a_model_is_tested(self):
+        assert summary(sheet()) == ""
