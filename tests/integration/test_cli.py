@@ -32,7 +32,7 @@ VERBS = {
     "explain": ["--out", "--method", "--target", "--json"],
     "compare": ["--on", "--json"],
     "report": ["--on"],
-    "embed": ["--on", "--out", "--method", "--json"],
+    "embed": ["--on", "--out", "--method", "--label", "--json"],
     "segment": ["--out", "--weights", "--json"],
     "train-lungs": ["--out", "--data", "--measure", "--other"],
     "study": ["--out", "--data", "--fast", "--cells", "--results", "--dry-run", "--json"],

@@ -179,6 +179,7 @@ def embed(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the picture and the numbers.")],
     method: Annotated[str, typer.Option("--method", help="t-sne, or umap.")] = "t-sne",
+    label: LabelOption = None,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -192,7 +193,9 @@ def embed(
     from hurdles import workflows
 
     with carried_out(on_bad, cache, quiet) as options:
-        found = workflows.embed(run, on=on, out=out, method=method, options=options)
+        found = workflows.embed(
+            run, on=on, out=out, method=method, labels=pairs(label or []), options=options
+        )
     if as_json:
         print_json({**found.to_dict(), "figure": str(found.figure)})
         return

@@ -194,6 +194,7 @@ def embed(
     on: Data,
     out: str | Path,
     method: str = "t-sne",
+    labels: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Embedding:
     """Draw a run's features by class and by collection, and say how well these can be told.
@@ -208,6 +209,9 @@ def embed(
         Folder for the picture, the features and the numbers; see `hurdles.features.embed_run`.
     method : str
         ``t-sne``, or ``umap`` where umap-learn is installed.
+    labels : mapping, optional
+        Classes of the images -> what they are to be called, so that classes of several
+        collections can be compared; see `run`.
     options : Options, optional
         As for `run`.
 
@@ -218,9 +222,8 @@ def embed(
     """
     from hurdles.features import embed_run
 
-    return embed_run(
-        _run(run), manifest_of(on), out=Path(out), method=method, options=options or Options()
-    )
+    images = relabelled(manifest_of(on), labels or {})
+    return embed_run(_run(run), images, out=Path(out), method=method, options=options or Options())
 
 
 def compare(
