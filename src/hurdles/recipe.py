@@ -202,8 +202,12 @@ class EvaluationSection(_Section):
     )
 
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level.")
-    resamples: int = Field(2000, ge=100, description="Resamples of the patient bootstrap.")
-    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+    resamples: int = Field(
+        2000,
+        ge=100,
+        description="Resamples behind the intervals of paired differences (hurdles compare).",
+    )
+    seed: int = Field(0, ge=0, description="Seed of these resamples.")
 
 
 class Recipe(_Section):

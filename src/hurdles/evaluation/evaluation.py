@@ -129,9 +129,7 @@ class Evaluation:
         )
 
 
-def evaluate(
-    predictions: Predictions, *, level: float = 0.95, n_resamples: int = 0, seed: int = 0
-) -> Evaluation:
+def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
     """Compute every measure of `METRICS`, each with its interval by patient.
 
     Parameters
@@ -140,8 +138,6 @@ def evaluate(
         The table.
     level : float
         Confidence level, within (0, 1).
-    n_resamples, seed : int
-        Taken for the sake of callers from before; no interval needs a resample any more.
 
     Returns
     -------
@@ -156,7 +152,6 @@ def evaluate(
     >>> print(evaluate(table).get("sensitivity", "sick"))
     0.500 [0.095, 0.905]
     """
-    del n_resamples, seed
     table = PatientTable.of(predictions)
     labels = (*table.classes, *(c for c in table.present if c not in table.classes))
     counts = confusion_matrix(table.truth, table.said, rows=labels, columns=table.classes)

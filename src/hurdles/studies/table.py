@@ -164,13 +164,10 @@ def _done(cell: Cell, out: Path) -> Done | None:
     run = Run(out / cell.folder)
     if not run.is_finished:
         return None
-    section = cell.recipe.evaluation
     name = "test" if cell.epoch is run.recipe.training.choose else f"test.{cell.epoch}"
     try:
         predictions = run.predictions(name)
     except RunError:
         return None
-    result = evaluate(
-        predictions, level=section.level, n_resamples=section.resamples, seed=section.seed
-    )
+    result = evaluate(predictions, level=cell.recipe.evaluation.level)
     return Done(cell, run, predictions, result)

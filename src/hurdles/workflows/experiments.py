@@ -226,9 +226,7 @@ def embed(
     return embed_run(_run(run), images, out=Path(out), method=method, options=options or Options())
 
 
-def compare(
-    a: Run | str | Path, b: Run | str | Path, *, on: str = "test", seed: int = 0
-) -> list[Comparison]:
+def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> list[Comparison]:
     """Compare two runs on the same images, measure by measure.
 
     Parameters
@@ -237,20 +235,27 @@ def compare(
         Finished runs.
     on : str
         ``test``, or a set that both were evaluated on, by its name.
-    seed : int
-        Of the paired bootstrap.
 
     Returns
     -------
     list of Comparison
-        Paired differences with intervals, and exact tests.
+        Paired differences with intervals, at the level and with the resamples of the first run's
+        recipe, and exact tests.
 
     Raises
     ------
     EvaluationError
         If the runs were not tested on the same images.
     """
-    return compare_predictions(_run(a).predictions(on), _run(b).predictions(on), seed=seed)
+    one, two = _run(a), _run(b)
+    section = one.recipe.evaluation
+    return compare_predictions(
+        one.predictions(on),
+        two.predictions(on),
+        level=section.level,
+        n_resamples=section.resamples,
+        seed=section.seed,
+    )
 
 
 def report(run: Run | str | Path, *, on: str = "test") -> Path:

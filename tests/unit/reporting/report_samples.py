@@ -172,7 +172,7 @@ def sample() -> ReportContent:
         research_sentence="Can a small network tell COVID-19, viral pneumonia and normal chest "
         "X-rays of the first Radiography Database apart?",
         manifest=table,
-        evaluation=evaluate(said, n_resamples=200),
+        evaluation=evaluate(said),
         predictions=said,
         history=history(),
         chosen_epoch=17,

@@ -100,7 +100,7 @@ def report(table: Manifest, said: Predictions, **changes) -> Page:
             samples.content(
                 manifest=table,
                 predictions=said,
-                evaluation=evaluate(said, n_resamples=50),
+                evaluation=evaluate(said),
                 comparisons={},
                 **{"warnings": (), "sheets": (), **changes},
             )

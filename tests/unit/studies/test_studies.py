@@ -125,10 +125,6 @@ def carried_out(monkeypatch, tmp_path):
     monkeypatch.setattr(table, "test_predictions", lambda *_: None)
     monkeypatch.setattr(Run, "chosen_epoch", lambda *_: 7)
     monkeypatch.setattr(Run, "history", FakeHistory())
-    # Intervals of areas are not shown here, and the bootstrap would take most of the time.
-    monkeypatch.setattr(
-        table, "evaluate", lambda p, *, n_resamples, **k: evaluate(p, n_resamples=100, **k)
-    )
 
     def carry_out(*patterns: str):
         return find(NAME).carry_out(
@@ -168,7 +164,7 @@ class TestCarryingOut:
     def test_the_page_shows_what_was_measured(self, carried_out):
         carry_out, _, _ = carried_out
         page = carry_out("done right/baseline/0").page.read_text(encoding="utf-8")
-        expected = evaluate(predictions(0), n_resamples=100).get("accuracy").percent()
+        expected = evaluate(predictions(0)).get("accuracy").percent()
         assert f"| baseline, seed 0 | {expected} |" in page
         assert "not done" in page
         assert "nan" not in page.lower()
@@ -222,7 +218,7 @@ def done_cells(tmp_path, monkeypatch):
         cells = [c for c in found.cells(found.profiles["full"]) if wanted(c)]
         answers = [predictions(n) for n in range(len(cells))]
         return [
-            Done(c, Run(tmp_path / str(n)), p, evaluate(p, n_resamples=100))
+            Done(c, Run(tmp_path / str(n)), p, evaluate(p))
             for n, (c, p) in enumerate(zip(cells, answers, strict=True))
         ]
 

@@ -39,9 +39,9 @@ _SECOND = {
     "Med. 132 (2021) 104319, doi:10.1016/j.compbiomed.2021.104319",
     url="https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database",
     quirks=(
-        "Class and origin are one and the same: in the first release normal and viral pneumonia "
-        "are Kermany's children of one to five years from Guangzhou, COVID-19 are mostly adults "
-        "from elsewhere.",
+        "Class and origin are nearly one and the same: in the first release viral pneumonia and "
+        "all but 62 normal images are Kermany's children of one to five years from Guangzhou, "
+        "COVID-19 are mostly adults from elsewhere.",
         "Patients are known only where the workbook's URL gives Kermany's file name: every viral "
         "pneumonia, no COVID-19 and no normal image.",
         "The COVID-19 class shares images with Cohen's collection and holds several images of some "
