@@ -222,8 +222,9 @@ def embed(
     """
     from hurdles.features import embed_run
 
+    run, options = _run(run), options or Options()
     images = relabelled(manifest_of(on), labels or {})
-    return embed_run(_run(run), images, out=Path(out), method=method, options=options or Options())
+    return embed_run(run, images, out=Path(out), method=method, options=options)
 
 
 def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> list[Comparison]:
