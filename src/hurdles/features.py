@@ -23,9 +23,9 @@ from hurdles.images import Options, prepare_for
 from hurdles.imaging.prepare import Preparation
 from hurdles.reporting.scatter import embedding_figure
 from hurdles.runs import Run
-from hurdles.training.features import embed
 from hurdles.training.fingerprints import fingerprints, load_fingerprints
 from hurdles.training.machine import this_machine
+from hurdles.training.prediction import embed
 
 __all__ = ["COLUMNS", "Embedding", "embed_run"]
 

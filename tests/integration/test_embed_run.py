@@ -13,7 +13,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError, RunError
 from hurdles.features import COLUMNS, _evenly, embed_run
 from hurdles.runs import Run
-from hurdles.training.features import embed
+from hurdles.training.prediction import embed
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ def source_probe(
     Parameters
     ----------
     features : array of shape (N, D)
-        Of a network (`hurdles.training.features.embed`), or plain pixels (`thumbnails`).
+        Of a network (`hurdles.training.prediction.embed`), or plain pixels (`thumbnails`).
     sources : sequence of N str
         The collection of each image.
     groups : sequence of N str

@@ -36,8 +36,8 @@ from hurdles.studies.tartaglione_2020_words import (
     PREPARATIONS,
     row_name,
 )
-from hurdles.training.features import embed
 from hurdles.training.machine import this_machine
+from hurdles.training.prediction import embed
 
 __all__ = ["PROBE_COLUMNS", "embeddings"]
 

@@ -8,9 +8,8 @@ import torch
 
 from hurdles.errors import RecipeError
 from hurdles.models.spec import ModelSpec, build
-from hurdles.training.features import embed
 from hurdles.training.machine import this_machine
-from hurdles.training.prediction import probabilities
+from hurdles.training.prediction import embed, probabilities
 
 
 @pytest.fixture(scope="module")
