@@ -85,7 +85,7 @@ def central(image: NDArray[np.float32], cut: float, size: int) -> NDArray[np.flo
     import cv2
 
     if cut:
-        image = cv2.warpAffine(image, _zoom(1 - 2 * cut), image.shape, flags=_inverse(cv2))
+        image = cv2.warpAffine(image, _zoom(1 - 2 * cut), image.shape, flags=_inverse())
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
 
 
@@ -129,8 +129,8 @@ def aligned_correlation(
     stretches = np.linalg.svd(warp[:, :2], compute_uv=False)
     if stretches.max() > _STRETCH or stretches.min() < 1 / _STRETCH:
         return 0.0
-    moved = cv2.warpAffine(b, warp, b.shape, flags=_inverse(cv2))
-    inside = cv2.warpAffine(np.ones_like(b), warp, b.shape, flags=_inverse(cv2)) > 0.99
+    moved = cv2.warpAffine(b, warp, b.shape, flags=_inverse())
+    inside = cv2.warpAffine(np.ones_like(b), warp, b.shape, flags=_inverse()) > 0.99
     if inside.mean() < _OVERLAP:
         return 0.0
     x, y = a[inside] - a[inside].mean(), moved[inside] - moved[inside].mean()
@@ -157,5 +157,8 @@ def _zoom(scale: float) -> NDArray[np.float32]:
     return np.array([[scale, 0, offset], [0, scale, offset]], dtype=np.float32)
 
 
-def _inverse(cv2: object) -> int:
-    return int(cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)  # type: ignore[attr-defined]
+def _inverse() -> int:
+    """Return the flags of a warp whose matrix leads from the result to the image."""
+    import cv2
+
+    return int(cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
@@ -24,25 +23,11 @@ from hurdles.evaluation.intervals import estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import PatientTable
 
-__all__ = ["PROBE_COLUMNS", "Probe", "probe_table", "source_probe", "source_probes", "thumbnails"]
+__all__ = ["Probe", "source_probe", "source_probes", "thumbnails"]
 
 #: Strengths of the ridge penalty (scikit-learn's C) of which each fold chooses by itself.
 _STRENGTHS = (1e-4, 1e-2, 1.0)
 _CHANCE_AUC = 0.5
-
-#: Columns of `probe_table`.
-PROBE_COLUMNS: dict[str, str] = {
-    "features": "whose features: pixels of a preparation, or a model",
-    "within": "the class within which collections are told apart; 'all' for all images",
-    "value": "area under the curve, mean of one collection against the rest; 0.5 is chance",
-    "low": "lower bound of its interval",
-    "high": "upper bound of its interval",
-    "accuracy": "share of the images whose collection was named, 0 to 1",
-    "chance": "share of the largest collection, 0 to 1",
-    "n_images": "images",
-    "n_patients": "patients",
-    "note": "why it is undefined, or what was left out",
-}
 
 
 @dataclass(frozen=True)
@@ -243,38 +228,6 @@ def source_probes(
             )
         )
     return found
-
-
-def probe_table(probes: Mapping[str, Sequence[Probe]]) -> pd.DataFrame:
-    """Return one row per probe.
-
-    Parameters
-    ----------
-    probes : mapping of str to sequence of Probe
-        Whose features -> its probes, as from `source_probes`.
-
-    Returns
-    -------
-    DataFrame
-        Columns as in `PROBE_COLUMNS`; numbers of undefined probes are NaN.
-    """
-    rows = [
-        {
-            "features": name,
-            "within": probe.within or "all",
-            "value": probe.auc.value,
-            "low": probe.auc.low,
-            "high": probe.auc.high,
-            "accuracy": probe.accuracy.value,
-            "chance": probe.chance,
-            "n_images": probe.auc.n_images,
-            "n_patients": probe.auc.n_patients,
-            "note": probe.note if probe.auc.is_defined else probe.auc.note,
-        }
-        for name, found in probes.items()
-        for probe in found
-    ]
-    return pd.DataFrame(rows, columns=list(PROBE_COLUMNS))
 
 
 def thumbnails(pixels: NDArray[np.uint8], size: int = 16) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hurdles.errors import RecipeError
@@ -75,7 +76,7 @@ class StartingWeights:
         """Divided by, after `mean` is subtracted."""
         return self.spec.std
 
-    @property
+    @cached_property
     def origin(self) -> str:
         """SHA-256 of the weights: equal origins, equal encoders."""
         return weights_hash(self.weights)

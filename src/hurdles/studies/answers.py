@@ -3,7 +3,7 @@
 A model is asked about each image once; test sets are then put together from its answers. In the way
 that is done right, an image is left out of a model's test if its patient, or anybody linked to that
 patient by name or by a shared image, was in training or validation of the model or of what it
-started from. The class is chosen by a threshold that was fixed on the model's validation images.
+started from. Classes are as the run decided them: by a threshold fixed on its validation images.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ import pandas as pd
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
-from hurdles.errors import EvaluationError
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
 from hurdles.runs import Run
 from hurdles.studies.race import ASKED, RaceCell, Standing
 from hurdles.studies.stock import Stock
 
-__all__ = ["Answer", "Book", "answers_of", "decided", "known_to", "told", "whole"]
+__all__ = ["Answer", "Book", "answers_of", "known_to", "told", "whole"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +96,7 @@ def answers_of(cell: RaceCell, standing: Standing) -> dict[str, Answer]:
     if said is None:
         return {}
     known = stock.links.touching(known_to(cell, standing))
-    threshold = _threshold(run)
-    return {
-        name: _answer(said, manifest, known, threshold) for name, manifest in stock.tests.items()
-    }
+    return {name: _answer(said, manifest, known) for name, manifest in stock.tests.items()}
 
 
 def told(run: Run, stock: Stock) -> pd.DataFrame | None:
@@ -129,11 +124,6 @@ def known_to(cell: RaceCell, standing: Standing) -> set[str]:
     return groups
 
 
-def decided(run: Run, predictions: Predictions) -> Predictions:
-    """Return predictions with classes by the threshold of the run's validation images."""
-    return _applied(predictions, _threshold(run))
-
-
 def whole(run: Run, stock: Stock, manifest: Manifest) -> Predictions | None:
     """Return what a run says of a set, whatever it has seen; None if it says nothing.
 
@@ -150,21 +140,14 @@ def whole(run: Run, stock: Stock, manifest: Manifest) -> Predictions | None:
     return None if said is None else _labelled(said, manifest, manifest.frame["image"])
 
 
-def _answer(
-    said: pd.DataFrame, manifest: Manifest, known: set[str], threshold: Threshold | None
-) -> Answer:
+def _answer(said: pd.DataFrame, manifest: Manifest, known: set[str]) -> Answer:
     images = manifest.frame["image"]
     there = images[images.isin(said.index)]
     lost = tuple(images[~images.isin(said.index)])
     seen = there[said.loc[there, "group"].isin(known).to_numpy()]
     kept = there[~there.isin(seen)]
     without, including = (_labelled(said, manifest, rows) for rows in (kept, there))
-    return Answer(
-        None if without is None else _applied(without, threshold),
-        None if including is None else _applied(including, threshold),
-        tuple(seen),
-        lost,
-    )
+    return Answer(without, including, tuple(seen), lost)
 
 
 def _labelled(said: pd.DataFrame, manifest: Manifest, images: pd.Series[str]) -> Predictions | None:
@@ -173,14 +156,3 @@ def _labelled(said: pd.DataFrame, manifest: Manifest, images: pd.Series[str]) ->
         return None
     labels = manifest.frame.set_index("image")["label"].loc[rows.index]
     return Predictions(rows.assign(label=labels.to_numpy()).reset_index(drop=True))
-
-
-def _threshold(run: Run) -> Threshold | None:
-    try:
-        return youden_threshold(run.predictions("validation"), run.recipe.evaluation.positive)
-    except EvaluationError:
-        return None  # one class only: the more probable class is all that can be said
-
-
-def _applied(predictions: Predictions, threshold: Threshold | None) -> Predictions:
-    return predictions if threshold is None else apply(predictions, threshold)

@@ -11,7 +11,7 @@ import pandas as pd
 from hurdles.evaluation.comparisons import compare
 from hurdles.evaluation.matrix import PAIRED_COLUMNS, gaps, matrix, paired
 from hurdles.evaluation.predictions import Predictions
-from hurdles.studies.answers import Book, decided, whole
+from hurdles.studies.answers import Book, whole
 from hurdles.studies.race import RaceCell
 from hurdles.studies.tartaglione_2020_sets import COVID
 from hurdles.studies.tartaglione_2020_words import (
@@ -158,7 +158,7 @@ def _faults(book: Book) -> pd.DataFrame:
         rows += _of_epoch(book, right, answer.predictions)
         rows += _of_whole(book, right, answer.predictions)
         rows += _of_twins(book, right)
-        rows += _of_threshold(book, right, answer.predictions)
+        rows += _of_threshold(right, answer.predictions)
     return pd.DataFrame(rows, columns=_FAULT_COLUMNS)
 
 
@@ -203,7 +203,7 @@ def _of_twins(book: Book, right: RaceCell) -> Iterator[dict[str, object]]:
             yield _gap("twins kept", right.row, test, answer.careless, answer.predictions)
 
 
-def _of_threshold(book: Book, right: RaceCell, own: Predictions) -> Iterator[dict[str, object]]:
+def _of_threshold(right: RaceCell, own: Predictions) -> Iterator[dict[str, object]]:
     by_half = Predictions.from_arrays(
         own.classes,
         y_true=own.y_true.tolist(),
@@ -211,8 +211,7 @@ def _of_threshold(book: Book, right: RaceCell, own: Predictions) -> Iterator[dic
         images=own.frame["image"].tolist(),
         groups=own.groups.tolist(),
     )
-    chosen = decided(book.standing.runs[right.name], own)
-    for found in compare(by_half, chosen, metrics=["balanced_accuracy"]):
+    for found in compare(by_half, own, metrics=["balanced_accuracy"]):
         d = found.difference
         row: dict[str, Any] = {
             "difference": d.value,

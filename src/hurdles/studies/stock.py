@@ -16,7 +16,7 @@ from hurdles.data.duplicates import THRESHOLD, matches
 from hurdles.data.files import replacing
 from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import apart, joined
+from hurdles.data.sets import apart
 from hurdles.data.vocabulary import Split
 from hurdles.images import Options
 from hurdles.imaging.prepare import Preparation
@@ -166,7 +166,3 @@ class Stock:
         found = [matches(each) for each in small.values()]
         found += [matches(a, b) for a, b in itertools.combinations(small.values(), 2)]
         return pd.concat(found, ignore_index=True)
-
-    def everything(self) -> Manifest:
-        """Return all collections together."""
-        return joined(*self.here.values())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
 from hurdles.explanation import probe as module
-from hurdles.explanation.probe import probe_table, source_probe, source_probes, thumbnails
+from hurdles.explanation.probe import source_probe, source_probes, thumbnails
 
 
 def names(n, *sources):
@@ -111,10 +111,6 @@ def test_a_class_of_one_collection_is_undefined_and_says_why():
     assert [math.isnan(p.auc.value) for p in within] == [True, True]
     assert "a alone has 10 patients or more" in str(within[0])
     assert within[0].to_dict()["auc"]["value"] is None
-    table = probe_table({"x": [every, *within]})
-    assert table["within"].tolist() == ["all", "only a", "only b"]
-    assert "alone has" in table["note"][1]
-    assert not table["note"][0]
 
 
 def test_a_collection_with_few_patients_is_left_out_and_named():

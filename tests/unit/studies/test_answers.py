@@ -11,6 +11,7 @@ import pytest
 from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.threshold import apply, youden_threshold
 from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.studies.answers import answers_of
@@ -63,10 +64,9 @@ def race(tmp_path):
         (tmp_path / name / "recipe.toml").write_text(recipe.to_toml())
         m.save(tmp_path / name / "manifest.csv")
     test = manifest("ABcd", split="test", source="t")
-    validation = own.part("validation")
-    said(validation, [0.3, 0.1]).save(tmp_path / "m" / "predictions" / "validation.csv")
     answers = said(test, [0.9, 0.25, 0.15, 0.6])
-    answers.save(tmp_path / "m" / "predictions" / "on-t.csv")
+    threshold = youden_threshold(said(own.part("validation"), [0.3, 0.1]), "COVID-19")
+    apply(answers, threshold).save(tmp_path / "m" / "predictions" / "on-t.csv")
 
     def ask(*pairs: tuple[str, str], extra: str = ""):
         tested = test if not extra else manifest("ABcd" + extra, split="test", source="t")
@@ -101,8 +101,8 @@ class TestAnswers:
     def test_labels_are_those_of_the_test_set(self, race):
         assert race().predictions.y_true.tolist() == ["COVID-19", "COVID-19", "other", "other"]
 
-    def test_the_threshold_is_that_of_validation(self, race):
-        # Between 0.1 and 0.3 on validation; 0.5 would call the second image other.
+    def test_classes_are_as_the_run_decided_them(self, race):
+        # By a threshold between 0.1 and 0.3; 0.5 would call the second image other.
         assert race().predictions.y_pred.tolist() == ["COVID-19", "COVID-19", "other", "COVID-19"]
 
     def test_images_without_an_answer_are_counted(self, race):
