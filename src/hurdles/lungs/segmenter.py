@@ -133,6 +133,7 @@ class Segmenter:
                 machine = this_machine("float32")
                 network, _ = load_lungs(self._weights)
                 digest = _digest(network.state_dict())
+                # mypy does not know this keyword of Module.to.
                 network = network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
                 self._loaded = (network.eval(), machine, digest)
             return self._loaded

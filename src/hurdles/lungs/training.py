@@ -116,8 +116,8 @@ class _Training:
         with torch.random.fork_rng([]):
             torch.manual_seed(recipe.seed)
             network = LungNet(recipe.width)
-        # mypy does not know this keyword of Module.to.
         network = network.to(self.machine.device)
+        # mypy does not know this keyword of Module.to.
         self.network: LungNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), weight_decay=recipe.weight_decay, fused=True
@@ -190,7 +190,7 @@ class _Training:
         with self.machine.mixed():
             logits = self.network(as_input(images, self.machine.device))
         loss = lung_loss(logits.float(), truth)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call] # untyped in torch
         self.optimiser.step()
         return float(loss.detach())
 

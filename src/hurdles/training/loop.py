@@ -238,7 +238,7 @@ class _Training:
         with self.machine.mixed():
             logits = self.network(images)
         loss = self.objective.of_logits(logits.float(), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call] # untyped in torch
         self.optimiser.step()
         right = (logits.argmax(1) == targets).sum()
         return torch.stack(

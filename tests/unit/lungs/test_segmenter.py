@@ -46,10 +46,10 @@ class Planted(nn.Module):
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> Planted:
     network = Planted()
-    network.loads = 0  # type: ignore[assignment]
+    network.loads = 0  # type: ignore[assignment] # a Module types its attributes as tensors
 
     def load(path: Path | None = None) -> tuple[Planted, dict[str, str]]:
-        network.loads += 1  # type: ignore[operator]
+        network.loads += 1  # type: ignore[operator] # as above
         return network, {}
 
     monkeypatch.setattr(hurdles.lungs.network, "load_lungs", load)
