@@ -165,6 +165,9 @@ def test_lungs_are_found_and_what_is_no_image_is_listed(call, phantom, tmp_path)
     for row in rows:
         assert (tmp_path / "more" / row["mask"]).is_file()
     assert (tmp_path / "more" / "sheet.png").is_file()
+    assert f"{tmp_path / 'lungs' / 'sheet.png'}; research use only" in done.stdout
+    nothing = call("segment", phantom, "--out", tmp_path / "none", "-q")
+    assert "sheet" not in nothing.stdout
 
 
 def test_features_are_drawn_and_probed(call, finished, phantom, tmp_path):

@@ -50,7 +50,9 @@ def segment(
         print_json(json.loads(found.to_json(orient="records")))
         return
     print_lines(lungs_lines(found))
-    typer.echo(f"written: {out}/masks.csv and {out}/sheet.png; research use only")
+    sheets = sorted(out.glob("sheet*.png"))  # none where no image could be read
+    names = ", ".join(str(path) for path in [out / "masks.csv", *sheets])
+    typer.echo(f"written: {names}; research use only")
 
 
 def train_lungs(
