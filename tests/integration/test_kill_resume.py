@@ -27,8 +27,10 @@ def command(folder, phantom, tiny, cache):
     recipe: Recipe = tiny.changed(training={"epochs": 60})
     path = folder / "long.toml"
     path.write_text(recipe.to_toml(), encoding="utf-8")
-    # A state after every step, so that a kill may fall into its writing.
+    # A state after every step, so that a kill may fall into its writing. Where the tests run in the
+    # background of a shell, their processes would inherit a Ctrl-C that is ignored.
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import hurdles.training.loop as loop; loop.SAVE_EVERY = 0.0\n"
         "from hurdles.cli import main; main()"
     )
