@@ -18,7 +18,8 @@
     ├── RecipeError (ValueError)          an experiment that is not well defined
     ├── RunError (ValueError)             a run folder missing, unfinished or of another recipe
     ├── RegistryError (ValueError)        an unknown name, or one given twice
-    └── EvaluationError (ValueError)      numbers that no metric can be computed from
+    ├── EvaluationError (ValueError)      numbers that no metric can be computed from
+    └── HurdleError (ValueError)          a hurdle that cannot be run on these images
 
 Every message says what is wrong, where, and what to do.
 """
@@ -32,6 +33,7 @@ __all__ = [
     "CollectionError",
     "ConstantImageError",
     "EvaluationError",
+    "HurdleError",
     "HurdlesError",
     "ImageError",
     "ImageTooLargeError",
@@ -134,3 +136,7 @@ class RegistryError(HurdlesError, ValueError):
 
 class EvaluationError(HurdlesError, ValueError):
     """No metric can be computed from these numbers."""
+
+
+class HurdleError(HurdlesError, ValueError):
+    """A hurdle cannot be run on these images or this model; the message says what is missing."""

@@ -1,0 +1,1 @@
+"""The hurdles: what data and models must clear before anyone believes them."""

@@ -1,0 +1,1 @@
+"""Hurdles for a trained model. Importing this package registers them, in their order."""

@@ -1,0 +1,1 @@
+"""What hurdles found: findings, their limits, and the table of them."""

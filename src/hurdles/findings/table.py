@@ -1,0 +1,165 @@
+"""The table of findings: one row per finding, and what was asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hurdles.data.files import write_text
+from hurdles.errors import EvaluationError
+from hurdles.findings.finding import Finding, Verdict
+
+__all__ = ["COLUMNS", "Findings"]
+
+#: Columns of `Findings.frame`.
+COLUMNS: dict[str, str] = {
+    "hurdle": "name of the hurdle",
+    "subject": "what of the data or the model; empty where there is only one",
+    "statistic": "what was measured",
+    "value": "the number; empty where it is undefined",
+    "low": "lower bound of its interval",
+    "high": "upper bound of its interval",
+    "level": "confidence level of the interval, within (0, 1)",
+    "n_images": "images that it rests on",
+    "n_patients": "patients among these",
+    "limit": "what it is held against; empty where it is shown and not judged",
+    "beyond": "the bad side of the limit: above or below",
+    "source": "where the limit comes from",
+    "verdict": "cleared, hit, or could not run",
+    "note": "why it is undefined, or what weakens it",
+    "advice": "what to do about a hit",
+    "evidence": "names of images to look at, separated by a semicolon",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What all hurdles found.
+
+    Parameters
+    ----------
+    rows : tuple of Finding
+        In the order in which hurdles were run.
+    questions : mapping of str to str
+        What each hurdle asks, by its name; a hurdle that found nothing at all is among them.
+    about : mapping of str to str
+        What was looked at, with which versions, on which machine, when.
+
+    Raises
+    ------
+    EvaluationError
+        If a finding is of a hurdle that was not asked, or the same thing was found twice.
+    """
+
+    rows: tuple[Finding, ...]
+    questions: Mapping[str, str]
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        seen: set[tuple[str, str, str]] = set()
+        for row in self.rows:
+            if row.hurdle not in self.questions:
+                raise EvaluationError(f"a finding is of {row.hurdle!r}, which was not asked.")
+            key = (row.hurdle, row.subject, row.statistic)
+            if key in seen:
+                raise EvaluationError(f"{' / '.join(key)} was found twice; name subjects apart.")
+            seen.add(key)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def hurdles(self) -> list[str]:
+        """Names of the hurdles that were asked, in their order."""
+        return list(self.questions)
+
+    def of(self, hurdle: str) -> list[Finding]:
+        """Return the findings of one hurdle."""
+        return [row for row in self.rows if row.hurdle == hurdle]
+
+    def verdict(self, hurdle: str) -> Verdict:
+        """Return a hurdle's verdict: hit if one of its findings is.
+
+        It could not run if none of those that are judged could be had.
+        """
+        verdicts = {row.verdict for row in self.of(hurdle) if row.limit is not None}
+        verdicts |= {v for r in self.of(hurdle) if (v := r.verdict) is Verdict.COULD_NOT_RUN}
+        if Verdict.HIT in verdicts:
+            return Verdict.HIT
+        return Verdict.COULD_NOT_RUN if verdicts == {Verdict.COULD_NOT_RUN} else Verdict.CLEARED
+
+    def with_verdict(self, verdict: Verdict) -> list[str]:
+        """Return the names of the hurdles with this verdict, in their order."""
+        return [hurdle for hurdle in self.hurdles if self.verdict(hurdle) is verdict]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per finding; columns as in `COLUMNS`."""
+        return pd.DataFrame([_row(row) for row in self.rows], columns=list(COLUMNS))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON: about, the verdict of each hurdle, every finding."""
+        return {
+            "about": dict(self.about),
+            "hurdles": [
+                {"name": h, "question": q, "verdict": str(self.verdict(h))}
+                for h, q in self.questions.items()
+            ],
+            "findings": [row.to_dict() for row in self.rows],
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Findings:
+        """Read what `to_dict` wrote; verdicts are judged again."""
+        questions = {h["name"]: h["question"] for h in plain["hurdles"]}
+        rows = tuple(Finding.from_dict(row) for row in plain["findings"])
+        return cls(rows, questions, dict(plain["about"]))
+
+    def save(self, path: str | Path) -> Path:
+        """Write all of it to `path` (JSON) and the table beside it (CSV); return the path."""
+        path = Path(path)
+        table = self.frame.to_csv(index=False, lineterminator="\n")
+        write_text(path.with_suffix(".csv"), table)
+        write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Findings:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        EvaluationError
+            If the file holds no findings.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EvaluationError(f"{path} holds no findings ({error}); run it again.") from error
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    found, limit = finding.estimate, finding.limit
+    return {
+        "hurdle": finding.hurdle,
+        "subject": finding.subject,
+        "statistic": finding.statistic,
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "level": found.level,
+        "n_images": found.n_images,
+        "n_patients": found.n_patients,
+        "limit": None if limit is None else limit.value,
+        "beyond": "" if limit is None else str(limit.beyond),
+        "source": "" if limit is None else limit.source,
+        "verdict": str(finding.verdict),
+        "note": found.note,
+        "advice": finding.advice,
+        "evidence": "; ".join(e.image for e in finding.evidence),
+    }
