@@ -25,7 +25,14 @@ from hurdles.training.fingerprints import fingerprints, load_fingerprints
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
-__all__ = ["assess_own", "evaluate_run", "predict_on", "refuse_undecidable", "test_predictions"]
+__all__ = [
+    "assess_own",
+    "evaluate_run",
+    "predict_on",
+    "refuse_undecidable",
+    "seen_by",
+    "test_predictions",
+]
 
 
 def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
@@ -88,7 +95,7 @@ def evaluate_run(
     run.require_free(name)
     _refuse_strange(run, manifest)
     prepared = prepare_for(run, manifest, options)
-    seen = _seen(run, prepared, options)
+    seen = seen_by(run, prepared, options)
     if not keep_seen:
         prepared = _without(run, prepared, seen, options)
     predictions = _decided(run, _predict(run, prepared, options))
@@ -312,8 +319,22 @@ def _refuse_strange(run: Run, manifest: Manifest) -> None:
         )
 
 
-def _seen(run: Run, prepared: Prepared, options: Options) -> NDArray[np.bool_]:
-    """Return which images have the pixels of one that the run was trained or chosen on."""
+def seen_by(run: Run, prepared: Prepared, options: Options) -> NDArray[np.bool_]:
+    """Return which images have the pixels of one that the run was trained or chosen on.
+
+    Parameters
+    ----------
+    run : Run
+        Trained.
+    prepared : Prepared
+        n images, prepared as the run's own.
+    options : Options
+        How the run's images are read again, where its fingerprints are missing.
+
+    Returns
+    -------
+    bool array of shape (n,)
+    """
     path = run.fingerprints_path
     if path.is_file():
         known = load_fingerprints(path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hurdles.data.cache import Prepared, prepare
+from hurdles.data.cache import PixelPreparation, Prepared, prepare
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, LungsNotFoundError, ManifestError
@@ -15,7 +15,7 @@ from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.training.progress import Progress, Silent
 
-__all__ = ["Options", "preparation_of", "prepare_for", "prepare_pixels"]
+__all__ = ["Options", "preparation_of", "prepare_for", "prepare_pixels", "prepare_quietly"]
 
 
 @dataclass(frozen=True)
@@ -88,31 +88,52 @@ def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prep
     ImageError
         If one of them cannot, and the options say stop.
     """
-    listener = options.listener
-    done_before: int | None = None
-
-    def tell(done: int, total: int) -> None:
-        nonlocal done_before
-        if done_before is None:
-            listener.start("Reading images", total)
-        listener.advance(done - (done_before or 0))
-        done_before = done
-
-    prepared = prepare(
-        manifest,
-        preparation_of(recipe),
-        cache=options.cache,
-        on_bad=options.on_bad,
-        progress=tell,
-    )
+    prepared = prepare_quietly(manifest, preparation_of(recipe), options)
     for line in _left_out(manifest, prepared.failures):
-        listener.say(line)
+        options.listener.say(line)
     if not len(prepared):
         last = prepared.manifest.exclusions.iloc[-1]
         raise ManifestError(
             f"none of {len(manifest)} images could be used; {last['path']}: {last['reason']}"
         )
     return prepared
+
+
+def prepare_quietly(
+    manifest: Manifest,
+    preparation: PixelPreparation,
+    options: Options,
+    doing: str = "Reading images",
+) -> Prepared:
+    """Prepare images through the cache; who listens is told how far it is, and nothing else.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Which images.
+    preparation : PixelPreparation
+        What becomes of them.
+    options : Options
+        As for `prepare_pixels`.
+    doing : str
+        What is being done, for who listens.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be used, and the options say stop.
+    """
+    listener = options.listener
+    done_before: int | None = None
+
+    def tell(done: int, total: int) -> None:
+        nonlocal done_before
+        if done_before is None:
+            listener.start(doing, total)
+        listener.advance(done - (done_before or 0))
+        done_before = done
+
+    return prepare(manifest, preparation, cache=options.cache, on_bad=options.on_bad, progress=tell)
 
 
 def prepare_for(run: Run, manifest: Manifest, options: Options) -> Prepared:

@@ -1,0 +1,227 @@
+"""From files and runs to what hurdles are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.assessment import predict_on, seen_by
+from hurdles.auditing.material import Material
+from hurdles.auditing.subject import Elsewhere, Subject
+from hurdles.choices import Threshold as ThresholdRule
+from hurdles.data.cache import Prepared
+from hurdles.data.duplicates import matches
+from hurdles.data.facts import facts_of
+from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import Split
+from hurdles.errors import HurdleError, ManifestError
+from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.threshold import Threshold
+from hurdles.images import Options, prepare_for, prepare_quietly
+from hurdles.imaging.prepare import Preparation
+from hurdles.imaging.regions import stretched
+from hurdles.runs import Run
+
+__all__ = ["material_of", "subject_of"]
+
+#: Side of the pixels that hurdles for data look at: what networks of this kind are trained on.
+SIZE = 224
+#: Copies are looked for in images of at least this size.
+_LEAST = 64
+
+
+def material_of(
+    manifest: Manifest,
+    *,
+    name: str,
+    options: Options,
+    size: int = SIZE,
+    lungs: bool = True,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Material:
+    """Read images, what their files say of themselves and, if wanted, their lungs.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Which images.
+    name : str
+        What a reader calls them.
+    options : Options
+        Where the cache is, who listens.
+    size : int
+        Side of the pixels.
+    lungs : bool
+        Whether lungs are looked for; the first time that takes some thirty milliseconds an image.
+    level, seed
+        As for `Material`.
+
+    Raises
+    ------
+    ManifestError
+        If none of the images can be read.
+    """
+    raw = prepare_quietly(manifest, Preparation(size), options)
+    if not len(raw):
+        last = raw.manifest.exclusions.iloc[-1]
+        raise ManifestError(
+            f"none of {len(manifest)} images can be read; {last['path']}: {last['reason']}"
+        )
+    options.listener.start("Reading headers", 1)
+    facts = facts_of(raw.manifest)
+    options.listener.advance()
+    return Material(
+        name=name,
+        manifest=raw.manifest,
+        pixels=raw.pixels,
+        facts=facts,
+        masks=_masks(raw.manifest, size, options) if lungs else None,
+        failures=raw.failures,
+        level=level,
+        seed=seed,
+    )
+
+
+def subject_of(
+    run: Run,
+    *,
+    on: Mapping[str, Manifest] | None = None,
+    siblings: Sequence[Run] = (),
+    options: Options | None = None,
+) -> Subject:
+    """Bring a finished run before the hurdles, with its images and those of other collections.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    on : mapping of str to Manifest, optional
+        Other collections by name, their classes called as the run calls them. Images that the run
+        was trained or chosen on, or copies of them, are left out.
+    siblings : sequence of Run, optional
+        Runs that differ in nothing but the seed.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Raises
+    ------
+    RunError
+        If a run is not finished.
+    HurdleError
+        If a sibling has other settings than a seed, or was tested on other images.
+    """
+    options = options or Options()
+    run.require_finished()
+    size = run.recipe.preparation.size
+    level = run.recipe.evaluation.level
+    own = material_of(run.manifest, name=run.recipe.name, options=options, size=size, level=level)
+    seen = own.take(own.manifest.frame["split"].to_numpy() != Split.TEST)
+    return Subject(
+        name=str(run.path),
+        network=run.network(),
+        preparation=run.recipe.preparation.name,
+        material=own,
+        validation=_in_order(run.predictions("validation"), own, Split.VALIDATION),
+        test=_in_order(run.predictions("test"), own, Split.TEST),
+        decide=_decision(run),
+        elsewhere=[
+            _elsewhere(run, name, images, seen, options) for name, images in (on or {}).items()
+        ],
+        siblings=[_sibling(run, Run(each.path)) for each in siblings],
+    )
+
+
+def _masks(manifest: Manifest, size: int, options: Options) -> NDArray[np.bool_]:
+    from hurdles.lungs.preparation import shipped_lungs
+
+    lungs = prepare_quietly(manifest, shipped_lungs(), options, "Finding lungs")
+    masks = np.zeros((len(manifest), size, size), dtype=bool)
+    rows = {image: row for row, image in enumerate(manifest.frame["image"])}
+    for image, mask in zip(lungs.manifest.frame["image"], lungs.pixels, strict=True):
+        masks[rows[image]] = stretched(mask, (size, size))
+    if lungs.failures:
+        options.listener.say(
+            f"in {len(lungs.failures)} of {len(manifest)} images no lungs were found; hurdles that "
+            "need them do without these"
+        )
+    return masks
+
+
+def _in_order(predictions: Predictions, own: Material, part: Split) -> Predictions:
+    wanted = own.manifest.frame["image"].iloc[own.rows(part)].tolist()
+    frame = predictions.frame.set_index("image", drop=False)
+    if missing := [image for image in wanted if image not in frame.index]:
+        raise HurdleError(
+            f"{len(missing)} of {len(wanted)} {part} images have no prediction; the first is "
+            f"{missing[0]!r}. Run the recipe again."
+        )
+    return Predictions(frame.loc[wanted].reset_index(drop=True))
+
+
+def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | None:
+    if run.recipe.evaluation.threshold is ThresholdRule.ARGMAX:
+        return None
+    threshold = Threshold.from_dict(run.read_json("threshold.json"))
+    column = run.labels.index(threshold.positive)
+    other = next(label for label in run.labels if label != threshold.positive)
+
+    def decide(probability: NDArray[np.float64]) -> NDArray[np.str_]:
+        named = probability[:, column] >= threshold.value
+        return np.where(named, threshold.positive, other)
+
+    return decide
+
+
+def _elsewhere(
+    run: Run, name: str, images: Manifest, seen: Material, options: Options
+) -> Elsewhere:
+    if not set(images.labels) & set(run.labels):
+        raise ManifestError(
+            f"{run.path} knows none of the classes of {name}: it knows {', '.join(run.labels)}, "
+            f"they are {', '.join(images.labels)}. Say which is which by --label."
+        )
+    prepared = prepare_for(run, images, options)
+    again = seen_by(run, prepared, options)
+    left = prepared.manifest.select(~again)
+    if not len(left):
+        raise HurdleError(f"every image of {name} was used to train or choose {run.path}.")
+    size = run.recipe.preparation.size
+    material = material_of(left, name=name, options=options, size=size, level=seen.level)
+    material = material.take(~_copies(seen, material, options))
+    if gone := len(prepared) - len(material):
+        options.listener.say(
+            f"{name}: {gone} images that the run has seen, or copies, are left out"
+        )
+    predictions, _ = predict_on(run, material.manifest, name=f"audit-{name}", options=options)
+    order = {image: row for row, image in enumerate(predictions.frame["image"])}
+    kept = [image in order for image in material.manifest.frame["image"]]
+    return Elsewhere(material.take(np.array(kept)), predictions)
+
+
+def _copies(seen: Material, other: Material, options: Options) -> NDArray[np.bool_]:
+    """Return which images of the other collection show what the run was trained or chosen on."""
+    if min(seen.pixels.shape[1], other.pixels.shape[1]) < _LEAST:
+        return np.zeros(len(other), dtype=bool)
+    options.listener.start("Looking for copies", 1)
+    found = matches(Prepared(seen.manifest, seen.pixels), Prepared(other.manifest, other.pixels))
+    options.listener.advance()
+    return other.manifest.frame["image"].isin(found["image_b"]).to_numpy()
+
+
+def _sibling(run: Run, other: Run) -> Predictions:
+    other.require_finished()
+    seeded = other.recipe.changed(training={"seed": run.recipe.training.seed})
+    if seeded.key != run.recipe.key:
+        raise HurdleError(
+            f"{other.path} differs from {run.path} in more than training.seed; spread over seeds "
+            "is measured on runs that differ in nothing else."
+        )
+    mine, theirs = run.predictions("test"), other.predictions("test")
+    frame = theirs.frame.set_index("image", drop=False)
+    wanted = mine.frame["image"].tolist()
+    if set(wanted) != set(frame.index):
+        raise HurdleError(f"{other.path} was tested on other images than {run.path}.")
+    return Predictions(frame.loc[wanted].reset_index(drop=True))
