@@ -1,0 +1,322 @@
+"""One area for all classes: the mean of one-vs-rest areas, with the patients' own interval.
+
+Each class's area has its own interval (`area_bounds`), and DeLong's covariance between classes
+comes from the same patients. The bounds of the mean join both (MOVER), so that the interval is as
+wide as a score interval where every image is ranked rightly, and no wider than the patients make it
+elsewhere. With two classes the two areas are one and the same, and so is their mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.errors import EvaluationError
+from hurdles.evaluation.bounds import check_level, mover_difference, normal_quantile
+from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
+from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.predictions import Predictions
+
+__all__ = ["compare_macro_auc", "macro_auc", "share_above_chance"]
+
+_CHANCE = 0.5
+_TOO_FEW = "images of fewer than two classes: there is nothing to tell apart"
+
+
+def macro_auc(predictions: Predictions, *, level: float = 0.95) -> Estimate:
+    """Return the mean over classes of the area under the curve of one against the rest.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Classes of which there is no image are left out of the mean, and named in the note.
+    level : float
+        Confidence level, within (0, 1).
+
+    Returns
+    -------
+    Estimate
+        Chance is 0.5. Undefined, with the reason, where fewer than two classes have images.
+
+    Raises
+    ------
+    EvaluationError
+        If the level is not within (0, 1).
+
+    References
+    ----------
+    DeLong, DeLong and Clarke-Pearson, Biometrics 1988;44:837-845; Obuchowski, Biometrics
+    1997;53:567-578; Zou and Donner, Stat Med 2008;27:1693-1702.
+
+    Examples
+    --------
+    >>> told = Predictions.from_arrays(["a", "b"], y_true=list("aaaabbbb"),
+    ...     y_prob=np.array([[p, 1 - p] for p in (0.9, 0.8, 0.7, 0.4, 0.6, 0.3, 0.2, 0.1)]),
+    ...     images=list("ABCDEFGH"), groups=list("ABCDEFGH"))
+    >>> print(macro_auc(told))
+    0.938 [0.513, 0.995]
+    """
+    check_level(level)
+    mean = _Mean.of(predictions, level)
+    n_patients = len(np.unique(predictions.groups))
+    if mean is None:
+        return undefined(_TOO_FEW, level=level, n_images=len(predictions), n_patients=n_patients)
+    absent = sorted(set(predictions.classes) - set(predictions.y_true.tolist()))
+    return Estimate(
+        mean.value,
+        mean.low,
+        mean.high,
+        level,
+        mean.method,
+        len(predictions),
+        n_patients,
+        f"no image of {', '.join(absent)}" if absent else "",
+    )
+
+
+def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) -> AreaDifference:
+    """Compare two mean areas of the same images, ``a - b``.
+
+    Parameters
+    ----------
+    a, b : Predictions
+        Of the same images and classes, in any order.
+    level : float
+        Confidence level, within (0, 1).
+
+    Returns
+    -------
+    AreaDifference
+        As from `hurdles.evaluation.delong.compare_areas`, which it is for two classes.
+
+    Raises
+    ------
+    EvaluationError
+        If images, their truth, patients or classes differ, or fewer than two classes have images.
+
+    Examples
+    --------
+    >>> def told(scores):
+    ...     return Predictions.from_arrays(["a", "b"], y_true=list("aaaabbbb"),
+    ...         y_prob=np.array([[p, 1 - p] for p in scores]), images=list("ABCDEFGH"),
+    ...         groups=list("ABCDEFGH"))
+    >>> good = told([0.9, 0.8, 0.7, 0.4, 0.6, 0.5, 0.2, 0.1])
+    >>> poor = told([0.9, 0.4, 0.7, 0.2, 0.6, 0.5, 0.3, 0.8])
+    >>> found = compare_macro_auc(good, poor)
+    >>> found.difference.value, round(found.p_value, 3)
+    (0.375, 0.066)
+    """
+    check_level(level)
+    one, two = _pair(a, b, level)
+    if len(one.areas) == len(two.areas) == 1:
+        return compare_areas(one.areas[0], two.areas[0], level=level)
+    spread = (one.spread(level), two.spread(level))
+    correlation = _correlation(one, two, spread)
+    agree = np.array_equal(one.moves, two.moves)
+    # That no patient here parts the models does not show that none ever will.
+    joined = 0.0 if agree else correlation
+    n_patients = len(np.unique(a.groups))
+    ends = [Estimate(m.value, m.low, m.high, level, "", 0, 0) for m in (one, two)]
+    low, high = mover_difference(ends[0], ends[1], joined)
+    value = one.value - two.value
+    error = math.sqrt(
+        max(0.0, spread[0] ** 2 + spread[1] ** 2 - 2 * correlation * spread[0] * spread[1])
+    )
+    method = "as if independent" if agree else f"DeLong's correlation {correlation:.2f}"
+    note = "the two rank every image alike" if agree else ""
+    difference = Estimate(value, low, high, level, f"MOVER, {method}", len(a), n_patients, note)
+    p_value = 1.0 if value == 0 else math.nan
+    if value != 0 and error > 0:
+        p_value = math.erfc(abs(value) / error / math.sqrt(2))
+    return AreaDifference(difference, error, p_value, "DeLong, paired, mean over classes")
+
+
+def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 0.95) -> Estimate:
+    """Return which share of what an area has above chance another area has, too.
+
+    The interval holds every share for which *part's area above chance less that share of the
+    whole's* may be nothing: MOVER-R, with DeLong's correlation over the images that both judge.
+
+    Parameters
+    ----------
+    part, whole : Predictions
+        Of the same images and classes, in any order.
+    level : float
+        Confidence level, within (0, 1).
+
+    Returns
+    -------
+    Estimate
+        ``(part - 0.5) / (whole - 0.5)`` of mean areas (`macro_auc`): 1 where the part does as well
+        as the whole, below 0 where it does worse than chance. Undefined where the whole's own
+        interval reaches chance, for then there is nothing to have a share of.
+
+    Raises
+    ------
+    EvaluationError
+        If images, their truth, patients or classes differ, or fewer than two classes have images.
+
+    References
+    ----------
+    Donner and Zou, Stat Methods Med Res 2012;21:347-359 (MOVER-R).
+
+    Examples
+    --------
+    >>> scores = np.linspace(0.99, 0.01, 80)
+    >>> def told(scores):
+    ...     return Predictions.from_arrays(["a", "b"], y_true=["a"] * 40 + ["b"] * 40,
+    ...         y_prob=np.column_stack([scores, 1 - scores]), images=[str(i) for i in range(80)],
+    ...         groups=[str(i) for i in range(80)])
+    >>> half = np.where(np.arange(80) % 2, scores, 0.5)
+    >>> print(share_above_chance(told(half), told(scores)))
+    0.750 [0.543, 0.896]
+    """
+    check_level(level)
+    one, two = _pair(part, whole, level)
+    n_patients = len(np.unique(part.groups))
+    if two.low <= _CHANCE:
+        why = (
+            f"the whole's area is {two.value:.3f} [{two.low:.3f}, {two.high:.3f}], which may be "
+            "chance: there is nothing to have a share of"
+        )
+        return undefined(why, level=level, n_images=len(part), n_patients=n_patients)
+    correlation = _correlation(one, two, (one.spread(level), two.spread(level)))
+    low, high = _ratio_bounds(one, two, correlation)
+    value = (one.value - _CHANCE) / (two.value - _CHANCE)
+    method = f"MOVER-R, DeLong's correlation {correlation:.2f}"
+    return Estimate(value, low, high, level, method, len(part), n_patients)
+
+
+@dataclass(frozen=True, eq=False)
+class _Mean:
+    """A mean of areas, its bounds, and how each patient moves it.
+
+    Parameters
+    ----------
+    areas : tuple of Area
+        One per class; a single one where there are two classes, whose areas are the same.
+    value, low, high : float
+        The mean and its bounds.
+    method : str
+        How they were made.
+    """
+
+    areas: tuple[Area, ...]
+    value: float
+    low: float
+    high: float
+    method: str
+
+    @classmethod
+    def of(cls, predictions: Predictions, level: float) -> _Mean | None:
+        """Return the mean; None where fewer than two classes have images."""
+        truth, classes = predictions.y_true, predictions.classes
+        present = set(truth.tolist())
+        told = [c for c in classes if c in present]
+        if len(present) < 2 or not told:
+            return None
+        told = told[:1] if len(classes) == len(told) == 2 else told
+        areas = tuple(
+            Area.of(truth, predictions.y_prob[:, classes.index(c)], positive=c,
+                    groups=predictions.groups)
+            for c in told
+        )  # fmt: skip
+        bounds = [area_bounds(area, level) for area in areas]
+        value = float(np.mean([area.value for area in areas]))
+        down = np.array([a.value - b[0] for a, b in zip(areas, bounds, strict=True)])
+        up = np.array([b[1] - a.value for a, b in zip(areas, bounds, strict=True)])
+        joint = _correlations(areas)
+        low, high = (
+            math.sqrt(max(0.0, reach @ joint @ reach)) / len(areas) for reach in (down, up)
+        )
+        method = bounds[0][2] if len(areas) == 1 else "MOVER of Newcombe, DeLong's covariances"
+        return cls(areas, value, max(0.0, value - low), min(1.0, value + high), method)
+
+    @property
+    def moves(self) -> NDArray[np.float64]:
+        """How each patient moves each area, shape (areas, patients)."""
+        return np.stack([area.sick + area.well for area in self.areas])
+
+    def covariance(self, other: _Mean) -> float:
+        """Return the covariance with another mean; 0 where it cannot be known."""
+        parts = [a.covariance(b) for a in self.areas for b in other.areas]
+        mean = float(np.mean(parts))
+        return 0.0 if math.isnan(mean) else mean
+
+    def spread(self, level: float) -> float:
+        """Return the standard error, or how far the interval reaches where that is none."""
+        variance = self.covariance(self)
+        if variance > 0:
+            return math.sqrt(variance)
+        return max(self.value - self.low, self.high - self.value) / normal_quantile(level)
+
+
+def _correlations(areas: Sequence[Area]) -> NDArray[np.float64]:
+    """Return DeLong's correlations; 1, the widest, where an area shows no variance."""
+    found = np.ones((len(areas), len(areas)))
+    for i, one in enumerate(areas):
+        for j, two in enumerate(areas[:i]):
+            scale = one.variance * two.variance
+            if scale > 0:
+                joint = one.covariance(two) / math.sqrt(scale)
+                found[i, j] = found[j, i] = max(-1.0, min(1.0, joint))
+    return found
+
+
+def _correlation(one: _Mean, two: _Mean, spread: tuple[float, float]) -> float:
+    return max(-1.0, min(1.0, one.covariance(two) / (spread[0] * spread[1])))
+
+
+def _pair(a: Predictions, b: Predictions, level: float) -> tuple[_Mean, _Mean]:
+    """Return both means over the same images in the same order."""
+    columns = ["image", "label", "group"]
+    left = a.frame.sort_values("image", kind="stable")
+    right = b.frame.sort_values("image", kind="stable")
+    same = len(left) == len(right) and (left[columns].to_numpy() == right[columns].to_numpy()).all()
+    if not same or sorted(a.classes) != sorted(b.classes):
+        raise EvaluationError(
+            f"the two tables ({len(a)} and {len(b)} images) are not of the same images, patients "
+            "and classes; only such areas are compared in pairs."
+        )
+    first, second = (
+        _Mean.of(Predictions(left), level),
+        _Mean.of(_like(Predictions(right), a), level),
+    )
+    if first is None or second is None:
+        raise EvaluationError(f"{_TOO_FEW}.")
+    return first, second
+
+
+def _like(b: Predictions, a: Predictions) -> Predictions:
+    """Return `b` with its classes in the order of `a`, so that the same class stands for two."""
+    if a.classes == b.classes:
+        return b
+    plain = [c for c in b.frame.columns if not c.startswith("p:")]
+    return Predictions(b.frame[plain + [f"p:{c}" for c in a.classes]])
+
+
+def _ratio_bounds(part: _Mean, whole: _Mean, correlation: float) -> tuple[float, float]:
+    """Return the shares at which the difference's MOVER bound comes to nothing."""
+    from scipy.optimize import brentq
+
+    top, bottom = part.value - _CHANCE, whole.value - _CHANCE
+
+    def gap(share: float, side: int) -> float:
+        """Bound of ``part - share * whole``: upper with side 1, lower with side -1."""
+        mine = part.high - part.value if side > 0 else part.value - part.low
+        # Of what is taken away, the other end matters, unless a negative share adds it.
+        down = (side > 0) == (share > 0)
+        theirs = share * (whole.value - whole.low if down else whole.high - whole.value)
+        reach = math.sqrt(max(0.0, mine**2 - 2 * correlation * mine * theirs + theirs**2))
+        return top - share * bottom + side * reach
+
+    centre, step = top / bottom, 1.0
+    while gap(centre + step, 1) > 0 or gap(centre - step, -1) < 0:
+        step *= 2
+    high = brentq(gap, centre, centre + step, args=(1,)) if gap(centre, 1) > 0 else centre
+    low = brentq(gap, centre - step, centre, args=(-1,)) if gap(centre, -1) < 0 else centre
+    return float(low), float(high)
