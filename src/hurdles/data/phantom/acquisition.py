@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hurdles.data.phantom.parameters import ImageParameters
 
-__all__ = ["decorate", "expose"]
+__all__ = ["collimate", "decorate", "expose", "mark"]
 
 Float = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -68,8 +68,8 @@ def expose(attenuation: Float, lung: npt.NDArray[np.bool_], image: ImageParamete
 def decorate(grey: Float, image: ImageParameters) -> Bytes:
     """Return the final uint8 image: inverted, collimated, marked and compressed as drawn."""
     pixels: Bytes = np.asarray(np.clip(grey, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    _collimate(pixels, image.border)
-    _mark(pixels, image.marker)
+    collimate(pixels, image.border)
+    mark(pixels, image.marker)
     if image.inverted:
         pixels = np.asarray(255 - pixels, dtype=np.uint8)
     if image.jpeg_quality:
@@ -79,7 +79,15 @@ def decorate(grey: Float, image: ImageParameters) -> Bytes:
     return pixels
 
 
-def _collimate(pixels: Bytes, border: tuple[float, float, float, float]) -> None:
+def collimate(pixels: Bytes, border: tuple[float, float, float, float]) -> None:
+    """Blacken the sides of an image, in place, as a collimator does.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (size, size)
+    border : tuple of float
+        Share of the side that is dark: left, top, right, bottom; each is rounded to whole pixels.
+    """
     size = pixels.shape[0]
     left, top, right, bottom = (round(share * size) for share in border)
     pixels[:, :left] = 6
@@ -88,17 +96,27 @@ def _collimate(pixels: Bytes, border: tuple[float, float, float, float]) -> None
     pixels[size - bottom :, :] = 6
 
 
-def _mark(pixels: Bytes, text: str) -> None:
-    """Burn in a side marker: L belongs to the patient's left, at the image's right."""
+def mark(pixels: Bytes, text: str, height: float = 1.0) -> None:
+    """Burn a side marker into an image, in place: L, the patient's left, at the image's right.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (size, size)
+        C-contiguous.
+    text : str
+        What is written; nothing where it is empty.
+    height : float
+        Of the letters, relative to those of the phantoms.
+    """
     if not text:
         return
     cv2 = _cv2()
     size = pixels.shape[0]
     word = len(text) > 4
-    scale = (0.36 if word else 0.62) * size / 224.0
+    scale = (0.36 if word else 0.62) * size / 224.0 * height
     thickness = max(round((1 if word else 2) * size / 224.0), 1)
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    (width, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     margin = round(0.045 * size)
     x = size - margin - width if text.startswith("L") else margin
-    y = margin + height
+    y = margin + tall
     cv2.putText(pixels, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, 245, thickness, cv2.LINE_AA)
