@@ -66,8 +66,9 @@ class Estimate:
     def from_dict(cls, plain: dict[str, Any]) -> Estimate:
         """Read what `to_dict` wrote."""
         numbers = {k: math.nan for k in ("value", "low", "high") if plain[k] is None}
-        if plain["value"] is not None and "high" in numbers and plain["low"] is not None:
-            numbers["high"] = math.inf
+        # With a value, one bound that is missing beside the other is open; both: no interval.
+        if plain["value"] is not None and len(numbers) == 1:
+            numbers = {k: math.inf if k == "high" else -math.inf for k in numbers}
         return cls(**{**plain, **numbers})
 
     def __str__(self) -> str:

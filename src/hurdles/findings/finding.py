@@ -53,6 +53,7 @@ class Limit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beyond", Beyond(self.beyond))
+        object.__setattr__(self, "value", float(self.value))
         if math.isnan(self.value) or not self.source:
             raise EvaluationError(
                 f"a limit of {self.value} with source {self.source!r} cannot be defended; give a "
@@ -110,7 +111,8 @@ class Finding:
     evidence : tuple of Evidence
         Images to look at.
     details : dict
-        Further numbers for a figure or a table; must be JSON.
+        Further numbers for a figure or a table; must be JSON but for numbers that are not finite,
+        which are written as null.
 
     Examples
     --------
@@ -148,7 +150,7 @@ class Finding:
             "limit": None if self.limit is None else asdict(self.limit),
             "advice": self.advice,
             "evidence": [asdict(e) for e in self.evidence],
-            "details": self.details,
+            "details": _plain(self.details),
         }
 
     @classmethod
@@ -165,6 +167,20 @@ class Finding:
             tuple(Evidence(**e) for e in plain["evidence"]),
             plain["details"],
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return details as JSON has them: what is not a finite number is null there.
+
+    A statistic that is undefined for one bin must not cost an audit its file.
+    """
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def counted(number: int, *, n_images: int, n_patients: int = 0) -> Estimate:

@@ -1,0 +1,61 @@
+"""The limits that ship, and files of limits."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hurdles.errors import RecipeError
+from hurdles.findings.finding import Beyond
+from hurdles.findings.limits import limit_for, load_limits
+
+SHIPPED = load_limits()
+
+
+@pytest.mark.parametrize("key", SHIPPED, ids="/".join)
+def test_every_limit_that_ships_has_a_number_and_a_source_worth_the_name(key):
+    limit = SHIPPED[key]
+    assert math.isfinite(limit.value)
+    assert len(limit.source.split()) >= 3
+    assert limit_for(*key) == limit
+
+
+def test_the_limits_of_hurdles_that_are_known_by_definition_are_there():
+    assert {("duplicates", ""), ("patients", ""), ("files", "")} <= set(SHIPPED)
+    assert SHIPPED["attention", ""].beyond is Beyond.BELOW
+
+
+def test_a_subject_has_its_own_limit_or_that_of_all(tmp_path):
+    file = tmp_path / "limits.toml"
+    file.write_text('[pixels.border]\nvalue = 0.6\nsource = "s"\n[views]\nvalue = 1\nsource = "t"')
+    limits = load_limits(file)
+    assert set(limits) == {("pixels", "border"), ("views", "")}
+    assert limits["pixels", "border"].value == 0.6
+
+
+def test_a_subject_without_a_limit_of_its_own_takes_that_of_its_hurdle():
+    assert limit_for("duplicates", "no such subject") == limit_for("duplicates")
+
+
+def test_a_hurdle_without_a_limit_is_an_error_that_says_what_to_do():
+    with pytest.raises(RecipeError, match=r"no limit for the hurdle 'nonsense' \(any subject\)"):
+        limit_for("nonsense")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[views",
+        "[views]\nvalue = 1",  # without a source
+        '[views]\nvalue = 1\nsource = ""',
+        '[views]\nvalue = nan\nsource = "a paper"',
+        '[views]\nvalue = 1\nsource = "a paper"\nbeyond = "beside"',
+        '[views]\nvalue = 1\nsource = "a paper"\nbeyound = "above"',
+    ],
+)
+def test_a_file_with_a_limit_that_lacks_something_is_refused(tmp_path, text):
+    file = tmp_path / "limits.toml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=r"limits\.toml holds no limits"):
+        load_limits(file)
