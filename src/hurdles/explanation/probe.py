@@ -9,7 +9,6 @@ images that two collections share (`hurdles.data.duplicates`) cannot be told by 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.intervals import estimate
+from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.probing import out_of_fold
 from hurdles.evaluation.statistics import PatientTable
 
 __all__ = ["Probe", "source_probe", "source_probes", "thumbnails"]
 
-#: Strengths of the ridge penalty (scikit-learn's C) of which each fold chooses by itself.
-_STRENGTHS = (1e-4, 1e-2, 1.0)
 _CHANCE_AUC = 0.5
 
 
@@ -42,8 +41,7 @@ class Probe:
         Of each collection.
     auc : Estimate
         Mean over collections of the area under the curve of one against the rest; 0.5 is chance.
-        Its bounds are the means of theirs, which is exact for two collections and rather wide for
-        more.
+        See `hurdles.evaluation.macro.macro_auc`.
     accuracy : Estimate
         Share of the images whose collection was named.
     chance : float
@@ -105,11 +103,11 @@ def source_probe(
 ) -> Probe:
     """Predict the collection from features by a line that has not seen the patient.
 
-    Logistic regression with a ridge penalty on standardised features, cross-validated: a patient is
-    in one fold only, scaling and penalty are chosen within the training folds (the latter on
-    patients held out from them), and every image is judged by the model that did not see it. The
-    interval counts patients, not images, and holds for these models: others, trained on other
-    patients, would vary a little more.
+    Logistic regression with a ridge penalty on standardised features, cross-validated
+    (`hurdles.evaluation.probing.out_of_fold`): a patient is in one fold only, scaling and penalty
+    are chosen within the training folds (the latter on patients held out from them), and every
+    image is judged by the model that did not see it. The interval counts patients, not images, and
+    holds for these models: others, trained on other patients, would vary a little more.
 
     Parameters
     ----------
@@ -155,7 +153,7 @@ def source_probe(
     judged = Predictions.from_arrays(
         enough,
         y_true=names.tolist(),
-        y_prob=_out_of_fold(table, names, patients, enough, folds, seed),
+        y_prob=out_of_fold(table, names, patients, folds=folds, seed=seed),
         images=[str(i) for i in range(len(names))],
         groups=patients.tolist(),
     )
@@ -165,7 +163,7 @@ def source_probe(
         within,
         images,
         {s: counts[s] for s in enough},
-        _mean([estimate(rows, "auc", s, level=level) for s in enough]),
+        macro_auc(judged, level=level),
         estimate(rows, "accuracy", level=level),
         max(images.values()) / len(names),
         f"too few patients: {few}" if few else "",
@@ -269,85 +267,3 @@ def _check(
         raise EvaluationError("features have values that are not finite numbers; drop those rows.")
     if folds < 2:
         raise EvaluationError(f"{folds} folds leave nothing to test on; give at least 2, best 5.")
-
-
-def _out_of_fold(
-    table: NDArray[np.float64],
-    names: NDArray[np.str_],
-    patients: NDArray[np.str_],
-    sources: list[str],
-    folds: int,
-    seed: int,
-) -> NDArray[np.float64]:
-    """Return probabilities of shape (N, sources), each from a model that saw no such patient."""
-    found = np.full((len(names), len(sources)), np.nan)
-    for train, test in _parts(names, patients, folds, seed):
-        strength = _strength(table[train], names[train], patients[train], seed)
-        found[test] = _fitted(table, names, train, test, strength, sources)
-    # A fold that happens to hold one collection's last patients knows the others only.
-    totals = found.sum(axis=1, keepdims=True)
-    return np.asarray(found / totals)
-
-
-def _parts(
-    names: NDArray[np.str_], patients: NDArray[np.str_], folds: int, seed: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        # A collection whose images are of few patients cannot be spread evenly: no harm here.
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        return [(a, b) for a, b in folder.split(np.zeros(len(names)), names, patients) if len(b)]
-
-
-def _strength(
-    table: NDArray[np.float64], names: NDArray[np.str_], patients: NDArray[np.str_], seed: int
-) -> float:
-    """Choose the penalty on patients held out from the training folds, by the log-loss."""
-    train, test = _parts(names, patients, 4, seed)[0]
-    known = np.unique(names[train]).tolist()
-    rows = test[np.isin(names[test], known)]
-    if len(known) < 2 or not len(rows):
-        return _STRENGTHS[0]
-    column = {name: i for i, name in enumerate(known)}
-    true = np.array([column[name] for name in names[rows].tolist()])
-    losses = [
-        -np.log(_fitted(table, names, train, rows, c, known)[np.arange(len(rows)), true] + 1e-12)
-        for c in _STRENGTHS
-    ]
-    return _STRENGTHS[int(np.argmin([loss.mean() for loss in losses]))]
-
-
-def _fitted(
-    table: NDArray[np.float64],
-    names: NDArray[np.str_],
-    train: NDArray[np.int64],
-    test: NDArray[np.int64],
-    strength: float,
-    sources: list[str],
-) -> NDArray[np.float64]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    mean, scale = table[train].mean(axis=0), table[train].std(axis=0)
-    # What never varies in training says nothing, and must not be blown up in testing.
-    scale[scale <= 1e-9 * np.maximum(np.abs(mean), 1e-12)] = np.inf
-    model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # judged on other images anyway
-        model.fit((table[train] - mean) / scale, names[train])
-    found = np.zeros((len(test), len(sources)))
-    columns = [sources.index(name) for name in model.classes_.tolist()]
-    found[:, columns] = model.predict_proba((table[test] - mean) / scale)
-    return found
-
-
-def _mean(parts: list[Estimate]) -> Estimate:
-    """Average areas; bounds as if they moved together, which is never too narrow."""
-    value, low, high = (
-        float(np.mean([getattr(p, bound) for p in parts])) for bound in ("value", "low", "high")
-    )
-    first = parts[0]
-    method = first.method if len(parts) == 2 else f"mean over collections of: {first.method}"
-    return Estimate(value, low, high, first.level, method, first.n_images, first.n_patients)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
-from hurdles.explanation import probe as module
 from hurdles.explanation.probe import source_probe, source_probes, thumbnails
 
 
@@ -61,23 +60,6 @@ def test_a_patients_copies_do_not_help():
     # Without the patients the same rows are told at once: the guard is what makes the difference.
     leaked = source_probe(features, sources, groups=alone(240))
     assert leaked.auc.value > 0.99
-
-
-def test_the_penalty_is_chosen_on_held_out_patients_too(monkeypatch):
-    seen = []
-    fitted = module._fitted
-
-    def spy(table, told, train, test, strength, sources):
-        seen.append((table[train, -1], table[test, -1]))
-        return fitted(table, told, train, test, strength, sources)
-
-    monkeypatch.setattr(module, "_fitted", spy)
-    features, sources = leaking()
-    patient = np.repeat(np.arange(60.0), 4)
-    marked = np.column_stack([features, patient])
-    source_probe(marked, sources, groups=np.repeat(alone(60), 4).tolist())
-    assert len(seen) == 5 * (len(module._STRENGTHS) + 1)
-    assert all(not set(train) & set(test) for train, test in seen)
 
 
 def test_many_images_of_few_patients_make_no_narrow_interval():
