@@ -15,7 +15,7 @@ from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.training.progress import Progress, Silent
 
-__all__ = ["Options", "preparation_of", "prepare_for", "prepare_pixels", "prepare_quietly"]
+__all__ = ["Options", "preparation_of", "prepare_for", "prepare_pixels", "prepare_as"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prep
     ImageError
         If one of them cannot, and the options say stop.
     """
-    prepared = prepare_quietly(manifest, preparation_of(recipe), options)
+    prepared = prepare_as(manifest, preparation_of(recipe), options)
     for line in _left_out(manifest, prepared.failures):
         options.listener.say(line)
     if not len(prepared):
@@ -99,7 +99,7 @@ def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prep
     return prepared
 
 
-def prepare_quietly(
+def prepare_as(
     manifest: Manifest,
     preparation: PixelPreparation,
     options: Options,

@@ -19,7 +19,7 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, ManifestError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold
-from hurdles.images import Options, prepare_for, prepare_quietly
+from hurdles.images import Options, prepare_for, prepare_as
 from hurdles.imaging.prepare import Preparation
 from hurdles.imaging.regions import stretched
 from hurdles.runs import Run
@@ -64,7 +64,7 @@ def material_of(
     ManifestError
         If none of the images can be read.
     """
-    raw = prepare_quietly(manifest, Preparation(size), options)
+    raw = prepare_as(manifest, Preparation(size), options)
     if not len(raw):
         last = raw.manifest.exclusions.iloc[-1]
         raise ManifestError(
@@ -137,7 +137,7 @@ def subject_of(
 def _masks(manifest: Manifest, size: int, options: Options) -> NDArray[np.bool_]:
     from hurdles.lungs.preparation import shipped_lungs
 
-    lungs = prepare_quietly(manifest, shipped_lungs(), options, "Finding lungs")
+    lungs = prepare_as(manifest, shipped_lungs(), options, "Finding lungs")
     masks = np.zeros((len(manifest), size, size), dtype=bool)
     rows = {image: row for row, image in enumerate(manifest.frame["image"])}
     for image, mask in zip(lungs.manifest.frame["image"], lungs.pixels, strict=True):

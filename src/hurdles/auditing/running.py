@@ -27,7 +27,7 @@ def run_hurdles(
     names: Sequence[str] | None = None,
     about: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-    found: Callable[[Findings], None] | None = None,
+    found: Callable[[Findings], object] | None = None,
 ) -> Findings:
     """Run hurdles on what is given and return all that they found.
 

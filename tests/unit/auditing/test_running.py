@@ -1,0 +1,87 @@
+"""Hurdles one after another."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from hurdles.auditing.hurdle import Hurdle
+from hurdles.auditing.running import run_hurdles
+from hurdles.errors import HurdleError, RegistryError
+from hurdles.findings.finding import Finding, Limit, Verdict, counted
+from hurdles.registry import Registry
+
+
+def finding(hurdle, number, subject=""):
+    return Finding(
+        hurdle, subject, "things", counted(number, n_images=9), Limit(0, "by definition")
+    )
+
+
+@pytest.fixture
+def hurdles():
+    registry = Registry("hurdle")
+
+    def add(name, run):
+        registry.register(name)(Hurdle(name, f"{name}?", run))
+
+    add("clean", lambda given: iter([finding("clean", 0)]))
+    add("dirty", lambda given: iter([finding("dirty", given)]))
+    return registry, add
+
+
+def test_all_are_run_in_the_order_in_which_they_were_registered(hurdles):
+    found = run_hurdles(hurdles[0], 2, names=["dirty", "clean"], about={"images": "nine"})
+    assert found.hurdles == ["clean", "dirty"]
+    assert found.verdict("clean") is Verdict.CLEARED
+    assert found.verdict("dirty") is Verdict.HIT
+    assert found.about == {"images": "nine"}
+
+
+def test_some_of_them_may_be_asked_for_and_an_unknown_one_is_named(hurdles):
+    assert run_hurdles(hurdles[0], 2, names=["clean"]).hurdles == ["clean"]
+    with pytest.raises(RegistryError, match="no hurdle is called 'durty'; did you mean 'dirty'"):
+        run_hurdles(hurdles[0], 2, names=["durty"])
+
+
+def test_one_that_cannot_run_says_why_and_stops_nobody(hurdles):
+    registry, add = hurdles
+
+    def halfway(given):
+        yield finding("halfway", 1, "first")
+        raise HurdleError("there is no second; give one.")
+
+    def lacking(given):
+        raise HurdleError("lungs are missing; find them.")
+        yield
+
+    add("halfway", halfway)
+    add("lacking", lacking)
+    add("last", lambda given: iter([finding("last", 0)]))
+    found = run_hurdles(registry, 0)
+    assert found.verdict("halfway") is Verdict.HIT  # what it had found is kept
+    assert found.verdict("lacking") is Verdict.COULD_NOT_RUN
+    assert found.of("lacking")[0].estimate.note == "lungs are missing; find them."
+    assert found.verdict("last") is Verdict.CLEARED
+
+
+def test_a_fault_in_one_is_told_and_loses_nothing(hurdles, caplog):
+    registry, add = hurdles
+
+    def broken(given):
+        yield finding("broken", 0, "first")
+        given["nothing"]
+
+    add("broken", broken)
+    with caplog.at_level(logging.ERROR, logger="hurdles"):
+        found = run_hurdles(registry, 3)
+    assert "the hurdle 'broken' failed" in caplog.text
+    assert "please report it: TypeError" in found.of("broken")[1].estimate.note
+    assert found.verdict("dirty") is Verdict.HIT
+
+
+def test_what_is_found_is_handed_out_after_every_hurdle(hurdles):
+    seen = []
+    run_hurdles(hurdles[0], 1, found=lambda some: seen.append((some.hurdles, len(some))))
+    assert seen == [(["clean"], 1), (["clean", "dirty"], 2)]
