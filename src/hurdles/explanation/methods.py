@@ -41,13 +41,27 @@ def _occlusion(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     return occlusion(module, x, target)
 
 
+@METHODS.register("integrated-gradients")
+def _integrated_gradients(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    from hurdles.explanation.gradients import integrated_gradients
+
+    return integrated_gradients(module, x, target)
+
+
+@METHODS.register("smoothgrad")
+def _smoothgrad(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    from hurdles.explanation.gradients import smoothgrad
+
+    return smoothgrad(module, x, target)
+
+
 def methods() -> list[str]:
     """Return the names of the heat-map methods.
 
     Examples
     --------
     >>> methods()
-    ['grad-cam', 'occlusion']
+    ['grad-cam', 'occlusion', 'integrated-gradients', 'smoothgrad']
     """
     return METHODS.names()
 

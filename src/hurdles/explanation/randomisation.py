@@ -1,0 +1,268 @@
+"""Does a heat-map depend on what the network has learnt? The model-randomisation check.
+
+Adebayo et al. 2018 (Sanity Checks for Saliency Maps, arXiv 1810.03292): a map that stays the same
+when the weights are replaced by random ones shows the image, not the network. Here the weights of
+every layer keep their sizes but lose their places and signs, and the maps before and after, of the
+same images and the same classes, are compared by rank correlation and by structural similarity.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.errors import EvaluationError
+from hurdles.explanation.heatmap import Heatmap
+from hurdles.explanation.methods import explain
+from hurdles.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+    AnyModule = TypeVar("AnyModule", bound=nn.Module)
+else:
+    AnyModule = TypeVar("AnyModule")
+
+__all__ = [
+    "MAX_RANK_CORRELATION",
+    "SanityCheck",
+    "check_sanity",
+    "random_maps",
+    "randomised",
+    "similarity",
+]
+
+#: Above it maps are said not to depend on the weights: more than half of the variance of their ranks
+#: is then shared with a network that has learnt nothing. The paper names no number. An edge
+#: detector has 1; where a network averages its last maps, the middle of every image weighs more,
+#: and SmoothGrad has 0.3 to 0.7 for that reason alone.
+MAX_RANK_CORRELATION = math.sqrt(0.5)
+
+
+@dataclass(frozen=True)
+class SanityCheck:
+    """How much the maps of one method keep when the weights are randomised.
+
+    Parameters
+    ----------
+    method : str
+        Name of the heat-map method.
+    rank_correlation : float
+        Spearman's, mean over images and draws, within [-1, 1]; a map that vanished, or appeared,
+        counts as 0. NaN where there is no map at all.
+    structural : float
+        Structural similarity (SSIM, Wang et al. 2004), mean over the same, within [-1, 1].
+    n_images, n_draws : int
+        Images compared, and networks with random weights.
+    """
+
+    method: str
+    rank_correlation: float
+    structural: float
+    n_images: int
+    n_draws: int
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether the maps depend on the weights; False where there is no map."""
+        return self.rank_correlation <= MAX_RANK_CORRELATION
+
+    def __str__(self) -> str:
+        if math.isnan(self.rank_correlation):
+            return f"{self.method} gives no map of any of {self.n_images} images"
+        return (
+            f"with random weights the maps of {self.method} keep a rank correlation of "
+            f"{self.rank_correlation:.2f} with those of the network (limit "
+            f"{MAX_RANK_CORRELATION:.2f}; {self.n_images} images, {self.n_draws} draws)"
+        )
+
+
+def randomised(module: AnyModule, seed: int) -> AnyModule:
+    """Return a copy of a network whose weights are random.
+
+    In every tensor the values are put into another order, and weights of layers (not biases or
+    normalisations) get random signs. Each layer thus keeps the size of what it computes, whatever
+    the architecture, and nothing of what it has learnt.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Left as it is.
+    seed : int
+        Decides the order and the signs.
+
+    Examples
+    --------
+    >>> from hurdles.models.spec import build
+    >>> network = build(ModelSpec("baseline", ("a", "b"), size=32), seed=0)
+    >>> other = randomised(network, seed=1)
+    >>> before, after = network.conv1.weight, other.conv1.weight
+    >>> bool((before != after).any()), bool(before.abs().sum().isclose(after.abs().sum()))
+    (True, True)
+    """
+    import torch
+
+    copied = copy.deepcopy(module)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in [*copied.parameters(), *copied.buffers()]:
+            if tensor.is_floating_point() and tensor.numel() > 1:
+                tensor.copy_(_scattered(tensor, generator))
+    return copied
+
+
+def _scattered(tensor: Tensor, generator: Generator) -> Tensor:
+    import torch
+
+    order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+    values = tensor.flatten()[order]
+    if tensor.ndim > 1:
+        signs = torch.randint(0, 2, (len(values),), generator=generator) * 2 - 1
+        values = values * signs.to(values)
+    return values.view(tensor.shape)
+
+
+def random_maps(
+    module: nn.Module,
+    spec: ModelSpec,
+    pixels: NDArray[np.uint8],
+    *,
+    like: Sequence[Heatmap],
+    draws: int = 2,
+    seed: int = 0,
+) -> list[list[Heatmap]]:
+    """Make the maps that the network would give with random weights.
+
+    Parameters
+    ----------
+    module, spec, pixels
+        As for `hurdles.explanation.methods.explain`; a dozen images serve.
+    like : sequence of N Heatmap
+        Maps of the network itself, one for each image: the images' names, the classes and the
+        method are taken from them.
+    draws : int
+        How many random networks, at least 1.
+    seed : int
+        Of the first of them; the next takes the next number.
+
+    Returns
+    -------
+    list of `draws` lists of N Heatmap
+
+    Raises
+    ------
+    EvaluationError
+        If there is no map or no draw, or a map speaks of no class.
+    """
+    if not like or draws < 1 or not all(m.target for m in like):
+        raise EvaluationError(
+            f"{len(like)} maps and {draws} draws compare nothing; give at least one of each, of "
+            "images to which the network has an answer."
+        )
+    return [
+        explain(
+            randomised(module, seed + draw),
+            spec,
+            pixels,
+            images=[m.image for m in like],
+            target=[m.target for m in like],
+            method=like[0].method,
+        )
+        for draw in range(draws)
+    ]
+
+
+def check_sanity(before: Sequence[Heatmap], after: Sequence[Sequence[Heatmap]]) -> SanityCheck:
+    """Compare maps of a network with those of the same network with random weights.
+
+    Parameters
+    ----------
+    before : sequence of N Heatmap
+        By one method.
+    after : sequence of draws, each a sequence of N Heatmap
+        As `random_maps` makes them.
+
+    Raises
+    ------
+    EvaluationError
+        If there is nothing to compare.
+
+    Examples
+    --------
+    >>> from hurdles.models.spec import build
+    >>> spec = ModelSpec("baseline", ("a", "b"), size=32)
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype="uint8")
+    >>> network = build(spec, seed=0)
+    >>> maps = explain(network, spec, pixels, images=["x", "y"], method="smoothgrad")
+    >>> check_sanity(maps, random_maps(network, spec, pixels, like=maps)).is_passed
+    True
+    """
+    if not before or not after:
+        raise EvaluationError("there are no maps to compare; give those of one image at least.")
+    found = [similarity(a, b) for maps in after for a, b in zip(before, maps, strict=True)]
+    defined = [pair for pair in found if not math.isnan(pair[0])]
+    ranks, structure = np.mean(defined, axis=0) if defined else (math.nan, math.nan)
+    method = before[0].method
+    return SanityCheck(method, float(ranks), float(structure), len(before), len(after))
+
+
+def similarity(before: Heatmap, after: Heatmap) -> tuple[float, float]:
+    """Return the rank correlation of two maps of one image and their structural similarity.
+
+    Parameters
+    ----------
+    before, after : Heatmap
+        Of the same shape.
+
+    Returns
+    -------
+    rank_correlation, structural : float
+        Within [-1, 1]; both 0 where one of the two maps is empty or even, NaN where both are.
+
+    Raises
+    ------
+    EvaluationError
+        If their shapes differ.
+
+    Examples
+    --------
+    >>> heat = Heatmap.from_raw("a", "ill", "x", np.random.default_rng(0).random((8, 8)))
+    >>> [round(x, 6) for x in similarity(heat, heat)]
+    [1.0, 1.0]
+    """
+    from scipy.stats import rankdata
+
+    one, two = before.values.astype("float64"), after.values.astype("float64")
+    if one.shape != two.shape:
+        raise EvaluationError(f"maps of shapes {one.shape} and {two.shape} cannot be compared.")
+    even = [float(np.ptp(heat)) == 0 for heat in (one, two)]
+    if all(even):
+        return math.nan, math.nan
+    if any(even):
+        return 0.0, 0.0
+    ranks = np.corrcoef(rankdata(one), rankdata(two))[0, 1]
+    return float(ranks), _structural(one, two)
+
+
+def _structural(one: NDArray[np.float64], two: NDArray[np.float64]) -> float:
+    """Return the structural similarity of two maps within [0, 1], with the constants of its paper.
+
+    Wang, Bovik, Sheikh and Simoncelli, IEEE Trans Image Process 2004;13:600-612.
+    """
+    import cv2
+
+    def near(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5), dtype="float64")
+
+    small, smaller = 0.03**2, 0.01**2
+    mean, other = near(one), near(two)
+    spread, spread_too = near(one * one) - mean**2, near(two * two) - other**2
+    shared = near(one * two) - mean * other
+    light = (2 * mean * other + smaller) / (mean**2 + other**2 + smaller)
+    return float((light * (2 * shared + small) / (spread + spread_too + small)).mean())
