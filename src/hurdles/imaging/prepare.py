@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hurdles.errors import LungsNotFoundError, RecipeError
 from hurdles.imaging.equalise import clahe, equalize, scale_to
+from hurdles.imaging.harmonise import harmonize
 from hurdles.imaging.regions import box_of, grown, stretched
 from hurdles.registry import Registry
 
@@ -108,6 +109,13 @@ def _clahe(view: View) -> View:
     return replace(view, pixels=clahe(view.pixels))
 
 
+def _harmonized(view: View) -> View:
+    """Comes first, before anything was taken away; the image is smaller afterwards."""
+    pixels = harmonize(view.pixels)
+    shape = (pixels.shape[0], pixels.shape[1])
+    return View(pixels, None if view.lungs is None else stretched(view.lungs, shape))
+
+
 def _masked(view: View) -> View:
     """Nothing outside the lungs, whose own range of grey fills [0, 1]; the frame stays."""
     inside = scale_to(view.pixels, view.found)
@@ -129,14 +137,15 @@ def _cropped(view: View) -> View:
     return View(view.pixels[box], view.found[box], kept)
 
 
-_EQUALIZED, _CLAHE = Step(_equalized), Step(_clahe)
+_EQUALIZED, _CLAHE, _HARMONIZED = Step(_equalized), Step(_clahe), Step(_harmonized)
 _MASKED, _BACKGROUND, _CROPPED = (
     Step(function, needs_lungs=True) for function in (_masked, _background, _cropped)
 )
 
 #: Names and their steps, carried out from left to right; the resize to a square follows. Not every
 #: order is offered: equalising before ``background`` would carry the lungs' grey levels into what
-#: is left, and CLAHE cannot be told to pass over what a mask took away.
+#: is left, and CLAHE cannot be told to pass over what a mask took away. Harmonising would take the
+#: edge of a mask for texture, and comes first.
 PREPARATIONS: Registry[tuple[Step, ...]] = Registry("preparation")
 for _name, _steps in {
     "raw": (),
@@ -154,6 +163,10 @@ for _name, _steps in {
     "masked+cropped": (_MASKED, _CROPPED),
     "equalized+masked+cropped": (_EQUALIZED, _MASKED, _CROPPED),
     "masked+equalized+cropped": (_MASKED, _EQUALIZED, _CROPPED),
+    "harmonized": (_HARMONIZED,),
+    "harmonized+cropped": (_HARMONIZED, _CROPPED),
+    "harmonized+masked": (_HARMONIZED, _MASKED),
+    "harmonized+masked+cropped": (_HARMONIZED, _MASKED, _CROPPED),
 }.items():
     PREPARATIONS.register(_name)(_steps)
 
