@@ -12,6 +12,8 @@ __all__ = [
     "Loss",
     "Optimiser",
     "Precision",
+    "RejectBy",
+    "Sampling",
     "Scaling",
     "Schedule",
     "Start",
@@ -71,6 +73,21 @@ class Optimiser(StrEnum):
     ADAM = "adam"
     ADAMW = "adamw"
     SGD = "sgd"
+
+
+class RejectBy(StrEnum):
+    """What makes an image too strange to be answered."""
+
+    DISTANCE = "distance"
+    CONFIDENCE = "confidence"
+
+
+class Sampling(StrEnum):
+    """What an epoch shows equally often, besides what augmentation asks for."""
+
+    NONE = "none"
+    SOURCE = "source"
+    CLASS_BY_SOURCE = "class-by-source"
 
 
 class Scaling(StrEnum):

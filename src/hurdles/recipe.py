@@ -19,6 +19,8 @@ from hurdles.choices import (
     Loss,
     Optimiser,
     Precision,
+    RejectBy,
+    Sampling,
     Scaling,
     Schedule,
     Start,
@@ -33,6 +35,7 @@ __all__ = [
     "ModelSection",
     "PreparationSection",
     "Recipe",
+    "RemedySection",
     "SplitSection",
     "TrainingSection",
     "load_recipe",
@@ -53,8 +56,8 @@ class PreparationSection(_Section):
     name: str = Field(
         "raw",
         description="Preparation, by name: raw (resized, nothing else), or steps joined by '+' in "
-        "the order in which they are done: equalized, clahe (grey levels), masked (the lungs "
-        "alone), background (all but the lungs), cropped (to the lungs). Seed 000: "
+        "the order in which they are done: equalized, clahe, harmonized (grey levels), masked (the "
+        "lungs alone), background (all but the lungs), cropped (to the lungs). Seed 000: "
         "equalized+masked.",
     )
     size: int = Field(224, ge=16, le=2048, description="Side of the square input, in pixels.")
@@ -189,6 +192,55 @@ class TrainingSection(_Section):
     )
 
 
+class RemedySection(_Section):
+    """What is done so that the network reads the lungs and not the source of an image."""
+
+    sampling: Sampling = Field(
+        Sampling.NONE,
+        description="What every epoch shows equally often: none, source, or class-by-source (each "
+        "class of each source that there is); takes the place of the balance of "
+        "augmentation.policy = 'balanced'.",
+    )
+    group_dro: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Group DRO (Sagawa et al. 2020): step size of the weights of the groups, class "
+        "by source; 0: not used, 0.01 in the paper.",
+    )
+    disentangle: float = Field(
+        0.0,
+        ge=0,
+        description="EnD (Tartaglione et al. 2021): weight of the term that makes features of one "
+        "source unlike each other; 0: not used.",
+    )
+    entangle: float = Field(
+        0.0,
+        ge=0,
+        description="EnD: weight of the term that makes features of one class alike across "
+        "sources; 0: not used.",
+    )
+    reject: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of images such as those of validation that are not answered but "
+        "rejected as too strange; 0: none, 0.05 is usual.",
+    )
+    reject_by: RejectBy = Field(
+        RejectBy.DISTANCE,
+        description="reject: distance (of the features to those of training images), or confidence "
+        "(the largest probability).",
+    )
+
+    @property
+    def needs_sources(self) -> bool:
+        """Whether training has to know where its images come from."""
+        return self.sampling is not Sampling.NONE or bool(
+            self.group_dro or self.disentangle or self.entangle
+        )
+
+
 class EvaluationSection(_Section):
     """The decision and the intervals."""
 
@@ -223,7 +275,18 @@ class Recipe(_Section):
     model: ModelSection = ModelSection()
     augmentation: AugmentationSection = AugmentationSection()
     training: TrainingSection = TrainingSection()
+    remedy: RemedySection = RemedySection()
     evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _one_way_to_draw(self) -> Recipe:
+        enlarged = self.augmentation.policy is AugmentationPolicy.ENLARGE
+        if enlarged and self.remedy.sampling is not Sampling.NONE:
+            raise ValueError(
+                "augmentation.policy = 'enlarge' fixes how often a class is seen, and "
+                "remedy.sampling draws it anew; use policy = 'none' or 'each' with it"
+            )
+        return self
 
     @property
     def key(self) -> str:
