@@ -38,6 +38,8 @@ class TrainingState:
     scaling : list of float
         Mean and standard deviation that the network takes off: with them, a training that started
         from another run's weights goes on without that run.
+    group_weights : list of float
+        Weights of the groups so far, where the recipe has group DRO; empty otherwise.
     """
 
     epoch: int = 1
@@ -46,6 +48,7 @@ class TrainingState:
     rows: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     scaling: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    group_weights: list[float] = field(default_factory=list)
 
     def save(
         self, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: str

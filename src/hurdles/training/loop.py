@@ -17,6 +17,13 @@ from hurdles.imaging.augment import apply_draws
 from hurdles.models.spec import ModelSpec
 from hurdles.recipe import Recipe
 from hurdles.training.checkpoint import TrainingState
+from hurdles.training.groups import (
+    Sources,
+    balance_of,
+    groups_of,
+    require_sources,
+    warning_of,
+)
 from hurdles.training.history import History
 from hurdles.training.losses import Objective
 from hurdles.training.machine import Machine, deterministic, this_machine
@@ -24,6 +31,7 @@ from hurdles.training.optimisers import learning_rate, make_optimiser
 from hurdles.training.plan import EpochPlanner
 from hurdles.training.prediction import as_input, probabilities
 from hurdles.training.progress import Progress, Silent
+from hurdles.training.remedies import StepLoss
 from hurdles.training.start import first_network, identity_of, scaling_of
 from hurdles.training.validation import validate
 
@@ -54,6 +62,8 @@ class TrainingData:
         Positions of the images of each part.
     identity : str
         Hash of the manifest, so that a resumed training meets the same data.
+    sources : Sources, optional
+        Where each image comes from, for remedies that need it; None: not known of any.
     """
 
     pixels: NDArray[np.uint8]
@@ -62,6 +72,12 @@ class TrainingData:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     identity: str
+    sources: Sources | None = None
+
+    @property
+    def origins(self) -> Sources:
+        """The sources of all images, N of them; one that is not named where none are known."""
+        return self.sources or Sources.numbered([None] * len(self.classes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +135,7 @@ def train(
     ------
     RecipeError
         If the starting weights are missing or not those of the recipe, do not fit the network, or
-        the recipe freezes what it does not have.
+        the recipe freezes what it does not have; or if a remedy needs sources and there is one.
     RunError
         If the saved state belongs to another training, or the loss is no longer a number.
     """
@@ -148,17 +164,25 @@ class _Training:
         self.spec = ModelSpec(
             model.architecture, data.labels, size, model.channels, model.hidden, mean, std
         )
+        origins = data.origins
+        seen = Sources(origins.of[data.train], origins.names)
+        require_sources(recipe.remedy, [origins.names[s] for s in seen.of])
+        groups = groups_of(data.classes[data.train], seen, data.labels)
         self.planner = EpochPlanner(
             data.train,
             data.classes[data.train],
             data.labels,
             recipe.augmentation,
             self.settings.seed,
+            balance_of(recipe.remedy, seen, groups),
         )
         self.network = first_network(recipe, self.spec, start, self.machine)
         self.optimiser = make_optimiser(self.network.parameters(), self.settings)
         counts = self.planner.counts(len(data.labels))
         self.objective = Objective(self.settings, counts, self.machine.device)
+        device = self.machine.device
+        self.loss = StepLoss(self.objective, recipe.remedy, origins, groups, data.train, device)
+        self.warning = warning_of(recipe.remedy, groups)
         self.steps = -(-len(self.planner) // self.settings.batch_size)
 
     def run(self) -> Trained:
@@ -168,6 +192,8 @@ class _Training:
         self._saved_at = time.monotonic()
         done = (state.epoch - 1) * self.steps + state.step
         self.progress.start("Training", self.settings.epochs * self.steps)
+        if self.warning:
+            self.progress.say(self.warning)
         if done:
             self.progress.advance(done)
             self.progress.say(f"going on at epoch {state.epoch}, step {state.step} of {self.steps}")
@@ -189,7 +215,10 @@ class _Training:
     def _begin(self) -> TrainingState:
         if self.state_path is None or not self.state_path.exists():
             return TrainingState(scaling=[self.spec.mean, self.spec.std])
-        return TrainingState.load(self.state_path, self.network, self.optimiser, self.identity)
+        state = TrainingState.load(self.state_path, self.network, self.optimiser, self.identity)
+        if self.loss.weights is not None:
+            self.loss.weights.values = state.group_weights
+        return state
 
     def _has_stalled(self, state: TrainingState) -> bool:
         if not self.settings.patience or not state.rows:
@@ -201,9 +230,10 @@ class _Training:
         started = time.monotonic() - state.sums[3]
         self.network.train()
         totals = self._totals(state)
-        for step, images, targets in self._batches(draws, classes, state.step):
+        for step, images, targets, positions in self._batches(draws, classes, state.step):
             self._set_rate(state, step)
-            totals += self._step(images, targets, seed=_mix(self.settings.seed, state.epoch, step))
+            seed = _mix(self.settings.seed, state.epoch, step)
+            totals += self._step(images, targets, positions, seed=seed)
             state.step = step + 1
             self.progress.advance(1, _note(state, self.settings.choose_by))
             if time.monotonic() - self._saved_at > SAVE_EVERY:
@@ -220,7 +250,7 @@ class _Training:
 
     def _batches(
         self, draws: NDArray[np.void], classes: NDArray[np.int64], first: int
-    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, NDArray[np.int64]]]:
         import torch
 
         size = self.settings.batch_size
@@ -228,16 +258,24 @@ class _Training:
             chunk = slice(step * size, (step + 1) * size)
             images = apply_draws(self.data.pixels, draws[chunk])
             targets = torch.from_numpy(classes[chunk].copy()).to(self.machine.device)
-            yield step, as_input(images, self.machine.device), targets
+            yield step, as_input(images, self.machine.device), targets, draws["position"][chunk]
 
-    def _step(self, images: torch.Tensor, targets: torch.Tensor, *, seed: int) -> torch.Tensor:
+    def _step(
+        self,
+        images: torch.Tensor,
+        targets: torch.Tensor,
+        positions: NDArray[np.int64],
+        *,
+        seed: int,
+    ) -> torch.Tensor:
         import torch
 
         torch.manual_seed(seed)  # dropout; run() keeps the caller's generator apart
         self.optimiser.zero_grad(set_to_none=True)
         with self.machine.mixed():
-            logits = self.network(images)
-        loss = self.objective.of_logits(logits.float(), targets)
+            features = self.network.features(images)
+            logits = self.network.logits(features)
+        loss = self.loss(logits.float(), features, targets, positions)
         loss.backward()  # type: ignore[no-untyped-call] # untyped in torch
         self.optimiser.step()
         right = (logits.argmax(1) == targets).sum()
@@ -288,6 +326,8 @@ class _Training:
             group["lr"] = rate
 
     def _save(self, state: TrainingState) -> None:
+        if self.loss.weights is not None:
+            state.group_weights = self.loss.weights.values
         if self.state_path is not None:
             state.save(self.state_path, self.network, self.optimiser, self.identity)
         self._saved_at = time.monotonic()

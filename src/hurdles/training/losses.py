@@ -64,10 +64,12 @@ class Objective:
 
         if self._weights is None and not self.gamma:
             return cross_entropy(logits, targets)
+        return self.of_images(logits, targets).mean()
+
+    def of_images(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each image, float tensor (n,); arguments as for `of_logits`."""
         losses = focal_loss(logits, targets, gamma=self.gamma)
-        if self._weights is not None:
-            losses = losses * self._weights[targets]
-        return losses.mean()
+        return losses if self._weights is None else losses * self._weights[targets]
 
     def of_probabilities(
         self, probability: NDArray[np.float64], truth: NDArray[np.integer]

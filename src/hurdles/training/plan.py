@@ -13,7 +13,7 @@ from hurdles.recipe import AugmentationSection
 __all__ = ["EpochPlanner"]
 
 # Each purpose draws from a stream of its own, so that a change to one leaves the others alone.
-_ORDER, _COPIES, _BALANCE, _EACH = 1, 2, 3, 4
+_ORDER, _COPIES, _BALANCE, _EACH, _SAMPLED = 1, 2, 3, 4, 5
 
 
 class EpochPlanner:
@@ -34,6 +34,11 @@ class EpochPlanner:
         The recipe's section.
     seed : int
         Seed of training.
+    balance : int array of shape (n,), optional
+        Groups of the images that every epoch shows equally often, exactly, such as their sources.
+        An epoch then has as many images of each group as make up n of all, rounded up; of one
+        group none is seen twice more often than another. Takes the place of the balance over
+        classes of policy ``balanced``; not to be had with ``enlarge``.
 
     Raises
     ------
@@ -48,20 +53,25 @@ class EpochPlanner:
         labels: tuple[str, ...],
         augmentation: AugmentationSection,
         seed: int,
+        balance: NDArray[np.integer] | None = None,
     ) -> None:
         self.positions = np.asarray(positions, dtype=np.int64)
         self.classes = np.asarray(classes, dtype=np.int64)
         self.augmentation = augmentation
         self.seed = seed
+        # Rows of the training images, group by group; empty where nothing is balanced.
+        self._groups = [] if balance is None else [_rows(balance, g) for g in np.unique(balance)]
         self._fixed, self._fixed_classes = self._originals()
         if augmentation.policy is AugmentationPolicy.ENLARGE:
             self._add_copies(labels)
 
     def __len__(self) -> int:
-        return len(self._fixed)
+        return self._share * len(self._groups) if self._groups else len(self._fixed)
 
     def epoch(self, number: int) -> tuple[NDArray[np.void], NDArray[np.int64]]:
         """Return the draws (dtype `DRAW`) and classes of one epoch, in the order of training."""
+        if self._groups:
+            return self._sampled(number)
         if self.augmentation.policy is AugmentationPolicy.BALANCED:
             return self._balanced(number)
         order = np.random.default_rng((self.seed, _ORDER, number)).permutation(len(self._fixed))
@@ -73,9 +83,14 @@ class EpochPlanner:
     def counts(self, n_classes: int) -> NDArray[np.float64]:
         """Return how many images of each class an epoch shows, float64 (n_classes,).
 
-        With policy ``balanced`` it is what is expected: what does not divide evenly is left to
-        chance in each epoch.
+        With policy ``balanced``, or with a balance over groups, it is what is expected: what does
+        not divide evenly is left to chance in each epoch.
         """
+        if self._groups:
+            shares = [
+                np.bincount(self.classes[g], minlength=n_classes) / len(g) for g in self._groups
+            ]
+            return np.asarray(self._share * np.sum(shares, axis=0), dtype=np.float64)
         counts = np.bincount(self._fixed_classes, minlength=n_classes).astype(np.float64)
         if self.augmentation.policy is AugmentationPolicy.BALANCED:
             present = counts > 0
@@ -114,6 +129,19 @@ class EpochPlanner:
         picked = rng.permutation(picked)[: len(self.positions)]
         return self._draw(self.positions[picked], rng), self.classes[picked]
 
+    @property
+    def _share(self) -> int:
+        """How many images of each group an epoch shows."""
+        return -(-len(self.positions) // len(self._groups))
+
+    def _sampled(self, number: int) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+        rng = np.random.default_rng((self.seed, _SAMPLED, number))
+        shares = [_cycled(group, self._share, rng) for group in self._groups]
+        picked = rng.permutation(np.concatenate(shares))
+        if self.augmentation.policy is AugmentationPolicy.NONE:
+            return self._fixed[picked], self.classes[picked]
+        return self._draw(self.positions[picked], rng), self.classes[picked]
+
     def _draw(self, positions: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.void]:
         a = self.augmentation
         return draw(
@@ -126,6 +154,10 @@ class EpochPlanner:
             scale=a.scale,
             contrast=a.contrast,
         )
+
+
+def _rows(groups: NDArray[np.integer], group: int) -> NDArray[np.int64]:
+    return np.flatnonzero(groups == group)
 
 
 def _cycled(members: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -122,6 +122,10 @@ def identity_of(
     del settings["training"]["choose"]  # both epochs are kept, whichever is asked for
     if start is not None:
         settings["model"]["origin"] = start.origin
+    # What changes the weights; rejecting images comes afterwards. Nothing enters without a remedy.
+    remedies = recipe.remedy.model_dump(mode="json", exclude={"reject", "reject_by"})
+    if recipe.remedy.needs_sources:
+        settings["remedy"] = [remedies, data.origins.of.tolist(), data.origins.names]
     parts = {
         "settings": settings,
         "data": data.identity,
