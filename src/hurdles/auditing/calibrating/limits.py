@@ -1,0 +1,218 @@
+"""From cohorts without a shortcut to limits that at most one in twenty of them passes.
+
+A hurdle has many findings, and it is hit if one of them is. So the limits of its findings are set
+together: the deciding end of each interval is standardised by its mean and deviation over the
+cohorts, and the largest of a cohort's findings is what is counted (the maximum that Westfall and
+Young 1993 resample). How many cohorts may lie beyond is chosen so that the share among all such
+cohorts is at most 5 % with 90 % confidence (a tolerance limit, Wilks 1941).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hurdles._version import __version__
+from hurdles.auditing.calibrating.journal import Measured, Record
+from hurdles.auditing.calibrating.trials import Trial
+from hurdles.data.files import write_text
+from hurdles.findings.finding import Beyond, Limit
+
+__all__ = ["FLOORS", "allowed_beyond", "is_hit", "limits_from", "write_limits"]
+
+Limits = Mapping[tuple[str, str], Limit]
+
+#: What says nothing at all: no limit is stricter, however narrow the intervals were.
+FLOORS: dict[str, float] = {
+    "confounders": 0.5,
+    "pixels": 0.5,
+    "views": 0.0,
+    "lungs-removed": 0.0,
+    "source": 0.5,
+    "perturbations": 0.0,
+    "hospital-swap": 0.0,
+}
+#: Share of cohorts without a shortcut that may hit a hurdle, and how sure that is to be.
+SHARE, CONFIDENCE = 0.05, 0.9
+
+
+def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CONFIDENCE) -> int:
+    """Return how many cohorts may lie beyond a limit, so that few of all cohorts do.
+
+    Parameters
+    ----------
+    cohorts : int
+        How many were drawn.
+    share : float
+        Largest share of all cohorts, within (0, 1).
+    confidence : float
+        How sure that is to be, within (0, 1).
+
+    Returns
+    -------
+    int
+        -1 where there are too few cohorts to be that sure.
+
+    Examples
+    --------
+    >>> allowed_beyond(200), allowed_beyond(45), allowed_beyond(44)
+    (5, 0, -1)
+    """
+    from scipy.stats import binom
+
+    counts = np.arange(cohorts + 1)
+    return int((binom.cdf(counts, cohorts, share) <= 1 - confidence).sum()) - 1
+
+
+def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, str], Limit]:
+    """Return all limits: calibrated ones from these cohorts, the others as they are.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        Of cohorts without a shortcut. Cohorts of different sizes are taken apart, and of their
+        limits the laxest holds: larger cohorts have narrower intervals.
+    shipped : mapping
+        What ships, by hurdle and subject.
+
+    Returns
+    -------
+    dict
+        By hurdle and subject. For subjects that the cohorts do not have (a collection's name,
+        say) the subject ``""`` holds the hurdle's laxest limit.
+    """
+    found: dict[str, dict[str, float]] = {}
+    sides: dict[str, str] = {}
+    cohorts: dict[str, int] = {}
+    for rows in _by_condition(records):
+        for hurdle, table in _bounds(rows).items():
+            side = next(m.beyond for r in rows for m in r.found if m.hurdle == hurdle and m.beyond)
+            sides[hurdle] = side
+            cohorts[hurdle] = cohorts.get(hurdle, 0) + len(table)
+            for subject, bound in _joint_limits(table).items():
+                before = found.setdefault(hurdle, {}).get(subject, -math.inf)
+                found[hurdle][subject] = max(before, bound)
+    limits = {k: v for k, v in shipped.items() if k[0] not in found}
+    for hurdle, subjects in found.items():
+        for subject, bound in _with_others(subjects).items():
+            limits[hurdle, subject] = _limit(hurdle, bound, Beyond(sides[hurdle]), cohorts[hurdle])
+    return limits
+
+
+def is_hit(found: Iterable[Measured], limits: Limits) -> bool:
+    """Return whether one of a hurdle's findings lies beyond its limit.
+
+    Parameters
+    ----------
+    found : iterable of Measured
+        Of one hurdle.
+    limits : mapping
+        By hurdle and subject.
+    """
+    return any(_is_beyond(m, limits) for m in found)
+
+
+def write_limits(limits: Limits, path: Path) -> Path:
+    """Write limits as the file that ships, and return the path.
+
+    Parameters
+    ----------
+    limits : mapping
+        By hurdle and subject.
+    path : Path
+        A TOML file.
+    """
+    import tomli_w
+
+    tables: dict[str, dict[str, object]] = {}
+    for (hurdle, subject), limit in limits.items():
+        entry = {"value": limit.value, "beyond": str(limit.beyond), "source": limit.source}
+        tables.setdefault(hurdle, {})[subject] = entry
+    plain = {h: t[""] if list(t) == [""] else t for h, t in tables.items()}
+    head = (
+        "# What statistics are held against. A hurdle is hit where the whole interval lies beyond "
+        "the limit.\n\n"
+    )
+    write_text(path, head + tomli_w.dumps(plain))
+    return path
+
+
+def _is_beyond(found: Measured, limits: Limits) -> bool:
+    if not found.is_defined or not found.beyond:
+        return False
+    if found.fixed is not None:
+        limit: Limit | None = Limit(found.fixed, "fixed", Beyond(found.beyond))
+    else:
+        limit = limits.get((found.hurdle, found.subject)) or limits.get((found.hurdle, ""))
+    if limit is None:
+        return False
+    return found.low > limit.value if limit.beyond is Beyond.ABOVE else found.high < limit.value
+
+
+def _by_condition(records: Sequence[Record]) -> list[list[Record]]:
+    groups: dict[Trial, list[Record]] = {}
+    for record in records:
+        groups.setdefault(Trial.parse(record.trial).condition, []).append(record)
+    return list(groups.values())
+
+
+def _bounds(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
+    """Return, for each hurdle with calibrated limits, cohorts x subjects: the deciding ends.
+
+    Several findings of one subject share a limit, so the worst of them counts.
+    """
+    rows = [
+        (m.hurdle, r.trial, m.subject, m.bound)
+        for r in records
+        for m in r.found
+        if m.beyond and m.fixed is None
+    ]
+    if not rows:
+        return {}
+    frame = pd.DataFrame(rows, columns=["hurdle", "trial", "subject", "bound"])
+    names = [r.trial for r in records]
+    return {
+        str(hurdle): part.pivot_table(
+            index="trial", columns="subject", values="bound", aggfunc="max", dropna=False
+        ).reindex(names)
+        for hurdle, part in frame.groupby("hurdle", sort=False)
+    }
+
+
+def _joint_limits(table: pd.DataFrame) -> dict[str, float]:
+    """Return for each subject the end that few cohorts pass in any of them."""
+    values = table.to_numpy(dtype=float)
+    there = ~np.isnan(values).all(axis=0)
+    names = [str(c) for c, t in zip(table.columns, there, strict=True) if t]
+    values = values[:, there]
+    if not names:
+        return {}
+    centre = np.nanmean(values, axis=0)
+    spread = np.nan_to_num(np.nanstd(values, axis=0))
+    height = np.where(np.isnan(values), -np.inf, values - centre) / np.where(spread > 0, spread, 1)
+    beyond = max(allowed_beyond(len(values)), 0)
+    most = float(np.sort(height.max(axis=1))[-1 - beyond])
+    return dict(zip(names, (centre + most * spread).tolist(), strict=True))
+
+
+def _with_others(subjects: Mapping[str, float]) -> dict[str, float]:
+    if list(subjects) == [""]:
+        return dict(subjects)
+    return {**subjects, "": max(subjects.values())}
+
+
+def _limit(hurdle: str, bound: float, beyond: Beyond, cohorts: int) -> Limit:
+    # Rounded away from the cohorts, so that none of them comes to lie beyond.
+    lax = math.ceil(bound * 1000 - 1e-9) / 1000
+    if hurdle in FLOORS:
+        floor = FLOORS[hurdle] if beyond is Beyond.ABOVE else -FLOORS[hurdle]
+        lax = max(lax, floor)
+    source = (
+        f"calibrate-audit: at most {SHARE:.0%} of cohorts without a shortcut lie beyond in any of "
+        f"the hurdle's findings, from {cohorts} cohorts (hurdles {__version__})"
+    )
+    return Limit(lax if beyond is Beyond.ABOVE else -lax, source, beyond)
