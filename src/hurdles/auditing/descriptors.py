@@ -1,0 +1,386 @@
+"""Images in a few numbers each: what a glance at grey levels, edges and corners can tell.
+
+Every function turns ``uint8 (N, S, S)`` into ``float32 (N, D)``, one image for itself, so that what
+one image is said to be does not depend on the others. Those that take `where` look at these pixels
+only: away from the lungs, what they find cannot be a disease of the lungs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "borders",
+    "compression",
+    "corners",
+    "frame",
+    "grey_levels",
+    "histogram",
+    "noise",
+    "shapes",
+    "sharpness",
+    "symmetry",
+]
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+#: Of each side, the depth that counts as border, and the side of a corner, as shares of S.
+_BORDER, _CORNER = 1 / 16, 1 / 5
+_PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+#: Standard deviations, in pixels, between which structures are called fine, less fine, ...
+_SCALES = (0.7, 1.4, 2.8, 5.6)
+#: Takes away what is flat or a straight edge; its answer to white noise of 1 has deviation 6.
+_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+#: Images are reduced to that many pixels for `shapes`; blocks in a row; directions of half a turn.
+_REDUCED, _BLOCKS, _DIRECTIONS = 64, 4, 9
+#: Sums of gradients in a block, in grey levels, that are taken for flat.
+_FLAT = 100.0
+_TINY = 1e-3  # squared grey levels: below rounding
+
+
+def histogram(pixels: Bytes, bins: int = 32) -> Floats:
+    """Return the share of pixels in each of equal ranges of grey, shape (N, bins).
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+    bins : int
+        A divisor of 256.
+
+    Examples
+    --------
+    >>> histogram(np.full((1, 64, 64), 200, dtype=np.uint8), bins=4).tolist()
+    [[0.0, 0.0, 0.0, 1.0]]
+    """
+    width = 256 // bins
+    flat = pixels.reshape(len(pixels), -1)
+    counts = [np.bincount(image, minlength=256) for image in flat]
+    shares = np.array(counts).reshape(len(pixels), bins, width).sum(axis=2) / flat.shape[1]
+    return np.asarray(shares, dtype=np.float32)
+
+
+def grey_levels(pixels: Bytes, where: Flags | None = None) -> Floats:
+    """Return mean, deviation, percentiles, and the shares of black and of white, shape (N, 11).
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+    where : bool array of shape (N, S, S), optional
+        The pixels that count; default: all.
+
+    Returns
+    -------
+    float32 array of shape (N, 11)
+        Mean and standard deviation in grey levels; the 1st, 5th, 25th, 50th, 75th, 95th and 99th
+        percentile (the grey level that so many pixels do not exceed); then two shares, within
+        [0, 1], of pixels that are 0 and 255.
+
+    Examples
+    --------
+    >>> grey_levels(np.full((1, 64, 64), 255, dtype=np.uint8))[0, [0, 1, 5, 9, 10]].tolist()
+    [255.0, 0.0, 255.0, 0.0, 1.0]
+    """
+    kept = [slice(None)] * len(pixels) if where is None else where
+    counts = np.array(
+        [np.bincount(p[k].ravel(), minlength=256) for p, k in zip(pixels, kept, strict=True)]
+    )
+    totals, grey = np.maximum(counts.sum(axis=1), 1), np.arange(256)
+    shares = counts / totals[:, None]
+    mean = shares @ grey
+    deviation = np.sqrt(np.maximum(shares @ grey**2 - mean**2, 0))
+    running = counts.cumsum(axis=1)
+    levels = [(running < np.ceil(p * totals / 100)[:, None]).sum(axis=1) for p in _PERCENTILES]
+    columns = [mean, deviation, *levels, shares[:, 0], shares[:, 255]]
+    return np.column_stack(columns).astype(np.float32)
+
+
+def sharpness(pixels: Bytes, where: Flags | None = None) -> Floats:
+    """Return how much of the structure is fine, shape (N, 4).
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+    where : bool array of shape (N, S, S), optional
+        The pixels that count; default: all.
+
+    Returns
+    -------
+    float32 array of shape (N, 4)
+        Natural logarithms of mean squares, as a share of that between Gaussian blurs of 2.8 and
+        5.6 pixels: of the Laplacian, and between blurs of 0, 0.7, 1.4 and 2.8 pixels. Contrast,
+        which a disease changes by way of the exposure, is not in them.
+    """
+
+    def one(image: Floats, kept: Flags) -> Floats:
+        import cv2
+
+        blurs = [image]
+        blurs += [
+            cv2.GaussianBlur(image, (0, 0), s, borderType=cv2.BORDER_REPLICATE) for s in _SCALES
+        ]
+        bands = [cv2.Laplacian(image, cv2.CV_32F)]
+        bands += [fine - coarse for fine, coarse in pairwise(blurs)]
+        energy = np.array([_energy(band[kept]) for band in bands])
+        return np.asarray(energy[:-1] - energy[-1], dtype=np.float32)
+
+    return _each(pixels, where, one)
+
+
+def noise(pixels: Bytes, where: Flags | None = None) -> Floats:
+    """Return how noisy flat places are, and where on the scale of grey, shape (N, 6).
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+    where : bool array of shape (N, S, S), optional
+        The pixels that count; default: all.
+
+    Returns
+    -------
+    float32 array of shape (N, 6)
+        Logarithms of the noise's standard deviation in grey levels (Immerkaer): of all, of the
+        darker and of the brighter half of the pixels, and at the 25th and 75th percentile of the
+        filter's answer; then the share of pixels without any answer, within [0, 1].
+
+    References
+    ----------
+    Immerkaer, Computer Vision and Image Understanding 1996;64:300-302.
+    """
+
+    def one(image: Floats, kept: Flags) -> Floats:
+        import cv2
+
+        answer = np.abs(cv2.filter2D(image, cv2.CV_32F, _IMMERKAER))[kept] / 6
+        grey = image[kept]
+        dark = grey <= np.median(grey)
+        low, high = np.percentile(answer, (25, 75))
+        parts = [_mean(answer), _mean(answer[dark]), _mean(answer[~dark])]
+        scaled = np.array([*(p * np.sqrt(np.pi / 2) for p in parts), low, high])
+        logs = np.log(scaled + 0.05)
+        return np.append(logs, _mean(answer == 0)).astype(np.float32)
+
+    return _each(pixels, where, one)
+
+
+def compression(pixels: Bytes, where: Flags | None = None) -> Floats:
+    """Return the traces of blocks of 8 by 8 pixels, and of coarse quantisation, shape (N, 19).
+
+    Blocks are seen as they lie in the file; an image that was made smaller since has lost them, and
+    what is left of its compression is in its fine structure.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+    where : bool array of shape (N, S, S), optional
+        The pixels that count; default: all.
+
+    Returns
+    -------
+    float32 array of shape (N, 19)
+        For each of the eight places of a column in a block, the mean difference between that
+        column and the next, as a share of the mean over all places; the same for rows; the shares
+        of equal neighbours in a row and in a column, and of grey levels not used between the
+        lowest and the highest.
+    """
+
+    def one(image: Floats, kept: Flags) -> Floats:
+        found: list[float] = []
+        equal: list[float] = []
+        for turned, inside in ((image, kept), (image.T, kept.T)):
+            steps = np.abs(np.diff(turned, axis=1))
+            counted = inside[:, 1:] & inside[:, :-1]
+            sums, counts = (steps * counted).sum(axis=0), counted.sum(axis=0)
+            place = np.arange(len(sums)) % 8
+            means = np.bincount(place, sums, 8) / np.maximum(np.bincount(place, counts, 8), 1)
+            found += (means / max(float(means.mean()), 0.05)).tolist()
+            equal.append(float(((steps == 0) & counted).sum() / max(int(counted.sum()), 1)))
+        levels = np.bincount(image[kept].astype(np.intp), minlength=256)
+        used = np.flatnonzero(levels)
+        empty = 1 - len(used) / (used[-1] - used[0] + 1) if len(used) else 0.0
+        return np.array([*found, *equal, empty], dtype=np.float32)
+
+    return _each(pixels, where, one)
+
+
+def borders(pixels: Bytes) -> Floats:
+    """Return what the four strips along the edges look like, shape (N, 32).
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+
+    Returns
+    -------
+    float32 array of shape (N, 32)
+        For the left, top, right and bottom strip, a sixteenth of the image deep: mean grey level;
+        the standard deviation along the outermost line and that in the whole strip; the mean of
+        each quarter of its depth from the edge inwards, less the strip's mean; and by how much the
+        line just inside the strip is brighter than the strip.
+    """
+    size = pixels.shape[1]
+    depth = max(4, round(size * _BORDER))
+    found = []
+    for turns in range(4):  # a quarter turn each; the next side comes to lie on the left
+        strip = np.rot90(pixels, turns, axes=(1, 2))[:, :, : depth + 1].astype(np.float32)
+        inside, beside = strip[:, :, :depth], strip[:, :, depth]
+        mean = inside.mean(axis=(1, 2))
+        quarters = [q.mean(axis=(1, 2)) - mean for q in np.array_split(inside, 4, axis=2)]
+        along, spread = inside[:, :, 0].std(axis=1), inside.std(axis=(1, 2))
+        found += [mean, along, spread, *quarters, beside.mean(axis=1) - mean]
+    return np.column_stack(found).astype(np.float32)
+
+
+def corners(pixels: Bytes, cells: int = 6) -> Floats:
+    """Return coarse pictures of the four corners, where markers stand, shape (N, 4 (cells^2 + 3)).
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+    cells : int
+        Each corner, a fifth of the image wide and high, is divided into that many by that many.
+
+    Returns
+    -------
+    float32 array of shape (N, 4 (cells^2 + 3))
+        For each corner its mean; by how much its brightest pixel exceeds the mean; its standard
+        deviation; then its cells from left to right and from top to bottom, less the mean. All in
+        grey levels.
+    """
+    import cv2
+
+    side = max(cells, round(pixels.shape[1] * _CORNER))
+    found = []
+    for rows in (slice(None, side), slice(-side, None)):
+        for columns in (slice(None, side), slice(-side, None)):
+            patch = pixels[:, rows, columns].astype(np.float32)
+            mean = patch.mean(axis=(1, 2))
+            small = [
+                cv2.resize(p, (cells, cells), interpolation=cv2.INTER_AREA).ravel() for p in patch
+            ]
+            above = patch.max(axis=(1, 2)) - mean
+            parts = [mean, above, patch.std(axis=(1, 2)), np.array(small) - mean[:, None]]
+            found.append(np.column_stack(parts))
+    return np.concatenate(found, axis=1).astype(np.float32)
+
+
+def symmetry(pixels: Bytes) -> Floats:
+    """Return how alike the halves are, and whether dark and bright have changed places, (N, 4).
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+
+    Returns
+    -------
+    float32 array of shape (N, 4)
+        The correlation of the left half with the mirrored right one and of the upper half with the
+        mirrored lower one, within [-1, 1]; by how many grey levels the middle third of the image
+        (in both directions) is brighter than the outermost sixteenth, and than the rest of its
+        rows, where the lungs are.
+    """
+    size = pixels.shape[1]
+    grey = pixels.astype(np.float32)
+    half = size // 2
+    sides = _correlation(grey[:, :, :half], grey[:, :, : -half - 1 : -1])
+    heights = _correlation(grey[:, :half], grey[:, : -half - 1 : -1])
+    third = slice(size // 3, size - size // 3)
+    middle = grey[:, third, third].mean(axis=(1, 2))
+    beside = np.concatenate([grey[:, third, : third.start], grey[:, third, third.stop :]], axis=2)
+    edge = grey[:, frame(size, _BORDER)].mean(axis=1)
+    columns = [sides, heights, middle - edge, middle - beside.mean(axis=(1, 2))]
+    return np.column_stack(columns).astype(np.float32)
+
+
+def shapes(pixels: Bytes) -> Floats:
+    """Return edge directions place by place (HOG) of images reduced to 64 pixels, shape (N, 576).
+
+    Four by four blocks, each of two by two cells of 8 pixels with 9 directions, normalised within
+    the block, so that brightness and contrast are gone.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (N, S, S)
+
+    References
+    ----------
+    Dalal and Triggs, CVPR 2005:886-893.
+    """
+    import cv2
+
+    found = np.empty((len(pixels), _BLOCKS**2 * _DIRECTIONS * 4), dtype=np.float32)
+    for row, image in enumerate(pixels):
+        small = cv2.resize(image, (_REDUCED, _REDUCED), interpolation=cv2.INTER_AREA)
+        found[row] = _directions(small.astype(np.float32))
+    return found
+
+
+def frame(size: int, share: float) -> Flags:
+    """Return the outermost pixels of a square image as a mask, shape (size, size).
+
+    Parameters
+    ----------
+    size : int
+        Height and width.
+    share : float
+        Depth of the frame as a share of `size`; at least one pixel.
+
+    Examples
+    --------
+    >>> frame(4, 0.25).astype(int).tolist()
+    [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
+    """
+    depth = max(1, round(size * share))
+    found = np.ones((size, size), dtype=bool)
+    found[depth : size - depth, depth : size - depth] = False
+    return found
+
+
+def _each(pixels: Bytes, where: Flags | None, one: Callable[[Floats, Flags], Floats]) -> Floats:
+    everywhere = np.ones(pixels.shape[1:], dtype=bool)
+    kept = [everywhere] * len(pixels) if where is None else where
+    rows = [one(p.astype(np.float32), k) for p, k in zip(pixels, kept, strict=True)]
+    return np.stack(rows)
+
+
+def _directions(grey: Floats) -> Floats:
+    """Sum gradients by direction in cells of 8 pixels, shared out between the two nearest."""
+    padded = np.pad(grey, 1, mode="edge")
+    down = padded[2:, 1:-1] - padded[:-2, 1:-1]
+    across = padded[1:-1, 2:] - padded[1:-1, :-2]
+    strength = np.hypot(down, across)
+    angle = np.mod(np.arctan2(down, across) / np.pi, 1.0) * _DIRECTIONS
+    lower = np.floor(angle).astype(np.intp)
+    upper_share = angle - lower
+    cell = np.arange(_REDUCED) // 8
+    first = (cell[:, None] * (2 * _BLOCKS) + cell) * _DIRECTIONS
+    size = (2 * _BLOCKS) ** 2 * _DIRECTIONS
+    sums = np.zeros(size)
+    for direction, share in ((lower, 1 - upper_share), (lower + 1, upper_share)):
+        place = (first + direction % _DIRECTIONS).ravel()
+        sums += np.bincount(place, (strength * share).ravel(), size)
+    blocks = sums.reshape(_BLOCKS, 2, _BLOCKS, 2, _DIRECTIONS).transpose(0, 2, 1, 3, 4)
+    flat = blocks.reshape(_BLOCKS**2, -1)
+    return np.asarray(
+        flat / np.sqrt((flat**2).sum(axis=1, keepdims=True) + _FLAT**2), dtype=np.float32
+    ).ravel()
+
+
+def _energy(values: Floats) -> float:
+    square = float(np.mean(values.astype(np.float64) ** 2)) if len(values) else 0.0
+    return float(np.log(square + _TINY))
+
+
+def _mean(values: Floats | Flags) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
+def _correlation(one: Floats, two: Floats) -> Floats:
+    a, b = (x.reshape(len(x), -1) - x.mean(axis=(1, 2))[:, None] for x in (one, two))
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.asarray((a * b).sum(axis=1) / np.maximum(scale, _TINY), dtype=np.float32)
