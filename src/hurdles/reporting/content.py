@@ -15,6 +15,7 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
+from hurdles.findings.table import Findings
 from hurdles.training.history import COLUMNS as HISTORY
 
 __all__ = ["ReportContent", "Sheet", "SheetItem"]
@@ -114,6 +115,10 @@ class ReportContent:
         Versions, machine, commit, times.
     links : mapping of str to str
         Text to address (http or https), for citations. Nothing is loaded from them.
+    findings : Findings, optional
+        What the hurdles found; shown as a section of its own, its answer on the first screen.
+    thumbnails : mapping of str to uint8 array of shape (H, W)
+        Pixels of images that are evidence of a finding, by name.
     language : str
         BCP 47 tag of the page.
     """
@@ -133,6 +138,8 @@ class ReportContent:
     comparisons: Mapping[str, Sequence[Comparison]] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    findings: Findings | None = None
+    thumbnails: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     language: str = "en-GB"
 
     def __post_init__(self) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import pandas as pd
 
+from hurdles.reporting.plane import Plane, ticks
 from hurdles.reporting.wording import NARROW, counted, percent
 
 __all__ = ["Curve", "curves"]
 
-_WIDTH, _HEIGHT = 400, 236
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 34
 #: A diverging loss would press everything else flat: the axis ends at this multiple of the middle.
 _TALLEST = 6.0
 
@@ -65,36 +63,15 @@ def _curve(history: pd.DataFrame, name: str, title: str, chosen: int | None) -> 
     summary = _summary(name, epochs, lines["validation"], chosen)
     if not finite:
         return Curve(title, "", summary)
-    ticks = _ticks(*_range(name, finite))
-    scale = _Scale(epochs[0], epochs[-1], ticks[0], ticks[-1])
+    across = ticks(*_range(name, finite))
+    scale = Plane(epochs[0], epochs[-1], across[0], across[-1])
+    write = _share if name == "accuracy" else "{:g}".format
     pieces = [
-        *_grid(scale, ticks, _epoch_ticks(epochs), is_share=name == "accuracy"),
+        *scale.grid(across, _epoch_ticks(epochs), write_across=write),
         *_chosen(scale, chosen),
         *(_line(scale, epochs, values, part) for part, values in lines.items()),
     ]
-    svg = (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(f"{title}. {summary}")}">{"".join(pieces)}</svg>'
-    )
-    return Curve(title, svg, summary)
-
-
-@dataclass(frozen=True)
-class _Scale:
-    first: float
-    last: float
-    low: float
-    high: float
-
-    def x(self, epoch: float) -> float:
-        span = _WIDTH - _LEFT - _RIGHT
-        if self.last == self.first:
-            return _LEFT + span / 2
-        return _LEFT + span * (epoch - self.first) / (self.last - self.first)
-
-    def y(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * min(max(share, 0.0), 1.0)
+    return Curve(title, scale.svg(pieces, f"{title}. {summary}"), summary)
 
 
 def _range(name: str, values: Sequence[float]) -> tuple[float, float]:
@@ -102,15 +79,6 @@ def _range(name: str, values: Sequence[float]) -> tuple[float, float]:
         return min(values), 1.0
     middle = sorted(values)[len(values) // 2]
     return 0.0, min(max(values), _TALLEST * middle) if middle > 0 else max(values)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers from at most `low` to at least `high`, three to six of them."""
-    span = max(high - low, 1e-3)
-    size = 10 ** math.floor(math.log10(span / 4))
-    step = next(m * size for m in (1, 2, 5, 10) if span / (m * size) <= 5)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
 
 
 def _epoch_ticks(epochs: Sequence[int]) -> list[int]:
@@ -121,31 +89,18 @@ def _epoch_ticks(epochs: Sequence[int]) -> list[int]:
     return [epochs[0], *[e for e in inner if e != epochs[0]]]
 
 
-def _grid(
-    scale: _Scale, ticks: Sequence[float], epochs: Sequence[int], *, is_share: bool
-) -> list[str]:
-    pieces = []
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
-    for tick in ticks:
-        y = scale.y(tick)
-        text = f"{100 * tick:g}{NARROW}%" if is_share else f"{tick:g}"
-        pieces.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        pieces.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
-    for epoch in epochs:
-        pieces.append(
-            f'<text x="{scale.x(epoch):.1f}" y="{bottom + 18}" text-anchor="middle">{epoch}</text>'
-        )
-    return pieces
+def _share(value: float) -> str:
+    return f"{100 * value:g}{NARROW}%"
 
 
-def _chosen(scale: _Scale, chosen: int | None) -> list[str]:
+def _chosen(scale: Plane, chosen: int | None) -> list[str]:
     if chosen is None or not scale.first <= chosen <= scale.last:
         return []
-    x = f"{scale.x(chosen):.1f}"
-    return [f'<line class="chosen" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{_HEIGHT - _BOTTOM}"/>']
+    x, bottom = f"{scale.x(chosen):.1f}", scale.height - scale.bottom
+    return [f'<line class="chosen" x1="{x}" x2="{x}" y1="{scale.top - 6}" y2="{bottom}"/>']
 
 
-def _line(scale: _Scale, epochs: Sequence[int], values: Sequence[float], part: str) -> str:
+def _line(scale: Plane, epochs: Sequence[int], values: Sequence[float], part: str) -> str:
     runs: list[list[str]] = [[]]
     for epoch, value in zip(epochs, values, strict=True):
         if math.isfinite(value):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,8 @@ from hurdles.data.files import write_text
 from hurdles.reporting import answer, cohort, overlay, tables, wording
 from hurdles.reporting.content import ReportContent, Sheet, SheetItem
 from hurdles.reporting.curves import curves
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from hurdles.reporting.findings import findings_content
+from hurdles.reporting.template import template
 
 __all__ = ["render", "write_report"]
 
@@ -50,22 +48,7 @@ def render(content: ReportContent) -> str:
     str
         A whole page. Its own content policy forbids scripts and every request to a network.
     """
-    return _template().render(_context(content))
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("hurdles.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = wording.count
-    return environment.get_template("report.html.j2")
+    return template("report.html.j2").render(_context(content))
 
 
 def write_report(content: ReportContent, path: str | Path) -> Path:
@@ -83,6 +66,7 @@ def _context(content: ReportContent) -> dict[str, Any]:
         "content": content,
         "version": __version__,
         "headline": answer.headline(accuracy, known),
+        "audit": _audit(content),
         "baseline": answer.baseline(content.predictions),
         "caveat": answer.caveat(known),
         "warnings": list(dict.fromkeys([*own, *content.warnings])),
@@ -101,6 +85,12 @@ def _context(content: ReportContent) -> dict[str, Any]:
         "recipe": _settings(content.recipe, content.recipe_notes),
         "environment": _flat(content.environment),
     }
+
+
+def _audit(content: ReportContent) -> dict[str, Any] | None:
+    if content.findings is None:
+        return None
+    return findings_content(content.findings, thumbnails=content.thumbnails)
 
 
 def _epoch_table(history: pd.DataFrame | None) -> list[list[str]]:

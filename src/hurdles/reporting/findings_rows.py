@@ -1,0 +1,281 @@
+"""Findings as rows of text and of places on an axis, for a page to set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.findings.finding import Beyond, Finding, Verdict
+from hurdles.findings.summary import Kind, kind, limit_text, ranked, value_text, worst
+from hurdles.findings.table import Findings
+from hurdles.reporting import overlay, wording
+from hurdles.reporting.plane import ticks
+
+__all__ = ["hurdle_blocks", "hurdle_rows"]
+
+#: What is in sight before a reader asks for more.
+_ROWS, _IMAGES, _NAMES = 12, 12, 24
+_THUMBNAIL = 144
+_CHANCE = 0.5
+_NOTHING = "nothing judged"
+_CLASSES = {Verdict.HIT: "is-hit", Verdict.CLEARED: "is-cleared", Verdict.COULD_NOT_RUN: "is-open"}
+
+
+def hurdle_rows(findings: Findings) -> list[dict[str, Any]]:
+    """Return the table of hurdles: each with its verdict and the number that tells most."""
+    rows = []
+    for hurdle, question in findings.questions.items():
+        loudest = worst(findings, hurdle)
+        rows.append(
+            {
+                "name": hurdle,
+                "anchor": _anchor(hurdle),
+                "question": question,
+                **_hurdle_badge(findings, hurdle),
+                "subject": "" if loudest is None else _named(loudest),
+                "value": "" if loudest is None or _is_open(loudest) else _value(loudest),
+                "why": loudest.estimate.note if loudest and _is_open(loudest) else "",
+                "limit": "" if loudest is None or loudest.limit is None else limit_text(loudest),
+            }
+        )
+    return rows
+
+
+def hurdle_blocks(
+    findings: Findings, thumbnails: Mapping[str, NDArray[np.uint8]]
+) -> list[dict[str, Any]]:
+    """Return what is shown of each hurdle: rows in groups, limits, advice, images, what is missing.
+
+    Parameters
+    ----------
+    findings : Findings
+        Of data or of a model.
+    thumbnails : mapping of str to uint8 array of shape (H, W)
+        Pixels of images that are evidence, by name; those without are only named.
+    """
+    return [_block(findings, hurdle, thumbnails) for hurdle in findings.hurdles]
+
+
+def _block(
+    findings: Findings, hurdle: str, thumbnails: Mapping[str, NDArray[np.uint8]]
+) -> dict[str, Any]:
+    found = findings.of(hurdle)
+    rows = found if hurdle == "views" else ranked(found)
+    shown = [row for row in rows if not _is_open(row)]
+    hits = [row for row in ranked(found) if row.verdict is Verdict.HIT]
+    return {
+        "name": hurdle,
+        "anchor": _anchor(hurdle),
+        "question": findings.questions[hurdle],
+        **_hurdle_badge(findings, hurdle),
+        "groups": _groups(shown[:_ROWS]),
+        "more": _groups(shown[_ROWS:]),
+        "n_more": len(shown[_ROWS:]),
+        "advice": list(dict.fromkeys(row.advice for row in hits if row.advice)),
+        "open": _missing([row for row in found if _is_open(row)]),
+        "limits": _limits(found),
+        "methods": _methods(found),
+        **_evidence(ranked(found), thumbnails),
+    }
+
+
+def _hurdle_badge(findings: Findings, hurdle: str) -> dict[str, str]:
+    verdict = findings.verdict(hurdle)
+    judged = any(row.limit is not None for row in findings.of(hurdle))
+    if verdict is Verdict.CLEARED and not judged:
+        return {"verdict": _NOTHING, "class": "is-shown"}
+    return {"verdict": str(verdict), "class": _CLASSES[verdict]}
+
+
+def _badge(finding: Finding) -> dict[str, str]:
+    if finding.limit is None:
+        return {"verdict": "not judged", "class": "is-shown"}
+    return {"verdict": str(finding.verdict), "class": _CLASSES[finding.verdict]}
+
+
+def _is_open(finding: Finding) -> bool:
+    return finding.verdict is Verdict.COULD_NOT_RUN
+
+
+def _named(finding: Finding) -> str:
+    if finding.subject == "could not be run":
+        return ""
+    return f"{finding.subject}: {finding.statistic}" if finding.subject else finding.statistic
+
+
+def _value(finding: Finding) -> str:
+    return value_text(finding).replace(" %", f"{wording.NARROW}%")
+
+
+def _anchor(hurdle: str) -> str:
+    kept = "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in hurdle.lower())
+    return f"hurdle-{kept}"
+
+
+def _groups(rows: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return the rows under the words of their statistic; each group has an axis of its own."""
+    groups: dict[tuple[str, Kind], list[Finding]] = {}
+    for row in rows:
+        groups.setdefault((row.statistic, kind(row)), []).append(row)
+    return [
+        _group(statistic, sort, together, model=_model_area(rows))
+        for (statistic, sort), together in groups.items()
+    ]
+
+
+def _group(statistic: str, sort: Kind, rows: list[Finding], model: float) -> dict[str, Any]:
+    on_axis = sort is not Kind.COUNT
+    axis = _axis(sort, rows) if on_axis else []
+    marks = []
+    if sort is Kind.AREA and on_axis:
+        marks = [("chance", _CHANCE)] + ([("the model", model)] if math.isfinite(model) else [])
+    return {
+        "statistic": statistic,
+        "axis": [_written(tick, sort) for tick in axis],
+        "step": f"{100 / (len(axis) - 1):.4f}%" if axis else "",
+        "marks": [
+            {"name": name, "value": f"{value:.3g}", "left": _place(value, axis)}
+            for name, value in marks
+        ],
+        "rows": [_row(row, axis) for row in rows],
+    }
+
+
+def _row(finding: Finding, axis: Sequence[float]) -> dict[str, Any]:
+    found = finding.estimate
+    value, _, interval = _value(finding).partition(" [")
+    row = {
+        "name": finding.subject or "in all",
+        "value": value.removesuffix(", no interval"),
+        "interval": _bounds(finding),
+        "limit_text": limit_text(finding) if finding.limit is not None else "",
+        "note": found.note,
+        **_badge(finding),
+    }
+    if not axis or (not interval and "no interval" not in value):
+        return {**row, "left": ""}
+    low = axis[0] if found.low == -math.inf else found.low
+    high = axis[-1] if found.high == math.inf else found.high
+    has_interval = math.isfinite(low) and math.isfinite(high)
+    row |= {"left": _place(found.value, axis), "low": "", "width": "", "limit": "", "bad": ""}
+    if has_interval:
+        width = (_share(high, axis) - _share(low, axis)) * 100
+        row |= {"low": _place(low, axis), "width": f"{width:.2f}%"}
+    if finding.limit is not None:
+        at = _share(finding.limit.value, axis)
+        above = finding.limit.beyond is Beyond.ABOVE
+        row["limit"] = f"{100 * at:.2f}%"
+        row["bad"] = f"left:{100 * at:.2f}%;right:0" if above else f"left:0;width:{100 * at:.2f}%"
+    return row
+
+
+def _bounds(finding: Finding) -> str:
+    sort = kind(finding)
+    if sort is Kind.COUNT:
+        return ""
+    write = wording.percent if sort is Kind.SHARE else wording.ratio
+    found = finding.estimate
+    if found.low == -math.inf and math.isfinite(found.high):
+        return f"up to {write(found.high)}"
+    return wording.interval(found, write=write)
+
+
+def _axis(sort: Kind, rows: Sequence[Finding]) -> list[float]:
+    numbers = [n for row in rows for n in (row.estimate.value, row.estimate.low, row.estimate.high)]
+    numbers += [row.limit.value for row in rows if row.limit is not None]
+    # Beyond an open bound the axis goes on, so that it is seen to be open.
+    numbers += [2 * row.estimate.value for row in rows if row.estimate.high == math.inf]
+    finite = [n for n in numbers if math.isfinite(n)]
+    if sort is Kind.AREA:
+        finite += [_CHANCE, 1.0]
+    if sort is Kind.SHARE:
+        finite += [0.0, 1.0]
+    return ticks(min(finite), max(finite)) if finite else []
+
+
+def _share(value: float, axis: Sequence[float]) -> float:
+    return min(max((value - axis[0]) / (axis[-1] - axis[0]), 0.0), 1.0)
+
+
+def _place(value: float, axis: Sequence[float]) -> str:
+    return f"{100 * _share(value, axis):.2f}%"
+
+
+def _written(tick: float, sort: Kind) -> str:
+    return f"{100 * tick:g}{wording.NARROW}%" if sort is Kind.SHARE else f"{tick:g}"
+
+
+def _model_area(rows: Sequence[Finding]) -> float:
+    """Return the model's own area, where the details of a finding give it."""
+    for row in rows:
+        said = row.details.get("model_auc")
+        said = said.get("value") if isinstance(said, Mapping) else said
+        if isinstance(said, int | float) and math.isfinite(said):
+            return float(said)
+    return math.nan
+
+
+def _missing(rows: Sequence[Finding]) -> list[dict[str, str]]:
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reasons.setdefault(row.estimate.note, []).append(_named(row))
+    return [
+        {"what": "; ".join(name for name in names if name), "why": why}
+        for why, names in reasons.items()
+    ]
+
+
+def _limits(rows: Sequence[Finding]) -> list[dict[str, str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.limit is not None:
+            found.setdefault((limit_text(row), row.limit.source), []).append(row.subject)
+    alone = len(found) == 1
+    return [
+        {"limit": limit, "source": source, "of": "" if alone else ", ".join(filter(None, subjects))}
+        for (limit, source), subjects in found.items()
+    ]
+
+
+def _methods(rows: Sequence[Finding]) -> list[str]:
+    """Return how intervals were made and what they rest on, each once."""
+    defined = [row.estimate for row in rows if row.estimate.is_defined]
+    lines = []
+    for e in defined:
+        on = wording.counted(e.n_images, "image")
+        on += f" of {wording.counted(e.n_patients, 'patient')}" if e.n_patients else ""
+        is_count = e.method == "counted"
+        lines.append(f"counted in {on}" if is_count else f"{_level(e.level)} {e.method}, from {on}")
+    return list(dict.fromkeys(lines))
+
+
+def _level(value: float) -> str:
+    # A level shared out over several findings has many digits; its place after 99 is what matters.
+    return f"{100 * value:.4g}{wording.NARROW}%"
+
+
+def _evidence(
+    rows: Sequence[Finding], thumbnails: Mapping[str, NDArray[np.uint8]]
+) -> dict[str, Any]:
+    cited = {(e.image, e.says): (row, e) for row in reversed(rows) for e in reversed(row.evidence)}
+    seen = list(reversed(cited.values()))
+    pictured = [(row, e) for row, e in seen if e.image in thumbnails][:_IMAGES]
+    drawn = {(e.image, e.says) for _, e in pictured}
+    named = [(row, e) for row, e in seen if (e.image, e.says) not in drawn]
+    return {
+        "images": [
+            {
+                "image": e.image,
+                "says": e.says,
+                "subject": row.subject,
+                "uri": overlay.data_uri(thumbnails[e.image], "jpeg", longest=_THUMBNAIL),
+            }
+            for row, e in pictured
+        ],
+        "named": [f"{e.image}: {e.says}" if e.says else e.image for _, e in named[:_NAMES]],
+        "n_unnamed": max(0, len(named) - _NAMES),
+    }

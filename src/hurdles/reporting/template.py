@@ -1,0 +1,39 @@
+"""The templates of the pages: one place that loads them, and escapes whatever they are given."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from hurdles.reporting import wording
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+
+__all__ = ["template"]
+
+
+def template(name: str) -> Template:
+    """Return a template by the name of its file; a name that it uses and is not given is an error.
+
+    Parameters
+    ----------
+    name : str
+        In ``hurdles/reporting/templates``.
+    """
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("hurdles.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = wording.count
+    return environment
