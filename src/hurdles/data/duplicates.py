@@ -5,9 +5,10 @@ renamed. So neither names nor hashes of files find the copies, and a simple thum
 much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
 is compared with its neighbours only. Stage one takes out what all prints share (every chest has
 ribs), compares small ones of all pairs by matrix products and lets the likely pairs through,
-generously. Stage two lays two prints over one another as well as an affine map can and correlates
-what overlaps. `bench/twins.py` measures how many planted and real copies are found, and how many
-other pairs are taken for copies.
+generously; in large sets, hashes of the prints do that (`hurdles.data.image_hash`). Stage two lays
+two prints over one another as well as an affine map can and correlates what overlaps.
+`bench/twins.py` and `bench/near_duplicates.py` measure how many planted and real copies are found,
+and how many other pairs are taken for copies.
 """
 
 from __future__ import annotations
@@ -20,11 +21,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.data.alignment import aligned_correlation, central, prints
+from hurdles.data.image_hash import hash_matches, image_hashes
+from hurdles.data.near import BITS, RADIUS
 
 if TYPE_CHECKING:
     from hurdles.data.cache import Prepared
 
-__all__ = ["COLUMNS", "GATE", "THRESHOLD", "Candidate", "candidates", "matches"]
+__all__ = [
+    "CERTAIN",
+    "COLUMNS",
+    "GATE",
+    "THRESHOLD",
+    "Candidate",
+    "candidates",
+    "hashed_candidates",
+    "matches",
+]
 
 #: The columns of what `matches` returns.
 COLUMNS: dict[str, str] = {
@@ -32,10 +44,21 @@ COLUMNS: dict[str, str] = {
     "image_b": "name of the image that shows the same radiograph",
     "similarity": "correlation of the two prints where they overlap once aligned, up to 1",
     "inverted": "true where bright and dark are exchanged",
+    "mirrored": "true where left and right are exchanged",
 }
 
 #: Pairs at least this similar are taken for copies; docs/results/twins.txt shows what it costs.
 THRESHOLD = 0.90
+
+#: Pairs at least this similar are copies beyond doubt: drawn chests, more alike than those of any
+#: two persons, reach 0.93. Copies with a tenth cut off all round, or drawn upon, may not.
+CERTAIN = 0.95
+
+#: Above this many pairs hashes take the place of matrix products, which would need a minute then.
+_MANY_PAIRS = 200_000_000
+#: Bits of 256 in which the hashes of a likely pair may differ, where each is compared with each; a
+#: large set has its own limit, `hurdles.data.near.RADIUS`.
+_HASH_GATE = 64
 
 #: Pairs whose small prints correlate less, what all chests share taken out, are not aligned;
 #: unless they reach the lower gate, and as they are, with what all share, the second.
@@ -71,6 +94,8 @@ class Candidate(NamedTuple):
         Of the small prints; negative where one image is inverted.
     cut_a, cut_b : float
         Share cut off each side of either image for this correlation.
+    mirrored : bool
+        Whether left and right of `b` are to be exchanged.
     """
 
     a: int
@@ -78,6 +103,7 @@ class Candidate(NamedTuple):
     correlation: float
     cut_a: float = 0.0
     cut_b: float = 0.0
+    mirrored: bool = False
 
 
 def matches(
@@ -85,13 +111,15 @@ def matches(
     b: Prepared | None = None,
     *,
     threshold: float = THRESHOLD,
+    mirrored: bool = False,
+    hashed: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Return the pairs of images that show one and the same radiograph.
 
     Resizing, JPEG, brightness, contrast, gamma, inversion and crops of up to about a tenth of a
-    side are seen through; so are rotations by a few degrees. Mirrored copies are not found, nor
-    some with arrows and letters drawn in. Two radiographs of one patient in one position a short
+    side are seen through; so are rotations by a few degrees. Some copies with arrows and letters
+    drawn in are not found. Two radiographs of one patient in one position a short
     time apart may pass as copies: the public collections' pairs between 0.90 and 0.925, looked at
     one by one, all seemed to show one person twice, never two persons.
 
@@ -102,6 +130,12 @@ def matches(
         within `a` are returned, each once, the earlier row first.
     threshold : float
         Smallest similarity, within (0, 1].
+    mirrored : bool
+        Whether mirrored copies are looked for as well, in twice the time.
+    hashed : bool, optional
+        Whether likely pairs are found by their hashes, which is faster and misses copies that were
+        cropped by more than a tenth on one side only; by matrix products otherwise. If not given:
+        where there are more than 200 million pairs (20,000 images in one set).
     progress : callable, optional
         Called as ``progress(done, total)`` with the number of likely pairs that were aligned.
 
@@ -134,16 +168,14 @@ def matches(
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; a similarity is above 0 and at most 1.")
     other = a if b is None else b
-    found = candidates(a.pixels, None if b is None else b.pixels)
+    found = _likely(a.pixels, None if b is None else b.pixels, mirrored, hashed)
     prints_a = _some_prints(a.pixels, {pair.a for pair in found})
     prints_b = _some_prints(other.pixels, {pair.b for pair in found})
     rows = []
     for done, pair in enumerate(found, start=1):
-        moving = prints_b[pair.b] if pair.correlation > 0 else -prints_b[pair.b]
-        scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
-        similarity = aligned_correlation(prints_a[pair.a], moving, scale)
+        similarity = _similarity(prints_a[pair.a], prints_b[pair.b], pair)
         if similarity >= threshold:
-            rows.append((pair.a, pair.b, similarity, pair.correlation < 0))
+            rows.append((pair.a, pair.b, similarity, pair.correlation < 0, pair.mirrored))
         if progress:
             progress(done, len(found))
     return _table(a, other, rows)
@@ -189,6 +221,71 @@ def candidates(
     for pair in _above(plain_a[0.0], plain_b[0.0], _PLAIN_GATE, b is None):
         best.setdefault((pair.a, pair.b), pair)
     return [best[rows] for rows in sorted(best)]
+
+
+def hashed_candidates(
+    a: NDArray[np.uint8], b: NDArray[np.uint8] | None = None, *, mirrored: bool = False
+) -> list[Candidate]:
+    """Return the pairs worth aligning: those whose hashes are near.
+
+    Parameters
+    ----------
+    a, b : uint8 arrays of shape (N, size, size)
+        As for `candidates`.
+    mirrored : bool
+        Whether mirrored copies are among them.
+
+    Returns
+    -------
+    list of Candidate
+        As from `candidates`; the correlation is that of the signs of the hashes' bits.
+
+    Raises
+    ------
+    ValueError
+        If the pixels are smaller than 64x64.
+    """
+    hashes_a = image_hashes(a)
+    hashes_b = None if b is None else image_hashes(b)
+    many = len(a) * len(a if b is None else b) > _MANY_PAIRS
+    found = hash_matches(
+        hashes_a, hashes_b, radius=RADIUS if many else _HASH_GATE, mirrored=mirrored
+    )
+    return [
+        Candidate(
+            pair.a,
+            pair.b,
+            (1 - 2 * pair.distance / BITS) * (-1 if pair.inverted else 1),
+            pair.cut_a,
+            pair.cut_b,
+            pair.mirrored,
+        )
+        for pair in found
+    ]
+
+
+def _likely(
+    a: NDArray[np.uint8], b: NDArray[np.uint8] | None, mirrored: bool, hashed: bool | None
+) -> list[Candidate]:
+    if hashed if hashed is not None else len(a) * len(a if b is None else b) > _MANY_PAIRS:
+        return hashed_candidates(a, b, mirrored=mirrored)
+    found = candidates(a, b)
+    if mirrored:
+        flipped = candidates(a, (a if b is None else b)[:, :, ::-1])
+        known = {(pair.a, pair.b): abs(pair.correlation) for pair in found}
+        found += [
+            pair._replace(mirrored=True)
+            for pair in flipped
+            if (b is not None or pair.a < pair.b)
+            and abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
+        ]
+    return found
+
+
+def _similarity(a: NDArray[np.float32], b: NDArray[np.float32], pair: Candidate) -> float:
+    moving = np.ascontiguousarray(b[:, ::-1]) if pair.mirrored else b
+    scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
+    return aligned_correlation(a, moving if pair.correlation > 0 else -moving, scale)
 
 
 def _above(
@@ -238,16 +335,21 @@ def _some_prints(pixels: NDArray[np.uint8], rows: set[int]) -> dict[int, NDArray
     return {row: prints(pixels[row : row + 1])[0] for row in sorted(rows)}
 
 
-def _table(a: Prepared, b: Prepared, rows: list[tuple[int, int, float, bool]]) -> pd.DataFrame:
+def _table(
+    a: Prepared, b: Prepared, rows: list[tuple[int, int, float, bool, bool]]
+) -> pd.DataFrame:
     names_a = a.manifest.frame["image"].to_numpy()
     names_b = b.manifest.frame["image"].to_numpy()
     table = pd.DataFrame(
         {
             "image_a": pd.Series([names_a[i] for i, *_ in rows], dtype="str"),
             "image_b": pd.Series([names_b[j] for _, j, *_ in rows], dtype="str"),
-            "similarity": pd.Series([s for _, _, s, _ in rows], dtype="float64"),
-            "inverted": pd.Series([i for *_, i in rows], dtype="bool"),
+            "similarity": pd.Series([row[2] for row in rows], dtype="float64"),
+            "inverted": pd.Series([row[3] for row in rows], dtype="bool"),
+            "mirrored": pd.Series([row[4] for row in rows], dtype="bool"),
         }
     )
-    order = ["similarity", "image_a", "image_b"]
-    return table.sort_values(order, ascending=[False, True, True], ignore_index=True)
+    order = ["similarity", "image_a", "image_b", "mirrored"]
+    table = table.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
+    # An image and its mirror image may both resemble a third.
+    return table.drop_duplicates(["image_a", "image_b"], ignore_index=True)
