@@ -1,0 +1,136 @@
+"""Planted copies are found where they stand, and chests that only look alike are not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from hurdles.auditing.hurdle import DATA_HURDLES
+from hurdles.auditing.material import Material
+from hurdles.auditing.of_data import duplicates as hurdle
+from hurdles.auditing.of_data.duplicates import copies_in
+from hurdles.auditing.running import run_hurdles
+from hurdles.data.manifest import Manifest
+from hurdles.data.phantom import phantom_cohort
+from hurdles.findings.finding import Finding, Verdict
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return phantom_cohort(40, seed=1, size=96, classes=("COVID-19", "Normal"))
+
+
+def material(cohort, copies=(), **columns) -> Material:
+    """Return phantoms, and copies of some: (row, what happens to it, what its row says)."""
+    frame = cohort.frame.assign(path="/" + cohort.frame["image"])
+    frame["split"] = np.where(frame["patient"].rank(method="dense") % 3 == 0, "test", "train")
+    frame = frame.assign(**columns)
+    pixels = [*cohort.pixels]
+    for row, alter, changed in copies:
+        pixels.append(alter(cohort.pixels[row]))
+        added = {**frame.iloc[row].to_dict(), "image": f"copy of {row}", "path": f"/copy{row}"}
+        frame.loc[len(frame)] = {**added, "patient": f"other {row}", **changed}
+    return Material("phantoms", Manifest(frame), np.stack(pixels))
+
+
+def by_subject(given: Material) -> dict[str, Finding]:
+    return {row.subject: row for row in hurdle.duplicates(given)}
+
+
+def jpeg(image):
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1]
+    return cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
+
+
+def other(value, first, second):
+    return second if value == first else first
+
+
+def test_phantoms_of_different_people_are_no_copies(cohort, monkeypatch):
+    findings = by_subject(material(cohort))
+    assert {f.verdict for f in findings.values()} == {Verdict.CLEARED}
+    # The guard is how alike two must be: without it people of like build are taken for one.
+    monkeypatch.setattr(hurdle, "CERTAIN", 0.80)
+    monkeypatch.setattr(hurdle, "matches", partial(hurdle.matches, threshold=0.80))
+    assert by_subject(material(cohort))["across the split"].verdict is Verdict.HIT
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [jpeg, lambda x: 255 - x, lambda x: np.ascontiguousarray(x[:, ::-1]), np.copy],
+    ids=["jpeg", "inverted", "mirrored", "identical"],
+)
+def test_a_copy_in_another_part_is_a_hit(cohort, alter):
+    plain = material(cohort)
+    split = other(plain.manifest.frame["split"].iloc[5], "train", "test")
+    found = by_subject(material(cohort, [(5, alter, {"split": split})]))
+    one = found["across the split"]
+    assert one.verdict is Verdict.HIT
+    assert one.estimate.value == 1
+    assert {e.image for e in one.evidence} == {cohort.frame["image"].iloc[5], "copy of 5"}
+    assert "same as copy of 5" in " ".join(e.says for e in one.evidence)
+    assert one.details["radiographs"] == 1
+    assert one.details["identical"] == found["identical"].estimate.value == (alter is np.copy)
+    assert found["conflicting labels"].verdict is Verdict.CLEARED
+    assert found["within a class"].estimate.value == 0
+
+
+def test_conflicting_labels_are_named(cohort):
+    label = other(cohort.frame["label"].iloc[3], "Normal", "COVID-19")
+    found = by_subject(material(cohort, [(3, jpeg, {"label": label})]))["conflicting labels"]
+    assert found.verdict is Verdict.HIT
+    (pair,) = found.details["pairs"]
+    assert {pair["label_a"], pair["label_b"]} == {"Normal", "COVID-19"}
+    assert pair["image_b"] == "copy of 3"
+
+
+def test_copies_across_sources_and_within_a_class_are_shown_and_not_judged(cohort):
+    found = by_subject(
+        material(cohort, [(2, jpeg, {"source": "elsewhere"}), (7, jpeg, {})], source="here")
+    )
+    assert found["across sources"].estimate.value == 1
+    assert found["within a class"].estimate.value == 2
+    assert found["within a class"].details["radiographs"] == 2
+    assert {f.verdict for f in found.values()} == {Verdict.CLEARED}
+
+
+def test_copies_of_a_known_patient_are_no_second_patient(cohort):
+    patient = cohort.frame["patient"].iloc[7]
+    found = by_subject(material(cohort, [(7, jpeg, {"patient": patient})]))
+    assert found["within a class"].estimate.value == 0
+
+
+def test_without_split_and_source_it_says_so(cohort):
+    found = by_subject(material(cohort, split=None, source=None))
+    for subject, word in (("across the split", "split"), ("across sources", "source")):
+        assert found[subject].verdict is Verdict.COULD_NOT_RUN
+        assert found[subject].estimate.note == f"the manifest names no {word}"
+    assert found["conflicting labels"].verdict is Verdict.CLEARED
+
+
+def test_three_copies_are_one_radiograph(cohort):
+    found = by_subject(
+        material(cohort, [(7, jpeg, {}), (7, np.copy, {"image": "again", "path": "/again"})])
+    )
+    assert found["within a class"].estimate.value == 3
+    assert found["within a class"].details["radiographs"] == 1
+
+
+def test_it_is_registered_and_can_be_written(cohort):
+    findings = run_hurdles(DATA_HURDLES, material(cohort, [(1, jpeg, {})]), names=["duplicates"])
+    assert len(findings) == 6
+    assert findings.frame["statistic"].is_unique
+    assert type(findings).from_dict(findings.to_dict()).frame.equals(findings.frame)
+
+
+def test_one_image_has_no_copies(cohort):
+    alone = material(cohort).take([0])
+    copies = copies_in(alone)
+    assert copies.frame.empty
+    assert not any(f.verdict is Verdict.HIT for f in hurdle.duplicates(alone))
+    assert isinstance(copies.frame["label_differs"].dtype, np.dtype)
+    assert pd.api.types.is_bool_dtype(copies.frame["identical"])
