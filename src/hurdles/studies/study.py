@@ -219,7 +219,8 @@ def study(name: str) -> Study:
         If there is none of this name.
     """
     import hurdles.studies.lazaro_barco_2020
-    import hurdles.studies.tartaglione_2020  # noqa: F401 - both register themselves
+    import hurdles.studies.remedies
+    import hurdles.studies.tartaglione_2020  # noqa: F401 - they register themselves
 
     return STUDIES.get(name)
 

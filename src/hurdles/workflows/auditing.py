@@ -1,0 +1,191 @@
+"""The hurdles: for data, for a model, and for the hurdles themselves."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from hurdles._version import __version__
+from hurdles.data.manifest import Manifest
+from hurdles.data.sets import relabelled
+from hurdles.findings.table import Findings
+from hurdles.images import Options
+from hurdles.locations import Data, manifest_of, name_of
+from hurdles.runs import Run
+
+__all__ = ["audit", "check"]
+
+_PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless", "torch")
+_USE = "research use only; not a medical device"
+
+
+def check(
+    data: Data,
+    *,
+    out: str | Path | None = None,
+    hurdles: Sequence[str] | None = None,
+    own: Sequence[str | Path] = (),
+    labels: Mapping[str, str] | None = None,
+    lungs: bool = False,
+    options: Options | None = None,
+) -> Findings:
+    """Put images through the hurdles for data; no model is needed.
+
+    Parameters
+    ----------
+    data : Data
+        The images: a path, a collection's name, ``NAME=PATH``, or several of these. The folder of a
+        run brings its split.
+    out : path, optional
+        Where to write the page (``.html``); the findings go beside it as JSON and CSV.
+    hurdles : sequence of str, optional
+        Only these; default: all.
+    own : sequence of path
+        Python files with hurdles of one's own, which are run as well.
+    labels : mapping, optional
+        Classes of the images -> what they are to be called; see `run`.
+    lungs : bool
+        Look for the lungs, so that what lies outside them can be judged by itself; the first time
+        that takes some thirty milliseconds an image.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Findings
+        One row per finding, with intervals, limits and verdicts.
+
+    Raises
+    ------
+    ManifestError
+        If no image can be read.
+    RegistryError
+        If no hurdle has a name that was given.
+    """
+    from hurdles.auditing.loading import material_of
+    from hurdles.auditing.of_data import DATA_HURDLES
+    from hurdles.auditing.own import load_hurdles
+    from hurdles.auditing.running import run_hurdles
+
+    options = options or Options()
+    load_hurdles(own)
+    for name in hurdles or ():
+        DATA_HURDLES.get(name)  # before the images are read
+    images = relabelled(manifest_of(data), labels or {})
+    given = material_of(images, name=name_of(data), options=options, lungs=lungs)
+    found = run_hurdles(
+        DATA_HURDLES,
+        given,
+        names=hurdles,
+        about=_about(given.name, len(images)),
+        progress=options.listener,
+    )
+    if out is not None:
+        _write(found, Path(out), f"Hurdles for data: {given.name}")
+    return found
+
+
+def audit(
+    run: Run | str | Path,
+    *,
+    on: Data | None = None,
+    seeds: Sequence[Run | str | Path] = (),
+    hurdles: Sequence[str] | None = None,
+    own: Sequence[str | Path] = (),
+    labels: Mapping[str, str] | None = None,
+    options: Options | None = None,
+) -> Findings:
+    """Put a finished run through the hurdles for models.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run. ``audit.json``, ``audit.csv`` and ``audit.html`` are written into its
+        folder, and its report gets a section.
+    on : Data, optional
+        Other collections, each a test set of its own.
+    seeds : sequence of Run or path
+        Runs of the same recipe that differ in ``training.seed`` only.
+    hurdles : sequence of str, optional
+        Only these; default: all.
+    own : sequence of path
+        Python files with hurdles of one's own, which are run as well.
+    labels : mapping, optional
+        Classes of the other collections -> classes of the run.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Findings
+        One row per finding, with intervals, limits and verdicts.
+
+    Raises
+    ------
+    RunError
+        If a run is not finished.
+    RegistryError
+        If no hurdle has a name that was given.
+    """
+    from hurdles.auditing.loading import subject_of
+    from hurdles.auditing.of_models import MODEL_HURDLES
+    from hurdles.auditing.own import load_hurdles
+    from hurdles.auditing.running import run_hurdles
+    from hurdles.presentation import write_page
+
+    options = options or Options()
+    run = run if isinstance(run, Run) else Run(run)
+    load_hurdles(own)
+    for name in hurdles or ():
+        MODEL_HURDLES.get(name)
+    given = subject_of(
+        run,
+        on=_apart(on, labels or {}),
+        siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
+        options=options,
+    )
+    about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
+    found = run_hurdles(
+        MODEL_HURDLES,
+        given,
+        names=hurdles,
+        about=about,
+        progress=options.listener,
+        # What is found is kept, also if the audit is interrupted after it.
+        found=lambda some: some.save(run.path / "audit.json"),
+    )
+    _write(found, run.path / "audit.html", f"Hurdles for a model: {run.recipe.name}")
+    write_page(run)
+    return found
+
+
+def _apart(on: Data | None, labels: Mapping[str, str]) -> dict[str, Manifest]:
+    """Return each collection by its name: every one of them is a test set of its own."""
+    if not on:
+        return {}
+    parts: list[Data] = [on] if isinstance(on, str | Path | Manifest) else list(on)
+    if isinstance(on, Mapping):
+        parts = [f"{name}={path}" for name, path in on.items()]
+    return {name_of(part): relabelled(manifest_of(part), labels) for part in parts}
+
+
+def _about(name: str, n_images: int) -> dict[str, str]:
+    return {
+        "images": f"{name}, {n_images} images",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hurdles": __version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in _PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "use": _USE,
+    }
+
+
+def _write(found: Findings, path: Path, title: str) -> None:
+    from hurdles.reporting.findings import write_findings
+
+    found.save(path.with_suffix(".json"))
+    write_findings(found, path, title=title)
