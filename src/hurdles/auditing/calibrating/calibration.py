@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -203,7 +204,9 @@ def _about(plan: Plan, real: RealStock | None) -> dict[str, Any]:
     hurdles = [DATA_HURDLES.get(n).run for n in plan.data]
     hurdles += [MODEL_HURDLES.get(n).run for n in plan.model]  # type: ignore[misc] # two kinds
     sources = sorted({str(inspect.getsourcefile(h)) for h in hurdles} | set(_ground()))
-    code = hashlib.sha256(b"".join(Path(s).read_bytes() for s in sources)).hexdigest()
+    # Parsed, so that a comment or a line break asks for no new cohorts.
+    parsed = "".join(ast.dump(ast.parse(Path(s).read_bytes())) for s in sources)
+    code = hashlib.sha256(parsed.encode()).hexdigest()
     return {
         "hurdles": __version__,
         "profile": asdict(plan.profile),

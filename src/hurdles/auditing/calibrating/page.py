@@ -216,8 +216,8 @@ def _method(calibration: Calibration) -> Iterator[str]:
     yield (
         f"`hurdles calibrate-audit`, profile {p.name}, hurdles {__version__}: "
         f"{calibration.cohorts:,} cohorts of phantoms of {p.size} pixels, "
-        f"{calibration.seconds / 60:.0f} minutes on one core. A cohort has {p.patients} patients "
-        f"{f'(without a shortcut also {larger}), ' if larger else ''}"
+        f"{calibration.seconds / 60:.0f} minutes on one core. A cohort has {p.patients} patients"
+        f"{f' (without a shortcut also {larger})' if larger else ''}, "
         "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "
         "calibration and fresh ones share no phantom and no hospital."
     )

@@ -167,7 +167,8 @@ class Pool:
         return self.patients if state == PLAIN else min(self.planted_patients, self.patients)
 
     def _file(self, state: str, first: int) -> Path:
-        return self.folder / f"{self.seed}-{self.size}-{state}-{first:05d}.npz"
+        last = min(first + CHUNK, self._count(state))
+        return self.folder / f"{self.seed}-{self.size}-{state}-{first:05d}-{last:05d}.npz"
 
     def _cases(self, state: str, count: int) -> tuple[Case, ...]:
         return draw_cohort(count, seed=self.seed, classes=CLASSES, shortcut=_shortcut(state))

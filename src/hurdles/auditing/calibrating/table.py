@@ -36,6 +36,9 @@ MEANT: Mapping[str, tuple[str, ...]] = {
     "hospital-swap": ("hospital", "blur", "noise", "brightness"),
 }
 
+#: Patients from which on a cohort without a fault is clean: with fewer it is right to name one.
+CLEAN_FROM: Mapping[str, int] = {"size": 600}
+
 #: Columns of the table of rates.
 COLUMNS: dict[str, str] = {
     "kind": "data or model",
@@ -122,9 +125,10 @@ def _rows(
     hits = {h: [is_hit((m for m in r.found if m.hurdle == h), limits) for r in members]
             for h in hurdles}  # fmt: skip
     silent = {h: [_is_silent(r, h) for r in members] for h in hurdles}
-    if len(hurdles) > 1:
-        hits[ANY] = [any(hits[h][i] for h in hurdles) for i in range(len(members))]
-        silent[ANY] = [all(silent[h][i] for h in hurdles) for i in range(len(members))]
+    joined = [h for h in hurdles if condition.patients >= CLEAN_FROM.get(h, 0)]
+    if len(joined) > 1:
+        hits[ANY] = [any(hits[h][i] for h in joined) for i in range(len(members))]
+        silent[ANY] = [all(silent[h][i] for h in joined) for i in range(len(members))]
     for hurdle, hit in hits.items():
         rate = wilson(sum(hit), len(hit))
         goal = _goal(condition, hurdle, references)
@@ -155,8 +159,9 @@ def _is_silent(record: Record, hurdle: str) -> bool:
 def _goal(condition: Trial, hurdle: str, references: Mapping[str, float]) -> str:
     most, least = GOALS
     if not condition.plant:
-        # Each hurdle by itself is to be quiet; nine of them together need not be.
-        return "" if hurdle == ANY else f"<= {most:g}"
+        # Each hurdle by itself is to be quiet; all of them together need not be.
+        clean = condition.patients >= CLEAN_FROM.get(hurdle, 0)
+        return f"<= {most:g}" if clean and hurdle != ANY else ""
     if condition.plant in FAULTS:
         return f">= {least:g}" if FAULTS.get(condition.plant).seen_by == hurdle else ""
     if condition.strength != references.get(condition.plant):

@@ -245,7 +245,7 @@ def fresh_trials(
         size, alike = profile.patients, profile.alike_null
         found += [Trial("data", "fresh", size, False, NOTHING, 0.0, r) for r in range(alike)]
         found += [
-            Trial("data", "fresh", size, True, plant, float(number), r)
+            Trial("data", "fresh", max(profile.sizes), True, plant, float(number), r)
             for plant, numbers in faults.items()
             for number in numbers
             for r in range(profile.faults)
