@@ -1,0 +1,232 @@
+"""What is known of an image without looking at it: columns of the table and of the file headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hurdles.auditing.material import Material
+from hurdles.data.manifest import COLUMNS
+
+__all__ = ["Attribute", "attributes_of", "encoded", "left_out"]
+
+Floats = NDArray[np.float64]
+
+#: What file headers say, put together where one thing has several columns.
+_FACTS: dict[str, tuple[str, ...]] = {
+    "image size": ("height", "width"),
+    "aspect": ("aspect",),
+    "file format": ("format",),
+    "bytes per pixel": ("bytes_per_pixel",),
+    "JPEG quality": ("jpeg_quality",),
+    "bit depth": ("bits",),
+    "colour mode": ("photometric",),
+    "coding": ("coding",),
+    "resolution": ("dpi",),
+    "header tags": ("exif", "icc", "comment"),
+    "software": ("software",),
+    "modality": ("modality",),
+    "manufacturer": ("manufacturer",),
+    "body part": ("body_part",),
+    "view position": ("view_position",),
+    "burned-in annotation": ("burned_in",),
+}
+_OWN = ("source", "view", "sex", "age")
+#: Columns that say in other words what the class is, or what the disease did.
+_DIAGNOSES = re.compile(
+    r"finding|diagnos|patholog|disease|class(?!ic)|label|target|outcome|categor|severity|pattern|"
+    r"opacit|pneumonia|covid|pcr|survival|died|death|went_icu|in_icu|intubat|needed_|_present$|"
+    r"score|report|clinical|notes",
+    re.IGNORECASE,
+)
+_TRUTH = "shortcut_"
+#: Numbers with so few values, and texts, are taken as categories.
+_FEW = 12
+_LEVELS = 30
+_BINS = 8
+_COMMON = 0.05
+_SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Attribute:
+    """One thing that is known of every image, or of some.
+
+    Parameters
+    ----------
+    name : str
+        What a reader calls it.
+    values : DataFrame
+        One column or several, one row per image; empty cells are not known.
+    """
+
+    name: str
+    values: pd.DataFrame
+
+    @property
+    def features(self) -> Floats:
+        """Numbers that a line can be drawn through, shape (N, D), see `encoded`."""
+        return np.hstack([encoded(self.values[column]) for column in self.values])
+
+    def by_class(self, labels: NDArray[np.str_]) -> dict[str, Any]:
+        """Return, for JSON, what each class has: counts of values, or quartiles of numbers.
+
+        Parameters
+        ----------
+        labels : array of shape (N,)
+        """
+        return {str(column): _crossed(self.values[column], labels) for column in self.values}
+
+
+def attributes_of(material: Material) -> list[Attribute]:
+    """Return what is known of these images and is not the same for all of them.
+
+    Parameters
+    ----------
+    material : Material
+        Its manifest's columns and its files' facts.
+    """
+    frame, facts = material.manifest.frame, material.facts
+    out = left_out(material)
+    names = [c for c in frame if c in _OWN or (c not in COLUMNS and c not in out)]
+    found = [Attribute(str(name), frame[[name]]) for name in names]
+    for name, columns in _FACTS.items():
+        present = [c for c in columns if c in facts]
+        found.append(Attribute(name, facts[present]))
+    return _joined([each for each in found if _varies(each.values)])
+
+
+def _joined(attributes: list[Attribute]) -> list[Attribute]:
+    """Keep one of those that part the images alike, named after all: they are one question."""
+    kept: dict[bytes, Attribute] = {}
+    for each in attributes:
+        cells = each.values.astype("str").where(each.values.notna(), "")
+        rows = cells.agg("\x1f".join, axis=1)
+        key = pd.factorize(rows)[0].astype(np.int64).tobytes()
+        first = kept.get(key)
+        name = each.name if first is None else f"{first.name}, {each.name}"
+        kept[key] = Attribute(name, each.values if first is None else first.values)
+    return list(kept.values())
+
+
+def left_out(material: Material) -> dict[str, str]:
+    """Return the further columns of the manifest that are not asked, with the reason.
+
+    A column that restates the diagnosis would tell the class by definition. It is known by its
+    name, or by its cells: in most images the class's name stands in the cell or the other way
+    round.
+
+    Parameters
+    ----------
+    material : Material
+        Columns that every manifest has are not among the answer.
+    """
+    frame = material.manifest.frame
+    return dict(_refused(frame[[c for c in frame if c not in COLUMNS]], frame["label"]))
+
+
+def _refused(extra: pd.DataFrame, labels: pd.Series) -> Iterator[tuple[str, str]]:
+    for name in extra:
+        cells = extra[name]
+        if str(name).startswith(_TRUTH):
+            yield str(name), "says what was planted"
+        elif _DIAGNOSES.search(str(name)) or _restates(cells, labels):
+            yield str(name), "says in other words what the class is"
+        elif not _is_number(cells) and cells.nunique() > max(_LEVELS, cells.notna().sum() / 2):
+            yield str(name), "has another value in most images"
+
+
+def _restates(cells: pd.Series, labels: pd.Series) -> bool:
+    if _is_number(cells) or not cells.notna().any():
+        return False
+    known = cells.notna().to_numpy()
+    pairs = zip(cells[known], labels[known], strict=True)
+    same = [
+        _plain(a) != "" and (_plain(a) in _plain(b) or _plain(b) in _plain(a)) for a, b in pairs
+    ]
+    return float(np.mean(same)) > 0.5
+
+
+def _plain(text: Any) -> str:
+    return re.sub(r"[\W_]+", "", str(text)).casefold()
+
+
+def _is_number(cells: pd.Series) -> bool:
+    """Whether every filled cell is a number; tables read from CSV keep them as text."""
+    known = cells.dropna()
+    return bool(len(known)) and bool(pd.to_numeric(known, errors="coerce").notna().all())
+
+
+def _varies(values: pd.DataFrame) -> bool:
+    return any(values[column].nunique(dropna=False) > 1 for column in values)
+
+
+def encoded(cells: pd.Series) -> Floats:
+    """Turn a column into numbers through which a straight line tells much.
+
+    A number becomes its standardised value, its eighth (one column each, so that a class may lie
+    in the middle) and its common values by themselves; few different numbers, and texts, become
+    one column for each of the 30 most frequent. That a cell is empty is a column too: what is not
+    known of an image often tells where it comes from.
+
+    Parameters
+    ----------
+    cells : Series of length N
+
+    Returns
+    -------
+    float64 array of shape (N, D)
+        Finite.
+
+    Examples
+    --------
+    >>> encoded(pd.Series(["PA", "AP", None])).astype(int).tolist()
+    [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+    """
+    missing = cells.isna().to_numpy()
+    columns = [missing] if missing.any() else []
+    if not _is_number(cells) or cells.nunique() <= _FEW:
+        text = cells.astype("str").where(cells.notna(), None)
+        levels = sorted(text.value_counts().index[:_LEVELS])
+        columns = [(text == level).to_numpy(dtype=bool) for level in levels] + columns
+        return np.column_stack(columns).astype(np.float64)
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
+    known = numbers[~missing]
+    filled = np.where(missing, known.mean(), numbers)
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    eighth = np.searchsorted(edges, filled, side="right")
+    eighths = (eighth[:, None] == np.arange(len(edges) + 1)) & ~missing[:, None]
+    values, counts = np.unique(known, return_counts=True)
+    common = values[counts >= _COMMON * len(cells)]
+    spread = float(known.std()) or 1.0
+    parts = [((filled - known.mean()) / spread)[:, None], eighths, filled[:, None] == common]
+    return np.column_stack([*parts, *columns]).astype(np.float64)
+
+
+def _crossed(cells: pd.Series, labels: NDArray[np.str_]) -> dict[str, Any]:
+    groups = {str(label): cells[labels == label] for label in np.unique(labels)}
+    if _is_number(cells) and cells.nunique() > _FEW:
+        return {label: _quartiles(part) for label, part in groups.items()}
+    text = cells.astype("str").where(cells.notna(), "not known")
+    common = text.value_counts().index[:_SHOWN]
+    text = text.where(text.isin(common), "others")
+    order = list(text.value_counts().index)
+    return {
+        label: {str(v): int((text[part.index] == v).sum()) for v in order}
+        for label, part in groups.items()
+    }
+
+
+def _quartiles(cells: pd.Series) -> dict[str, float | int]:
+    numbers = pd.to_numeric(cells, errors="coerce").dropna()
+    found: dict[str, float | int] = {"images": len(cells), "not known": len(cells) - len(numbers)}
+    if len(numbers):
+        marks = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75}
+        found |= {k: round(float(numbers.quantile(q)), 4) for k, q in marks.items()}
+    return found
