@@ -20,6 +20,7 @@ __all__ = [
     "exit_code",
     "kind",
     "limit_text",
+    "name_text",
     "ranked",
     "sentence",
     "tally",
@@ -219,6 +220,28 @@ def kind(finding: Finding) -> Kind:
     return Kind.AREA if is_area else Kind.NUMBER
 
 
+def name_text(finding: Finding) -> str:
+    """Return what was measured, of what; a subject that the statistic names is not said twice.
+
+    Parameters
+    ----------
+    finding : Finding
+        Any.
+
+    Examples
+    --------
+    >>> from hurdles.findings.finding import counted
+    >>> none = counted(0, n_images=9)
+    >>> for subject in ("noise", "all"):
+    ...     print(name_text(Finding("pixels", subject, "AUC from noise", none, None)))
+    AUC from noise
+    all: AUC from noise
+    """
+    if not finding.subject or finding.subject.casefold() in finding.statistic.casefold():
+        return finding.statistic
+    return f"{finding.subject}: {finding.statistic}"
+
+
 def value_text(finding: Finding, digits: int | None = None) -> str:
     """Return a finding's number with its interval, or ``undefined``.
 
@@ -245,6 +268,9 @@ def value_text(finding: Finding, digits: int | None = None) -> str:
     places = digits if digits is not None else 1 if sort is Kind.SHARE else 3
     value, low, high = (_decimal(scale * x, places) for x in (found.value, found.low, found.high))
     unit = " %" if sort is Kind.SHARE else ""
+    if found.low == found.value == found.high:
+        # Calculated, not estimated: there is nothing to be unsure of.
+        return f"{value}{unit}"
     if math.isnan(found.low) or math.isnan(found.high):
         return f"{value}{unit}, no interval"
     return f"{value}{unit} [{low}, {high}]"

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from hurdles.findings.finding import Finding, Verdict
-from hurdles.findings.summary import CLEARED_MEANS, limit_text, ranked, sentence, value_text
+from hurdles.findings.summary import (
+    CLEARED_MEANS,
+    limit_text,
+    name_text,
+    ranked,
+    sentence,
+    value_text,
+)
 from hurdles.findings.table import Findings
 
 __all__ = ["finding_lines"]
@@ -15,6 +22,7 @@ _WIDTH = 100
 _INDENT = "    "
 #: How many findings of a hurdle are named: those of a hit, and of one that was cleared.
 _HITS, _CLEARED = 4, 1
+_ADVICE = 3
 _WORDS = {Verdict.HIT: "HIT", Verdict.CLEARED: "cleared", Verdict.COULD_NOT_RUN: "could not run"}
 
 
@@ -64,8 +72,11 @@ def _hurdle_lines(findings: Findings, hurdle: str) -> Iterator[str]:
         yield from _named(numbers, _CLEARED, "")
         if not missing and (not numbers or numbers[0].limit is None):
             yield f"{_INDENT}nothing of it is judged"
-    for advice in dict.fromkeys(row.advice for row in hits if row.advice):
-        yield from _wrapped(f"do: {advice}")
+    advice = list(dict.fromkeys(row.advice for row in hits if row.advice))
+    for line in advice[:_ADVICE]:
+        yield from _wrapped(f"do: {line}")
+    if len(advice) > _ADVICE:
+        yield f"{_INDENT}and {len(advice) - _ADVICE} more to do; see the page"
     for why in dict.fromkeys(row.estimate.note for row in missing):
         which = [row.subject for row in missing if row.estimate.note == why and _is_named(row)]
         yield from _wrapped(f"could not run ({_few(which)}): {why}" if which else why)
@@ -79,9 +90,7 @@ def _named(rows: list[Finding], most: int, rest: str) -> Iterator[str]:
     for words, together in tables.items():
         if len(together) == 1:
             (row,) = together
-            name = f"{row.subject}: " if row.subject else ""
-            said = f"{row.statistic}: {value_text(row)} ({limit_text(row)})"
-            yield from _wrapped(name + said)
+            yield from _wrapped(f"{name_text(row)}: {value_text(row)} ({limit_text(row)})")
             continue
         yield from _wrapped(f"{words}:")
         widest = min(max(len(row.subject) for row in together), _WIDTH // 2)

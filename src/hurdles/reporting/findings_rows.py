@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.findings.finding import Beyond, Finding, Verdict
-from hurdles.findings.summary import Kind, kind, limit_text, ranked, value_text, worst
+from hurdles.findings.summary import Kind, kind, limit_text, name_text, ranked, value_text, worst
 from hurdles.findings.table import Findings
 from hurdles.reporting import overlay, wording
 from hurdles.reporting.plane import ticks
@@ -20,6 +20,8 @@ __all__ = ["hurdle_blocks", "hurdle_rows"]
 #: What is in sight before a reader asks for more.
 _ROWS, _IMAGES, _NAMES = 12, 12, 24
 _THUMBNAIL = 144
+#: Words that several statistics must share before they are said once, above their rows.
+_COMMON = 4
 _CHANCE = 0.5
 _NOTHING = "nothing judged"
 _CLASSES = {Verdict.HIT: "is-hit", Verdict.CLEARED: "is-cleared", Verdict.COULD_NOT_RUN: "is-open"}
@@ -102,9 +104,7 @@ def _is_open(finding: Finding) -> bool:
 
 
 def _named(finding: Finding) -> str:
-    if finding.subject == "could not be run":
-        return ""
-    return f"{finding.subject}: {finding.statistic}" if finding.subject else finding.statistic
+    return "" if finding.subject == "could not be run" else name_text(finding)
 
 
 def _value(finding: Finding) -> str:
@@ -117,46 +117,73 @@ def _anchor(hurdle: str) -> str:
 
 
 def _groups(rows: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return the rows under the words of their statistic; each group has an axis of its own."""
-    groups: dict[tuple[str, Kind], list[Finding]] = {}
+    """Return the rows by what sort of number they are; each group has an axis of its own.
+
+    Areas share an axis, and so do shares, whatever exactly was measured; other numbers only with
+    those of the same statistic.
+    """
+    groups: dict[tuple[Kind, str], list[Finding]] = {}
     for row in rows:
-        groups.setdefault((row.statistic, kind(row)), []).append(row)
-    return [
-        _group(statistic, sort, together, model=_model_area(rows))
-        for (statistic, sort), together in groups.items()
-    ]
+        sort = kind(row)
+        groups.setdefault((sort, row.statistic if sort is Kind.NUMBER else ""), []).append(row)
+    model = _model_area(rows)
+    return [_group(sort, together, model) for (sort, _), together in groups.items()]
 
 
-def _group(statistic: str, sort: Kind, rows: list[Finding], model: float) -> dict[str, Any]:
-    on_axis = sort is not Kind.COUNT
+def _group(sort: Kind, rows: list[Finding], model: float) -> dict[str, Any]:
+    on_axis = sort is not Kind.COUNT and any(not _is_exact(r) or r.limit for r in rows)
     axis = _axis(sort, rows) if on_axis else []
     marks = []
-    if sort is Kind.AREA and on_axis:
+    if sort is Kind.AREA and axis:
         marks = [("chance", _CHANCE)] + ([("the model", model)] if math.isfinite(model) else [])
+    heading, rests = _shared_words([row.statistic for row in rows])
+    own = [
+        "" if rest.casefold() == row.subject.casefold() else rest
+        for row, rest in zip(rows, rests, strict=True)
+    ]
     return {
-        "statistic": statistic,
+        "statistic": heading,
         "axis": [_written(tick, sort) for tick in axis],
         "step": f"{100 / (len(axis) - 1):.4f}%" if axis else "",
         "marks": [
             {"name": name, "value": f"{value:.3g}", "left": _place(value, axis)}
             for name, value in marks
         ],
-        "rows": [_row(row, axis) for row in rows],
+        "rows": [{**_row(r, axis), "statistic": says} for r, says in zip(rows, own, strict=True)],
     }
+
+
+def _shared_words(texts: Sequence[str]) -> tuple[str, list[str]]:
+    """Return what texts have in common at their start and end, and what each has of its own."""
+    words = [text.split() for text in texts]
+    if len(set(texts)) == 1:
+        return texts[0], [""] * len(texts)
+    shortest = min(map(len, words))
+    before = next((i for i in range(shortest) if len({w[i] for w in words}) > 1), shortest)
+    left = shortest - before
+    after = next((i for i in range(left) if len({w[-1 - i] for w in words}) > 1), left)
+    if before + after < _COMMON:
+        return "", list(texts)
+    own = [" ".join(w[before : len(w) - after]) for w in words]
+    return " ".join([*words[0][:before], "…", *words[0][len(words[0]) - after :]]), own
+
+
+def _is_exact(finding: Finding) -> bool:
+    found = finding.estimate
+    return found.low == found.value == found.high
 
 
 def _row(finding: Finding, axis: Sequence[float]) -> dict[str, Any]:
     found = finding.estimate
-    value, _, interval = _value(finding).partition(" [")
     row = {
         "name": finding.subject or "in all",
-        "value": value.removesuffix(", no interval"),
+        "value": _value(finding).partition(" [")[0].removesuffix(", no interval"),
         "interval": _bounds(finding),
         "limit_text": limit_text(finding) if finding.limit is not None else "",
         "note": found.note,
         **_badge(finding),
     }
-    if not axis or (not interval and "no interval" not in value):
+    if not axis:
         return {**row, "left": ""}
     low = axis[0] if found.low == -math.inf else found.low
     high = axis[-1] if found.high == math.inf else found.high
@@ -174,10 +201,9 @@ def _row(finding: Finding, axis: Sequence[float]) -> dict[str, Any]:
 
 
 def _bounds(finding: Finding) -> str:
-    sort = kind(finding)
-    if sort is Kind.COUNT:
+    if _is_exact(finding):
         return ""
-    write = wording.percent if sort is Kind.SHARE else wording.ratio
+    write = wording.percent if kind(finding) is Kind.SHARE else wording.ratio
     found = finding.estimate
     if found.low == -math.inf and math.isfinite(found.high):
         return f"up to {write(found.high)}"

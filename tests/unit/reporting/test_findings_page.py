@@ -22,6 +22,7 @@ from hurdles.findings.summary import CLEARED_MEANS
 from hurdles.findings.table import Findings
 from hurdles.reporting.findings import render_findings, write_findings
 from hurdles.reporting.findings_figures import Drawing
+from hurdles.reporting.findings_rows import _shared_words
 from hurdles.reporting.page import render
 
 _VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}
@@ -189,7 +190,32 @@ def test_any_number_can_be_drawn(value, low, high, words):
 def test_counts_have_no_axis():
     page = shown(samples.data_findings(1))
     assert not page.named("span", class_="point")
-    assert "images with a fault of files 2 at most 0" in page.text
+    assert "images with a fault of files in all hit 2 at most 0" in page.text
+
+
+def test_words_that_statistics_share_are_said_once_above_them():
+    words = "AUC of telling the class from"
+    one = replace(samples.area("noise", 0.9, 0.05), statistic=f"{words} noise (0.5 is chance)")
+    two = replace(one, subject="edges", statistic=f"{words} border strips (0.5 is chance)")
+    text = shown(of_views(one, two)).text.partition("One by one")[2]
+    assert text.count(words) == 1
+    assert f"{words} … (0.5 is chance) noise hit" in text
+    assert "edges border strips hit" in text
+
+
+@pytest.mark.parametrize(
+    ("texts", "heading", "own"),
+    [
+        (["a b", "a b"], "a b", ["", ""]),
+        (["a b c d x", "a b c d y z"], "a b c d …", ["x", "y z"]),
+        (["a b x c d", "a b c d"], "a b … c d", ["x", ""]),
+        (["a b c d", "a b c d e"], "a b c d …", ["", "e"]),
+        (["a b c x", "a b c y"], "", ["a b c x", "a b c y"]),
+        (["a a a a a a", "a a a a a"], "a a a a a …", ["a", ""]),
+    ],
+)
+def test_shared_words_lose_none(texts, heading, own):
+    assert _shared_words(texts) == (heading, own)
 
 
 def test_images_without_pixels_are_named():
