@@ -1,0 +1,306 @@
+"""Which images come from which public collection, told by hashes of what they show.
+
+A *fingerprint* is a list of a collection's images by name, with three hashes of 256 bits each (the
+whole image and two central parts, `hurdles.data.image_hash`). No image can be made again from it:
+a bit says only on which side of zero one weighted sum of a 16x16 thumbnail lies, its brightness
+and contrast taken away before; 768 such bits, of only 64 independent directions, cannot say what
+was written on a film or whom it shows. So fingerprints of public collections ship with hurdles,
+and people with private ones can exchange theirs.
+
+Without pixels two images cannot be laid over one another, so that the distance of the hashes has
+to decide alone. Its two limits were set on collections that share no image and on planted copies;
+docs/results/bench-near-duplicates.txt shows what each of them finds and mistakes.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hurdles.data.files import replacing
+from hurdles.data.image_hash import CUTS, HashMatch, hash_matches, image_hashes
+from hurdles.data.near import WORDS
+from hurdles.errors import CollectionError
+
+if TYPE_CHECKING:
+    from hurdles.data.manifest import Manifest
+
+__all__ = [
+    "CERTAIN_BITS",
+    "COLUMNS",
+    "LIKELY_BITS",
+    "SUMMARY",
+    "Fingerprint",
+    "Images",
+    "fingerprint_of",
+    "lineage",
+    "shipped_fingerprints",
+    "summary",
+    "write_fingerprint",
+]
+
+#: Images whose hashes differ in at most so many of 256 bits show the same radiograph.
+CERTAIN_BITS = 32
+#: Up to so many bits they probably do: crops, drawn-on copies, and a few images of one person.
+LIKELY_BITS = 42
+
+#: The columns of what `lineage` returns.
+COLUMNS: dict[str, str] = {
+    "image": "name of the image that is asked about",
+    "collection": "public collection that holds the same radiograph",
+    "theirs": "name of the image there",
+    "distance": "bits of 256 in which the hashes differ",
+    "inverted": "true where bright and dark are exchanged",
+    "mirrored": "true where left and right are exchanged",
+    "sure": "certain or likely",
+}
+
+#: The columns of what `summary` returns.
+SUMMARY: dict[str, str] = {
+    "collection": "public collection; the last row is of images found in none of them",
+    "images": "images found there, certain or likely; an image may be found in several",
+    "certain": "how many of them are certain",
+    "share": "images, as a share of all that were asked about, within [0, 1]",
+    "inverted": "how many are inverted",
+    "mirrored": "how many are mirrored",
+}
+
+_FORMAT = 1
+_STORED = len(CUTS)
+
+
+class Images(Protocol):
+    """A manifest with its pixels: `hurdles.data.cache.Prepared`, or what a hurdle is given."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """One row per image."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Of shape (N, size, size), 64x64 or more, prepared ``raw``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """The images of one collection by their hashes; no pixels.
+
+    Parameters
+    ----------
+    name : str
+        Of the collection.
+    images : tuple of str
+        Names of its images, as there.
+    hashes : uint64 array of shape (N, 3, 4)
+        The first three views of `hurdles.data.image_hash.image_hashes`.
+    version : str
+        Which state of the collection.
+    licence : str
+        Of the collection's images, for a reader.
+
+    Raises
+    ------
+    CollectionError
+        If there are not as many names as hashes, or a name has a line break.
+    """
+
+    name: str
+    images: tuple[str, ...]
+    hashes: NDArray[np.uint64]
+    version: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        expected = (len(self.images), _STORED, WORDS)
+        if self.hashes.shape != expected or self.hashes.dtype != np.uint64 or not self.name:
+            raise CollectionError(
+                f"the fingerprint {self.name!r} has {len(self.images)} names and hashes of shape "
+                f"{self.hashes.shape}, {self.hashes.dtype}; make it again with `hurdles "
+                "fingerprint`."
+            )
+        if any("\n" in text for text in (self.name, self.version, self.licence, *self.images)):
+            raise CollectionError(
+                f"a name in the fingerprint {self.name!r} has a line break; rename the file."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to `path` (``.npz``, no pickle); the same content makes the same bytes."""
+        text = "\n".join([self.name, self.version, self.licence, *self.images])
+        with replacing(path) as part, part.open("wb") as opened:
+            np.savez_compressed(
+                opened,
+                format=np.array([_FORMAT], dtype=np.int64),
+                text=np.frombuffer(text.encode("utf-8"), dtype=np.uint8),
+                hashes=self.hashes.astype("<u8").view(np.uint8).reshape(len(self), -1),
+            )
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Fingerprint:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        CollectionError
+            If the file is missing, damaged, or of another format.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                version = int(stored["format"][0])
+                if version != _FORMAT:
+                    raise CollectionError(
+                        f"{path} has format {version}, this version reads {_FORMAT}; make it "
+                        "again with `hurdles fingerprint`."
+                    )
+                text = stored["text"].tobytes().decode("utf-8").split("\n")
+                raw = np.ascontiguousarray(stored["hashes"])
+            hashes = raw.view("<u8").astype(np.uint64).reshape(-1, _STORED, WORDS)
+            return cls(text[0], tuple(text[3:]), hashes, text[1], text[2])
+        except CollectionError:
+            raise
+        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            raise CollectionError(
+                f"{path} is no fingerprint, or a damaged one ({error}); make it again with "
+                "`hurdles fingerprint`."
+            ) from error
+
+
+def fingerprint_of(
+    images: Images, name: str, *, version: str = "", licence: str = ""
+) -> Fingerprint:
+    """Return the fingerprint of a collection.
+
+    Images without structure are left out: they are like nothing, and nothing is like them.
+
+    Parameters
+    ----------
+    images : Images
+        The collection, e.g. a `hurdles.data.cache.Prepared` of 64 pixels, preparation ``raw``.
+    name, version, licence : str
+        As for `Fingerprint`.
+    """
+    hashes = image_hashes(images.pixels)[:, :_STORED]
+    seen = hashes[:, 0].any(axis=1)
+    names = images.manifest.frame["image"].to_numpy(dtype=str)[seen]
+    return Fingerprint(name, tuple(names.tolist()), hashes[seen], version, licence)
+
+
+def write_fingerprint(
+    images: Images, out: str | Path, *, name: str, version: str = "", licence: str = ""
+) -> Path:
+    """Write the fingerprint of a collection to `out` and return its path.
+
+    Parameters
+    ----------
+    images : Images
+        As for `fingerprint_of`.
+    out : path
+        A file, ``.npz``.
+    name, version, licence : str
+        As for `Fingerprint`.
+    """
+    return fingerprint_of(images, name, version=version, licence=licence).save(out)
+
+
+def shipped_fingerprints() -> list[Fingerprint]:
+    """Return the fingerprints that ship with hurdles, by name."""
+    folder = resources.files("hurdles.data") / "fingerprints"
+    files = sorted(f.name for f in folder.iterdir() if f.name.endswith(".npz"))
+    found = []
+    for file in files:
+        with resources.as_file(folder / file) as path:
+            found.append(Fingerprint.load(path))
+    return found
+
+
+def lineage(
+    images: Images,
+    fingerprints: Sequence[Fingerprint] | None = None,
+    *,
+    radius: int = LIKELY_BITS,
+) -> pd.DataFrame:
+    """Return which images stand in which collections.
+
+    Parameters
+    ----------
+    images : Images
+        What is asked about, 64 pixels or more, prepared ``raw``.
+    fingerprints : sequence of Fingerprint, optional
+        The known collections; `shipped_fingerprints` if not given.
+    radius : int
+        Most bits that may differ, within [0, 127].
+
+    Returns
+    -------
+    DataFrame
+        Columns as in `COLUMNS`; for each image and collection the nearest image there, in the
+        order of images. An image that stands in no collection has no row.
+    """
+    known = shipped_fingerprints() if fingerprints is None else fingerprints
+    hashes = image_hashes(images.pixels)
+    names = images.manifest.frame["image"].tolist()
+    rows = []
+    for order, fingerprint in enumerate(known):
+        for match in _nearest(hash_matches(hashes, fingerprint.hashes, radius=radius)):
+            sure = "certain" if match.distance <= CERTAIN_BITS else "likely"
+            rows.append(
+                (match.a, order, names[match.a], fingerprint.name, fingerprint.images[match.b],
+                 match.distance, match.inverted, match.mirrored, sure)
+            )  # fmt: skip
+    table = pd.DataFrame(sorted(rows), columns=["row", "order", *COLUMNS])
+    types = {"distance": "int64", "inverted": "bool", "mirrored": "bool"}
+    texts = dict.fromkeys(("image", "collection", "theirs", "sure"), "str")
+    return table[list(COLUMNS)].astype({**types, **texts})
+
+
+def _nearest(found: Sequence[HashMatch]) -> list[HashMatch]:
+    best: dict[int, HashMatch] = {}
+    for match in found:
+        if match.a not in best or match.distance < best[match.a].distance:
+            best[match.a] = match
+    return list(best.values())
+
+
+def summary(table: pd.DataFrame, n_images: int) -> pd.DataFrame:
+    """Return how many images come from each collection.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `lineage`.
+    n_images : int
+        How many images were asked about.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in `SUMMARY`, most images first; the last row, ``none of these``, counts what
+        was found nowhere.
+
+    Examples
+    --------
+    >>> found = pd.DataFrame({"image": ["a"], "collection": ["kermany"], "sure": ["certain"],
+    ...                       "inverted": [False], "mirrored": [False]})
+    >>> summary(found, 4)[["collection", "images", "share"]].values.tolist()
+    [['kermany', 1, 0.25], ['none of these', 3, 0.75]]
+    """
+    rows = []
+    for name, part in table.groupby("collection", sort=True):
+        certain = int((part["sure"] == "certain").sum())
+        marks = int(part["inverted"].sum()), int(part["mirrored"].sum())
+        rows.append((str(name), len(part), certain, len(part) / max(n_images, 1), *marks))
+    rows.sort(key=lambda row: -row[1])
+    lacking = n_images - table["image"].nunique()
+    rows.append(("none of these", lacking, 0, lacking / max(n_images, 1), 0, 0))
+    return pd.DataFrame(rows, columns=list(SUMMARY))
