@@ -13,6 +13,7 @@ from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import check_level, proportion_bounds
 from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Evidence
 
 __all__ = ["Flips", "simultaneous"]
@@ -74,6 +75,11 @@ class Flips:
         """Whether another class is named, shape (n,)."""
         named = [self.subject.decided(p) for p in (self.before, self.after)]
         return np.asarray(named[0] != named[1])
+
+    @cached_property
+    def table(self) -> Predictions:
+        """What is said of the altered images, as a table."""
+        return self.subject.predictions_of(self.material, self.after)
 
     def share(self, *, of: int = 1) -> Estimate:
         """Return the share of answers that flip, with its interval over patients.

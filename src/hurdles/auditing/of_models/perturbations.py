@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,15 +70,16 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
         The model and its test images.
     """
     family = sum(one.judged for one in (PERTURBATIONS.get(name) for name in PERTURBATIONS))
-    start = _point(Flips(subject, subject.tested, subject.reference, subject.reference), 0.0)
+    start = Flips(subject, subject.tested, subject.reference, subject.reference)
     for name in PERTURBATIONS:
         yield from _of(subject, name, family, start)
 
 
-def _of(subject: Subject, name: str, family: int, start: dict[str, Any]) -> Iterator[Finding]:
-    one, tested = PERTURBATIONS.get(name), subject.tested
-    amounts = sorted({one.moderate, one.ladder[-1]})
-    found = {a: Flips(subject, tested, subject.reference, _asked(subject, one, a)) for a in amounts}
+def _of(subject: Subject, name: str, family: int, start: Flips) -> Iterator[Finding]:
+    one = PERTURBATIONS.get(name)
+    found = {0.0: start}
+    for amount in sorted({one.moderate, one.ladder[-1]}):
+        found[amount] = replace(start, after=_asked(subject, one, amount))
     flips, words = found[one.moderate], one.words(one.moderate)
     yield Finding(
         "perturbations",
@@ -87,10 +89,10 @@ def _of(subject: Subject, name: str, family: int, start: dict[str, Any]) -> Iter
         limit_for("perturbations", name) if one.judged else None,
         _ADVICE.get(name, "Look at the images, and train with copies altered in this way."),
         flips.evidence(words),
-        {"curve": [start, *(_point(f, amount) for amount, f in found.items())]},
+        {"curve": [_point(f, amount) for amount, f in found.items()]},
     )
     statistic = f"drop in AUC, {words}"
-    yield Finding("perturbations", name, statistic, _drop(flips), None)
+    yield Finding("perturbations", name, statistic, _drop(start, flips), None)
 
 
 def _asked(subject: Subject, one: Perturbation, amount: float) -> NDArray[np.float64]:
@@ -102,16 +104,14 @@ def _asked(subject: Subject, one: Perturbation, amount: float) -> NDArray[np.flo
 
 
 def _point(flips: Flips, amount: float) -> dict[str, Any]:
-    table = flips.subject.predictions_of(flips.material, flips.after)
-    auc = macro_auc(table, level=flips.material.level).to_dict()
+    auc = macro_auc(flips.table, level=flips.material.level).to_dict()
     kept = {"auc": auc["value"], "low": auc["low"], "high": auc["high"]}
     return {"amount": amount, **kept, "flipped": float(flips.flipped.mean())}
 
 
-def _drop(flips: Flips) -> Estimate:
-    subject, tested = flips.subject, flips.material
-    before, after = (subject.predictions_of(tested, p) for p in (flips.before, flips.after))
+def _drop(start: Flips, flips: Flips) -> Estimate:
+    images = flips.material
     try:
-        return compare_macro_auc(before, after, level=tested.level).difference
+        return compare_macro_auc(start.table, flips.table, level=images.level).difference
     except EvaluationError as error:
-        return undefined(str(error), level=tested.level, n_images=len(tested))
+        return undefined(str(error), level=images.level, n_images=len(images))

@@ -34,7 +34,7 @@ class Reading(Subject):
 @cache
 def _material(shortcut: str, seed: int) -> Material:
     planted = Shortcut(shortcut, 1.0) if shortcut else None
-    made = phantom_cohort(60, seed=seed, size=96, classes=LABELS, shortcut=planted)
+    made = phantom_cohort(44, seed=seed, size=96, classes=LABELS, shortcut=planted)
     patients = made.frame["patient"].to_numpy(dtype=str)
     frame = made.frame.assign(path="/" + made.frame["image"])
     early = np.where(patients < "P0004", "train", "validation")

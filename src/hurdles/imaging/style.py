@@ -1,0 +1,308 @@
+"""The style of a hospital: its grey levels and its sharpness, put on images whose lungs stay.
+
+Devices and consoles leave their hand on the whole image: a tone curve, blur, grain, sharpening, a
+compression. Two averages over many images hold most of it: the histogram and the amplitude of each
+band of spatial frequencies, whatever their direction. Both are taken outside the lungs, so that no
+disease is among them. `restyle` moves an image from the averages of one source to those of another
+and puts its own lungs back; what a model then says otherwise, it did not read in the lungs.
+
+Mixing amplitudes and keeping phases is the idea of Yang and Soatto 2020 (FDA, arXiv 2004.05498);
+here amplitudes are those of the source instead of one image's, so that no anatomy is carried over.
+Bands are measured where they are (filtered first, then looked at some way off the lungs): a
+spectrum of an image with holes would be one of the holes' edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Style", "bands_of", "joined", "restyle", "style_of"]
+
+Bytes = NDArray[np.uint8]
+Masks = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+#: Centre of the lowest band, in cycles per image. It and all below are those of anatomy and field
+#: of view, not style; each further band lies half an octave higher.
+_LOWEST = 4.0
+#: Frequencies are gained by this factor at most, since what an image does not hold no filter can
+#: bring back; and damped to this one at most.
+_GAIN, _DAMPING = 4.0, 0.02
+#: Amplitude below which a frequency is not there, in grey levels.
+_TINY = 1e-3
+#: Width of the soft edge around the lungs, as a share of the image's side.
+_EDGE = 0.03
+#: Mirrored around an image while it is filtered, as a share of its side: filters wrap around.
+_PADDING = 0.125
+#: Images filtered at a time.
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Style:
+    """What the images of one source have in common outside the lungs.
+
+    Parameters
+    ----------
+    histogram : float64 array of shape (256,)
+        Share of pixels at each grey level, the mean over images; sums to one.
+    spectrum : float64 array of shape (bands,)
+        Amplitude (root mean square, in grey levels) of each band of `bands_of`, the geometric mean
+        over images.
+    size : int
+        Side of the images, in pixels.
+    n_images : int
+        How many images it is of.
+
+    Raises
+    ------
+    ValueError
+        If the histogram is none, or the bands are not those of images of this size.
+    """
+
+    histogram: NDArray[np.float64]
+    spectrum: NDArray[np.float64]
+    size: int
+    n_images: int
+
+    def __post_init__(self) -> None:
+        bands = (len(bands_of(self.size)),)
+        if self.histogram.shape != (256,) or not np.isclose(self.histogram.sum(), 1):
+            raise ValueError(
+                f"a histogram of shape {self.histogram.shape} that sums to "
+                f"{self.histogram.sum():g} is none; take the style of images by style_of."
+            )
+        if self.spectrum.shape != bands:
+            raise ValueError(
+                f"a spectrum of shape {self.spectrum.shape} does not fit images of {self.size} "
+                f"pixels a side, which have {bands[0]} bands; take their style by style_of."
+            )
+
+    def tone_to(self, other: Style) -> NDArray[np.float64]:
+        """Return the grey level of another style for each of the 256, rising, shape (256,).
+
+        It is the level that has the same rank there (histogram specification, Gonzalez and Woods,
+        Digital Image Processing, section 3.3).
+        """
+        # The middle of each level's share: symmetric, and the identity between equal histograms.
+        own, others = (np.cumsum(h) - h / 2 for h in (self.histogram, other.histogram))
+        levels = np.flatnonzero(other.histogram > 0)
+        found = np.interp(own, others[levels], levels)
+        return np.asarray(np.maximum.accumulate(found), dtype=np.float64)
+
+    def gain_to(self, other: Style) -> NDArray[np.float64]:
+        """Return by what each band's amplitude is multiplied, shape (bands,).
+
+        1 in the lowest band, by which both are set level: what changes is the share of the finer
+        ones, and contrast is left to the tone.
+        """
+        ratio = np.log((other.spectrum + _TINY) / (self.spectrum + _TINY))
+        return np.asarray(np.clip(np.exp(ratio - ratio[0]), _DAMPING, _GAIN))
+
+
+def bands_of(size: int) -> NDArray[np.float64]:
+    """Return the centres of the bands of images of this side, in cycles per image.
+
+    Half an octave apart, from four cycles to the finest that a row of pixels can hold; the last
+    band takes in all that is finer.
+
+    Examples
+    --------
+    >>> bands_of(64).round(1).tolist()
+    [4.0, 5.7, 8.0, 11.3, 16.0, 22.6, 32.0]
+    """
+    octaves = np.log2(max(size, 4 * _LOWEST) / 2 / _LOWEST)
+    return np.asarray(_LOWEST * 2 ** (np.arange(int(2 * octaves + 1e-9) + 1) / 2))
+
+
+def style_of(pixels: Bytes, masks: Masks) -> Style:
+    """Return the style of images: their mean histogram and amplitudes outside the lungs.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (n, size, size), n at least 1
+    masks : bool array of shape (n, size, size)
+        True in the lungs; an image without any counts as a whole.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, the masks are of other images, or a mask leaves nothing outside.
+
+    Examples
+    --------
+    >>> flat = style_of(np.full((2, 64, 64), 100, np.uint8), np.zeros((2, 64, 64), bool))
+    >>> float(flat.histogram[100]), flat.n_images
+    (1.0, 2)
+    """
+    _check(pixels, masks)
+    n, size = pixels.shape[:2]
+    counts, logarithms = np.zeros(256), np.zeros(len(bands_of(size)))
+    for image, mask in zip(pixels, masks, strict=True):
+        outside = image[~mask]
+        counts += np.bincount(outside, minlength=256) / outside.size
+    for start in range(0, n, _BATCH):
+        batch = slice(start, start + _BATCH)
+        logarithms += np.log(_amplitudes(pixels[batch], masks[batch]) + _TINY).sum(axis=0)
+    return Style(counts / n, np.exp(logarithms / n) - _TINY, size, n)
+
+
+def joined(one: Style, two: Style) -> Style:
+    """Return the style of the images of both, which are of one size.
+
+    Raises
+    ------
+    ValueError
+        If they are of two sizes.
+    """
+    if one.size != two.size:
+        raise ValueError(f"styles of {one.size} and {two.size} pixels a side cannot be joined.")
+    n = one.n_images + two.n_images
+    share = one.n_images / n
+    amplitudes = [np.log(style.spectrum + _TINY) for style in (one, two)]
+    return Style(
+        share * one.histogram + (1 - share) * two.histogram,
+        np.exp(share * amplitudes[0] + (1 - share) * amplitudes[1]) - _TINY,
+        one.size,
+        n,
+    )
+
+
+def restyle(
+    pixels: Bytes, masks: Masks, own: Style, other: Style, *, strength: float = 1.0
+) -> Bytes:
+    """Return images in the style of another source, their lungs to the byte as they were.
+
+    Bands are gained by the ratio of both spectra; then one monotone curve carries the histogram of
+    the one source to that of the other. The same gains and curve for all images: what makes an
+    image differ from others of its source stays. Around the lungs the image fades into its own
+    pixels, so that their edge is not drawn.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (n, size, size)
+        Of the source of `own`.
+    masks : bool array of shape (n, size, size)
+        True in the lungs. An image without any is changed everywhere.
+    own, other : Style
+        Of images of this size: where they are from, and whose style they get.
+    strength : float
+        0 changes nothing, 1 all the way; within [0, 1].
+
+    Returns
+    -------
+    uint8 array of shape (n, size, size)
+
+    Raises
+    ------
+    ValueError
+        If the strength is out of range, the masks are of other images, or a style is of another
+        size.
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength is {strength:g}; give 0 (nothing) to 1 (all the way).")
+    if {own.size, other.size} != {pixels.shape[-1]}:
+        raise ValueError(
+            f"the images have {pixels.shape[-1]} pixels a side, the styles are of {own.size} and "
+            f"{other.size}; take the styles of images resized alike."
+        )
+    made = np.array(pixels, order="C")
+    if strength == 0 or not len(pixels):
+        return made
+    _check(pixels, masks)
+    gain, tone = own.gain_to(other), own.tone_to(other)
+    for start in range(0, len(pixels), _BATCH):
+        batch = slice(start, start + _BATCH)
+        grey = pixels[batch].astype(np.float32)
+        styled = np.interp(_filtered(grey, gain), np.arange(256), tone).astype(np.float32)
+        weight = np.float32(strength) * _outside(masks[batch])
+        mixed = grey + weight * (styled - grey)
+        made[batch] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return made
+
+
+def _check(pixels: Bytes, masks: Masks) -> None:
+    if masks.shape != pixels.shape or pixels.ndim != 3 or not len(pixels):
+        raise ValueError(
+            f"pixels have the shape {pixels.shape} and masks {masks.shape}; give one mask for "
+            "each of at least one square image."
+        )
+    if masks.all(axis=(1, 2)).any():
+        raise ValueError("a mask is the whole image: nothing outside the lungs has a style.")
+
+
+def _outside(masks: Masks, apart: float = 0.0) -> Floats:
+    """Return 0 in the lungs, 1 far from them, and a ramp between that begins some way off."""
+    import cv2
+
+    reach = max(1.0, _EDGE * masks.shape[1])
+    weight = np.ones(masks.shape, dtype=np.float32)
+    for one, mask in zip(weight, masks, strict=True):
+        if mask.any():
+            away = cv2.distanceTransform(np.asarray(~mask, dtype=np.uint8), cv2.DIST_L2, 5)
+            # Where lungs leave hardly anything else, what there is has to do.
+            begin = min(apart, away.max() / reach / 2)
+            one[:] = np.clip(away / np.float32(reach) - np.float32(begin), 0, 1)
+    return weight
+
+
+def _amplitudes(pixels: Bytes, masks: Masks) -> NDArray[np.float64]:
+    """Return each image's root mean square in each band outside the lungs, shape (n, bands)."""
+    size, weight = pixels.shape[1], _outside(masks, apart=1.0)
+    whole = weight.sum(axis=(1, 2))
+    spectra = _spectra(pixels.astype(np.float32))
+    levels = []
+    for band in _bands(size):
+        power = _back(spectra * band, size) ** 2
+        levels.append(np.sqrt((weight * power).sum(axis=(1, 2)) / whole))
+    return np.asarray(np.stack(levels, axis=1), dtype=np.float64)
+
+
+def _filtered(grey: Floats, gain: NDArray[np.float64]) -> Floats:
+    """Multiply the amplitudes of images by the gain of their band; phases stay."""
+    size = grey.shape[1]
+    position = _positions(size)
+    factor = np.exp(np.interp(position, np.arange(gain.size), np.log(gain)))
+    return _back(_spectra(grey) * factor.astype(np.float32), size)
+
+
+def _bands(size: int) -> Iterator[Floats]:
+    """Yield the pass of each band: a triangle between its neighbours' centres, in octaves."""
+    position = _positions(size)
+    for band in range(len(bands_of(size))):
+        yield np.maximum(0, 1 - np.abs(position - band)).astype(np.float32)
+
+
+@cache
+def _positions(size: int) -> Floats:
+    """Return each frequency's place among the bands: -1 or less is below them all."""
+    side = size + 2 * _pad(size)
+    down, across = np.fft.fftfreq(side)[:, None] * size, np.fft.rfftfreq(side)[None, :] * size
+    octaves = np.log2(np.maximum(np.hypot(down, across), 1e-6) / _LOWEST)
+    return np.asarray(np.clip(2 * octaves, -2, len(bands_of(size)) - 1), dtype=np.float32)
+
+
+def _pad(size: int) -> int:
+    return max(1, round(_PADDING * size))
+
+
+def _spectra(grey: Floats) -> Any:
+    from scipy import fft
+
+    pad = _pad(grey.shape[1])
+    return fft.rfft2(np.pad(grey, ((0, 0), (pad, pad), (pad, pad)), mode="reflect"))
+
+
+def _back(spectra: Any, size: int) -> Floats:
+    from scipy import fft
+
+    pad = _pad(size)
+    side = size + 2 * pad
+    made = fft.irfft2(spectra, s=(side, side))
+    return np.asarray(made[:, pad : pad + size, pad : pad + size], dtype=np.float32)
