@@ -13,12 +13,17 @@ from hurdles._version import __version__
 
 if TYPE_CHECKING:
     from hurdles.workflows import (
+        audit,
+        calibrate_audit,
+        check,
         collections,
         compare,
         demo,
         embed,
         evaluate,
         explain,
+        fingerprint,
+        lineage,
         manifest,
         plan,
         report,
@@ -30,12 +35,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "audit",
+    "calibrate_audit",
+    "check",
     "collections",
     "compare",
     "demo",
     "embed",
     "evaluate",
     "explain",
+    "fingerprint",
+    "lineage",
     "manifest",
     "plan",
     "report",

@@ -11,12 +11,17 @@ import hurdles
 import hurdles.workflows
 
 VERBS = [
+    "audit",
+    "calibrate_audit",
+    "check",
     "collections",
     "compare",
     "demo",
     "embed",
     "evaluate",
     "explain",
+    "fingerprint",
+    "lineage",
     "manifest",
     "plan",
     "report",

@@ -35,6 +35,11 @@ VERBS = {
     "embed": ["--on", "--out", "--method", "--label", "--json"],
     "segment": ["--out", "--weights", "--json"],
     "train-lungs": ["--out", "--data", "--measure", "--other"],
+    "check": ["--out", "--hurdle", "--own", "--label", "--lungs", "--strict", "--json"],
+    "audit": ["--on", "--seed-run", "--hurdle", "--own", "--label", "--strict", "--json"],
+    "lineage": ["--out", "--fingerprint", "--json"],
+    "fingerprint": ["--out", "--name"],
+    "calibrate-audit": ["--out", "--fast", "--workers", "--real", "--results"],
     "study": ["--out", "--data", "--fast", "--cells", "--results", "--dry-run", "--json"],
 }
 

@@ -82,6 +82,8 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
         if words[0] == "compare":
             shutil.copytree("runs/mine", "runs/other")
         result = runner.invoke(app, words)
-        assert result.exit_code == 0, f"{command}: {result.output} {result.exception!r}"
+        # A hurdle that is hit is no failure of the command.
+        fine = {0, 3} if words[0] in ("check", "audit") else {0}
+        assert result.exit_code in fine, f"{command}: {result.output} {result.exception!r}"
     assert Path("runs/mine/report.html").is_file()
     assert Path("explained.png").is_file()

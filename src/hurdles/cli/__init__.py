@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import experiments, images, lungs, studies
+from hurdles.cli import auditing, experiments, images, lungs, studies
 from hurdles.errors import HurdlesError
 
 __all__ = ["app", "main"]
@@ -44,6 +44,13 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.report,
         studies.study,
         lungs.train_lungs,
+    ],
+    "Hurdles": [
+        auditing.check,
+        auditing.audit,
+        auditing.lineage,
+        auditing.fingerprint,
+        auditing.calibrate_audit,
     ],
 }
 for _panel, _verbs in _COMMANDS.items():

@@ -24,7 +24,7 @@ from hurdles.data.vocabulary import OnBad
 if TYPE_CHECKING:
     from hurdles.findings.table import Findings
 
-__all__ = ["audit", "check"]
+__all__ = ["audit", "calibrate_audit", "check", "fingerprint", "lineage"]
 
 _Images = Annotated[
     list[str],
@@ -100,7 +100,7 @@ def audit(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Put a finished run through the hurdles for models: it reads lungs, or the hospital.
+    """Put a finished run through the hurdles for models: lungs or hospital.
 
     How much of what it achieves is to be had without any lung, what it knows of the source, what
     is left of it elsewhere, where it looks, what confuses it. Writes audit.html into the run's
@@ -119,6 +119,89 @@ def audit(
             options=options,
         )
     _print(found, as_json, run / "audit.html", strict)
+
+
+def lineage(
+    data: _Images,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the table (.csv).")] = None,
+    fingerprint: Annotated[
+        list[Path] | None,
+        typer.Option("--fingerprint", metavar="FILE.npz", help="Another collection's hashes."),
+    ] = None,
+    on_bad: OnBadOption = OnBad.SKIP,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Tell which images come from which public collection, by hashes that ship with hurdles.
+
+    Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
+    """
+    from hurdles import workflows
+    from hurdles.reporting.console import lineage_lines
+
+    with carried_out(on_bad, cache, quiet) as options:
+        found = workflows.lineage(data, out=out, fingerprints=fingerprint or (), options=options)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_lines(lineage_lines(found.summary, found.n_images))
+    if out is not None:
+        typer.echo(f"written: {out}")
+
+
+def fingerprint(
+    data: _Images,
+    out: Annotated[Path, typer.Option("--out", help="The file to write (.npz).")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the collection is called.")
+    ] = None,
+    version: Annotated[str, typer.Option("--version", help="Which state of it.")] = "",
+    on_bad: OnBadOption = OnBad.SKIP,
+    cache: CacheOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the hashes of a collection's images by name, for hurdles lineage; no pixels.
+
+    No image can be made again from them, so that they can be given to others.
+    """
+    from hurdles import workflows
+
+    with carried_out(on_bad, cache, quiet) as options:
+        path = workflows.fingerprint(data, out=out, name=name, version=version, options=options)
+    typer.echo(f"written: {path}")
+
+
+def calibrate_audit(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the phantoms and the trials.")],
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Far fewer cohorts: not enough to set limits.")
+    ] = False,
+    workers: Annotated[int, typer.Option("--workers", help="Processes, one thread each.")] = 2,
+    real: Annotated[
+        Path | None,
+        typer.Option("--real", metavar="FOLDER", help="Plant into collections there too."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
+    ] = None,
+    cache: CacheOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure the hurdles themselves: false alarms without a shortcut, and power with one.
+
+    Draws hundreds of cohorts of phantoms, trains networks on them, and puts all of them through
+    the hurdles. Interrupted, the same command goes on where it stopped.
+    """
+    from hurdles import workflows
+    from hurdles.auditing.calibrating.page import answer_lines
+
+    with carried_out(OnBad.SKIP, cache, quiet) as options:
+        found = workflows.calibrate_audit(
+            out, fast=fast, workers=workers, real=real, results=results, options=options
+        )
+    print_lines(answer_lines(found))
+    typer.echo(f"written: {(results or out) / 'audit-calibration.md'}")
 
 
 def _print(found: Findings, as_json: bool, page: Path | None, strict: bool) -> None:

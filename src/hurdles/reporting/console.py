@@ -22,6 +22,7 @@ __all__ = [
     "comparison_lines",
     "evaluation_lines",
     "explained",
+    "lineage_lines",
     "lungs_lines",
     "manifest_lines",
     "manifest_summary",
@@ -196,6 +197,32 @@ def _difference(comparison: Comparison) -> str:
 
 def _p(value: float) -> str:
     return "-" if value != value else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
+
+
+def lineage_lines(summary: pd.DataFrame, n_images: int) -> Iterator[str]:
+    """Yield how many images come from which collection.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Columns as in `hurdles.data.lineage.SUMMARY`.
+    n_images : int
+        How many images were asked about.
+    """
+    yield f"Where {n_images:,} images are found, by hashes of what they show:"
+    yield ""
+    rows = [
+        [
+            str(row["collection"]),
+            f"{row['images']:,}",
+            f"{100 * row['share']:.1f} %",
+            "" if row["collection"] == summary["collection"].iloc[-1] else f"{row['certain']:,}",
+        ]
+        for _, row in summary.iterrows()
+    ]
+    yield from table_lines(["collection", "images", "share", "certain"], rows)
+    yield ""
+    yield "An image may stand in several collections. Research use only."
 
 
 def lungs_lines(table: pd.DataFrame) -> Iterator[str]:

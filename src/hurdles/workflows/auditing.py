@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
 from hurdles.data.manifest import Manifest
@@ -16,7 +17,10 @@ from hurdles.images import Options
 from hurdles.locations import Data, manifest_of, name_of
 from hurdles.runs import Run
 
-__all__ = ["audit", "check"]
+if TYPE_CHECKING:
+    from hurdles.auditing.calibrating.calibration import Calibration
+
+__all__ = ["audit", "calibrate_audit", "check"]
 
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless", "torch")
 _USE = "research use only; not a medical device"
@@ -159,6 +163,57 @@ def audit(
     )
     _write(found, run.path / "audit.html", f"Hurdles for a model: {run.recipe.name}")
     write_page(run)
+    return found
+
+
+def calibrate_audit(
+    out: str | Path,
+    *,
+    fast: bool = False,
+    workers: int = 2,
+    real: str | Path | None = None,
+    results: str | Path | None = None,
+    options: Options | None = None,
+) -> Calibration:
+    """Measure how often every hurdle cries wolf, and how often it sees a known shortcut.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the phantoms and the trials; what is there is not computed again.
+    fast : bool
+        Far fewer cohorts: enough to see that it works, not to set limits.
+    workers : int
+        Processes, each on one thread.
+    real : path, optional
+        Folder of public collections (as ``$HURDLES_DATA``): shortcuts are planted into real images
+        as well.
+    results : path, optional
+        Folder of the page, the tables and the limits; default: `out`.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Calibration
+        False alarms and power of every hurdle, with intervals, and the limits that follow.
+
+    Raises
+    ------
+    RunError
+        If `out` holds trials of other hurdles.
+    """
+    from hurdles.auditing.calibrating.calibration import calibrate_audit as calibrate
+    from hurdles.auditing.calibrating.page import write_calibration
+
+    found = calibrate(
+        Path(out),
+        profile="fast" if fast else "full",
+        workers=workers,
+        real=None if real is None else Path(real),
+        options=options,
+    )
+    write_calibration(found, Path(results or out))
     return found
 
 
