@@ -35,7 +35,7 @@ CLEARED_MEANS += "model or the data are sound."
 _NOTHING, _HIT, _NOT_RUN = 0, 3, 4
 #: A statistic whose words say that it is a ratio or a difference is neither a share nor an area.
 _RELATIVE = re.compile(r"\b(ratio|over (the|its|their)|relative to|divided by|times)\b")
-_DIFFERENCE = re.compile(r"\b(drop|loss|gap|difference|change|gain|width)\b")
+_DIFFERENCE = re.compile(r"\b(drop|loss|lost|gap|difference|change|gain|width|minus)\b")
 _SHARES = ("share", "sensitivity", "specificity", "accuracy", "error of calibration")
 
 

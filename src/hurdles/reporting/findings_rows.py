@@ -219,7 +219,8 @@ def _axis(sort: Kind, rows: Sequence[Finding]) -> list[float]:
     if sort is Kind.AREA:
         finite += [_CHANCE, 1.0]
     if sort is Kind.SHARE:
-        finite += [0.0, 1.0]
+        # Below nothing there are only differences of shares, which need not reach the whole.
+        finite += [0.0] if min(finite, default=0.0) < 0 else [0.0, 1.0]
     return ticks(min(finite), max(finite)) if finite else []
 
 
@@ -238,7 +239,7 @@ def _written(tick: float, sort: Kind) -> str:
 def _model_area(rows: Sequence[Finding]) -> float:
     """Return the model's own area, where the details of a finding give it."""
     for row in rows:
-        said = row.details.get("model_auc")
+        said = row.details.get("auc_of_model")
         said = said.get("value") if isinstance(said, Mapping) else said
         if isinstance(said, int | float) and math.isfinite(said):
             return float(said)

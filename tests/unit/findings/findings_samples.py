@@ -47,7 +47,7 @@ def view_findings() -> list[Finding]:
         "share of the model's AUC above chance that the best view without a lung reaches",
         estimate(0.824, 0.741, 0.903, "MOVER-R over paired patients"),
         None,
-        details={"model_auc": {"value": 0.981, "low": 0.968, "high": 0.99}},
+        details={"auc_of_model": {"value": 0.981, "low": 0.968, "high": 0.99}},
     )
     return [
         area("metadata", 0.52, 0.05, advice=advice),

@@ -22,7 +22,7 @@ from hurdles.findings.summary import CLEARED_MEANS
 from hurdles.findings.table import Findings
 from hurdles.reporting.findings import render_findings, write_findings
 from hurdles.reporting.findings_figures import Drawing
-from hurdles.reporting.findings_rows import _shared_words
+from hurdles.reporting.findings_rows import _shared_words, hurdle_blocks
 from hurdles.reporting.page import render
 
 _VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}
@@ -185,6 +185,21 @@ def test_any_number_can_be_drawn(value, low, high, words):
         for place in places(page, mark):
             assert all(0 <= number <= 100 for number in place.values())
     assert shown(of_views(replace(row, limit=None))).text
+
+
+def test_areas_are_seen_beside_chance_and_the_model(page: Words):
+    assert "Dotted: chance, 0.5; the model, 0.981." in page.text
+    views = samples.view_findings()
+    alone = shown(of_views(*(row for row in views if not row.details)))
+    assert "Dotted: chance, 0.5." in alone.text
+    assert "Dotted" not in shown(samples.data_findings(1)).text
+
+
+def test_views_stay_in_the_order_in_which_they_are_nested():
+    rows = samples.view_findings()
+    (block,) = hurdle_blocks(of_views(*rows), {})
+    names = [row["name"] for group in block["groups"] for row in group["rows"]]
+    assert names == [row.subject for row in rows]
 
 
 def test_counts_have_no_axis():
