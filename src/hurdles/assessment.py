@@ -24,6 +24,7 @@ from hurdles.runs import Run
 from hurdles.training.fingerprints import fingerprints, load_fingerprints
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
+from hurdles.training.rejection import Rejector
 
 __all__ = [
     "assess_own",
@@ -47,15 +48,23 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
     options : Options
         Who listens.
     """
+    where, remedy = prepared.manifest.frame["split"], run.recipe.remedy
+    if remedy.reject:
+        seen = [prepared.pixels[where == part] for part in (Split.TRAIN, Split.VALIDATION)]
+        accept = 1 - remedy.reject
+        Rejector.of(run.network(), *seen, acceptance=accept, by=remedy.reject_by).save(run.path)
     for part in (Split.VALIDATION, Split.TEST):
-        rows = np.flatnonzero(prepared.manifest.frame["split"] == part)
+        rows = np.flatnonzero(where == part)
         subset = Prepared(prepared.manifest.part(part), prepared.pixels[rows])
         predictions = _predict(run, subset, options)
         if part is Split.VALIDATION:
             _fix_threshold(run, predictions)
         predictions = _decided(run, predictions)
         predictions.save(run.path / "predictions" / f"{part}.csv")
-    run.write_json("evaluation.json", _measured(run, predictions).to_dict())
+        notes = _selected(run, subset, predictions, part.value)
+    result = _measured(run, predictions)
+    result = replace(result, notes=(*notes, *result.notes))
+    run.write_json("evaluation.json", result.to_dict())
     save_sheets(run.path / "heatmaps.npz", sheets_of(run, subset, predictions, options.listener))
 
 
@@ -107,6 +116,8 @@ def evaluate_run(
         )
         result = replace(result, notes=(note, *result.notes))
     sheets = sheets_of(run, prepared, predictions, options.listener)
+    notes = _selected(run, prepared, predictions, name)
+    result = replace(result, notes=(*notes, *result.notes))
     with run.locked():  # everything is computed: the files of one set belong together
         predictions.save(run.path / "predictions" / f"{name}.csv")
         run.write_json(f"evaluation.{name}.json", result.to_dict())
@@ -197,6 +208,8 @@ def predict_on(
     predictions = _predict(run, prepared, options, epoch)
     _require_threshold(run, options, epoch)
     predictions = _decided(run, predictions, epoch)
+    if epoch is None or epoch is run.recipe.training.choose:
+        _selected(run, prepared, predictions, name)
     with run.locked():
         (run.path / beside).unlink(missing_ok=True)  # never beside the answers to another question
         predictions.save(path)
@@ -265,6 +278,16 @@ def _measured(run: Run, predictions: Predictions) -> Evaluation:
     if threshold.note:
         note += f" But {threshold.note}."
     return replace(result, notes=(note, *result.notes))
+
+
+def _selected(run: Run, prepared: Prepared, predictions: Predictions, name: str) -> tuple[str, ...]:
+    """Write by the run's own rule which images it rejects, if it has one; return a note on them."""
+    if not run.recipe.remedy.reject:
+        return ()
+    rejector, level = Rejector.load(run.path), run.recipe.evaluation.level
+    found = rejector.judge(run.network(), prepared.pixels, predictions, level=level)
+    rejector.write(run.path, name, found)
+    return (f"{found}; {rejector.rule}.",)
 
 
 def refuse_undecidable(

@@ -1,4 +1,4 @@
-"""What a run's features tell of the collections: a picture, and the number that it suggests."""
+"""What features tell: where an image comes from, and whether it is like those of training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles.choices import RejectBy
 from hurdles.data.cache import Prepared, prepare
 from hurdles.data.files import replacing, write_bytes, write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.vocabulary import OnBad
+from hurdles.data.vocabulary import OnBad, Split
 from hurdles.explanation.embedding import Projection, available_projection, project
 from hurdles.explanation.probe import Probe, source_probes, thumbnails
 from hurdles.images import Options, prepare_for
@@ -26,8 +27,9 @@ from hurdles.runs import Run
 from hurdles.training.fingerprints import fingerprints, load_fingerprints
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import embed
+from hurdles.training.rejection import Rejector
 
-__all__ = ["COLUMNS", "Embedding", "embed_run"]
+__all__ = ["COLUMNS", "Embedding", "embed_run", "rejection_of"]
 
 #: Columns of ``embedding.csv``.
 COLUMNS: dict[str, str] = {
@@ -154,6 +156,37 @@ def embed_run(
     table = frame[["image", "label"]].assign(source=sources, seen=seen, x=points[:, 0])
     _write(found, table.assign(y=points[:, 1]), features, _figure(run, found, table, xy, drawn))
     return found
+
+
+def rejection_of(
+    run: Run,
+    *,
+    acceptance: float = 0.95,
+    by: RejectBy | str = RejectBy.DISTANCE,
+    options: Options | None = None,
+) -> Rejector:
+    """Return a rule of rejection for a finished run, fixed on its own validation images.
+
+    Parameters
+    ----------
+    run : Run
+        Finished; its recipe need not ask for a rule, and its folder is left alone.
+    acceptance : float
+        Share of images such as those of validation that is to be accepted, within (0, 1).
+    by : RejectBy
+        What makes an image strange.
+    options : Options, optional
+        How images are read, who listens.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished, or images would be prepared otherwise now.
+    """
+    run.require_finished()
+    parts = (run.manifest.part(part) for part in (Split.TRAIN, Split.VALIDATION))
+    train, validation = (prepare_for(run, part, options or Options()).pixels for part in parts)
+    return Rejector.of(run.network(), train, validation, acceptance=acceptance, by=by)
 
 
 def _probes(
