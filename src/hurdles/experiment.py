@@ -22,6 +22,7 @@ from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.starting import start_of
 from hurdles.training.fingerprints import save_fingerprints
+from hurdles.training.groups import Sources, require_sources
 from hurdles.training.loop import TrainingData, train
 from hurdles.training.machine import environment, this_machine
 
@@ -105,6 +106,7 @@ def _refuse_hopeless(recipe: Recipe, manifest: Manifest | None) -> None:
         )
     if manifest is not None:
         refuse_undecidable(recipe.evaluation, manifest.labels)
+        require_sources(recipe.remedy, manifest.frame["source"].tolist())
         SCHEMES.get(recipe.split.scheme)
         section = recipe.model
         ModelSpec(
@@ -183,6 +185,7 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
         validation=np.flatnonzero(frame["split"] == Split.VALIDATION),
         # Other lungs, other pixels: a state that was saved with them does not go on here.
         identity=f"{prepared.manifest.content_hash}{prepared_as.get('lungs', '')}",
+        sources=Sources.numbered(frame["source"].tolist()),
     )
     seen = np.concatenate([data.train, data.validation])
     names = frame["image"].iloc[seen].tolist()

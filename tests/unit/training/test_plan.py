@@ -191,3 +191,57 @@ class TestCounts:
     def test_an_absent_class_counts_nothing(self):
         made = planner(classes=CLASSES[:20], policy="balanced")
         assert made.counts(3).tolist() == [10, 10, 0]
+
+
+GROUPS = np.array([0] * 3 + [1] * 30 + [2] * 2 + [3] * 1)  # of the 36 images above
+
+
+class TestGroups:
+    """Sampling over groups, such as sources or class by source."""
+
+    @staticmethod
+    def sampling(seed: int = 0, **augmentation) -> EpochPlanner:
+        section = AugmentationSection(**augmentation)
+        return EpochPlanner(POSITIONS, CLASSES, LABELS, section, seed, GROUPS)
+
+    @pytest.mark.parametrize("policy", ["none", "each", "balanced"])
+    def test_every_epoch_shows_each_group_exactly_as_often(self, policy):
+        made, group_of = self.sampling(policy=policy), dict(zip(POSITIONS, GROUPS, strict=True))
+        for number in (1, 2, 7):
+            draws, classes = made.epoch(number)
+            counts = np.bincount([group_of[p] for p in draws["position"]])
+            assert counts.tolist() == [9, 9, 9, 9]
+            assert len(draws) == len(made) == 36
+            assert [CLASS_OF[p] for p in draws["position"].tolist()] == classes.tolist()
+
+    def test_no_image_of_a_group_is_seen_twice_more_often_than_another(self):
+        draws, _ = self.sampling().epoch(1)
+        seen = dict(zip(*np.unique(draws["position"], return_counts=True), strict=True))
+        per_group = [[seen.get(p, 0) for p in POSITIONS[g == GROUPS]] for g in range(4)]
+        assert per_group[0] == [3, 3, 3]
+        assert sorted(per_group[2]) == [4, 5]
+        assert per_group[3] == [9]
+        assert set(per_group[1]) <= {0, 1}
+
+    def test_all_of_a_large_group_are_seen_in_time(self):
+        made = self.sampling()
+        seen = np.concatenate([made.epoch(n)[0]["position"] for n in range(1, 40)])
+        assert set(seen) == set(POSITIONS)
+
+    def test_images_are_altered_where_the_recipe_says_so_and_else_not(self):
+        plain, altered = (self.sampling(policy=p).epoch(1)[0] for p in ("none", "each"))
+        assert not plain["flip"].any()
+        assert altered["flip"].any()
+
+    def test_the_counts_are_those_of_an_average_epoch(self):
+        made = self.sampling()
+        mean = np.mean([np.bincount(made.epoch(n)[1], minlength=4) for n in range(400)], axis=0)
+        assert made.counts(4).sum() == pytest.approx(len(made))
+        np.testing.assert_allclose(mean, made.counts(4), atol=0.2)
+
+    def test_it_depends_on_the_seed_and_the_epoch_alone(self):
+        first, again = self.sampling(), self.sampling()
+        again.epoch(1)
+        assert (first.epoch(2)[0] == again.epoch(2)[0]).all()
+        assert (first.epoch(2)[0] != first.epoch(3)[0]).any()
+        assert (first.epoch(2)[0] != self.sampling(1).epoch(2)[0]).any()
