@@ -58,7 +58,7 @@ CERTAIN = 0.95
 _MANY_PAIRS = 200_000_000
 #: Bits of 256 in which the hashes of a likely pair may differ, where each is compared with each; a
 #: large set has its own limit, `hurdles.data.near.RADIUS`.
-_HASH_GATE = 64
+_HASH_GATE = 72
 
 #: Pairs whose small prints correlate less, what all chests share taken out, are not aligned;
 #: unless they reach the lower gate, and as they are, with what all share, the second.

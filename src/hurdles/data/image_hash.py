@@ -164,7 +164,7 @@ def _between(
     rows = _in_order(found) if b is None else found
     return [
         HashMatch(int(i), int(j), int(d), bool(inverted), mirrored, *cuts)
-        for i, j, d, inverted in zip(*rows, strict=True)
+        for i, j, d, inverted in zip(rows.a, rows.b, rows.distance, rows.inverted, strict=True)
     ]
 
 

@@ -137,12 +137,13 @@ class Fingerprint:
     def save(self, path: str | Path) -> Path:
         """Write it to `path` (``.npz``, no pickle); the same content makes the same bytes."""
         text = "\n".join([self.name, self.version, self.licence, *self.images])
+        raw = self.hashes.astype("<u8").view(np.uint8)
         with replacing(path) as part, part.open("wb") as opened:
             np.savez_compressed(
                 opened,
                 format=np.array([_FORMAT], dtype=np.int64),
                 text=np.frombuffer(text.encode("utf-8"), dtype=np.uint8),
-                hashes=self.hashes.astype("<u8").view(np.uint8).reshape(len(self), -1),
+                hashes=raw.reshape(len(self), 8 * _STORED * WORDS),
             )
         return Path(path)
 
@@ -156,7 +157,7 @@ class Fingerprint:
             If the file is missing, damaged, or of another format.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
                 version = int(stored["format"][0])
                 if version != _FORMAT:
                     raise CollectionError(

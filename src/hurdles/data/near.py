@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,8 @@ _BLOCK = 64
 _PIECE = 1 << 15
 
 
-class NearPairs(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class NearPairs:
     """Pairs of rows whose hashes are near, in the order of rows.
 
     Parameters
@@ -167,7 +168,7 @@ def _banded(
     with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
         found.extend(pool.map(one, _bands()))
     pairs = _collected(found, len(rows_b))
-    return pairs._replace(a=rows_a[pairs.a], b=rows_b[pairs.b])
+    return replace(pairs, a=rows_a[pairs.a], b=rows_b[pairs.b])
 
 
 def _bands() -> Iterator[tuple[int, NDArray[np.int64]]]:

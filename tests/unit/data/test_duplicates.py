@@ -101,6 +101,37 @@ def test_inversion_is_told(chests, name):
     assert found["inverted"].tolist() == [name != "jpeg"] * 4
 
 
+@pytest.mark.parametrize("alter", ALTERATIONS.values(), ids=ALTERATIONS)
+def test_hashes_let_the_same_copies_through(chests, alter):
+    copies = np.stack([resized(alter(x), 128) for x in chests[:8]])
+    found = matches(collection(copies, "copy"), collection(chests), hashed=True)
+    pairs = set(zip(found["image_a"], found["image_b"], strict=True))
+    assert pairs == {(f"copy{n}", f"i{n}") for n in range(8)}
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize("within", [True, False])
+def test_mirrored_copies_are_found_where_asked_for(chests, hashed, within):
+    copies = np.stack([jpeg(255 - x[:, ::-1], 50) for x in chests[:5]])
+    sets = (collection(copies, "copy"), collection(chests))
+    if within:
+        sets = (collection([*chests[:9], *copies]),)
+    assert matches(*sets, hashed=hashed).empty
+    found = matches(*sets, hashed=hashed, mirrored=True)
+    assert len(found) == 5
+    assert found["mirrored"].all()
+    assert found["inverted"].all()
+
+
+def test_large_sets_are_hashed(chests, monkeypatch):
+    copies = collection(np.stack([jpeg(x, 60) for x in chests[:4]]), "copy")
+    monkeypatch.setattr(duplicates, "candidates", None)
+    with pytest.raises(TypeError, match="not callable"):
+        matches(copies, collection(chests))
+    monkeypatch.setattr(duplicates, "_MANY_PAIRS", 100)
+    assert len(matches(copies, collection(chests))) == 4
+
+
 @pytest.mark.parametrize("crop_first", [True, False])
 def test_either_of_the_two_may_be_the_crop(chests, crop_first):
     crops = np.stack([cropped(x, *[0.1] * 4) for x in chests[:6]])
