@@ -37,7 +37,7 @@ _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _SCALES = (0.7, 1.4, 2.8, 5.6)
 #: Takes away what is flat or a straight edge; its answer to white noise of 1 has deviation 6.
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
-#: Images are reduced to that many pixels for `shapes`; blocks in a row; directions of half a turn.
+#: Pixels that images are reduced to for `shapes` and `symmetry`; blocks in a row; directions.
 _REDUCED, _BLOCKS, _DIRECTIONS = 64, 4, 9
 #: Sums of gradients in a block, in grey levels, that are taken for flat.
 _FLAT = 100.0
@@ -157,6 +157,8 @@ def noise(pixels: Bytes, where: Flags | None = None) -> Floats:
         import cv2
 
         answer = np.abs(cv2.filter2D(image, cv2.CV_32F, _IMMERKAER))[kept] / 6
+        if not len(answer):
+            return np.zeros(6, dtype=np.float32)
         grey = image[kept]
         dark = grey <= np.median(grey)
         low, high = np.percentile(answer, (25, 75))
@@ -272,6 +274,8 @@ def corners(pixels: Bytes, cells: int = 6) -> Floats:
 def symmetry(pixels: Bytes) -> Floats:
     """Return how alike the halves are, and whether dark and bright have changed places, (N, 4).
 
+    Images are reduced to 64 pixels first.
+
     Parameters
     ----------
     pixels : uint8 array of shape (N, S, S)
@@ -284,8 +288,11 @@ def symmetry(pixels: Bytes) -> Floats:
         (in both directions) is brighter than the outermost sixteenth, and than the rest of its
         rows, where the lungs are.
     """
-    size = pixels.shape[1]
-    grey = pixels.astype(np.float32)
+    import cv2
+
+    size = min(_REDUCED, pixels.shape[1])
+    small = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in pixels]
+    grey = np.array(small, dtype=np.float32)
     half = size // 2
     sides = _correlation(grey[:, :, :half], grey[:, :, : -half - 1 : -1])
     heights = _correlation(grey[:, :half], grey[:, : -half - 1 : -1])

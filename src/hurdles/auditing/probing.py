@@ -179,23 +179,28 @@ def extremes(said: Predictions, count: int, by: str) -> tuple[Evidence, ...]:
         What told them, e.g. ``"corners alone"``.
     """
     found: list[Evidence] = []
+    names, paths = said.frame["image"].tolist(), said.frame["path"].tolist()
+    truth, groups, told = said.y_true, said.groups.tolist(), said.y_prob
     for column, name in enumerate(said.classes):
-        own = said.frame[said.y_true == name]
-        sure = own.assign(p=said.y_prob[said.y_true == name, column])
-        best = sure.sort_values(["p", "image"], ascending=[False, True], kind="stable")
-        for row in best.drop_duplicates("group").head(count).itertuples():
-            words = f"{name}, told by {by} with {100 * float(row.p):.0f} %"
-            found.append(Evidence(str(row.image), words, str(row.path)))
+        own = np.flatnonzero(truth == name).tolist()
+        seen: set[str] = set()
+        for row in sorted(own, key=lambda i: (-told[i, column], names[i])):
+            if len(seen) == count:
+                break
+            if groups[row] not in seen:
+                seen.add(groups[row])
+                words = f"{name}, told by {by} with {100 * told[row, column]:.0f} %"
+                found.append(Evidence(names[row], words, paths[row]))
     return tuple(found)
 
 
 def _enough(material: Material) -> tuple[NDArray[np.intp], str]:
     """Return the rows of classes with enough patients, and the names of the other classes."""
-    pairs = pd.DataFrame({"label": material.labels, "group": material.groups}).drop_duplicates()
-    counts = pairs["label"].value_counts().sort_index()
-    few = counts[counts < 2 * _FOLDS]
-    named = ", ".join(f"{name} ({n})" for name, n in few.items())
-    return np.flatnonzero(~np.isin(material.labels, few.index.to_numpy(dtype=str))), named
+    labels, groups = material.labels, material.groups
+    counts = {name: len(set(groups[labels == name])) for name in np.unique(labels).tolist()}
+    few = {name: n for name, n in counts.items() if n < 2 * _FOLDS}
+    rows = np.flatnonzero(~np.isin(labels, list(few)))
+    return rows, ", ".join(f"{name} ({n})" for name, n in few.items())
 
 
 def _noted(estimate: Estimate, note: str) -> Estimate:

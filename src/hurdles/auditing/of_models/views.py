@@ -81,7 +81,7 @@ def _described(pixels: Bytes) -> Features:
 
 def _metadata(material: Material) -> Features:
     known = [attribute.features for attribute in attributes_of(material)]
-    return np.hstack(known) if known else np.zeros((len(material), 1))
+    return np.hstack(known) if known else np.empty((len(material), 0))
 
 
 def _masked(alter: Callable[[Bytes, NDArray[np.bool_]], Bytes]) -> Callable[[Material], Features]:
@@ -132,7 +132,12 @@ def views(subject: Subject) -> Iterator[Finding]:
             why = "the lungs were not found; segment them (`hurdles segment`)"
             yield _finding(view, undefined(why, n_images=len(rows[Split.TEST])))
             continue
-        said[view.name] = one = _asked(view, material, rows, subject.labels)
+        features = view.features(material)
+        if not features.shape[1]:
+            why = "neither the manifest nor the files tell these images apart"
+            yield _finding(view, undefined(why, n_images=len(rows[Split.TEST])))
+            continue
+        said[view.name] = one = _asked(features, material, rows, subject.labels)
         level = joined_level(material.level, _JUDGED) if view.judged else material.level
         found = macro_auc(one.test, level=level)
         found = simultaneous(found, _JUDGED) if view.judged else found
@@ -183,12 +188,11 @@ def _small(pixels: Bytes) -> Bytes:
 
 
 def _asked(
-    view: _View,
+    features: Features,
     material: Material,
     rows: dict[Split, NDArray[np.int64]],
     labels: tuple[str, ...],
 ) -> _Said:
-    features = view.features(material)
     train, asked = rows[Split.TRAIN], np.concatenate([rows[Split.VALIDATION], rows[Split.TEST]])
     known = material.labels[train]
     told = fit_predict(
