@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.auditing.calibrating.journal import Measured, Record
+from hurdles.auditing.calibrating.journal import Measured, Record, is_calibrated
 from hurdles.auditing.calibrating.trials import Trial
 from hurdles.data.files import write_text
 from hurdles.findings.finding import Beyond, Limit
@@ -36,6 +36,9 @@ FLOORS: dict[str, float] = {
     "perturbations": 0.0,
     "hospital-swap": 0.0,
 }
+#: Hurdles whose findings are a list of their own, each with a limit. What others find is named by
+#: the images at hand (columns, classes, hospitals), so all of it is held against one limit.
+PER_SUBJECT = ("pixels", "views", "lungs-removed", "perturbations")
 #: Share of cohorts without a shortcut that may hit a hurdle, and how sure that is to be.
 SHARE, CONFIDENCE = 0.05, 0.9
 
@@ -82,21 +85,21 @@ def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, s
     Returns
     -------
     dict
-        By hurdle and subject. For subjects that the cohorts do not have (a collection's name,
-        say) the subject ``""`` holds the hurdle's laxest limit.
+        By hurdle and subject; the subject ``""`` stands for all that are not named.
     """
     found: dict[str, dict[str, float]] = {}
     sides: dict[str, str] = {}
     cohorts: dict[str, int] = {}
     for rows in _by_condition(records):
         for hurdle, table in _bounds(rows).items():
-            side = next(m.beyond for r in rows for m in r.found if m.hurdle == hurdle and m.beyond)
-            sides[hurdle] = side
+            sides[hurdle] = _side(rows, hurdle)
             cohorts[hurdle] = cohorts.get(hurdle, 0) + len(table)
+            if hurdle not in PER_SUBJECT:
+                table = table.max(axis=1).to_frame("")
             for subject, bound in _joint_limits(table).items():
                 before = found.setdefault(hurdle, {}).get(subject, -math.inf)
                 found[hurdle][subject] = max(before, bound)
-    limits = {k: v for k, v in shipped.items() if k[0] not in found}
+    limits = {k: v for k, v in shipped.items() if k[0] not in found or not is_calibrated(v)}
     for hurdle, subjects in found.items():
         for subject, bound in _with_others(subjects).items():
             limits[hurdle, subject] = _limit(hurdle, bound, Beyond(sides[hurdle]), cohorts[hurdle])
@@ -151,6 +154,11 @@ def _is_beyond(found: Measured, limits: Limits) -> bool:
     if limit is None:
         return False
     return found.low > limit.value if limit.beyond is Beyond.ABOVE else found.high < limit.value
+
+
+def _side(records: Sequence[Record], hurdle: str) -> str:
+    found = (m for r in records for m in r.found if m.hurdle == hurdle and m.fixed is None)
+    return next(m.beyond for m in found if m.beyond)
 
 
 def _by_condition(records: Sequence[Record]) -> list[list[Record]]:

@@ -111,7 +111,8 @@ class Profile:
     sizes : tuple of int
         Sizes of cohorts without a shortcut, for data.
     data_null, model_null : int
-        Cohorts without a shortcut, for each size: for the limits, and as many fresh ones.
+        Cohorts without a shortcut for the limits, and as many fresh ones; a third of it for each
+        larger size.
     alike_null : int
         Fresh ones whose classes differ in nothing at all.
     data_power, model_power : int
@@ -137,20 +138,20 @@ class Profile:
     name: str
     size: int = 96
     pools: int = 2
-    pool_patients: int = 2000
-    planted_patients: int = 1000
+    pool_patients: int = 1600
+    planted_patients: int = 800
     patients: int = 240
     sizes: tuple[int, ...] = (240, 600)
     data_null: int = 200
-    model_null: int = 100
-    alike_null: int = 100
+    model_null: int = 60
+    alike_null: int = 60
     data_power: int = 60
-    model_power: int = 20
-    graded: int = 16
-    grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.7, 0.8, 1.0)
-    networks: int = 3
-    faults: int = 40
-    real: int = 40
+    model_power: int = 12
+    graded: int = 8
+    grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
+    networks: int = 2
+    faults: int = 20
+    real: int = 20
     shortcuts: tuple[str, ...] = ()
     epochs: int = 6
     seed: int = 0
@@ -168,7 +169,7 @@ PROFILES: dict[str, Profile] = {
         "fast",
         pools=1,
         pool_patients=300,
-        planted_patients=150,
+        planted_patients=240,
         patients=80,
         sizes=(80,),
         data_null=10,
@@ -245,7 +246,7 @@ def fresh_trials(
         size, alike = profile.patients, profile.alike_null
         found += [Trial("data", "fresh", size, False, NOTHING, 0.0, r) for r in range(alike)]
         found += [
-            Trial("data", "fresh", max(profile.sizes), True, plant, float(number), r)
+            Trial("data", "fresh", _fault_size(profile, plant), True, plant, float(number), r)
             for plant, numbers in faults.items()
             for number in numbers
             for r in range(profile.faults)
@@ -259,11 +260,18 @@ def fresh_trials(
 def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial]:
     if "data" in kinds:
         for size in profile.sizes:
-            for repeat in range(profile.data_null):
+            # Larger cohorts take longer, and there is less chance in them.
+            repeats = profile.data_null if size == min(profile.sizes) else profile.data_null // 3
+            for repeat in range(repeats):
                 yield Trial("data", part, size, True, NOTHING, 0.0, repeat)
     if "model" in kinds:
         for repeat in range(profile.model_null):
             yield Trial("model", part, profile.patients, True, NOTHING, 0.0, repeat)
+
+
+def _fault_size(profile: Profile, fault: str) -> int:
+    # What a test part can resolve is only amiss where a cohort was large enough before.
+    return max(profile.sizes) if fault == "few-tested" else profile.patients
 
 
 def _planted(

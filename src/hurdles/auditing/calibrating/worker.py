@@ -14,15 +14,16 @@ import numpy as np
 
 from hurdles.auditing.calibrating.cohorts import Planting, draw_materials
 from hurdles.auditing.calibrating.faults import FAULTS
-from hurdles.auditing.calibrating.journal import Measured, Record
+from hurdles.auditing.calibrating.journal import Measured, Record, is_calibrated
 from hurdles.auditing.calibrating.networks import area_of, subject_of, train_network
 from hurdles.auditing.calibrating.pool import Pool, Stock
 from hurdles.auditing.calibrating.real import RealStock
 from hurdles.auditing.calibrating.trials import Profile, Trial
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.auditing.running import run_hurdles
+from hurdles.findings.limits import load_limits
 
-__all__ = ["Plan", "one_thread", "register_hurdles", "render", "run_trial"]
+__all__ = ["Plan", "asked", "one_thread", "register_hurdles", "render", "run_trial"]
 
 #: Patients on whom a network of a `network` trial is tried, beside those of its cohort.
 _TRIED = 160
@@ -127,8 +128,8 @@ def run_trial(plan: Plan, name: str) -> Record:
     trial = Trial.parse(name)
     seed = trial.seed(plan.profile.seed)
     run = {"data": _data, "model": _model, "network": _network}[trial.kind]
-    asked, found, auc = run(plan, trial, seed)
-    return Record(name, asked, found, auc, round(time.monotonic() - started, 3))
+    names, found, auc = run(plan, trial, seed)
+    return Record(name, names, found, auc, round(time.monotonic() - started, 3))
 
 
 _Outcome = tuple[tuple[str, ...], tuple[Measured, ...], float | None]
@@ -147,14 +148,43 @@ def _planting(trial: Trial) -> Planting:
     return Planting(trial.disease, trial.plant, trial.strength)
 
 
+def asked(plan: Plan, trial: Trial) -> tuple[str, ...]:
+    """Return the hurdles that a trial can say something about, and no others: time is dear.
+
+    Limits are only set for hurdles that have none by definition. Hurdles that are there for faults
+    look at no shortcut: they are asked once about what is clean, and about their own faults.
+
+    Parameters
+    ----------
+    plan : Plan
+    trial : Trial
+    """
+    if trial.plant in FAULTS:
+        return (FAULTS.get(trial.plant).seen_by,)
+    names = plan.data if trial.kind == "data" else plan.model
+    if trial.part == "calibration":
+        return tuple(name for name in names if _has_calibrated_limit(name))
+    clean = trial.part == "fresh" and trial.disease and not trial.plant
+    if trial.kind == "model" or (clean and trial.patients == max(plan.profile.sizes)):
+        return names
+    of_faults = {FAULTS.get(name).seen_by for name in FAULTS}
+    return tuple(name for name in names if name not in of_faults)
+
+
+def _has_calibrated_limit(hurdle: str) -> bool:
+    own = [limit for (name, _), limit in load_limits().items() if name == hurdle]
+    return not own or any(map(is_calibrated, own))
+
+
 def _data(plan: Plan, trial: Trial, seed: int) -> _Outcome:
     stock = _stock(plan, trial)
     material = draw_materials(stock, _planting(trial), [trial.patients], seed=seed)[0]
     if trial.plant in FAULTS:
         rng = np.random.default_rng((seed, 3))
         material = FAULTS.get(trial.plant).plant(material, int(trial.strength), rng)
-    found = run_hurdles(DATA_HURDLES, material, names=plan.data)
-    return plan.data, tuple(Measured.of(f) for f in found.rows), None
+    names = asked(plan, trial)
+    found = run_hurdles(DATA_HURDLES, material, names=names)
+    return names, tuple(Measured.of(f) for f in found.rows), None
 
 
 def _network(plan: Plan, trial: Trial, seed: int) -> _Outcome:
@@ -174,6 +204,7 @@ def _model(plan: Plan, trial: Trial, seed: int) -> _Outcome:
     epochs = plan.profile.epochs
     network = train_network(own, epochs=epochs, seed=seed)
     subject = subject_of(network, own, elsewhere=other, siblings=0, epochs=epochs)
-    found = run_hurdles(MODEL_HURDLES, subject, names=plan.model)
+    names = asked(plan, trial)
+    found = run_hurdles(MODEL_HURDLES, subject, names=names)
     tested = own.take(own.rows("test"))
-    return plan.model, tuple(Measured.of(f) for f in found.rows), area_of(network, tested)
+    return names, tuple(Measured.of(f) for f in found.rows), area_of(network, tested)

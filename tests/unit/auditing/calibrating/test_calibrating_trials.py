@@ -54,11 +54,18 @@ def test_no_trial_is_planned_twice_and_limits_rest_on_cohorts_that_nothing_else_
     assert not any(t.plant for t in first)
 
 
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_pools_hold_enough_patients_for_every_trial(profile):
+    # Networks on shortcuts alone take the most: twice a cohort, of those without a disease.
+    assert profile.planted_patients // 2 >= (profile.patients + min(160, profile.patients)) // 2
+    assert profile.pool_patients >= max(profile.sizes)
+
+
 def test_power_is_measured_where_it_is_judged():
     profile = PROFILES["full"]
-    references = dict.fromkeys(profile.planted, 0.7)
+    references = dict.fromkeys(profile.planted, 0.8)
     fresh = fresh_trials(profile, ("data",), references, faults={}, real=False)
     markers = [t.strength for t in fresh if t.plant == "marker"]
-    assert markers.count(0.7) == profile.data_power >= 60
+    assert markers.count(0.8) == profile.data_power >= 60
     assert markers.count(0.2) == profile.graded
     assert sum(not t.plant and t.disease for t in fresh) >= 200
