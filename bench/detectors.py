@@ -58,9 +58,8 @@ def main() -> None:
 
 
 def _line(says: str, flags: NDArray[np.bool_]) -> None:
-    print(
-        f"{says:60s} {int(flags.sum()):5d} of {len(flags):5d}  {wilson(int(flags.sum()), len(flags))}"
-    )
+    count = int(flags.sum())
+    print(f"{says:60s} {count:5d} of {len(flags):5d}  {wilson(count, len(flags))}")
 
 
 def _frontal(most: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:

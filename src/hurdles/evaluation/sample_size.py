@@ -95,6 +95,11 @@ def area_width(area: float, positives: int, negatives: int, *, level: float = 0.
     level : float
         Confidence level, within (0, 1).
 
+    Raises
+    ------
+    EvaluationError
+        If the area or a number of patients is impossible.
+
     Examples
     --------
     >>> round(area_width(0.7, 100, 100), 2)
@@ -256,6 +261,11 @@ def patients_for_development(
         Wanted, within (0, 1): 0.9 means that coefficients are 10 % too large.
     level : float
         Confidence level of the third criterion.
+
+    Raises
+    ------
+    EvaluationError
+        If a number is impossible.
 
     References
     ----------

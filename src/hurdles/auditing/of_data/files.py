@@ -72,6 +72,13 @@ def files(material: Material) -> Iterator[Finding]:
     Finding
         Unreadable, constant, tiny, coarse, identical files; other views; inverted images and
         what is no chest; marks, frames and JPEG blocks by class.
+
+    Notes
+    -----
+    ``bench/detectors.py`` measured, without lungs: of 2,923 frontal X-rays of five collections 1 is
+    called inverted, and between 95.7 and 99.5 % of a collection once they are inverted; 34 are
+    called no frontal chest (19 of these in one collection of 600). Of lateral views 43 of 55 are
+    found, of CT only 8 of 63: for these, look for the lungs.
     """
     yield from _unread(material)
     yield from _headers(material)

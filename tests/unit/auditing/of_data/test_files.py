@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 
 from hurdles.auditing.material import Material
 from hurdles.auditing.of_data import files as module
-from hurdles.auditing.of_data.appearance import blockiness, frame_width
+from hurdles.auditing.of_data.appearance import blockiness, chest_likeness, frame_width
 from hurdles.auditing.of_data.files import files
+from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.data.phantom import Shortcut, phantom_cohort
 from hurdles.errors import ConstantImageError, TruncatedImageError
@@ -153,3 +156,25 @@ def test_one_even_edge_is_no_frame(clean):
     pixels[:, :, :10] = 0
     before = frame_width(clean.pixels[:1])
     assert frame_width(pixels)[0] <= max(before[0], 0.02)
+
+
+@pytest.mark.realdata
+def test_lateral_views_and_inverted_films_of_a_real_collection_are_told():
+    root = os.environ.get("HURDLES_DATA")
+    if not root or not (Path(root) / "covid-chestxray-dataset").is_dir():
+        pytest.skip("HURDLES_DATA names no folder with covid-chestxray-dataset")
+    folder = Path(root) / "covid-chestxray-dataset"
+    table = pd.read_csv(folder / "metadata.csv", dtype="str", keep_default_na=False)
+    table = table[table["modality"] != "CT"]
+
+    def likeness(views: list[str], most: int) -> np.ndarray:
+        names = table.loc[table["view"].isin(views), "filename"]
+        paths = [p for name in names if (p := folder / "images" / name).is_file()][:most]
+        small = [cv2.resize(decode(p), (96, 96), interpolation=cv2.INTER_AREA) for p in paths]
+        return chest_likeness((np.clip(np.stack(small), 0, 1) * 255).astype(np.uint8))
+
+    frontal, lateral = likeness(["PA", "AP"], 60), likeness(["L", "LL"], 60)
+    assert module.is_inverted(frontal).mean() < 0.03
+    assert module.is_inverted(-frontal).mean() > 0.9
+    assert module.is_no_chest(frontal).mean() < 0.05
+    assert (module.is_no_chest(lateral) | module.is_inverted(lateral)).mean() > 0.65
