@@ -38,8 +38,8 @@ __all__ = [
     "similarity",
 ]
 
-#: Above it maps are said not to depend on the weights: more than half of the variance of their ranks
-#: is then shared with a network that has learnt nothing. The paper names no number. An edge
+#: Above it maps are said not to depend on the weights: more than half of the variance of their
+#: ranks is then shared with a network that has learnt nothing. The paper names no number. An edge
 #: detector has 1; where a network averages its last maps, the middle of every image weighs more,
 #: and SmoothGrad has 0.3 to 0.7 for that reason alone.
 MAX_RANK_CORRELATION = math.sqrt(0.5)
