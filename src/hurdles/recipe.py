@@ -211,14 +211,13 @@ class RemedySection(_Section):
     disentangle: float = Field(
         0.0,
         ge=0,
-        description="EnD (Tartaglione et al. 2021): weight of the term that makes features of one "
-        "source unlike each other; 0: not used.",
+        description="EnD (Tartaglione et al. 2021): weight of making features of one source unlike "
+        "each other; 0: not used.",
     )
     entangle: float = Field(
         0.0,
         ge=0,
-        description="EnD: weight of the term that makes features of one class alike across "
-        "sources; 0: not used.",
+        description="EnD: weight of making features of one class alike across sources; 0: not used.",
     )
     reject: float = Field(
         0.0,
@@ -236,9 +235,8 @@ class RemedySection(_Section):
     @property
     def needs_sources(self) -> bool:
         """Whether training has to know where its images come from."""
-        return self.sampling is not Sampling.NONE or bool(
-            self.group_dro or self.disentangle or self.entangle
-        )
+        weighed = self.group_dro or self.disentangle or self.entangle
+        return self.sampling is not Sampling.NONE or bool(weighed)
 
 
 class EvaluationSection(_Section):

@@ -90,8 +90,9 @@ class Rejection:
 
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""
+        strange = "nothing" if math.isinf(self.limit) else f"above {self.limit:.4g}"
         return (
-            f"rejected by {self.by} above {self.limit:.4g}, fixed on {self.n_validation} "
+            f"rejected by {self.by}: {strange}, fixed on {self.n_validation} "
             f"validation images to accept {100 * self.acceptance:.3g} % of such images{note}"
         )
 

@@ -71,7 +71,8 @@ class TestRule:
         rule = Rejection("confidence", limit, 0.9, 12, 0, "few")
         plain = json.loads(json.dumps(rule.to_dict(), allow_nan=False))
         assert Rejection.from_dict(plain) == rule
-        assert "12 validation images" in str(rule)
+        rejected = "nothing" if math.isinf(limit) else "above 0.25"
+        assert f"by confidence: {rejected}, fixed on 12 validation images" in str(rule)
         assert "(few)" in str(rule)
 
     @pytest.mark.parametrize(
