@@ -217,7 +217,7 @@ class RemedySection(_Section):
     entangle: float = Field(
         0.0,
         ge=0,
-        description="EnD: weight of making features of one class alike across sources; 0: not used.",
+        description="EnD: weight of making features of a class alike across sources; 0: not used.",
     )
     reject: float = Field(
         0.0,
