@@ -40,7 +40,13 @@ _ADVICE = (
 
 @model_hurdle("stability", question="Would another seed have given the same answers?")
 def stability(subject: Subject) -> Iterator[Finding]:
-    """Yield the variance of the area over seeds against that over patients, and disagreement."""
+    """Yield the variance of the area over seeds against that over patients, and disagreement.
+
+    Raises
+    ------
+    HurdleError
+        If fewer than two other runs are given; the message says how to get them.
+    """
     if len(subject.siblings) < _FEWEST_SIBLINGS:
         raise HurdleError(
             f"{len(subject.siblings)} runs that differ in the seed alone were given, and "

@@ -71,7 +71,13 @@ class _Comparison:
 
 @model_hurdle("subgroups", question="Is the model as good for every group of patients?")
 def subgroups(subject: Subject) -> Iterator[Finding]:
-    """Yield, for every group, how much better or worse than in the rest the model is."""
+    """Yield, for every group, how much better or worse than in the rest the model is.
+
+    Raises
+    ------
+    HurdleError
+        If all test images are of one group, or nothing is known of them.
+    """
     test = _decided(subject)
     wanted = list(_comparisons(subject.tested, test))
     if not wanted:
