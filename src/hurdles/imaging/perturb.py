@@ -218,7 +218,7 @@ def _inversion(image: Bytes, _: float, __: np.random.Generator) -> Bytes:
 for _name, _perturbation in {
     "window": Perturbation(
         "window wider or narrower by {} of its width, its level moved by a quarter of that",
-        (0.1, 0.2, 0.3),
+        (0.05, 0.1, 0.2),
         0.9,
         _window,
     ),

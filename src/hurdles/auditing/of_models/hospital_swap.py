@@ -25,7 +25,7 @@ __all__ = ["hospital_swap"]
 #: Fewer images of a source have no style of their own to speak of.
 _LEAST = 10
 #: A style is taken of so many images at most, drawn at random: it is a mean, and settles early.
-_ENOUGH = 200
+_ENOUGH = 120
 #: The largest sources only; each costs a pass over the test images.
 _MOST = 3
 _ADVICE = (
