@@ -19,6 +19,7 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain
+from hurdles.findings.table import Findings
 from hurdles.recipe import Recipe
 from hurdles.reporting.content import ReportContent, Sheet, SheetItem
 from hurdles.reporting.page import write_report
@@ -186,7 +187,13 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         # What the report sees for itself (shared patients, patients not known) is added there.
         warnings=missing_classes(run.manifest) if own else (),
         environment=environment,
+        findings=_audited(run) if own else None,
     )
+
+
+def _audited(run: Run) -> Findings | None:
+    path = run.path / "audit.json"
+    return Findings.load(path) if path.is_file() else None
 
 
 def _of_further(run: Run, on: str) -> Manifest:

@@ -19,6 +19,7 @@ from hurdles.runs import Run
 
 if TYPE_CHECKING:
     from hurdles.auditing.calibrating.calibration import Calibration
+    from hurdles.auditing.material import Material
 
 __all__ = ["audit", "calibrate_audit", "check"]
 
@@ -88,7 +89,7 @@ def check(
         progress=options.listener,
     )
     if out is not None:
-        _write(found, Path(out), f"Hurdles for data: {given.name}")
+        _write(found, Path(out), f"Hurdles for data: {given.name}", given)
     return found
 
 
@@ -161,7 +162,8 @@ def audit(
         # What is found is kept, also if the audit is interrupted after it.
         found=lambda some: some.save(run.path / "audit.json"),
     )
-    _write(found, run.path / "audit.html", f"Hurdles for a model: {run.recipe.name}")
+    title = f"Hurdles for a model: {run.recipe.name}"
+    _write(found, run.path / "audit.html", title, given.material)
     write_page(run)
     return found
 
@@ -239,8 +241,12 @@ def _about(name: str, n_images: int) -> dict[str, str]:
     }
 
 
-def _write(found: Findings, path: Path, title: str) -> None:
+def _write(found: Findings, path: Path, title: str, images: Material) -> None:
     from hurdles.reporting.findings import write_findings
 
     found.save(path.with_suffix(".json"))
-    write_findings(found, path, title=title)
+    shown = {each.image for row in found.rows for each in row.evidence}
+    names = images.manifest.frame["image"]
+    rows = {name: row for row, name in enumerate(names) if name in shown}
+    pictures = {name: images.pixels[row] for name, row in rows.items()}
+    write_findings(found, path, title=title, thumbnails=pictures)
