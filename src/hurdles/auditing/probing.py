@@ -72,8 +72,10 @@ def class_probe(
 
     Raises
     ------
+    HurdleError
+        If there is not one row of features per image.
     EvaluationError
-        If there is not one row of finite features per image.
+        If a feature is not a finite number.
     """
     rows, few = _enough(material)
     level = joined_level(material.level, of)
