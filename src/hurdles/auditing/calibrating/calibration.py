@@ -48,7 +48,7 @@ __all__ = ["Calibration", "calibrate_audit"]
 
 T = TypeVar("T")
 #: Modules of this package that judge what was measured; changing one asks for no new cohorts.
-_AFTERWARDS = ("calibration", "figure", "limits", "page", "table")
+_AFTERWARDS = ("calibration", "figure", "limits", "page")
 
 
 @dataclass(frozen=True, eq=False)

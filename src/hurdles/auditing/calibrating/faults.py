@@ -114,7 +114,7 @@ def _unreadable(material: Material, number: int, rng: np.random.Generator) -> Ma
     return replace(kept, failures=failures)
 
 
-@_fault("inverted", "images with dark bone among others", seen_by="files", numbers=(1, 5))
+@_fault("inverted", "images with dark bone among others", seen_by="files", numbers=(5, 20))
 def _inverted(material: Material, number: int, rng: np.random.Generator) -> Material:
     pixels = material.pixels.copy()
     rows = rng.permutation(len(pixels))[:number]

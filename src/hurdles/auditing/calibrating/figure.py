@@ -112,9 +112,12 @@ def _line(axes: Axes, rows: pd.DataFrame, plant: str, colour: str) -> None:
     null = rows[(rows["plant"] == "") & rows["disease"]]
     null = null[null["patients"] == planted["patients"].iloc[0]]
     both = pd.concat([null, planted]).sort_values("strength")
+    # Lines that coincide are both seen: the black one is wider, and intervals stand side by side.
+    width, aside = (2.8, 0.0) if colour == "black" else (1.3, 0.012)
     axes.plot(both["strength"], both["share"], color=colour, marker="o", markersize=3.2,
-              linewidth=1.5, clip_on=False)  # fmt: skip
-    axes.vlines(both["strength"], both["low"], both["high"], color=colour, linewidth=0.8, alpha=0.6)
+              linewidth=width, clip_on=False)  # fmt: skip
+    at = both["strength"] + aside
+    axes.vlines(at, both["low"], both["high"], color=colour, linewidth=0.8, alpha=0.6)
 
 
 def _legend(figure: object, colours: Mapping[str, str], height: float) -> None:

@@ -65,10 +65,10 @@ def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CO
     >>> allowed_beyond(200), allowed_beyond(45), allowed_beyond(44)
     (5, 0, -1)
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr  # the binomial distribution, without all of scipy.stats
 
     counts = np.arange(cohorts + 1)
-    return int((binom.cdf(counts, cohorts, share) <= 1 - confidence).sum()) - 1
+    return int((bdtr(counts, cohorts, share) <= 1 - confidence).sum()) - 1
 
 
 def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, str], Limit]:

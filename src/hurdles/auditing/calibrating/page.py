@@ -117,7 +117,7 @@ def _false_alarms(calibration: Calibration) -> Iterator[str]:
     ]
     yield from _table(["hurdle", *heads], (
         [_named({"hurdle": h}), *(_cell(_only(rows, {"hurdle": h, **c})) for c in columns)]
-        for h in rows["hurdle"].unique()
+        for h in _in_order(rows, [""])
     ))  # fmt: skip
 
 
@@ -235,7 +235,8 @@ def _matrix(calibration: Calibration, kind: str, part: str) -> Iterator[str]:
     """Yield shortcuts x hurdles at the reference strength; what is meant to see it is in bold."""
     rates = calibration.rates
     rows = rates[(rates["kind"] == kind) & (rates["part"] == part)]
-    hurdles = rows["hurdle"].unique()
+    shortcuts = list(calibration.references)
+    hurdles = _in_order(rows[rows["strength"].isin(calibration.references.values())], shortcuts)
     yield "Bold: meant to see the shortcut, and all of them together; * the goal is not reached."
     yield ""
     lines = []
@@ -245,6 +246,12 @@ def _matrix(calibration: Calibration, kind: str, part: str) -> Iterator[str]:
             cells = [_marked(_only(here, {"hurdle": h})) for h in hurdles]
             lines.append([f"{plant}, {strength:g}", *cells])
     yield from _table(["shortcut, strength", *(_named({"hurdle": h}) for h in hurdles)], lines)
+
+
+def _in_order(rows: pd.DataFrame, plants: Sequence[str]) -> list[str]:
+    """Return the hurdles that were asked about one of these, all of them together last."""
+    asked = rows.loc[rows["plant"].isin(plants), "hurdle"].unique()
+    return sorted(asked, key=lambda hurdle: hurdle == ANY)
 
 
 def _marked(row: Row | None) -> str:

@@ -168,8 +168,8 @@ PROFILES: dict[str, Profile] = {
     "fast": Profile(
         "fast",
         pools=1,
-        pool_patients=300,
-        planted_patients=240,
+        pool_patients=320,
+        planted_patients=320,
         patients=80,
         sizes=(80,),
         data_null=10,

@@ -18,6 +18,7 @@ from hurdles.auditing.calibrating.journal import Measured, Record, is_calibrated
 from hurdles.auditing.calibrating.networks import area_of, subject_of, train_network
 from hurdles.auditing.calibrating.pool import Pool, Stock
 from hurdles.auditing.calibrating.real import RealStock
+from hurdles.auditing.calibrating.table import MEANT
 from hurdles.auditing.calibrating.trials import Profile, Trial
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.auditing.running import run_hurdles
@@ -152,7 +153,7 @@ def asked(plan: Plan, trial: Trial) -> tuple[str, ...]:
     """Return the hurdles that a trial can say something about, and no others: time is dear.
 
     Limits are only set for hurdles that have none by definition. Hurdles that are there for faults
-    look at no shortcut: they are asked once about what is clean, and about their own faults.
+    alone look at no shortcut: they are asked about what is clean, and about their own faults.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def asked(plan: Plan, trial: Trial) -> tuple[str, ...]:
     if trial.kind == "model" or (clean and trial.patients == max(plan.profile.sizes)):
         return names
     of_faults = {FAULTS.get(name).seen_by for name in FAULTS}
-    return tuple(name for name in names if name not in of_faults)
+    return tuple(name for name in names if name in MEANT or name not in of_faults)
 
 
 def _has_calibrated_limit(hurdle: str) -> bool:
