@@ -31,7 +31,7 @@ _MOST = 3
 _ADVICE = (
     "The model reads the hospital's hand around the lungs: train on several sources in every "
     "class, harmonise grey levels and resolution, or give it the lungs alone (preparation "
-    "'equalized+masked'), and ask again."
+    "'masked+equalized'), and ask again."
 )
 
 
