@@ -15,7 +15,7 @@ from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.training.progress import Progress, Silent
 
-__all__ = ["Options", "preparation_of", "prepare_for", "prepare_pixels", "prepare_as"]
+__all__ = ["Options", "preparation_of", "prepare_as", "prepare_for", "prepare_pixels"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, ManifestError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold
-from hurdles.images import Options, prepare_for, prepare_as
+from hurdles.images import Options, prepare_as, prepare_for
 from hurdles.imaging.prepare import Preparation
 from hurdles.imaging.regions import stretched
 from hurdles.runs import Run

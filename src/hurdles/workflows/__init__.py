@@ -3,8 +3,8 @@
 from hurdles.workflows.auditing import audit, calibrate_audit, check
 from hurdles.workflows.experiments import compare, demo, embed, evaluate, explain, report, run
 from hurdles.workflows.images import collections, manifest
-from hurdles.workflows.lineage import fingerprint, lineage
 from hurdles.workflows.lungs import segment, train_lungs
+from hurdles.workflows.origins import fingerprint, lineage
 from hurdles.workflows.studies import plan, study
 
 __all__ = [

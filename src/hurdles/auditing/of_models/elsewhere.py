@@ -22,7 +22,7 @@ from hurdles.evaluation.probing import fit_predict, out_of_fold
 from hurdles.findings.finding import Finding
 from hurdles.findings.limits import limit_for
 
-__all__: list[str] = []
+__all__ = ["elsewhere"]
 
 _NAME = "elsewhere"
 #: Views without a lung that forecasts take away: shuffled pixels, as Ong Ly et al. 2024 have them,
