@@ -28,6 +28,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import scipy.linalg
 
 import hurdles
@@ -38,6 +39,7 @@ from hurdles.data.decode import decode
 from hurdles.data.duplicates import CERTAIN, THRESHOLD, matches
 from hurdles.data.image_hash import CUTS, image_hashes, small_prints
 from hurdles.data.lineage import CERTAIN_BITS, LIKELY_BITS, fingerprint_of, lineage, summary
+from hurdles.data.manifest import Manifest
 from hurdles.data.sources import COLLECTIONS
 from hurdles.evaluation.bounds import wilson
 from hurdles.imaging.prepare import resize_square
@@ -209,27 +211,46 @@ def planted_table(here: dict[str, Prepared], n: int, seed: int) -> str:
         f"{'':28}{'median bits':>12}{CERTAIN_BITS:>8}{LIKELY_BITS:>8}{near.RADIUS:>8}{72:>8}"
         f"{THRESHOLD:>9.2f}{CERTAIN:>8.2f}{'others':>8}",
     ]
+    bits = {how: [] for how in ALTERATIONS}
+    alike = {how: [] for how in ALTERATIONS}
+    others = dict.fromkeys(ALTERATIONS, 0)
+    pixels = {how: altered(images, how, seed) for how in ALTERATIONS}
+    for name, prepared in here.items():
+        mine = [i for i, (collection, _) in enumerate(picked) if collection == name]
+        originals = stored[name][[picked[i][1] for i in mine]]
+        for how in ALTERATIONS:
+            bits[how] += nearest(image_hashes(pixels[how][mine]), originals).tolist()
+        pairs = matches(copies_of(prepared, picked, mine, pixels), prepared, mirrored=True,
+                        hashed=True)  # fmt: skip
+        told = pairs["image_a"].str.split("|", n=1, expand=True).reindex(columns=[0, 1])
+        for how, right, similarity in zip(
+            told[0], told[1] == pairs["image_b"], pairs["similarity"], strict=True
+        ):
+            if right:
+                alike[how].append(similarity)
+            else:
+                others[how] += 1
     for how in ALTERATIONS:
-        pixels = altered(images, how, seed)
-        hashes = image_hashes(pixels)
-        distances, similar, others = [], [], 0
-        for name, prepared in here.items():
-            mine = [i for i, (collection, _) in enumerate(picked) if collection == name]
-            own = [picked[i][1] for i in mine]
-            distances += nearest(hashes[mine], stored[name][own]).tolist()
-            some = prepared.manifest.select(np.isin(np.arange(len(prepared)), own))
-            pairs = matches(Prepared(some, pixels[mine]), prepared, mirrored=True, hashed=True)
-            right = pairs["image_a"] == pairs["image_b"]
-            similar += pairs["similarity"][right].tolist()
-            others += int((~right).sum())
-        bits, alike = np.array(distances), np.array(similar)
-        shares = [(bits <= limit).mean() for limit in (CERTAIN_BITS, LIKELY_BITS, near.RADIUS, 72)]
-        shares += [(alike >= limit).sum() / len(picked) for limit in (THRESHOLD, CERTAIN)]
-        cells = "".join(f"{100 * share:8.1f}" for share in shares[:4])
-        last = f"{100 * shares[4]:9.1f}{100 * shares[5]:8.1f}"
-        lines.append(f"{how:28}{np.median(bits):12.0f}{cells}{last}{others:8}")
+        apart, similar = np.array(bits[how]), np.array(alike[how])
+        shares = [(apart <= limit).mean() for limit in (CERTAIN_BITS, LIKELY_BITS, near.RADIUS, 72)]
+        cells = "".join(f"{100 * share:8.1f}" for share in shares)
+        found = [100 * (similar >= limit).sum() / len(picked) for limit in (THRESHOLD, CERTAIN)]
+        lines.append(
+            f"{how:28}{np.median(apart):12.0f}{cells}{found[0]:9.1f}{found[1]:8.1f}{others[how]:8}"
+        )
     lines.append("others: further images found, most of them copies that the collections hold")
     return "\n".join(lines)
+
+
+def copies_of(prepared: Prepared, picked, mine, pixels) -> Prepared:
+    """Return all altered copies of some images of one collection as one set."""
+    rows = prepared.manifest.frame.iloc[[picked[i][1] for i in mine]]
+    frames = [
+        rows.assign(image=f"{how}|" + rows["image"], path=f"/{how}" + rows["path"])
+        for how in pixels
+    ]
+    manifest = Manifest(pd.concat(frames, ignore_index=True))
+    return Prepared(manifest, np.concatenate([pixels[how][mine] for how in pixels]))
 
 
 def nearest(copies: np.ndarray, originals: np.ndarray) -> np.ndarray:
