@@ -320,9 +320,10 @@ def _fact(findings: Findings) -> str:
             )
     for row in _hit_areas(findings, "lungs-removed"):
         return f"with the lungs blanked out, this model's AUC is {value_text(row)}"
-    for hurdle in ("confounders", "pixels"):
-        for row in sorted(_hit_areas(findings, hurdle), key=lambda r: "together" in r.subject):
-            return f"{row.subject} alone tells the class with an AUC of {value_text(row)}"
+    areas = _hit_areas(findings, "confounders") + _hit_areas(findings, "pixels")
+    single = [row for row in areas if "together" not in row.subject] or areas
+    for row in sorted(single, key=excess, reverse=True):
+        return f"the class can be told from {row.subject} alone with an AUC of {value_text(row)}"
     return ""
 
 

@@ -82,7 +82,9 @@ def test_data_lead_with_the_single_column_that_tells_the_class():
         for subject, v in (("source", 0.93), ("all of them together", 0.98), ("aspect", 0.7))
     ]
     said = sentence(Findings(tuple(rows), {"confounders": "?"}))
-    assert said.startswith("Source alone tells the class with an AUC of 0.930 [0.910, 0.940]; 1 of")
+    assert said.startswith(
+        "The class can be told from source alone with an AUC of 0.930 [0.910, 0.940]; 1 of"
+    )
 
 
 def test_where_nothing_could_be_said_it_says_so():

@@ -17,10 +17,10 @@ from hurdles.recipe import Recipe
 if TYPE_CHECKING:
     from hurdles.models.network import Network
 
-__all__ = ["area_of", "recipe_of", "subject_of", "train_network"]
+__all__ = ["area_of", "_recipe", "subject_of", "train_network"]
 
 
-def recipe_of(size: int, epochs: int, seed: int) -> Recipe:
+def _recipe(size: int, epochs: int, seed: int) -> Recipe:
     """Return how a network is trained: quickly, and well enough to read what is planted."""
     return Recipe(name="calibrate-audit").changed(
         preparation={"size": size},
@@ -60,7 +60,7 @@ def train_network(material: Material, *, epochs: int, seed: int) -> Network:
         material.rows(Split.VALIDATION),
         material.name,
     )
-    recipe = recipe_of(material.pixels.shape[1], epochs, seed)
+    recipe = _recipe(material.pixels.shape[1], epochs, seed)
     trained = train(recipe, data)
     network = build(trained.spec, seed=seed)
     network.load_state_dict(trained.best)
