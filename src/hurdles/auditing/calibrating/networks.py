@@ -17,7 +17,7 @@ from hurdles.recipe import Recipe
 if TYPE_CHECKING:
     from hurdles.models.network import Network
 
-__all__ = ["area_of", "_recipe", "subject_of", "train_network"]
+__all__ = ["area_of", "subject_of", "train_network"]
 
 
 def _recipe(size: int, epochs: int, seed: int) -> Recipe:
