@@ -89,11 +89,11 @@ def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, s
     """
     found: dict[str, dict[str, float]] = {}
     sides: dict[str, str] = {}
-    cohorts: dict[str, int] = {}
+    cohorts: dict[str, list[int]] = {}
     for rows in _by_condition(records):
         for hurdle, table in _bounds(rows).items():
             sides[hurdle] = _side(rows, hurdle)
-            cohorts[hurdle] = cohorts.get(hurdle, 0) + len(table)
+            cohorts.setdefault(hurdle, []).append(len(table))
             if hurdle not in PER_SUBJECT:
                 table = table.max(axis=1).to_frame("")
             for subject, bound in _joint_limits(table).items():
@@ -213,14 +213,15 @@ def _with_others(subjects: Mapping[str, float]) -> dict[str, float]:
     return {**subjects, "": max(subjects.values())}
 
 
-def _limit(hurdle: str, bound: float, beyond: Beyond, cohorts: int) -> Limit:
+def _limit(hurdle: str, bound: float, beyond: Beyond, numbers: Sequence[int]) -> Limit:
+    cohorts, fewest = sum(numbers), min(numbers)
     # Rounded away from the cohorts, so that none of them comes to lie beyond.
     lax = math.ceil(bound * 1000 - 1e-9) / 1000
     if hurdle in FLOORS:
         floor = FLOORS[hurdle] if beyond is Beyond.ABOVE else -FLOORS[hurdle]
         lax = max(lax, floor)
-    source = (
-        f"calibrate-audit: at most {SHARE:.0%} of cohorts without a shortcut lie beyond in any of "
-        f"the hurdle's findings, from {cohorts} cohorts (hurdles {__version__})"
-    )
+    sure = allowed_beyond(fewest) >= 0
+    promise = f"at most {SHARE:.0%} of cohorts without a shortcut lie beyond in any finding of it"
+    doubt = "with 90 % confidence" if sure else f"but {fewest} cohorts are too few to be sure"
+    source = f"calibrate-audit: {promise}, {doubt}; {cohorts} cohorts, hurdles {__version__}"
     return Limit(lax if beyond is Beyond.ABOVE else -lax, source, beyond)

@@ -138,7 +138,7 @@ class Profile:
     name: str
     size: int = 96
     pools: int = 2
-    pool_patients: int = 1600
+    pool_patients: int = 3000
     planted_patients: int = 800
     patients: int = 240
     sizes: tuple[int, ...] = (240, 600)

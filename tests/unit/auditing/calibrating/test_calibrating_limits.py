@@ -125,3 +125,16 @@ def test_the_file_reads_back_as_limits(tmp_path):
     read = load_limits(write_limits(limits, tmp_path / "limits.toml"))
     assert read == limits
     assert read["pixels", "s0"].source.startswith("calibrate-audit")
+
+
+def test_limits_of_too_few_cohorts_say_so():
+    few, enough = (limits_from(cohorts(n, 0), SHIPPED)["pixels", "s0"].source for n in (44, 45))
+    assert "44 cohorts are too few to be sure" in few
+    assert "with 90 % confidence" in enough
+
+
+def test_findings_that_images_name_share_one_limit():
+    records = cohorts(60, 0, hurdle="confounders")
+    limits = limits_from(records, SHIPPED)
+    assert [s for h, s in limits if h == "confounders"] == [""]
+    assert sum(is_hit(r.found, limits) for r in records) == 0  # none of 60 may lie beyond
