@@ -143,7 +143,10 @@ def explain(
     out: Annotated[Path, typer.Option("--out", help="Contact sheet to write.")] = Path(
         "explained.png"
     ),
-    method: Annotated[str, typer.Option("--method", help="grad-cam or occlusion.")] = "grad-cam",
+    method: Annotated[
+        str,
+        typer.Option("--method", help="grad-cam, occlusion, smoothgrad or integrated-gradients."),
+    ] = "grad-cam",
     target: Annotated[
         str, typer.Option("--target", help="The class to explain, or: predicted.")
     ] = "predicted",

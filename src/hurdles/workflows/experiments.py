@@ -146,7 +146,8 @@ def explain(
     out : path, optional
         Where to write a contact sheet (PNG): each radiograph beside its heat-map.
     method : str
-        ``grad-cam``, or ``occlusion``, which needs no gradient.
+        ``grad-cam``, ``occlusion``, which needs no gradient, ``smoothgrad`` or
+        ``integrated-gradients``, which show single pixels.
     target : str
         The class to explain, or ``predicted``.
     options : Options, optional
