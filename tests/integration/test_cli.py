@@ -23,6 +23,7 @@ VERBS = {
         "--resume",
         "--split",
         "--encoder-from",
+        "--remedy",
         "--on-bad",
         "--cache",
         "--json",
@@ -91,6 +92,13 @@ def test_help_teaches(call, verb):
         assert option in text
     assert len(text.split()) > 30
     assert "\x1b[" not in text
+
+
+def test_the_help_of_run_names_every_remedy():
+    from hurdles.cli.experiments import _REMEDIES
+    from hurdles.remedies import REMEDIES
+
+    assert re.findall(r"[a-z]+(?:-[a-z]+)*", _REMEDIES.replace("or ", "")) == list(REMEDIES)
 
 
 def test_help_is_quick_for_it_imports_nothing_heavy():

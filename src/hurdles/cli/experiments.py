@@ -23,6 +23,11 @@ from hurdles.cli.options import (
 )
 from hurdles.data.vocabulary import OnBad
 
+#: As in `hurdles.remedies`, which is not imported before it is needed; a test holds the two together.
+_REMEDIES = (
+    "lungs-only, harmonised, source-balanced, class-by-source, group-dro, unlearn-source, or reject"
+)
+
 __all__ = ["compare", "demo", "embed", "evaluate", "explain", "recipes", "report", "run"]
 
 
@@ -59,6 +64,10 @@ def run(
         Path | None,
         typer.Option("--encoder-from", metavar="RUN", help="Start from this run's encoder."),
     ] = None,
+    remedy: Annotated[
+        list[str] | None,
+        typer.Option("--remedy", metavar="NAME", help=f"Add a remedy: {_REMEDIES}."),
+    ] = None,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -80,6 +89,7 @@ def run(
             split=split,
             labels=pairs(label or []),
             encoder_from=encoder_from,
+            remedies=remedy or (),
             options=options,
         )
     print_evaluation(done.evaluation(), as_json, report=done.report_path)

@@ -26,6 +26,7 @@ from hurdles.images import Options, prepare_for
 from hurdles.locations import PHANTOM, Data, manifest_of, name_of
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe, load_recipe
+from hurdles.remedies import remedied
 from hurdles.reporting.contact_sheet import contact_sheet
 from hurdles.reporting.overlay import overlay
 from hurdles.runs import Run
@@ -47,6 +48,7 @@ def run(
     split: str | Path | None = None,
     labels: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
+    remedies: Sequence[str] = (),
     options: Options | None = None,
 ) -> Run:
     """Train as a recipe says, test, and write the report.
@@ -68,6 +70,8 @@ def run(
         ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out.
     encoder_from : Run or path, optional
         A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
+    remedies : sequence of str
+        Remedies that are added to the recipe, by name; see `hurdles.remedies`.
     options : Options, optional
         What to do with unreadable files, where the cache is, who listens.
 
@@ -76,7 +80,7 @@ def run(
     Run
         The finished run.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = remedied(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), remedies)
     begun = resume and Run(out).is_begun
     images = None
     if not begun:
