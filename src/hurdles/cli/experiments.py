@@ -23,7 +23,7 @@ from hurdles.cli.options import (
 )
 from hurdles.data.vocabulary import OnBad
 
-#: As in `hurdles.remedies`, which is imported only when it is needed; a test holds the two together.
+#: As in `hurdles.remedies`, which is imported only when needed; a test holds the two together.
 _REMEDIES = (
     "lungs-only, harmonised, source-balanced, class-by-source, group-dro, unlearn-source, or reject"
 )
