@@ -45,12 +45,18 @@ def main() -> None:
     first = cohort.frame.drop_duplicates("label").sort_values("label").index
     names = PREPARATIONS.names()
     blocks = [names[start : start + ACROSS] for start in range(0, len(names), ACROSS)]
-    sheet = np.vstack([np.hstack([_column(cohort, n, first) for n in b]) for b in blocks])
+    sheet = np.vstack([_block([_column(cohort, n, first) for n in b]) for b in blocks])
     # 64 grey levels are plenty for a picture of this size, and halve the file.
     _, code = cv2.imencode(".png", sheet & 0xFC, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, code.tobytes())
     sys.stdout.write(f"{path}: {sheet.shape[1]}x{sheet.shape[0]}, {len(code) / 1000:.0f} kB\n")
+
+
+def _block(columns: list[Bytes]) -> Bytes:
+    """Return columns side by side, and white where the last block lacks some."""
+    lacking = ACROSS - len(columns)
+    return np.hstack([*columns, *[np.full_like(columns[0], 255)] * lacking])
 
 
 def _column(cohort: Cohort, name: str, rows: npt.ArrayLike) -> Bytes:
