@@ -34,6 +34,10 @@ _Hurdles = Annotated[
     list[str] | None,
     typer.Option("--hurdle", metavar="NAME", help="Only this one; may be given several times."),
 ]
+_Page = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write a page (.html, or .md), with JSON and CSV beside it."),
+]
 _Own = Annotated[
     list[Path] | None,
     typer.Option("--own", metavar="FILE.py", help="Hurdles of your own; see docs/hurdles.md."),
@@ -45,10 +49,7 @@ _Strict = Annotated[
 
 def check(
     data: _Images,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Write a page (.html), with JSON and CSV beside it."),
-    ] = None,
+    out: _Page = None,
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
@@ -91,6 +92,7 @@ def audit(
         list[Path] | None,
         typer.Option("--seed-run", metavar="RUN", help="The same recipe run with another seed."),
     ] = None,
+    out: _Page = None,
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
@@ -113,12 +115,13 @@ def audit(
             run,
             on=on,
             seeds=seed_run or (),
+            out=out,
             hurdles=hurdle,
             own=own or (),
             labels=pairs(label or []),
             options=options,
         )
-    _print(found, as_json, run / "audit.html", strict)
+    _print(found, as_json, out or run / "audit.html", strict)
 
 
 def lineage(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
+from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import relabelled
 from hurdles.findings.table import Findings
@@ -45,7 +46,8 @@ def check(
         The images: a path, a collection's name, ``NAME=PATH``, or several of these. The folder of a
         run brings its split.
     out : path, optional
-        Where to write the page (``.html``); the findings go beside it as JSON and CSV.
+        Where to write the page: ``.html`` with images, or ``.md`` without. The findings go beside
+        it as JSON and CSV.
     hurdles : sequence of str, optional
         Only these; default: all.
     own : sequence of path
@@ -98,6 +100,7 @@ def audit(
     *,
     on: Data | None = None,
     seeds: Sequence[Run | str | Path] = (),
+    out: str | Path | None = None,
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
@@ -114,6 +117,8 @@ def audit(
         Other collections, each a test set of its own.
     seeds : sequence of Run or path
         Runs of the same recipe that differ in ``training.seed`` only.
+    out : path, optional
+        Where to write the page as well; as for `check`.
     hurdles : sequence of str, optional
         Only these; default: all.
     own : sequence of path
@@ -163,7 +168,8 @@ def audit(
         found=lambda some: some.save(run.path / "audit.json"),
     )
     title = f"Hurdles for a model: {run.recipe.name}"
-    _write(found, run.path / "audit.html", title, given.material)
+    for path in [run.path / "audit.html", *([] if out is None else [Path(out)])]:
+        _write(found, path, title, given.material)
     write_page(run)
     return found
 
@@ -243,8 +249,12 @@ def _about(name: str, n_images: int) -> dict[str, str]:
 
 def _write(found: Findings, path: Path, title: str, images: Material) -> None:
     from hurdles.reporting.findings import write_findings
+    from hurdles.reporting.findings_markdown import findings_markdown
 
     found.save(path.with_suffix(".json"))
+    if path.suffix == ".md":
+        write_text(path, findings_markdown(found, title=title))
+        return
     shown = {each.image for row in found.rows for each in row.evidence}
     names = images.manifest.frame["image"]
     rows = {name: row for row, name in enumerate(names) if name in shown}
