@@ -9,33 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.material import Material
+from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
-from hurdles.evaluation.bounds import check_level, proportion_bounds
 from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.means import patient_share
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Evidence
 
-__all__ = ["Flips", "simultaneous"]
-
-
-def simultaneous(level: float, of: int) -> float:
-    """Return the level of one of several intervals that are to hold together (Bonferroni).
-
-    Parameters
-    ----------
-    level : float
-        At which all hold, within (0, 1).
-    of : int
-        How many there are, at least 1.
-
-    Examples
-    --------
-    >>> round(simultaneous(0.95, 5), 6)
-    0.99
-    """
-    check_level(level)
-    return 1 - (1 - level) / max(of, 1)
+__all__ = ["Flips"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,16 +71,8 @@ class Flips:
         of : int
             Findings in the family; the interval holds for all of them together.
         """
-        level = simultaneous(self.material.level, of)
-        names, patients = np.unique(self.material.groups, return_inverse=True)
-        whole = np.bincount(patients, minlength=len(names)).astype(np.float64)
-        part = np.bincount(patients[self.flipped], minlength=len(names)).astype(np.float64)
-        low, high = proportion_bounds(part, whole, level)
-        method = "Wilson, over patients"
-        if of > 1:
-            method += f", simultaneous over {of} findings"
-        value = float(self.flipped.mean())
-        return Estimate(value, low, high, level, method, len(self.material), len(names))
+        level = joined_level(self.material.level, of)
+        return simultaneous(patient_share(self.flipped, self.material.groups, level=level), of)
 
     def evidence(self, how: str, most: int = 6) -> tuple[Evidence, ...]:
         """Return the images whose probabilities moved furthest on the way to another class.

@@ -1,4 +1,4 @@
-"""The mean of a number per image, with an interval by patient."""
+"""Means and shares over images, with intervals by patient."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level
+from hurdles.evaluation.bounds import check_level, proportion_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 
-__all__ = ["patient_mean"]
+__all__ = ["patient_mean", "patient_share"]
 
 
 def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Estimate:
@@ -62,3 +62,41 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     reach = float(t.ppf((1 + level) / 2, count - 1)) * error
     method = f"Student's t over {count} patients"
     return Estimate(mean, mean - reach, mean + reach, level, method, n, count)
+
+
+def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Estimate:
+    """Return the share of images that are flagged, with Wilson's interval over patients.
+
+    The sample counts with its design effect (`hurdles.evaluation.bounds.proportion_bounds`).
+
+    Parameters
+    ----------
+    flags : array-like of bool, shape (n,)
+        At least one image.
+    groups : array-like of shape (n,)
+        Its patient.
+    level : float
+        Confidence level, within (0, 1).
+
+    Raises
+    ------
+    EvaluationError
+        If there is not one flag and one patient for each image.
+
+    Examples
+    --------
+    >>> print(patient_share(np.arange(40) < 4, np.arange(40)).percent())
+    10.0 % [4.0, 23.1]
+    """
+    check_level(level)
+    flagged, of = np.asarray(flags, dtype=bool), np.asarray(groups)
+    if not len(flagged) or len(flagged) != len(of):
+        raise EvaluationError(
+            f"{len(flagged)} flags for {len(of)} patients; give one of each for every image."
+        )
+    names, patient = np.unique(of, return_inverse=True)
+    whole = np.bincount(patient, minlength=len(names)).astype(np.float64)
+    part = np.bincount(patient[flagged], minlength=len(names)).astype(np.float64)
+    low, high = proportion_bounds(part, whole, level)
+    value = float(flagged.mean())
+    return Estimate(value, low, high, level, "Wilson over patients", len(flagged), len(names))

@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level, proportion_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
+from hurdles.evaluation.means import patient_share
 from hurdles.evaluation.predictions import Predictions
 
 __all__ = [
@@ -312,13 +312,7 @@ def coverage(
     >>> print(coverage(rejected, np.arange(40).astype(str)).percent())
     90.0 % [76.9, 96.0]
     """
-    check_level(level)
-    _, patient = np.unique(groups, return_inverse=True)
-    whole = np.bincount(patient).astype(np.float64)
-    part = np.bincount(patient, weights=~rejected, minlength=len(whole)).astype(np.float64)
-    low, high = proportion_bounds(part, whole, level)
-    share = float(part.sum() / whole.sum())
-    return Estimate(share, low, high, level, "Wilson over patients", len(rejected), len(whole))
+    return patient_share(~rejected, groups, level=level)
 
 
 def risk_coverage(

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.flips import Flips, simultaneous
+from hurdles.auditing.flips import Flips
 from hurdles.auditing.material import Material
+from hurdles.auditing.probing import joined_level
 from hurdles.data.manifest import Manifest
-from hurdles.errors import EvaluationError, HurdleError
+from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import wilson_bounds
 
 
@@ -69,7 +70,7 @@ def test_images_of_one_patient_do_not_count_as_many():
 def test_a_family_has_wider_intervals_and_says_so():
     found = flips([str(i) for i in range(40)], [0.9] * 40, [0.1] * 6 + [0.9] * 34)
     wide = found.share(of=11)
-    assert (wide.low, wide.high) == pytest.approx(wilson_bounds(6 / 40, 40, simultaneous(0.95, 11)))
+    assert (wide.low, wide.high) == pytest.approx(wilson_bounds(6 / 40, 40, joined_level(0.95, 11)))
     assert wide.low < found.share().low
     assert "simultaneous over 11" in wide.method
 
@@ -92,8 +93,3 @@ def test_evidence_is_the_largest_change_of_each_patient_and_says_both_answers():
 def test_answers_of_other_images_are_refused():
     with pytest.raises(HurdleError, match=r"2 images have 2 answers.*3 altered"):
         Flips(Answering(), images(["a", "b"]), np.ones((2, 2)), np.ones((3, 2)))  # type: ignore[arg-type]
-
-
-def test_a_level_out_of_range_is_refused():
-    with pytest.raises(EvaluationError, match="between 0 and 1"):
-        simultaneous(1.5, 2)

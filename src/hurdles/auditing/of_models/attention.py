@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
+from hurdles.auditing.probing import joined_level
 from hurdles.errors import HurdleError
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.means import patient_mean
@@ -151,7 +152,7 @@ def _lungs_as_seen(
 
 
 def _findings(subject: Subject, seen: _Seen, maps: list[Heatmap]) -> Iterator[Finding]:
-    method, level = maps[0].method, 1 - (1 - subject.material.level) / len(METHODS_ASKED)
+    method, level = maps[0].method, joined_level(subject.material.level, len(METHODS_ASKED))
     shares = [share_inside(m, lungs) for m, lungs in zip(maps, seen.lungs, strict=True)]
     gain = np.array([s.gain for s in shares])
     shown = np.flatnonzero(~np.isnan(gain))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hurdles.auditing.hurdle import model_hurdle
+from hurdles.auditing.probing import joined_level
 from hurdles.evaluation.calibration import (
     brier_error,
     calibration_error,
@@ -42,7 +43,7 @@ _ADVICE = {
 def calibration(subject: Subject) -> Iterator[Finding]:
     """Yield slope (too extreme, too timid), calibration error, intercepts and Brier score."""
     test, usual = subject.test, subject.material.level
-    level = 1 - (1 - usual) / _JUDGED
+    level = joined_level(usual, _JUDGED)
     said = f"(level {level:.4g}: {_JUDGED} measures)"
     slope = calibration_slope(test, level=level)
     for side in ("overconfident", "underconfident"):

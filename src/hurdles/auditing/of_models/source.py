@@ -47,7 +47,6 @@ def source(subject: Subject) -> Iterator[Finding]:
     seen, sources = _with_sources(subject)
     labels = np.concatenate([m.labels for m in seen])
     groups = np.concatenate([m.groups for m in seen])
-    features = np.concatenate([subject.features(m.pixels, m.masks) for m in seen])
     plain = np.concatenate([thumbnails(m.pixels) for m in seen])
     known = np.flatnonzero(sources != "")
     seed = subject.material.seed
@@ -65,15 +64,16 @@ def source(subject: Subject) -> Iterator[Finding]:
 
     level = subject.material.level
     classes = len(np.unique(labels[known]))
-    told = probes(features, joined_level(level, classes))
-    if not told:
+    before = probes(plain, level)  # whether there is anything to tell, before the network is asked
+    if not before:
         raise HurdleError(
             f"no two sources have ten patients of the same class among {len(labels)} images "
             f"({_counts(sources, labels)}); audit with another collection of the same classes."
         )
-    for probe in told:
+    features = np.concatenate([subject.features(m.pixels, m.masks) for m in seen])
+    for probe in probes(features, joined_level(level, classes)):
         yield _finding(probe, "features", classes)
-    for probe in probes(plain, level):
+    for probe in before:
         yield _finding(probe, "plain pixels", 1)
 
 

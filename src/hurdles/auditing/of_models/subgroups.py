@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
+from hurdles.auditing.probing import joined_level
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import mover_difference, normal_quantile, proportion_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
@@ -86,7 +87,7 @@ def subgroups(subject: Subject) -> Iterator[Finding]:
             "known; add the columns to the manifest."
         )
     able = [w for w in wanted if not w.missing()]
-    level = 1 - (1 - subject.material.level) / max(1, len(able))
+    level = joined_level(subject.material.level, len(able))
     found = [(w, w.of(w.inside, level), w.of(w.outside, level)) for w in able]
     differences = [_difference(inside, outside, level) for _, inside, outside in found]
     p_values = [p for _, p in differences]
