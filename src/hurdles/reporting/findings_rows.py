@@ -74,8 +74,9 @@ def _block(
         "anchor": _anchor(hurdle),
         "question": findings.questions[hurdle],
         **_hurdle_badge(findings, hurdle),
-        "groups": _groups(shown[:_ROWS]),
-        "more": _groups(shown[_ROWS:]),
+        "note": (note := _shared_note(shown)),
+        "groups": _groups(shown[:_ROWS], note),
+        "more": _groups(shown[_ROWS:], note),
         "n_more": len(shown[_ROWS:]),
         "advice": list(dict.fromkeys(row.advice for row in hits if row.advice)),
         "open": _missing([row for row in found if _is_open(row)]),
@@ -83,6 +84,12 @@ def _block(
         "methods": _methods(found),
         **_evidence(ranked(found), thumbnails),
     }
+
+
+def _shared_note(rows: Sequence[Finding]) -> str:
+    """Return the note that all rows have, so that it is said once; empty where they differ."""
+    notes = {row.estimate.note for row in rows}
+    return notes.pop() if len(rows) > 1 and len(notes) == 1 else ""
 
 
 def _hurdle_badge(findings: Findings, hurdle: str) -> dict[str, str]:
@@ -116,7 +123,7 @@ def _anchor(hurdle: str) -> str:
     return f"hurdle-{kept}"
 
 
-def _groups(rows: Sequence[Finding]) -> list[dict[str, Any]]:
+def _groups(rows: Sequence[Finding], said: str) -> list[dict[str, Any]]:
     """Return the rows by what sort of number they are; each group has an axis of its own.
 
     Areas share an axis, and so do shares, whatever exactly was measured; other numbers only with
@@ -127,10 +134,10 @@ def _groups(rows: Sequence[Finding]) -> list[dict[str, Any]]:
         sort = kind(row)
         groups.setdefault((sort, row.statistic if sort is Kind.NUMBER else ""), []).append(row)
     model = _model_area(rows)
-    return [_group(sort, together, model) for (sort, _), together in groups.items()]
+    return [_group(sort, together, model, said) for (sort, _), together in groups.items()]
 
 
-def _group(sort: Kind, rows: list[Finding], model: float) -> dict[str, Any]:
+def _group(sort: Kind, rows: list[Finding], model: float, said: str) -> dict[str, Any]:
     on_axis = sort is not Kind.COUNT and any(not _is_exact(r) or r.limit for r in rows)
     axis = _axis(sort, rows) if on_axis else []
     marks = []
@@ -149,7 +156,9 @@ def _group(sort: Kind, rows: list[Finding], model: float) -> dict[str, Any]:
             {"name": name, "value": f"{value:.3g}", "left": _place(value, axis)}
             for name, value in marks
         ],
-        "rows": [{**_row(r, axis), "statistic": says} for r, says in zip(rows, own, strict=True)],
+        "rows": [
+            {**_row(r, axis, said), "statistic": says} for r, says in zip(rows, own, strict=True)
+        ],
     }
 
 
@@ -173,14 +182,14 @@ def _is_exact(finding: Finding) -> bool:
     return found.low == found.value == found.high
 
 
-def _row(finding: Finding, axis: Sequence[float]) -> dict[str, Any]:
+def _row(finding: Finding, axis: Sequence[float], said: str) -> dict[str, Any]:
     found = finding.estimate
     row = {
         "name": finding.subject or "in all",
         "value": _value(finding).partition(" [")[0].removesuffix(", no interval"),
         "interval": _bounds(finding),
         "limit_text": limit_text(finding) if finding.limit is not None else "",
-        "note": found.note,
+        "note": "" if found.note == said else found.note,
         **_badge(finding),
     }
     if not axis:

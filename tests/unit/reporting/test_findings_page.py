@@ -288,3 +288,19 @@ def test_a_report_shows_the_answer_on_its_first_screen_and_the_same_blocks(page:
 def test_a_count_is_not_mistaken_for_an_interval():
     row = Finding("views", "", "pairs", counted(0, n_images=9), Limit(0, "by definition"))
     assert "counted in 9 images" in shown(of_views(row)).text
+
+
+def test_a_note_that_all_rows_have_is_said_once():
+    def rows(notes):
+        auc = undefined("").__class__(0.8, 0.7, 0.9, 0.95, "DeLong", 90, 80)
+        made = [
+            Finding("views", f"view {i}", "AUC", replace(auc, note=note), Limit(0.6, "made up"))
+            for i, note in enumerate(notes)
+        ]
+        return render_findings(Findings(tuple(made), {"views": "Which?"}), title="t")
+
+    shared = rows(["9 images left out", "9 images left out"])
+    assert shared.count("9 images left out") == 1
+    apart = rows(["9 images left out", "8 images left out"])
+    assert apart.count("9 images left out") == apart.count("8 images left out") == 1
+    assert rows(["9 images left out"]).count("9 images left out") == 1

@@ -111,8 +111,8 @@ class Profile:
     sizes : tuple of int
         Sizes of cohorts without a shortcut, for data.
     data_null, model_null : int
-        Cohorts without a shortcut for the limits, and as many fresh ones; a third of it for each
-        larger size.
+        Cohorts without a shortcut for the limits, and fresh ones: for data as many, for models,
+        which take longer, two thirds. Of each larger size a third of it, and a ninth fresh.
     alike_null : int
         Fresh ones whose classes differ in nothing at all.
     data_power, model_power : int
@@ -145,8 +145,8 @@ class Profile:
     data_null: int = 150
     model_null: int = 60
     alike_null: int = 15
-    data_power: int = 20
-    model_power: int = 6
+    data_power: int = 16
+    model_power: int = 5
     graded: int = 2
     grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     networks: int = 2
@@ -261,11 +261,13 @@ def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial
     if "data" in kinds:
         for size in profile.sizes:
             # Larger cohorts take longer, and there is less chance in them.
-            repeats = profile.data_null if size == min(profile.sizes) else profile.data_null // 3
+            larger = profile.data_null // (9 if part == "fresh" else 3)
+            repeats = profile.data_null if size == min(profile.sizes) else larger
             for repeat in range(repeats):
                 yield Trial("data", part, size, True, NOTHING, 0.0, repeat)
     if "model" in kinds:
-        for repeat in range(profile.model_null):
+        repeats = 2 * profile.model_null // 3 if part == "fresh" else profile.model_null
+        for repeat in range(repeats):
             yield Trial("model", part, profile.patients, True, NOTHING, 0.0, repeat)
 
 
