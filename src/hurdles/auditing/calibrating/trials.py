@@ -112,7 +112,7 @@ class Profile:
         Sizes of cohorts without a shortcut, for data.
     data_null, model_null : int
         Cohorts without a shortcut for the limits, and fresh ones: for data as many, for models,
-        which take longer, two thirds. Of each larger size a third of it, and a ninth fresh.
+        which take longer, a third. Of each larger size a third of it, and a ninth fresh.
     alike_null : int
         Fresh ones whose classes differ in nothing at all.
     data_power, model_power : int
@@ -146,7 +146,7 @@ class Profile:
     model_null: int = 60
     alike_null: int = 15
     data_power: int = 16
-    model_power: int = 5
+    model_power: int = 3
     graded: int = 2
     grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     networks: int = 2
@@ -266,7 +266,7 @@ def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial
             for repeat in range(repeats):
                 yield Trial("data", part, size, True, NOTHING, 0.0, repeat)
     if "model" in kinds:
-        repeats = 2 * profile.model_null // 3 if part == "fresh" else profile.model_null
+        repeats = profile.model_null // 3 if part == "fresh" else profile.model_null
         for repeat in range(repeats):
             yield Trial("model", part, profile.patients, True, NOTHING, 0.0, repeat)
 
