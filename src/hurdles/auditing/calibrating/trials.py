@@ -145,13 +145,13 @@ class Profile:
     data_null: int = 150
     model_null: int = 60
     alike_null: int = 15
-    data_power: int = 16
+    data_power: int = 12
     model_power: int = 3
-    graded: int = 2
+    graded: int = 1
     grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     networks: int = 2
     faults: int = 5
-    real: int = 6
+    real: int = 4
     shortcuts: tuple[str, ...] = ()
     epochs: int = 6
     seed: int = 0

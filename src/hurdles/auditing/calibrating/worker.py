@@ -149,6 +149,10 @@ def _planting(trial: Trial) -> Planting:
     return Planting(trial.disease, trial.plant, trial.strength)
 
 
+#: Hurdles that take as long as all others together, and how many networks of a condition they see.
+_DEAR = {"attention": 8}
+
+
 def asked(plan: Plan, trial: Trial) -> tuple[str, ...]:
     """Return the hurdles that a trial can say something about, and no others: time is dear.
 
@@ -166,7 +170,9 @@ def asked(plan: Plan, trial: Trial) -> tuple[str, ...]:
     if trial.part == "calibration":
         return tuple(name for name in names if _has_calibrated_limit(name))
     clean = trial.part == "fresh" and trial.disease and not trial.plant
-    if trial.kind == "model" or (clean and trial.patients == max(plan.profile.sizes)):
+    if trial.kind == "model":
+        return tuple(name for name in names if trial.repeat < _DEAR.get(name, trial.repeat + 1))
+    if clean and trial.patients == max(plan.profile.sizes):
         return names
     of_faults = {FAULTS.get(name).seen_by for name in FAULTS}
     return tuple(name for name in names if name in MEANT or name not in of_faults)
