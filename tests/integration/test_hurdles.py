@@ -67,6 +67,7 @@ def test_check_finds_a_planted_border_a_copy_and_a_broken_file(call, home, tmp_p
     assert unread.verdict is Verdict.HIT
     assert any("torn.png" in e.image for e in unread.evidence)
     assert "Research use only" in done.stdout
+    assert "please report it" not in done.stdout
     assert "<img" in (tmp_path / "page.html").read_text()
 
 
@@ -86,6 +87,7 @@ def test_audit_writes_its_page_and_a_section_into_the_report(call, home, run):
     said = call("audit", run.path, "--on", home / "there", "--hurdle", "views",
                 "--hurdle", "lungs-removed", "--hurdle", "elsewhere", "-q")  # fmt: skip
     assert said.exit_code in (0, 3), (said.output, said.exception)
+    assert "please report it" not in said.stdout
     found = Findings.load(run.path / "audit.json")
     assert found.hurdles == ["views", "lungs-removed", "elsewhere"]
     views = {f.subject: f for f in found.of("views")}

@@ -85,5 +85,6 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
         # A hurdle that is hit is no failure of the command.
         fine = {0, 3} if words[0] in ("check", "audit") else {0}
         assert result.exit_code in fine, f"{command}: {result.output} {result.exception!r}"
+        assert "please report it" not in result.output, f"{command}: {result.output}"
     assert Path("runs/mine/report.html").is_file()
     assert Path("explained.png").is_file()
