@@ -66,6 +66,7 @@ def test_power_is_measured_where_it_is_judged():
     references = dict.fromkeys(profile.planted, 0.8)
     fresh = fresh_trials(profile, ("data",), references, faults={}, real=False)
     markers = [t.strength for t in fresh if t.plant == "marker"]
-    assert markers.count(0.8) == profile.data_power >= 60
+    assert markers.count(0.8) == profile.data_power > profile.graded
     assert markers.count(0.2) == profile.graded
-    assert sum(not t.plant and t.disease for t in fresh) >= 200
+    # Fewer than 45 cohorts can promise no 5 %.
+    assert sum(not t.plant and t.disease for t in fresh) >= profile.data_null >= 45
