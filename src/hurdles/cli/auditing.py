@@ -36,7 +36,9 @@ _Hurdles = Annotated[
 ]
 _Page = Annotated[
     Path | None,
-    typer.Option("--out", help="Write a page (.html, or .md), with JSON and CSV beside it."),
+    typer.Option(
+        "--out", help="Write a page (.html, or .md for a repository), and tables beside it."
+    ),
 ]
 _Own = Annotated[
     list[Path] | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,8 +16,12 @@ from typing import Any
 
 from hurdles.errors import RecipeError
 from hurdles.findings.finding import Limit
+from hurdles.findings.table import Findings
 
-__all__ = ["limit_for", "load_limits"]
+__all__ = ["CALIBRATED", "judged_again", "limit_for", "load_limits"]
+
+#: How the source of a limit begins that ``hurdles calibrate-audit`` has set.
+CALIBRATED = "calibrate-audit"
 
 
 def limit_for(hurdle: str, subject: str = "") -> Limit:
@@ -47,6 +52,27 @@ def limit_for(hurdle: str, subject: str = "") -> Limit:
             "give its findings a Limit of their own, with its source."
         )
     return found
+
+
+def judged_again(findings: Findings) -> Findings:
+    """Return findings held against the calibrated limits that ship now; nothing is computed anew.
+
+    Limits that hold by definition, and those of one's own hurdles, stay as they were.
+
+    Parameters
+    ----------
+    findings : Findings
+        Found by any version.
+    """
+    shipped = load_limits().items()
+    calibrated = {hurdle for (hurdle, _), limit in shipped if limit.source.startswith(CALIBRATED)}
+    rows = tuple(
+        replace(row, limit=limit_for(row.hurdle, row.subject))
+        if row.limit is not None and row.hurdle in calibrated
+        else row
+        for row in findings.rows
+    )
+    return replace(findings, rows=rows)
 
 
 def load_limits(path: Path | None = None) -> Mapping[tuple[str, str], Limit]:

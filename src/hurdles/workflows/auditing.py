@@ -46,8 +46,8 @@ def check(
         The images: a path, a collection's name, ``NAME=PATH``, or several of these. The folder of a
         run brings its split.
     out : path, optional
-        Where to write the page: ``.html`` with images, or ``.md`` without. The findings go beside
-        it as JSON and CSV.
+        Where to write the page: ``.html`` with images, and the findings beside it as JSON and CSV;
+        or ``.md`` without images, and CSV.
     hurdles : sequence of str, optional
         Only these; default: all.
     own : sequence of path
@@ -251,10 +251,12 @@ def _write(found: Findings, path: Path, title: str, images: Material) -> None:
     from hurdles.reporting.findings import write_findings
     from hurdles.reporting.findings_markdown import findings_markdown
 
-    found.save(path.with_suffix(".json"))
-    if path.suffix == ".md":
+    if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
+        table = found.frame.to_csv(index=False, lineterminator="\n")
+        write_text(path.with_suffix(".csv"), table)
         write_text(path, findings_markdown(found, title=title))
         return
+    found.save(path.with_suffix(".json"))
     shown = {each.image for row in found.rows for each in row.evidence}
     names = images.manifest.frame["image"]
     rows = {name: row for row, name in enumerate(names) if name in shown}

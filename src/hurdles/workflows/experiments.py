@@ -22,6 +22,8 @@ from hurdles.evaluation.evaluation import Evaluation
 from hurdles.experiment import run_experiment
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
+from hurdles.findings.limits import judged_again
+from hurdles.findings.table import Findings
 from hurdles.images import Options, prepare_for
 from hurdles.locations import PHANTOM, Data, manifest_of, name_of
 from hurdles.presentation import write_page
@@ -267,6 +269,8 @@ def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> li
 def report(run: Run | str | Path, *, on: str = "test") -> Path:
     """Write a run's report anew from what its folder holds, and return its path.
 
+    Its audit, if there is one, is judged again by the limits that ship now.
+
     Parameters
     ----------
     run : Run or path
@@ -274,7 +278,11 @@ def report(run: Run | str | Path, *, on: str = "test") -> Path:
     on : str
         ``test``, or the name of a set that it was evaluated on.
     """
-    return write_page(_run(run), on=on)
+    run = _run(run)
+    audit = run.path / "audit.json"
+    if audit.is_file():
+        judged_again(Findings.load(audit)).save(audit)
+    return write_page(run, on=on)
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:

@@ -59,3 +59,26 @@ def test_a_file_with_a_limit_that_lacks_something_is_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(RecipeError, match=r"limits\.toml holds no limits"):
         load_limits(file)
+
+
+def test_findings_are_judged_again_by_calibrated_limits_alone():
+    from hurdles.evaluation.estimate import Estimate
+    from hurdles.findings.finding import Finding, Limit, Verdict, counted
+    from hurdles.findings.limits import judged_again
+    from hurdles.findings.table import Findings
+
+    auc = Estimate(0.64, 0.62, 0.66, 0.95, "DeLong", 90, 80)
+    old = Limit(0.1, "an older calibration")
+    rows = (
+        Finding("views", "background", "AUC", auc, old),
+        Finding("views", "histogram", "AUC", auc, None),
+        Finding("files", "text burnt in", "share", auc, old),
+        Finding("mine", "", "AUC", auc, old),
+        Finding("duplicates", "", "pairs", counted(0, n_images=9), Limit(0, "by definition")),
+    )
+    names = ("views", "files", "mine", "duplicates")
+    again = judged_again(Findings(rows, dict.fromkeys(names, "What?")))
+    shipped = limit_for("views", "background")
+    assert again.rows[0].limit == shipped
+    assert again.rows[0].verdict is (Verdict.HIT if shipped.value < 0.62 else Verdict.CLEARED)
+    assert again.rows[1:] == rows[1:]

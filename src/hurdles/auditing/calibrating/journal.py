@@ -12,6 +12,7 @@ from typing import Any
 from hurdles.data.files import write_text
 from hurdles.errors import RunError
 from hurdles.findings.finding import Beyond, Finding, Limit
+from hurdles.findings.limits import CALIBRATED
 
 __all__ = ["Journal", "Measured", "Record", "is_calibrated"]
 
@@ -160,7 +161,7 @@ def is_calibrated(limit: Limit) -> bool:
     limit : Limit
         Otherwise it holds by definition, or comes from a paper.
     """
-    return limit.source.startswith(("provisional", "calibrate-audit"))
+    return limit.source.startswith(("provisional", CALIBRATED))
 
 
 _NUMBERS = ("value", "low", "high")
