@@ -37,7 +37,7 @@ _Hurdles = Annotated[
 _Page = Annotated[
     Path | None,
     typer.Option(
-        "--out", help="Write a page (.html, or .md for a repository), and tables beside it."
+        "--out", help="Write a page (.html, or .md without images), and tables beside it."
     ),
 ]
 _Own = Annotated[
