@@ -9,7 +9,7 @@ from typing import TypeVar
 from hurdles.auditing.hurdle import Hurdle
 from hurdles.errors import HurdlesError
 from hurdles.evaluation.estimate import undefined
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import COULD_NOT, Finding
 from hurdles.findings.table import Findings
 from hurdles.registry import Registry
 from hurdles.training.progress import Progress, Silent
@@ -86,4 +86,4 @@ def _rows(hurdle: Hurdle[T], given: T) -> Iterable[Finding]:
 
 
 def _could_not(hurdle: Hurdle[T], why: str) -> Finding:
-    return Finding(hurdle.name, "could not be run", "nothing", undefined(why), None)
+    return Finding(hurdle.name, COULD_NOT, "nothing", undefined(why), None)

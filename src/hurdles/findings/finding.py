@@ -10,7 +10,11 @@ from typing import Any
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
 
-__all__ = ["Beyond", "Evidence", "Finding", "Limit", "Verdict", "counted"]
+__all__ = ["COULD_NOT", "Beyond", "Evidence", "Finding", "Limit", "Verdict", "counted"]
+
+
+#: Subject of the one finding of a hurdle that could not be run at all.
+COULD_NOT = "could not be run"
 
 
 class Verdict(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from hurdles.findings.finding import Finding, Verdict
+from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,
     limit_text,
@@ -103,7 +103,7 @@ def _named(rows: list[Finding], most: int, rest: str) -> Iterator[str]:
 
 def _is_named(finding: Finding) -> bool:
     # What `run_hurdles` says of a hurdle that could not run as a whole is said by the verdict.
-    return finding.subject not in ("", "could not be run")
+    return finding.subject not in ("", COULD_NOT)
 
 
 def _few(names: list[str], most: int = 4) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import COULD_NOT, Finding
 from hurdles.findings.summary import (
     CLEARED_MEANS,
     answer,
@@ -77,7 +77,8 @@ def _section(findings: Findings, hurdle: str) -> Iterator[str]:
         yield ""
     for row in rows:
         if not row.estimate.is_defined:
-            yield f"- Could not run, {_plain(name_text(row))}: {_plain(row.estimate.note)}"
+            what = "" if row.subject == COULD_NOT else f", {_plain(name_text(row))}"
+            yield f"- Could not run{what}: {_plain(row.estimate.note)}"
     hits = [row for row in there if row.limit is not None and row.limit.is_passed_by(row.estimate)]
     for advice in dict.fromkeys(row.advice for row in hits if row.advice):
         yield f"- To do: {_plain(advice)}"
@@ -91,7 +92,7 @@ def _section(findings: Findings, hurdle: str) -> Iterator[str]:
 
 def _cells(row: Finding) -> list[str]:
     if not row.estimate.is_defined:
-        return [_plain(name_text(row)), "undefined", ""]
+        return ["" if row.subject == COULD_NOT else _plain(name_text(row)), "undefined", ""]
     limit = "" if row.limit is None else limit_text(row)
     return [_plain(name_text(row)), value_text(row), limit]
 

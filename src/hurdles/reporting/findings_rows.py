@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.findings.finding import Beyond, Finding, Verdict
+from hurdles.findings.finding import COULD_NOT, Beyond, Finding, Verdict
 from hurdles.findings.summary import Kind, kind, limit_text, name_text, ranked, value_text, worst
 from hurdles.findings.table import Findings
 from hurdles.reporting import overlay, wording
@@ -111,7 +111,7 @@ def _is_open(finding: Finding) -> bool:
 
 
 def _named(finding: Finding) -> str:
-    return "" if finding.subject == "could not be run" else name_text(finding)
+    return "" if finding.subject == COULD_NOT else name_text(finding)
 
 
 def _value(finding: Finding) -> str:

@@ -82,7 +82,7 @@ def check(
     for name in hurdles or ():
         DATA_HURDLES.get(name)  # before the images are read
     images = relabelled(manifest_of(data), labels or {})
-    given = material_of(images, name=name_of(data), options=options, lungs=lungs)
+    given = material_of(images, name=_name(data), options=options, lungs=lungs)
     found = run_hurdles(
         DATA_HURDLES,
         given,
@@ -233,6 +233,12 @@ def _apart(on: Data | None, labels: Mapping[str, str]) -> dict[str, Manifest]:
     if isinstance(on, Mapping):
         parts = [f"{name}={path}" for name, path in on.items()]
     return {name_of(part): relabelled(manifest_of(part), labels) for part in parts}
+
+
+def _name(data: Data) -> str:
+    if isinstance(data, str | Path | Manifest | Mapping):
+        return name_of(data)
+    return " + ".join(name_of(part) for part in data)
 
 
 def _about(name: str, n_images: int) -> dict[str, str]:
