@@ -140,7 +140,7 @@ class Remedies:
             name=remedy,
             description=f"{trial.says} Remedy: {remedy}.",
             preparation={"name": "raw"},
-            split={"scheme": "given"},
+            split={"scheme": "given", "missing_patients": trial.missing_patients},
             training={"seed": seed},
             evaluation={"positive": trial.positive},
         )

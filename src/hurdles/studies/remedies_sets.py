@@ -68,6 +68,8 @@ class Trial:
         Public collections that it is made of; none: phantoms.
     make : callable
         ``make(here, folder, options) -> Images``; `folder` is where phantoms are kept.
+    missing_patients : MissingPatients
+        What becomes of images that name no patient.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Trial:
     positive: str
     needs: tuple[str, ...]
     make: Callable[[Here, Path, Options], Images]
+    missing_patients: MissingPatients = MissingPatients.REFUSE
 
 
 def _planted(name: str, outside: float | None) -> Callable[[Here, Path, Options], Images]:
@@ -212,5 +215,6 @@ TRIALS = (
         "COVID-19",
         ("radiography-database", "darkcovidnet", "cohen"),
         _covid,
+        MissingPatients.ONE_EACH,
     ),
 )
