@@ -42,7 +42,7 @@ def images(patients: list[str]) -> Material:
 
 def flips(patients: list[str], before: list[float], after: list[float]) -> Flips:
     both = [np.column_stack([p, 1 - np.array(p)]) for p in (before, after)]
-    return Flips(Answering(), images(patients), *both)  # type: ignore[arg-type]
+    return Flips(Answering(), images(patients), *both)  # type: ignore[arg-type] # stands for a Subject
 
 
 def test_an_answer_flips_where_another_class_is_named():
@@ -92,4 +92,4 @@ def test_evidence_is_the_largest_change_of_each_patient_and_says_both_answers():
 
 def test_answers_of_other_images_are_refused():
     with pytest.raises(HurdleError, match=r"2 images have 2 answers.*3 altered"):
-        Flips(Answering(), images(["a", "b"]), np.ones((2, 2)), np.ones((3, 2)))  # type: ignore[arg-type]
+        Flips(Answering(), images(["a", "b"]), np.ones((2, 2)), np.ones((3, 2)))  # type: ignore[arg-type] # as above

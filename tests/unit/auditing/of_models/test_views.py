@@ -153,7 +153,7 @@ def test_every_view_is_of_the_same_images(reading, monkeypatch):
 
 
 def test_without_lungs_the_other_views_are_still_had(reading, monkeypatch):
-    cheap = lambda pixels: pixels[:, ::16, ::16].reshape(len(pixels), -1) * 1.0  # noqa: E731
+    cheap = lambda pixels: pixels[:, ::16, ::16].reshape(len(pixels), -1) * 1.0  # noqa: E731 - one line says it
     monkeypatch.setattr(module, "described", cheap)
     blind = replace(chests("marker"), masks=None)
     every = found(knows(reading(blind, silent)))
