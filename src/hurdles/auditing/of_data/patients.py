@@ -12,7 +12,7 @@ import pandas as pd
 from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Evidence, Finding, Limit, counted
+from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted
 from hurdles.findings.limits import limit_for
 
 __all__ = ["folded", "patient_in_name", "patients"]
@@ -113,7 +113,7 @@ def _split(frame: pd.DataFrame, named: pd.DataFrame) -> Finding:
         evidence = _evidence(images, "patient " + images["patient"] + ", " + images["split"])
         found = counted(len(torn), n_images=len(parted), n_patients=len(parts))
         return _finding("split", statistic, found, limit, advice, evidence)
-    return Finding("patients", "split", statistic, undefined(why), limit, advice)
+    return Finding("patients", "split", statistic, undefined(why), limit, advice, scale=Scale.COUNT)
 
 
 def _missing(frame: pd.DataFrame) -> Finding:
@@ -134,7 +134,9 @@ def _missing(frame: pd.DataFrame) -> Finding:
     statistic = "images that name no patient"
     details = {"by_class": by_class}
     evidence = _evidence(frame[missing].head(3), "no patient")
-    return Finding("patients", "missing", statistic, found, None, advice, evidence, details)
+    return Finding(
+        "patients", "missing", statistic, found, None, advice, evidence, details, scale=Scale.COUNT
+    )
 
 
 def _two_people(named: pd.DataFrame) -> Finding:
@@ -232,5 +234,6 @@ def _finding(
     evidence: Sequence[Evidence],
 ) -> Finding:
     return Finding(
-        "patients", subject, statistic, found, limit, advice, tuple(evidence[:_MOST_SHOWN])
-    )
+        "patients", subject, statistic, found, limit, advice, tuple(evidence[:_MOST_SHOWN]),
+        scale=Scale.COUNT,
+    )  # fmt: skip
