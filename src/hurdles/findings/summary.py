@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from hurdles.findings.finding import Beyond, Finding, Scale, Verdict
+from hurdles.findings.finding import COULD_NOT, Beyond, Finding, Scale, Verdict
 from hurdles.findings.table import Findings
 
 __all__ = [
@@ -98,9 +98,9 @@ def exit_code(findings: Findings, strict: bool = False) -> ExitCode:
 def ranked(found: Sequence[Finding]) -> list[Finding]:
     """Return findings in the order in which to read them.
 
-    Hits first, by how far beyond the limit they are; then what is inconclusive and what is
-    cleared, the closest to its limit first; then what failed or could not run; then what is only
-    shown, in its own order.
+    Hits first, by how far beyond the limit they are; then whatever keeps the hurdle from being
+    cleared (what failed, is inconclusive, or was to be judged and could not run); then what is
+    cleared, the closest to its limit first; then what is only shown, in its own order.
 
     Parameters
     ----------
@@ -109,13 +109,19 @@ def ranked(found: Sequence[Finding]) -> list[Finding]:
     """
     order = [
         Verdict.HIT,
-        Verdict.INCONCLUSIVE,
-        Verdict.CLEARED,
         Verdict.FAILED,
+        Verdict.INCONCLUSIVE,
         Verdict.COULD_NOT_RUN,
+        Verdict.CLEARED,
         Verdict.SHOWN,
     ]
-    return sorted(found, key=lambda row: (order.index(row.verdict), -excess(row)))
+
+    def key(row: Finding) -> tuple[int, float]:
+        judged = row.limit is not None or row.subject == COULD_NOT
+        place = row.verdict if judged else Verdict.SHOWN
+        return order.index(place), -excess(row)
+
+    return sorted(found, key=key)
 
 
 def worst(findings: Findings, hurdle: str) -> Finding | None:
