@@ -17,7 +17,7 @@ from hurdles.errors import ManifestError
 
 __all__ = ["manifest_from_folder"]
 
-logger = logging.getLogger("hurdles")
+logger = logging.getLogger("hurdles.data")
 
 _SPLITS = {
     "train": Split.TRAIN,

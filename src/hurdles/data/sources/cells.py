@@ -52,7 +52,7 @@ _SEXES = {
 _UNITS = {"": 1.0, "y": 1.0, "j": 1.0, "a": 1.0, "m": 12.0, "w": 52.18, "d": 365.25, "t": 365.25}
 _AGE = re.compile(
     r"(\d+(?:[.,]\d+)?)\s*"
-    r"(y|yrs?|years?|years? old|j|jahre?|a|m|mo|months?|monate?|w|wk|weeks?|wochen?|d|days?|tage?|)",
+    r"(y|yrs?|years?(?: old)?|j|jahre?|a|m|mo|months?|monate?|w|wk|weeks?|wochen?|d|days?|tage?|)",
     re.IGNORECASE,
 )
 #: Anonymisers put ages above 89 into one group (45 CFR 164.514(b)(2)(i)(C)).
