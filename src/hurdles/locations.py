@@ -84,11 +84,13 @@ def classified(
 
     Parameters
     ----------
-    data, columns, default
-        As for `manifest_of`.
+    data : Data or None
+        What the user gave.
     labels : mapping of str to str, optional
         Their class -> ours, as from ``--label THEIRS=OURS``; or ``NAME:THEIRS`` -> ours, for the
         part of this name or source alone. Patterns as in `hurdles.data.sets.matched`.
+    columns, default
+        As for `manifest_of`.
     refuse : bool
         Refuse doubtful classes; otherwise they are named by the manifest's notes.
 

@@ -69,9 +69,7 @@ names the class of each image, or leave what is in there out: --label train_imag
         spelt[same_class(label)].append(label)
     for alike in spelt.values():
         if len(alike) > 1 and not set(alike) <= set(meant):
-            best = max(
-                alike, key=lambda each: (each in meant, not each.isupper(), each.title() == each)
-            )
+            best = max(alike, key=lambda each: (each in meant, each.istitle(), each))
             joins = " ".join(_option(each, best) for each in alike if each != best)
             found.append(f"{_and(alike)} differ in case or blanks only; join them: {joins}")
     rest = [label for label in labels if label not in meant]

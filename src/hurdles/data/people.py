@@ -226,8 +226,10 @@ def _mingled(own: pd.Series, said: pd.Series) -> list[str]:
     if not len(several):
         return []
     first = several[several["said"] == several["said"].iloc[0]]["own"].astype("str").tolist()
+    more = several["said"].nunique() - 1
+    others = f", and so {'is' if more == 1 else 'are'} {more} more" if more else ""
     return [
-        f"{several['said'].nunique()} patients of the DICOM headers are several in the table (for "
-        f"one, {', '.join(map(repr, first[:3]))} have one PatientID): they may stand in several "
-        "parts of a split; correct the table"
+        "one PatientID of the DICOM headers is several patients of the table "
+        f"({', '.join(map(repr, first[:3]))}){others}: a split may part them; correct the table "
+        "if they are one"
     ]

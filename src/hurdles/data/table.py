@@ -232,7 +232,7 @@ class _Reading:
             terms_found = frame[column].map(lambda c, k=known: k(c) is not None, na_action="ignore")
             if column == "split" and guessed and not terms_found.any():
                 del self.named.theirs[column]  # a 'set' or 'fold' that means something else
-                cells = cells.where(False, None)
+                cells = pd.Series(None, index=cells.index, dtype=object)
             frame[column] = cells.astype(object).where(cells.notna(), None)
         grouped = frame["age"].map(lambda c: least_age(c) is not None, na_action="ignore")
         if n := int(grouped.fillna(False).sum()):

@@ -54,7 +54,9 @@ def test_an_empty_cell_is_counted_as_a_spreadsheet_counts(column, empty):
 
 
 def test_many_bad_rows_are_not_all_listed():
-    with pytest.raises(ManifestError, match=r"'label' is empty in 21 rows \(2, 3, .*, 21, \.\.\.\)"):
+    with pytest.raises(
+        ManifestError, match=r"'label' is empty in 21 rows \(2, 3, .*, 21, \.\.\.\)"
+    ):
         Manifest(rows(21).assign(label=None))
 
 
