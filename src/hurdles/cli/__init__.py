@@ -6,6 +6,7 @@ themselves, so that ``hurdles --help`` answers at once.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -66,11 +67,25 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its own callback has used it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    _speak()
+
+
+def _speak() -> None:
+    log = logging.getLogger("hurdles.data")
+    if not any(isinstance(handler, _Spoken) for handler in log.handlers):
+        log.addHandler(_Spoken(logging.INFO))
+        log.setLevel(logging.INFO)
+
+
+class _Spoken(logging.Handler):
+    """Says on stderr how images were read, and what of the user's was not used."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(record.getMessage(), err=True)
 
 
 def main() -> None:

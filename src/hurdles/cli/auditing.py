@@ -9,6 +9,7 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
     JsonOption,
     LabelOption,
     OnBadOption,
@@ -58,6 +59,7 @@ def check(
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     lungs: Annotated[
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
@@ -81,7 +83,8 @@ def check(
             out=out,
             hurdles=hurdle,
             own=own or (),
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             lungs=lungs,
             options=options,
         )
@@ -102,6 +105,7 @@ def audit(
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     strict: _Strict = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -125,7 +129,8 @@ def audit(
             out=out,
             hurdles=hurdle,
             own=own or (),
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             options=options,
         )
     _print(found, as_json, out or run / "audit.html", strict)
@@ -138,6 +143,7 @@ def lineage(
         list[Path] | None,
         typer.Option("--fingerprint", metavar="FILE.npz", help="Another collection's hashes."),
     ] = None,
+    column: ColumnOption = None,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -151,7 +157,13 @@ def lineage(
     from hurdles.reporting.console import lineage_lines
 
     with carried_out(on_bad, cache, quiet) as options:
-        found = workflows.lineage(data, out=out, fingerprints=fingerprint or (), options=options)
+        found = workflows.lineage(
+            data,
+            out=out,
+            fingerprints=fingerprint or (),
+            columns=pairs(column),
+            options=options,
+        )
     if as_json:
         print_json(found.to_dict())
         return
@@ -167,6 +179,7 @@ def fingerprint(
         str | None, typer.Option("--name", help="What the collection is called.")
     ] = None,
     version: Annotated[str, typer.Option("--version", help="Which state of it.")] = "",
+    column: ColumnOption = None,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     quiet: QuietOption = False,
@@ -178,7 +191,14 @@ def fingerprint(
     from hurdles import workflows
 
     with carried_out(on_bad, cache, quiet) as options:
-        path = workflows.fingerprint(data, out=out, name=name, version=version, options=options)
+        path = workflows.fingerprint(
+            data,
+            out=out,
+            name=name,
+            version=version,
+            columns=pairs(column),
+            options=options,
+        )
     typer.echo(f"written: {path}")
 
 

@@ -9,6 +9,7 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
     DataOption,
     JsonOption,
     LabelOption,
@@ -60,6 +61,7 @@ def run(
         Path | None, typer.Option("--split", help="Use this split.csv instead of a new split.")
     ] = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     encoder_from: Annotated[
         Path | None,
         typer.Option("--encoder-from", metavar="RUN", help="Start from this run's encoder."),
@@ -87,7 +89,8 @@ def run(
             out=out,
             resume=resume,
             split=split,
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             encoder_from=encoder_from,
             remedies=remedy or (),
             options=options,
@@ -124,6 +127,7 @@ def evaluate(
     ],
     name: Annotated[str | None, typer.Option("--name", help="What to call the set.")] = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     keep_seen: Annotated[
         bool, typer.Option("--keep-seen", help="Keep images that the run was trained on.")
     ] = False,
@@ -142,7 +146,13 @@ def evaluate(
     name = name or name_of(on)
     with carried_out(on_bad, cache, quiet) as options:
         result = workflows.evaluate(
-            run, on=on, name=name, labels=pairs(label or []), keep_seen=keep_seen, options=options
+            run,
+            on=on,
+            name=name,
+            labels=pairs(label),
+            columns=pairs(column),
+            keep_seen=keep_seen,
+            options=options,
         )
     print_evaluation(result, as_json, report=run / f"report.{name}.html")
 
@@ -193,6 +203,7 @@ def embed(
     out: Annotated[Path, typer.Option("--out", help="Folder for the picture and the numbers.")],
     method: Annotated[str, typer.Option("--method", help="t-sne, or umap.")] = "t-sne",
     label: LabelOption = None,
+    column: ColumnOption = None,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -207,7 +218,13 @@ def embed(
 
     with carried_out(on_bad, cache, quiet) as options:
         found = workflows.embed(
-            run, on=on, out=out, method=method, labels=pairs(label or []), options=options
+            run,
+            on=on,
+            out=out,
+            method=method,
+            labels=pairs(label),
+            columns=pairs(column),
+            options=options,
         )
     if as_json:
         print_json({**found.to_dict(), "figure": str(found.figure)})

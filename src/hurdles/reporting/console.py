@@ -124,10 +124,12 @@ def manifest_summary(manifest: Manifest) -> dict[str, Any]:
         "labels": manifest.counts,
         "sources": manifest.sources,
         "patients": manifest.known_patients or None,
+        "patients_unknown": manifest.missing_patients == len(manifest),
         "images_without_patient": manifest.missing_patients,
         "splits": {str(k): int(v) for k, v in frame["split"].value_counts().items()},
         "with_mask": int(frame["mask"].notna().sum()),
         "left_out": {str(k): int(v) for k, v in left_out.value_counts().items()},
+        "notes": list(manifest.notes),
     }
 
 
@@ -138,10 +140,10 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
     yield f"sources: {', '.join(s['sources']) or 'not named'}"
     unknown = s["images_without_patient"]
     if s["patients"] is None:
-        yield "patients: not known for any image"
+        yield f"patients unknown: {unknown} image{'s' * (unknown != 1)}"
     else:
         yield f"patients: {s['patients']}" + (
-            f", not known for {unknown} images" if unknown else ""
+            f"; unknown: {unknown} image{'s' * (unknown != 1)}" if unknown else ""
         )
     if s["splits"]:
         yield f"splits: {_counts(s['splits'])}"

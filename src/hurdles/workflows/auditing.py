@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from hurdles._version import __version__
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import relabelled
 from hurdles.findings.table import Findings
 from hurdles.images import Options
-from hurdles.locations import Data, manifest_of, name_of
+from hurdles.locations import Data, classified, classified_apart, name_of
 from hurdles.runs import Run
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ def check(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     lungs: bool = False,
     options: Options | None = None,
 ) -> Findings:
@@ -54,6 +54,8 @@ def check(
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
         Classes of the images -> what they are to be called; see `run`.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.
@@ -81,7 +83,7 @@ def check(
     load_hurdles(own)
     for name in hurdles or ():
         DATA_HURDLES.get(name)  # before the images are read
-    images = relabelled(manifest_of(data), labels or {})
+    images = classified(data, labels=labels, columns=columns)
     given = material_of(images, name=_name(data), options=options, lungs=lungs)
     found = run_hurdles(
         DATA_HURDLES,
@@ -104,6 +106,7 @@ def audit(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Findings:
     """Put a finished run through the hurdles for models.
@@ -124,7 +127,9 @@ def audit(
     own : sequence of path
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
-        Classes of the other collections -> classes of the run.
+        Classes of the other collections -> classes of the run; see `run`.
+    columns : mapping, optional
+        Columns of their tables -> columns of a manifest; see `run`.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -153,7 +158,7 @@ def audit(
         MODEL_HURDLES.get(name)
     given = subject_of(
         run,
-        on=_apart(on, labels or {}),
+        on=classified_apart(on, labels=labels, columns=columns),
         siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
         options=options,
     )
@@ -223,16 +228,6 @@ def calibrate_audit(
     )
     write_calibration(found, Path(results or out))
     return found
-
-
-def _apart(on: Data | None, labels: Mapping[str, str]) -> dict[str, Manifest]:
-    """Return each collection by its name: every one of them is a test set of its own."""
-    if not on:
-        return {}
-    parts: list[Data] = [on] if isinstance(on, str | Path | Manifest) else list(on)
-    if isinstance(on, Mapping):
-        parts = [f"{name}={path}" for name, path in on.items()]
-    return {name_of(part): relabelled(manifest_of(part), labels) for part in parts}
 
 
 def _name(data: Data) -> str:

@@ -13,7 +13,6 @@ from hurdles.assessment import evaluate_run
 from hurdles.data.cache import Prepared
 from hurdles.data.files import write_bytes
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import relabelled
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ManifestError
 from hurdles.evaluation.comparisons import Comparison
@@ -24,7 +23,7 @@ from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
 from hurdles.images import Options, prepare_for
-from hurdles.locations import PHANTOM, Data, manifest_of, name_of
+from hurdles.locations import PHANTOM, Data, classified, name_of
 from hurdles.presentation import audited, write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.remedies import remedied
@@ -48,6 +47,7 @@ def run(
     resume: bool = False,
     split: str | Path | None = None,
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
     remedies: Sequence[str] = (),
     options: Options | None = None,
@@ -68,7 +68,10 @@ def run(
         A split written by another run (its ``split.csv``), to be used again.
     labels : mapping, optional
         Classes of the images -> what they are to be called; several may become one, as in
-        ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out.
+        ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out;
+        ``NAME:THEIRS`` means one of several collections, ``*`` stands for anything.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest, where their names do not tell.
     encoder_from : Run or path, optional
         A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
     remedies : sequence of str
@@ -85,7 +88,7 @@ def run(
     begun = resume and Run(out).is_begun
     images = None
     if not begun:
-        images = relabelled(manifest_of(data, default=recipe.data), labels or {})
+        images = classified(data, labels=labels, columns=columns, default=recipe.data)
     split_file = None if split is None else Path(split)
     return run_experiment(
         recipe,
@@ -104,6 +107,7 @@ def evaluate(
     on: Data,
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     keep_seen: bool = False,
     options: Options | None = None,
 ) -> Evaluation:
@@ -120,14 +124,17 @@ def evaluate(
         What to call the set in the run's folder; default: from `on`.
     labels : mapping, optional
         Classes of the images -> classes of the run, where they are called otherwise. Images whose
-        class is mapped to an empty name are left out.
+        class is mapped to an empty name are left out, and so are those of classes that the run
+        does not know.
+    columns : mapping, optional
+        As for `run`.
     keep_seen : bool
         Keep images that the run has seen.
     options : Options, optional
         As for `run`.
     """
     run = _run(run)
-    images = relabelled(manifest_of(on), labels or {})
+    images = classified(on, labels=labels, columns=columns)
     return evaluate_run(run, images, name=name or name_of(on), keep_seen=keep_seen, options=options)
 
 
@@ -201,6 +208,7 @@ def embed(
     out: str | Path,
     method: str = "t-sne",
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Embedding:
     """Draw a run's features by class and by collection, and say how well these can be told.
@@ -218,6 +226,8 @@ def embed(
     labels : mapping, optional
         Classes of the images -> what they are to be called, so that classes of several
         collections can be compared; see `run`.
+    columns : mapping, optional
+        As for `run`.
     options : Options, optional
         As for `run`.
 
@@ -229,7 +239,7 @@ def embed(
     from hurdles.features import embed_run
 
     run, options = _run(run), options or Options()
-    images = relabelled(manifest_of(on), labels or {})
+    images = classified(on, labels=labels, columns=columns)
     return embed_run(run, images, out=Path(out), method=method, options=options)
 
 
