@@ -7,6 +7,7 @@ themselves, so that ``hurdles --help`` answers at once.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -88,4 +89,7 @@ def main() -> None:
         sys.exit(141)
     except (HurdlesError, OSError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
+        if isinstance(error, HurdlesError) and error.options:
+            again = shlex.join(["hurdles", *sys.argv[1:], *error.options])
+            typer.echo(f"To go on so: {again}", err=True)
         sys.exit(2)

@@ -9,6 +9,7 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    JoinOption,
     JsonOption,
     LabelOption,
     OnBadOption,
@@ -58,6 +59,7 @@ def check(
     lungs: Annotated[
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
+    join_patients: JoinOption = False,
     strict: _Strict = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -79,6 +81,7 @@ def check(
             own=own or (),
             labels=pairs(label or []),
             lungs=lungs,
+            join_patients=join_patients,
             options=options,
         )
     _print(found, as_json, out, strict)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheOption",
     "DataOption",
+    "JoinOption",
     "JsonOption",
     "LabelOption",
     "OnBadOption",
@@ -41,6 +42,10 @@ DataOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JoinOption = Annotated[
+    bool,
+    typer.Option("--join-patients", help="Equal patient ids are one person, whatever the source."),
+]
 LabelOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from hurdles.data.files import replacing
+from hurdles.data.patients import groups_of, joined_patients
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
 
@@ -106,15 +107,12 @@ class Manifest:
 
     @property
     def groups(self) -> pd.Series[str]:
-        """One group per patient, as text, never shared between sources.
+        """One group per patient, as text; see `hurdles.data.patients.groups_of`.
 
         An image without a patient is a group of its own: callers that must not assume this check
         `missing_patients` first.
         """
-        source = self.frame["source"].fillna("")
-        named = source + "\x1f" + self.frame["patient"].fillna("")
-        alone = "\x1e" + self.frame["image"]
-        return named.where(self.frame["patient"].notna(), alone).rename("group")
+        return groups_of(self.frame)
 
     @property
     def content_hash(self) -> str:
@@ -135,6 +133,10 @@ class Manifest:
     def with_split(self, split: pd.Series[str] | Sequence[str]) -> Manifest:
         """Return the same rows with another ``split`` column."""
         return Manifest(self.frame.assign(split=np.asarray(split, dtype=object)), self.exclusions)
+
+    def with_patients_joined(self) -> Manifest:
+        """Return the same rows with equal patient ids joined, whatever their source."""
+        return replace(self, frame=joined_patients(self.frame))
 
     def without(self, images: Iterable[str], reasons: Iterable[str]) -> Manifest:
         """Return the rows whose image is not named, and remember why the others were left out."""

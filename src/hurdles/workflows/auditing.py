@@ -36,6 +36,7 @@ def check(
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
     lungs: bool = False,
+    join_patients: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put images through the hurdles for data; no model is needed.
@@ -57,6 +58,8 @@ def check(
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -82,6 +85,7 @@ def check(
     for name in hurdles or ():
         DATA_HURDLES.get(name)  # before the images are read
     images = relabelled(manifest_of(data), labels or {})
+    images = images.with_patients_joined() if join_patients else images
     given = material_of(images, name=_name(data), options=options, lungs=lungs)
     found = run_hurdles(
         DATA_HURDLES,

@@ -29,7 +29,7 @@ def collections(*, data: Data | None = None) -> pd.DataFrame:
     return reading.collections_table(named_folders(data))
 
 
-def manifest(data: Data, *, out: str | Path | None = None) -> Manifest:
+def manifest(data: Data, *, out: str | Path | None = None, join_patients: bool = False) -> Manifest:
     """Read a folder of class folders, a table, or a public collection.
 
     Parameters
@@ -38,6 +38,8 @@ def manifest(data: Data, *, out: str | Path | None = None) -> Manifest:
         A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
     out : path, optional
         Where to write the table, as CSV or Parquet.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source; the table says so in a column.
 
     Raises
     ------
@@ -45,6 +47,7 @@ def manifest(data: Data, *, out: str | Path | None = None) -> Manifest:
         If it is not what it should be.
     """
     found = manifest_of(data)
+    found = found.with_patients_joined() if join_patients else found
     if out is not None:
         found.save(out)
     return found
