@@ -304,7 +304,8 @@ class Run:
         manifest : Manifest
             As they are given now, before any is decoded.
         """
-        before, but = self.given, ()
+        before: Manifest | None = self.given
+        but: tuple[str, ...] = ()
         if before is None:  # what was left out as unreadable, and the split brought, are not known
             before, but = self.manifest, ("split",)
             gone = manifest.frame["path"].isin(before.exclusions["path"])

@@ -50,13 +50,14 @@ def differences(before: Manifest, now: Manifest, *, but: Sequence[str] = ()) -> 
     return [*found, *_files(one.loc[both, "path"], two.loc[both, "path"])]
 
 
-def _texts(frame: pd.DataFrame, column: str, images: pd.Index) -> pd.Series:
+def _texts(frame: pd.DataFrame, column: str, images: pd.Index) -> pd.Series[str]:
     if column not in frame:
-        return pd.Series("", index=images)
-    return frame.loc[images, column].astype("object").where(lambda s: s.notna(), "").astype("str")
+        return pd.Series("", index=images, dtype="str")
+    values = frame.loc[images, column]
+    return pd.Series(["" if v != v or v is None else str(v) for v in values], index=images)
 
 
-def _told(column: str, one: pd.Series, two: pd.Series) -> Iterator[str]:
+def _told(column: str, one: pd.Series[str], two: pd.Series[str]) -> Iterator[str]:
     other = one.index[one != two]
     if len(other):
         image = other[0]
@@ -66,7 +67,7 @@ def _told(column: str, one: pd.Series, two: pd.Series) -> Iterator[str]:
         )
 
 
-def _files(one: pd.Series, two: pd.Series) -> Iterator[str]:
+def _files(one: pd.Series[str], two: pd.Series[str]) -> Iterator[str]:
     other = [
         image
         for image, a, b in zip(one.index, one, two, strict=True)

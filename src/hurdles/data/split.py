@@ -148,9 +148,7 @@ def missing_classes(manifest: Manifest) -> list[str]:
     ):
         if lost := _missing(counts, part):
             number = f"{len(lost)} of {len(counts.columns)} classes"
-            listed = ", ".join(
-                f"{label!r} (of {manifest.counts[label]})" for label in lost
-            )
+            listed = ", ".join(f"{label!r} (of {manifest.counts[label]})" for label in lost)
             found.append(f"{number} without a {part} image, so {so}: {listed}.")
     return found
 

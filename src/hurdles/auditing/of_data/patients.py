@@ -11,6 +11,7 @@ import pandas as pd
 
 from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
+from hurdles.data.patients import several_sources
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Limit, counted
 from hurdles.findings.limits import limit_for
@@ -42,8 +43,9 @@ def patients(material: Material) -> Iterator[Finding]:
     Yields
     ------
     Finding
-        Split, missing ids, ids shared by two people, patients with several classes, people with
-        several ids, and images whose name tells a patient that the table does not.
+        Split, missing ids, ids shared by two people, ids under several sources, patients with
+        several classes, people with several ids, and images whose name tells a patient that the
+        table does not.
     """
     frame = material.manifest.frame.assign(group=material.groups)
     named = frame[frame["patient"].notna()]
@@ -52,6 +54,7 @@ def patients(material: Material) -> Iterator[Finding]:
     if named.empty:
         return
     yield _two_people(named)
+    yield _two_sources(named)
     yield _two_classes(named)
     yield _two_names(named)
     yield _in_names(frame)
@@ -171,6 +174,25 @@ def _allowed(images: pd.DataFrame) -> float:
     return YEARS_WITHOUT_DATES
 
 
+def _two_sources(named: pd.DataFrame) -> Finding:
+    """Count the ids that are one person only within a source: nobody but the user knows more."""
+    several = several_sources(named)
+    images = named[named["patient"].isin(several.index)].sort_values("patient", kind="stable")
+    torn = int((images.groupby("patient")["split"].nunique() > 1).sum())
+    source = images["source"].fillna("no source")
+    evidence = _evidence(images, "patient " + images["patient"] + ", " + source)
+    statistic = "ids that stand under several sources, and count as another person in each"
+    advice = (
+        "Right where each hospital numbers its own patients. If equal ids are one person, join them"
+        " by --join-patients"
+        + (f": {torn} of them stand in more than one part of the split." if torn else ".")
+    )
+    found = counted(len(several), n_images=len(named), n_patients=named["group"].nunique())
+    details = {"ids": several.head(_MOST_SHOWN).to_dict(), "in_several_parts": torn}
+    shown = tuple(evidence[:_MOST_SHOWN])
+    return Finding("patients", "several sources", statistic, found, None, advice, shown, details)
+
+
 def _two_classes(named: pd.DataFrame) -> Finding:
     classes = named.groupby("group")["label"].nunique()
     several = classes.index[classes > 1]
@@ -186,7 +208,9 @@ def _two_classes(named: pd.DataFrame) -> Finding:
 
 
 def _two_names(named: pd.DataFrame) -> Finding:
-    keys = named["source"].fillna("") + "\x1f" + named["patient"].map(folded)
+    # An id without a source, or joined over sources, is compared as it is counted.
+    within = named["group"].str.rpartition("\x1f")[0]
+    keys = within + "\x1f" + named["patient"].map(folded)
     ids = named.groupby(keys)["patient"].nunique()
     images = named[keys.isin(ids.index[ids > 1])].drop_duplicates("group")
     evidence = _evidence(images, "patient " + images["patient"])
