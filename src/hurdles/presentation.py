@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from hurdles.data.cache import Prepared
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
-from hurdles.errors import RunError
+from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
 from hurdles.explanation.heatmap import Heatmap
@@ -26,8 +27,9 @@ from hurdles.reporting.page import write_report
 from hurdles.runs import Run
 from hurdles.training.progress import Progress
 
-__all__ = ["item_of", "load_sheets", "save_sheets", "sheets_of", "write_page"]
+__all__ = ["audited", "item_of", "load_sheets", "save_sheets", "sheets_of", "write_page"]
 
+_log = logging.getLogger("hurdles")
 #: Radiographs shown of each class, right and wrong.
 PER_CELL = 6
 METHOD = "grad-cam"
@@ -190,13 +192,26 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         # What the report sees for itself (shared patients, patients not known) is added there.
         warnings=run.remarks(shared=False) if own else (),
         environment=environment,
-        findings=_audited(run) if own else None,
+        findings=audited(run) if own else None,
     )
 
 
-def _audited(run: Run) -> Findings | None:
+def audited(run: Run) -> Findings | None:
+    """Return what an audit found of a run; None where there was none.
+
+    Findings that this version cannot read cost no report: a warning names them.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    """
     path = run.path / "audit.json"
-    return Findings.load(path) if path.is_file() else None
+    try:
+        return Findings.load(path) if path.is_file() else None
+    except EvaluationError as error:
+        _log.warning("%s", error)
+        return None
 
 
 def _of_further(run: Run, on: str) -> Manifest:

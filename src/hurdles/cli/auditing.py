@@ -46,7 +46,10 @@ _Own = Annotated[
     typer.Option("--own", metavar="FILE.py", help="Hurdles of your own; see docs/hurdles.md."),
 ]
 _Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with 4 if nothing is hit but a hurdle could not run.")
+    bool,
+    typer.Option(
+        "--strict", help="Exit with 4 if nothing is hit, but something inconclusive or not run."
+    ),
 ]
 
 
@@ -69,7 +72,8 @@ def check(
     """Put images through the hurdles for data; no model is needed.
 
     What is wrong with files, patients and copies, what but the lungs tells the class, and what a
-    test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was.
+    test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was, with
+    5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
 
@@ -111,7 +115,8 @@ def audit(
 
     How much of what it achieves is to be had without any lung, what it knows of the source, what
     is left of it elsewhere, where it looks, what confuses it. Writes audit.html into the run's
-    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was.
+    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was,
+    with 5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
 

@@ -23,10 +23,9 @@ from hurdles.experiment import run_experiment
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
-from hurdles.findings.table import Findings
 from hurdles.images import Options, prepare_for
 from hurdles.locations import Data, manifest_of, name_of
-from hurdles.presentation import write_page
+from hurdles.presentation import audited, write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.remedies import remedied
 from hurdles.reporting.contact_sheet import contact_sheet
@@ -307,9 +306,8 @@ def report(run: Run | str | Path, *, on: str = "test") -> Path:
         ``test``, or the name of a set that it was evaluated on.
     """
     run = _run(run)
-    audit = run.path / "audit.json"
-    if audit.is_file():
-        judged_again(Findings.load(audit)).save(audit)
+    if (findings := audited(run)) is not None:
+        judged_again(findings).save(run.path / "audit.json")
     return write_page(run, on=on)
 
 

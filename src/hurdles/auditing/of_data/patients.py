@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -13,7 +14,7 @@ from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
 from hurdles.data.patients import several_sources
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Evidence, Finding, Limit, counted
+from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted
 from hurdles.findings.limits import limit_for
 
 __all__ = ["folded", "patient_in_name", "patients"]
@@ -116,7 +117,7 @@ def _split(frame: pd.DataFrame, named: pd.DataFrame) -> Finding:
         evidence = _evidence(images, "patient " + images["patient"] + ", " + images["split"])
         found = counted(len(torn), n_images=len(parted), n_patients=len(parts))
         return _finding("split", statistic, found, limit, advice, evidence)
-    return Finding("patients", "split", statistic, undefined(why), limit, advice)
+    return Finding("patients", "split", statistic, undefined(why), limit, advice, scale=Scale.COUNT)
 
 
 def _missing(frame: pd.DataFrame) -> Finding:
@@ -137,7 +138,9 @@ def _missing(frame: pd.DataFrame) -> Finding:
     statistic = "images that name no patient"
     details = {"by_class": by_class}
     evidence = _evidence(frame[missing].head(3), "no patient")
-    return Finding("patients", "missing", statistic, found, None, advice, evidence, details)
+    return Finding(
+        "patients", "missing", statistic, found, None, advice, evidence, details, scale=Scale.COUNT
+    )
 
 
 def _two_people(named: pd.DataFrame) -> Finding:
@@ -175,22 +178,30 @@ def _allowed(images: pd.DataFrame) -> float:
 
 
 def _two_sources(named: pd.DataFrame) -> Finding:
-    """Count the ids that are one person only within a source: nobody but the user knows more."""
+    """Name the ids that stand under several sources: whether they are one person, no table says."""
     several = several_sources(named)
     images = named[named["patient"].isin(several.index)].sort_values("patient", kind="stable")
     torn = int((images.groupby("patient")["split"].nunique() > 1).sum())
+    n, people = len(several), named["group"].nunique()
+    if n:
+        first = " and ".join(several.iloc[0])
+        found = undefined(
+            f"{n} of the ids {'stand' if n > 1 else 'stands'} under several sources, for one "
+            f"{several.index[0]!r} under {first}, and nobody but you knows whether equal ids are "
+            "one person; each counts as another person in each source"
+            + (f", and {torn} of them stand in more than one part of the split" if torn else ""),
+            n_images=len(named),
+            n_patients=people,
+        )
+    else:
+        found = counted(0, n_images=len(named), n_patients=people)
     source = images["source"].fillna("no source")
     evidence = _evidence(images, "patient " + images["patient"] + ", " + source)
-    statistic = "ids that stand under several sources, and count as another person in each"
-    advice = (
-        "Right where each hospital numbers its own patients. If equal ids are one person, join them"
-        " by --join-patients"
-        + (f": {torn} of them stand in more than one part of the split." if torn else ".")
-    )
-    found = counted(len(several), n_images=len(named), n_patients=named["group"].nunique())
-    details = {"ids": several.head(_MOST_SHOWN).to_dict(), "in_several_parts": torn}
-    shown = tuple(evidence[:_MOST_SHOWN])
-    return Finding("patients", "several sources", statistic, found, None, advice, shown, details)
+    statistic = "ids under several sources that may be one person, and count as several"
+    advice = "If equal ids are one person, join them by --join-patients; else leave them."
+    limit = limit_for("patients")
+    finding = _finding("several sources", statistic, found, limit, advice, evidence)
+    return replace(finding, details={"ids": n, "in_several_parts": torn})
 
 
 def _two_classes(named: pd.DataFrame) -> Finding:
@@ -256,5 +267,6 @@ def _finding(
     evidence: Sequence[Evidence],
 ) -> Finding:
     return Finding(
-        "patients", subject, statistic, found, limit, advice, tuple(evidence[:_MOST_SHOWN])
-    )
+        "patients", subject, statistic, found, limit, advice, tuple(evidence[:_MOST_SHOWN]),
+        scale=Scale.COUNT,
+    )  # fmt: skip
