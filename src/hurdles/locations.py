@@ -79,6 +79,7 @@ def classified(
     columns: Mapping[str, str] | None = None,
     default: str = "",
     refuse: bool = True,
+    join_patients: bool = False,
 ) -> Manifest:
     """Return the images that `data` means under the classes that the user wants.
 
@@ -93,6 +94,8 @@ def classified(
         As for `manifest_of`.
     refuse : bool
         Refuse doubtful classes; otherwise they are named by the manifest's notes.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
 
     Raises
     ------
@@ -102,6 +105,7 @@ def classified(
     """
     wanted = labels or {}
     found = _merged(_under(_parts(data, default, columns or {}), wanted))
+    found = found.with_patients_joined() if join_patients else found
     return judged_classes(found, meant=wanted.values(), refuse=refuse)
 
 

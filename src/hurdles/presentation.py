@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,7 +15,6 @@ import numpy as np
 from hurdles.data.cache import Prepared
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
-from hurdles.data.split import missing_classes
 from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
@@ -169,6 +169,8 @@ def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = N
 
 def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
     recipe, own = run.recipe, on == "test"
+    said = run.remarks() if own else []
+    evaluation = run.evaluation(on)
     notes = Recipe.explanations()
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
     if start := meta.get("start"):
@@ -178,7 +180,8 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
         manifest=run.manifest if own else _of_further(run, on),
-        evaluation=run.evaluation(on),
+        # What is said of the split stands among the warnings, above.
+        evaluation=replace(evaluation, notes=tuple(n for n in evaluation.notes if n not in said)),
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),
@@ -187,7 +190,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=missing_classes(run.manifest) if own else (),
+        warnings=run.remarks(shared=False) if own else (),
         environment=environment,
         findings=audited(run) if own else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -103,4 +104,7 @@ def main() -> None:
         sys.exit(141)
     except (HurdlesError, OSError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
+        if isinstance(error, HurdlesError) and error.options:
+            again = shlex.join(["hurdles", *sys.argv[1:], *error.options])
+            typer.echo(f"To go on so: {again}", err=True)
         sys.exit(2)

@@ -10,6 +10,7 @@ import typer
 from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
+    JoinOption,
     JsonOption,
     LabelOption,
     OnBadOption,
@@ -63,6 +64,7 @@ def check(
     lungs: Annotated[
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
+    join_patients: JoinOption = False,
     strict: _Strict = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -86,6 +88,7 @@ def check(
             labels=pairs(label),
             columns=pairs(column),
             lungs=lungs,
+            join_patients=join_patients,
             options=options,
         )
     _print(found, as_json, out, strict)

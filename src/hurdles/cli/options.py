@@ -20,6 +20,7 @@ __all__ = [
     "CacheOption",
     "ColumnOption",
     "DataOption",
+    "JoinOption",
     "JsonOption",
     "LabelOption",
     "OnBadOption",
@@ -42,6 +43,10 @@ DataOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JoinOption = Annotated[
+    bool,
+    typer.Option("--join-patients", help="Equal patient ids are one person, whatever the source."),
+]
 LabelOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hurdles.data.files import replacing
+from hurdles.data.patients import groups_of, joined_patients
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
 
@@ -112,15 +113,12 @@ class Manifest:
 
     @property
     def groups(self) -> pd.Series[str]:
-        """One group per patient, as text, never shared between sources.
+        """One group per patient, as text; see `hurdles.data.patients.groups_of`.
 
         An image without a patient is a group of its own: callers that must not assume this check
         `missing_patients` first.
         """
-        source = self.frame["source"].fillna("")
-        named = source + "\x1f" + self.frame["patient"].fillna("")
-        alone = "\x1e" + self.frame["image"]
-        return named.where(self.frame["patient"].notna(), alone).rename("group")
+        return groups_of(self.frame)
 
     @property
     def content_hash(self) -> str:
@@ -141,6 +139,10 @@ class Manifest:
     def with_split(self, split: pd.Series[str] | Sequence[str]) -> Manifest:
         """Return the same rows with another ``split`` column."""
         return replace(self, frame=self.frame.assign(split=np.asarray(split, dtype=object)))
+
+    def with_patients_joined(self) -> Manifest:
+        """Return the same rows with equal patient ids joined, whatever their source."""
+        return replace(self, frame=joined_patients(self.frame))
 
     def without(self, images: Iterable[str], reasons: Iterable[str]) -> Manifest:
         """Return the rows whose image is not named, and remember why the others were left out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -36,6 +37,7 @@ def check(
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     lungs: bool = False,
+    join_patients: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put images through the hurdles for data; no model is needed.
@@ -59,6 +61,8 @@ def check(
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -83,7 +87,7 @@ def check(
     load_hurdles(own)
     for name in hurdles or ():
         DATA_HURDLES.get(name)  # before the images are read
-    images = classified(data, labels=labels, columns=columns)
+    images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
     given = material_of(images, name=_name(data), options=options, lungs=lungs)
     found = run_hurdles(
         DATA_HURDLES,
@@ -92,6 +96,7 @@ def check(
         about=_about(given.name, len(images)),
         progress=options.listener,
     )
+    found = _of_known_patients(found, given)
     if out is not None:
         _write(found, Path(out), f"Hurdles for data: {given.name}", given)
     return found
@@ -172,6 +177,7 @@ def audit(
         # What is found is kept, also if the audit is interrupted after it.
         found=lambda some: some.save(run.path / "audit.json"),
     )
+    found = _of_known_patients(found, given.material)
     title = f"Hurdles for a model: {run.recipe.name}"
     for path in [run.path / "audit.html", *([] if out is None else [Path(out)])]:
         _write(found, path, title, given.material)
@@ -246,6 +252,14 @@ def _about(name: str, n_images: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "use": _USE,
     }
+
+
+def _of_known_patients(found: Findings, images: Material) -> Findings:
+    """Return the findings; where no patient is known, no estimate names a number of them."""
+    if images.manifest.known_patients:
+        return found
+    rows = [replace(row, estimate=replace(row.estimate, n_patients=0)) for row in found.rows]
+    return replace(found, rows=tuple(rows))
 
 
 def _write(found: Findings, path: Path, title: str, images: Material) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from hurdles.data.cache import Prepared
 from hurdles.data.files import write_bytes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
-from hurdles.errors import ManifestError
+from hurdles.errors import ManifestError, RecipeError
 from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.comparisons import compare as compare_predictions
 from hurdles.evaluation.evaluation import Evaluation
@@ -23,13 +23,14 @@ from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
 from hurdles.images import Options, prepare_for
-from hurdles.locations import PHANTOM, Data, classified, name_of
+from hurdles.locations import Data, classified, name_of
 from hurdles.presentation import audited, write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.remedies import remedied
 from hurdles.reporting.contact_sheet import contact_sheet
 from hurdles.reporting.overlay import overlay
 from hurdles.runs import Run
+from hurdles.settings import with_settings
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
@@ -50,6 +51,8 @@ def run(
     columns: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
     remedies: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    join_patients: bool = False,
     options: Options | None = None,
 ) -> Run:
     """Train as a recipe says, test, and write the report.
@@ -63,7 +66,9 @@ def run(
     out : path
         The run's folder; made, or gone on with if `resume`.
     resume : bool
-        Go on with an interrupted run; it ends with the numbers that it would have had.
+        Go on with an interrupted run; it ends with the numbers that it would have had. Images, a
+        split or settings other than those that it was begun with are refused; what is not given
+        again is as it was.
     split : path, optional
         A split written by another run (its ``split.csv``), to be used again.
     labels : mapping, optional
@@ -76,6 +81,11 @@ def run(
         A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
     remedies : sequence of str
         Remedies that are added to the recipe, by name; see `hurdles.remedies`.
+    settings : mapping, optional
+        Single settings of the recipe, before the remedies are added: ``{"training.epochs": 3,
+        "split.missing_patients": "one-each"}``.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
     options : Options, optional
         What to do with unreadable files, where the cache is, who listens.
 
@@ -84,11 +94,18 @@ def run(
     Run
         The finished run.
     """
-    recipe = remedied(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), remedies)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = _remedied(recipe, settings or {}, remedies)
     begun = resume and Run(out).is_begun
     images = None
-    if not begun:
-        images = classified(data, labels=labels, columns=columns, default=recipe.data)
+    if not begun or data is not None or labels or columns or join_patients:
+        images = classified(
+            data,
+            labels=labels,
+            columns=columns,
+            default=recipe.data,
+            join_patients=join_patients,
+        )
     split_file = None if split is None else Path(split)
     return run_experiment(
         recipe,
@@ -99,6 +116,21 @@ def run(
         encoder_from=encoder_from,
         options=options,
     )
+
+
+def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[str]) -> Recipe:
+    asked = with_settings(recipe, settings)
+    done = remedied(asked, remedies)
+    for name in settings:
+        section, _, field = name.partition(".")
+        one, two = (getattr(getattr(r, section), field) for r in (asked, done))
+        # A preparation is added to, as the remedies' own words say; another setting is replaced.
+        if one != two and section != "preparation":
+            raise RecipeError(
+                f"{name} is to be {one!r}, and the remedies {', '.join(remedies)} make it {two!r}; "
+                "leave one of them out."
+            )
+    return done
 
 
 def evaluate(
@@ -265,14 +297,15 @@ def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> li
         If the runs were not tested on the same images.
     """
     one, two = _run(a), _run(b)
-    section = one.recipe.evaluation
-    return compare_predictions(
-        one.predictions(on),
+    section, predictions = one.recipe.evaluation, one.predictions(on)
+    found = compare_predictions(
+        predictions,
         two.predictions(on),
         level=section.level,
         n_resamples=section.resamples,
         seed=section.seed,
     )
+    return [c.without_patients() for c in found] if predictions.unknown.all() else found
 
 
 def report(run: Run | str | Path, *, on: str = "test") -> Path:
@@ -303,7 +336,8 @@ def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Ru
     options : Options, optional
         As for `run`.
     """
-    return run("demo", data=PHANTOM, out=out, resume=True, options=options)
+    # The recipe names its images; given here, they would be compared with those of a moved cache.
+    return run("demo", out=out, resume=True, options=options)
 
 
 def _run(run: Run | str | Path) -> Run:

@@ -36,6 +36,7 @@ def manifest(
     out: str | Path | None = None,
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    join_patients: bool = False,
 ) -> Manifest:
     """Read a folder of class folders, a table, or a public collection.
 
@@ -49,6 +50,8 @@ def manifest(
         Classes of the images -> what they are to be called; see `run`.
     columns : mapping, optional
         Columns of the table -> columns of a manifest, where their names do not tell.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source; the table says so in a column.
 
     Returns
     -------
@@ -61,7 +64,9 @@ def manifest(
     ManifestError, CollectionError
         If it is not what it should be.
     """
-    found = classified(data, labels=labels, columns=columns, refuse=False)
+    found = classified(
+        data, labels=labels, columns=columns, refuse=False, join_patients=join_patients
+    )
     if out is not None:
         found.save(out)
     return found

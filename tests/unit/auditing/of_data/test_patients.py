@@ -42,10 +42,26 @@ def test_a_patient_in_two_parts_is_hit():
     assert Verdict.HIT not in {f.verdict for s, f in findings.items() if s != "split"}
 
 
-def test_one_id_in_two_hospitals_is_two_people():
+def test_one_id_in_two_hospitals_is_two_people_and_named():
     findings = found(**CLEAN | {"split": ["train", "test", "test", "train"],
                                 "source": ["x", "y", "x", "x"]})  # fmt: skip
     assert findings["split"].verdict is Verdict.CLEARED
+    named = findings["several sources"]
+    assert named.verdict is Verdict.COULD_NOT_RUN
+    assert (
+        "1 of the ids stands under several sources, for one 'p1' under x and y"
+        in named.estimate.note
+    )
+    assert "1 of them stand in more than one part" in named.estimate.note
+    assert [e.says for e in named.evidence] == ["patient p1, x", "patient p1, y"]
+    assert "--join-patients" in named.advice
+
+
+def test_an_id_without_a_source_is_that_of_the_only_source_which_has_it():
+    findings = found(**CLEAN | {"split": ["train", "test", "test", "validation"],
+                                "source": ["x", None, "x", "y"]})  # fmt: skip
+    assert findings["split"].estimate.value == 1
+    assert findings["several sources"].verdict is Verdict.CLEARED
 
 
 def test_without_ids_the_split_cannot_be_checked():
