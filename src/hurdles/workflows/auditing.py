@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -96,7 +95,6 @@ def check(
         about=_about(given.name, len(images)),
         progress=options.listener,
     )
-    found = _of_known_patients(found, given)
     if out is not None:
         _write(found, Path(out), f"Hurdles for data: {given.name}", given)
     return found
@@ -177,7 +175,6 @@ def audit(
         # What is found is kept, also if the audit is interrupted after it.
         found=lambda some: some.save(run.path / "audit.json"),
     )
-    found = _of_known_patients(found, given.material)
     title = f"Hurdles for a model: {run.recipe.name}"
     for path in [run.path / "audit.html", *([] if out is None else [Path(out)])]:
         _write(found, path, title, given.material)
@@ -252,14 +249,6 @@ def _about(name: str, n_images: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "use": _USE,
     }
-
-
-def _of_known_patients(found: Findings, images: Material) -> Findings:
-    """Return the findings; where no patient is known, no estimate names a number of them."""
-    if images.manifest.known_patients:
-        return found
-    rows = [replace(row, estimate=replace(row.estimate, n_patients=0)) for row in found.rows]
-    return replace(found, rows=tuple(rows))
 
 
 def _write(found: Findings, path: Path, title: str, images: Material) -> None:
