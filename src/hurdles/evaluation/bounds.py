@@ -333,16 +333,14 @@ def normal_quantile(level: float) -> float:
     return float(ndtri((1 + level) / 2))
 
 
-def student_quantile(level: float, degrees: float) -> float:
-    """Return the same for a standard error of so many degrees of freedom; infinity: normal.
+def student_quantile(level: float, degrees: int) -> float:
+    """Return the same where the standard error has so many degrees of freedom, at least 1.
 
     Examples
     --------
-    >>> round(student_quantile(0.95, 10), 3), round(student_quantile(0.95, math.inf), 3)
-    (2.228, 1.96)
+    >>> round(student_quantile(0.95, 10), 3)
+    2.228
     """
     from scipy.special import stdtrit
 
-    if math.isinf(degrees):
-        return normal_quantile(level)
     return float(stdtrit(degrees, (1 + level) / 2))

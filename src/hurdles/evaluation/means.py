@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level, proportion_bounds
+from hurdles.evaluation.bounds import check_level, proportion_bounds, student_quantile
 from hurdles.evaluation.estimate import Estimate, undefined
 
 __all__ = ["patient_mean", "patient_share"]
@@ -42,8 +42,6 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     >>> print(patient_mean([1.0, 2.0], ["a", "a"]))
     undefined (all images are of one patient)
     """
-    from scipy.stats import t
-
     check_level(level)
     numbers, names = np.asarray(values, dtype="float64"), np.asarray(groups).astype(str)
     if numbers.ndim != 1 or numbers.shape != names.shape or np.isnan(numbers).any():
@@ -59,7 +57,7 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     mean = float(numbers.mean())
     deviations = np.bincount(codes, numbers - mean)
     error = math.sqrt(count / (count - 1) * float(deviations @ deviations)) / n
-    reach = float(t.ppf((1 + level) / 2, count - 1)) * error
+    reach = student_quantile(level, count - 1) * error
     method = f"Student's t over {count} patients"
     return Estimate(mean, mean - reach, mean + reach, level, method, n, count)
 
