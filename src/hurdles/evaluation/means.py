@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level, proportion_bounds
+from hurdles.evaluation.bounds import (
+    check_level,
+    exact_bounds,
+    proportion_bounds,
+    student_quantile,
+)
 from hurdles.evaluation.estimate import Estimate, undefined
 
 __all__ = ["patient_mean", "patient_share"]
@@ -42,8 +47,6 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     >>> print(patient_mean([1.0, 2.0], ["a", "a"]))
     undefined (all images are of one patient)
     """
-    from scipy.stats import t
-
     check_level(level)
     numbers, names = np.asarray(values, dtype="float64"), np.asarray(groups).astype(str)
     if numbers.ndim != 1 or numbers.shape != names.shape or np.isnan(numbers).any():
@@ -59,15 +62,15 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     mean = float(numbers.mean())
     deviations = np.bincount(codes, numbers - mean)
     error = math.sqrt(count / (count - 1) * float(deviations @ deviations)) / n
-    reach = float(t.ppf((1 + level) / 2, count - 1)) * error
+    reach = student_quantile(level, count - 1) * error
     method = f"Student's t over {count} patients"
     return Estimate(mean, mean - reach, mean + reach, level, method, n, count)
 
 
-def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Estimate:
-    """Return the share of images that are flagged, with Wilson's interval over patients.
-
-    The sample counts with its design effect (`hurdles.evaluation.bounds.proportion_bounds`).
+def patient_share(
+    flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95, exact: bool = False
+) -> Estimate:
+    """Return the share of images that are flagged, with its interval over patients.
 
     Parameters
     ----------
@@ -77,6 +80,10 @@ def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
         Its patient.
     level : float
         Confidence level, within (0, 1).
+    exact : bool
+        Wilson's interval (`hurdles.evaluation.bounds.proportion_bounds`) is narrow and keeps its
+        level over both ends together. Where one end decides something, ask for Clopper and
+        Pearson's (`hurdles.evaluation.bounds.exact_bounds`), whose ends keep it one by one.
 
     Raises
     ------
@@ -87,6 +94,8 @@ def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     --------
     >>> print(patient_share(np.arange(40) < 4, np.arange(40)).percent())
     10.0 % [4.0, 23.1]
+    >>> print(patient_share(np.arange(40) < 4, np.arange(40), exact=True).percent())
+    10.0 % [2.8, 23.7]
     """
     check_level(level)
     flagged, of = np.asarray(flags, dtype=bool), np.asarray(groups)
@@ -97,6 +106,7 @@ def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     names, patient = np.unique(of, return_inverse=True)
     whole = np.bincount(patient, minlength=len(names)).astype(np.float64)
     part = np.bincount(patient[flagged], minlength=len(names)).astype(np.float64)
-    low, high = proportion_bounds(part, whole, level)
+    low, high = (exact_bounds if exact else proportion_bounds)(part, whole, level)
+    method = f"{'Clopper-Pearson' if exact else 'Wilson'} over patients"
     value = float(flagged.mean())
-    return Estimate(value, low, high, level, "Wilson over patients", len(flagged), len(names))
+    return Estimate(value, low, high, level, method, len(flagged), len(names))

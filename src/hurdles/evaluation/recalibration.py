@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level
+from hurdles.evaluation.bounds import check_level, student_quantile
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.predictions import Predictions
 
@@ -219,8 +219,6 @@ def _covariance(
 def _wald(
     value: float, variance: float, level: float, *, n_images: int, n_patients: int
 ) -> Estimate:
-    from scipy.stats import t
-
-    reach = float(t.ppf((1 + level) / 2, n_patients - 1)) * math.sqrt(variance)
+    reach = student_quantile(level, n_patients - 1) * math.sqrt(variance)
     method = "logistic recalibration, sandwich over patients"
     return Estimate(value, value - reach, value + reach, level, method, n_images, n_patients)
