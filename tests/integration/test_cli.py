@@ -16,7 +16,7 @@ from hurdles.data.phantom.store import write_phantom
 VERBS = {
     "demo": ["--out", "--json"],
     "collections": ["--data", "--json"],
-    "manifest": ["--out", "--json"],
+    "manifest": ["--out", "--join-patients", "--json"],
     "run": [
         "--data",
         "--out",
@@ -24,6 +24,9 @@ VERBS = {
         "--split",
         "--encoder-from",
         "--remedy",
+        "--missing-patients",
+        "--join-patients",
+        "--set",
         "--on-bad",
         "--cache",
         "--json",
@@ -36,7 +39,7 @@ VERBS = {
     "embed": ["--on", "--out", "--method", "--label", "--json"],
     "segment": ["--out", "--weights", "--json"],
     "train-lungs": ["--out", "--data", "--measure", "--other"],
-    "check": ["--out", "--hurdle", "--own", "--label", "--lungs", "--strict", "--json"],
+    "check": ["--out", "--own", "--label", "--lungs", "--join-patients", "--strict", "--json"],
     "audit": ["--on", "--seed-run", "--hurdle", "--own", "--label", "--strict", "--json"],
     "lineage": ["--out", "--fingerprint", "--json"],
     "fingerprint": ["--out", "--name"],
