@@ -16,7 +16,7 @@ from hurdles.data.phantom.store import write_phantom
 VERBS = {
     "demo": ["--out", "--json"],
     "collections": ["--data", "--json"],
-    "manifest": ["--out", "--label", "--column", "--json"],
+    "manifest": ["--out", "--label", "--column", "--join-patients", "--json"],
     "run": [
         "--data",
         "--out",
@@ -26,6 +26,9 @@ VERBS = {
         "--remedy",
         "--label",
         "--column",
+        "--missing-patients",
+        "--join-patients",
+        "--set",
         "--on-bad",
         "--cache",
         "--json",
@@ -38,7 +41,17 @@ VERBS = {
     "embed": ["--on", "--out", "--method", "--label", "--column", "--json"],
     "segment": ["--out", "--weights", "--json"],
     "train-lungs": ["--out", "--data", "--measure", "--other", "--column"],
-    "check": ["--out", "--hurdle", "--own", "--label", "--column", "--lungs", "--strict", "--json"],
+    "check": [
+        "--out",
+        "--hurdle",
+        "--own",
+        "--label",
+        "--column",
+        "--lungs",
+        "--join-patients",
+        "--strict",
+        "--json",
+    ],
     "audit": [
         "--on",
         "--seed-run",
