@@ -11,20 +11,31 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import (
     check_level,
     exact_bounds,
+    kish,
     proportion_bounds,
     student_quantile,
+    wilson_bounds,
 )
 from hurdles.evaluation.estimate import Estimate, undefined
 
 __all__ = ["patient_mean", "patient_share"]
 
 
-def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Estimate:
+def patient_mean(
+    values: ArrayLike,
+    groups: ArrayLike,
+    *,
+    level: float = 0.95,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Estimate:
     """Return the mean over images, with Student's interval over patients.
 
     The images of a patient are added up first (the ratio estimator of a cluster sample, Cochran
     1977, section 6); where every patient has one image it is the textbook interval. The quantile is
-    that of Student's distribution with one degree of freedom less than there are patients.
+    that of Student's distribution with one degree of freedom less than there are patients. Where
+    all values are one, their spread says nothing: of a bounded value the interval is then Wilson's,
+    for a value that is at one of its bounds or the other varies most.
 
     Parameters
     ----------
@@ -34,16 +45,21 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
         Its patient.
     level : float
         Confidence level, within (0, 1).
+    low, high : float
+        What no value can be below, or above; the interval is cut off there.
 
     Raises
     ------
     EvaluationError
-        If there is not one number, not NaN, and one patient for each image.
+        If there is not one number, not NaN, and one patient for each image, or one is out of
+        bounds.
 
     Examples
     --------
     >>> print(patient_mean([1.0, 2.0, 3.0, 2.0], list("abcd")))
     2.000 [0.701, 3.299]
+    >>> print(patient_mean([1.0, 2.0, 3.0, 2.0], list("abcd"), low=1, high=3))
+    2.000 [1.000, 3.000]
     >>> print(patient_mean([1.0, 2.0], ["a", "a"]))
     undefined (all images are of one patient)
     """
@@ -54,17 +70,27 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
             f"{numbers.shape} numbers and {names.shape} patients make no mean; give one number, "
             "not NaN, and one patient for each image."
         )
+    if (numbers < low).any() or (numbers > high).any():
+        raise EvaluationError(
+            f"values from {numbers.min():g} to {numbers.max():g} are not all within "
+            f"[{low:g}, {high:g}]; give the bounds that they have."
+        )
     patients, codes = np.unique(names, return_inverse=True)
     n, count = len(numbers), len(patients)
     if count < 2:
         why = "there is no image" if n == 0 else "all images are of one patient"
         return undefined(why, level=level, n_images=n, n_patients=count)
     mean = float(numbers.mean())
+    if math.isfinite(high - low) and not np.ptp(numbers):
+        ends = wilson_bounds((mean - low) / (high - low), kish(np.bincount(codes)), level)
+        below, above = (low + (high - low) * end for end in ends)
+        method = f"Wilson over {count} patients, all values are one"
+        return Estimate(mean, min(below, mean), max(above, mean), level, method, n, count)
     deviations = np.bincount(codes, numbers - mean)
     error = math.sqrt(count / (count - 1) * float(deviations @ deviations)) / n
     reach = student_quantile(level, count - 1) * error
     method = f"Student's t over {count} patients"
-    return Estimate(mean, mean - reach, mean + reach, level, method, n, count)
+    return Estimate(mean, max(low, mean - reach), min(high, mean + reach), level, method, n, count)
 
 
 def patient_share(

@@ -326,7 +326,7 @@ def two_models(draw: st.DrawFn):
     )
     rng = np.random.default_rng(seed)
     truth = rng.choice(classes, n)
-    people = rng.integers(0, draw(st.integers(2, n)), n) if draw(st.booleans()) else np.arange(n)
+    people = rng.integers(0, draw(st.integers(1, n)), n) if draw(st.booleans()) else np.arange(n)
     tables, shared = [], rng.normal(size=(n, len(classes)))
     for good in skill:
         logits = shared + 0.5 * rng.normal(size=shared.shape)
