@@ -179,6 +179,10 @@ def test_the_main_job(call, phantom, other_phantom, tiny, tmp_path):
     image = next((phantom.parent / "Normal").glob("*.png"))
     explained = call("explain", out, image, "--out", tmp_path / "e.png", "--json", "-q")
     assert strict(explained.stdout)[0]["image"] == str(image)
+    either = call("explain", out, image, "--method", "smoothgrad", "--json", "-q",
+                  "--out", tmp_path / "s.png")  # fmt: skip
+    assert strict(either.stdout)[0]["target"] == ""
+    assert strict(either.stdout)[0]["speaks"].startswith("for or against ")
     lost = call("explain", out, image, phantom, "--on-bad", "skip", "--json", "-q",
                 "--out", tmp_path / "e.png")  # fmt: skip
     assert [r["status"] for r in strict(lost.stdout)][1] == "unreadable"

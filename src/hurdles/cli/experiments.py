@@ -194,7 +194,10 @@ def explain(
         typer.Option("--method", help="grad-cam, occlusion, smoothgrad or integrated-gradients."),
     ] = "grad-cam",
     target: Annotated[
-        str, typer.Option("--target", help="The class to explain, or: predicted.")
+        str,
+        typer.Option(
+            "--target", help="The class to explain, or: predicted. smoothgrad takes none."
+        ),
     ] = "predicted",
     on_bad: OnBadOption = OnBad.STOP,
     cache: CacheOption = None,
@@ -216,7 +219,7 @@ def explain(
     if as_json:
         print_json(rows)
         return
-    print_lines(f"{r['image']}: {r['message'] or r['target'] + ', ' + r['method']}" for r in rows)
+    print_lines(f"{r['image']}: {r['message'] or r['method'] + ' ' + r['speaks']}" for r in rows)
     typer.echo(f"written: {out}")
 
 

@@ -199,8 +199,8 @@ def _parted(logs: Floats, truth: NDArray[np.intp]) -> str:
             return f"the probabilities separate the classes perfectly, {how}: no slope is {extreme}"
         if least == 0:
             return (
-                f"but for images of several classes with the same probabilities, these part the "
-                f"classes, {how}: no slope is the best"
+                f"the probabilities part the classes, {how}, but for images of several classes "
+                "that have the very same ones: no slope is the best"
             )
     return ""
 
