@@ -174,7 +174,9 @@ def test_the_main_job(call, phantom, other_phantom, tiny, tmp_path):
     assert strict(tested.stdout)["report"] == str(out / "report.other.html")
     compared = strict(call("compare", out, out, "--json").stdout)
     assert {"metric", "difference", "p_value", "p_holm"} <= set(compared[0])
-    assert "p, Holm" in call("compare", out, out).stdout
+    table = call("compare", out, out).stdout
+    assert "p, Holm" in table
+    assert "Interval and p are of one row alone" in table
     assert call("report", out).stdout == f"{out / 'report.html'}\n"
     image = next((phantom.parent / "Normal").glob("*.png"))
     explained = call("explain", out, image, "--out", tmp_path / "e.png", "--json", "-q")

@@ -337,7 +337,7 @@ def _joined(areas: Sequence[Area], bounds: Sequence[tuple[float, float]]) -> tup
     joint = np.where(known, joint / np.sqrt(np.where(known, scale, 1.0)), 1.0).clip(-1, 1)
     np.fill_diagonal(joint, 1.0)
     low, high = (
-        math.sqrt(max(0.0, reach @ joint @ reach)) / len(areas)
+        math.sqrt(max(0.0, float(reach @ joint @ reach))) / len(areas)
         for reach in (values - [b[0] for b in bounds], [b[1] for b in bounds] - values)
     )
     value = float(values.mean())
