@@ -14,7 +14,7 @@ from hurdles.data.phantom.store import FORMAT, write_phantom
 from hurdles.data.reading import merge, read_manifest
 from hurdles.errors import ManifestError
 
-__all__ = ["PHANTOM", "Data", "manifest_of", "name_of", "named_folders"]
+__all__ = ["PHANTOM", "Data", "files_of", "manifest_of", "name_of", "named_folders"]
 
 #: A manifest; a path; a collection's name; ``NAME=PATH``; several of these; or a mapping.
 Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, str | Path]"
@@ -75,6 +75,15 @@ def manifest_of(data: Data | None, *, default: str = "") -> Manifest:
     names = [name_of(part) for part in parts]
     sources = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
     return merge([_sourced(m, s) for m, s in zip(manifests, sources, strict=True)])
+
+
+def files_of(data: Data | None) -> list[Path]:
+    """Return the files that `data` names themselves: tables, not the images in them."""
+    if data is None or isinstance(data, Manifest):
+        return []
+    named = list(named_folders(data).values())
+    parts = [data] if isinstance(data, str | Path) else list(data)
+    return [path for path in [*named, *map(Path, parts)] if path.is_file()]
 
 
 def name_of(data: Data) -> str:

@@ -134,6 +134,12 @@ class Run:
         return self.path / "report.html"
 
     @property
+    def kept(self) -> list[Path]:
+        """The files that no report, audit or evaluation of the run replaces."""
+        names = ("recipe.toml", "manifest.csv", "history.csv", "fingerprints.csv", "meta.json")
+        return [*(self.path / name for name in names), *self.path.glob("weights/*.safetensors")]
+
+    @property
     def fingerprints_path(self) -> Path:
         """Where the hashes of the images lie that the run was trained or chosen on."""
         return self.path / "fingerprints.csv"
@@ -264,6 +270,12 @@ class Run:
             other things. A run that failed before its images were parted may be begun anew.
         """
         if self.exists and not self.is_begun:
+            written = (self.path / "recipe.toml").read_bytes()
+            if written != self.recipe.to_toml().encode():
+                raise RunError(
+                    f"{self.path}/recipe.toml was not written by hurdles, or was changed since; it "
+                    "stays as it is. Give another --out."
+                )
             write_text(self.path / "recipe.toml", recipe.to_toml())  # nothing was done with it yet
         elif self.exists:
             if not resume:

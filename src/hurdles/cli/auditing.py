@@ -9,6 +9,7 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ForceOption,
     JsonOption,
     LabelOption,
     OnBadOption,
@@ -59,6 +60,7 @@ def check(
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
     strict: _Strict = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -79,6 +81,7 @@ def check(
             own=own or (),
             labels=pairs(label or []),
             lungs=lungs,
+            force=force,
             options=options,
         )
     _print(found, as_json, out, strict)
@@ -99,6 +102,7 @@ def audit(
     own: _Own = None,
     label: LabelOption = None,
     strict: _Strict = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -121,6 +125,7 @@ def audit(
             hurdles=hurdle,
             own=own or (),
             labels=pairs(label or []),
+            force=force,
             options=options,
         )
     _print(found, as_json, out or run / "audit.html", strict)
@@ -133,6 +138,7 @@ def lineage(
         list[Path] | None,
         typer.Option("--fingerprint", metavar="FILE.npz", help="Another collection's hashes."),
     ] = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -146,7 +152,9 @@ def lineage(
     from hurdles.reporting.console import lineage_lines
 
     with carried_out(on_bad, cache, quiet) as options:
-        found = workflows.lineage(data, out=out, fingerprints=fingerprint or (), options=options)
+        found = workflows.lineage(
+            data, out=out, fingerprints=fingerprint or (), force=force, options=options
+        )
     if as_json:
         print_json(found.to_dict())
         return
@@ -162,6 +170,7 @@ def fingerprint(
         str | None, typer.Option("--name", help="What the collection is called.")
     ] = None,
     version: Annotated[str, typer.Option("--version", help="Which state of it.")] = "",
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     quiet: QuietOption = False,
@@ -173,7 +182,9 @@ def fingerprint(
     from hurdles import workflows
 
     with carried_out(on_bad, cache, quiet) as options:
-        path = workflows.fingerprint(data, out=out, name=name, version=version, options=options)
+        path = workflows.fingerprint(
+            data, out=out, name=name, version=version, force=force, options=options
+        )
     typer.echo(f"written: {path}")
 
 
@@ -190,6 +201,7 @@ def calibrate_audit(
     results: Annotated[
         Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
     ] = None,
+    force: ForceOption = False,
     cache: CacheOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -203,7 +215,13 @@ def calibrate_audit(
 
     with carried_out(OnBad.SKIP, cache, quiet) as options:
         found = workflows.calibrate_audit(
-            out, fast=fast, workers=workers, real=real, results=results, options=options
+            out,
+            fast=fast,
+            workers=workers,
+            real=real,
+            results=results,
+            force=force,
+            options=options,
         )
     print_lines(answer_lines(found))
     typer.echo(f"written: {(results or out) / 'audit-calibration.md'}")

@@ -10,6 +10,7 @@ import typer
 from hurdles.cli.options import (
     CacheOption,
     DataOption,
+    ForceOption,
     JsonOption,
     LabelOption,
     OnBadOption,
@@ -160,6 +161,7 @@ def explain(
     target: Annotated[
         str, typer.Option("--target", help="The class to explain, or: predicted.")
     ] = "predicted",
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.STOP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -174,7 +176,7 @@ def explain(
 
     with carried_out(on_bad, cache, quiet) as options:
         maps = workflows.explain(
-            run, images, out=out, method=method, target=target, options=options
+            run, images, out=out, method=method, target=target, force=force, options=options
         )
     rows = explained(maps, images)
     if as_json:
@@ -193,6 +195,7 @@ def embed(
     out: Annotated[Path, typer.Option("--out", help="Folder for the picture and the numbers.")],
     method: Annotated[str, typer.Option("--method", help="t-sne, or umap.")] = "t-sne",
     label: LabelOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -207,7 +210,13 @@ def embed(
 
     with carried_out(on_bad, cache, quiet) as options:
         found = workflows.embed(
-            run, on=on, out=out, method=method, labels=pairs(label or []), options=options
+            run,
+            on=on,
+            out=out,
+            method=method,
+            labels=pairs(label or []),
+            force=force,
+            options=options,
         )
     if as_json:
         print_json({**found.to_dict(), "figure": str(found.figure)})

@@ -10,6 +10,7 @@ import typer
 
 from hurdles.cli.options import (
     DataOption,
+    ForceOption,
     JsonOption,
     print_json,
     print_lines,
@@ -42,13 +43,14 @@ def manifest(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the table (.csv, .parquet).")
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read images into a table, one row each, and say what is in it and what was left out."""
     from hurdles import workflows
     from hurdles.reporting.console import manifest_lines, manifest_summary
 
-    found = workflows.manifest(data, out=out)
+    found = workflows.manifest(data, out=out, force=force)
     if as_json:
         print_json(manifest_summary(found))
         return

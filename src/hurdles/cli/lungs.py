@@ -11,6 +11,7 @@ import typer
 from hurdles.cli.options import (
     CacheOption,
     DataOption,
+    ForceOption,
     JsonOption,
     OnBadOption,
     QuietOption,
@@ -32,6 +33,7 @@ def segment(
         Path | None,
         typer.Option("--weights", help="Another network's weights. [default: the package's]"),
     ] = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -45,7 +47,7 @@ def segment(
     from hurdles.reporting.console import lungs_lines
 
     with carried_out(on_bad, None, quiet) as options:
-        found = workflows.segment(images, out=out, weights=weights, options=options)
+        found = workflows.segment(images, out=out, weights=weights, force=force, options=options)
     if as_json:
         print_json(json.loads(found.to_json(orient="records")))
         return

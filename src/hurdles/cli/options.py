@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheOption",
     "DataOption",
+    "ForceOption",
     "JsonOption",
     "LabelOption",
     "OnBadOption",
@@ -39,6 +40,9 @@ DataOption = Annotated[
         help="Images: a folder of class folders, a CSV or Parquet, a collection's name (found "
         "under $HURDLES_DATA), or NAME=PATH. Several are merged.",
     ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace files that hurdles did not write; never an input.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 LabelOption = Annotated[

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hurdles.data.decode import decode
+from hurdles.data.files import reads
 from hurdles.data.hashes import Hashed, content_hashes, signature
 from hurdles.data.header import DEFAULT_MAX_PIXELS
 from hurdles.data.layers import (
@@ -170,6 +171,8 @@ def prepare(
         If the cache cannot be written.
     """
     on_bad = OnBad(on_bad)
+    reads(manifest.frame["path"])
+    reads(manifest.frame["mask"].dropna())
     folder = Path(default_cache() if cache is None else cache).absolute()
     with _threads(workers) as pool:
         work = _Work(layers_of(preparation, folder), max_pixels, on_bad, pool)

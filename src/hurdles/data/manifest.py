@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hurdles.data.files import replacing
+from hurdles.data.files import reads, remove, replacing
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
 
@@ -157,13 +157,18 @@ class Manifest:
             with replacing(_exclusions_path(path)) as part:
                 self.exclusions.to_csv(part, index=False)
         else:
-            _exclusions_path(path).unlink(missing_ok=True)
+            remove(_exclusions_path(path))
         with replacing(path) as part:
             if path.suffix == ".parquet":
                 self.frame.to_parquet(part, index=False)
             else:
                 self.frame.to_csv(part, index=False)
         return path
+
+    @staticmethod
+    def files(path: str | Path | None) -> list[Path]:
+        """Return the files that `save` may write: the table, and the exclusions beside it."""
+        return [] if path is None else [Path(path), _exclusions_path(Path(path))]
 
     @classmethod
     def load(cls, path: str | Path) -> Manifest:
@@ -177,6 +182,7 @@ class Manifest:
             If `path` is not a file, not a table, or not a manifest.
         """
         path = Path(path)
+        reads([path, _exclusions_path(path)])
         frame = _read_table(path)
         if "path" in frame:
             if "image" not in frame:

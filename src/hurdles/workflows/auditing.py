@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
-from hurdles.data.files import write_text
+from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import relabelled
 from hurdles.findings.table import Findings
 from hurdles.images import Options
-from hurdles.locations import Data, manifest_of, name_of
+from hurdles.locations import Data, files_of, manifest_of, name_of
 from hurdles.runs import Run
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def check(
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
     lungs: bool = False,
+    force: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put images through the hurdles for data; no model is needed.
@@ -57,6 +58,8 @@ def check(
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -71,6 +74,8 @@ def check(
         If no image can be read.
     RegistryError
         If no hurdle has a name that was given.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
     """
     from hurdles.auditing.loading import material_of
     from hurdles.auditing.of_data import DATA_HURDLES
@@ -78,21 +83,22 @@ def check(
     from hurdles.auditing.running import run_hurdles
 
     options = options or Options()
-    load_hurdles(own)
-    for name in hurdles or ():
-        DATA_HURDLES.get(name)  # before the images are read
-    images = relabelled(manifest_of(data), labels or {})
-    given = material_of(images, name=_name(data), options=options, lungs=lungs)
-    found = run_hurdles(
-        DATA_HURDLES,
-        given,
-        names=hurdles,
-        about=_about(given.name, len(images)),
-        progress=options.listener,
-    )
-    if out is not None:
-        _write(found, Path(out), f"Hurdles for data: {given.name}", given)
-    return found
+    with outputs(*_files(out), inputs=[*own, *files_of(data)], force=force):
+        load_hurdles(own)
+        for name in hurdles or ():
+            DATA_HURDLES.get(name)  # before the images are read
+        images = relabelled(manifest_of(data), labels or {})
+        given = material_of(images, name=_name(data), options=options, lungs=lungs)
+        found = run_hurdles(
+            DATA_HURDLES,
+            given,
+            names=hurdles,
+            about=_about(given.name, len(images)),
+            progress=options.listener,
+        )
+        if out is not None:
+            _write(found, Path(out), f"Hurdles for data: {given.name}", given)
+        return found
 
 
 def audit(
@@ -104,6 +110,7 @@ def audit(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put a finished run through the hurdles for models.
@@ -125,6 +132,8 @@ def audit(
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
         Classes of the other collections -> classes of the run.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -139,6 +148,8 @@ def audit(
         If a run is not finished.
     RegistryError
         If no hurdle has a name that was given.
+    OutputError
+        As for `check`.
     """
     from hurdles.auditing.loading import subject_of
     from hurdles.auditing.of_models import MODEL_HURDLES
@@ -148,30 +159,34 @@ def audit(
 
     options = options or Options()
     run = run if isinstance(run, Run) else Run(run)
-    load_hurdles(own)
-    for name in hurdles or ():
-        MODEL_HURDLES.get(name)
-    given = subject_of(
-        run,
-        on=_apart(on, labels or {}),
-        siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
-        options=options,
-    )
-    about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
-    found = run_hurdles(
-        MODEL_HURDLES,
-        given,
-        names=hurdles,
-        about=about,
-        progress=options.listener,
-        # What is found is kept, also if the audit is interrupted after it.
-        found=lambda some: some.save(run.path / "audit.json"),
-    )
-    title = f"Hurdles for a model: {run.recipe.name}"
-    for path in [run.path / "audit.html", *([] if out is None else [Path(out)])]:
-        _write(found, path, title, given.material)
-    write_page(run)
-    return found
+    own_page = run.path / "audit.html"
+    pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
+    known = [*own, *run.kept, *files_of(on)]
+    with outputs(*(f for page in pages for f in _files(page)), inputs=known, force=force):
+        load_hurdles(own)
+        for name in hurdles or ():
+            MODEL_HURDLES.get(name)
+        given = subject_of(
+            run,
+            on=_apart(on, labels or {}),
+            siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
+            options=options,
+        )
+        about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
+        found = run_hurdles(
+            MODEL_HURDLES,
+            given,
+            names=hurdles,
+            about=about,
+            progress=options.listener,
+            # What is found is kept, also if the audit is interrupted after it.
+            found=lambda some: some.save(run.path / "audit.json"),
+        )
+        title = f"Hurdles for a model: {run.recipe.name}"
+        for path in [own_page, *pages]:
+            _write(found, path, title, given.material)
+        write_page(run)
+        return found
 
 
 def calibrate_audit(
@@ -181,6 +196,7 @@ def calibrate_audit(
     workers: int = 2,
     real: str | Path | None = None,
     results: str | Path | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Calibration:
     """Measure how often every hurdle cries wolf, and how often it sees a known shortcut.
@@ -198,6 +214,8 @@ def calibrate_audit(
         as well.
     results : path, optional
         Folder of the page, the tables and the limits; default: `out`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -212,17 +230,19 @@ def calibrate_audit(
         If `out` holds trials of other hurdles.
     """
     from hurdles.auditing.calibrating.calibration import calibrate_audit as calibrate
-    from hurdles.auditing.calibrating.page import write_calibration
+    from hurdles.auditing.calibrating.page import calibration_files, write_calibration
 
-    found = calibrate(
-        Path(out),
-        profile="fast" if fast else "full",
-        workers=workers,
-        real=None if real is None else Path(real),
-        options=options,
-    )
-    write_calibration(found, Path(results or out))
-    return found
+    folder = Path(results or out)
+    with outputs(*calibration_files(folder), force=force):
+        found = calibrate(
+            Path(out),
+            profile="fast" if fast else "full",
+            workers=workers,
+            real=None if real is None else Path(real),
+            options=options,
+        )
+        write_calibration(found, folder)
+        return found
 
 
 def _apart(on: Data | None, labels: Mapping[str, str]) -> dict[str, Manifest]:
@@ -251,6 +271,15 @@ def _about(name: str, n_images: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "use": _USE,
     }
+
+
+def _files(page: str | Path | None) -> list[Path]:
+    """Return the page and what is written beside it."""
+    if page is None:
+        return []
+    path = Path(page)
+    kinds = [".csv"] if path.suffix == ".md" else [".json", ".csv"]
+    return [path, *(path.with_suffix(kind) for kind in kinds)]
 
 
 def _write(found: Findings, path: Path, title: str, images: Material) -> None:

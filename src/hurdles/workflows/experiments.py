@@ -11,7 +11,7 @@ import pandas as pd
 
 from hurdles.assessment import evaluate_run
 from hurdles.data.cache import Prepared
-from hurdles.data.files import write_bytes
+from hurdles.data.files import outputs, write_bytes
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import relabelled
 from hurdles.data.vocabulary import OnBad
@@ -25,7 +25,7 @@ from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
 from hurdles.findings.table import Findings
 from hurdles.images import Options, prepare_for
-from hurdles.locations import PHANTOM, Data, manifest_of, name_of
+from hurdles.locations import PHANTOM, Data, files_of, manifest_of, name_of
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.remedies import remedied
@@ -128,8 +128,11 @@ def evaluate(
         As for `run`.
     """
     run = _run(run)
-    images = relabelled(manifest_of(on), labels or {})
-    return evaluate_run(run, images, name=name or name_of(on), keep_seen=keep_seen, options=options)
+    with outputs(inputs=run.kept):
+        images = relabelled(manifest_of(on), labels or {})
+        return evaluate_run(
+            run, images, name=name or name_of(on), keep_seen=keep_seen, options=options
+        )
 
 
 def explain(
@@ -139,6 +142,7 @@ def explain(
     out: str | Path | None = None,
     method: str = "grad-cam",
     target: str = "predicted",
+    force: bool = False,
     options: Options | None = None,
 ) -> list[Heatmap]:
     """Show where a run looks on single images.
@@ -156,6 +160,8 @@ def explain(
         ``integrated-gradients``, which show single pixels.
     target : str
         The class to explain, or ``predicted``.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`; by default an unreadable image raises.
 
@@ -179,20 +185,21 @@ def explain(
     paths = [str(Path(p).absolute()) for p in images]
     if not paths:
         raise ManifestError("no image is named; give at least one.")
-    rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
-    prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
-    network = run.network()
-    maps = make_heatmaps(
-        network,
-        network.spec,
-        prepared.pixels,
-        target=target,
-        method=method,
-        images=prepared.manifest.frame["image"].tolist(),
-    )
-    if out is not None:
-        _write_sheet(run, prepared, maps, Path(out))
-    return maps
+    with outputs(out, inputs=[*run.kept, *paths], force=force):
+        rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
+        prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
+        network = run.network()
+        maps = make_heatmaps(
+            network,
+            network.spec,
+            prepared.pixels,
+            target=target,
+            method=method,
+            images=prepared.manifest.frame["image"].tolist(),
+        )
+        if out is not None:
+            _write_sheet(run, prepared, maps, Path(out))
+        return maps
 
 
 def embed(
@@ -202,6 +209,7 @@ def embed(
     out: str | Path,
     method: str = "t-sne",
     labels: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Embedding:
     """Draw a run's features by class and by collection, and say how well these can be told.
@@ -219,6 +227,8 @@ def embed(
     labels : mapping, optional
         Classes of the images -> what they are to be called, so that classes of several
         collections can be compared; see `run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`.
 
@@ -227,11 +237,12 @@ def embed(
     Embedding
         Where the picture lies, and the probes with their intervals.
     """
-    from hurdles.features import embed_run
+    from hurdles.features import embed_run, embedding_files
 
     run, options = _run(run), options or Options()
-    images = relabelled(manifest_of(on), labels or {})
-    return embed_run(run, images, out=Path(out), method=method, options=options)
+    with outputs(*embedding_files(Path(out)), inputs=[*run.kept, *files_of(on)], force=force):
+        images = relabelled(manifest_of(on), labels or {})
+        return embed_run(run, images, out=Path(out), method=method, options=options)
 
 
 def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> list[Comparison]:

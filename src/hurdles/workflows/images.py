@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from hurdles.data import reading
+from hurdles.data.files import outputs, reads
 from hurdles.data.manifest import Manifest
-from hurdles.locations import Data, manifest_of, named_folders
+from hurdles.locations import Data, files_of, manifest_of, named_folders
 
 __all__ = ["collections", "manifest"]
 
@@ -29,7 +30,7 @@ def collections(*, data: Data | None = None) -> pd.DataFrame:
     return reading.collections_table(named_folders(data))
 
 
-def manifest(data: Data, *, out: str | Path | None = None) -> Manifest:
+def manifest(data: Data, *, out: str | Path | None = None, force: bool = False) -> Manifest:
     """Read a folder of class folders, a table, or a public collection.
 
     Parameters
@@ -38,13 +39,17 @@ def manifest(data: Data, *, out: str | Path | None = None) -> Manifest:
         A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
     out : path, optional
         Where to write the table, as CSV or Parquet.
+    force : bool
+        Replace files that hurdles did not write; never an input.
 
     Raises
     ------
     ManifestError, CollectionError
         If it is not what it should be.
     """
-    found = manifest_of(data)
-    if out is not None:
-        found.save(out)
-    return found
+    with outputs(*Manifest.files(out), inputs=files_of(data), force=force):
+        found = manifest_of(data)
+        reads(found.frame["path"])
+        if out is not None:
+            found.save(out)
+        return found
