@@ -7,6 +7,7 @@ from pathlib import Path
 
 from words_cases import case, command
 
+_DAMAGED = "Nothing damaged is used"
 _DESTROYED = "No output destroys an input or a file of the user's"
 
 
@@ -49,3 +50,38 @@ def page_of_somebody_else() -> str:
     page.write_text("three years of work")
     said = command("check", table, "--hurdle", "size", "--out", page)
     return _kept(page, b"three years of work", said.code)
+
+
+@case(
+    _DAMAGED,
+    "one byte of the pixels in a cache pack is flipped",
+    "the pixels of the files",
+)
+def flipped_byte_in_a_pack() -> str:
+    import numpy as np
+
+    from hurdles.data.cache import prepare
+    from hurdles.data.manifest import Manifest
+    from hurdles.imaging.prepare import Preparation
+
+    images, folder = Manifest.load(_phantom()), Path(tempfile.mkdtemp())
+    right = np.array(prepare(images, Preparation(32), cache=folder).pixels)
+    (pack,) = folder.rglob("*.pack")
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 3] ^= 128
+    pack.write_bytes(content)
+    same = np.array_equal(prepare(images, Preparation(32), cache=folder).pixels, right)
+    return "the pixels of the files" if same else "other pixels, without a word"
+
+
+@case(_DAMAGED, "who may read the patients' pixels in a new cache", "the user alone")
+def rights_of_the_cache() -> str:
+    from hurdles.data.cache import prepare
+    from hurdles.data.manifest import Manifest
+    from hurdles.imaging.prepare import Preparation
+
+    folder = Path(tempfile.mkdtemp()) / "cache"
+    prepare(Manifest.load(_phantom()), Preparation(32), cache=folder)
+    (pack,) = folder.rglob("*.pack")
+    rights = {oct(each.stat().st_mode & 0o77) for each in (folder, pack.parent)}
+    return "the user alone" if rights == {"0o0"} else "everybody"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from hurdles.data.cache import default_cache
+from hurdles.data.cache import cache_folder
 from hurdles.data.manifest import Manifest
 from hurdles.data.phantom.store import FORMAT, write_phantom
 from hurdles.data.reading import merge, read_manifest
@@ -112,7 +112,7 @@ def _sourced(manifest: Manifest, source: str) -> Manifest:
 def _one(part: str | Path, named: Mapping[str, Path]) -> Manifest:
     text = str(part)
     if text == PHANTOM and PHANTOM not in named:
-        return write_phantom(default_cache() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
+        return write_phantom(cache_folder() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
     if _is_pair(text):
         name, _, path = text.partition("=")
         return read_manifest(path, collection=name)

@@ -111,3 +111,12 @@ def test_a_recipe_of_the_users_in_the_folder_of_a_run_stays(phantom, tmp_path):
     words = ["run", str(recipe), "--data", str(phantom), "--out", str(tmp_path)]
     assert "not written by hurdles" in refused(*words)
     assert recipe.read_text().startswith("# for the thesis")
+
+
+def test_the_command_that_empties_the_cache(tmp_path, phantom):
+    words = ["lineage", str(phantom), "--cache", str(tmp_path)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert " files, " in CliRunner().invoke(app, ["cache", "--cache", str(tmp_path)]).output
+    emptied = CliRunner().invoke(app, ["cache", "--cache", str(tmp_path), "--empty", "--json"])
+    assert '"emptied": true' in emptied.output
+    assert list(tmp_path.rglob("*.pack")) == []

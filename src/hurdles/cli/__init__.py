@@ -34,7 +34,7 @@ _INTERRUPTED = 130
 
 _COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Begin": [experiments.demo, experiments.recipes],
-    "Images": [images.collections, images.manifest, lungs.segment],
+    "Images": [images.cache, images.collections, images.manifest, lungs.segment],
     "Models": [
         experiments.run,
         experiments.evaluate,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hurdles.cli.options import (
+    CacheOption,
     DataOption,
     ForceOption,
     JsonOption,
@@ -16,7 +17,27 @@ from hurdles.cli.options import (
     print_lines,
 )
 
-__all__ = ["collections", "manifest"]
+__all__ = ["cache", "collections", "manifest"]
+
+
+def cache(
+    cache: CacheOption = None,
+    empty: Annotated[bool, typer.Option("--empty", help="Remove what hurdles put there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say where prepared pixels are kept and how large that is, and empty it by --empty.
+
+    Everything there is made again when it is needed. It holds patients' images: only you may read
+    it. Choose another place by --cache or $HURDLES_CACHE.
+    """
+    from hurdles import workflows
+
+    found = workflows.cache(cache, empty=empty)
+    if as_json:
+        numbers = {"n_files": found.n_files, "n_bytes": found.n_bytes, "emptied": empty}
+        print_json({"folder": str(found.folder), **numbers})
+        return
+    typer.echo(f"{'emptied: ' if empty else ''}{found}")
 
 
 def collections(data: DataOption = None, as_json: JsonOption = False) -> None:

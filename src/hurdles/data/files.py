@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import platform
 import secrets
@@ -18,17 +19,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hurdles.errors import HurdlesError, OutputError
 
 __all__ = [
     "file_hash",
     "outputs",
+    "read_sealed",
     "reads",
     "remove",
     "replacing",
     "sweep",
     "write_bytes",
+    "write_sealed",
     "write_text",
     "writes",
 ]
@@ -115,6 +119,25 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_sealed(path: str | Path, content: Any) -> None:
+    """Write JSON with a checksum, whole or not at all."""
+    text = json.dumps(content, sort_keys=True)
+    write_text(path, f"{_seal(text)} {text}")
+
+
+def read_sealed(path: str | Path) -> Any:
+    """Return what `write_sealed` wrote, or None where it is absent or a byte of it has changed."""
+    try:
+        seal, _, text = Path(path).read_text(encoding="utf-8").partition(" ")
+    except (OSError, ValueError):
+        return None
+    return json.loads(text) if seal == _seal(text) else None
+
+
+def _seal(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_hash(path: str | Path, *, algorithm: Callable[..., hashlib._Hash] = hashlib.sha256) -> str:

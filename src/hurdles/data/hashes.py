@@ -7,7 +7,6 @@ reading: without it, or with a damaged one, files are hashed again.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import time
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from hurdles.data.files import file_hash, write_text
+from hurdles.data.files import file_hash, read_sealed, write_sealed
 from hurdles.errors import ImageError
 
 __all__ = ["Hashed", "Signature", "content_hashes", "signature"]
@@ -107,16 +106,11 @@ def _file(store: Path, folder: str) -> Path:
 
 def _save(store: Path, folder: str, memory: _Memory) -> None:
     try:
-        write_text(_file(store, folder), json.dumps(memory))
+        write_sealed(_file(store, folder), memory)
     except OSError as error:
         _log.info("hashes of %s are not remembered: %s", folder, error)
 
 
 def _load(store: Path, folder: str) -> _Memory:
-    try:
-        entries = json.loads(_file(store, folder).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(entries, dict):
-        return {}
-    return {k: v for k, v in entries.items() if isinstance(v, list) and len(v) == 4}
+    found: _Memory | None = read_sealed(_file(store, folder))
+    return found or {}

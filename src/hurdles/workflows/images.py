@@ -9,9 +9,28 @@ import pandas as pd
 from hurdles.data import reading
 from hurdles.data.files import outputs, reads
 from hurdles.data.manifest import Manifest
+from hurdles.data.stored import Stored, empty_cache, stored
 from hurdles.locations import Data, files_of, manifest_of, named_folders
 
-__all__ = ["collections", "manifest"]
+__all__ = ["cache", "collections", "manifest"]
+
+
+def cache(folder: str | Path | None = None, *, empty: bool = False) -> Stored:
+    """Say where the cache is and how large, and empty it if asked to.
+
+    Parameters
+    ----------
+    folder : path, optional
+        The cache; default: ``$HURDLES_CACHE``, or the user's cache folder.
+    empty : bool
+        Remove what hurdles has put there. All of it is made again when it is needed.
+
+    Returns
+    -------
+    Stored
+        What it holds, or held before it was emptied.
+    """
+    return empty_cache(folder) if empty else stored(folder)
 
 
 def collections(*, data: Data | None = None) -> pd.DataFrame:
