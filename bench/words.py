@@ -1,4 +1,4 @@
-"""Whether hurdles says no more than it measures: small inputs with the right answer, before and after.
+"""What hurdles says of small inputs with a known answer, under two versions, beside what is right.
 
 Every case of `words_cases` is run in a process of its own, under the hurdles that is installed and,
 with ``--before SRC``, under an earlier one, and the page ``docs/results/words.md`` sets both beside

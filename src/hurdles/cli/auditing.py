@@ -9,7 +9,9 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
     ForceOption,
+    JoinOption,
     JsonOption,
     LabelOption,
     OnBadOption,
@@ -46,7 +48,10 @@ _Own = Annotated[
     typer.Option("--own", metavar="FILE.py", help="Hurdles of your own; see docs/hurdles.md."),
 ]
 _Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with 4 if nothing is hit but a hurdle could not run.")
+    bool,
+    typer.Option(
+        "--strict", help="Exit with 4 if nothing is hit, but something inconclusive or not run."
+    ),
 ]
 
 
@@ -56,9 +61,11 @@ def check(
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     lungs: Annotated[
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
+    join_patients: JoinOption = False,
     strict: _Strict = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
@@ -69,7 +76,8 @@ def check(
     """Put images through the hurdles for data; no model is needed.
 
     What is wrong with files, patients and copies, what but the lungs tells the class, and what a
-    test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was.
+    test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was, with
+    5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
 
@@ -79,8 +87,10 @@ def check(
             out=out,
             hurdles=hurdle,
             own=own or (),
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             lungs=lungs,
+            join_patients=join_patients,
             force=force,
             options=options,
         )
@@ -101,6 +111,7 @@ def audit(
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     strict: _Strict = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
@@ -112,7 +123,8 @@ def audit(
 
     How much of what it achieves is to be had without any lung, what it knows of the source, what
     is left of it elsewhere, where it looks, what confuses it. Writes audit.html into the run's
-    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was.
+    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was,
+    with 5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
 
@@ -124,7 +136,8 @@ def audit(
             out=out,
             hurdles=hurdle,
             own=own or (),
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             force=force,
             options=options,
         )
@@ -138,6 +151,7 @@ def lineage(
         list[Path] | None,
         typer.Option("--fingerprint", metavar="FILE.npz", help="Another collection's hashes."),
     ] = None,
+    column: ColumnOption = None,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -153,7 +167,12 @@ def lineage(
 
     with carried_out(on_bad, cache, quiet) as options:
         found = workflows.lineage(
-            data, out=out, fingerprints=fingerprint or (), force=force, options=options
+            data,
+            out=out,
+            fingerprints=fingerprint or (),
+            columns=pairs(column),
+            force=force,
+            options=options,
         )
     if as_json:
         print_json(found.to_dict())
@@ -170,6 +189,7 @@ def fingerprint(
         str | None, typer.Option("--name", help="What the collection is called.")
     ] = None,
     version: Annotated[str, typer.Option("--version", help="Which state of it.")] = "",
+    column: ColumnOption = None,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -183,7 +203,13 @@ def fingerprint(
 
     with carried_out(on_bad, cache, quiet) as options:
         path = workflows.fingerprint(
-            data, out=out, name=name, version=version, force=force, options=options
+            data,
+            out=out,
+            name=name,
+            version=version,
+            columns=pairs(column),
+            force=force,
+            options=options,
         )
     typer.echo(f"written: {path}")
 

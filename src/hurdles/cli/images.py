@@ -10,9 +10,13 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
     DataOption,
     ForceOption,
+    JoinOption,
     JsonOption,
+    LabelOption,
+    pairs,
     print_json,
     print_lines,
 )
@@ -64,6 +68,9 @@ def manifest(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the table (.csv, .parquet).")
     ] = None,
+    label: LabelOption = None,
+    column: ColumnOption = None,
+    join_patients: JoinOption = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,7 +78,14 @@ def manifest(
     from hurdles import workflows
     from hurdles.reporting.console import manifest_lines, manifest_summary
 
-    found = workflows.manifest(data, out=out, force=force)
+    found = workflows.manifest(
+        data,
+        out=out,
+        labels=pairs(label),
+        columns=pairs(column),
+        join_patients=join_patients,
+        force=force,
+    )
     if as_json:
         print_json(manifest_summary(found))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -12,10 +13,9 @@ from typing import TYPE_CHECKING
 from hurdles._version import __version__
 from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import relabelled
 from hurdles.findings.table import Findings
 from hurdles.images import Options
-from hurdles.locations import Data, files_of, manifest_of, name_of
+from hurdles.locations import Data, classified, classified_apart, files_of, name_of
 from hurdles.runs import Run
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def check(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     lungs: bool = False,
+    join_patients: bool = False,
     force: bool = False,
     options: Options | None = None,
 ) -> Findings:
@@ -55,9 +57,13 @@ def check(
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
         Classes of the images -> what they are to be called; see `run`.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -87,7 +93,7 @@ def check(
         load_hurdles(own)
         for name in hurdles or ():
             DATA_HURDLES.get(name)  # before the images are read
-        images = relabelled(manifest_of(data), labels or {})
+        images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
         given = material_of(images, name=_name(data), options=options, lungs=lungs)
         found = run_hurdles(
             DATA_HURDLES,
@@ -96,6 +102,7 @@ def check(
             about=_about(given.name, len(images)),
             progress=options.listener,
         )
+        found = _of_known_patients(found, given)
         if out is not None:
             _write(found, Path(out), f"Hurdles for data: {given.name}", given)
         return found
@@ -110,6 +117,7 @@ def audit(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     force: bool = False,
     options: Options | None = None,
 ) -> Findings:
@@ -131,7 +139,9 @@ def audit(
     own : sequence of path
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
-        Classes of the other collections -> classes of the run.
+        Classes of the other collections -> classes of the run; see `run`.
+    columns : mapping, optional
+        Columns of their tables -> columns of a manifest; see `run`.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -149,7 +159,7 @@ def audit(
     RegistryError
         If no hurdle has a name that was given.
     OutputError
-        As for `check`.
+        If an output would replace an input, or a file that hurdles did not write.
     """
     from hurdles.auditing.loading import subject_of
     from hurdles.auditing.of_models import MODEL_HURDLES
@@ -168,7 +178,7 @@ def audit(
             MODEL_HURDLES.get(name)
         given = subject_of(
             run,
-            on=_apart(on, labels or {}),
+            on=classified_apart(on, labels=labels, columns=columns),
             siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
             options=options,
         )
@@ -182,6 +192,7 @@ def audit(
             # What is found is kept, also if the audit is interrupted after it.
             found=lambda some: some.save(run.path / "audit.json"),
         )
+        found = _of_known_patients(found, given.material)
         title = f"Hurdles for a model: {run.recipe.name}"
         for path in [own_page, *pages]:
             _write(found, path, title, given.material)
@@ -245,16 +256,6 @@ def calibrate_audit(
         return found
 
 
-def _apart(on: Data | None, labels: Mapping[str, str]) -> dict[str, Manifest]:
-    """Return each collection by its name: every one of them is a test set of its own."""
-    if not on:
-        return {}
-    parts: list[Data] = [on] if isinstance(on, str | Path | Manifest) else list(on)
-    if isinstance(on, Mapping):
-        parts = [f"{name}={path}" for name, path in on.items()]
-    return {name_of(part): relabelled(manifest_of(part), labels) for part in parts}
-
-
 def _name(data: Data) -> str:
     if isinstance(data, str | Path | Manifest | Mapping):
         return name_of(data)
@@ -271,6 +272,14 @@ def _about(name: str, n_images: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "use": _USE,
     }
+
+
+def _of_known_patients(found: Findings, images: Material) -> Findings:
+    """Return the findings; where no patient is known, no estimate names a number of them."""
+    if images.manifest.known_patients:
+        return found
+    rows = [replace(row, estimate=replace(row.estimate, n_patients=0)) for row in found.rows]
+    return replace(found, rows=tuple(rows))
 
 
 def _files(page: str | Path | None) -> list[Path]:

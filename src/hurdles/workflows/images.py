@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from hurdles.data import reading
 from hurdles.data.files import outputs, reads
 from hurdles.data.manifest import Manifest
 from hurdles.data.stored import Stored, empty_cache, stored
-from hurdles.locations import Data, files_of, manifest_of, named_folders
+from hurdles.locations import Data, classified, files_of, named_folders
 
 __all__ = ["cache", "collections", "manifest"]
 
@@ -49,7 +50,15 @@ def collections(*, data: Data | None = None) -> pd.DataFrame:
     return reading.collections_table(named_folders(data))
 
 
-def manifest(data: Data, *, out: str | Path | None = None, force: bool = False) -> Manifest:
+def manifest(
+    data: Data,
+    *,
+    out: str | Path | None = None,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    join_patients: bool = False,
+    force: bool = False,
+) -> Manifest:
     """Read a folder of class folders, a table, or a public collection.
 
     Parameters
@@ -58,8 +67,20 @@ def manifest(data: Data, *, out: str | Path | None = None, force: bool = False) 
         A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
     out : path, optional
         Where to write the table, as CSV or Parquet.
+    labels : mapping, optional
+        Classes of the images -> what they are to be called; see `run`.
+    columns : mapping, optional
+        Columns of the table -> columns of a manifest, where their names do not tell.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source; the table says so in a column.
     force : bool
         Replace files that hurdles did not write; never an input.
+
+    Returns
+    -------
+    Manifest
+        Its `notes` say how it was read and what was not used. Classes that nobody can have meant
+        are named here, and refused by whatever trains or tests on them.
 
     Raises
     ------
@@ -67,7 +88,9 @@ def manifest(data: Data, *, out: str | Path | None = None, force: bool = False) 
         If it is not what it should be.
     """
     with outputs(*Manifest.files(out), inputs=files_of(data), force=force):
-        found = manifest_of(data)
+        found = classified(
+            data, labels=labels, columns=columns, refuse=False, join_patients=join_patients
+        )
         reads(found.frame["path"])
         if out is not None:
             found.save(out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def lineage(
     *,
     out: str | Path | None = None,
     fingerprints: Sequence[str | Path] = (),
+    columns: Mapping[str, str] | None = None,
     force: bool = False,
     options: Options | None = None,
 ) -> Lineage:
@@ -76,6 +77,8 @@ def lineage(
         Where to write the table (CSV).
     fingerprints : sequence of path
         Files that `fingerprint` wrote, beside those that ship with hurdles.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `hurdles.run`.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -90,7 +93,7 @@ def lineage(
     """
     with outputs(out, inputs=[*fingerprints, *files_of(data)], force=force):
         known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
-        images = _small(data, options or Options())
+        images = _small(data, columns, options or Options())
         found = Lineage(find_lineage(images, known), len(images))
         if out is not None:
             write_text(out, found.table.to_csv(index=False, lineterminator="\n"))
@@ -103,6 +106,7 @@ def fingerprint(
     out: str | Path,
     name: str | None = None,
     version: str = "",
+    columns: Mapping[str, str] | None = None,
     force: bool = False,
     options: Options | None = None,
 ) -> Path:
@@ -118,6 +122,8 @@ def fingerprint(
         What the collection is called; default: from `data`.
     version : str
         Which state of it.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `hurdles.run`.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -134,14 +140,14 @@ def fingerprint(
         If no image can be read.
     """
     with outputs(out, inputs=files_of(data), force=force):
-        images = _small(data, options or Options())
+        images = _small(data, columns, options or Options())
         name = name or name_of(data)
         licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
         return write_fingerprint(images, out, name=name, version=version, licence=licence)
 
 
-def _small(data: Data, options: Options) -> Prepared:
-    manifest = manifest_of(data)
+def _small(data: Data, columns: Mapping[str, str] | None, options: Options) -> Prepared:
+    manifest = manifest_of(data, columns=columns)
     images = prepare_as(manifest, Preparation(PRINT_SIZE), options)
     if not len(images):
         raise ManifestError(f"none of {len(manifest)} images can be read.")
