@@ -22,6 +22,7 @@ __all__ = [
     "normal_quantile",
     "odds_ratio_bounds",
     "proportion_bounds",
+    "student_quantile",
     "wilson",
     "wilson_bounds",
 ]
@@ -330,3 +331,18 @@ def normal_quantile(level: float) -> float:
     from scipy.special import ndtri
 
     return float(ndtri((1 + level) / 2))
+
+
+def student_quantile(level: float, degrees: float) -> float:
+    """Return the same for a standard error of so many degrees of freedom; infinity: normal.
+
+    Examples
+    --------
+    >>> round(student_quantile(0.95, 10), 3), round(student_quantile(0.95, math.inf), 3)
+    (2.228, 1.96)
+    """
+    from scipy.special import stdtrit
+
+    if math.isinf(degrees):
+        return normal_quantile(level)
+    return float(stdtrit(degrees, (1 + level) / 2))

@@ -255,7 +255,8 @@ def value_text(finding: Finding, digits: int | None = None) -> str:
     if not found.is_defined:
         return "undefined"
     if scale is Scale.COUNT:
-        return f"{found.value:,.0f}"
+        most = f" to {found.high:,.0f}" if found.high > found.value else ""
+        return f"{found.value:,.0f}{most}"
     factor = 100 if scale is Scale.SHARE else 1
     places = digits if digits is not None else 1 if scale is Scale.SHARE else 3
     value, low, high = (_decimal(factor * x, places) for x in (found.value, found.low, found.high))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -102,7 +101,6 @@ def check(
             about=_about(given.name, len(images)),
             progress=options.listener,
         )
-        found = _of_known_patients(found, given)
         if out is not None:
             _write(found, Path(out), f"Hurdles for data: {given.name}", given)
         return found
@@ -192,7 +190,6 @@ def audit(
             # What is found is kept, also if the audit is interrupted after it.
             found=lambda some: some.save(run.path / "audit.json"),
         )
-        found = _of_known_patients(found, given.material)
         title = f"Hurdles for a model: {run.recipe.name}"
         for path in [own_page, *pages]:
             _write(found, path, title, given.material)
