@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from hurdles.data.cache import Prepared
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import reading
 from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
@@ -128,10 +128,8 @@ def load_sheets(path: Path) -> list[Sheet]:
     """
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
-    try:
+    with reading(path):
         return _read_sheets(path)
-    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
-        raise RunError(f"{path} is damaged ({error}). Run it again.") from error
 
 
 def _read_sheets(path: Path) -> list[Sheet]:

@@ -32,6 +32,7 @@ from hurdles.data.layers import (
     PixelPreparation,
     layers_of,
 )
+from hurdles.data.machine import processors
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CacheError, ImageError, ManifestError
@@ -80,7 +81,7 @@ class Prepared:
         if len(self.manifest) != len(self.pixels):
             raise CacheError(
                 f"{len(self.pixels)} prepared images for {len(self.manifest)} rows; "
-                "delete the cache and run again."
+                "empty the cache (hurdles cache --empty) and run again."
             )
 
     def __len__(self) -> int:
@@ -318,12 +319,6 @@ class _Work:
         return Made(found.key, rows)
 
 
-def _processors() -> int:
-    # os.process_cpu_count comes with Python 3.13
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def _silent(done: int, total: int) -> None:
     """Progress that nobody follows."""
 
@@ -331,7 +326,7 @@ def _silent(done: int, total: int) -> None:
 @contextmanager
 def _threads(workers: int | None) -> Iterator[Executor]:
     """Yield a pool that, when interrupted, does not first finish all that is queued."""
-    pool = ThreadPoolExecutor(workers or _processors())
+    pool = ThreadPoolExecutor(workers or processors())
     try:
         yield pool
     finally:

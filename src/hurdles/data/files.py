@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hurdles.errors import HurdlesError, OutputError
+from hurdles.errors import HurdlesError, OutputError, RunError
 
 __all__ = [
     "file_hash",
+    "locked",
     "outputs",
     "read_sealed",
     "reads",
@@ -144,6 +145,31 @@ def file_hash(path: str | Path, *, algorithm: Callable[..., hashlib._Hash] = has
     """Return the hexadecimal hash of a file's content."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process from filling a folder, which is made; the lock dies with its process.
+
+    Raises
+    ------
+    RunError
+        If another process holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"another process is filling {folder}; wait for it or use another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sweep(folder: Path) -> None:

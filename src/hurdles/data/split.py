@@ -207,7 +207,7 @@ def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) ->
         why = "; ".join(what) or "labels, patients or other columns of the same images differ"
         raise SplitError(
             f"{path} was made for other data ({why}). Bring the data back as they were, or "
-            "delete the file to split anew."
+            "give another --split, or none, to split anew."
         )
     try:
         done = manifest.with_split(table.loc[images].tolist())
@@ -340,5 +340,5 @@ def _read_split(path: Path) -> tuple[str, pd.Series[str]]:
         )
     if table["image"].duplicated().any():
         twice = table["image"][table["image"].duplicated()].iloc[0]
-        raise SplitError(f"{path} names image {twice!r} twice; delete the file to split anew.")
+        raise SplitError(f"{path} names image {twice!r} twice; give another --split.")
     return header.removeprefix(_HEADER), table.set_index("image")["split"]

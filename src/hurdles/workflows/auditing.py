@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hurdles._version import __version__
 from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import sealed
 from hurdles.findings.table import Findings
 from hurdles.images import Options
 from hurdles.locations import Data, classified, classified_apart, files_of, name_of
@@ -169,7 +170,7 @@ def audit(
     run = run if isinstance(run, Run) else Run(run)
     own_page = run.path / "audit.html"
     pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
-    known = [*own, *run.kept, *files_of(on)]
+    known = [*own, *sealed(run.path), *files_of(on)]
     with outputs(*(f for page in pages for f in _files(page)), inputs=known, force=force):
         load_hurdles(own)
         for name in hurdles or ():
@@ -269,14 +270,6 @@ def _about(name: str, n_images: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "use": _USE,
     }
-
-
-def _of_known_patients(found: Findings, images: Material) -> Findings:
-    """Return the findings; where no patient is known, no estimate names a number of them."""
-    if images.manifest.known_patients:
-        return found
-    rows = [replace(row, estimate=replace(row.estimate, n_patients=0)) for row in found.rows]
-    return replace(found, rows=tuple(rows))
 
 
 def _files(page: str | Path | None) -> list[Path]:

@@ -13,6 +13,7 @@ from hurdles.assessment import evaluate_run
 from hurdles.data.cache import Prepared
 from hurdles.data.files import outputs, write_bytes
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import seal, sealed, unseal
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ManifestError, RecipeError
 from hurdles.evaluation.comparisons import Comparison
@@ -166,11 +167,13 @@ def evaluate(
         As for `run`.
     """
     run = _run(run)
-    with outputs(inputs=run.kept):
+    with outputs(inputs=sealed(run.path)):
         images = classified(on, labels=labels, columns=columns)
-        return evaluate_run(
-            run, images, name=name or name_of(on), keep_seen=keep_seen, options=options
-        )
+        name = name or name_of(on)
+        unseal(run.path, f"*{name}.*")
+        found = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
+        seal(run.path)
+        return found
 
 
 def explain(
@@ -221,7 +224,7 @@ def explain(
     """
     run, options = _run(run), options or Options(on_bad=OnBad.STOP)
     paths = [str(Path(p).absolute()) for p in images]
-    with outputs(out, inputs=[*run.kept, *paths], force=force):
+    with outputs(out, inputs=[*sealed(run.path), *paths], force=force):
         if not paths:
             raise ManifestError("no image is named; give at least one.")
         rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
@@ -281,7 +284,9 @@ def embed(
     from hurdles.features import embed_run, embedding_files
 
     run, options = _run(run), options or Options()
-    with outputs(*embedding_files(Path(out)), inputs=[*run.kept, *files_of(on)], force=force):
+    with outputs(
+        *embedding_files(Path(out)), inputs=[*sealed(run.path), *files_of(on)], force=force
+    ):
         images = classified(on, labels=labels, columns=columns)
         return embed_run(run, images, out=Path(out), method=method, options=options)
 
