@@ -120,3 +120,15 @@ def test_the_command_that_empties_the_cache(tmp_path, phantom):
     emptied = CliRunner().invoke(app, ["cache", "--cache", str(tmp_path), "--empty", "--json"])
     assert '"emptied": true' in emptied.output
     assert list(tmp_path.rglob("*.pack")) == []
+
+
+def test_pages_without_patients_pixels(finished, phantom, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished.path, run)
+    words = ["check", phantom, "--hurdle", "duplicates", "--out", tmp_path / "page.html"]
+    assert CliRunner().invoke(app, [*map(str, words), "--no-images"]).exit_code in {0, 3}
+    assert "data:image" not in (tmp_path / "page.html").read_text()
+    assert CliRunner().invoke(app, ["report", str(run)]).exit_code == 0
+    assert "data:image/jpeg" in (run / "report.html").read_text()
+    assert CliRunner().invoke(app, ["report", str(run), "--no-images"]).exit_code == 0
+    assert "data:image/jpeg" not in (run / "report.html").read_text()

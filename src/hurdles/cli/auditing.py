@@ -14,6 +14,7 @@ from hurdles.cli.options import (
     JoinOption,
     JsonOption,
     LabelOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -40,7 +41,8 @@ _Hurdles = Annotated[
 _Page = Annotated[
     Path | None,
     typer.Option(
-        "--out", help="Write a page (.html, or .md without images), and tables beside it."
+        "--out",
+        help="Write a page (.html, with patients' pixels; or .md, without), and tables beside it.",
     ),
 ]
 _Own = Annotated[
@@ -67,6 +69,7 @@ def check(
     ] = False,
     join_patients: JoinOption = False,
     strict: _Strict = False,
+    no_images: NoImagesOption = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -91,6 +94,7 @@ def check(
             columns=pairs(column),
             lungs=lungs,
             join_patients=join_patients,
+            pictures=not no_images,
             force=force,
             options=options,
         )
@@ -113,6 +117,7 @@ def audit(
     label: LabelOption = None,
     column: ColumnOption = None,
     strict: _Strict = False,
+    no_images: NoImagesOption = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -138,6 +143,7 @@ def audit(
             own=own or (),
             labels=pairs(label),
             columns=pairs(column),
+            pictures=not no_images,
             force=force,
             options=options,
         )

@@ -15,6 +15,7 @@ from hurdles.cli.options import (
     JoinOption,
     JsonOption,
     LabelOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -296,8 +297,9 @@ def compare(
 def report(
     run: RunArgument,
     on: Annotated[str, typer.Option("--on", help="test, or a set it was evaluated on.")] = "test",
+    no_images: NoImagesOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
     from hurdles import workflows
 
-    typer.echo(workflows.report(run, on=on))
+    typer.echo(workflows.report(run, on=on, pictures=not no_images))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hurdles.data.shown import shown
 from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "JoinOption",
     "JsonOption",
     "LabelOption",
+    "NoImagesOption",
     "OnBadOption",
     "QuietOption",
     "RunArgument",
@@ -69,6 +71,13 @@ ColumnOption = Annotated[
         "mask. THEIRS= does not use it.",
     ),
 ]
+NoImagesOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-images",
+        help="Write the page without radiographs; otherwise it holds patients' pixels.",
+    ),
+]
 OnBadOption = Annotated[
     OnBad, typer.Option("--on-bad", help="Unreadable images: list them and go on, or stop.")
 ]
@@ -107,7 +116,7 @@ def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines, to stdout unless told otherwise."""
     for line in lines:
-        typer.echo(line, err=err)
+        typer.echo(shown(line), err=err)
 
 
 def print_json(content: Any) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from hurdles.errors import HurdlesError, OutputError, RunError
 
 __all__ = [
+    "expanded",
     "file_hash",
     "locked",
     "outputs",
@@ -109,6 +110,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         _OWN.discard(name)
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` expanded, and as it is where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -54,8 +55,8 @@ class Hashed:
 
 def signature(path: str | Path) -> Signature:
     """Return what tells, without reading it, that a file is still the same."""
-    stat = Path(path).stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def content_hashes(paths: Iterable[str], store: Path, pool: Executor) -> list[Hashed | ImageError]:
@@ -89,13 +90,15 @@ def content_hashes(paths: Iterable[str], store: Path, pool: Executor) -> list[Ha
 def _hashed(path: str, known: dict[str, _Memory]) -> Hashed | ImageError:
     folder, name = os.path.split(path)
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a pipe would never end
+            return ImageError("it is no plain file; give an image.", path)
         before = signature(path)
         entry = known[folder].get(name)
         if entry is not None and tuple(entry[:3]) == before:
             return Hashed(path, str(entry[3]), before)
         return Hashed(path, file_hash(path), before)
-    except OSError as error:
-        why = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        why = getattr(error, "strerror", None) or str(error)
         return ImageError(f"the file cannot be opened ({why}); check the path.", path)
 
 

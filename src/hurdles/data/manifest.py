@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hurdles.data.cells import as_cells, from_cells
 from hurdles.data.files import reads, remove, replacing
 from hurdles.data.patients import groups_of, joined_patients
 from hurdles.data.vocabulary import Sex, Split, View
@@ -165,14 +166,14 @@ class Manifest:
         # never those of a table that stood here before.
         if len(self.exclusions):
             with replacing(_exclusions_path(path)) as part:
-                self.exclusions.to_csv(part, index=False)
+                as_cells(self.exclusions).to_csv(part, index=False)
         else:
             remove(_exclusions_path(path))
         with replacing(path) as part:
             if path.suffix == ".parquet":
                 self.frame.to_parquet(part, index=False)
             else:
-                self.frame.to_csv(part, index=False)
+                as_cells(self.frame).to_csv(part, index=False)
         return path
 
     @staticmethod
@@ -194,7 +195,7 @@ class Manifest:
         """
         path = Path(path)
         reads([path, _exclusions_path(path)])
-        frame = _read_table(path)
+        frame = from_cells(_read_table(path))
         if "path" in frame:
             if "image" not in frame:
                 frame.insert(0, "image", frame["path"])
@@ -211,7 +212,7 @@ class Manifest:
 def read_exclusions(path: Path) -> pd.DataFrame:
     """Return the exclusions that `Manifest.save` wrote beside a table; none if it wrote none."""
     beside = _exclusions_path(path)
-    return pd.read_csv(beside, dtype="str") if beside.exists() else exclusions_table()
+    return from_cells(pd.read_csv(beside, dtype="str")) if beside.exists() else exclusions_table()
 
 
 def _exclusions_path(path: Path) -> Path:

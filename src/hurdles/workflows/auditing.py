@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
+from hurdles.data.cells import as_cells
 from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.seals import sealed
@@ -38,6 +39,7 @@ def check(
     columns: Mapping[str, str] | None = None,
     lungs: bool = False,
     join_patients: bool = False,
+    pictures: bool = True,
     force: bool = False,
     options: Options | None = None,
 ) -> Findings:
@@ -64,6 +66,8 @@ def check(
         that takes some thirty milliseconds an image.
     join_patients : bool
         Equal patient ids are one person, whatever their source.
+    pictures : bool
+        Show the radiographs to look at on the page: patients' pixels, which go where it goes.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -103,7 +107,7 @@ def check(
             progress=options.listener,
         )
         if out is not None:
-            _write(found, Path(out), f"Hurdles for data: {given.name}", given)
+            _write(found, Path(out), f"Hurdles for data: {given.name}", given, pictures)
         return found
 
 
@@ -117,6 +121,7 @@ def audit(
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    pictures: bool = True,
     force: bool = False,
     options: Options | None = None,
 ) -> Findings:
@@ -141,6 +146,8 @@ def audit(
         Classes of the other collections -> classes of the run; see `run`.
     columns : mapping, optional
         Columns of their tables -> columns of a manifest; see `run`.
+    pictures : bool
+        Show the radiographs to look at on the page: patients' pixels, which go where it goes.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -193,8 +200,8 @@ def audit(
         )
         title = f"Hurdles for a model: {run.recipe.name}"
         for path in [own_page, *pages]:
-            _write(found, path, title, given.material)
-        write_page(run)
+            _write(found, path, title, given.material, pictures)
+        write_page(run, pictures=pictures)
         return found
 
 
@@ -281,12 +288,12 @@ def _files(page: str | Path | None) -> list[Path]:
     return [path, *(path.with_suffix(kind) for kind in kinds)]
 
 
-def _write(found: Findings, path: Path, title: str, images: Material) -> None:
+def _write(found: Findings, path: Path, title: str, images: Material, pictures: bool) -> None:
     from hurdles.reporting.findings import write_findings
     from hurdles.reporting.findings_markdown import findings_markdown
 
     if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
-        table = found.frame.to_csv(index=False, lineterminator="\n")
+        table = as_cells(found.frame).to_csv(index=False, lineterminator="\n")
         write_text(path.with_suffix(".csv"), table)
         write_text(path, findings_markdown(found, title=title))
         return
@@ -294,5 +301,5 @@ def _write(found: Findings, path: Path, title: str, images: Material) -> None:
     shown = {each.image for row in found.rows for each in row.evidence}
     names = images.manifest.frame["image"]
     rows = {name: row for row, name in enumerate(names) if name in shown}
-    pictures = {name: images.pixels[row] for name, row in rows.items()}
-    write_findings(found, path, title=title, thumbnails=pictures)
+    seen = {name: images.pixels[row] for name, row in rows.items()} if pictures else None
+    write_findings(found, path, title=title, thumbnails=seen)

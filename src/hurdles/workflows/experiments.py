@@ -324,7 +324,7 @@ def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> li
     return [c.without_patients() for c in found] if predictions.unknown.all() else found
 
 
-def report(run: Run | str | Path, *, on: str = "test") -> Path:
+def report(run: Run | str | Path, *, on: str = "test", pictures: bool = True) -> Path:
     """Write a run's report anew from what its folder holds, and return its path.
 
     Its audit, if there is one, is judged again by the limits that ship now.
@@ -335,11 +335,13 @@ def report(run: Run | str | Path, *, on: str = "test") -> Path:
         A finished run.
     on : str
         ``test``, or the name of a set that it was evaluated on.
+    pictures : bool
+        Show radiographs with their heat-maps: patients' pixels, which go where the page goes.
     """
     run = _run(run)
     if (findings := audited(run)) is not None:
         judged_again(findings).save(run.path / "audit.json")
-    return write_page(run, on=on)
+    return write_page(run, on=on, pictures=pictures)
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:

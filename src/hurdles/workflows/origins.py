@@ -11,6 +11,7 @@ import pandas as pd
 
 from hurdles.data.alignment import PRINT_SIZE
 from hurdles.data.cache import Prepared
+from hurdles.data.cells import as_cells
 from hurdles.data.files import outputs, write_text
 from hurdles.data.lineage import (
     Fingerprint,
@@ -96,7 +97,7 @@ def lineage(
         images = _small(data, columns, options or Options())
         found = Lineage(find_lineage(images, known), len(images))
         if out is not None:
-            write_text(out, found.table.to_csv(index=False, lineterminator="\n"))
+            write_text(out, as_cells(found.table).to_csv(index=False, lineterminator="\n"))
         return found
 
 
