@@ -21,6 +21,7 @@ from hurdles.explanation.examples import choose_examples
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain
 from hurdles.findings.table import Findings
+from hurdles.parting import same_ids
 from hurdles.recipe import Recipe
 from hurdles.reporting.content import ReportContent, Sheet, SheetItem
 from hurdles.reporting.page import write_report
@@ -176,6 +177,7 @@ def write_page(
 def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
     recipe, own = run.recipe, on == "test"
     said = run.remarks() if own else []
+    manifest = run.manifest if own else _of_further(run, on)
     evaluation = run.evaluation(on)
     notes = Recipe.explanations()
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
@@ -185,7 +187,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
-        manifest=run.manifest if own else _of_further(run, on),
+        manifest=manifest,
         # What is said of the split stands among the warnings, above.
         evaluation=replace(evaluation, notes=tuple(n for n in evaluation.notes if n not in said)),
         predictions=run.predictions(on),
@@ -198,7 +200,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=run.remarks(shared=False) if own else (),
+        warnings=run.remarks(shared=False) if own else tuple(same_ids(manifest)),
         environment=environment,
         findings=audited(run) if own else None,
     )

@@ -196,7 +196,10 @@ def explain(
         typer.Option("--method", help="grad-cam, occlusion, smoothgrad or integrated-gradients."),
     ] = "grad-cam",
     target: Annotated[
-        str, typer.Option("--target", help="The class to explain, or: predicted.")
+        str,
+        typer.Option(
+            "--target", help="The class to explain, or: predicted. smoothgrad takes none."
+        ),
     ] = "predicted",
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.STOP,
@@ -219,7 +222,7 @@ def explain(
     if as_json:
         print_json(rows)
         return
-    print_lines(f"{r['image']}: {r['message'] or r['target'] + ', ' + r['method']}" for r in rows)
+    print_lines(f"{r['image']}: {r['message'] or r['method'] + ' ' + r['speaks']}" for r in rows)
     typer.echo(f"written: {out}")
 
 

@@ -10,12 +10,14 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
     DataOption,
     ForceOption,
     JsonOption,
     OnBadOption,
     QuietOption,
     carried_out,
+    pairs,
     print_json,
     print_lines,
 )
@@ -68,6 +70,7 @@ def train_lungs(
         list[str] | None,
         typer.Option("--other", metavar="[NAME=]PATH", help="Measure on these masks as well."),
     ] = None,
+    column: ColumnOption = None,
     cache: CacheOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -81,6 +84,11 @@ def train_lungs(
 
     with carried_out(OnBad.STOP, cache, quiet) as options:
         made = workflows.train_lungs(
-            data=data, out=out, measure=measure, other=other, options=options
+            data=data,
+            out=out,
+            measure=measure,
+            other=other,
+            columns=pairs(column),
+            options=options,
         )
     typer.echo(made)

@@ -160,8 +160,17 @@ class Manifest:
         """Write the rows to `path` as CSV, or Parquet if the name ends so; return the path.
 
         The exclusions go beside it, as ``<stem>.exclusions.csv``, where there are any.
+
+        Raises
+        ------
+        ManifestError
+            If the name is that of a workbook.
         """
         path = Path(path)
+        if path.suffix.lower() in {".ods", ".xls", ".xlsm", ".xlsx"}:
+            raise ManifestError(
+                f"{path}: a manifest is written as .csv or .parquet, not as a book."
+            )
         # The exclusions first: whoever finds the table finds them, also after an interruption, and
         # never those of a table that stood here before.
         if len(self.exclusions):
@@ -250,9 +259,10 @@ def _validated(frame: pd.DataFrame) -> pd.DataFrame:
         more = f"{len(found)} things are wrong:\n- " if len(found) > 1 else ""
         raise ManifestError(more + "\n- ".join(found))
     for column in COLUMNS:
-        kind = "float64" if column == "age" else "str"
-        if frame[column].dtype != kind:
-            frame[column] = frame[column].astype(kind)
+        if column == "age":
+            frame[column] = frame[column].astype("float64")
+        elif frame[column].dtype != "str":
+            frame[column] = frame[column].astype("str")
     extra = [c for c in frame.columns if c not in COLUMNS]
     return frame[[*COLUMNS, *extra]]
 

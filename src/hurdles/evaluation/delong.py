@@ -12,8 +12,9 @@ The variance is DeLong's; the interval is not. ``bench/coverage.py`` shows why: 
 images of a class, the logit interval of DeLong's variance misses far too often. Newcombe's score
 interval, widened until it agrees with that variance, does not (`area_bounds`).
 
-Where patients have several images, a variance rests on no more numbers than there are patients:
-Student's quantile takes the place of the normal one. With one image each all is as in R's pROC.
+Where patients have several images, the factor rests on no more numbers than there are patients, and
+Student's quantile takes the place of the normal one. Tests keep the normal one, which holds their
+level there too; with one image each they are those of R's pROC.
 """
 
 from __future__ import annotations
@@ -147,18 +148,10 @@ class Area:
         """Variance over patients; NaN where all images of a class are of one patient."""
         return self.covariance(self)
 
-    @cached_property
-    def degrees(self) -> float:
-        """Degrees of freedom of the variance: patients of the smaller class less one, at least 1.
-
-        Infinite where every patient has one image.
-        """
-        one, two, both = self._patients
-        return math.inf if both == self.ranking.n_images else max(1, min(one, two) - 1)
-
-    def quantile(self, level: float) -> float:
-        """Return how many standard errors an interval of this level reaches to either side."""
-        return student_quantile(level, self.degrees)
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of the variance: patients of the smaller class less one."""
+        return min(self._patients[:2]) - 1
 
     def covariance(self, other: Area) -> float:
         """Return the covariance with another area through the patients that both have.
@@ -291,7 +284,6 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
         [_spread(area, level) for area in (a, b)],
         0.0 if math.isnan(covariance) else covariance,
         alike=a.value == b.value and rank_alike(a, b),
-        degrees=min(a.degrees, b.degrees),
         level=level,
         test=f"DeLong, {kind}",
         n_images=a.ranking.n_images + (0 if kind == "paired" else b.ranking.n_images),
@@ -306,7 +298,6 @@ def judged_difference(
     covariance: float,
     *,
     alike: bool,
-    degrees: float,
     level: float,
     test: str,
     n_images: int,
@@ -327,8 +318,6 @@ def judged_difference(
     alike : bool
         Whether no patient here parts the two. That does not show that none ever will: they are
         joined as if independent.
-    degrees : float
-        Of freedom, of the standard errors; infinity: normal.
     level : float
         Confidence level, within (0, 1).
     test : str
@@ -343,7 +332,7 @@ def judged_difference(
     joined = 0.0 if alike else correlation
     down, up = ([v - b[0] for v, b in zip(values, bounds, strict=True)],
                 [b[1] - v for v, b in zip(values, bounds, strict=True)])  # fmt: skip
-    tested = student_quantile(level, degrees) * error
+    tested = normal_quantile(level) * error
     low = value - max(tested, reach_apart((up[1], down[1]), (up[0], down[0]), joined))
     high = value + max(tested, reach_apart((up[0], down[0]), (up[1], down[1]), joined))
     low, high = (value - tested if value > 0 else low, value + tested if value < 0 else high)
@@ -358,7 +347,7 @@ def judged_difference(
         n_patients,
         "the two rank every image alike" if alike else "",
     )
-    return AreaDifference(difference, error, _p_value(value, error, degrees), test)
+    return AreaDifference(difference, error, _p_value(value, error), test)
 
 
 def reach_apart(
@@ -416,17 +405,10 @@ def _spread(area: Area, level: float) -> float:
     return max(area.value - low, high - area.value) / normal_quantile(level)
 
 
-def _p_value(value: float, error: float, degrees: float) -> float:
-    from scipy.special import stdtr
-
+def _p_value(value: float, error: float) -> float:
     if value == 0:
         return 1.0
-    if not error > 0:
-        return math.nan
-    away = abs(value) / error
-    return (
-        math.erfc(away / math.sqrt(2)) if math.isinf(degrees) else float(2 * stdtr(degrees, -away))
-    )
+    return math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan
 
 
 def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
@@ -472,7 +454,7 @@ def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
         return low, high, "Newcombe, DeLong's variance over patients"
     worst = auc_variance(area.value, sizes[0], sizes[1]) / formula
     inflation = _inflation(area.ranking, variance, formula, worst)
-    inflation *= (area.quantile(level) / normal_quantile(level)) ** 2
+    inflation *= (student_quantile(level, area.degrees) / normal_quantile(level)) ** 2
     low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
     best, least = (auc_bounds(end, sizes[0], sizes[1], level=level) for end in (1.0, 0.0))
     method = f"Newcombe, DeLong's variance over patients, Student's t of {area.degrees:.0f}"
@@ -521,7 +503,7 @@ def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
         low, high, _ = area_bounds(area, level)
         return low, high
     centre = math.log(area.value / (1 - area.value))
-    half = area.quantile(level) * math.sqrt(area.variance) / (area.value * (1 - area.value))
+    half = normal_quantile(level) * math.sqrt(area.variance) / (area.value * (1 - area.value))
     return _expit(centre - half), _expit(centre + half)
 
 

@@ -129,7 +129,6 @@ def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) ->
         [mean.spread(level) for mean in (one, two)],
         one.covariance(two),
         alike=np.array_equal(one.moves, two.moves),
-        degrees=min(one.degrees, two.degrees),
         level=level,
         test="DeLong, paired, mean over classes",
         n_images=len(a),
@@ -308,11 +307,6 @@ class _Mean:
     def moves(self) -> NDArray[np.float64]:
         """How each patient moves each area, shape (areas, patients)."""
         return np.stack([area.sick + area.well for area in self.areas])
-
-    @property
-    def degrees(self) -> float:
-        """Degrees of freedom: those of the area with the fewest."""
-        return min(area.degrees for area in self.areas)
 
     def logit_bounds(self, level: float) -> tuple[float, float]:
         """Return the bounds that join the areas' textbook intervals."""

@@ -61,6 +61,8 @@ class Exposure:
         Evaluated images of those patients.
     same_sources : bool
         Whether every evaluated image comes from a source that was trained on.
+    n_sources : int
+        Sources that are named among the images trained on.
     """
 
     n_images: int
@@ -71,6 +73,7 @@ class Exposure:
     shared_patients: int
     shared_images: int
     same_sources: bool
+    n_sources: int = 1
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ def exposure(manifest: Manifest, predictions: Predictions) -> Exposure:
         trained=bool(learnt.any()) and int(judged.sum()) == len(predictions),
         shared_patients=int(groups[shared].nunique()),
         shared_images=int(shared.sum()),
-        same_sources=bool(frame.loc[judged, "source"].isin(trained_sources).all())
-        or not trained_sources,
+        same_sources=bool(frame.loc[judged, "source"].isin(trained_sources).all()),
+        n_sources=len(trained_sources),
     )
 
 
@@ -183,13 +186,19 @@ def caveat(known: Exposure) -> str:
             "This holds for images like these. It does not say how the model does at another "
             "hospital, on other machines or in patients of another age."
         )
-    if known.same_sources:
+    if not known.n_sources:
         return (
-            "The model was trained and tested inside the same collection: this says nothing about "
+            "The images do not say which collection or hospital they come from: this says nothing "
+            "about another hospital, other machines or patients of another age."
+        )
+    if known.same_sources:
+        where = "collection" if known.n_sources == 1 else f"{known.n_sources} collections"
+        return (
+            f"The model was trained and tested inside the same {where}: this says nothing about "
             "another hospital, other machines or patients of another age."
         )
     return (
-        "The images come in part from sources that the model was not trained on. A further "
+        "Not all of these images come from sources that the model was trained on. A further "
         "hospital may still differ from all of these."
     )
 

@@ -118,6 +118,7 @@ def comparison_lines(
     level = found[0].difference.level
     tests = "; ".join(methods) or "none is possible"
     yield f"Tests: {tests}. Intervals at {100 * level:g} %, paired, {unit}."
+    yield "Interval and p are of one row alone; only p, Holm allows for all rows together."
 
 
 def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
@@ -131,8 +132,10 @@ def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
 
 def explained(maps: Sequence[Heatmap], images: Sequence[str]) -> list[dict[str, str]]:
     """Return, for JSON, what became of each image that was to be explained."""
-    kept = ("image", "target", "method", "status", "message")
+    kept = ("image", "target", "speaks", "method", "status", "message")
     made = [{k: str(getattr(m, k)) for k in kept} for m in maps]
+    for heat, row in zip(maps, made, strict=True):
+        row["target"] = heat.target if heat.has_sign else ""
     lost = [i for i in images if i not in {m.image for m in maps}]
     message = "left out, it cannot be read"
     return [*made, *({"image": i, "status": "unreadable", "message": message} for i in lost)]

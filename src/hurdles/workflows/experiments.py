@@ -20,7 +20,7 @@ from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.comparisons import compare as compare_predictions
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.experiment import run_experiment
-from hurdles.explanation.heatmap import Heatmap
+from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
 from hurdles.images import Options, prepare_for
@@ -200,7 +200,8 @@ def explain(
         ``grad-cam``, ``occlusion``, which needs no gradient, ``smoothgrad`` or
         ``integrated-gradients``, which show single pixels.
     target : str
-        The class to explain, or ``predicted``.
+        The class to explain, or ``predicted``. ``smoothgrad`` shows what moves the answer, for or
+        against it, and takes no target.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -219,9 +220,16 @@ def explain(
         If an image cannot be read, unless `options` skip it.
     RegistryError
         If there is no such class or method.
+    RecipeError
+        If a target is given to a method that has none.
     RunError
         If the run is not finished.
     """
+    if method in SIGNLESS and target != "predicted":
+        raise RecipeError(
+            f"{method} shows what moves the answer, for or against: there is no map of {target!r} "
+            "alone. Leave the target out, or choose grad-cam, occlusion or integrated-gradients."
+        )
     run, options = _run(run), options or Options(on_bad=OnBad.STOP)
     paths = [str(Path(p).absolute()) for p in images]
     with outputs(out, inputs=[*sealed(run.path), *paths], force=force):
@@ -371,6 +379,6 @@ def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Pat
             f"{label} {100 * p:.0f} %" for label, p in zip(run.labels, row, strict=True)
         )
         pictures += [pixels, overlay(pixels, heat.values) if heat.is_drawable else pixels]
-        what = f"{heat.method} for {heat.target}" if heat.is_drawable else heat.message
+        what = f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message
         captions += [f"{Path(heat.image).name}: {said}", what]
     write_bytes(out, contact_sheet(pictures, captions, columns=2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -71,6 +71,7 @@ def train_lungs(
     out: str | Path,
     measure: bool = False,
     other: Data | None = None,
+    columns: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Path:
     """Train the lung network again, as the shipped weights were trained.
@@ -86,6 +87,8 @@ def train_lungs(
         `hurdles.lungs.results.lungs_results`.
     other : Data, optional
         Images with masks of another convention, to be measured too and not trained on.
+    columns : mapping, optional
+        Columns of the table of `data` -> columns of a manifest; see `hurdles.run`.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -103,7 +106,8 @@ def train_lungs(
     from hurdles.lungs.training import train_lungs as train
 
     options = options or Options()
-    images, folder = manifest_of(data, default="montgomery-shenzhen"), Path(out)
+    images = manifest_of(data, default="montgomery-shenzhen", columns=columns)
+    folder = Path(out)
     if not measure:
         return train(images, folder, cache=options.cache, progress=options.progress)
     return lungs_results(

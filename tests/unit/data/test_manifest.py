@@ -208,6 +208,12 @@ def test_no_exclusions_no_file(tmp_path, suffix):
     assert [p.name for p in tmp_path.iterdir()] == [f"a.{suffix}"]
 
 
+def test_no_text_under_the_name_of_a_workbook(tmp_path):
+    with pytest.raises(ManifestError, match=r"written as \.csv or \.parquet"):
+        Manifest(rows()).save(tmp_path / "a.xlsx")
+    assert list(tmp_path.iterdir()) == []
+
+
 text = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\x00"),
     min_size=1,

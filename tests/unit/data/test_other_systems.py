@@ -11,7 +11,7 @@ PROGRAM = """
     from pathlib import Path
     for name in ("fcntl", "pwd", "grp", "resource", "termios"):
         sys.modules[name] = None
-    for name in ("sched_getaffinity", "fork", "getuid", "geteuid"):
+    for name in ("sched_getaffinity", "fork"):
         if hasattr(os, name):
             delattr(os, name)
     import hurdles.cli
