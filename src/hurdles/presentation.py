@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from hurdles.data.cache import Prepared
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import reading
 from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
@@ -129,10 +129,8 @@ def load_sheets(path: Path) -> list[Sheet]:
     """
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
-    try:
+    with reading(path):
         return _read_sheets(path)
-    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
-        raise RunError(f"{path} is damaged ({error}). Run it again.") from error
 
 
 def _read_sheets(path: Path) -> list[Sheet]:
@@ -151,7 +149,13 @@ def _read_sheets(path: Path) -> list[Sheet]:
     return sheets
 
 
-def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = None) -> Path:
+def write_page(
+    run: Run,
+    *,
+    on: str = "test",
+    meta: Mapping[str, Any] | None = None,
+    pictures: bool = True,
+) -> Path:
     """Write the report of a run, or of its evaluation on another set, and return its path.
 
     Parameters
@@ -162,13 +166,15 @@ def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = N
         ``test``, or the name that an evaluation on further images was given.
     meta : mapping, optional
         The run's meta data where they are not written yet.
+    pictures : bool
+        Show radiographs with their heat-maps.
     """
-    content = _content(run, on, meta if meta is not None else run.meta)
+    content = _content(run, on, meta if meta is not None else run.meta, pictures)
     name = "report.html" if on == "test" else f"report.{on}.html"
     return write_report(content, run.path / name)
 
 
-def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
+def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
     recipe, own = run.recipe, on == "test"
     said = run.remarks() if own else []
     manifest = run.manifest if own else _of_further(run, on)
@@ -187,7 +193,9 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),
-        sheets=load_sheets(run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")),
+        sheets=load_sheets(run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz"))
+        if pictures
+        else [],
         heat_method="Grad-CAM on the last convolution",
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,

@@ -10,9 +10,11 @@ import typer
 from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
+    ForceOption,
     JoinOption,
     JsonOption,
     LabelOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -39,7 +41,8 @@ _Hurdles = Annotated[
 _Page = Annotated[
     Path | None,
     typer.Option(
-        "--out", help="Write a page (.html, or .md without images), and tables beside it."
+        "--out",
+        help="Write a page (.html, with patients' pixels; or .md, without), and tables beside it.",
     ),
 ]
 _Own = Annotated[
@@ -66,6 +69,8 @@ def check(
     ] = False,
     join_patients: JoinOption = False,
     strict: _Strict = False,
+    no_images: NoImagesOption = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -89,6 +94,8 @@ def check(
             columns=pairs(column),
             lungs=lungs,
             join_patients=join_patients,
+            pictures=not no_images,
+            force=force,
             options=options,
         )
     _print(found, as_json, out, strict)
@@ -110,6 +117,8 @@ def audit(
     label: LabelOption = None,
     column: ColumnOption = None,
     strict: _Strict = False,
+    no_images: NoImagesOption = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -134,6 +143,8 @@ def audit(
             own=own or (),
             labels=pairs(label),
             columns=pairs(column),
+            pictures=not no_images,
+            force=force,
             options=options,
         )
     _print(found, as_json, out or run / "audit.html", strict)
@@ -147,6 +158,7 @@ def lineage(
         typer.Option("--fingerprint", metavar="FILE.npz", help="Another collection's hashes."),
     ] = None,
     column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -165,6 +177,7 @@ def lineage(
             out=out,
             fingerprints=fingerprint or (),
             columns=pairs(column),
+            force=force,
             options=options,
         )
     if as_json:
@@ -183,6 +196,7 @@ def fingerprint(
     ] = None,
     version: Annotated[str, typer.Option("--version", help="Which state of it.")] = "",
     column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     quiet: QuietOption = False,
@@ -200,6 +214,7 @@ def fingerprint(
             name=name,
             version=version,
             columns=pairs(column),
+            force=force,
             options=options,
         )
     typer.echo(f"written: {path}")
@@ -218,6 +233,7 @@ def calibrate_audit(
     results: Annotated[
         Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
     ] = None,
+    force: ForceOption = False,
     cache: CacheOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -231,7 +247,13 @@ def calibrate_audit(
 
     with carried_out(OnBad.SKIP, cache, quiet) as options:
         found = workflows.calibrate_audit(
-            out, fast=fast, workers=workers, real=real, results=results, options=options
+            out,
+            fast=fast,
+            workers=workers,
+            real=real,
+            results=results,
+            force=force,
+            options=options,
         )
     print_lines(answer_lines(found))
     typer.echo(f"written: {(results or out) / 'audit-calibration.md'}")

@@ -11,9 +11,11 @@ from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
     DataOption,
+    ForceOption,
     JoinOption,
     JsonOption,
     LabelOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -199,6 +201,7 @@ def explain(
             "--target", help="The class to explain, or: predicted. smoothgrad takes none."
         ),
     ] = "predicted",
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.STOP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -213,7 +216,7 @@ def explain(
 
     with carried_out(on_bad, cache, quiet) as options:
         maps = workflows.explain(
-            run, images, out=out, method=method, target=target, options=options
+            run, images, out=out, method=method, target=target, force=force, options=options
         )
     rows = explained(maps, images)
     if as_json:
@@ -233,6 +236,7 @@ def embed(
     method: Annotated[str, typer.Option("--method", help="t-sne, or umap.")] = "t-sne",
     label: LabelOption = None,
     column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -253,6 +257,7 @@ def embed(
             method=method,
             labels=pairs(label),
             columns=pairs(column),
+            force=force,
             options=options,
         )
     if as_json:
@@ -295,8 +300,9 @@ def compare(
 def report(
     run: RunArgument,
     on: Annotated[str, typer.Option("--on", help="test, or a set it was evaluated on.")] = "test",
+    no_images: NoImagesOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
     from hurdles import workflows
 
-    typer.echo(workflows.report(run, on=on))
+    typer.echo(workflows.report(run, on=on, pictures=not no_images))

@@ -12,6 +12,7 @@ from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
     DataOption,
+    ForceOption,
     JsonOption,
     OnBadOption,
     QuietOption,
@@ -34,6 +35,7 @@ def segment(
         Path | None,
         typer.Option("--weights", help="Another network's weights. [default: the package's]"),
     ] = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -47,7 +49,7 @@ def segment(
     from hurdles.reporting.console import lungs_lines
 
     with carried_out(on_bad, None, quiet) as options:
-        found = workflows.segment(images, out=out, weights=weights, options=options)
+        found = workflows.segment(images, out=out, weights=weights, force=force, options=options)
     if as_json:
         print_json(json.loads(found.to_json(orient="records")))
         return

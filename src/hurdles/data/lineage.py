@@ -15,6 +15,7 @@ docs/results/bench-near-duplicates.txt shows what each of them finds and mistake
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -87,6 +88,10 @@ class Images(Protocol):
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """Of shape (N, size, size), 64x64 or more, prepared ``raw``."""
+
+
+#: What a damaged archive raises.
+_DAMAGE = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +175,15 @@ class Fingerprint:
             return cls(text[0], tuple(text[3:]), hashes, text[1], text[2])
         except CollectionError:
             raise
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            IndexError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise CollectionError(
                 f"{path} is no fingerprint, or a damaged one ({error}); make it again with "
                 "`hurdles fingerprint`."

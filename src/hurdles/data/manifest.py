@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hurdles.data.files import replacing
+from hurdles.data.cells import as_cells, from_cells
+from hurdles.data.files import reads, remove, replacing
 from hurdles.data.patients import groups_of, joined_patients
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
@@ -174,15 +175,20 @@ class Manifest:
         # never those of a table that stood here before.
         if len(self.exclusions):
             with replacing(_exclusions_path(path)) as part:
-                self.exclusions.to_csv(part, index=False)
+                as_cells(self.exclusions).to_csv(part, index=False)
         else:
-            _exclusions_path(path).unlink(missing_ok=True)
+            remove(_exclusions_path(path))
         with replacing(path) as part:
             if path.suffix == ".parquet":
                 self.frame.to_parquet(part, index=False)
             else:
-                self.frame.to_csv(part, index=False)
+                as_cells(self.frame).to_csv(part, index=False)
         return path
+
+    @staticmethod
+    def files(path: str | Path | None) -> list[Path]:
+        """Return the files that `save` may write: the table, and the exclusions beside it."""
+        return [] if path is None else [Path(path), _exclusions_path(Path(path))]
 
     @classmethod
     def load(cls, path: str | Path) -> Manifest:
@@ -197,7 +203,8 @@ class Manifest:
             If `path` is not a file, not a table, or not a manifest.
         """
         path = Path(path)
-        frame = _read_table(path)
+        reads([path, _exclusions_path(path)])
+        frame = from_cells(_read_table(path))
         if "path" in frame:
             if "image" not in frame:
                 frame.insert(0, "image", frame["path"])
@@ -214,7 +221,7 @@ class Manifest:
 def read_exclusions(path: Path) -> pd.DataFrame:
     """Return the exclusions that `Manifest.save` wrote beside a table; none if it wrote none."""
     beside = _exclusions_path(path)
-    return pd.read_csv(beside, dtype="str") if beside.exists() else exclusions_table()
+    return from_cells(pd.read_csv(beside, dtype="str")) if beside.exists() else exclusions_table()
 
 
 def _exclusions_path(path: Path) -> Path:

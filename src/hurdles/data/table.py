@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.cells import from_cells
 from hurdles.data.columns import Named, named_columns
+from hurdles.data.files import expanded, reads
 from hurdles.data.manifest import COLUMNS, REQUIRED, Manifest, problems, read_exclusions
 from hurdles.data.masks import drawn_on, is_mask_folder
 from hurdles.data.people import with_headers, without_placeholders
@@ -84,12 +86,13 @@ def manifest_from_table(path: str | Path, *, columns: Mapping[str, str] | None =
     'ward.csv: 1 of 2 files are missing and left out: row 3'
     """
     path = Path(path)
+    reads([path])
     return _Reading(path, read_sheet(path), columns or {}).manifest()
 
 
 def known_columns(path: str | Path, columns: Mapping[str, str]) -> dict[str, str]:
     """Return those of `columns` that a table has; none where `path` is no table."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     path = path / "manifest.csv" if path.is_dir() else path
     if not columns or path.suffix.lower() not in SUFFIXES or not path.is_file():
         return {}
@@ -107,7 +110,8 @@ class _Reading:
         self.beside: set[str] = set()
         self.several: set[str] = set()
         self.named = self._named(columns)
-        self.cells = pd.DataFrame(sheet.rows, columns=range(len(sheet.columns)), dtype="str")
+        places = range(len(sheet.columns))
+        self.cells = from_cells(pd.DataFrame(sheet.rows, columns=places, dtype="str"))
 
     def manifest(self) -> Manifest:
         frame = self._frame()

@@ -63,5 +63,5 @@ def load_fingerprints(path: Path) -> set[str]:
         return set(pd.read_csv(path, usecols=["sha256"], dtype="str")["sha256"])
     except ValueError as error:
         raise RunError(
-            f"{path} is damaged ({error}). Delete it to have the images of training read again."
+            f"{path} is damaged ({error}). Restore it, or make the run again in another folder."
         ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.files import outputs
 from hurdles.images import Options
 from hurdles.locations import Data, manifest_of
 
@@ -18,6 +19,7 @@ def segment(
     *,
     out: str | Path,
     weights: str | Path | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> pd.DataFrame:
     """Find the lungs in images; the weights come with the package.
@@ -31,6 +33,8 @@ def segment(
         `hurdles.lungs.use.segment_images`.
     weights : path, optional
         Of another lung network, as `train_lungs` writes them.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         What to do with unreadable files, who listens.
 
@@ -47,13 +51,18 @@ def segment(
     from hurdles.lungs.use import segment_images
 
     options = options or Options()
-    return segment_images(
-        images,
-        out=Path(out),
-        weights=None if weights is None else Path(weights),
-        progress=options.progress,
-        on_bad=options.on_bad,
-    )
+    with outputs(
+        folders=[out, Path(out) / "flagged"],
+        inputs=[] if weights is None else [weights],
+        force=force,
+    ):
+        return segment_images(
+            images,
+            out=Path(out),
+            weights=None if weights is None else Path(weights),
+            progress=options.progress,
+            on_bad=options.on_bad,
+        )
 
 
 def train_lungs(

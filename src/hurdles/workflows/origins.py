@@ -11,7 +11,8 @@ import pandas as pd
 
 from hurdles.data.alignment import PRINT_SIZE
 from hurdles.data.cache import Prepared
-from hurdles.data.files import write_text
+from hurdles.data.cells import as_cells
+from hurdles.data.files import outputs, write_text
 from hurdles.data.lineage import (
     Fingerprint,
     shipped_fingerprints,
@@ -23,7 +24,7 @@ from hurdles.data.sources import COLLECTIONS
 from hurdles.errors import ManifestError
 from hurdles.images import Options, prepare_as
 from hurdles.imaging.prepare import Preparation
-from hurdles.locations import Data, manifest_of, name_of
+from hurdles.locations import Data, files_of, manifest_of, name_of
 
 __all__ = ["Lineage", "fingerprint", "lineage"]
 
@@ -64,6 +65,7 @@ def lineage(
     out: str | Path | None = None,
     fingerprints: Sequence[str | Path] = (),
     columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Lineage:
     """Find out which images come from which public collection.
@@ -78,6 +80,8 @@ def lineage(
         Files that `fingerprint` wrote, beside those that ship with hurdles.
     columns : mapping, optional
         Columns of a table -> columns of a manifest; see `hurdles.run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -88,12 +92,13 @@ def lineage(
     CollectionError
         If a fingerprint cannot be read.
     """
-    known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
-    images = _small(data, columns, options or Options())
-    found = Lineage(find_lineage(images, known), len(images))
-    if out is not None:
-        write_text(out, found.table.to_csv(index=False, lineterminator="\n"))
-    return found
+    with outputs(out, inputs=[*fingerprints, *files_of(data)], force=force):
+        known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
+        images = _small(data, columns, options or Options())
+        found = Lineage(find_lineage(images, known), len(images))
+        if out is not None:
+            write_text(out, as_cells(found.table).to_csv(index=False, lineterminator="\n"))
+        return found
 
 
 def fingerprint(
@@ -103,6 +108,7 @@ def fingerprint(
     name: str | None = None,
     version: str = "",
     columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Path:
     """Write the fingerprint of a collection: hashes of its images by name, and no pixels.
@@ -119,6 +125,8 @@ def fingerprint(
         Which state of it.
     columns : mapping, optional
         Columns of a table -> columns of a manifest; see `hurdles.run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -132,10 +140,11 @@ def fingerprint(
     ManifestError
         If no image can be read.
     """
-    images = _small(data, columns, options or Options())
-    name = name or name_of(data)
-    licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
-    return write_fingerprint(images, out, name=name, version=version, licence=licence)
+    with outputs(out, inputs=files_of(data), force=force):
+        images = _small(data, columns, options or Options())
+        name = name or name_of(data)
+        licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
+        return write_fingerprint(images, out, name=name, version=version, licence=licence)
 
 
 def _small(data: Data, columns: Mapping[str, str] | None, options: Options) -> Prepared:
