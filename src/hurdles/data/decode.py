@@ -15,9 +15,11 @@ import numpy as np
 
 from hurdles.data import dicom, raster
 from hurdles.data.header import DEFAULT_MAX_PIXELS, ImageHeader
+from hurdles.data.notices import about, notice
 from hurdles.errors import (
     ConstantImageError,
     ImageError,
+    ImageTooLargeError,
     NotAnImageError,
     TruncatedImageError,
     UnsupportedImageError,
@@ -26,7 +28,7 @@ from hurdles.errors import (
 __all__ = ["DECODER_VERSION", "decode", "read_header"]
 
 #: Part of every cache key. Raise it when the same file comes to give other pixels.
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -50,6 +52,8 @@ _KNOWN_BUT_UNREAD: tuple[tuple[int, bytes, str], ...] = (
 _SNIFFED = 352
 #: Half a grey level of 16 bits: only a window that cuts everything off leaves less.
 _SMALLEST_STEP = 0.5 / 65535
+#: A 12-bit picture that is taken for one of 16 bits uses a sixteenth.
+_SLIVER = 1 / 8
 
 
 def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
@@ -91,12 +95,7 @@ def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndar
             pixels = dicom.decode_dicom(data, max_pixels)
         else:
             pixels = raster.decode_raster(data, kind, max_pixels)
-        lowest = pixels.min()
-        if pixels.max() - lowest < _SMALLEST_STEP:
-            raise ConstantImageError(
-                f"every pixel has the same value, {lowest:.3g} of 1; there is nothing to see, "
-                "leave the file out."
-            )
+        _check_pixels(pixels)
         return pixels
 
 
@@ -116,14 +115,40 @@ def read_header(path: str | Path) -> ImageHeader:
         return raster.read_raster_header(handle, kind)
 
 
+def _check_pixels(pixels: np.ndarray) -> None:
+    """Hold decoded pixels to what `decode` promises, whatever their format."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if not 0 <= low <= high <= 1:  # NaN is none of these
+        raise TruncatedImageError(
+            f"the file is damaged (its grey levels run from {low:g} to {high:g} of 1); fetch it "
+            "again."
+        )
+    if high - low < _SMALLEST_STEP:
+        raise ConstantImageError(
+            f"every pixel has the same value, {low:.3g} of 1; there is nothing to see, leave the "
+            "file out."
+        )
+    if high - low < _SLIVER:
+        notice(
+            "sliver",
+            f"the picture uses grey levels from {low:.3f} to {high:.3f} of 1 only; if that is not "
+            "meant, correct the window or the depth that the file states",
+        )
+
+
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
     """Attach the path to every error on its way out."""
     try:
-        yield
+        with about(path):
+            yield
     except ImageError as error:
         error.path = error.path or Path(path)
         raise
+    except MemoryError as error:
+        raise ImageTooLargeError(
+            "there is not enough memory to decode it; free some, or leave the file out.", path
+        ) from error
     except OSError as error:
         why = error.strerror or str(error)
         raise ImageError(f"the file cannot be opened ({why}); check the path.", path) from error
