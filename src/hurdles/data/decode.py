@@ -1,6 +1,6 @@
 """One door for every file: bytes in, ``float32`` pixels within [0, 1] out.
 
-The format is told from the content, never from the name: PNG, JPEG, WebP, TIFF and DICOM. The
+The format is told from the content, never from the name: PNG, JPEG, WebP, TIFF, BMP and DICOM. The
 rules that turn a file's numbers into [0, 1] stand in `hurdles.data.raster` and
 `hurdles.data.dicom`.
 """
@@ -40,7 +40,6 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 )
 _KNOWN_BUT_UNREAD: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
     (0, b"%PDF", "PDF"),
     (0, b"PK\x03\x04", "ZIP archive"),
     (0, b"\x1f\x8b", "gzip archive"),
@@ -50,6 +49,8 @@ _KNOWN_BUT_UNREAD: tuple[tuple[int, bytes, str], ...] = (
     (344, b"n+1\x00", "NIfTI"),
 )
 _SNIFFED = 352
+#: Sizes of the second header of a BMP, which tell its version.
+_BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 #: Half a grey level of 16 bits: only a window that cuts everything off leaves less.
 _SMALLEST_STEP = 0.5 / 65535
 #: A 12-bit picture that is taken for one of 16 bits uses a sixteenth.
@@ -62,7 +63,7 @@ def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndar
     Parameters
     ----------
     path : str or Path
-        A PNG, JPEG, WebP, TIFF or DICOM file; its name does not matter.
+        A PNG, JPEG, WebP, TIFF, BMP or DICOM file; its name does not matter.
     max_pixels : int
         The header's height times width may not exceed this; it is checked before decoding.
 
@@ -161,6 +162,8 @@ def _sniff(head: bytes) -> str:
     for signature, kind in _SIGNATURES:
         if head.startswith(signature):
             return kind
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if not head.strip(b"\x00"):
@@ -172,5 +175,5 @@ def _sniff(head: bytes) -> str:
                 f"this is a {name} file; convert it to PNG, or give the DICOM original."
             )
     raise NotAnImageError(
-        "the content is neither PNG, JPEG, WebP, TIFF nor DICOM; leave the file out."
+        "the content is neither PNG, JPEG, WebP, TIFF, BMP nor DICOM; leave the file out."
     )
