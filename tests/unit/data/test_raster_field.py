@@ -256,7 +256,7 @@ def test_unusual_subsampling_is_read_by_pillow(tmp_path: Path) -> None:
     content[at] = 0x31  # no library writes this: what is decoded is no picture
     assert decoded(tmp_path, bytes(content)).shape == GREY.shape
     with pytest.raises(TruncatedImageError, match="image file is truncated"):
-        decoded(tmp_path, bytes(content[:-200]))
+        decoded(tmp_path, bytes(content[: len(content) // 2]))
 
 
 @pytest.mark.parametrize("kind", ["baseline", "progressive"])
