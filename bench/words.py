@@ -1,4 +1,4 @@
-"""Whether hurdles says no more than it measures: small inputs with the right answer, before and after.
+"""What hurdles says of small inputs with a known answer, under two versions, beside what is right.
 
 Every case of `words_cases` is run in a process of its own, under the hurdles that is installed and,
 with ``--before SRC``, under an earlier one, and the page ``docs/results/words.md`` sets both beside
@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
+
 from words_cases import CASES
 
 #: In the order of the page.
@@ -99,7 +100,13 @@ def _page(table: pd.DataFrame) -> str:
         f"{int(table['holds'].sum())} of {len(table)} cases are right.",
     ]
     for point, rows in table.groupby("point", sort=False):
-        lines += ["", f"## {point}", "", "| case | right | before | now | |", "|---|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {point}",
+            "",
+            "| case | right | before | now | |",
+            "|---|---|---|---|---|",
+        ]
         for row in rows.itertuples():
             cells = (row.what, row.right, row.before, row.after, "" if row.holds else "**wrong**")
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")

@@ -27,6 +27,7 @@ Every message says what is wrong, where, and what to do.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 __all__ = [
     "CacheError",
@@ -51,7 +52,18 @@ __all__ = [
 
 
 class HurdlesError(Exception):
-    """Base of every error that hurdles raises on purpose."""
+    """Base of every error that hurdles raises on purpose.
+
+    `options` are those which, added to the command as it was typed, let it go on; the command line
+    prints that command below the message.
+    """
+
+    options: tuple[str, ...] = ()
+
+    def unless(self, *options: str) -> Self:
+        """Return the error itself, with the options that let the command go on."""
+        self.options = options
+        return self
 
 
 class ManifestError(HurdlesError, ValueError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -13,8 +15,7 @@ import numpy as np
 from hurdles.data.cache import Prepared
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
-from hurdles.data.split import missing_classes
-from hurdles.errors import RunError
+from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
 from hurdles.explanation.heatmap import Heatmap
@@ -26,8 +27,9 @@ from hurdles.reporting.page import write_report
 from hurdles.runs import Run
 from hurdles.training.progress import Progress
 
-__all__ = ["item_of", "load_sheets", "save_sheets", "sheets_of", "write_page"]
+__all__ = ["audited", "item_of", "load_sheets", "save_sheets", "sheets_of", "write_page"]
 
+_log = logging.getLogger("hurdles")
 #: Radiographs shown of each class, right and wrong.
 PER_CELL = 6
 METHOD = "grad-cam"
@@ -167,6 +169,8 @@ def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = N
 
 def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
     recipe, own = run.recipe, on == "test"
+    said = run.remarks() if own else []
+    evaluation = run.evaluation(on)
     notes = Recipe.explanations()
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
     if start := meta.get("start"):
@@ -176,7 +180,8 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
         manifest=run.manifest if own else _of_further(run, on),
-        evaluation=run.evaluation(on),
+        # What is said of the split stands among the warnings, above.
+        evaluation=replace(evaluation, notes=tuple(n for n in evaluation.notes if n not in said)),
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),
@@ -185,15 +190,28 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=missing_classes(run.manifest) if own else (),
+        warnings=run.remarks(shared=False) if own else (),
         environment=environment,
-        findings=_audited(run) if own else None,
+        findings=audited(run) if own else None,
     )
 
 
-def _audited(run: Run) -> Findings | None:
+def audited(run: Run) -> Findings | None:
+    """Return what an audit found of a run; None where there was none.
+
+    Findings that this version cannot read cost no report: a warning names them.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    """
     path = run.path / "audit.json"
-    return Findings.load(path) if path.is_file() else None
+    try:
+        return Findings.load(path) if path.is_file() else None
+    except EvaluationError as error:
+        _log.warning("%s", error)
+        return None
 
 
 def _of_further(run: Run, on: str) -> Manifest:

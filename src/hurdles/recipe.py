@@ -26,7 +26,7 @@ from hurdles.choices import (
     Start,
     Threshold,
 )
-from hurdles.data.vocabulary import MissingPatients
+from hurdles.data.vocabulary import MissingPatients, SplitScheme
 from hurdles.errors import RecipeError
 
 __all__ = [
@@ -67,9 +67,10 @@ class SplitSection(_Section):
     """How images are parted into training, validation and test."""
 
     scheme: str = Field(
-        "patient",
-        description="patient (no patient in two parts), image (as many papers do), "
-        "lazaro-barco-2020 (that paper's own), or given (the manifest's split column).",
+        SplitScheme.AUTO.value,
+        description="auto (the split that the images bring, by folders or a column; else by "
+        "patient), patient (no patient in two parts), image (as many papers do), "
+        "lazaro-barco-2020 (that paper's own), or given (what the images bring).",
     )
     fractions: tuple[_Fraction, _Fraction, _Fraction] = Field(
         (0.7, 0.15, 0.15), description="Shares of training, validation and test; they sum to 1."
@@ -77,8 +78,8 @@ class SplitSection(_Section):
     seed: int = Field(0, ge=0, description="Seed of the split, apart from the seed of training.")
     missing_patients: MissingPatients = Field(
         MissingPatients.REFUSE,
-        description="Images without a patient: refuse, or one-each (each its own patient; the "
-        "report says so on its first screen).",
+        description="Images without a patient, where hurdles parts them: refuse, or one-each (each "
+        "its own patient; the report says so on its first screen).",
     )
 
     @model_validator(mode="after")
@@ -250,7 +251,6 @@ class EvaluationSection(_Section):
     positive: str = Field(
         "", description="Two classes: the one that is looked for; empty: the first."
     )
-
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level.")
     resamples: int = Field(
         2000,
@@ -265,9 +265,7 @@ class Recipe(_Section):
 
     name: str = Field(description="Short name, as in a table's first column.", min_length=1)
     description: str = Field("", description="What the experiment is for, in a sentence or two.")
-    data: str = Field(
-        "", description="Collection that the recipe was written for; --data may name another."
-    )
+    data: str = Field("", description="Collection it was written for; --data may name another.")
     preparation: PreparationSection = PreparationSection()
     split: SplitSection = SplitSection()
     model: ModelSection = ModelSection()
@@ -291,10 +289,16 @@ class Recipe(_Section):
         """SHA-256 of every setting that can change a number: all but names and descriptions.
 
         A setting at its default does not enter, so that a new one leaves the keys of earlier runs
-        alone; a default therefore never changes.
+        alone; a default therefore never changes. One did: of the schemes, it is patient that does
+        not enter, not auto.
         """
-        named = {"name", "description", "data"}
+        named = {"name", "description", "data", "split"}
         plain = self.model_dump(mode="json", exclude=named, exclude_defaults=True)
+        split = self.split.model_dump(mode="json", exclude_defaults=True) | {
+            "scheme": self.split.scheme
+        }
+        split = {k: v for k, v in split.items() if v != SplitScheme.PATIENT}
+        plain = {**plain, "split": split} if split else plain
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self, *, explained: bool = False) -> str:
@@ -341,7 +345,10 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     path = Path(name_or_path)
     if path.is_file():
-        return _parse(_text(path), str(path))
+        try:
+            return _parse(path.read_text(encoding="utf-8"), str(path))
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from error
     shipped = shipped_recipes()
     if str(name_or_path) not in shipped:
         raise RecipeError(
@@ -361,13 +368,6 @@ def _commented(toml: str, sentences: dict[str, str]) -> str:
         sentence = sentences.get(section + key) if is_field else None
         lines += [f"# {sentence}", line] if sentence else [line]
     return "\n".join(lines) + "\n"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from error
 
 
 def _parse(text: str, where: str) -> Recipe:

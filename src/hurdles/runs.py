@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hurdles.choices import ChosenEpoch
+from hurdles.data.differences import differences
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
@@ -19,6 +20,7 @@ from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
 from hurdles.models.starting import StartingWeights
+from hurdles.parting import remarks
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
 from hurdles.training.history import History
@@ -40,6 +42,7 @@ class Run:
     file                   content
     ====================== ======================================================================
     recipe.toml            the recipe, every field written out
+    given.csv              the images as they were given, with the split that they brought, if any
     manifest.csv           the images with their split (and manifest.exclusions.csv: those left out)
     history.csv            one row per epoch
     weights/best, last     safetensors, with what they need to be fed rightly
@@ -157,6 +160,17 @@ class Run:
     def manifest(self) -> Manifest:
         """The images, with their split."""
         return Manifest.load(self.path / "manifest.csv")
+
+    @cached_property
+    def given(self) -> Manifest | None:
+        """The images as they were given; None of a run that was begun before these were kept."""
+        path = self.path / "given.csv"
+        return Manifest.load(path) if path.is_file() else None
+
+    def remarks(self, *, shared: bool = True) -> list[str]:
+        """Return what a reader must know of how the images were parted; see `hurdles.parting`."""
+        blank = self.manifest.with_split([""] * len(self.manifest))
+        return remarks(self.given or blank, self.manifest, self.recipe, shared=shared)
 
     @cached_property
     def history(self) -> History:
@@ -281,6 +295,27 @@ class Run:
             raise RunError(f"{self.path} is not empty and holds no run; give another --out.")
         else:
             write_text(self.path / "recipe.toml", recipe.to_toml())
+
+    def refuse_other_images(self, manifest: Manifest) -> None:
+        """Raise a RunError if the images are not those that the run was begun with.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            As they are given now, before any is decoded.
+        """
+        before: Manifest | None = self.given
+        but: tuple[str, ...] = ()
+        if before is None:  # what was left out as unreadable, and the split brought, are not known
+            before, but = self.manifest, ("split",)
+            gone = manifest.frame["path"].isin(before.exclusions["path"])
+            manifest = manifest.select(~gone)
+        if found := differences(before, manifest, but=but):
+            raise RunError(
+                f"{self.path} was begun with other images than those given now: "
+                f"{'; '.join(found)}. Resume with those that it was begun with, or without --data, "
+                "or give another --out."
+            )
 
     def write_json(self, name: str, content: Any) -> None:
         """Write one of the folder's JSON files."""

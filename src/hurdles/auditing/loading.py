@@ -12,6 +12,7 @@ from hurdles.auditing.material import Material
 from hurdles.auditing.subject import Elsewhere, Subject
 from hurdles.choices import Threshold as ThresholdRule
 from hurdles.data.cache import Prepared
+from hurdles.data.classes import known_classes
 from hurdles.data.duplicates import matches
 from hurdles.data.facts import facts_of
 from hurdles.data.manifest import Manifest
@@ -178,11 +179,7 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
 def _elsewhere(
     run: Run, name: str, images: Manifest, seen: Material, options: Options
 ) -> Elsewhere:
-    if not set(images.labels) & set(run.labels):
-        raise ManifestError(
-            f"{run.path} knows none of the classes of {name}: it knows {', '.join(run.labels)}, "
-            f"they are {', '.join(images.labels)}. Say which is which by --label."
-        )
+    images, _ = known_classes(images, run.labels, who=str(run.path))
     prepared = prepare_for(run, images, options)
     again = seen_by(run, prepared, options)
     left = prepared.manifest.select(~again)

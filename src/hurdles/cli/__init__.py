@@ -6,7 +6,9 @@ themselves, so that ``hurdles --help`` answers at once.
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -66,11 +68,25 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its own callback has used it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    _speak()
+
+
+def _speak() -> None:
+    log = logging.getLogger("hurdles.data")
+    if not any(isinstance(handler, _Spoken) for handler in log.handlers):
+        log.addHandler(_Spoken(logging.INFO))
+        log.setLevel(logging.INFO)
+
+
+class _Spoken(logging.Handler):
+    """Says on stderr how images were read, and what of the user's was not used."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(record.getMessage(), err=True)
 
 
 def main() -> None:
@@ -88,4 +104,7 @@ def main() -> None:
         sys.exit(141)
     except (HurdlesError, OSError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
+        if isinstance(error, HurdlesError) and error.options:
+            again = shlex.join(["hurdles", *sys.argv[1:], *error.options])
+            typer.echo(f"To go on so: {again}", err=True)
         sys.exit(2)

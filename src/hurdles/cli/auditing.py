@@ -9,6 +9,8 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
+    JoinOption,
     JsonOption,
     LabelOption,
     OnBadOption,
@@ -45,7 +47,10 @@ _Own = Annotated[
     typer.Option("--own", metavar="FILE.py", help="Hurdles of your own; see docs/hurdles.md."),
 ]
 _Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with 4 if nothing is hit but a hurdle could not run.")
+    bool,
+    typer.Option(
+        "--strict", help="Exit with 4 if nothing is hit, but something inconclusive or not run."
+    ),
 ]
 
 
@@ -55,9 +60,11 @@ def check(
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     lungs: Annotated[
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
+    join_patients: JoinOption = False,
     strict: _Strict = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -67,7 +74,8 @@ def check(
     """Put images through the hurdles for data; no model is needed.
 
     What is wrong with files, patients and copies, what but the lungs tells the class, and what a
-    test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was.
+    test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was, with
+    5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
 
@@ -77,8 +85,10 @@ def check(
             out=out,
             hurdles=hurdle,
             own=own or (),
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             lungs=lungs,
+            join_patients=join_patients,
             options=options,
         )
     _print(found, as_json, out, strict)
@@ -98,6 +108,7 @@ def audit(
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     strict: _Strict = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -108,7 +119,8 @@ def audit(
 
     How much of what it achieves is to be had without any lung, what it knows of the source, what
     is left of it elsewhere, where it looks, what confuses it. Writes audit.html into the run's
-    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was.
+    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was,
+    with 5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
 
@@ -120,7 +132,8 @@ def audit(
             out=out,
             hurdles=hurdle,
             own=own or (),
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             options=options,
         )
     _print(found, as_json, out or run / "audit.html", strict)
@@ -133,6 +146,7 @@ def lineage(
         list[Path] | None,
         typer.Option("--fingerprint", metavar="FILE.npz", help="Another collection's hashes."),
     ] = None,
+    column: ColumnOption = None,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -146,7 +160,13 @@ def lineage(
     from hurdles.reporting.console import lineage_lines
 
     with carried_out(on_bad, cache, quiet) as options:
-        found = workflows.lineage(data, out=out, fingerprints=fingerprint or (), options=options)
+        found = workflows.lineage(
+            data,
+            out=out,
+            fingerprints=fingerprint or (),
+            columns=pairs(column),
+            options=options,
+        )
     if as_json:
         print_json(found.to_dict())
         return
@@ -162,6 +182,7 @@ def fingerprint(
         str | None, typer.Option("--name", help="What the collection is called.")
     ] = None,
     version: Annotated[str, typer.Option("--version", help="Which state of it.")] = "",
+    column: ColumnOption = None,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     quiet: QuietOption = False,
@@ -173,7 +194,14 @@ def fingerprint(
     from hurdles import workflows
 
     with carried_out(on_bad, cache, quiet) as options:
-        path = workflows.fingerprint(data, out=out, name=name, version=version, options=options)
+        path = workflows.fingerprint(
+            data,
+            out=out,
+            name=name,
+            version=version,
+            columns=pairs(column),
+            options=options,
+        )
     typer.echo(f"written: {path}")
 
 

@@ -9,8 +9,12 @@ from typing import Annotated
 import typer
 
 from hurdles.cli.options import (
+    ColumnOption,
     DataOption,
+    JoinOption,
     JsonOption,
+    LabelOption,
+    pairs,
     print_json,
     print_lines,
 )
@@ -42,13 +46,18 @@ def manifest(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the table (.csv, .parquet).")
     ] = None,
+    label: LabelOption = None,
+    column: ColumnOption = None,
+    join_patients: JoinOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read images into a table, one row each, and say what is in it and what was left out."""
     from hurdles import workflows
     from hurdles.reporting.console import manifest_lines, manifest_summary
 
-    found = workflows.manifest(data, out=out)
+    found = workflows.manifest(
+        data, out=out, labels=pairs(label), columns=pairs(column), join_patients=join_patients
+    )
     if as_json:
         print_json(manifest_summary(found))
         return

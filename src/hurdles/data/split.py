@@ -9,13 +9,22 @@ import pandas as pd
 
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
-from hurdles.data.schemes import SCHEMES, Fractions
-from hurdles.data.vocabulary import MissingPatients, Split
+from hurdles.data.schemes import SCHEMES, Fractions, meant
+from hurdles.data.vocabulary import MissingPatients, Split, SplitScheme
 from hurdles.errors import ManifestError, SplitError
 
-__all__ = ["check_split", "load_split", "missing_classes", "save_split", "split"]
+__all__ = [
+    "check_split",
+    "load_split",
+    "missing_classes",
+    "require_split_of",
+    "save_split",
+    "split",
+]
 
 _SPLITS = [s.value for s in Split]
+#: What splits anew where a given split cannot be used.
+_ANEW = ("--set", f"split.scheme={SplitScheme.PATIENT}")
 _HEADER = "# split of the manifest with hash "
 
 
@@ -46,7 +55,9 @@ def split(
         results often rest on it.
         ``"lazaro-barco-2020"``: the image-level split of that work, whose fractions (70/15/15)
         and seed (42) are fixed.
-        ``"given"``: the split that the manifest has, checked.
+        ``"given"``: the split that the manifest has, checked; without a validation part, one is
+        taken out of its training part, by patient as far as they are known.
+        ``"auto"``: the given split where any image has one, else by patient.
 
     Raises
     ------
@@ -64,12 +75,15 @@ def split(
     >>> {part: len(done.part(part)) for part in ("train", "validation", "test")}
     {'train': 12, 'validation': 4, 'test': 4}
     """
+    by = meant(by, manifest)
     scheme = SCHEMES.get(by)
     _check_fractions(fractions)
     if scheme.needs_patients and MissingPatients(missing_patients) is MissingPatients.REFUSE:
         _refuse_missing_patients(manifest)
     if not len(manifest):
         raise SplitError("there is nothing to split: the manifest has no rows.")
+    if by == SplitScheme.GIVEN:
+        _refuse_half_given(manifest)
     done = manifest.with_split(scheme.assign(manifest, fractions, seed))
     check_split(done, grouped=scheme.grouped)
     return done
@@ -99,12 +113,11 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
         a patient is in two splits.
     """
     frame = manifest.frame
-    unassigned = int(frame["split"].isna().sum())
-    if unassigned:
+    if unassigned := int(frame["split"].isna().sum()):
         raise SplitError(
             f"{unassigned} of {len(frame)} images have no split. Fill in train, validation or "
             "test for each, or split anew."
-        )
+        ).unless(*_ANEW)
     counts = _counts(manifest)
     _refuse_empty_splits(manifest, counts)
     warnings = missing_classes(manifest)
@@ -113,12 +126,14 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
         return warnings
     leak = f"{len(shared)} patient(s) have images in more than one split: {_listed(shared)}."
     if grouped:
-        raise SplitError(f"{leak} Keep each patient within one split, or split anew by patient.")
+        raise SplitError(
+            f"{leak} Keep each patient within one split, or split anew by patient."
+        ).unless(*_ANEW)
     return [*warnings, f"{leak} A model can know them again, so its results are too good."]
 
 
 def missing_classes(manifest: Manifest) -> list[str]:
-    """Return a sentence for each class without an image in validation or test.
+    """Return a sentence on the classes without a test image, and one on those without validation.
 
     Parameters
     ----------
@@ -126,11 +141,16 @@ def missing_classes(manifest: Manifest) -> list[str]:
         Rows with their split.
     """
     counts = _counts(manifest)
-    return [
-        f"class {label!r} is missing from {part}: {manifest.counts[label]} image(s) in all."
-        for part in (Split.VALIDATION, Split.TEST)
-        for label in _missing(counts, part)
-    ]
+    found = []
+    for part, so in (
+        (Split.TEST, "how well the model finds such images is not measured"),
+        (Split.VALIDATION, "the epoch, and a threshold, were chosen without them"),
+    ):
+        if lost := _missing(counts, part):
+            number = f"{len(lost)} of {len(counts.columns)} classes"
+            listed = ", ".join(f"{label!r} (of {manifest.counts[label]})" for label in lost)
+            found.append(f"{number} without a {part} image, so {so}: {listed}.")
+    return found
 
 
 def save_split(manifest: Manifest, path: str | Path) -> Path:
@@ -197,6 +217,24 @@ def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) ->
     return done
 
 
+def require_split_of(manifest: Manifest, path: str | Path) -> None:
+    """Raise a SplitError if a file is no split, or names images that the manifest does not have.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images, before any is left out as unreadable: the file may name fewer.
+    path : str or Path
+        What `save_split` wrote.
+    """
+    _, table = _read_split(Path(path))
+    if gone := sorted(set(table.index) - set(manifest.frame["image"])):
+        raise SplitError(
+            f"{path} was made for other data ({len(gone)} of its {len(table)} images are not among "
+            f"those given: {_listed(gone)}). Give the images that it was made for, or no split."
+        )
+
+
 def _check_fractions(fractions: Fractions) -> None:
     shares = list(fractions)
     if len(shares) != len(_SPLITS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
@@ -208,11 +246,37 @@ def _check_fractions(fractions: Fractions) -> None:
 
 def _refuse_missing_patients(manifest: Manifest) -> None:
     if manifest.missing_patients:
+        one_each = MissingPatients.ONE_EACH.value
         raise SplitError(
             f"'patient' is empty in {manifest.missing_patients} of {len(manifest)} rows, so one "
-            "patient might be in two splits unseen. Fill them in, or accept that with "
-            f"missing_patients = {MissingPatients.ONE_EACH.value!r}."
-        )
+            "patient might be in two splits unseen. Fill them in, or take each of these images for "
+            f"a patient of its own by --missing-patients {one_each} (in a recipe: [split] "
+            f'missing_patients = "{one_each}").'
+        ).unless("--missing-patients", one_each)
+
+
+def _refuse_half_given(manifest: Manifest) -> None:
+    """Refuse a split that leaves images out, or has no part to learn from or to test on."""
+    given = manifest.frame["split"]
+    without = manifest.frame[given.isna()]
+    if len(without) == len(manifest):
+        raise SplitError("no image has a split; fill in train, validation or test, or split anew.")
+    if len(without):
+        sources = without["source"].dropna().unique()
+        whose = f", all of {_listed(sorted(sources))}" if len(sources) else ""
+        raise SplitError(
+            f"{len(without)} of {len(manifest)} images have no split although the others do, for "
+            f"one {without['image'].iloc[0]!r}{whose if without['source'].notna().all() else ''}. "
+            "Fill in train, validation or test for each, leave these images out, or split all of "
+            f"them anew ({' '.join(_ANEW)})."
+        ).unless(*_ANEW)
+    lacking = [part.value for part in (Split.TRAIN, Split.TEST) if part.value not in set(given)]
+    if lacking:
+        raise SplitError(
+            f"the split that the images bring has no {' and no '.join(lacking)} part "
+            f"({', '.join(f'{n} {part}' for part, n in given.value_counts().items())}). Give some "
+            f"images that part, or split all of them anew ({' '.join(_ANEW)})."
+        ).unless(*_ANEW)
 
 
 def _refuse_empty_splits(manifest: Manifest, counts: pd.DataFrame) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from hurdles.data.dicom import is_dicom
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import ManifestError
 
-__all__ = ["IMAGE_SUFFIXES", "Seen", "Tally", "walk"]
+__all__ = ["IMAGE_SUFFIXES", "Seen", "Tally", "starts_as_dicom", "walk"]
 
 #: Extensions that are taken for images, in lower case. What a file really holds is for the decoder.
 IMAGE_SUFFIXES = frozenset(
@@ -92,21 +93,19 @@ def _refusal(path: Path, entry: os.DirEntry[str]) -> str:
         return ""
     if not entry.is_file():
         return "a link that leads nowhere" if entry.is_symlink() else "not a plain file"
-    if path.suffix.lower() in IMAGE_SUFFIXES or _is_bare_dicom(path):
+    if entry.name.upper() == "DICOMDIR":
+        return "a DICOM directory, no image"
+    # PACS exports often have no extension, or one that means something else.
+    if path.suffix.lower() in IMAGE_SUFFIXES or starts_as_dicom(path):
         return ""
     return "not an image, by its extension"
 
 
-def _is_bare_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its preamble (PS3.10, 7.1): PACS exports often have no extension.
-
-    Numbers after a last dot (``IM-0001.12345``) are a UID's, not an extension.
-    """
-    if path.suffix and not path.suffix[1:].isdigit():
-        return False
+def starts_as_dicom(path: str | Path) -> bool:
+    """Whether a file is DICOM by its first bytes; False where it cannot be read."""
     try:
-        with path.open("rb") as handle:
-            return handle.read(132)[128:] == b"DICM"
+        with Path(path).open("rb") as handle:
+            return is_dicom(handle.read(132))
     except OSError:
         return False
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -77,6 +77,11 @@ class Comparison:
             "p_value": None if math.isnan(self.p_value) else self.p_value,
             "p_method": self.p_method,
         }
+
+    def without_patients(self) -> Comparison:
+        """Return the same where no patient is known: its estimates name no number of them."""
+        a, b, difference = (replace(e, n_patients=0) for e in (self.a, self.b, self.difference))
+        return replace(self, a=a, b=b, difference=difference)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Comparison:

@@ -16,6 +16,7 @@ interval, widened until it agrees with that variance, does not (`area_bounds`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,15 @@ from hurdles.evaluation.bounds import (
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.statistics import Floats, Ranking
 
-__all__ = ["Area", "AreaDifference", "area_bounds", "compare_areas", "logit_bounds"]
+__all__ = [
+    "Area",
+    "AreaDifference",
+    "area_bounds",
+    "compare_areas",
+    "joint_covariance",
+    "logit_bounds",
+    "rank_alike",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +169,33 @@ class Area:
         return one, two, both
 
 
+def joint_covariance(areas: Sequence[Area]) -> Floats:
+    """Return DeLong's covariances of several areas over the same patients.
+
+    Parameters
+    ----------
+    areas : sequence of k Area
+        At least one; all over the same patients, in the same order.
+
+    Returns
+    -------
+    ndarray of shape (k, k)
+        `Area.covariance` of each with each; NaN where all images of a class are of one patient.
+
+    Examples
+    --------
+    >>> one = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
+    >>> two = Area.of(list("aaabbb"), [0.9, 0.2, 0.3, 0.5, 0.4, 0.1], positive="a")
+    >>> math.isclose(joint_covariance([one, two])[0, 1], one.covariance(two))
+    True
+    """
+    sick, well = np.stack([a.sick for a in areas]), np.stack([a.well for a in areas])
+    of_class, of_rest, of_both = np.sqrt([a._factors() for a in areas]).T[:, :, None]
+    across = (of_both * sick) @ (of_both * well).T
+    same = (of_class * sick) @ (of_class * sick).T + (of_rest * well) @ (of_rest * well).T
+    return np.asarray(same + across + across.T)
+
+
 @dataclass(frozen=True)
 class AreaDifference:
     """Two areas compared.
@@ -220,7 +256,7 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
     covariance = a.covariance(b)
     covariance = 0.0 if math.isnan(covariance) else covariance
     correlation = max(-1.0, min(1.0, covariance / (spread[0] * spread[1])))
-    agree = value == 0 and _same(a, b)
+    agree = value == 0 and rank_alike(a, b)
     # That no patient here parts the models does not show that none ever will.
     joined = 0.0 if agree else correlation
     ends = [Estimate(x.value, *area_bounds(x, level)[:2], level, "", 0, 0) for x in (a, b)]
@@ -242,7 +278,8 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
     return AreaDifference(difference, error, _p_value(value, error), f"DeLong, {kind}")
 
 
-def _same(a: Area, b: Area) -> bool:
+def rank_alike(a: Area, b: Area) -> bool:
+    """Return whether two areas agree in every patient."""
     return (
         np.array_equal(a.patients, b.patients)
         and np.array_equal(a.sick, b.sick)

@@ -21,7 +21,7 @@ from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.predictions import Predictions
 
-__all__ = ["compare_macro_auc", "macro_auc", "share_above_chance"]
+__all__ = ["class_areas", "compare_macro_auc", "in_pairs", "macro_auc", "share_above_chance"]
 
 _CHANCE = 0.5
 _TOO_FEW = "images of fewer than two classes: there is nothing to tell apart"
@@ -191,6 +191,86 @@ def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 
     return Estimate(value, low, high, level, method, len(part), n_patients)
 
 
+def class_areas(predictions: Predictions) -> dict[str, Area]:
+    """Return the area of each class against the rest.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Classes of which there is no image have no area.
+
+    Returns
+    -------
+    dict of str to Area
+        In the order of the model's classes; of two classes the first alone, since both have the
+        same area. Empty where fewer than two classes have images.
+
+    Examples
+    --------
+    >>> told = Predictions.from_arrays(["a", "b"], y_true=list("aabb"),
+    ...     y_prob=np.array([[p, 1 - p] for p in (0.9, 0.4, 0.6, 0.1)]),
+    ...     images=list("ABCD"), groups=list("ABCD"))
+    >>> {name: area.value for name, area in class_areas(told).items()}
+    {'a': 0.75}
+    """
+    truth, classes = predictions.y_true, predictions.classes
+    present = set(truth.tolist())
+    told = [c for c in classes if c in present]
+    if len(present) < 2:
+        return {}
+    told = told[:1] if len(classes) == len(told) == 2 else told
+    return {
+        c: Area.of(
+            truth,
+            predictions.y_prob[:, classes.index(c)],
+            positive=c,
+            groups=predictions.groups,
+        )
+        for c in told
+    }
+
+
+def in_pairs(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
+    """Return both tables with the same images in the same order, classes as in the first.
+
+    Parameters
+    ----------
+    a, b : Predictions
+        Of the same images and classes, in any order.
+
+    Raises
+    ------
+    EvaluationError
+        If images, their truth, patients or classes differ.
+
+    Examples
+    --------
+    >>> one = Predictions.from_arrays(["a", "b"], y_true=list("ab"), y_prob=np.eye(2),
+    ...     images=["y", "x"], groups=list("pq"))
+    >>> [table.frame["image"].tolist() for table in in_pairs(one, one)]
+    [['x', 'y'], ['x', 'y']]
+    """
+    columns = ["image", "label", "group"]
+    left = a.frame.sort_values("image", kind="stable")
+    right = b.frame.sort_values("image", kind="stable")
+    same = len(left) == len(right) and (left[columns].to_numpy() == right[columns].to_numpy()).all()
+    if not same or sorted(a.classes) != sorted(b.classes):
+        raise EvaluationError(
+            f"the two tables ({len(a)} and {len(b)} images) are not of the same images, patients "
+            "and classes; only such areas are compared in pairs."
+        )
+    # The classes in one order, so that the same class stands for two.
+    return Predictions(left), _like(Predictions(right), a)
+
+
+def _like(b: Predictions, a: Predictions) -> Predictions:
+    """Return `b` with its classes in the order of `a`."""
+    if a.classes == b.classes:
+        return b
+    plain = [c for c in b.frame.columns if not c.startswith("p:")]
+    return Predictions(b.frame[plain + [f"p:{c}" for c in a.classes]])
+
+
 @dataclass(frozen=True, eq=False)
 class _Mean:
     """A mean of areas, its bounds, and how each patient moves it.
@@ -214,17 +294,9 @@ class _Mean:
     @classmethod
     def of(cls, predictions: Predictions, level: float) -> _Mean | None:
         """Return the mean; None where fewer than two classes have images."""
-        truth, classes = predictions.y_true, predictions.classes
-        present = set(truth.tolist())
-        told = [c for c in classes if c in present]
-        if len(present) < 2 or not told:
+        areas = tuple(class_areas(predictions).values())
+        if not areas:
             return None
-        told = told[:1] if len(classes) == len(told) == 2 else told
-        areas = tuple(
-            Area.of(truth, predictions.y_prob[:, classes.index(c)], positive=c,
-                    groups=predictions.groups)
-            for c in told
-        )  # fmt: skip
         bounds = [area_bounds(area, level) for area in areas]
         value = float(np.mean([area.value for area in areas]))
         down = np.array([a.value - b[0] for a, b in zip(areas, bounds, strict=True)])
@@ -273,30 +345,10 @@ def _correlation(one: _Mean, two: _Mean, spread: tuple[float, float]) -> float:
 
 def _pair(a: Predictions, b: Predictions, level: float) -> tuple[_Mean, _Mean]:
     """Return both means over the same images in the same order."""
-    columns = ["image", "label", "group"]
-    left = a.frame.sort_values("image", kind="stable")
-    right = b.frame.sort_values("image", kind="stable")
-    same = len(left) == len(right) and (left[columns].to_numpy() == right[columns].to_numpy()).all()
-    if not same or sorted(a.classes) != sorted(b.classes):
-        raise EvaluationError(
-            f"the two tables ({len(a)} and {len(b)} images) are not of the same images, patients "
-            "and classes; only such areas are compared in pairs."
-        )
-    first, second = (
-        _Mean.of(Predictions(left), level),
-        _Mean.of(_like(Predictions(right), a), level),
-    )
+    first, second = (_Mean.of(told, level) for told in in_pairs(a, b))
     if first is None or second is None:
         raise EvaluationError(f"{_TOO_FEW}.")
     return first, second
-
-
-def _like(b: Predictions, a: Predictions) -> Predictions:
-    """Return `b` with its classes in the order of `a`, so that the same class stands for two."""
-    if a.classes == b.classes:
-        return b
-    plain = [c for c in b.frame.columns if not c.startswith("p:")]
-    return Predictions(b.frame[plain + [f"p:{c}" for c in a.classes]])
 
 
 def _ratio_bounds(part: _Mean, whole: _Mean, correlation: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.data.files import replacing
+from hurdles.data.patients import UNKNOWN
 from hurdles.errors import EvaluationError
 
 __all__ = ["COLUMNS", "Predictions", "argmax_prediction"]
@@ -136,6 +137,11 @@ class Predictions:
     def groups(self) -> NDArray[np.str_]:
         """The patient behind each image, shape (n,)."""
         return self.frame["group"].to_numpy(dtype=str)
+
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """Whether the patient is not known, shape (n,): such an image is a group by itself."""
+        return self.frame["group"].str.startswith(UNKNOWN).to_numpy(dtype=bool)
 
     def save(self, path: str | Path) -> Path:
         """Write the table to `path` as CSV and return the path."""

@@ -124,7 +124,7 @@ def headline(accuracy: Estimate, known: Exposure) -> Headline:
     accuracy : Estimate
         Share of images that were given the right class.
     known : Exposure
-        From `exposure`: "never seen" is said only where the manifest bears it out.
+        From `exposure`: "kept out of its training" is said only where the split bears it out.
 
     Examples
     --------
@@ -151,15 +151,16 @@ def headline(accuracy: Estimate, known: Exposure) -> Headline:
 
 def _on_whom(known: Exposure) -> str:
     images = counted(known.n_images, "image")
-    unseen = " that it had never seen" if known.trained and not known.n_used else ""
+    # What the split bears out: a copy, or a person under two names, it does not see.
+    apart = " kept out of its training" if known.trained and not known.n_used else ""
     if known.n_unknown == known.n_images:
-        return f"On {images}{unseen} (whose patients are not known)"
+        return f"On {images}{apart} (patients not known)"
     if known.n_unknown:
-        return f"On {images}{unseen} (whose patients are known in part)"
+        return f"On {images}{apart} (patients known in part)"
     people = counted(known.n_patients, "patient")
     if known.shared_patients:
         return f"On {images} of {people}, {count(known.shared_patients)} of whom it knew already"
-    return f"On {images} of {people}{unseen}"
+    return f"On {images} of {people}{apart}"
 
 
 def baseline(predictions: Predictions) -> str:

@@ -101,7 +101,9 @@ def _way(way: str, done: Sequence[Done]) -> str:
         seeds = sorted((d for d in of_way if d.cell.row == row), key=lambda d: d.cell.seed)
         lines += [_measured(d) for d in seeds] or [_line(row, *["not done"] * 4, "")]
     return (
-        f"{title}Test part: {first.n_images} images of {first.n_patients} patients ({sizes}).\n\n"
+        f"{title}Test part: {first.n_images} images ({sizes}) of {first.n_patients} patients"
+        + (f", and {first.n_unknown} of these images of nobody known" if first.n_unknown else "")
+        + ".\n\n"
         + "\n".join(lines)
     )
 

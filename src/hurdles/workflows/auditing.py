@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -12,10 +13,9 @@ from typing import TYPE_CHECKING
 from hurdles._version import __version__
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import relabelled
 from hurdles.findings.table import Findings
 from hurdles.images import Options
-from hurdles.locations import Data, manifest_of, name_of
+from hurdles.locations import Data, classified, classified_apart, name_of
 from hurdles.runs import Run
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def check(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     lungs: bool = False,
+    join_patients: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put images through the hurdles for data; no model is needed.
@@ -54,9 +56,13 @@ def check(
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
         Classes of the images -> what they are to be called; see `run`.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -81,7 +87,7 @@ def check(
     load_hurdles(own)
     for name in hurdles or ():
         DATA_HURDLES.get(name)  # before the images are read
-    images = relabelled(manifest_of(data), labels or {})
+    images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
     given = material_of(images, name=_name(data), options=options, lungs=lungs)
     found = run_hurdles(
         DATA_HURDLES,
@@ -90,6 +96,7 @@ def check(
         about=_about(given.name, len(images)),
         progress=options.listener,
     )
+    found = _of_known_patients(found, given)
     if out is not None:
         _write(found, Path(out), f"Hurdles for data: {given.name}", given)
     return found
@@ -104,6 +111,7 @@ def audit(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Findings:
     """Put a finished run through the hurdles for models.
@@ -124,7 +132,9 @@ def audit(
     own : sequence of path
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
-        Classes of the other collections -> classes of the run.
+        Classes of the other collections -> classes of the run; see `run`.
+    columns : mapping, optional
+        Columns of their tables -> columns of a manifest; see `run`.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -153,7 +163,7 @@ def audit(
         MODEL_HURDLES.get(name)
     given = subject_of(
         run,
-        on=_apart(on, labels or {}),
+        on=classified_apart(on, labels=labels, columns=columns),
         siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
         options=options,
     )
@@ -167,6 +177,7 @@ def audit(
         # What is found is kept, also if the audit is interrupted after it.
         found=lambda some: some.save(run.path / "audit.json"),
     )
+    found = _of_known_patients(found, given.material)
     title = f"Hurdles for a model: {run.recipe.name}"
     for path in [run.path / "audit.html", *([] if out is None else [Path(out)])]:
         _write(found, path, title, given.material)
@@ -225,16 +236,6 @@ def calibrate_audit(
     return found
 
 
-def _apart(on: Data | None, labels: Mapping[str, str]) -> dict[str, Manifest]:
-    """Return each collection by its name: every one of them is a test set of its own."""
-    if not on:
-        return {}
-    parts: list[Data] = [on] if isinstance(on, str | Path | Manifest) else list(on)
-    if isinstance(on, Mapping):
-        parts = [f"{name}={path}" for name, path in on.items()]
-    return {name_of(part): relabelled(manifest_of(part), labels) for part in parts}
-
-
 def _name(data: Data) -> str:
     if isinstance(data, str | Path | Manifest | Mapping):
         return name_of(data)
@@ -251,6 +252,14 @@ def _about(name: str, n_images: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "use": _USE,
     }
+
+
+def _of_known_patients(found: Findings, images: Material) -> Findings:
+    """Return the findings; where no patient is known, no estimate names a number of them."""
+    if images.manifest.known_patients:
+        return found
+    rows = [replace(row, estimate=replace(row.estimate, n_patients=0)) for row in found.rows]
+    return replace(found, rows=tuple(rows))
 
 
 def _write(found: Findings, path: Path, title: str, images: Material) -> None:

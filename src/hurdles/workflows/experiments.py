@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,8 @@ from hurdles.assessment import evaluate_run
 from hurdles.data.cache import Prepared
 from hurdles.data.files import write_bytes
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import relabelled
 from hurdles.data.vocabulary import OnBad
-from hurdles.errors import ManifestError
+from hurdles.errors import ManifestError, RecipeError
 from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.comparisons import compare as compare_predictions
 from hurdles.evaluation.evaluation import Evaluation
@@ -23,15 +22,15 @@ from hurdles.experiment import run_experiment
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
-from hurdles.findings.table import Findings
 from hurdles.images import Options, prepare_for
-from hurdles.locations import PHANTOM, Data, manifest_of, name_of
-from hurdles.presentation import write_page
+from hurdles.locations import Data, classified, name_of
+from hurdles.presentation import audited, write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.remedies import remedied
 from hurdles.reporting.contact_sheet import contact_sheet
 from hurdles.reporting.overlay import overlay
 from hurdles.runs import Run
+from hurdles.settings import with_settings
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
@@ -49,8 +48,11 @@ def run(
     resume: bool = False,
     split: str | Path | None = None,
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
     remedies: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    join_patients: bool = False,
     options: Options | None = None,
 ) -> Run:
     """Train as a recipe says, test, and write the report.
@@ -64,16 +66,26 @@ def run(
     out : path
         The run's folder; made, or gone on with if `resume`.
     resume : bool
-        Go on with an interrupted run; it ends with the numbers that it would have had.
+        Go on with an interrupted run; it ends with the numbers that it would have had. Images, a
+        split or settings other than those that it was begun with are refused; what is not given
+        again is as it was.
     split : path, optional
         A split written by another run (its ``split.csv``), to be used again.
     labels : mapping, optional
         Classes of the images -> what they are to be called; several may become one, as in
-        ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out.
+        ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out;
+        ``NAME:THEIRS`` means one of several collections, ``*`` stands for anything.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest, where their names do not tell.
     encoder_from : Run or path, optional
         A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
     remedies : sequence of str
         Remedies that are added to the recipe, by name; see `hurdles.remedies`.
+    settings : mapping, optional
+        Single settings of the recipe, before the remedies are added: ``{"training.epochs": 3,
+        "split.missing_patients": "one-each"}``.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
     options : Options, optional
         What to do with unreadable files, where the cache is, who listens.
 
@@ -82,11 +94,18 @@ def run(
     Run
         The finished run.
     """
-    recipe = remedied(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), remedies)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = _remedied(recipe, settings or {}, remedies)
     begun = resume and Run(out).is_begun
     images = None
-    if not begun:
-        images = relabelled(manifest_of(data, default=recipe.data), labels or {})
+    if not begun or data is not None or labels or columns or join_patients:
+        images = classified(
+            data,
+            labels=labels,
+            columns=columns,
+            default=recipe.data,
+            join_patients=join_patients,
+        )
     split_file = None if split is None else Path(split)
     return run_experiment(
         recipe,
@@ -99,12 +118,28 @@ def run(
     )
 
 
+def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[str]) -> Recipe:
+    asked = with_settings(recipe, settings)
+    done = remedied(asked, remedies)
+    for name in settings:
+        section, _, field = name.partition(".")
+        one, two = (getattr(getattr(r, section), field) for r in (asked, done))
+        # A preparation is added to, as the remedies' own words say; another setting is replaced.
+        if one != two and section != "preparation":
+            raise RecipeError(
+                f"{name} is to be {one!r}, and the remedies {', '.join(remedies)} make it {two!r}; "
+                "leave one of them out."
+            )
+    return done
+
+
 def evaluate(
     run: Run | str | Path,
     *,
     on: Data,
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     keep_seen: bool = False,
     options: Options | None = None,
 ) -> Evaluation:
@@ -121,14 +156,17 @@ def evaluate(
         What to call the set in the run's folder; default: from `on`.
     labels : mapping, optional
         Classes of the images -> classes of the run, where they are called otherwise. Images whose
-        class is mapped to an empty name are left out.
+        class is mapped to an empty name are left out, and so are those of classes that the run
+        does not know.
+    columns : mapping, optional
+        As for `run`.
     keep_seen : bool
         Keep images that the run has seen.
     options : Options, optional
         As for `run`.
     """
     run = _run(run)
-    images = relabelled(manifest_of(on), labels or {})
+    images = classified(on, labels=labels, columns=columns)
     return evaluate_run(run, images, name=name or name_of(on), keep_seen=keep_seen, options=options)
 
 
@@ -202,6 +240,7 @@ def embed(
     out: str | Path,
     method: str = "t-sne",
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Embedding:
     """Draw a run's features by class and by collection, and say how well these can be told.
@@ -219,6 +258,8 @@ def embed(
     labels : mapping, optional
         Classes of the images -> what they are to be called, so that classes of several
         collections can be compared; see `run`.
+    columns : mapping, optional
+        As for `run`.
     options : Options, optional
         As for `run`.
 
@@ -230,7 +271,7 @@ def embed(
     from hurdles.features import embed_run
 
     run, options = _run(run), options or Options()
-    images = relabelled(manifest_of(on), labels or {})
+    images = classified(on, labels=labels, columns=columns)
     return embed_run(run, images, out=Path(out), method=method, options=options)
 
 
@@ -256,14 +297,15 @@ def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> li
         If the runs were not tested on the same images.
     """
     one, two = _run(a), _run(b)
-    section = one.recipe.evaluation
-    return compare_predictions(
-        one.predictions(on),
+    section, predictions = one.recipe.evaluation, one.predictions(on)
+    found = compare_predictions(
+        predictions,
         two.predictions(on),
         level=section.level,
         n_resamples=section.resamples,
         seed=section.seed,
     )
+    return [c.without_patients() for c in found] if predictions.unknown.all() else found
 
 
 def report(run: Run | str | Path, *, on: str = "test") -> Path:
@@ -279,9 +321,8 @@ def report(run: Run | str | Path, *, on: str = "test") -> Path:
         ``test``, or the name of a set that it was evaluated on.
     """
     run = _run(run)
-    audit = run.path / "audit.json"
-    if audit.is_file():
-        judged_again(Findings.load(audit)).save(audit)
+    if (findings := audited(run)) is not None:
+        judged_again(findings).save(run.path / "audit.json")
     return write_page(run, on=on)
 
 
@@ -295,7 +336,8 @@ def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Ru
     options : Options, optional
         As for `run`.
     """
-    return run("demo", data=PHANTOM, out=out, resume=True, options=options)
+    # The recipe names its images; given here, they would be compared with those of a moved cache.
+    return run("demo", out=out, resume=True, options=options)
 
 
 def _run(run: Run | str | Path) -> Run:

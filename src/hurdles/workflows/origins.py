@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def lineage(
     *,
     out: str | Path | None = None,
     fingerprints: Sequence[str | Path] = (),
+    columns: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Lineage:
     """Find out which images come from which public collection.
@@ -75,6 +76,8 @@ def lineage(
         Where to write the table (CSV).
     fingerprints : sequence of path
         Files that `fingerprint` wrote, beside those that ship with hurdles.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `hurdles.run`.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -86,7 +89,7 @@ def lineage(
         If a fingerprint cannot be read.
     """
     known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
-    images = _small(data, options or Options())
+    images = _small(data, columns, options or Options())
     found = Lineage(find_lineage(images, known), len(images))
     if out is not None:
         write_text(out, found.table.to_csv(index=False, lineterminator="\n"))
@@ -99,6 +102,7 @@ def fingerprint(
     out: str | Path,
     name: str | None = None,
     version: str = "",
+    columns: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Path:
     """Write the fingerprint of a collection: hashes of its images by name, and no pixels.
@@ -113,6 +117,8 @@ def fingerprint(
         What the collection is called; default: from `data`.
     version : str
         Which state of it.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `hurdles.run`.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -126,14 +132,14 @@ def fingerprint(
     ManifestError
         If no image can be read.
     """
-    images = _small(data, options or Options())
+    images = _small(data, columns, options or Options())
     name = name or name_of(data)
     licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
     return write_fingerprint(images, out, name=name, version=version, licence=licence)
 
 
-def _small(data: Data, options: Options) -> Prepared:
-    manifest = manifest_of(data)
+def _small(data: Data, columns: Mapping[str, str] | None, options: Options) -> Prepared:
+    manifest = manifest_of(data, columns=columns)
     images = prepare_as(manifest, Preparation(PRINT_SIZE), options)
     if not len(images):
         raise ManifestError(f"none of {len(manifest)} images can be read.")

@@ -54,8 +54,10 @@ def test_an_empty_cell_is_counted_as_a_spreadsheet_counts(column, empty):
 
 
 def test_many_bad_rows_are_not_all_listed():
-    with pytest.raises(ManifestError, match=r"'label' is empty in 9 rows \(2, 3, 4, \.\.\.\)"):
-        Manifest(rows(9).assign(label=None))
+    with pytest.raises(
+        ManifestError, match=r"'label' is empty in 21 rows \(2, 3, .*, 21, \.\.\.\)"
+    ):
+        Manifest(rows(21).assign(label=None))
 
 
 @pytest.mark.parametrize("column", ["image", "path"])

@@ -41,10 +41,11 @@ def test_what_could_not_run_says_why():
     assert "two further seeds" in said
 
 
-def test_what_is_cleared_shows_the_number_that_is_closest_to_its_limit():
+def test_what_is_inconclusive_says_so_with_what_would_settle_it():
     said = block(LINES, "source")
-    assert said.startswith("cleared  ")
-    assert "0.590 [0.480, 0.690] (at most 0.58)" in said
+    assert said.startswith("inconclusive  ")
+    assert "0.590 [0.480, 0.690] (at most 0.58;" in said
+    assert "about 48,000 patients would settle it" in said
     assert "do:" not in said
 
 
@@ -72,9 +73,9 @@ def test_many_hits_are_counted_and_not_listed():
 def test_a_hurdle_in_which_nothing_is_judged_says_so():
     row = samples.area("lungs", 0.9, 0.01, None)
     said = "\n".join(finding_lines(Findings((row,), {"views": "?"})))
-    assert "nothing of it is judged" in said
+    assert said.startswith("not judged")
     empty = "\n".join(finding_lines(Findings((), {"views": "?"})))
-    assert "nothing of it is judged" in empty
+    assert empty.startswith("could not run")
 
 
 def test_none_asked_is_said():

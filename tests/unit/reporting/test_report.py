@@ -110,8 +110,8 @@ def report(table: Manifest, said: Predictions, **changes) -> Page:
 
 def test_the_answer_comes_first_with_its_interval(page: Page):
     answer = (
-        "On 436 images of 436 patients that it had never seen, the model named the right class in "
-        "95.4 % (95 % interval 93.0 to 97.0)."
+        "On 436 images of 436 patients kept out of its training, the model named the right class "
+        "in 95.4 % (95 % interval 93.0 to 97.0)."
     )
     assert answer in page.text
     before_sections = page.text[: page.text.index("Who was in the data")]
@@ -356,7 +356,7 @@ def test_patients_that_are_not_known_are_named_on_the_first_screen():
     table = samples.manifest(patients=False)
     text = Page(render(samples.content(manifest=table))).text
     first = text[: text.index("Who was in the data")]
-    assert "(whose patients are not known)" in first
+    assert "(patients not known)" in first
     assert "Patients are not known for 2,905 images: each was treated as a patient" in first
 
 
@@ -370,7 +370,7 @@ def test_patients_on_both_sides_of_the_split_are_named_and_unseen_is_not_said():
     text = report(table, said).text
     assert "On 2 images of 2 patients, 1 of whom it knew already, the model" in text
     assert "1 patient of the tested images also has images" in text
-    assert "never seen" not in text
+    assert "kept out of its training" not in text
 
 
 def test_images_that_were_trained_on_are_named():
@@ -380,14 +380,14 @@ def test_images_that_were_trained_on_are_named():
     )
     text = report(table, said).text
     assert "1 tested image belongs to the part that the model was trained or chosen on" in text
-    assert "never seen" not in text
+    assert "kept out of its training" not in text
 
 
-def test_never_seen_is_not_claimed_for_images_outside_the_manifest():
+def test_kept_out_of_training_is_not_claimed_for_images_outside_the_manifest():
     table, said = small(["a", "b", "a"], ["a", "b", "a"], split=["train", "test", "test"])
-    assert "never seen" in report(table, said).text
+    assert "kept out of its training" in report(table, said).text
     elsewhere = Predictions(said.frame.assign(image=["x", "y"]))
-    assert "never seen" not in report(table, elsewhere).text
+    assert "kept out of its training" not in report(table, elsewhere).text
 
 
 @pytest.mark.parametrize(

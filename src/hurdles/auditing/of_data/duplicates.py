@@ -13,7 +13,7 @@ from hurdles.auditing.hurdle import data_hurdle
 from hurdles.data.cache import Prepared
 from hurdles.data.duplicates import CERTAIN, matches
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Evidence, Finding, counted
+from hurdles.findings.finding import Evidence, Finding, Scale, counted
 from hurdles.findings.limits import limit_for
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ class _Found:
             advice,
             self._evidence(pairs),
             self._details(pairs),
+            scale=Scale.COUNT,
         )
 
     def _count(self, number: int, needs: str) -> Estimate:

@@ -26,7 +26,7 @@ from hurdles.evaluation.means import patient_mean
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.localisation import ShareInside, share_inside
 from hurdles.explanation.methods import explain
-from hurdles.findings.finding import Evidence, Finding
+from hurdles.findings.finding import Evidence, Finding, Scale
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.prepare import PREPARATIONS, View
 from hurdles.imaging.regions import stretched
@@ -188,7 +188,7 @@ def _findings(subject: Subject, seen: _Seen, maps: list[Heatmap]) -> Iterator[Fi
     if usable:
         says = "share of the heat in the lungs over the lungs' share of the image"
         plain = patient_mean(gain[shown], material.groups, level=subject.material.level)
-        yield Finding("attention", method, says, plain, None)
+        yield Finding("attention", method, says, plain, None, scale=Scale.RATIO)
 
 
 def _at_random(
@@ -232,6 +232,7 @@ def _finding(
         _ADVICE,
         tuple(evidence),
         details,
+        scale=Scale.RATIO,
     )
 
 

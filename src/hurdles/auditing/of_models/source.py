@@ -14,7 +14,7 @@ from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.explanation.probe import Probe, source_probes, thumbnails
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
 __all__ = ["source"]
@@ -110,6 +110,7 @@ def _finding(probe: Probe, of: str, family: int) -> Finding:
             "accuracy": probe.accuracy.to_dict(),
             "chance_accuracy": probe.chance,
         },
+        scale=Scale.AUC,
     )
 
 

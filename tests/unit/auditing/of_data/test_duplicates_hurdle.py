@@ -52,7 +52,8 @@ def other(value, first, second):
 
 def test_phantoms_of_different_people_are_no_copies(cohort, monkeypatch):
     findings = by_subject(material(cohort))
-    assert {f.verdict for f in findings.values()} == {Verdict.CLEARED}
+    assert Verdict.HIT not in {f.verdict for f in findings.values()}
+    assert findings["across the split"].verdict is Verdict.CLEARED
     # The guard is how alike two must be: without it people of like build are taken for one.
     monkeypatch.setattr(hurdle, "CERTAIN", 0.80)
     monkeypatch.setattr(hurdle, "matches", partial(hurdle.matches, threshold=0.80))
@@ -95,7 +96,7 @@ def test_copies_across_sources_and_within_a_class_are_shown_and_not_judged(cohor
     assert found["across sources"].estimate.value == 1
     assert found["within a class"].estimate.value == 2
     assert found["within a class"].details["radiographs"] == 2
-    assert {f.verdict for f in found.values()} == {Verdict.CLEARED}
+    assert Verdict.HIT not in {f.verdict for f in found.values()}
 
 
 def test_copies_of_a_known_patient_are_no_second_patient(cohort):
