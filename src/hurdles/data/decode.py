@@ -25,7 +25,7 @@ from hurdles.errors import (
     UnsupportedImageError,
 )
 
-__all__ = ["DECODER_VERSION", "decode", "read_header"]
+__all__ = ["DECODER_VERSION", "decode", "is_image", "read_header"]
 
 #: Part of every cache key. Raise it when the same file comes to give other pixels.
 DECODER_VERSION = 2
@@ -135,6 +135,15 @@ def _check_pixels(pixels: np.ndarray) -> None:
             f"the picture uses grey levels from {low:.3f} to {high:.3f} of 1 only; if that is not "
             "meant, correct the window or the depth that the file states",
         )
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file begins as one that `decode` reads; False where it cannot be opened."""
+    try:
+        with Path(path).open("rb") as handle:
+            return bool(_sniff(handle.read(_SNIFFED)))
+    except OSError:  # as an ImageError is
+        return False
 
 
 @contextmanager

@@ -251,7 +251,7 @@ def _looks_encapsulated(dataset: Any) -> bool:
 def _bytes_announced(dataset: Any) -> int:
     bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
     thinned = dataset.PhotometricInterpretation in ("YBR_FULL_422", "YBR_PARTIAL_422")
-    return -(-bits // 8) * 2 // 3 if thinned else -(-bits // 8)
+    return int(-(-bits // 8) * 2 // 3 if thinned else -(-bits // 8))
 
 
 def _native(dataset: Any) -> np.ndarray:
@@ -269,7 +269,7 @@ def _native(dataset: Any) -> np.ndarray:
 def _first_frame(dataset: Any) -> bytes:
     from pydicom.encaps import get_frame
 
-    return get_frame(dataset.PixelData, 0, number_of_frames=1)
+    return bytes(get_frame(dataset.PixelData, 0, number_of_frames=1))
 
 
 def _frame(dataset: Any, syntax: Any) -> np.ndarray:

@@ -115,10 +115,10 @@ class _Worker:
             answer = json.loads(line)
             if "error" in answer:
                 raise DecodingError(answer["error"])
-            pixels = np.empty(answer["shape"], dtype=np.dtype(answer["dtype"]))
-            if self._from.readinto(pixels.reshape(-1).view(np.uint8).data) < pixels.nbytes:
-                raise EOFError
-        except (EOFError, OSError):
+            dtype = np.dtype(answer["dtype"])
+            content = bytearray(self._from.read(math.prod(answer["shape"]) * dtype.itemsize))
+            pixels = np.frombuffer(content, dtype).reshape(answer["shape"])
+        except (EOFError, OSError, ValueError):
             raise self._died(request["seconds"]) from None
         finally:
             timer.cancel()

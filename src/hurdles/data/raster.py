@@ -14,7 +14,7 @@ The rules:
 from __future__ import annotations
 
 import io
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -149,7 +149,7 @@ def _decode_colour(data: bytes, kind: str, container: Container) -> np.ndarray:
 # --- BMP -----------------------------------------------------------------------------------------
 
 
-def _bmp(handle: BinaryIO) -> tuple[ImageHeader, object]:
+def _bmp(handle: BinaryIO) -> tuple[ImageHeader, Any]:
     from PIL.BmpImagePlugin import BmpImageFile
 
     try:
