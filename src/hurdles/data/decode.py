@@ -7,9 +7,12 @@ rules that turn a file's numbers into [0, 1] stand in `hurdles.data.raster` and
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -51,6 +54,8 @@ _KNOWN_BUT_UNREAD: tuple[tuple[int, bytes, str], ...] = (
 _SNIFFED = 352
 #: Sizes of the second header of a BMP, which tell its version.
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
+#: The largest file: so many bytes a pixel (four samples of 16 bits), and so many for the rest.
+_BYTES_PER_PIXEL, _MORE_BYTES = 8, 64 << 20
 #: Half a grey level of 16 bits: only a window that cuts everything off leaves less.
 _SMALLEST_STEP = 0.5 / 65535
 #: A 12-bit picture that is taken for one of 16 bits uses a sixteenth.
@@ -89,8 +94,9 @@ def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndar
     >>> decode(path).tolist()
     [[0.0, 0.20000000298023224, 1.0]]
     """
-    with _naming(path):
-        data = Path(path).read_bytes()
+    with _naming(path), _opened(path) as handle:
+        _check_size(handle, max_pixels)
+        data = handle.read()
         kind = _sniff(data)
         if kind == "DICOM":
             pixels = dicom.decode_dicom(data, max_pixels)
@@ -108,12 +114,32 @@ def read_header(path: str | Path) -> ImageHeader:
     ImageError
         With the path, as `decode` does.
     """
-    with _naming(path), Path(path).open("rb") as handle:
+    with _naming(path), _opened(path) as handle:
         kind = _sniff(handle.read(_SNIFFED))
         handle.seek(0)
         if kind == "DICOM":
             return dicom.read_dicom_header(handle)
         return raster.read_raster_header(handle, kind)
+
+
+def _opened(path: str | Path) -> BinaryIO:
+    """Open a plain file; a pipe or a device would wait, or never end."""
+    try:
+        plain = stat.S_ISREG(Path(path).stat().st_mode)
+    except ValueError as error:  # NUL, or what the file system cannot write
+        raise ImageError(f"the path is none that a file can have ({error}); correct it.") from error
+    if not plain:
+        raise NotAnImageError("this is no plain file (a folder, a pipe or a device); leave it out.")
+    return Path(path).open("rb")
+
+
+def _check_size(handle: BinaryIO, max_pixels: int) -> None:
+    size, most = os.fstat(handle.fileno()).st_size, _BYTES_PER_PIXEL * max_pixels + _MORE_BYTES
+    if size > most:
+        raise ImageTooLargeError(
+            f"the file has {size >> 20:,} MB, more than {most >> 20:,} MB, in which {max_pixels:,} "
+            "pixels are written without compression; leave it out, or raise max_pixels."
+        )
 
 
 def _check_pixels(pixels: np.ndarray) -> None:
@@ -140,7 +166,7 @@ def _check_pixels(pixels: np.ndarray) -> None:
 def is_image(path: str | Path) -> bool:
     """Whether a file begins as one that `decode` reads; False where it cannot be opened."""
     try:
-        with Path(path).open("rb") as handle:
+        with _opened(path) as handle:
             return bool(_sniff(handle.read(_SNIFFED)))
     except OSError:  # as an ImageError is
         return False

@@ -17,12 +17,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from hurdles.data.dicom_elements import text, whole
+from hurdles.data.dicom_elements import number, text, whole
 from hurdles.data.dicom_file import DicomFile, open_dataset
 from hurdles.data.frames import decode_frame
 from hurdles.data.greyscale import grey_table
 from hurdles.data.header import ImageHeader, check_header
 from hurdles.data.lut import read_lut
+from hurdles.data.notices import notice
 from hurdles.data.vocabulary import Sex, View
 from hurdles.errors import (
     ImageError,
@@ -43,6 +44,7 @@ _GREYS = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 _SYNTAXES = {0xC0: "50", 0xC1: "51", 0xC2: "50", 0xC3: "57", 0xF7: "80"}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 _FRAMES = (frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xC8, 0xCC}
+_SQUARE = (0.98, 1.02)
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
@@ -75,6 +77,7 @@ def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
         check_header(header, max_pixels)
         file.read_pixels()
         _put_right(dataset, header)
+        _notice_geometry(dataset)
         stored = _stored(dataset)
         if header.photometric == "PALETTE COLOR":
             return _from_palette(stored, dataset)
@@ -159,6 +162,26 @@ def _put_right(dataset: Any, header: ImageHeader) -> None:
     dataset.PixelRepresentation = whole(dataset, "PixelRepresentation", 0)
     if samples > 1:
         dataset.PlanarConfiguration = whole(dataset, "PlanarConfiguration", 0)
+
+
+def _notice_geometry(dataset: Any) -> None:
+    """Say where the picture does not lie as it is shown; it is read as it is stored."""
+    across, down = ((text(dataset, "PatientOrientation", place) or " ")[0] for place in (0, 1))
+    if across in "RHF" or down == "H":  # usual are L\F, and A\F or P\F of a lateral view
+        notice(
+            "orientation",
+            f"its rows run to {across}, its columns to {down} (Patient Orientation), so it is "
+            "mirrored or turned; it is read as it is stored",
+        )
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
+        high, wide = (number(dataset, keyword, place) for place in (0, 1))
+        if high and wide and not _SQUARE[0] < high / wide < _SQUARE[1]:
+            notice(
+                "aspect",
+                f"its pixels are not square ({keyword} {high:g} by {wide:g}); it is read as it is "
+                "stored, so it looks drawn out",
+            )
+            return
 
 
 def _high_bit(dataset: Any, stored: np.ndarray, bits: int) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import Any
 
 __all__ = ["number", "text", "whole"]
 
 
-def number(dataset: Any, keyword: str) -> float | None:
-    """Return the first value of an element.
+def number(dataset: Any, keyword: str, place: int = 0) -> float | None:
+    """Return a value of an element.
 
     Parameters
     ----------
@@ -17,6 +18,8 @@ def number(dataset: Any, keyword: str) -> float | None:
         Where to look.
     keyword : str
         Of an element whose values are numbers, written out or not.
+    place : int
+        Which of several values; by default the first.
 
     Returns
     -------
@@ -29,8 +32,8 @@ def number(dataset: Any, keyword: str) -> float | None:
         value = dataset.get_item(keyword).value
     if isinstance(value, bytes):
         value = value.decode("latin-1").split("\\")
-    if not isinstance(value, (str, int, float)):
-        value = next(iter(value), None) if hasattr(value, "__iter__") else value
+    values = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
+    value = next(islice(values, place, None), None)
     written = "" if value is None else str(value).strip(" \0").replace(",", ".")
     try:
         return float(written) if written else None
@@ -44,6 +47,8 @@ def whole(dataset: Any, keyword: str, otherwise: int) -> int:
     return otherwise if found is None or not math.isfinite(found) else int(found)
 
 
-def text(dataset: Any, keyword: str) -> str:
+def text(dataset: Any, keyword: str, place: int = 0) -> str:
     """Return a code string in capitals and without padding; empty where there is none."""
-    return str(dataset.get(keyword) or "").strip(" \0").upper()
+    value = dataset.get(keyword) or ""
+    values = [value] if isinstance(value, str) else value
+    return str(next(islice(values, place, None), "")).strip(" \0").upper()

@@ -125,7 +125,11 @@ class _Worker:
         return pixels
 
     def _died(self, seconds: int) -> TruncatedImageError | ImageTooLargeError:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:  # it speaks nonsense, but lives
+            self._process.kill()
+            code = self._process.wait()
         try:
             how = signal.Signals(-code).name
         except ValueError:

@@ -439,7 +439,7 @@ def test_what_is_no_radiograph_is_named(
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="No such file or directory"):
         decode(tmp_path / "nowhere.png")
-    with pytest.raises(ImageError, match="check the path"):
+    with pytest.raises(ImageError, match="this is no plain file"):
         decode(tmp_path)
 
 

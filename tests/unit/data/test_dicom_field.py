@@ -290,6 +290,29 @@ def test_every_warning_names_its_file(tmp_path: Path, caplog: pytest.LogCaptureF
     assert all(message.startswith(f"{tmp_path / 'image'}: ") for message in caplog.messages)
 
 
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ({"PatientOrientation": ["L", "F"], "PixelSpacing": [0.14, 0.14]}, ""),
+        ({"PatientOrientation": ["P", "F"], "ImagerPixelSpacing": None}, ""),
+        ({"PatientOrientation": ["R", "F"]}, "its rows run to R, its columns to F"),
+        ({"PatientOrientation": ["L", "HP"]}, "its rows run to L, its columns to H"),
+        (
+            {"PatientOrientation": "", "PixelAspectRatio": ["2", "1"]},
+            "not square (PixelAspectRatio",
+        ),
+        ({"ImagerPixelSpacing": [0.1, 0.2]}, "not square (ImagerPixelSpacing 0.1 by 0.2)"),
+    ],
+)
+def test_a_picture_that_lies_otherwise_is_read_as_stored_and_said(
+    tmp_path: Path, elements: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = decoded(tmp_path, dataset(TWELVE, 12, **elements))
+    np.testing.assert_allclose(result, stretched(TWELVE), atol=1e-6)
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)
+
+
 # --- compressed ----------------------------------------------------------------------------------
 
 

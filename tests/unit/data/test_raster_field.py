@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import time
 import zlib
@@ -19,6 +20,7 @@ from hurdles.errors import (
     ImageError,
     ImageTooLargeError,
     MultiFrameError,
+    NotAnImageError,
     TruncatedImageError,
     UnsupportedImageError,
 )
@@ -286,3 +288,28 @@ def test_a_cut_bmp_is_damaged_and_a_large_one_refused(tmp_path: Path) -> None:
     large = content[:18] + struct.pack("<ii", 20000, 20000) + content[26:]
     with pytest.raises(ImageTooLargeError, match="20000 x 20000"):
         decoded(tmp_path, large)
+
+
+# --- what is no plain file -----------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+def test_a_pipe_is_refused_and_does_not_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(NotAnImageError, match=r"pipe.png: this is no plain file"):
+        decode(tmp_path / "pipe.png")
+
+
+def test_a_device_and_an_impossible_path_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"this is no plain file"):
+        decode(os.devnull)
+    with pytest.raises(ImageError, match="the path is none that a file can have"):
+        decode(f"{tmp_path}/a\0b.png")
+
+
+def test_a_file_that_is_larger_than_any_radiograph_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.dcm"
+    path.write_bytes(bytes(128) + b"DICM")
+    os.truncate(path, 3 << 30)  # a hole: it takes no space
+    with pytest.raises(ImageTooLargeError, match="has 3,072 MB, more than 826 MB"):
+        decode(path)
