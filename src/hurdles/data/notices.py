@@ -91,3 +91,13 @@ class _SharedCatch:
 
 
 _SHARED = _SharedCatch()
+
+
+def _named(record: logging.LogRecord) -> bool:
+    """Name the file in what pydicom logs beside its warnings."""
+    if _path.get() is not None:
+        record.msg = f"{_path.get()}: {record.msg}"
+    return True
+
+
+logging.getLogger("pydicom").addFilter(_named)
