@@ -25,7 +25,7 @@ import pandas as pd
 from words_cases import CASES
 
 #: In the order of the page.
-MODULES = ("verdicts", "statistics", "splits", "tables", "copies", "packaging")
+MODULES = ("verdicts", "statistics", "splits", "tables", "copies", "packaging", "pictures")
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SECONDS = 600
 
