@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from hurdles.data.decode import read_header
+from hurdles.data.dicom_file import open_dataset
 from hurdles.data.jpeg_quality import jpeg_quality
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError
@@ -207,9 +208,7 @@ _KNOWN = frozenset({"Software", "compression"})
 
 
 def _dicom(handle: BinaryIO) -> dict[str, Any]:
-    import pydicom
-
-    data = pydicom.dcmread(handle, force=True, stop_before_pixels=True)
+    data = open_dataset(handle)
     syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
     maker = [_text(data, k) for k in ("Manufacturer", "ManufacturerModelName")]
     return {

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from hurdles.data.decode import is_image
 from hurdles.data.dicom import is_dicom
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.data.shown import shown
@@ -109,8 +110,8 @@ def _refusal(path: Path, entry: os.DirEntry[str]) -> str:
         return "a link that leads nowhere" if entry.is_symlink() else "not a plain file"
     if entry.name.upper() == "DICOMDIR":
         return "a DICOM directory, no image"
-    # PACS exports often have no extension, or one that means something else.
-    if path.suffix.lower() in IMAGE_SUFFIXES or starts_as_dicom(path):
+    # PACS exports often have no extension, or one that means something else (.ima, .img, .dic).
+    if path.suffix.lower() in IMAGE_SUFFIXES or is_image(path):
         return ""
     return "not an image, by its extension"
 

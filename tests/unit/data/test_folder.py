@@ -124,6 +124,8 @@ def test_one_class_is_allowed(tmp_path):
 def test_without_class_folders_the_expected_layout_is_said(tmp_path, files):
     for name in files:
         png(tmp_path / name)
+        if name.endswith(".txt"):  # what it holds counts
+            (tmp_path / name).write_text("read me")
     with pytest.raises(ManifestError, match=r"no class folders with images.*ROOT/Normal"):
         manifest_from_folder(tmp_path)
 
@@ -366,3 +368,15 @@ def test_one_class_with_folders_below_is_named(tmp_path):
 def test_blanks_around_a_class_are_not_part_of_it(tmp_path):
     png(tmp_path / "Normal " / "1.png")
     assert manifest_from_folder(tmp_path).labels == ["Normal"]
+
+
+def test_an_image_is_known_by_its_content_where_its_name_says_nothing(tmp_path: Path) -> None:
+    grey = Image.linear_gradient("L")
+    for name, form in [("a.jfif", "JPEG"), ("b.img", "TIFF"), ("c", "PNG"), ("d.ima", "BMP")]:
+        (tmp_path / "Normal").mkdir(exist_ok=True)
+        grey.save(tmp_path / "Normal" / name, form)
+    (tmp_path / "Normal" / "e.img").write_bytes(b"no image at all")
+    manifest = manifest_from_folder(tmp_path)
+    found = ["Normal/a.jfif", "Normal/b.img", "Normal/c", "Normal/d.ima"]
+    assert list(manifest.frame["image"]) == found
+    assert list(manifest.exclusions["reason"]) == ["not an image, by its extension"]

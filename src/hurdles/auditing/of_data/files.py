@@ -98,7 +98,9 @@ def files(material: Material) -> Iterator[Finding]:
     coarse = grey_levels(pixels) < LEVELS
     yield _defect(
         material, "few grey levels", coarse, f"images with fewer than {LEVELS} grey levels",
-        "Export them again from the original, with at least 8 bits.", f"below {LEVELS} levels",
+        "Export them again from the original with at least 8 bits, and over the whole range: a "
+        "picture of 12 bits in a file of 16, or a DICOM window far wider than the values, uses few "
+        "of them.", f"below {LEVELS} levels",
     )  # fmt: skip
     yield _identical(material)
     yield from _marks(material)
