@@ -29,14 +29,14 @@ from words_cases import CASES
 PAGES = {
     "words": (
         "Words: never surer than measured",
-        "Small inputs that once made hurdles say more than it had measured, or drop without a word "
-        "what it was given.",
+        "Small inputs that once made hurdles say more than it had measured, or drop without a "
+        "word what it was given.",
         ("verdicts", "statistics", "splits", "tables", "copies", "packaging"),
     ),
     "pictures-and-files": (
         "Pictures and files: right or refused, and nothing destroyed",
-        "Small inputs that once gave a wrong picture without a word, took the process with them, or "
-        "cost a user a file.",
+        "Small inputs that once gave a wrong picture without a word, took the process with them, "
+        "or cost a user a file.",
         ("pictures", "files"),
     ),
 }
