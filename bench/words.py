@@ -2,8 +2,8 @@
 
 Every case of `words_cases` is run in a process of its own, under the hurdles that is installed and,
 with ``--before SRC``, under an earlier one; the pages ``docs/results/words.md`` and
-``pictures-and-files.md`` set both beside what is right. Without ``--before`` the earlier answers are
-taken from the tables beside the pages.
+``pictures-and-files.md`` set both beside what is right. Without ``--before`` the earlier answers
+are taken from the tables beside the pages.
 
     git worktree add /tmp/before b83858b
     python bench/words.py --before /tmp/before/src
