@@ -5,8 +5,8 @@ with ``--before SRC``, under an earlier one; the pages ``docs/results/words.md``
 ``pictures-and-files.md`` set both beside what is right. Without ``--before`` the earlier answers
 are taken from the tables beside the pages.
 
-    git worktree add /tmp/before b83858b
-    python bench/words.py --before /tmp/before/src
+    git worktree add ../before b83858b
+    python bench/words.py --before ../before/src
 """
 
 from __future__ import annotations
