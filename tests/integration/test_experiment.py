@@ -510,6 +510,11 @@ class TestEvaluate:
             "Normal": manifest.counts["Normal"],
             "Pneumonia": 0,
         }
+        strange = labels | {"bacterial": "strange"}
+        less = workflows.evaluate(copied, on=others, name="less", labels=strange, options=options)
+        assert less.images == result.images
+        assert "are left out, since" in less.notes[0]
+        assert "knows no class 'strange'" in less.notes[0]
         with pytest.raises(ManifestError, match=r"knows none of the images' classes.*--label"):
             workflows.evaluate(copied, on=others, name="x", options=options)
         with pytest.raises(ManifestError, match="no image is of class 'wrong'"):

@@ -306,9 +306,11 @@ def problems(
             found.append(
                 f"{called[column]!r} is empty in {rows(empty)}. Fill them in or drop the rows."
             )
+    named: list[int] = []
     for column in ("image", "path"):
-        cells = frame[column]
-        if len(again := np.flatnonzero(cells.duplicated(keep=False) & cells.notna())):
+        cells, before = frame[column], named
+        named = np.flatnonzero(cells.duplicated(keep=False) & cells.notna()).tolist()
+        if (again := named) and again != before:  # a row that stands twice is one mistake
             found.append(
                 f"{called[column]!r} is repeated in {rows(again)}: {cells.iloc[again[0]]!r}. "
                 "Every image stands in one row; drop the copies."

@@ -68,6 +68,11 @@ def test_duplicate_rows_are_refused(column):
         Manifest(frame)
 
 
+def test_a_row_that_stands_twice_is_one_mistake():
+    with pytest.raises(ManifestError, match=r"^'image' is repeated in 2 rows \(2, 6\)[^\n]*$"):
+        Manifest(pd.concat([rows(), rows(1)]))
+
+
 @pytest.mark.parametrize(
     ("column", "wrong", "known"),
     [
