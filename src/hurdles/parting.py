@@ -37,6 +37,15 @@ def settled(recipe: Recipe, manifest: Manifest, *, by_file: bool = False) -> Rec
 def parted(manifest: Manifest, recipe: Recipe, split_file: Path | None = None) -> Manifest:
     """Return the images with their split: that of a file, or made as the recipe says.
 
+    Parameters
+    ----------
+    manifest : Manifest
+        The images, with the split that they bring.
+    recipe : Recipe
+        From `settled`.
+    split_file : path, optional
+        What `hurdles.data.split.save_split` wrote.
+
     Raises
     ------
     SplitError
