@@ -20,7 +20,7 @@ import numpy as np
 from hurdles.data.dicom_elements import number, text, whole
 from hurdles.data.dicom_file import DicomFile, open_dataset
 from hurdles.data.frames import decode_frame
-from hurdles.data.greyscale import grey_table
+from hurdles.data.greyscale import check_window, grey_table
 from hurdles.data.header import ImageHeader, check_header
 from hurdles.data.lut import read_lut
 from hurdles.data.notices import notice
@@ -85,7 +85,10 @@ def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
         if stored.ndim == 3:
             highest = (1 << header.bits) - 1
             return _luma(stored >> max(high + 1 - header.bits, 0) & highest, highest)
-        return _looked_up(stored, grey_table(dataset, stored, header, high))
+        pixels = _looked_up(stored, grey_table(dataset, stored, header, high))
+        if "VOILUTSequence" not in dataset and pixels.min() == pixels.max():
+            check_window(dataset, stored, header, high)
+        return pixels
 
 
 @contextmanager

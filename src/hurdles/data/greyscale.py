@@ -29,10 +29,7 @@ from hurdles.data.lut import Lut, read_lut
 from hurdles.data.notices import notice
 from hurdles.errors import ConstantImageError, TruncatedImageError
 
-__all__ = ["grey_table"]
-
-#: Half a grey level of 16 bits: only a window that cuts everything off leaves less.
-_SMALLEST_STEP = 0.5 / 65535
+__all__ = ["check_window", "grey_table"]
 
 
 def grey_table(
@@ -61,30 +58,69 @@ def grey_table(
     ------
     TruncatedImageError
         If slope or intercept are no numbers, or a table lacks entries.
-    ConstantImageError
-        If every value that is present lies on one side of the window.
     """
+    values, modal = _pipeline(dataset, stored, header, high_bit)
+    padding = _padding(dataset, values)
+    grey = _voi_lut(dataset, modal)
+    if grey is None:
+        grey = _windowed(dataset, modal)
+    if grey is None:
+        if header.bits <= 8:
+            counted = _legal(values, header.bits, signed=stored.dtype.kind == "i")
+        else:
+            counted = _present(stored) & ~padding
+        grey = _stretched(modal, counted)
+    if header.photometric == "MONOCHROME1":
+        grey = 1 - grey
+    grey[padding] = 0
+    return grey.astype(np.float32)
+
+
+def check_window(
+    dataset: Any, stored: np.ndarray, header: ImageHeader, high_bit: int | None = None
+) -> None:
+    """Say of a picture in which nothing is seen whether its window is the reason.
+
+    Parameters
+    ----------
+    dataset, stored, header, high_bit
+        As for `grey_table`.
+
+    Raises
+    ------
+    ConstantImageError
+        If the values that are present differ, and all lie on one side of the window.
+    """
+    values, modal = _pipeline(dataset, stored, header, high_bit)
+    seen = modal[_present(stored) & ~_padding(dataset, values)]
+    windowed = _windowed(dataset, seen) if seen.size and seen.min() < seen.max() else None
+    if windowed is not None:
+        raise ConstantImageError(
+            f"the window in the header (center {number(dataset, 'WindowCenter'):g}, width "
+            f"{number(dataset, 'WindowWidth'):g}) lies beside the values ({seen.min():g} to "
+            f"{seen.max():g}), so every pixel has the same value, {windowed[0]:.3g} of 1; correct "
+            "or delete the window, or leave the file out."
+        )
+
+
+def _pipeline(
+    dataset: Any, stored: np.ndarray, header: ImageHeader, high_bit: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the value of each bit pattern, and what the modality transformation makes of it."""
     depth = 8 * stored.dtype.itemsize
     unsigned = np.dtype(f"u{stored.dtype.itemsize}")
     # Bits beside those stored may hold an overlay (C.9.2, retired form): they are shifted out.
     above = max(depth - 1 - (header.bits - 1 if high_bit is None else high_bit), 0)
     patterns = np.arange(1 << depth).astype(unsigned)
     values = (patterns << above).view(stored.dtype) >> max(depth - header.bits, 0)
-    padding = _padding(dataset, values)
-    modal = _modal(dataset, values)
-    present = np.bincount(stored.view(unsigned).ravel(), minlength=1 << depth) > 0
-    counted = present & ~padding
-    grey = _voi_lut(dataset, modal)
-    if grey is None:
-        grey = _windowed(dataset, modal, modal[counted])
-    if grey is None:
-        if header.bits <= 8:
-            counted = _legal(values, header.bits, signed=stored.dtype.kind == "i")
-        grey = _stretched(modal, counted)
-    if header.photometric == "MONOCHROME1":
-        grey = 1 - grey
-    grey[padding] = 0
-    return grey.astype(np.float32)
+    return values, _modal(dataset, values)
+
+
+def _present(stored: np.ndarray) -> np.ndarray:
+    """Return which bit patterns occur."""
+    size = stored.dtype.itemsize
+    codes = stored.view(f"u{size}").ravel()
+    return np.asarray(np.bincount(codes, minlength=1 << (8 * size)) > 0)
 
 
 def _padding(dataset: Any, values: np.ndarray) -> np.ndarray:
@@ -134,7 +170,7 @@ def _voi_lut(dataset: Any, modal: np.ndarray) -> np.ndarray | None:
     return None if lut is None else np.clip(lut(modal) / lut.top, 0, 1)
 
 
-def _windowed(dataset: Any, modal: np.ndarray, present: np.ndarray) -> np.ndarray | None:
+def _windowed(dataset: Any, modal: np.ndarray) -> np.ndarray | None:
     """Apply the first window; None where there is none."""
     centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
     if centre is None or width is None:
@@ -147,26 +183,14 @@ def _windowed(dataset: Any, modal: np.ndarray, present: np.ndarray) -> np.ndarra
     if width <= 0 or (function == "LINEAR" and width < 1):
         notice("window", f"the {said} is not allowed; taken as a missing window")
         return None
-    with np.errstate(over="ignore"):
-        grey = _through_window(modal, centre, width, function)
-        seen = _through_window(present, centre, width, function)
-    if seen.size and present.min() < present.max() and np.ptp(seen) < _SMALLEST_STEP:
-        raise ConstantImageError(
-            f"the {said} in the header lies beside the values ({present.min():g} to "
-            f"{present.max():g}), so every pixel has the same value, {seen[0]:.3g} of 1; correct "
-            "or delete the window, or leave the file out."
-        )
-    return grey
-
-
-def _through_window(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:
     if function == "SIGMOID":
-        return np.asarray(1 / (1 + np.exp(-4 * (values - centre) / width)))
+        with np.errstate(over="ignore"):
+            return np.asarray(1 / (1 + np.exp(-4 * (modal - centre) / width)))
     if function == "LINEAR_EXACT":
-        return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
+        return np.asarray(np.clip((modal - centre) / width + 0.5, 0, 1))
     if width == 1:
-        return np.asarray(values > centre - 0.5, dtype=np.float64)
-    return np.asarray(np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
+        return np.asarray(modal > centre - 0.5, dtype=np.float64)
+    return np.asarray(np.clip((modal - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
 
 
 def _stretched(modal: np.ndarray, counted: np.ndarray) -> np.ndarray:
