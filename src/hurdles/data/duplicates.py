@@ -3,24 +3,29 @@
 Public collections are re-packaged: resized, compressed again, cropped, brightened, inverted,
 renamed. So neither names nor hashes of files find the copies, and a simple thumbnail finds too
 much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
-is compared with its neighbours only. Stage one takes out what all prints share (every chest has
-ribs), compares small ones of all pairs by matrix products and lets the likely pairs through,
-generously; in large sets, hashes of the prints do that (`hurdles.data.image_hash`). Stage two lays
-two prints over one another as well as an affine map can and correlates what overlaps.
-`bench/twins.py` and `bench/near_duplicates.py` measure how many planted and real copies are found,
-and how many other pairs are taken for copies.
+is compared with its neighbours only. Stage one lets likely pairs through, generously: those whose
+hashes are near (`hurdles.data.image_hash`), and, where there are not too many, those whose small
+prints correlate once what all chests share is taken out. Stage two lays two images over one another
+as well as an affine map can and correlates what overlaps (`hurdles.data.alignment`).
+
+This is the one search for copies: training, testing, audits, checks, lineage and studies call it, and
+all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` and
+`bench/near_duplicates.py` measure how many planted and real copies are found, and how many other
+pairs are taken for copies.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.alignment import aligned_correlation, central, prints
+from hurdles.data.alignment import Look, aligned_similarity, central, prints
 from hurdles.data.image_hash import hash_matches, image_hashes
 from hurdles.data.near import BITS, RADIUS
 
@@ -28,9 +33,9 @@ if TYPE_CHECKING:
     from hurdles.data.cache import Prepared
 
 __all__ = [
-    "CERTAIN",
     "COLUMNS",
     "GATE",
+    "LIKELY",
     "THRESHOLD",
     "Candidate",
     "candidates",
@@ -47,14 +52,16 @@ COLUMNS: dict[str, str] = {
     "mirrored": "true where left and right are exchanged",
 }
 
-#: Pairs at least this similar are taken for copies; docs/results/twins.txt shows what it costs.
-THRESHOLD = 0.90
+#: Pairs at least this similar are taken for one radiograph. Drawn chests, more alike than those of
+#: any two persons, reach 0.970, two real persons 0.962; docs/results/bench-near-duplicates.txt shows
+#: what is found.
+THRESHOLD = 0.975
 
-#: Pairs at least this similar are copies beyond doubt: drawn chests, more alike than those of any
-#: two persons, reach 0.93. Copies with a tenth cut off all round, or drawn upon, may not.
-CERTAIN = 0.95
+#: Pairs from here on are shown to be looked at: copies with much cut off or drawn upon, or one
+#: person twice.
+LIKELY = 0.95
 
-#: Above this many pairs hashes take the place of matrix products, which would need a minute then.
+#: Above this many pairs hashes do without matrix products, which would need a minute then.
 _MANY_PAIRS = 200_000_000
 #: Bits of 256 in which the hashes of a likely pair may differ, where each is compared with each; a
 #: large set has its own limit, `hurdles.data.near.RADIUS`.
@@ -111,17 +118,15 @@ def matches(
     b: Prepared | None = None,
     *,
     threshold: float = THRESHOLD,
-    mirrored: bool = False,
+    mirrored: bool = True,
     hashed: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Return the pairs of images that show one and the same radiograph.
 
-    Resizing, JPEG, brightness, contrast, gamma, inversion and crops of up to about a tenth of a
-    side are seen through; so are rotations by a few degrees. Some copies with arrows and letters
-    drawn in are not found. Two radiographs of one patient in one position a short
-    time apart may pass as copies: the public collections' pairs between 0.90 and 0.925, looked at
-    one by one, all seemed to show one person twice, never two persons.
+    Resizing, JPEG, brightness, contrast, gamma, inversion, mirroring and crops of up to about a
+    tenth of a side are seen through; so are rotations by a few degrees, and arrows and letters that
+    were drawn in. Two radiographs of one patient in one position a moment apart may pass as copies.
 
     Parameters
     ----------
@@ -131,11 +136,12 @@ def matches(
     threshold : float
         Smallest similarity, within (0, 1].
     mirrored : bool
-        Whether mirrored copies are looked for as well, in twice the time.
+        Whether mirrored copies are looked for as well.
     hashed : bool, optional
-        Whether likely pairs are found by their hashes, which is faster and misses copies that were
-        cropped by more than a tenth on one side only; by matrix products otherwise. If not given:
-        where there are more than 200 million pairs (20,000 images in one set).
+        Whether likely pairs are found by their hashes alone, or by matrix products alone, to
+        compare the two. If not given: by both, and by hashes alone where there are more than 200
+        million pairs (20,000 images in one set); they miss one in twenty of the real copies, those
+        that were cropped on one side only.
     progress : callable, optional
         Called as ``progress(done, total)`` with the number of likely pairs that were aligned.
 
@@ -169,15 +175,20 @@ def matches(
         raise ValueError(f"threshold is {threshold}; a similarity is above 0 and at most 1.")
     other = a if b is None else b
     found = _likely(a.pixels, None if b is None else b.pixels, mirrored, hashed)
-    prints_a = _some_prints(a.pixels, {pair.a for pair in found})
-    prints_b = _some_prints(other.pixels, {pair.b for pair in found})
+    rows_a, rows_b = {pair.a for pair in found}, {pair.b for pair in found}
+    looks_a = _looks(a.pixels, rows_a | rows_b if b is None else rows_a)
+    looks_b = looks_a if b is None else _looks(other.pixels, rows_b)
+
+    def similarity(pair: Candidate) -> float:
+        return _similarity(looks_a[pair.a], looks_b[pair.b], pair)
+
     rows = []
-    for done, pair in enumerate(found, start=1):
-        similarity = _similarity(prints_a[pair.a], prints_b[pair.b], pair)
-        if similarity >= threshold:
-            rows.append((pair.a, pair.b, similarity, pair.correlation < 0, pair.mirrored))
-        if progress:
-            progress(done, len(found))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for done, (pair, alike) in enumerate(zip(found, pool.map(similarity, found)), start=1):
+            if alike >= threshold:
+                rows.append((pair.a, pair.b, alike, pair.correlation < 0, pair.mirrored))
+            if progress:
+                progress(done, len(found))
     return _table(a, other, rows)
 
 
@@ -267,10 +278,13 @@ def hashed_candidates(
 def _likely(
     a: NDArray[np.uint8], b: NDArray[np.uint8] | None, mirrored: bool, hashed: bool | None
 ) -> list[Candidate]:
-    if hashed if hashed is not None else len(a) * len(a if b is None else b) > _MANY_PAIRS:
-        return hashed_candidates(a, b, mirrored=mirrored)
+    many = len(a) * len(a if b is None else b) > _MANY_PAIRS
+    found = [] if hashed is False else hashed_candidates(a, b, mirrored=mirrored)
+    if hashed or (hashed is None and many):
+        return found
+    hashes = {_way(pair): pair for pair in found}
     found = candidates(a, b)
-    if mirrored:
+    if mirrored and hashed is False:  # the hashes miss none of those that are only mirrored
         flipped = candidates(a, (a if b is None else b)[:, :, ::-1])
         known = {(pair.a, pair.b): abs(pair.correlation) for pair in found}
         found += [
@@ -279,13 +293,18 @@ def _likely(
             if (b is not None or pair.a < pair.b)
             and abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
         ]
-    return found
+    return [*hashes.values(), *(pair for pair in found if _way(pair) not in hashes)]
 
 
-def _similarity(a: NDArray[np.float32], b: NDArray[np.float32], pair: Candidate) -> float:
-    moving = np.ascontiguousarray(b[:, ::-1]) if pair.mirrored else b
+def _way(pair: Candidate) -> tuple[int, int, bool, bool]:
+    """Return which images are to be laid over one another, and turned in which way."""
+    return pair.a, pair.b, pair.correlation > 0, pair.mirrored
+
+
+def _similarity(a: Look, b: Look, pair: Candidate) -> float:
     scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
-    return aligned_correlation(a, moving if pair.correlation > 0 else -moving, scale)
+    turned = b.turned(inverted=pair.correlation <= 0, mirrored=pair.mirrored)
+    return aligned_similarity(a, turned, scale)
 
 
 def _above(
@@ -330,9 +349,9 @@ def _without(views: _Views, shared: NDArray[np.float32]) -> _Views:
     return {cut: _units(rows - (rows @ shared.T) @ shared) for cut, rows in views.items()}
 
 
-def _some_prints(pixels: NDArray[np.uint8], rows: set[int]) -> dict[int, NDArray[np.float32]]:
+def _looks(pixels: NDArray[np.uint8], rows: set[int]) -> dict[int, Look]:
     # Of all images they would need gigabytes in large collections.
-    return {row: prints(pixels[row : row + 1])[0] for row in sorted(rows)}
+    return {row: Look.of(pixels[row]) for row in sorted(rows)}
 
 
 def _table(
