@@ -36,7 +36,7 @@ from hurdles.data import image_hash, near
 from hurdles.data.alignment import prints
 from hurdles.data.cache import Prepared
 from hurdles.data.decode import decode
-from hurdles.data.duplicates import CERTAIN, THRESHOLD, matches
+from hurdles.data.duplicates import LIKELY, THRESHOLD, matches
 from hurdles.data.image_hash import CUTS, image_hashes, small_prints
 from hurdles.data.lineage import CERTAIN_BITS, LIKELY_BITS, fingerprint_of, lineage, summary
 from hurdles.data.manifest import Manifest

@@ -20,6 +20,7 @@ from hurdles.models.spec import ModelSpec, architectures
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe
 from hurdles.runs import Run
+from hurdles.seen import copies_among, kept_together
 from hurdles.starting import start_of
 from hurdles.training.fingerprints import save_fingerprints
 from hurdles.training.groups import Sources, require_sources
@@ -149,18 +150,22 @@ def _data_of(
         raise RunError(f"{run.path} has no manifest yet; say by --data which images to use.")
     prepared = prepare_pixels(manifest, recipe, options)
     _refuse_hopeless(recipe, prepared.manifest)  # a class may be gone with its unreadable images
+    copies = copies_among(run, prepared, options)
     section = recipe.split
     scheme = SCHEMES.get(section.scheme)
     if split_file is not None:
         parted = load_split(prepared.manifest, split_file, grouped=scheme.grouped)
     else:
         parted = split(
-            prepared.manifest,
+            kept_together(copies, prepared.manifest, recipe),
             fractions=section.fractions,
             seed=section.seed,
             missing_patients=section.missing_patients,
             by=section.scheme,
         )
+    parted = prepared.manifest.with_split(parted.frame["split"])
+    for line in copies.lines(parted):
+        options.listener.say(line)
     choosing = parted.frame.loc[parted.frame["split"] == Split.VALIDATION, "label"]
     refuse_undecidable(recipe.evaluation, parted.labels, set(choosing))
     save_split(parted, run.path / "split.csv")
@@ -207,7 +212,7 @@ def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[
         "recipe": recipe.key,
         "start": None if start is None else {**start.description, "origin": start.origin},
         "manifest": manifest.content_hash,
-        "warnings": check_split(manifest, grouped=scheme.grouped),
+        "warnings": [*run.copy_remarks, *check_split(manifest, grouped=scheme.grouped)],
         "environment": environment(machine),
         "use": "research use only; not a medical device",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -167,7 +168,7 @@ def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = N
 
 def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
     recipe, own = run.recipe, on == "test"
-    notes = Recipe.explanations()
+    notes, result, said = Recipe.explanations(), run.evaluation(on), run.copy_remarks
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
     if start := meta.get("start"):
         environment["encoder started from"] = start["source"]
@@ -176,7 +177,9 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
         manifest=run.manifest if own else _of_further(run, on),
-        evaluation=run.evaluation(on),
+        # What is said of copies stands among the warnings, above.
+        evaluation=replace(result, notes=tuple(n for n in result.notes if n not in said)),
+        copies=run.copies if own else None,
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),
@@ -185,7 +188,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=missing_classes(run.manifest) if own else (),
+        warnings=[*said, *missing_classes(run.manifest)] if own else (),
         environment=environment,
         findings=_audited(run) if own else None,
     )

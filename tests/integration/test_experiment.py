@@ -357,7 +357,7 @@ class TestEvaluate:
         assert not len(Manifest.load(copied.path / "manifest.all.csv").exclusions)
 
     def test_all_seen(self, copied, options):
-        with pytest.raises(RunError, match=r"all \d+ images were used .*--keep-seen"):
+        with pytest.raises(RunError, match=r"all \d+ images show what was used .*--keep-seen"):
             workflows.evaluate(copied, on=copied.manifest.part("train"), name="x", options=options)
 
     def test_labels_are_mapped_and_left_out(self, copied, other_phantom, options):

@@ -73,7 +73,7 @@ def run(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train as a recipe says, test on images never seen, and write the report.
+    """Train as a recipe says, test on images set apart for that, and write the report.
 
     Interrupted at any moment, it goes on with --resume and ends with exactly the numbers that it
     would have had. hurdles recipes lists what ships; hurdles recipes NAME prints one to start from.
@@ -125,7 +125,8 @@ def evaluate(
     name: Annotated[str | None, typer.Option("--name", help="What to call the set.")] = None,
     label: LabelOption = None,
     keep_seen: Annotated[
-        bool, typer.Option("--keep-seen", help="Keep images that the run was trained on.")
+        bool,
+        typer.Option("--keep-seen", help="Keep images that the run was trained on, and copies."),
     ] = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -134,7 +135,7 @@ def evaluate(
 ) -> None:
     """Test a finished run on other images, and write a report of that beside the first.
 
-    Images whose pixels the run was trained or chosen on are recognised and left out.
+    Images that show what the run was trained or chosen on, copies too, are recognised and left out.
     """
     from hurdles import workflows
     from hurdles.locations import name_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +69,9 @@ def prints(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return found
 
 
-def central(image: NDArray[np.float32], cut: float, size: int) -> NDArray[np.float32]:
+def central(
+    image: NDArray[np.float32], cut: float, size: int, *, sides: Sequence[float] = ()
+) -> NDArray[np.float32]:
     """Return the central part of a print, averaged down.
 
     Parameters
@@ -78,6 +81,8 @@ def central(image: NDArray[np.float32], cut: float, size: int) -> NDArray[np.flo
         Share cut off each side, within [0, 0.5).
     size : int
         Height and width of the result.
+    sides : sequence of four floats, optional
+        Shares cut off above, below, left and right instead.
 
     Returns
     -------
@@ -85,7 +90,12 @@ def central(image: NDArray[np.float32], cut: float, size: int) -> NDArray[np.flo
     """
     import cv2
 
-    if cut:
+    if len(sides):
+        top, bottom, left, right = sides
+        first, last = np.float32([left, top]), np.float32([right, bottom])
+        part = np.column_stack([np.diag(1 - first - last), first * (PRINT_SIZE - 1)])
+        image = cv2.warpAffine(image, np.float32(part), image.shape, flags=_inverse())
+    elif cut:
         image = cv2.warpAffine(image, _zoom(1 - 2 * cut), image.shape, flags=_inverse())
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
 

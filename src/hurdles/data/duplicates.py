@@ -3,13 +3,14 @@
 Public collections are re-packaged: resized, compressed again, cropped, brightened, inverted,
 renamed. So neither names nor hashes of files find the copies, and a simple thumbnail finds too
 much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
-is compared with its neighbours only. Stage one lets likely pairs through, generously: those whose
-hashes are near (`hurdles.data.image_hash`), and, where there are not too many, those whose small
-prints correlate once what all chests share is taken out. Stage two lays two images over one another
-as well as an affine map can and correlates what overlaps (`hurdles.data.alignment`).
+is compared with its neighbours only. Stage one takes out what all prints share (every chest has
+ribs), compares small ones of all pairs, whole and cropped, by matrix products and lets the likely
+pairs through, generously; in large sets, hashes of the prints do that (`hurdles.data.image_hash`).
+Stage two lays two images over one another as well as an affine map can and correlates what overlaps
+(`hurdles.data.alignment`).
 
-This is the one search for copies: training, testing, audits, checks, lineage and studies call it, and
-all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` and
+This is the one search for copies: training, testing, audits, checks, lineage and studies call it,
+and all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` and
 `bench/near_duplicates.py` measure how many planted and real copies are found, and how many other
 pairs are taken for copies.
 """
@@ -53,15 +54,15 @@ COLUMNS: dict[str, str] = {
 }
 
 #: Pairs at least this similar are taken for one radiograph. Drawn chests, more alike than those of
-#: any two persons, reach 0.970, two real persons 0.962; docs/results/bench-near-duplicates.txt shows
-#: what is found.
+#: any two persons, reach 0.970, two real persons 0.962; docs/results/bench-near-duplicates.txt
+#: shows what is found.
 THRESHOLD = 0.975
 
 #: Pairs from here on are shown to be looked at: copies with much cut off or drawn upon, or one
 #: person twice.
 LIKELY = 0.95
 
-#: Above this many pairs hashes do without matrix products, which would need a minute then.
+#: Above this many pairs hashes take the place of matrix products, which would need minutes then.
 _MANY_PAIRS = 200_000_000
 #: Bits of 256 in which the hashes of a likely pair may differ, where each is compared with each; a
 #: large set has its own limit, `hurdles.data.near.RADIUS`.
@@ -80,14 +81,26 @@ _PLAIN_GATE = 0.88
 #: Share cut off each side of one image before the comparison: a crop of up to about twice as much
 #: on any side still passes the gate.
 _CROPS = (0.04, 0.08)
+#: Share cut off one side alone.
+_SIDE = 0.08
 _SMALL = 24
 _CHUNK = 512
 #: How many directions are taken for what all chests share, and images needed for each of them.
 _SHARED = 16
 _IMAGES_FOR_ONE = 64
 
-#: Unit vectors of shape (N, 576), one table for each share that is cut off.
-_Views: TypeAlias = dict[float, NDArray[np.float32]]
+#: What is cut off above, below, left and right.
+_Cut: TypeAlias = tuple[float, float, float, float]
+#: Unit vectors of shape (N, 576), one table for each way to cut.
+_Views: TypeAlias = dict[_Cut, NDArray[np.float32]]
+_WHOLE: _Cut = (0.0, 0.0, 0.0, 0.0)
+_CUTS: tuple[_Cut, ...] = (
+    *((cut, cut, cut, cut) for cut in _CROPS),
+    (_SIDE, 0.0, 0.0, 0.0),
+    (0.0, _SIDE, 0.0, 0.0),
+    (0.0, 0.0, _SIDE, 0.0),
+    (0.0, 0.0, 0.0, _SIDE),
+)
 
 
 class Candidate(NamedTuple):
@@ -138,10 +151,9 @@ def matches(
     mirrored : bool
         Whether mirrored copies are looked for as well.
     hashed : bool, optional
-        Whether likely pairs are found by their hashes alone, or by matrix products alone, to
-        compare the two. If not given: by both, and by hashes alone where there are more than 200
-        million pairs (20,000 images in one set); they miss one in twenty of the real copies, those
-        that were cropped on one side only.
+        Whether likely pairs are found by their hashes, which misses one in five of those that were
+        cropped unevenly; by matrix products otherwise. If not given: where there are more than 200
+        million pairs (20,000 images in one set).
     progress : callable, optional
         Called as ``progress(done, total)`` with the number of likely pairs that were aligned.
 
@@ -184,7 +196,8 @@ def matches(
 
     rows = []
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for done, (pair, alike) in enumerate(zip(found, pool.map(similarity, found)), start=1):
+        pairs = zip(found, pool.map(similarity, found), strict=True)
+        for done, (pair, alike) in enumerate(pairs, start=1):
             if alike >= threshold:
                 rows.append((pair.a, pair.b, alike, pair.correlation < 0, pair.mirrored))
             if progress:
@@ -216,11 +229,12 @@ def candidates(
     """
     plain_a = _views(a)
     plain_b = plain_a if b is None else _views(b)
-    shared = _shared([plain_a[0.0]] if b is None else [plain_a[0.0], plain_b[0.0]])
+    shared = _shared([plain_a[_WHOLE]] if b is None else [plain_a[_WHOLE], plain_b[_WHOLE]])
     views_a = _without(plain_a, shared)
     views_b = views_a if b is None else _without(plain_b, shared)
     best: dict[tuple[int, int], Candidate] = {}
-    for cut_a, cut_b in ((0.0, 0.0), *((0.0, c) for c in _CROPS), *((c, 0.0) for c in _CROPS)):
+    ways = [(_WHOLE, _WHOLE), *((_WHOLE, c) for c in _CUTS), *((c, _WHOLE) for c in _CUTS)]
+    for cut_a, cut_b in ways:
         for pair in _above(views_a[cut_a], views_b[cut_b], min(gate, _LOW_GATE), b is None):
             if abs(pair.correlation) < gate:
                 plain = float(plain_a[cut_a][pair.a] @ plain_b[cut_b][pair.b])
@@ -228,8 +242,8 @@ def candidates(
                     continue
             known = best.get((pair.a, pair.b))
             if known is None or abs(pair.correlation) > abs(known.correlation):
-                best[pair.a, pair.b] = pair._replace(cut_a=cut_a, cut_b=cut_b)
-    for pair in _above(plain_a[0.0], plain_b[0.0], _PLAIN_GATE, b is None):
+                best[pair.a, pair.b] = pair._replace(cut_a=sum(cut_a) / 4, cut_b=sum(cut_b) / 4)
+    for pair in _above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, b is None):
         best.setdefault((pair.a, pair.b), pair)
     return [best[rows] for rows in sorted(best)]
 
@@ -278,13 +292,10 @@ def hashed_candidates(
 def _likely(
     a: NDArray[np.uint8], b: NDArray[np.uint8] | None, mirrored: bool, hashed: bool | None
 ) -> list[Candidate]:
-    many = len(a) * len(a if b is None else b) > _MANY_PAIRS
-    found = [] if hashed is False else hashed_candidates(a, b, mirrored=mirrored)
-    if hashed or (hashed is None and many):
-        return found
-    hashes = {_way(pair): pair for pair in found}
+    if hashed if hashed is not None else len(a) * len(a if b is None else b) > _MANY_PAIRS:
+        return hashed_candidates(a, b, mirrored=mirrored)
     found = candidates(a, b)
-    if mirrored and hashed is False:  # the hashes miss none of those that are only mirrored
+    if mirrored:
         flipped = candidates(a, (a if b is None else b)[:, :, ::-1])
         known = {(pair.a, pair.b): abs(pair.correlation) for pair in found}
         found += [
@@ -293,12 +304,7 @@ def _likely(
             if (b is not None or pair.a < pair.b)
             and abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
         ]
-    return [*hashes.values(), *(pair for pair in found if _way(pair) not in hashes)]
-
-
-def _way(pair: Candidate) -> tuple[int, int, bool, bool]:
-    """Return which images are to be laid over one another, and turned in which way."""
-    return pair.a, pair.b, pair.correlation > 0, pair.mirrored
+    return found
 
 
 def _similarity(a: Look, b: Look, pair: Candidate) -> float:
@@ -321,12 +327,13 @@ def _above(
 
 def _views(pixels: NDArray[np.uint8]) -> _Views:
     """Return the small prints of whole images and of their central parts."""
-    cuts = (0.0, *_CROPS)
+    cuts = (_WHOLE, *_CUTS)
     views = {cut: np.empty((len(pixels), _SMALL * _SMALL), dtype=np.float32) for cut in cuts}
     for start in range(0, len(pixels), _CHUNK):
         for row, image in enumerate(prints(pixels[start : start + _CHUNK]), start=start):
             for cut in cuts:
-                views[cut][row] = central(image, cut, _SMALL).ravel()
+                sides = cut if any(cut) else ()
+                views[cut][row] = central(image, 0.0, _SMALL, sides=sides).ravel()
     return {cut: _units(rows - rows.mean(axis=1, keepdims=True)) for cut, rows in views.items()}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from hurdles.data.copies import Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.estimate import Estimate
@@ -61,6 +62,9 @@ class Exposure:
         Evaluated images of those patients.
     same_sources : bool
         Whether every evaluated image comes from a source that was trained on.
+    n_copies : int or None
+        Evaluated images that show the same radiograph as one that was trained or chosen on; None
+        where copies were not looked for.
     """
 
     n_images: int
@@ -71,6 +75,7 @@ class Exposure:
     shared_patients: int
     shared_images: int
     same_sources: bool
+    n_copies: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,10 @@ class Headline:
         return " ".join(filter(None, (self.before, self.number, self.after)))
 
 
-def exposure(manifest: Manifest, predictions: Predictions) -> Exposure:
-    """Return what the model had already seen, as far as the manifest tells.
+def exposure(
+    manifest: Manifest, predictions: Predictions, copies: Copies | None = None
+) -> Exposure:
+    """Return what the model had already seen, as far as the manifest and a search for copies tell.
 
     Images and patients of the train and of the validation part both count as seen: the weights
     were fitted on the first and chosen on the second.
@@ -113,6 +120,9 @@ def exposure(manifest: Manifest, predictions: Predictions) -> Exposure:
         shared_images=int(shared.sum()),
         same_sources=bool(frame.loc[judged, "source"].isin(trained_sources).all())
         or not trained_sources,
+        n_copies=None
+        if copies is None
+        else int(frame.loc[judged, "image"].isin(list(copies.known_of(manifest))).sum()),
     )
 
 
@@ -124,12 +134,12 @@ def headline(accuracy: Estimate, known: Exposure) -> Headline:
     accuracy : Estimate
         Share of images that were given the right class.
     known : Exposure
-        From `exposure`: "never seen" is said only where the manifest bears it out.
+        From `exposure`: "never seen" is said only where copies were looked for and none found.
 
     Examples
     --------
     >>> accuracy = Estimate(0.954, 0.930, 0.970, 0.95, "Wilson", 436, 436)
-    >>> known = Exposure(436, 436, 0, 0, True, 0, 0, True)
+    >>> known = Exposure(436, 436, 0, 0, True, 0, 0, True, 0)
     >>> print(headline(accuracy, known).after.replace(NARROW, " "))
     (95 % interval 93.0 to 97.0).
     """
@@ -151,7 +161,13 @@ def headline(accuracy: Estimate, known: Exposure) -> Headline:
 
 def _on_whom(known: Exposure) -> str:
     images = counted(known.n_images, "image")
-    unseen = " that it had never seen" if known.trained and not known.n_used else ""
+    unseen = ""
+    if known.n_copies:
+        images += f" ({count(known.n_copies)} of them copies of images that it had seen)"
+    elif known.trained and not known.n_used:
+        # What the split bears out, and, where copies were looked for and none was found, more.
+        never = known.n_copies == 0
+        unseen = " that it had never seen" if never else " kept out of its training"
     if known.n_unknown == known.n_images:
         return f"On {images}{unseen} (whose patients are not known)"
     if known.n_unknown:

@@ -197,14 +197,19 @@ def slow_candidates(a, b, gate):
     """Compare every pair of views, one by one, without what all share being taken out."""
 
     def view(image, cut):
-        small = central(image, cut, 24).ravel()
+        small = central(image, 0, 24, sides=cut).ravel()
         small = small - small.mean()
         return small / np.linalg.norm(small)
 
     found = set()
     for i, one in enumerate(prints(a)):
         for j, two in enumerate(prints(b)):
-            cuts = [(0, 0), (0, 0.04), (0, 0.08), (0.04, 0), (0.08, 0)]
+            ways = [[0.04] * 4, [0.08] * 4, *(0.08 * np.eye(4))]
+            cuts = [
+                ([0] * 4, [0] * 4),
+                *(([0] * 4, w) for w in ways),
+                *((w, [0] * 4) for w in ways),
+            ]
             best = max(abs(view(one, p) @ view(two, q)) for p, q in cuts)
             if best >= gate:
                 found.add((i, j))
