@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--learn", action="store_true", help="write the weights and stop")
     parser.add_argument("--ship", action="store_true", help="write the fingerprints and stop")
     arguments = parser.parse_args()
-    here = dict(collections(arguments.folder))
+    here = dict(collections(arguments.folder, left_out=arguments.ship))
     if not here:
         parser.error(f"no collection that hurdles knows is in {arguments.folder}")
     if arguments.learn:

@@ -99,7 +99,13 @@ def _page(table: pd.DataFrame) -> str:
         f"{int(table['holds'].sum())} of {len(table)} cases are right.",
     ]
     for point, rows in table.groupby("point", sort=False):
-        lines += ["", f"## {point}", "", "| case | right | before | now | |", "|---|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {point}",
+            "",
+            "| case | right | before | now | |",
+            "|---|---|---|---|---|",
+        ]
         for row in rows.itertuples():
             cells = (row.what, row.right, row.before, row.after, "" if row.holds else "**wrong**")
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
