@@ -9,8 +9,9 @@ and people with private ones can exchange theirs.
 
 Without pixels two images cannot be laid over one another, so that the distance of the hashes has
 to decide alone. Its two limits were set on collections that share no image and on planted copies;
-docs/results/bench-near-duplicates.txt shows what each of them finds and mistakes. Where a collection
-is at hand, its pixels decide (`hurdles.data.duplicates`), and the hashes of what is not there.
+docs/results/bench-near-duplicates.txt shows what each of them finds and mistakes. Where a
+collection is at hand, its pixels decide (`hurdles.data.duplicates`), and the hashes of what is not
+there.
 """
 
 from __future__ import annotations
