@@ -25,7 +25,7 @@ from hurdles.images import Options, prepare_for
 from hurdles.imaging.prepare import Preparation
 from hurdles.reporting.scatter import embedding_figure
 from hurdles.runs import Run
-from hurdles.training.fingerprints import fingerprints, load_fingerprints
+from hurdles.seen import seen_by
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import embed
 from hurdles.training.rejection import Rejector
@@ -37,7 +37,7 @@ COLUMNS: dict[str, str] = {
     "image": "name of the image, as in the manifest",
     "label": "its class",
     "source": "its collection",
-    "seen": "whether the run was trained or chosen on these pixels",
+    "seen": "whether the run was trained or chosen on it, or on a copy",
     "x": "place in the picture, without a unit; empty where the image was not drawn",
     "y": "as x",
 }
@@ -156,7 +156,7 @@ def embed_run(
     xy = project(features[drawn], method=method, seed=seed)
     listener.advance()
     probes = _probes(run, prepared, features, sources, seed, options)
-    seen = _seen(run, prepared)
+    seen = seen_by(run, prepared, options).known
     found = Embedding(Path(out), probes, len(prepared), len(drawn), int(seen.sum()))
     points = np.full((len(prepared), 2), np.nan)
     points[drawn] = xy
@@ -239,14 +239,6 @@ def _evenly(sources: Sequence[str], limit: int, seed: int) -> NDArray[np.int64]:
         kept.append(some[: left // (len(rows) - number)])
         left -= len(kept[-1])
     return np.sort(np.concatenate(kept))
-
-
-def _seen(run: Run, prepared: Prepared) -> NDArray[np.bool_]:
-    # Without the file, as in a run that was copied in part, the images of training are not read
-    # again for a remark; `hurdles evaluate` does, where it decides which images count.
-    path = run.fingerprints_path
-    known = load_fingerprints(path) if path.is_file() else set()
-    return np.array([each in known for each in fingerprints(prepared.pixels)], dtype=bool)
 
 
 def _figure(

@@ -176,7 +176,7 @@ def write_page(
 
 def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
     recipe, own = run.recipe, on == "test"
-    said = run.remarks() if own else []
+    said = [*run.copy_remarks, *run.remarks()] if own else []
     manifest = run.manifest if own else _of_further(run, on)
     evaluation = run.evaluation(on)
     notes = Recipe.explanations()
@@ -188,8 +188,9 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
         manifest=manifest,
-        # What is said of the split stands among the warnings, above.
+        # What is said of the split and of copies stands among the warnings, above.
         evaluation=replace(evaluation, notes=tuple(n for n in evaluation.notes if n not in said)),
+        copies=run.copies if own else None,
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),
@@ -200,7 +201,9 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=run.remarks(shared=False) if own else tuple(same_ids(manifest)),
+        warnings=[*run.copy_remarks, *run.remarks(shared=False)]
+        if own
+        else tuple(same_ids(manifest)),
         environment=environment,
         findings=audited(run) if own else None,
     )

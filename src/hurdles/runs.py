@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hurdles.choices import ChosenEpoch
+from hurdles.data.copies import Copies
 from hurdles.data.differences import differences
 from hurdles.data.files import locked, write_text
 from hurdles.data.manifest import Manifest
@@ -46,6 +47,8 @@ class Run:
     manifest.csv           the images with their split (and manifest.exclusions.csv: those left out)
     history.csv            one row per epoch
     weights/best, last     safetensors, with what they need to be fed rightly
+    copies.csv             pairs of its images that show one radiograph
+    hashes.npz             three hashes of each of its images, by which copies are known again
     fingerprints.csv       hashes of the pixels trained and chosen on, to know them again
     predictions/*.csv      one row per image, for each set
     threshold.json         from which probability on an image is positive, if the recipe asks for it
@@ -144,6 +147,16 @@ class Run:
         return self.path / "fingerprints.csv"
 
     @property
+    def copies_path(self) -> Path:
+        """Where the pairs of its images lie that show one radiograph."""
+        return self.path / "copies.csv"
+
+    @property
+    def hashes_path(self) -> Path:
+        """Where the hashes of what its images show lie, by their rows in the manifest."""
+        return self.path / "hashes.npz"
+
+    @property
     def state_path(self) -> Path:
         """Where an unfinished training keeps its state."""
         return self.path / "state.safetensors"
@@ -175,6 +188,16 @@ class Run:
         """Return what a reader must know of how the images were parted; see `hurdles.parting`."""
         blank = self.manifest.with_split([""] * len(self.manifest))
         return remarks(self.given or blank, self.manifest, self.recipe, shared=shared)
+
+    @cached_property
+    def copies(self) -> Copies | None:
+        """The copies among its images; None where nobody looked, as in older versions."""
+        return Copies.load(self.copies_path) if self.copies_path.is_file() else None
+
+    @property
+    def copy_remarks(self) -> list[str]:
+        """What must be said of copies that stand in several parts of its split."""
+        return self.copies.remarks(self.manifest) if self.copies else []
 
     @cached_property
     def history(self) -> History:

@@ -164,9 +164,10 @@ def lineage(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Tell which images come from which public collection, by hashes that ship with hurdles.
+    """Tell which images come from which public collection.
 
-    Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
+    Collections under $HURDLES_DATA are compared by aligned pixels, others by hashes that ship with
+    hurdles. Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
     """
     from hurdles import workflows
     from hurdles.reporting.console import lineage_lines
@@ -183,7 +184,7 @@ def lineage(
     if as_json:
         print_json(found.to_dict())
         return
-    print_lines(lineage_lines(found.summary, found.n_images))
+    print_lines(lineage_lines(found.summary, found.n_images, found.compared))
     if out is not None:
         typer.echo(f"written: {out}")
 

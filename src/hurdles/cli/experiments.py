@@ -157,7 +157,8 @@ def evaluate(
     label: LabelOption = None,
     column: ColumnOption = None,
     keep_seen: Annotated[
-        bool, typer.Option("--keep-seen", help="Keep images that the run was trained on.")
+        bool,
+        typer.Option("--keep-seen", help="Keep images that the run was trained on, and copies."),
     ] = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -166,7 +167,7 @@ def evaluate(
 ) -> None:
     """Test a finished run on other images, and write a report of that beside the first.
 
-    Images whose pixels the run was trained or chosen on are recognised and left out.
+    Images that show what the run was trained or chosen on, copies too, are recognised and left out.
     """
     from hurdles import workflows
     from hurdles.locations import name_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hurdles.data.patients import several_sources
@@ -233,8 +233,10 @@ def _p(value: float) -> str:
     return "-" if value != value else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
 
 
-def lineage_lines(summary: pd.DataFrame, n_images: int) -> Iterator[str]:
-    """Yield how many images come from which collection.
+def lineage_lines(
+    summary: pd.DataFrame, n_images: int, compared: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield how many images come from which collection, and what was compared to find out.
 
     Parameters
     ----------
@@ -242,8 +244,10 @@ def lineage_lines(summary: pd.DataFrame, n_images: int) -> Iterator[str]:
         Columns as in `hurdles.data.lineage.SUMMARY`.
     n_images : int
         How many images were asked about.
+    compared : mapping of str to str
+        Collections that were asked, each with ``pixels`` or ``hashes``.
     """
-    yield f"Where {n_images:,} images are found, by hashes of what they show:"
+    yield f"Where {n_images:,} images are found:"
     yield ""
     rows = [
         [
@@ -256,6 +260,15 @@ def lineage_lines(summary: pd.DataFrame, n_images: int) -> Iterator[str]:
     ]
     yield from table_lines(["collection", "images", "share", "certain"], rows)
     yield ""
+    by = {how: [n for n, what in compared.items() if what == how] for how in ("pixels", "hashes")}
+    if by["pixels"]:
+        yield f"Compared by aligned pixels: {', '.join(by['pixels'])} (found on this machine)."
+    if by["hashes"]:
+        yield (
+            f"Compared by hashes only: {', '.join(by['hashes'])}. Hashes miss copies that were "
+            "cropped unevenly or drawn upon: an image that is found nowhere may still be one. Put "
+            "the collection under $HURDLES_DATA to compare its pixels."
+        )
     yield "An image may stand in several collections. Research use only."
 
 

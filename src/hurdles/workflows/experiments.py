@@ -151,8 +151,8 @@ def evaluate(
     run : Run or path
         A finished run.
     on : Data
-        The images. Those that the run was trained or chosen on are recognised by their pixels and
-        left out, unless `keep_seen`.
+        The images. Those that show what the run was trained or chosen on, copies too, are
+        recognised and left out, unless `keep_seen`.
     name : str, optional
         What to call the set in the run's folder; default: from `on`.
     labels : mapping, optional
