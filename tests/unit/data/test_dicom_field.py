@@ -138,9 +138,7 @@ def test_what_is_not_finite_never_leaves(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_window_beside_all_values_is_named_with_both(tmp_path: Path) -> None:
-    expected = (
-        r"center 40000, width 100\) lies beside the values \(0 to 4095"
-    )
+    expected = r"center 40000, width 100\) lies beside the values \(0 to 4095"
     with pytest.raises(ConstantImageError, match=expected):
         decoded(tmp_path, dataset(TWELVE, 12, WindowCenter=40000, WindowWidth=100))
 
