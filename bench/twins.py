@@ -30,6 +30,7 @@ import hurdles
 from hurdles.data.cache import Prepared, prepare
 from hurdles.data.decode import decode
 from hurdles.data.duplicates import THRESHOLD, candidates, matches
+from hurdles.data.lineage import with_left_out
 from hurdles.data.sources import COLLECTIONS
 from hurdles.evaluation.bounds import wilson
 from hurdles.imaging.prepare import Preparation, resize_square
@@ -66,12 +67,14 @@ def main() -> None:
     )
 
 
-def collections(folder: Path) -> Iterator[tuple[str, Prepared]]:
+def collections(folder: Path, *, left_out: bool = False) -> Iterator[tuple[str, Prepared]]:
     for name in COLLECTIONS.names():
         collection = COLLECTIONS.get(name)
         for root in sorted(folder.iterdir()):
             if root.is_dir() and collection.recognises(root):
-                yield name, prepare(collection.read(root), Preparation(size=SIZE))
+                manifest = collection.read(root)
+                manifest = with_left_out(manifest, root) if left_out else manifest
+                yield name, prepare(manifest, Preparation(size=SIZE))
                 break
 
 

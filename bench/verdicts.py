@@ -98,7 +98,7 @@ def _plan(out: Path, patients: int, models: Sequence[str] | None = None) -> Plan
         sizes=(patients,),
         shortcuts=SHORTCUTS,
         pool_patients=1500,
-        planted_patients=400,
+        planted_patients=800,
     )
     names = tuple(MODEL_HURDLES.names() if models is None else models)
     return Plan(out, profile, tuple(DATA_HURDLES.names()), names)

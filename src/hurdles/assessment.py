@@ -6,14 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hurdles.choices import ChosenEpoch
 from hurdles.choices import Threshold as ThresholdRule
 from hurdles.data.cache import Prepared
 from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
-from hurdles.data.vocabulary import OnBad, Split
+from hurdles.data.vocabulary import Split
 from hurdles.errors import RecipeError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
@@ -22,7 +21,7 @@ from hurdles.images import Options, prepare_for
 from hurdles.presentation import save_sheets, sheets_of, write_page
 from hurdles.recipe import EvaluationSection
 from hurdles.runs import Run
-from hurdles.training.fingerprints import fingerprints, load_fingerprints
+from hurdles.seen import Seen, seen_by
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 from hurdles.training.rejection import Rejector
@@ -32,7 +31,6 @@ __all__ = [
     "evaluate_run",
     "predict_on",
     "refuse_undecidable",
-    "seen_by",
     "test_predictions",
 ]
 
@@ -64,7 +62,7 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
         predictions.save(run.path / "predictions" / f"{part}.csv")
         notes = _selected(run, subset, predictions, part.value)
     result = _measured(run, predictions)
-    result = replace(result, notes=(*notes, *result.notes))
+    result = replace(result, notes=(*run.copy_remarks, *notes, *result.notes))
     run.write_json("evaluation.json", result.to_dict())
     save_sheets(run.path / "heatmaps.npz", sheets_of(run, subset, predictions, options.listener))
 
@@ -84,7 +82,8 @@ def evaluate_run(
     run : Run
         Finished.
     manifest : Manifest
-        The images; those whose pixels the run was trained or chosen on are left out and listed.
+        The images; those that show what the run was trained or chosen on (`hurdles.seen.seen_by`)
+        are left out and listed.
     name : str
         The set's name, in letters, digits and hyphens, unlike the run's own parts. It goes into
         ``predictions/<name>.csv``, ``evaluation.<name>.json`` and ``report.<name>.html``.
@@ -107,19 +106,16 @@ def evaluate_run(
     manifest, strange = known_classes(manifest, run.labels, who=str(run.path))
     prepared = prepare_for(run, manifest, options)
     seen = seen_by(run, prepared, options)
+    said = _said_of(seen, keep_seen)
+    for line in said:
+        options.listener.say(line)
     if not keep_seen:
-        prepared = _without(run, prepared, seen, options)
+        prepared = _without(run, prepared, seen)
     predictions = _decided(run, _predict(run, prepared, options))
     result = _measured(run, predictions)
-    if keep_seen and seen.any():
-        note = (
-            f"{int(seen.sum())} of {len(seen)} images were used to train or choose the network and "
-            "were kept by request: the results are too good."
-        )
-        result = replace(result, notes=(note, *result.notes))
     sheets = sheets_of(run, prepared, predictions, options.listener)
     notes = _selected(run, prepared, predictions, name)
-    result = replace(result, notes=(*strange, *notes, *result.notes))
+    result = replace(result, notes=(*said, *strange, *notes, *result.notes))
     with run.locked():  # everything is computed: the files of one set belong together
         predictions.save(run.path / "predictions" / f"{name}.csv")
         run.write_json(f"evaluation.{name}.json", result.to_dict())
@@ -335,43 +331,32 @@ def refuse_undecidable(
         )
 
 
-def seen_by(run: Run, prepared: Prepared, options: Options) -> NDArray[np.bool_]:
-    """Return which images have the pixels of one that the run was trained or chosen on.
-
-    Parameters
-    ----------
-    run : Run
-        Trained.
-    prepared : Prepared
-        n images, prepared as the run's own.
-    options : Options
-        How the run's images are read again, where its fingerprints are missing.
-
-    Returns
-    -------
-    bool array of shape (n,)
-    """
-    path = run.fingerprints_path
-    if path.is_file():
-        known = load_fingerprints(path)
-    else:
-        options.listener.say(f"{path} is missing: reading the images of training again")
-        rows = run.manifest.select(run.manifest.frame["split"] != Split.TEST)
-        strict = replace(options, on_bad=OnBad.STOP)
-        known = set(fingerprints(prepare_for(run, rows, strict).pixels))
-    return np.array([f in known for f in fingerprints(prepared.pixels)], dtype=bool)
-
-
-def _without(run: Run, prepared: Prepared, seen: NDArray[np.bool_], options: Options) -> Prepared:
-    if seen.all():
-        raise RunError(
-            f"all {len(prepared)} images were used to train or choose {run.path}; a test needs "
-            "others. To see numbers all the same, use --keep-seen."
+def _said_of(seen: Seen, kept: bool) -> list[str]:
+    """Return what a reader must know of images that were seen in training, and of the search."""
+    number, of = int(seen.known.sum()), len(seen.known)
+    said = []
+    if number and kept:
+        said.append(
+            f"{number} of {of} images show what was used to train or choose the network and were "
+            "kept by request: the results are too good."
         )
-    if not seen.any():
+    elif number:
+        said.append(
+            f"{number} of {of} images show what was used to train or choose the network and are "
+            "left out; the exclusions name each, and what it is a copy of."
+        )
+    if seen.unchecked:
+        said.append(f"{seen.unchecked[0].upper()}{seen.unchecked[1:]}.")
+    return said
+
+
+def _without(run: Run, prepared: Prepared, seen: Seen) -> Prepared:
+    if seen.known.all():
+        raise RunError(
+            f"all {len(prepared)} images show what was used to train or choose {run.path}; a test "
+            "needs others. To see numbers all the same, use --keep-seen."
+        )
+    if not seen.known.any():
         return prepared
-    names = prepared.manifest.frame.loc[seen, "image"].tolist()
-    options.listener.say(f"{len(names)} images were seen in training and are left out")
-    reason = "seen in training: the same pixels are in the run's training or validation part"
-    left = prepared.manifest.without(names, [reason] * len(names))
-    return Prepared(left, prepared.pixels[~seen])
+    left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
+    return Prepared(left, prepared.pixels[~seen.known])

@@ -15,6 +15,7 @@
     │   ├── UnsupportedImageError         a known format in a form that no installed decoder reads
     │   └── LungsNotFoundError            a readable image in which no two lungs were found
     ├── CacheError (OSError)              the cache of prepared pixels cannot be used
+    ├── OutputError (OSError)             a file that cannot be written, or must not be replaced
     ├── RecipeError (ValueError)          an experiment that is not well defined
     ├── RunError (ValueError)             a run folder missing, unfinished or of another recipe
     ├── RegistryError (ValueError)        an unknown name, or one given twice
@@ -42,6 +43,7 @@ __all__ = [
     "ManifestError",
     "MultiFrameError",
     "NotAnImageError",
+    "OutputError",
     "RecipeError",
     "RegistryError",
     "RunError",
@@ -132,6 +134,10 @@ class LungsNotFoundError(ImageError):
 
 class CacheError(HurdlesError, OSError):
     """The cache of prepared pixels cannot be read or written."""
+
+
+class OutputError(HurdlesError, OSError):
+    """An output cannot be written, or would replace what must stay."""
 
 
 class RecipeError(HurdlesError, ValueError):

@@ -24,6 +24,7 @@ from hurdles.parting import parted, refuse_untested, remarks, settled
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe
 from hurdles.runs import Run
+from hurdles.seen import copies_among, kept_together
 from hurdles.starting import start_of
 from hurdles.training.fingerprints import fingerprints, load_fingerprints, save_fingerprints
 from hurdles.training.groups import Sources, require_sources
@@ -211,7 +212,12 @@ def _data_of(
         raise RunError(f"{run.path} has no manifest yet; say by --data which images to use.")
     prepared = prepare_pixels(manifest, recipe, options)
     _refuse_hopeless(recipe, prepared.manifest)  # a class may be gone with its unreadable images
-    done = parted(prepared.manifest, recipe, split_file)
+    # The copies among them are known before they are parted; a split that was given stays as it is.
+    whole, copies = prepared.manifest, copies_among(run, prepared, options)
+    united = whole if split_file is not None else kept_together(copies, whole, recipe)
+    done = whole.with_split(parted(united, recipe, split_file).frame["split"])
+    for line in copies.lines(done):
+        options.listener.say(line)
     refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
     if split_file is not None:
         _say(remarks(manifest, done, recipe), options)
@@ -271,7 +277,7 @@ def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[
         "recipe": recipe.key,
         "start": None if start is None else {**start.description, "origin": start.origin},
         "manifest": manifest.content_hash,
-        "warnings": run.remarks(),
+        "warnings": [*run.copy_remarks, *run.remarks()],
         "environment": environment(machine),
         "use": "research use only; not a medical device",
     }

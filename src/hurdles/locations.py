@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from hurdles.data.cache import default_cache
+from hurdles.data.cache import cache_folder
 from hurdles.data.classes import judged_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.phantom.store import FORMAT, write_phantom
@@ -22,6 +22,7 @@ __all__ = [
     "Data",
     "classified",
     "classified_apart",
+    "files_of",
     "manifest_of",
     "name_of",
     "named_folders",
@@ -195,6 +196,15 @@ def _merged(parts: Sequence[tuple[str, Manifest]]) -> Manifest:
     return merge([_sourced(manifest, name) for name, manifest in parts])
 
 
+def files_of(data: Data | None) -> list[Path]:
+    """Return the files that `data` names themselves: tables, not the images in them."""
+    if data is None or isinstance(data, Manifest):
+        return []
+    named = list(named_folders(data).values())
+    parts = [data] if isinstance(data, str | Path) else list(data)
+    return [path for path in [*named, *map(Path, parts)] if path.is_file()]
+
+
 def name_of(data: Data) -> str:
     """Return a short name for images, of lower-case letters, digits and hyphens.
 
@@ -223,7 +233,7 @@ def _one(
 ) -> Manifest:
     text = str(part)
     if text == PHANTOM and PHANTOM not in named:
-        return write_phantom(default_cache() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
+        return write_phantom(cache_folder() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
     if _is_pair(text):
         name, _, path = text.partition("=")
         return read_manifest(path, collection=name, columns=columns)

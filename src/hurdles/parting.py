@@ -13,7 +13,7 @@ from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import SplitError
 from hurdles.recipe import Recipe
 
-__all__ = ["parted", "refuse_untested", "remarks", "settled"]
+__all__ = ["parted", "refuse_untested", "remarks", "same_ids", "settled"]
 
 
 def settled(recipe: Recipe, manifest: Manifest, *, by_file: bool = False) -> Recipe:
@@ -36,6 +36,15 @@ def settled(recipe: Recipe, manifest: Manifest, *, by_file: bool = False) -> Rec
 
 def parted(manifest: Manifest, recipe: Recipe, split_file: Path | None = None) -> Manifest:
     """Return the images with their split: that of a file, or made as the recipe says.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images, with the split that they bring.
+    recipe : Recipe
+        From `settled`.
+    split_file : path, optional
+        What `hurdles.data.split.save_split` wrote.
 
     Raises
     ------
@@ -91,7 +100,7 @@ def remarks(given: Manifest, done: Manifest, recipe: Recipe, *, shared: bool = T
     shared : bool
         Whether to speak of patients in several parts, too.
     """
-    found = [*_given_split(given, done, recipe), *_same_ids(done)]
+    found = [*_given_split(given, done, recipe), *same_ids(done)]
     if not shared:
         return [*found, *missing_classes(done)]
     return [*found, *check_split(done, grouped=SCHEMES.get(recipe.split.scheme).grouped)]
@@ -129,7 +138,14 @@ def _given_split(given: Manifest, done: Manifest, recipe: Recipe) -> Iterator[st
         )
 
 
-def _same_ids(done: Manifest) -> Iterator[str]:
+def same_ids(done: Manifest) -> Iterator[str]:
+    """Yield a sentence on patient ids that stand under several sources, if there are any.
+
+    Parameters
+    ----------
+    done : Manifest
+        The images, with their split if they have one.
+    """
     several = several_sources(done.frame)
     if several.empty:
         return

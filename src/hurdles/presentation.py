@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from hurdles.data.cache import Prepared
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import reading
 from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain
 from hurdles.findings.table import Findings
+from hurdles.parting import same_ids
 from hurdles.recipe import Recipe
 from hurdles.reporting.content import ReportContent, Sheet, SheetItem
 from hurdles.reporting.page import write_report
@@ -128,10 +129,8 @@ def load_sheets(path: Path) -> list[Sheet]:
     """
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
-    try:
+    with reading(path):
         return _read_sheets(path)
-    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
-        raise RunError(f"{path} is damaged ({error}). Run it again.") from error
 
 
 def _read_sheets(path: Path) -> list[Sheet]:
@@ -150,7 +149,13 @@ def _read_sheets(path: Path) -> list[Sheet]:
     return sheets
 
 
-def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = None) -> Path:
+def write_page(
+    run: Run,
+    *,
+    on: str = "test",
+    meta: Mapping[str, Any] | None = None,
+    pictures: bool = True,
+) -> Path:
     """Write the report of a run, or of its evaluation on another set, and return its path.
 
     Parameters
@@ -161,15 +166,18 @@ def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = N
         ``test``, or the name that an evaluation on further images was given.
     meta : mapping, optional
         The run's meta data where they are not written yet.
+    pictures : bool
+        Show radiographs with their heat-maps.
     """
-    content = _content(run, on, meta if meta is not None else run.meta)
+    content = _content(run, on, meta if meta is not None else run.meta, pictures)
     name = "report.html" if on == "test" else f"report.{on}.html"
     return write_report(content, run.path / name)
 
 
-def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
+def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
     recipe, own = run.recipe, on == "test"
-    said = run.remarks() if own else []
+    said = [*run.copy_remarks, *run.remarks()] if own else []
+    manifest = run.manifest if own else _of_further(run, on)
     evaluation = run.evaluation(on)
     notes = Recipe.explanations()
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
@@ -179,18 +187,23 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
-        manifest=run.manifest if own else _of_further(run, on),
-        # What is said of the split stands among the warnings, above.
+        manifest=manifest,
+        # What is said of the split and of copies stands among the warnings, above.
         evaluation=replace(evaluation, notes=tuple(n for n in evaluation.notes if n not in said)),
+        copies=run.copies if own else None,
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),
-        sheets=load_sheets(run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")),
+        sheets=load_sheets(run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz"))
+        if pictures
+        else [],
         heat_method="Grad-CAM on the last convolution",
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=run.remarks(shared=False) if own else (),
+        warnings=[*run.copy_remarks, *run.remarks(shared=False)]
+        if own
+        else tuple(same_ids(manifest)),
         environment=environment,
         findings=audited(run) if own else None,
     )

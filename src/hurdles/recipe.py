@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hurdles.choices import (
@@ -47,6 +48,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+_Many = Annotated[int, Le(2**32 - 1)]  # the largest seed that any generator takes
 _Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -75,7 +77,7 @@ class SplitSection(_Section):
     fractions: tuple[_Fraction, _Fraction, _Fraction] = Field(
         (0.7, 0.15, 0.15), description="Shares of training, validation and test; they sum to 1."
     )
-    seed: int = Field(0, ge=0, description="Seed of the split, apart from the seed of training.")
+    seed: _Many = Field(0, ge=0, description="Seed of the split, apart from the seed of training.")
     missing_patients: MissingPatients = Field(
         MissingPatients.REFUSE,
         description="Images without a patient, where hurdles parts them: refuse, or one-each (each "
@@ -93,10 +95,8 @@ class ModelSection(_Section):
     """The network."""
 
     architecture: str = Field("baseline", description="Network, by name.")
-    channels: int = Field(
-        1, description="1, or 3: the grey image three times, as loading it as RGB does."
-    )
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    channels: int = Field(1, description="1, or 3: the grey image three times, as RGB has it.")
+    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
         (), description="Widths of the head's hidden layers; [256] is seed 000's for COVID-19."
     )
     scaling: Scaling = Field(
@@ -137,7 +137,7 @@ class AugmentationSection(_Section):
         0.0, ge=0, lt=1, description="Largest change of contrast and brightness, as a share."
     )
     label: str | None = Field(None, description="enlarge: the class that is enlarged.")
-    copies: int = Field(0, ge=0, description="enlarge: how many altered copies are added.")
+    copies: _Many = Field(0, ge=0, description="enlarge: how many altered copies are added.")
 
     @model_validator(mode="after")
     def _enlarge_what(self) -> AugmentationSection:
@@ -155,8 +155,8 @@ class AugmentationSection(_Section):
 class TrainingSection(_Section):
     """The optimisation."""
 
-    epochs: int = Field(30, ge=1, description="Most epochs that are run.")
-    batch_size: int = Field(32, ge=1, description="Images per step.")
+    epochs: int = Field(30, ge=1, le=100_000, description="Most epochs that are run.")
+    batch_size: _Many = Field(32, ge=1, description="Images per step.")
     loss: Loss = Field(Loss.CROSS_ENTROPY, description="cross-entropy, or focal (Lin et al. 2017).")
     gamma: float = Field(2.0, ge=0, description="focal: how much easy images are played down.")
     class_weights: ClassWeights = Field(
@@ -173,8 +173,8 @@ class TrainingSection(_Section):
         description="constant; plateau (a tenth after `plateau` epochs without a lower validation "
         "loss); cosine (a short rise, then down to nothing over all epochs).",
     )
-    plateau: int = Field(15, ge=1, description="plateau: epochs without a lower validation loss.")
-    patience: int = Field(
+    plateau: _Many = Field(15, ge=1, description="plateau: epochs without a lower validation loss.")
+    patience: _Many = Field(
         0, ge=0, description="Stop after so many epochs without a better validation; 0: never."
     )
     choose: ChosenEpoch = Field(
@@ -185,7 +185,7 @@ class TrainingSection(_Section):
         description="What best means: accuracy, auc (the mean over the classes), or loss; of "
         "equals the lowest validation loss.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the weights, the order and the dropout.")
+    seed: _Many = Field(0, ge=0, description="Seed of the weights, the order and the dropout.")
     precision: Precision = Field(
         Precision.AUTO,
         description="auto: bfloat16 where the processor has it, else float32. Reported "
@@ -252,12 +252,12 @@ class EvaluationSection(_Section):
         "", description="Two classes: the one that is looked for; empty: the first."
     )
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level.")
-    resamples: int = Field(
+    resamples: _Many = Field(
         2000,
         ge=100,
         description="Resamples behind the intervals of paired differences (hurdles compare).",
     )
-    seed: int = Field(0, ge=0, description="Seed of these resamples.")
+    seed: _Many = Field(0, ge=0, description="Seed of these resamples.")
 
 
 class Recipe(_Section):
@@ -348,7 +348,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         try:
             return _parse(path.read_text(encoding="utf-8"), str(path))
         except UnicodeDecodeError as error:
-            raise RecipeError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from error
+            raise RecipeError(f"{path} is not UTF-8 text ({error}); save it so.") from error
     shipped = shipped_recipes()
     if str(name_or_path) not in shipped:
         raise RecipeError(

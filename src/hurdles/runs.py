@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hurdles.choices import ChosenEpoch
+from hurdles.data.copies import Copies
 from hurdles.data.differences import differences
-from hurdles.data.files import write_text
+from hurdles.data.files import locked, write_text
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import reading, require_version, require_whole, seal
 from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
@@ -46,6 +47,8 @@ class Run:
     manifest.csv           the images with their split (and manifest.exclusions.csv: those left out)
     history.csv            one row per epoch
     weights/best, last     safetensors, with what they need to be fed rightly
+    copies.csv             pairs of its images that show one radiograph
+    hashes.npz             three hashes of each of its images, by which copies are known again
     fingerprints.csv       hashes of the pixels trained and chosen on, to know them again
     predictions/*.csv      one row per image, for each set
     threshold.json         from which probability on an image is positive, if the recipe asks for it
@@ -97,6 +100,8 @@ class Run:
                 f"{self.path} is not finished. Finish it: hurdles run {self.path}/recipe.toml "
                 f"--out {self.path} --resume"
             )
+        require_version(self.path, self.meta)
+        require_whole(self.path)
         return self
 
     def require_prepared(self, description: Mapping[str, Any]) -> None:
@@ -142,6 +147,16 @@ class Run:
         return self.path / "fingerprints.csv"
 
     @property
+    def copies_path(self) -> Path:
+        """Where the pairs of its images lie that show one radiograph."""
+        return self.path / "copies.csv"
+
+    @property
+    def hashes_path(self) -> Path:
+        """Where the hashes of what its images show lie, by their rows in the manifest."""
+        return self.path / "hashes.npz"
+
+    @property
     def state_path(self) -> Path:
         """Where an unfinished training keeps its state."""
         return self.path / "state.safetensors"
@@ -154,12 +169,14 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe."""
-        return load_recipe(self.path / "recipe.toml")
+        with reading(self.path / "recipe.toml"):
+            return load_recipe(self.path / "recipe.toml")
 
     @cached_property
     def manifest(self) -> Manifest:
         """The images, with their split."""
-        return Manifest.load(self.path / "manifest.csv")
+        with reading(self.path / "manifest.csv"):
+            return Manifest.load(self.path / "manifest.csv")
 
     @cached_property
     def given(self) -> Manifest | None:
@@ -173,6 +190,16 @@ class Run:
         return remarks(self.given or blank, self.manifest, self.recipe, shared=shared)
 
     @cached_property
+    def copies(self) -> Copies | None:
+        """The copies among its images; None where nobody looked, as in older versions."""
+        return Copies.load(self.copies_path) if self.copies_path.is_file() else None
+
+    @property
+    def copy_remarks(self) -> list[str]:
+        """What must be said of copies that stand in several parts of its split."""
+        return self.copies.remarks(self.manifest) if self.copies else []
+
+    @cached_property
     def history(self) -> History:
         """The epochs."""
         return History.load(self.path / "history.csv", self.recipe.training.choose_by)
@@ -180,7 +207,8 @@ class Run:
     @cached_property
     def meta(self) -> dict[str, Any]:
         """Versions, machine, hashes, and what weakens the result."""
-        return dict(self.read_json("meta.json"))
+        with reading(self.path / "meta.json"):
+            return dict(self.read_json("meta.json"))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -190,7 +218,8 @@ class Run:
     @cached_property
     def spec(self) -> ModelSpec:
         """What the weights need to be fed rightly."""
-        return ModelSpec.from_dict(json.loads(self._described(None)["spec"]))
+        with reading(self._weights_path(None)):
+            return ModelSpec.from_dict(json.loads(self._described(None)["spec"]))
 
     def network(self, epoch: ChosenEpoch | None = None) -> Network:
         """Return the trained network in evaluation mode, on the processor.
@@ -201,13 +230,15 @@ class Run:
             Best or last; default: what the recipe chooses.
         """
         weights, _ = load_weights(self._weights_path(epoch))
-        network = build(self.spec, seed=0)
-        network.load_state_dict(weights)
-        return network.eval()
+        with reading(self._weights_path(epoch)):
+            network = build(self.spec, seed=0)
+            network.load_state_dict(weights)
+            return network.eval()
 
     def chosen_epoch(self, epoch: ChosenEpoch | None = None) -> int:
         """Return the number of the epoch whose weights `network` gives."""
-        return int(self._described(epoch)["epoch"])
+        with reading(self._weights_path(epoch)):
+            return int(self._described(epoch)["epoch"])
 
     def predictions(self, name: str = "test") -> Predictions:
         """Return the predictions on a set: ``test``, ``validation``, or one given to evaluate.
@@ -224,12 +255,14 @@ class Run:
                 f"{self.path} holds no predictions on {name!r}; there are: "
                 f"{', '.join(there) or 'none'}. Make them with hurdles evaluate."
             )
-        return Predictions.load(path)
+        with reading(path):
+            return Predictions.load(path)
 
     def evaluation(self, name: str = "test") -> Evaluation:
         """Return the evaluation on a set."""
         file = "evaluation.json" if name == "test" else f"evaluation.{name}.json"
-        return Evaluation.from_dict(self.read_json(file))
+        with reading(self.path / file):
+            return Evaluation.from_dict(self.read_json(file))
 
     def read_json(self, name: str) -> Any:
         """Read one of the folder's JSON files.
@@ -242,10 +275,8 @@ class Run:
         path = self.path / name
         if not path.is_file():
             raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
-        try:
+        with reading(path):
             return json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise RunError(f"{path} is damaged ({error}). Run it again.") from error
 
     # Writing. Only the workflow that fills a folder calls these.
 
@@ -258,14 +289,7 @@ class Run:
         RunError
             If another process holds the lock.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"another process is filling {self.path}; wait for it or use another --out."
-                ) from None
+        with locked(self.path):
             yield
 
     def begin(self, recipe: Recipe, *, resume: bool) -> None:
@@ -278,6 +302,9 @@ class Run:
             other things. A run that failed before its images were parted may be begun anew.
         """
         if self.exists and not self.is_begun:
+            written = (self.path / "recipe.toml").read_bytes()
+            if written != self.recipe.to_toml().encode():
+                raise RunError(f"{self.path}/recipe.toml is not by hurdles; give another --out.")
             write_text(self.path / "recipe.toml", recipe.to_toml())  # nothing was done with it yet
         elif self.exists:
             if not resume:
@@ -318,8 +345,11 @@ class Run:
             )
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write one of the folder's JSON files."""
-        write_text(self.path / name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        """Write one of the folder's JSON files; meta.json, the last, seals all."""
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        if name == "meta.json":
+            seal(self.path, {name: text})
+        write_text(self.path / name, text)
 
     def starting_weights(self) -> StartingWeights:
         """Return the encoder of this run's chosen epoch, for another run to start from."""

@@ -476,16 +476,19 @@ class TestEvaluate:
         assert workflows.evaluate(run, on=phantom, name="x", options=options).n_images == len(
             run.manifest.part("test")
         )
-        # Without fingerprints they must be read again, and nothing is passed over in silence.
+        # Without fingerprints and hashes nothing can be known again: that is not passed over.
         (run.path / "fingerprints.csv").unlink()
-        with pytest.raises(ImageError, match="gone"):
-            workflows.evaluate(run, on=phantom, name="x", options=options)
+        run.hashes_path.unlink()
+        result = workflows.evaluate(run, on=phantom, name="x", options=options)
+        assert any("COULD NOT be looked for" in note for note in result.notes)
 
     def test_kept_by_request_with_a_warning(self, copied, phantom, options):
         result = workflows.evaluate(copied, on=phantom, name="all", keep_seen=True, options=options)
         assert result.n_images == len(copied.manifest)
         seen = len(copied.manifest) - len(copied.manifest.part("test"))
-        assert result.notes[0].startswith(f"{seen} of {result.n_images} images were used to train")
+        assert result.notes[0].startswith(
+            f"{seen} of {result.n_images} images show what was used to train"
+        )
         assert "results are too good" in (copied.path / "report.all.html").read_text("utf-8")
         # The same name again, now without them: nothing of the first is left.
         again = workflows.evaluate(copied, on=phantom, name="all", options=options)
@@ -494,7 +497,7 @@ class TestEvaluate:
         assert not len(Manifest.load(copied.path / "manifest.all.csv").exclusions)
 
     def test_all_seen(self, copied, options):
-        with pytest.raises(RunError, match=r"all \d+ images were used .*--keep-seen"):
+        with pytest.raises(RunError, match=r"all \d+ images show what was used .*--keep-seen"):
             workflows.evaluate(copied, on=copied.manifest.part("train"), name="x", options=options)
 
     def test_labels_are_mapped_and_left_out(self, copied, other_phantom, options):
@@ -510,6 +513,11 @@ class TestEvaluate:
             "Normal": manifest.counts["Normal"],
             "Pneumonia": 0,
         }
+        strange = labels | {"bacterial": "strange"}
+        less = workflows.evaluate(copied, on=others, name="less", labels=strange, options=options)
+        assert less.images == result.images
+        assert "are left out, since" in less.notes[0]
+        assert "knows no class 'strange'" in less.notes[0]
         with pytest.raises(ManifestError, match=r"knows none of the images' classes.*--label"):
             workflows.evaluate(copied, on=others, name="x", options=options)
         with pytest.raises(ManifestError, match="no image is of class 'wrong'"):

@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.assessment import predict_on, seen_by
+from hurdles.assessment import predict_on
 from hurdles.auditing.material import Material
 from hurdles.auditing.subject import Elsewhere, Subject
 from hurdles.choices import Threshold as ThresholdRule
-from hurdles.data.cache import Prepared
 from hurdles.data.classes import known_classes
-from hurdles.data.duplicates import matches
 from hurdles.data.facts import facts_of
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
@@ -24,13 +22,12 @@ from hurdles.images import Options, prepare_as, prepare_for
 from hurdles.imaging.prepare import Preparation
 from hurdles.imaging.regions import stretched
 from hurdles.runs import Run
+from hurdles.seen import seen_by
 
 __all__ = ["material_of", "subject_of"]
 
 #: Side of the pixels that hurdles for data look at: what networks of this kind are trained on.
 SIZE = 224
-#: Copies are looked for in images of at least this size.
-_LEAST = 64
 
 
 def material_of(
@@ -119,7 +116,6 @@ def subject_of(
     size = run.recipe.preparation.size
     level = run.recipe.evaluation.level
     own = material_of(run.manifest, name=run.recipe.name, options=options, size=size, level=level)
-    seen = own.take(own.manifest.frame["split"].to_numpy() != Split.TEST)
     return Subject(
         name=str(run.path),
         network=run.network(),
@@ -128,9 +124,7 @@ def subject_of(
         validation=_in_order(run.predictions("validation"), own, Split.VALIDATION),
         test=_in_order(run.predictions("test"), own, Split.TEST),
         decide=_decision(run),
-        elsewhere=[
-            _elsewhere(run, name, images, seen, options) for name, images in (on or {}).items()
-        ],
+        elsewhere=[_elsewhere(run, name, images, options) for name, images in (on or {}).items()],
         siblings=[_sibling(run, Run(each.path)) for each in siblings],
     )
 
@@ -176,36 +170,27 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
     return decide
 
 
-def _elsewhere(
-    run: Run, name: str, images: Manifest, seen: Material, options: Options
-) -> Elsewhere:
+def _elsewhere(run: Run, name: str, images: Manifest, options: Options) -> Elsewhere:
     images, _ = known_classes(images, run.labels, who=str(run.path))
     prepared = prepare_for(run, images, options)
-    again = seen_by(run, prepared, options)
-    left = prepared.manifest.select(~again)
+    seen = seen_by(run, prepared, options)
+    left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
     if not len(left):
-        raise HurdleError(f"every image of {name} was used to train or choose {run.path}.")
-    size = run.recipe.preparation.size
-    material = material_of(left, name=name, options=options, size=size, level=seen.level)
-    material = material.take(~_copies(seen, material, options))
-    if gone := len(prepared) - len(material):
+        raise HurdleError(f"every image of {name} shows what was used to train {run.path}.")
+    section = run.recipe
+    size, level = section.preparation.size, section.evaluation.level
+    material = material_of(left, name=name, options=options, size=size, level=level)
+    if seen.known.any():
         options.listener.say(
-            f"{name}: {gone} images that the run has seen, or copies, are left out"
+            f"{name}: {int(seen.known.sum())} of {len(prepared)} images show what the run was "
+            "trained or chosen on, and are left out"
         )
+    if seen.unchecked:
+        options.listener.say(f"{name}: {seen.unchecked}")
     predictions, _ = predict_on(run, material.manifest, name=f"audit-{name}", options=options)
     order = {image: row for row, image in enumerate(predictions.frame["image"])}
     kept = [image in order for image in material.manifest.frame["image"]]
     return Elsewhere(material.take(np.array(kept)), predictions)
-
-
-def _copies(seen: Material, other: Material, options: Options) -> NDArray[np.bool_]:
-    """Return which images of the other collection show what the run was trained or chosen on."""
-    if min(seen.pixels.shape[1], other.pixels.shape[1]) < _LEAST:
-        return np.zeros(len(other), dtype=bool)
-    options.listener.start("Looking for copies", 1)
-    found = matches(Prepared(seen.manifest, seen.pixels), Prepared(other.manifest, other.pixels))
-    options.listener.advance()
-    return other.manifest.frame["image"].isin(found["image_b"]).to_numpy()
 
 
 def _sibling(run: Run, other: Run) -> Predictions:

@@ -17,6 +17,7 @@ import typer
 
 from hurdles._version import __version__
 from hurdles.cli import auditing, experiments, images, lungs, studies
+from hurdles.data.shown import shown
 from hurdles.errors import HurdlesError
 
 __all__ = ["app", "main"]
@@ -36,7 +37,7 @@ _INTERRUPTED = 130
 
 _COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Begin": [experiments.demo, experiments.recipes],
-    "Images": [images.collections, images.manifest, lungs.segment],
+    "Images": [images.cache, images.collections, images.manifest, lungs.segment],
     "Models": [
         experiments.run,
         experiments.evaluate,
@@ -89,6 +90,16 @@ class _Spoken(logging.Handler):
         typer.echo(record.getMessage(), err=True)
 
 
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HurdlesError) or not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    where = error.filename if error.filename is not None else "a file"
+    return (
+        f"{where}: {error.strerror}. Check that it is there, that you may use it, and that there "
+        "is space left."
+    )
+
+
 def main() -> None:
     """Run the command line; an error of ours is one sentence and exit code 2."""
     try:
@@ -103,7 +114,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (HurdlesError, OSError) as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        typer.echo(shown(f"{type(error).__name__}: {_sentence(error)}"), err=True)
         if isinstance(error, HurdlesError) and error.options:
             again = shlex.join(["hurdles", *sys.argv[1:], *error.options])
             typer.echo(f"To go on so: {again}", err=True)

@@ -10,9 +10,11 @@ import typer
 from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
+    ForceOption,
     JoinOption,
     JsonOption,
     LabelOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -39,7 +41,8 @@ _Hurdles = Annotated[
 _Page = Annotated[
     Path | None,
     typer.Option(
-        "--out", help="Write a page (.html, or .md without images), and tables beside it."
+        "--out",
+        help="Write a page (.html, with patients' pixels; or .md, without), and tables beside it.",
     ),
 ]
 _Own = Annotated[
@@ -66,6 +69,8 @@ def check(
     ] = False,
     join_patients: JoinOption = False,
     strict: _Strict = False,
+    no_images: NoImagesOption = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -89,6 +94,8 @@ def check(
             columns=pairs(column),
             lungs=lungs,
             join_patients=join_patients,
+            pictures=not no_images,
+            force=force,
             options=options,
         )
     _print(found, as_json, out, strict)
@@ -110,6 +117,8 @@ def audit(
     label: LabelOption = None,
     column: ColumnOption = None,
     strict: _Strict = False,
+    no_images: NoImagesOption = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -134,6 +143,8 @@ def audit(
             own=own or (),
             labels=pairs(label),
             columns=pairs(column),
+            pictures=not no_images,
+            force=force,
             options=options,
         )
     _print(found, as_json, out or run / "audit.html", strict)
@@ -147,14 +158,16 @@ def lineage(
         typer.Option("--fingerprint", metavar="FILE.npz", help="Another collection's hashes."),
     ] = None,
     column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Tell which images come from which public collection, by hashes that ship with hurdles.
+    """Tell which images come from which public collection.
 
-    Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
+    Collections under $HURDLES_DATA are compared by aligned pixels, others by hashes that ship with
+    hurdles. Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
     """
     from hurdles import workflows
     from hurdles.reporting.console import lineage_lines
@@ -165,12 +178,13 @@ def lineage(
             out=out,
             fingerprints=fingerprint or (),
             columns=pairs(column),
+            force=force,
             options=options,
         )
     if as_json:
         print_json(found.to_dict())
         return
-    print_lines(lineage_lines(found.summary, found.n_images))
+    print_lines(lineage_lines(found.summary, found.n_images, found.compared))
     if out is not None:
         typer.echo(f"written: {out}")
 
@@ -183,6 +197,7 @@ def fingerprint(
     ] = None,
     version: Annotated[str, typer.Option("--version", help="Which state of it.")] = "",
     column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     quiet: QuietOption = False,
@@ -200,6 +215,7 @@ def fingerprint(
             name=name,
             version=version,
             columns=pairs(column),
+            force=force,
             options=options,
         )
     typer.echo(f"written: {path}")
@@ -218,6 +234,7 @@ def calibrate_audit(
     results: Annotated[
         Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
     ] = None,
+    force: ForceOption = False,
     cache: CacheOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -231,7 +248,13 @@ def calibrate_audit(
 
     with carried_out(OnBad.SKIP, cache, quiet) as options:
         found = workflows.calibrate_audit(
-            out, fast=fast, workers=workers, real=real, results=results, options=options
+            out,
+            fast=fast,
+            workers=workers,
+            real=real,
+            results=results,
+            force=force,
+            options=options,
         )
     print_lines(answer_lines(found))
     typer.echo(f"written: {(results or out) / 'audit-calibration.md'}")

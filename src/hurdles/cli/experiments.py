@@ -11,9 +11,11 @@ from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
     DataOption,
+    ForceOption,
     JoinOption,
     JsonOption,
     LabelOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -155,7 +157,8 @@ def evaluate(
     label: LabelOption = None,
     column: ColumnOption = None,
     keep_seen: Annotated[
-        bool, typer.Option("--keep-seen", help="Keep images that the run was trained on.")
+        bool,
+        typer.Option("--keep-seen", help="Keep images that the run was trained on, and copies."),
     ] = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -164,7 +167,7 @@ def evaluate(
 ) -> None:
     """Test a finished run on other images, and write a report of that beside the first.
 
-    Images whose pixels the run was trained or chosen on are recognised and left out.
+    Images that show what the run was trained or chosen on, copies too, are recognised and left out.
     """
     from hurdles import workflows
     from hurdles.locations import name_of
@@ -194,8 +197,12 @@ def explain(
         typer.Option("--method", help="grad-cam, occlusion, smoothgrad or integrated-gradients."),
     ] = "grad-cam",
     target: Annotated[
-        str, typer.Option("--target", help="The class to explain, or: predicted.")
+        str,
+        typer.Option(
+            "--target", help="The class to explain, or: predicted. smoothgrad takes none."
+        ),
     ] = "predicted",
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.STOP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -210,13 +217,13 @@ def explain(
 
     with carried_out(on_bad, cache, quiet) as options:
         maps = workflows.explain(
-            run, images, out=out, method=method, target=target, options=options
+            run, images, out=out, method=method, target=target, force=force, options=options
         )
     rows = explained(maps, images)
     if as_json:
         print_json(rows)
         return
-    print_lines(f"{r['image']}: {r['message'] or r['target'] + ', ' + r['method']}" for r in rows)
+    print_lines(f"{r['image']}: {r['message'] or r['method'] + ' ' + r['speaks']}" for r in rows)
     typer.echo(f"written: {out}")
 
 
@@ -230,6 +237,7 @@ def embed(
     method: Annotated[str, typer.Option("--method", help="t-sne, or umap.")] = "t-sne",
     label: LabelOption = None,
     column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -250,6 +258,7 @@ def embed(
             method=method,
             labels=pairs(label),
             columns=pairs(column),
+            force=force,
             options=options,
         )
     if as_json:
@@ -292,8 +301,9 @@ def compare(
 def report(
     run: RunArgument,
     on: Annotated[str, typer.Option("--on", help="test, or a set it was evaluated on.")] = "test",
+    no_images: NoImagesOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
     from hurdles import workflows
 
-    typer.echo(workflows.report(run, on=on))
+    typer.echo(workflows.report(run, on=on, pictures=not no_images))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hurdles.data.shown import shown
 from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ __all__ = [
     "CacheOption",
     "ColumnOption",
     "DataOption",
+    "ForceOption",
     "JoinOption",
     "JsonOption",
     "LabelOption",
+    "NoImagesOption",
     "OnBadOption",
     "QuietOption",
     "RunArgument",
@@ -41,6 +44,9 @@ DataOption = Annotated[
         help="Images: a folder of class folders, a table (CSV, Excel, Parquet), a collection's "
         "name (found under $HURDLES_DATA), or NAME=PATH. Several are merged.",
     ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace files that hurdles did not write; never an input.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 JoinOption = Annotated[
@@ -63,6 +69,13 @@ ColumnOption = Annotated[
         metavar="THEIRS=OURS",
         help="A column of your table is the path, label, patient, source, view, sex, age, split or "
         "mask. THEIRS= does not use it.",
+    ),
+]
+NoImagesOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-images",
+        help="Write the page without radiographs; otherwise it holds patients' pixels.",
     ),
 ]
 OnBadOption = Annotated[
@@ -103,7 +116,7 @@ def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines, to stdout unless told otherwise."""
     for line in lines:
-        typer.echo(line, err=err)
+        typer.echo(shown(line), err=err)
 
 
 def print_json(content: Any) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PRINT_SIZE", "aligned_correlation", "central", "prints"]
+__all__ = ["PRINT_SIZE", "Look", "aligned_similarity", "central", "prints"]
 
 #: Height and width of a print: ribs are told apart, traces of JPEG are not.
 PRINT_SIZE = 64
@@ -17,6 +20,10 @@ _FLOOR = 0.03
 #: An affine map beyond these makes other chests fit: least overlap, and largest change of length.
 _OVERLAP = 0.6
 _STRETCH = 1.4
+#: Prints that agree less once aligned are of two chests, and not printed anew.
+_WORTH_PRINTING = 0.75
+#: Share of the overlap that may differ because something was drawn on one of the images.
+_DRAWN_ON = 0.05
 
 
 def prints(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -49,25 +56,22 @@ def prints(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     >>> bool(np.abs(prints(255 - chest) + prints(chest)).max() < 1e-5)
     True
     """
-    import cv2
-
     if pixels.ndim != 3 or min(pixels.shape[1:]) < PRINT_SIZE:
         raise ValueError(
             f"pixels have shape {pixels.shape}; copies are looked for in images of shape (N, 64, "
             "64) or larger: prepare them with size=64."
         )
     found = np.empty((len(pixels), PRINT_SIZE, PRINT_SIZE), dtype=np.float32)
-    for row, image in enumerate(pixels):
-        if image.shape != (PRINT_SIZE, PRINT_SIZE):
-            size = (PRINT_SIZE, PRINT_SIZE)
-            image = cv2.resize(np.asarray(image), size, interpolation=cv2.INTER_AREA)
-        ranks = _ranks(image)
+    for row, image in enumerate(map(_reduced, pixels)):
+        ranks = _ranks(image, image)
         centred = ranks - _blur(ranks)
         found[row] = centred / (np.sqrt(_blur(centred * centred)) + _FLOOR)
     return found
 
 
-def central(image: NDArray[np.float32], cut: float, size: int) -> NDArray[np.float32]:
+def central(
+    image: NDArray[np.float32], cut: float, size: int, *, sides: Sequence[float] = ()
+) -> NDArray[np.float32]:
     """Return the central part of a print, averaged down.
 
     Parameters
@@ -77,6 +81,8 @@ def central(image: NDArray[np.float32], cut: float, size: int) -> NDArray[np.flo
         Share cut off each side, within [0, 0.5).
     size : int
         Height and width of the result.
+    sides : sequence of four floats, optional
+        Shares cut off above, below, left and right instead.
 
     Returns
     -------
@@ -84,23 +90,59 @@ def central(image: NDArray[np.float32], cut: float, size: int) -> NDArray[np.flo
     """
     import cv2
 
-    if cut:
+    if len(sides):
+        top, bottom, left, right = sides
+        first, last = np.float32([left, top]), np.float32([right, bottom])
+        part = np.column_stack([np.diag(1 - first - last), first * (PRINT_SIZE - 1)])
+        image = cv2.warpAffine(image, np.float32(part), image.shape, flags=_inverse())
+    elif cut:
         image = cv2.warpAffine(image, _zoom(1 - 2 * cut), image.shape, flags=_inverse())
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
 
 
-def aligned_correlation(
-    a: NDArray[np.float32], b: NDArray[np.float32], scale: float = 1.0
-) -> float:
-    """Return the correlation of two prints where they overlap, `b` moved onto `a`.
-
-    The affine map is found by maximising the enhanced correlation coefficient (Evangelidis and
-    Psarakis 2008, doi:10.1109/TPAMI.2008.113).
+class Look(NamedTuple):
+    """An image as two of them are laid over one another.
 
     Parameters
     ----------
-    a, b : float32 arrays of shape (64, 64)
-        Prints; an inverted image's with its sign changed.
+    grey : uint8 array of shape (64, 64)
+        The image.
+    print : float32 array of shape (64, 64)
+        Its print.
+    """
+
+    grey: NDArray[np.uint8]
+    print: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8]) -> Look:
+        """Return the look of an image of 64x64 or more."""
+        return cls(_reduced(image), prints(image[None])[0])
+
+    def turned(self, *, inverted: bool = False, mirrored: bool = False) -> Look:
+        """Return the same with bright and dark, or left and right, exchanged."""
+        grey, whole = self
+        if inverted:
+            grey, whole = 255 - grey, -whole
+        if mirrored:
+            grey, whole = (np.ascontiguousarray(x[:, ::-1]) for x in (grey, whole))
+        return Look(grey, whole)
+
+
+def aligned_similarity(a: Look, b: Look, scale: float = 1.0) -> float:
+    """Return the correlation of two images where they overlap, `b` moved onto `a`.
+
+    The affine map is found by maximising the enhanced correlation coefficient of their prints
+    (Evangelidis and Psarakis 2008, doi:10.1109/TPAMI.2008.113). Where these then agree at all,
+    both images are printed anew inside the overlap only: the print of a crop, whose neighbourhoods
+    are another share of the chest, becomes that of the same part of the whole image. The twentieth
+    of the pixels that differ most is left out, so that an arrow or a letter that was drawn in does
+    not hide a copy.
+
+    Parameters
+    ----------
+    a, b : Look
+        The images; an inverted or mirrored one turned back.
     scale : float
         Where the search starts: how much of the side of `b` the side of `a` covers; below 1
         where `a` is a crop of `b`.
@@ -113,15 +155,16 @@ def aligned_correlation(
 
     Examples
     --------
-    >>> chest = prints(np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8))[0]
-    >>> round(aligned_correlation(chest, chest), 3)
+    >>> chest = Look.of(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
+    >>> round(aligned_similarity(chest, chest), 3)
     1.0
     """
     import cv2
 
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-3)
+    start = _zoom(scale)
     try:
-        _, warp = cv2.findTransformECC(a, b, _zoom(scale), cv2.MOTION_AFFINE, stop, None, 3)
+        _, warp = cv2.findTransformECC(a.print, b.print, start, cv2.MOTION_AFFINE, stop, None, 3)
     except cv2.error:  # it says so where the images have nothing in common
         return 0.0
     if not np.isfinite(warp).all():
@@ -129,19 +172,53 @@ def aligned_correlation(
     stretches = np.linalg.svd(warp[:, :2], compute_uv=False)
     if stretches.max() > _STRETCH or stretches.min() < 1 / _STRETCH:
         return 0.0
-    moved = cv2.warpAffine(b, warp, b.shape, flags=_inverse())
-    inside = cv2.warpAffine(np.ones_like(b), warp, b.shape, flags=_inverse()) > 0.99
+
+    def moved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.warpAffine(image, warp, image.shape, flags=_inverse()))
+
+    inside = moved(np.ones_like(b.print)) > 0.99
     if inside.mean() < _OVERLAP:
         return 0.0
-    x, y = a[inside] - a[inside].mean(), moved[inside] - moved[inside].mean()
+    rough = _correlation(a.print[inside], moved(b.print)[inside])
+    if rough < _WORTH_PRINTING:
+        return rough
+    one = _print_inside(a.grey.astype(np.float32), inside)[inside]
+    two = _print_inside(moved(b.grey.astype(np.float32)), inside)[inside]
+    apart = np.abs(one - two)
+    alike = apart <= np.quantile(apart, 1 - _DRAWN_ON)
+    return _correlation(one[alike], two[alike])
+
+
+def _correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    x, y = x - x.mean(), y - y.mean()
     norm = float(np.linalg.norm(x) * np.linalg.norm(y))
     return float(np.clip(x @ y / norm, -1, 1)) if norm > 0 else 0.0
 
 
-def _ranks(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    counts = np.bincount(image.ravel(), minlength=256)
+def _print_inside(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the print of a part of an image, as if there were nothing else."""
+    share = inside.astype(np.float32)
+    there = np.maximum(_blur(share), 1e-6)
+    grey = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    ranks = _ranks(grey, grey[inside])
+    centred = (ranks - _blur(ranks * share) / there) * share
+    spread = np.sqrt(_blur(centred * centred) / there) + _FLOOR
+    return np.asarray(centred / spread, dtype=np.float32)
+
+
+def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
+    size = (PRINT_SIZE, PRINT_SIZE)
+    if image.shape == size:
+        return np.asarray(image)
+    return np.asarray(cv2.resize(np.asarray(image), size, interpolation=cv2.INTER_AREA))
+
+
+def _ranks(image: NDArray[np.uint8], among: NDArray[np.uint8]) -> NDArray[np.float32]:
+    counts = np.bincount(among.ravel(), minlength=256)
     middle = np.cumsum(counts) - counts / 2  # equal values share the mean of their ranks
-    return (middle / image.size).astype(np.float32)[image]
+    return (middle / among.size).astype(np.float32)[image]
 
 
 def _blur(image: NDArray[np.float32]) -> NDArray[np.float32]:

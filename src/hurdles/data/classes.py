@@ -211,7 +211,8 @@ def _of_several(several: dict[str, list[str]]) -> str:
     used = {s: None for s in _PLAIN_SEPARATORS + _SEPARATORS for each in several if s in each}
     away = " ".join(_option(f"*{sign}*", "") for sign in used)
     return (
-        f"{len(several)} are several findings in one ({shown}), and an image has one class here. "
+        f"{len(several)} {'is' if len(several) == 1 else 'are'} several findings in one ({shown}), "
+        "and an image has one class here. "
         f"To leave such images out: {away}. To count one finding wherever it is named: "
         f"{_option(f'*{first}*', first)} {_option('*', 'other')}"
     )

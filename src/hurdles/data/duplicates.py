@@ -4,23 +4,29 @@ Public collections are re-packaged: resized, compressed again, cropped, brighten
 renamed. So neither names nor hashes of files find the copies, and a simple thumbnail finds too
 much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
 is compared with its neighbours only. Stage one takes out what all prints share (every chest has
-ribs), compares small ones of all pairs by matrix products and lets the likely pairs through,
-generously; in large sets, hashes of the prints do that (`hurdles.data.image_hash`). Stage two lays
-two prints over one another as well as an affine map can and correlates what overlaps.
-`bench/twins.py` and `bench/near_duplicates.py` measure how many planted and real copies are found,
-and how many other pairs are taken for copies.
+ribs), compares small ones of all pairs, whole and cropped, by matrix products and lets the likely
+pairs through, generously; in large sets, hashes of the prints do that (`hurdles.data.image_hash`).
+Stage two lays two images over one another as well as an affine map can and correlates what overlaps
+(`hurdles.data.alignment`).
+
+This is the one search for copies: training, testing, audits, checks, lineage and studies call it,
+and all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` and
+`bench/near_duplicates.py` measure how many planted and real copies are found, and how many other
+pairs are taken for copies.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.alignment import aligned_correlation, central, prints
+from hurdles.data.alignment import Look, aligned_similarity, central, prints
 from hurdles.data.image_hash import hash_matches, image_hashes
 from hurdles.data.near import BITS, RADIUS
 
@@ -28,9 +34,9 @@ if TYPE_CHECKING:
     from hurdles.data.cache import Prepared
 
 __all__ = [
-    "CERTAIN",
     "COLUMNS",
     "GATE",
+    "LIKELY",
     "THRESHOLD",
     "Candidate",
     "candidates",
@@ -47,14 +53,16 @@ COLUMNS: dict[str, str] = {
     "mirrored": "true where left and right are exchanged",
 }
 
-#: Pairs at least this similar are taken for copies; docs/results/twins.txt shows what it costs.
-THRESHOLD = 0.90
+#: Pairs at least this similar are taken for one radiograph. Drawn chests, more alike than those of
+#: any two persons, reach 0.970, two real persons 0.962; docs/results/bench-near-duplicates.txt
+#: shows what is found.
+THRESHOLD = 0.975
 
-#: Pairs at least this similar are copies beyond doubt: drawn chests, more alike than those of any
-#: two persons, reach 0.93. Copies with a tenth cut off all round, or drawn upon, may not.
-CERTAIN = 0.95
+#: Pairs from here on are shown to be looked at: copies with much cut off or drawn upon, or one
+#: person twice.
+LIKELY = 0.95
 
-#: Above this many pairs hashes take the place of matrix products, which would need a minute then.
+#: Above this many pairs hashes take the place of matrix products, which would need minutes then.
 _MANY_PAIRS = 200_000_000
 #: Bits of 256 in which the hashes of a likely pair may differ, where each is compared with each; a
 #: large set has its own limit, `hurdles.data.near.RADIUS`.
@@ -73,14 +81,26 @@ _PLAIN_GATE = 0.88
 #: Share cut off each side of one image before the comparison: a crop of up to about twice as much
 #: on any side still passes the gate.
 _CROPS = (0.04, 0.08)
+#: Share cut off one side alone.
+_SIDE = 0.08
 _SMALL = 24
 _CHUNK = 512
 #: How many directions are taken for what all chests share, and images needed for each of them.
 _SHARED = 16
 _IMAGES_FOR_ONE = 64
 
-#: Unit vectors of shape (N, 576), one table for each share that is cut off.
-_Views: TypeAlias = dict[float, NDArray[np.float32]]
+#: What is cut off above, below, left and right.
+_Cut: TypeAlias = tuple[float, float, float, float]
+#: Unit vectors of shape (N, 576), one table for each way to cut.
+_Views: TypeAlias = dict[_Cut, NDArray[np.float32]]
+_WHOLE: _Cut = (0.0, 0.0, 0.0, 0.0)
+_CUTS: tuple[_Cut, ...] = (
+    *((cut, cut, cut, cut) for cut in _CROPS),
+    (_SIDE, 0.0, 0.0, 0.0),
+    (0.0, _SIDE, 0.0, 0.0),
+    (0.0, 0.0, _SIDE, 0.0),
+    (0.0, 0.0, 0.0, _SIDE),
+)
 
 
 class Candidate(NamedTuple):
@@ -111,17 +131,15 @@ def matches(
     b: Prepared | None = None,
     *,
     threshold: float = THRESHOLD,
-    mirrored: bool = False,
+    mirrored: bool = True,
     hashed: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Return the pairs of images that show one and the same radiograph.
 
-    Resizing, JPEG, brightness, contrast, gamma, inversion and crops of up to about a tenth of a
-    side are seen through; so are rotations by a few degrees. Some copies with arrows and letters
-    drawn in are not found. Two radiographs of one patient in one position a short
-    time apart may pass as copies: the public collections' pairs between 0.90 and 0.925, looked at
-    one by one, all seemed to show one person twice, never two persons.
+    Resizing, JPEG, brightness, contrast, gamma, inversion, mirroring and crops of up to about a
+    tenth of a side are seen through; so are rotations by a few degrees, and arrows and letters that
+    were drawn in. Two radiographs of one patient in one position a moment apart may pass as copies.
 
     Parameters
     ----------
@@ -131,11 +149,11 @@ def matches(
     threshold : float
         Smallest similarity, within (0, 1].
     mirrored : bool
-        Whether mirrored copies are looked for as well, in twice the time.
+        Whether mirrored copies are looked for as well.
     hashed : bool, optional
-        Whether likely pairs are found by their hashes, which is faster and misses copies that were
-        cropped by more than a tenth on one side only; by matrix products otherwise. If not given:
-        where there are more than 200 million pairs (20,000 images in one set).
+        Whether likely pairs are found by their hashes, which misses one in five of those that were
+        cropped unevenly; by matrix products otherwise. If not given: where there are more than 200
+        million pairs (20,000 images in one set).
     progress : callable, optional
         Called as ``progress(done, total)`` with the number of likely pairs that were aligned.
 
@@ -169,15 +187,21 @@ def matches(
         raise ValueError(f"threshold is {threshold}; a similarity is above 0 and at most 1.")
     other = a if b is None else b
     found = _likely(a.pixels, None if b is None else b.pixels, mirrored, hashed)
-    prints_a = _some_prints(a.pixels, {pair.a for pair in found})
-    prints_b = _some_prints(other.pixels, {pair.b for pair in found})
+    rows_a, rows_b = {pair.a for pair in found}, {pair.b for pair in found}
+    looks_a = _looks(a.pixels, rows_a | rows_b if b is None else rows_a)
+    looks_b = looks_a if b is None else _looks(other.pixels, rows_b)
+
+    def similarity(pair: Candidate) -> float:
+        return _similarity(looks_a[pair.a], looks_b[pair.b], pair)
+
     rows = []
-    for done, pair in enumerate(found, start=1):
-        similarity = _similarity(prints_a[pair.a], prints_b[pair.b], pair)
-        if similarity >= threshold:
-            rows.append((pair.a, pair.b, similarity, pair.correlation < 0, pair.mirrored))
-        if progress:
-            progress(done, len(found))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        pairs = zip(found, pool.map(similarity, found), strict=True)
+        for done, (pair, alike) in enumerate(pairs, start=1):
+            if alike >= threshold:
+                rows.append((pair.a, pair.b, alike, pair.correlation < 0, pair.mirrored))
+            if progress:
+                progress(done, len(found))
     return _table(a, other, rows)
 
 
@@ -205,11 +229,12 @@ def candidates(
     """
     plain_a = _views(a)
     plain_b = plain_a if b is None else _views(b)
-    shared = _shared([plain_a[0.0]] if b is None else [plain_a[0.0], plain_b[0.0]])
+    shared = _shared([plain_a[_WHOLE]] if b is None else [plain_a[_WHOLE], plain_b[_WHOLE]])
     views_a = _without(plain_a, shared)
     views_b = views_a if b is None else _without(plain_b, shared)
     best: dict[tuple[int, int], Candidate] = {}
-    for cut_a, cut_b in ((0.0, 0.0), *((0.0, c) for c in _CROPS), *((c, 0.0) for c in _CROPS)):
+    ways = [(_WHOLE, _WHOLE), *((_WHOLE, c) for c in _CUTS), *((c, _WHOLE) for c in _CUTS)]
+    for cut_a, cut_b in ways:
         for pair in _above(views_a[cut_a], views_b[cut_b], min(gate, _LOW_GATE), b is None):
             if abs(pair.correlation) < gate:
                 plain = float(plain_a[cut_a][pair.a] @ plain_b[cut_b][pair.b])
@@ -217,8 +242,8 @@ def candidates(
                     continue
             known = best.get((pair.a, pair.b))
             if known is None or abs(pair.correlation) > abs(known.correlation):
-                best[pair.a, pair.b] = pair._replace(cut_a=cut_a, cut_b=cut_b)
-    for pair in _above(plain_a[0.0], plain_b[0.0], _PLAIN_GATE, b is None):
+                best[pair.a, pair.b] = pair._replace(cut_a=sum(cut_a) / 4, cut_b=sum(cut_b) / 4)
+    for pair in _above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, b is None):
         best.setdefault((pair.a, pair.b), pair)
     return [best[rows] for rows in sorted(best)]
 
@@ -282,10 +307,10 @@ def _likely(
     return found
 
 
-def _similarity(a: NDArray[np.float32], b: NDArray[np.float32], pair: Candidate) -> float:
-    moving = np.ascontiguousarray(b[:, ::-1]) if pair.mirrored else b
+def _similarity(a: Look, b: Look, pair: Candidate) -> float:
     scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
-    return aligned_correlation(a, moving if pair.correlation > 0 else -moving, scale)
+    turned = b.turned(inverted=pair.correlation <= 0, mirrored=pair.mirrored)
+    return aligned_similarity(a, turned, scale)
 
 
 def _above(
@@ -302,12 +327,13 @@ def _above(
 
 def _views(pixels: NDArray[np.uint8]) -> _Views:
     """Return the small prints of whole images and of their central parts."""
-    cuts = (0.0, *_CROPS)
+    cuts = (_WHOLE, *_CUTS)
     views = {cut: np.empty((len(pixels), _SMALL * _SMALL), dtype=np.float32) for cut in cuts}
     for start in range(0, len(pixels), _CHUNK):
         for row, image in enumerate(prints(pixels[start : start + _CHUNK]), start=start):
             for cut in cuts:
-                views[cut][row] = central(image, cut, _SMALL).ravel()
+                sides = cut if any(cut) else ()
+                views[cut][row] = central(image, 0.0, _SMALL, sides=sides).ravel()
     return {cut: _units(rows - rows.mean(axis=1, keepdims=True)) for cut, rows in views.items()}
 
 
@@ -330,9 +356,9 @@ def _without(views: _Views, shared: NDArray[np.float32]) -> _Views:
     return {cut: _units(rows - (rows @ shared.T) @ shared) for cut, rows in views.items()}
 
 
-def _some_prints(pixels: NDArray[np.uint8], rows: set[int]) -> dict[int, NDArray[np.float32]]:
+def _looks(pixels: NDArray[np.uint8], rows: set[int]) -> dict[int, Look]:
     # Of all images they would need gigabytes in large collections.
-    return {row: prints(pixels[row : row + 1])[0] for row in sorted(rows)}
+    return {row: Look.of(pixels[row]) for row in sorted(rows)}
 
 
 def _table(

@@ -134,6 +134,7 @@ def manifest_from_folder(path: str | Path, *, source: str | None = None) -> Mani
         tally.leave(folder, "a class folder without an image")
     manifest = tally.manifest()
     frame, notes = with_headers(manifest.frame, names=manifest.frame["image"].tolist())
+    notes += _one_class(manifest, layout.label) if layout.split is None else []
     for note in notes:
         logger.warning("%s: %s", root, note)
     return replace(manifest, frame=frame, notes=tuple(notes))
@@ -155,12 +156,7 @@ def _layout(root: Path, images: list[str]) -> _Layout:
     """Find the level of the classes; a mixture with the parts of a split is not guessed at."""
     folders = [parts for parts in (name.split("/")[:-1] for name in images) if parts]
     level = 0
-    while (
-        folders
-        and all(len(parts) > level + 1 for parts in folders)
-        and {parts[level].lower() for parts in folders} <= _CONTAINERS
-        and len({parts[level] for parts in folders}) == 1
-    ):
+    while _is_wrapper(folders, level):
         level += 1
     inside = [parts[level:] for parts in folders if len(parts) > level]
     tops = sorted({parts[0] for parts in inside})
@@ -183,6 +179,29 @@ def _layout(root: Path, images: list[str]) -> _Layout:
             f"put every image into one, or move them out. {_EXPECTED}"
         )
     return _Layout(label=level)
+
+
+def _is_wrapper(folders: list[list[str]], level: int) -> bool:
+    """Whether all images lie in one folder that is no class: by its name, or above a split."""
+    if not folders or not all(len(parts) > level + 1 for parts in folders):
+        return False
+    names = {parts[level].lower() for parts in folders}
+    above = all(len(parts) > level + 2 and _part(parts[level + 1]) for parts in folders)
+    return len(names) == 1 and (names <= _CONTAINERS or above)
+
+
+def _one_class(manifest: Manifest, level: int) -> list[str]:
+    """Name folders below the only class, which may be the classes that are meant."""
+    parts = [name.split("/") for name in manifest.frame["image"]]
+    below = sorted({p[level + 1] for p in parts if len(p) > level + 2})
+    if len(manifest.labels) > 1 or len(below) < 2:
+        return []
+    shown = ", ".join(map(repr, below[:5])) + (", ..." if len(below) > 5 else "")
+    inside = "/".join(parts[0][: level + 1])
+    return [
+        f"there is one class, {manifest.labels[0]!r}; if the classes are the folders below it "
+        f"({shown}), give the folder {inside!r}"
+    ]
 
 
 def _is_repeated(tally: Tally, file: Seen, label: str, firsts: dict[str, tuple[str, str]]) -> bool:

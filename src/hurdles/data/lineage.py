@@ -1,4 +1,4 @@
-"""Which images come from which public collection, told by hashes of what they show.
+"""Which images come from which public collection: by aligned pixels where it is here, by hashes.
 
 A *fingerprint* is a list of a collection's images by name, with three hashes of 256 bits each (the
 whole image and two central parts, `hurdles.data.image_hash`). No image can be made again from it:
@@ -9,29 +9,34 @@ and people with private ones can exchange theirs.
 
 Without pixels two images cannot be laid over one another, so that the distance of the hashes has
 to decide alone. Its two limits were set on collections that share no image and on planted copies;
-docs/results/bench-near-duplicates.txt shows what each of them finds and mistakes.
+docs/results/bench-near-duplicates.txt shows what each of them finds and mistakes. Where a
+collection is at hand, its pixels decide (`hurdles.data.duplicates`), and the hashes of what is not
+there.
 """
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles.data.cache import Prepared
+from hurdles.data.duplicates import matches
 from hurdles.data.files import replacing
 from hurdles.data.image_hash import CUTS, HashMatch, hash_matches, image_hashes
+from hurdles.data.manifest import Manifest
 from hurdles.data.near import WORDS
+from hurdles.data.tally import IMAGE_SUFFIXES
 from hurdles.errors import CollectionError
-
-if TYPE_CHECKING:
-    from hurdles.data.manifest import Manifest
 
 __all__ = [
     "CERTAIN_BITS",
@@ -44,6 +49,7 @@ __all__ = [
     "lineage",
     "shipped_fingerprints",
     "summary",
+    "with_left_out",
     "write_fingerprint",
 ]
 
@@ -57,10 +63,11 @@ COLUMNS: dict[str, str] = {
     "image": "name of the image that is asked about",
     "collection": "public collection that holds the same radiograph",
     "theirs": "name of the image there",
-    "distance": "bits of 256 in which the hashes differ",
+    "distance": "bits of 256 in which the hashes differ; empty where pixels were compared",
+    "similarity": "of the aligned pixels, up to 1; empty where only hashes were compared",
     "inverted": "true where bright and dark are exchanged",
     "mirrored": "true where left and right are exchanged",
-    "sure": "certain or likely",
+    "sure": "certain or likely; by aligned pixels always certain",
 }
 
 #: The columns of what `summary` returns.
@@ -87,6 +94,10 @@ class Images(Protocol):
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """Of shape (N, size, size), 64x64 or more, prepared ``raw``."""
+
+
+#: What a damaged archive raises.
+_DAMAGE = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +181,15 @@ class Fingerprint:
             return cls(text[0], tuple(text[3:]), hashes, text[1], text[2])
         except CollectionError:
             raise
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            IndexError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise CollectionError(
                 f"{path} is no fingerprint, or a damaged one ({error}); make it again with "
                 "`hurdles fingerprint`."
@@ -230,6 +249,7 @@ def lineage(
     fingerprints: Sequence[Fingerprint] | None = None,
     *,
     radius: int = LIKELY_BITS,
+    here: Mapping[str, Images] | None = None,
 ) -> pd.DataFrame:
     """Return which images stand in which collections.
 
@@ -241,6 +261,9 @@ def lineage(
         The known collections; `shipped_fingerprints` if not given.
     radius : int
         Most bits that may differ, within [0, 127].
+    here : mapping of str to Images, optional
+        Collections of which the images are at hand, by name, whether there is a fingerprint of them
+        or not: their pixels are compared.
 
     Returns
     -------
@@ -248,21 +271,72 @@ def lineage(
         Columns as in `COLUMNS`; for each image and collection the nearest image there, in the
         order of images. An image that stands in no collection has no row.
     """
-    known = shipped_fingerprints() if fingerprints is None else fingerprints
-    hashes = image_hashes(images.pixels)
+    known = list(shipped_fingerprints() if fingerprints is None else fingerprints)
+    here = here or {}
+    named = [each.name for each in known]
+    order = {name: at for at, name in enumerate([*named, *(n for n in here if n not in named)])}
     names = images.manifest.frame["image"].tolist()
-    rows = []
-    for order, fingerprint in enumerate(known):
-        for match in _nearest(hash_matches(hashes, fingerprint.hashes, radius=radius)):
+    row = {name: at for at, name in enumerate(names)}
+    found: dict[tuple[int, int], tuple[object, ...]] = {}
+    for name, theirs in here.items():
+        pairs = matches(_as_prepared(images), _as_prepared(theirs))
+        for pair in pairs.itertuples(index=False):  # the most similar first
+            key = row[pair.image_a], order[name]
+            told = (pair.image_a, name, pair.image_b, None, pair.similarity)
+            found.setdefault(key, (*told, pair.inverted, pair.mirrored, "certain"))
+    hashes = image_hashes(images.pixels)
+    for each in known:
+        lacking = _without(each, here.get(each.name))
+        for match in _nearest(hash_matches(hashes, lacking.hashes, radius=radius)):
             sure = "certain" if match.distance <= CERTAIN_BITS else "likely"
-            rows.append(
-                (match.a, order, names[match.a], fingerprint.name, fingerprint.images[match.b],
-                 match.distance, match.inverted, match.mirrored, sure)
-            )  # fmt: skip
-    table = pd.DataFrame(sorted(rows), columns=["row", "order", *COLUMNS])
-    types = {"distance": "int64", "inverted": "bool", "mirrored": "bool"}
+            told = (names[match.a], each.name, lacking.images[match.b], match.distance, None)
+            found.setdefault(
+                (match.a, order[each.name]), (*told, match.inverted, match.mirrored, sure)
+            )
+    table = pd.DataFrame([found[key] for key in sorted(found)], columns=list(COLUMNS))
+    types = {"distance": "Int64", "similarity": "float64", "inverted": "bool", "mirrored": "bool"}
     texts = dict.fromkeys(("image", "collection", "theirs", "sure"), "str")
-    return table[list(COLUMNS)].astype({**types, **texts})
+    return table.astype({**types, **texts})
+
+
+def with_left_out(manifest: Manifest, root: Path) -> Manifest:
+    """Return a collection's images with those that its reader leaves out: laterals, CT slices.
+
+    What is copied from a collection need not be what is read of it.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What was read of it; its exclusions name the others.
+    root : Path
+        The collection's folder, from which names count.
+    """
+    left = manifest.exclusions.drop_duplicates("path")
+    paths = left["path"].map(Path)
+    # Made from a list: of no rows, pandas would not make booleans.
+    there = np.array(
+        [p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() for p in paths], dtype=bool
+    )
+    left = left[there & ~left["path"].isin(manifest.frame["path"]).to_numpy(dtype=bool)]
+    names = [Path(os.path.relpath(path, root)).as_posix() for path in left["path"]]
+    rows = pd.DataFrame({"image": names, "path": left["path"].tolist(), "label": "left out"})
+    rows = rows[~rows["image"].isin(manifest.frame["image"])]
+    return Manifest(pd.concat([manifest.frame, rows], ignore_index=True))
+
+
+def _without(fingerprint: Fingerprint, here: Images | None) -> Fingerprint:
+    """Return what a fingerprint knows of a collection beyond the images that are at hand."""
+    if here is None:
+        return fingerprint
+    seen = set(here.manifest.frame["image"])
+    keep = [at for at, image in enumerate(fingerprint.images) if image not in seen]
+    return Fingerprint(
+        fingerprint.name, tuple(fingerprint.images[at] for at in keep), fingerprint.hashes[keep]
+    )
+
+
+def _as_prepared(images: Images) -> Prepared:
+    return Prepared(images.manifest, images.pixels)
 
 
 def _nearest(found: Sequence[HashMatch]) -> list[HashMatch]:

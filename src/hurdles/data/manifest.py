@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hurdles.data.files import replacing
+from hurdles.data.cells import as_cells, from_cells
+from hurdles.data.files import reads, remove, replacing
 from hurdles.data.patients import groups_of, joined_patients
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
@@ -159,21 +160,35 @@ class Manifest:
         """Write the rows to `path` as CSV, or Parquet if the name ends so; return the path.
 
         The exclusions go beside it, as ``<stem>.exclusions.csv``, where there are any.
+
+        Raises
+        ------
+        ManifestError
+            If the name is that of a workbook.
         """
         path = Path(path)
+        if path.suffix.lower() in {".ods", ".xls", ".xlsm", ".xlsx"}:
+            raise ManifestError(
+                f"{path}: a manifest is written as .csv or .parquet, not as a book."
+            )
         # The exclusions first: whoever finds the table finds them, also after an interruption, and
         # never those of a table that stood here before.
         if len(self.exclusions):
             with replacing(_exclusions_path(path)) as part:
-                self.exclusions.to_csv(part, index=False)
+                as_cells(self.exclusions).to_csv(part, index=False)
         else:
-            _exclusions_path(path).unlink(missing_ok=True)
+            remove(_exclusions_path(path))
         with replacing(path) as part:
             if path.suffix == ".parquet":
                 self.frame.to_parquet(part, index=False)
             else:
-                self.frame.to_csv(part, index=False)
+                as_cells(self.frame).to_csv(part, index=False)
         return path
+
+    @staticmethod
+    def files(path: str | Path | None) -> list[Path]:
+        """Return the files that `save` may write: the table, and the exclusions beside it."""
+        return [] if path is None else [Path(path), _exclusions_path(Path(path))]
 
     @classmethod
     def load(cls, path: str | Path) -> Manifest:
@@ -188,7 +203,8 @@ class Manifest:
             If `path` is not a file, not a table, or not a manifest.
         """
         path = Path(path)
-        frame = _read_table(path)
+        reads([path, _exclusions_path(path)])
+        frame = from_cells(_read_table(path))
         if "path" in frame:
             if "image" not in frame:
                 frame.insert(0, "image", frame["path"])
@@ -205,7 +221,7 @@ class Manifest:
 def read_exclusions(path: Path) -> pd.DataFrame:
     """Return the exclusions that `Manifest.save` wrote beside a table; none if it wrote none."""
     beside = _exclusions_path(path)
-    return pd.read_csv(beside, dtype="str") if beside.exists() else exclusions_table()
+    return from_cells(pd.read_csv(beside, dtype="str")) if beside.exists() else exclusions_table()
 
 
 def _exclusions_path(path: Path) -> Path:
@@ -243,9 +259,10 @@ def _validated(frame: pd.DataFrame) -> pd.DataFrame:
         more = f"{len(found)} things are wrong:\n- " if len(found) > 1 else ""
         raise ManifestError(more + "\n- ".join(found))
     for column in COLUMNS:
-        kind = "float64" if column == "age" else "str"
-        if frame[column].dtype != kind:
-            frame[column] = frame[column].astype(kind)
+        if column == "age":
+            frame[column] = frame[column].astype("float64")
+        elif frame[column].dtype != "str":
+            frame[column] = frame[column].astype("str")
     extra = [c for c in frame.columns if c not in COLUMNS]
     return frame[[*COLUMNS, *extra]]
 
@@ -289,9 +306,11 @@ def problems(
             found.append(
                 f"{called[column]!r} is empty in {rows(empty)}. Fill them in or drop the rows."
             )
+    named: list[int] = []
     for column in ("image", "path"):
-        cells = frame[column]
-        if len(again := np.flatnonzero(cells.duplicated(keep=False) & cells.notna())):
+        cells, before = frame[column], named
+        named = np.flatnonzero(cells.duplicated(keep=False) & cells.notna()).tolist()
+        if (again := named) and again != before:  # a row that stands twice is one mistake
             found.append(
                 f"{called[column]!r} is repeated in {rows(again)}: {cells.iloc[again[0]]!r}. "
                 "Every image stands in one row; drop the copies."

@@ -21,6 +21,8 @@ _DRAWN = (
     re.compile(rf"{_AFFIX}[ _.-]+(?P<stem>.+)", re.IGNORECASE),
     re.compile(r"(?P<stem>.+)@"),
 )
+#: A name without one of these is no drawing's, which is soon said of thousands.
+_HINT = re.compile(r"mask|seg|annotation|groundtruth|gt|@", re.IGNORECASE)
 
 
 def is_mask_folder(name: str) -> bool:
@@ -49,11 +51,12 @@ def drawn_on(names: Sequence[str]) -> dict[str, str]:
     >>> drawn_on(["x/a.png", "x/a_mask.png", "x/a@.png", "x/mask_b.png"])
     {'x/a_mask.png': 'x/a.png', 'x/a@.png': 'x/a.png'}
     """
+    maybe = [name for name in names if _HINT.search(name)]
     stems: dict[str, str] = {}
-    for name in names:
+    for name in names if maybe else ():
         stems.setdefault(_key(PurePosixPath(name)), name)
     found = {}
-    for name in names:
+    for name in maybe:
         path = PurePosixPath(name)
         for match in filter(None, (form.fullmatch(path.stem) for form in _DRAWN)):
             base = stems.get(_key(path.with_name(match["stem"] + path.suffix)))
@@ -92,14 +95,14 @@ def drawn_over(drawings: Iterable[str], images: Iterable[str]) -> dict[str, str]
             places[spot.parent.as_posix()].setdefault(f"{inner}/{stem}".casefold(), name)
     found = {}
     for name in images:
-        path = PurePosixPath(name)
-        for above in path.parents:
+        image = PurePosixPath(name)
+        for above in image.parents:
             masks = places.get(above.as_posix())
             if not masks:
                 continue
-            inner = path.relative_to(above)
-            short = PurePosixPath(*inner.parts[1:]) if len(inner.parts) > 1 else inner
-            keys = [f"{p.parent.as_posix()}/{p.stem}".casefold() for p in (inner, short)]
+            below = image.relative_to(above)
+            short = PurePosixPath(*below.parts[1:]) if len(below.parts) > 1 else below
+            keys = [_key(each) for each in (below, short)]
             if mask := next((masks[key] for key in keys if key in masks), None):
                 found[name] = mask
                 break

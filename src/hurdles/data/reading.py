@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.files import expanded
 from hurdles.data.folder import manifest_from_folder
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources import COLLECTIONS, Collection
@@ -70,7 +71,7 @@ def read_manifest(
         name = str(path_or_name)
         _refuse_columns(name, columns)
         return COLLECTIONS.get(name).read(locate(name, data))
-    path = Path(path_or_name).expanduser()
+    path = expanded(path_or_name)
     if collection is not None:
         _refuse_columns(collection, columns)
         return COLLECTIONS.get(collection).read(path)
@@ -140,7 +141,7 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
     """
     item = COLLECTIONS.get(name)
     if data and name in data:
-        folder = Path(data[name]).expanduser()
+        folder = expanded(data[name])
         if not folder.is_dir():
             raise CollectionError(f"{name} was said to be in {folder}, which is not a folder.")
         return folder
@@ -150,7 +151,7 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
             f"where is {name} ({item.title})? Give --data {name}=PATH, or set HURDLES_DATA to the "
             f"folder that holds '{item.folders[0]}'. Get it from {item.url}."
         )
-    places = [Path(root).expanduser() / folder for folder in (*item.folders, name)]
+    places = [expanded(root) / folder for folder in (*item.folders, name)]
     for place in places:
         if item.recognises(place):
             return place

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.cells import as_cells, from_cells
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
 from hurdles.data.schemes import SCHEMES, Fractions, meant
@@ -174,7 +175,7 @@ def save_split(manifest: Manifest, path: str | Path) -> Path:
     if manifest.frame["split"].isna().any():
         raise SplitError("some images have no split yet; call split() before save_split().")
     table = manifest.frame[["image", "split"]].sort_values("image")
-    text = table.to_csv(index=False, lineterminator="\n")
+    text = as_cells(table).to_csv(index=False, lineterminator="\n")
     with replacing(path) as part:
         part.write_bytes(f"{_HEADER}{_data_hash(manifest)}\n{text}".encode())
     return Path(path)
@@ -207,7 +208,7 @@ def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) ->
         why = "; ".join(what) or "labels, patients or other columns of the same images differ"
         raise SplitError(
             f"{path} was made for other data ({why}). Bring the data back as they were, or "
-            "delete the file to split anew."
+            "give another --split, or none, to split anew."
         )
     try:
         done = manifest.with_split(table.loc[images].tolist())
@@ -330,7 +331,7 @@ def _read_split(path: Path) -> tuple[str, pd.Series[str]]:
     """Return the hash of the data that a file was made for, and its splits by image."""
     try:
         header, _, _ = path.read_text(encoding="utf-8").partition("\n")
-        table = pd.read_csv(path, skiprows=1, dtype="str", keep_default_na=False)
+        table = from_cells(pd.read_csv(path, skiprows=1, dtype="str", keep_default_na=False))
     except (OSError, ValueError) as error:
         raise SplitError(f"{path} cannot be read as a split ({error}).") from error
     if not header.startswith(_HEADER) or list(table.columns) != ["image", "split"]:
@@ -340,5 +341,5 @@ def _read_split(path: Path) -> tuple[str, pd.Series[str]]:
         )
     if table["image"].duplicated().any():
         twice = table["image"][table["image"].duplicated()].iloc[0]
-        raise SplitError(f"{path} names image {twice!r} twice; delete the file to split anew.")
+        raise SplitError(f"{path} names image {twice!r} twice; give another --split.")
     return header.removeprefix(_HEADER), table.set_index("image")["split"]

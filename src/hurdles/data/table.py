@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.cells import from_cells
 from hurdles.data.columns import Named, named_columns
+from hurdles.data.files import expanded, reads
 from hurdles.data.manifest import COLUMNS, REQUIRED, Manifest, problems, read_exclusions
 from hurdles.data.masks import drawn_on, is_mask_folder
 from hurdles.data.people import with_headers, without_placeholders
@@ -83,12 +86,13 @@ def manifest_from_table(path: str | Path, *, columns: Mapping[str, str] | None =
     'ward.csv: 1 of 2 files are missing and left out: row 3'
     """
     path = Path(path)
+    reads([path])
     return _Reading(path, read_sheet(path), columns or {}).manifest()
 
 
 def known_columns(path: str | Path, columns: Mapping[str, str]) -> dict[str, str]:
     """Return those of `columns` that a table has; none where `path` is no table."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     path = path / "manifest.csv" if path.is_dir() else path
     if not columns or path.suffix.lower() not in SUFFIXES or not path.is_file():
         return {}
@@ -103,8 +107,11 @@ class _Reading:
         self.path, self.sheet = path, sheet
         self.folder = path.parent.absolute()
         self.notes: list[str] = [*sheet.notes]
+        self.beside: set[str] = set()
+        self.several: set[str] = set()
         self.named = self._named(columns)
-        self.cells = pd.DataFrame(sheet.rows, columns=range(len(sheet.columns)), dtype="str")
+        places = range(len(sheet.columns))
+        self.cells = from_cells(pd.DataFrame(sheet.rows, columns=places, dtype="str"))
 
     def manifest(self) -> Manifest:
         frame = self._frame()
@@ -270,36 +277,48 @@ class _Reading:
     def _there(self, frame: pd.DataFrame) -> pd.Series:
         """Return where each file is, missing where it is not."""
         found = frame["path"].map(self._find).astype(object)
-        if found.notna().any():
-            places = {Path(str(p)).parent for p in found.dropna()}
-            direct = {(self.folder / _normal(p)).parent for p in frame["path"]}
-            if beside := sorted(p.name for p in places - direct)[:_SHOWN]:
-                self.notes.append(f"files are found in the folders beside it: {', '.join(beside)}")
-            return found.where(found.notna(), None)
-        first = frame["path"].iloc[0]
-        where = ", ".join([str(self.folder / _normal(first)), *map(str, self._folders[:3])])
-        raise ManifestError(
-            f"{self.path}: not one of its {len(frame)} files is there; for the first, {first!r}, "
-            f"looked at {where}. Paths count from the table's own folder: put the table beside "
-            "the images, or write whole paths."
-        )
+        if not found.notna().any():
+            first = frame["path"].iloc[0]
+            where = ", ".join([str(self.folder / _normal(first)), *map(str, self._folders[:3])])
+            raise ManifestError(
+                f"{self.path}: not one of its {len(frame)} files is there; for the first, "
+                f"{first!r}, looked at {where}. Paths count from the table's own folder: put the "
+                "table beside the images, or write whole paths."
+            )
+        if self.beside:
+            folders = ", ".join(sorted(self.beside)[:_SHOWN])
+            self.notes.append(f"files are found in the folders beside it: {folders}")
+        if self.several:
+            self.notes.append(
+                f"{len(self.several)} names are files of several folders beside it, so none is "
+                f"used; for one, {min(self.several)!r}. Write the folder too"
+            )
+        return found.where(found.notna(), None)
 
     def _find(self, cell: str) -> str | None:
         """Return the file that a cell means: as written, in a folder beside, with an extension."""
         name = _normal(cell)
+        plain = os.path.join(self.folder, name)  # noqa: PTH118 - for thousands of cells
+        if os.path.isfile(plain):  # noqa: PTH113
+            return plain
         # Systems spell accents in two ways, in one letter or in two.
         spelt = dict.fromkeys([name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD"))])
-        places = [self.folder / each for each in spelt]
-        if not Path(name).is_absolute() and "/" not in name:
-            places += [folder / each for folder in self._folders for each in spelt]
-        for place in places:
-            if place.is_file():
-                return str(place)
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-            return None
-        longer = [Path(f"{p}{end}") for p in places for end in sorted(IMAGE_SUFFIXES)]
-        found = [str(p) for p in longer if p.is_file()]
-        return found[0] if len(found) == 1 else None
+        bare = "/" not in name
+        ends = [""]
+        if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+            ends += sorted(IMAGE_SUFFIXES)
+        for folders in ([self.folder], self._folders if bare else []):
+            places = [
+                folder / f"{each}{end}" for folder in folders for each in spelt for end in ends
+            ]
+            found = [place for place in places if place.is_file()]
+            if len(found) > 1:
+                self.several.add(cell)
+                return None
+            if found:
+                self.beside |= {found[0].parent.name} if folders is self._folders else set()
+                return str(found[0])
+        return None
 
     @cached_property
     def _folders(self) -> list[Path]:
@@ -354,6 +373,7 @@ def _age(cell: str) -> float | str | None:
 
 def _normal(cell: str) -> str:
     """Return a path with forward slashes, without detours."""
-    path = PureWindowsPath(cell) if "\\" in cell else Path(cell)
-    parts = [part for part in path.as_posix().split("/") if part != "."]
-    return "/".join(parts)
+    plain = cell.replace("\\", "/")
+    while plain.startswith("./"):
+        plain = plain[2:]
+    return plain.replace("/./", "/").replace("//", "/")

@@ -15,6 +15,7 @@ import pandas as pd
 from hurdles.data.decode import is_image
 from hurdles.data.dicom import is_dicom
 from hurdles.data.manifest import Manifest, exclusions_table
+from hurdles.data.shown import shown
 from hurdles.errors import ManifestError
 
 __all__ = ["IMAGE_SUFFIXES", "Seen", "Tally", "starts_as_dicom", "walk"]
@@ -74,6 +75,10 @@ def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[Seen]:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         path = folder / entry.name
+        if not _is_text(entry.name):
+            spelt = shown(entry.name)
+            yield Seen(folder / spelt, prefix + spelt, "its name is not UTF-8; rename it", spelt)
+            continue
         name = prefix + unicodedata.normalize("NFC", entry.name)
         refusal = _refusal(path, entry)
         if not refusal and entry.is_dir():
@@ -81,6 +86,15 @@ def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[Seen]:
         else:
             real = os.path.realpath(path) if entry.is_symlink() else f"{here}{os.sep}{entry.name}"
             yield Seen(path, name, refusal, real)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written down; some systems allow any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refusal(path: Path, entry: os.DirEntry[str]) -> str:

@@ -250,7 +250,8 @@ def _correlation(one: Area, two: Area) -> float:
 def _correlations(parts: Sequence[_Part]) -> NDArray[np.float64]:
     """Return the correlations of the forecasts; 1, the widest, where they cannot be known."""
     slopes = np.hstack([np.diag([part.slopes[side] for part in parts]) for side in (0, 1)])
-    moved = slopes @ joint_covariance([p.areas[side] for side in (0, 1) for p in parts]) @ slopes.T
+    areas = [part.areas[side] for side in (0, 1) for part in parts]
+    moved = slopes @ joint_covariance(areas, areas) @ slopes.T
     spread = np.sqrt(np.diag(moved).clip(min=0))
     scale = np.outer(spread, spread)
     found = np.divide(moved, scale, out=np.ones_like(moved), where=scale > 0)

@@ -16,10 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level, mover_difference, normal_quantile
-from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
+from hurdles.evaluation.bounds import check_level, normal_quantile
+from hurdles.evaluation.delong import (
+    Area,
+    AreaDifference,
+    area_bounds,
+    compare_areas,
+    joint_covariance,
+    judged_difference,
+    logit_bounds,
+)
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.statistics import Ranking
 
 __all__ = ["class_areas", "compare_macro_auc", "in_pairs", "macro_auc", "share_above_chance"]
 
@@ -114,25 +123,17 @@ def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) ->
     one, two = _pair(a, b, level)
     if len(one.areas) == len(two.areas) == 1:
         return compare_areas(one.areas[0], two.areas[0], level=level)
-    spread = (one.spread(level), two.spread(level))
-    correlation = _correlation(one, two, spread)
-    agree = np.array_equal(one.moves, two.moves)
-    # That no patient here parts the models does not show that none ever will.
-    joined = 0.0 if agree else correlation
-    n_patients = len(np.unique(a.groups))
-    ends = [Estimate(m.value, m.low, m.high, level, "", 0, 0) for m in (one, two)]
-    low, high = mover_difference(ends[0], ends[1], joined)
-    value = one.value - two.value
-    error = math.sqrt(
-        max(0.0, spread[0] ** 2 + spread[1] ** 2 - 2 * correlation * spread[0] * spread[1])
+    return judged_difference(
+        (one.value, two.value),
+        [mean.logit_bounds(level) for mean in (one, two)],
+        [mean.spread(level) for mean in (one, two)],
+        one.covariance(two),
+        alike=np.array_equal(one.moves, two.moves),
+        level=level,
+        test="DeLong, paired, mean over classes",
+        n_images=len(a),
+        n_patients=len(np.unique(a.groups)),
     )
-    method = "as if independent" if agree else f"DeLong's correlation {correlation:.2f}"
-    note = "the two rank every image alike" if agree else ""
-    difference = Estimate(value, low, high, level, f"MOVER, {method}", len(a), n_patients, note)
-    p_value = 1.0 if value == 0 else math.nan
-    if value != 0 and error > 0:
-        p_value = math.erfc(abs(value) / error / math.sqrt(2))
-    return AreaDifference(difference, error, p_value, "DeLong, paired, mean over classes")
 
 
 def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 0.95) -> Estimate:
@@ -213,19 +214,16 @@ def class_areas(predictions: Predictions) -> dict[str, Area]:
     >>> {name: area.value for name, area in class_areas(told).items()}
     {'a': 0.75}
     """
-    truth, classes = predictions.y_true, predictions.classes
-    present = set(truth.tolist())
+    truth, classes, prob = predictions.y_true, predictions.classes, predictions.y_prob
+    present = set(np.unique(truth).tolist())
     told = [c for c in classes if c in present]
     if len(present) < 2:
         return {}
     told = told[:1] if len(classes) == len(told) == 2 else told
+    # Names are sorted once for all classes.
+    patients, codes = np.unique(predictions.groups, return_inverse=True)
     return {
-        c: Area.of(
-            truth,
-            predictions.y_prob[:, classes.index(c)],
-            positive=c,
-            groups=predictions.groups,
-        )
+        c: Area.of_ranking(Ranking.of(truth == c, prob[:, classes.index(c)], codes), patients)
         for c in told
     }
 
@@ -279,14 +277,13 @@ class _Mean:
     ----------
     areas : tuple of Area
         One per class; a single one where there are two classes, whose areas are the same.
-    value, low, high : float
-        The mean and its bounds.
+    low, high : float
+        Bounds of the mean.
     method : str
         How they were made.
     """
 
     areas: tuple[Area, ...]
-    value: float
     low: float
     high: float
     method: str
@@ -298,25 +295,26 @@ class _Mean:
         if not areas:
             return None
         bounds = [area_bounds(area, level) for area in areas]
-        value = float(np.mean([area.value for area in areas]))
-        down = np.array([a.value - b[0] for a, b in zip(areas, bounds, strict=True)])
-        up = np.array([b[1] - a.value for a, b in zip(areas, bounds, strict=True)])
-        joint = _correlations(areas)
-        low, high = (
-            math.sqrt(max(0.0, reach @ joint @ reach)) / len(areas) for reach in (down, up)
-        )
         method = bounds[0][2] if len(areas) == 1 else "MOVER of Newcombe, DeLong's covariances"
-        return cls(areas, value, max(0.0, value - low), min(1.0, value + high), method)
+        return cls(areas, *_joined(areas, [b[:2] for b in bounds]), method)
+
+    @property
+    def value(self) -> float:
+        """The mean."""
+        return float(np.mean([area.value for area in self.areas]))
 
     @property
     def moves(self) -> NDArray[np.float64]:
         """How each patient moves each area, shape (areas, patients)."""
         return np.stack([area.sick + area.well for area in self.areas])
 
+    def logit_bounds(self, level: float) -> tuple[float, float]:
+        """Return the bounds that join the areas' textbook intervals."""
+        return _joined(self.areas, [logit_bounds(area, level) for area in self.areas])
+
     def covariance(self, other: _Mean) -> float:
         """Return the covariance with another mean; 0 where it cannot be known."""
-        parts = [a.covariance(b) for a in self.areas for b in other.areas]
-        mean = float(np.mean(parts))
+        mean = float(joint_covariance(self.areas, other.areas).mean())
         return 0.0 if math.isnan(mean) else mean
 
     def spread(self, level: float) -> float:
@@ -327,16 +325,23 @@ class _Mean:
         return max(self.value - self.low, self.high - self.value) / normal_quantile(level)
 
 
-def _correlations(areas: Sequence[Area]) -> NDArray[np.float64]:
-    """Return DeLong's correlations; 1, the widest, where an area shows no variance."""
-    found = np.ones((len(areas), len(areas)))
-    for i, one in enumerate(areas):
-        for j, two in enumerate(areas[:i]):
-            scale = one.variance * two.variance
-            if scale > 0:
-                joint = one.covariance(two) / math.sqrt(scale)
-                found[i, j] = found[j, i] = max(-1.0, min(1.0, joint))
-    return found
+def _joined(areas: Sequence[Area], bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the bounds of a mean of areas (MOVER) from theirs and DeLong's correlations.
+
+    Where an area shows no variance its correlations are taken to be 1, the widest.
+    """
+    values = np.array([area.value for area in areas])
+    joint = joint_covariance(areas, areas)
+    scale = np.outer(np.diag(joint), np.diag(joint))
+    known = np.isfinite(joint) & (scale > 0)
+    joint = np.where(known, joint / np.sqrt(np.where(known, scale, 1.0)), 1.0).clip(-1, 1)
+    np.fill_diagonal(joint, 1.0)
+    low, high = (
+        math.sqrt(max(0.0, float(reach @ joint @ reach))) / len(areas)
+        for reach in (values - [b[0] for b in bounds], [b[1] for b in bounds] - values)
+    )
+    value = float(values.mean())
+    return max(0.0, value - low), min(1.0, value + high)
 
 
 def _correlation(one: _Mean, two: _Mean, spread: tuple[float, float]) -> float:

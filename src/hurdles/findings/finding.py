@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from statistics import NormalDist
 from typing import Any
 
 from hurdles.errors import EvaluationError
@@ -135,12 +136,13 @@ class Limit:
         clears = estimate.high <= self.clears if above else estimate.low >= self.clears
         return Verdict.CLEARED if clears else Verdict.INCONCLUSIVE
 
-    def patients_to_settle(self, estimate: Estimate) -> float:
+    def patients_to_settle(self, estimate: Estimate, scale: Scale = Scale.NUMBER) -> float:
         """Return about how many patients would bring a verdict if the estimate stayed where it is.
 
-        The interval is thought to shrink with the square root of the number of patients. Infinite
-        where no number would do, because the estimate lies between margin and limit; NaN where
-        there is nothing to reckon with.
+        The interval is thought to shrink with the square root of the number of patients; that of a
+        share as Wilson's does, which near 0 and 1 is faster. Infinite where no number would do,
+        because the estimate lies between margin and limit; NaN where there is nothing to reckon
+        with.
 
         Examples
         --------
@@ -155,11 +157,15 @@ class Limit:
             low, value, high, limit, margin = -high, -value, -low, -limit, -margin
         if math.isnan(low) or math.isnan(high):
             return math.nan
-        shrink = [(value - low) / (value - limit)] if value > limit else []
-        shrink += [(high - value) / (margin - value)] if value < margin else []
-        return float(
-            (estimate.n_patients or estimate.n_images) * min(shrink, default=math.inf) ** 2
-        )
+        goals = [(limit, value - low)] if value > limit else []
+        goals += [(margin, high - value)] if value < margin else []
+        n = estimate.n_patients or estimate.n_images
+        needed = [n * (reach / (goal - value)) ** 2 for goal, reach in goals]
+        if scale is Scale.SHARE:
+            z = NormalDist().inv_cdf((1 + estimate.level) / 2)
+            within = [abs(goal) for goal, _ in goals if 0 < abs(goal) < 1]
+            needed = [z**2 * g * (1 - g) / (g - abs(value)) ** 2 for g in within]
+        return float(min(needed, default=math.inf))
 
 
 @dataclass(frozen=True)
@@ -262,7 +268,7 @@ class Finding:
         """
         if self.verdict is not Verdict.INCONCLUSIVE or self.limit is None or not self.settled_by:
             return None
-        needed = self.limit.patients_to_settle(self.estimate)
+        needed = self.limit.patients_to_settle(self.estimate, self.scale)
         return None if math.isnan(needed) else needed
 
     def to_dict(self) -> dict[str, Any]:

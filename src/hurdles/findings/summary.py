@@ -14,6 +14,7 @@ __all__ = [
     "CLEARED_MEANS",
     "Answer",
     "ExitCode",
+    "against_text",
     "answer",
     "excess",
     "exit_code",
@@ -255,7 +256,8 @@ def value_text(finding: Finding, digits: int | None = None) -> str:
     if not found.is_defined:
         return "undefined"
     if scale is Scale.COUNT:
-        return f"{found.value:,.0f}"
+        most = f" to {found.high:,.0f}" if found.high > found.value else ""
+        return f"{found.value:,.0f}{most}"
     factor = 100 if scale is Scale.SHARE else 1
     places = digits if digits is not None else 1 if scale is Scale.SHARE else 3
     value, low, high = (_decimal(factor * x, places) for x in (found.value, found.low, found.high))
@@ -301,6 +303,28 @@ def margin_text(finding: Finding) -> str:
     return _side(finding, limit.clears)
 
 
+def against_text(finding: Finding) -> str:
+    """Return in one phrase where a statistic is a hit and where it is cleared.
+
+    Examples
+    --------
+    >>> from hurdles.evaluation.estimate import Estimate
+    >>> from hurdles.findings.finding import Limit
+    >>> slope = Estimate(0.85, 0.75, 0.95, 0.95, "bootstrap", 436, 400)
+    >>> limit = Limit(0.9, "Riley", "below", margin=0.8, margin_source="a choice")
+    >>> against_text(Finding("calibration", "", "slope", slope, limit))
+    'hit below 0.9, cleared from 0.8'
+    """
+    limit = finding.limit
+    if limit is None:
+        return "shown, not judged"
+    above = limit.beyond is Beyond.ABOVE
+    hit = f"hit {'above' if above else 'below'} {_number(finding, limit.value)}"
+    if limit.clears == limit.value:
+        return hit
+    return f"{hit}, cleared {'up to' if above else 'from'} {_number(finding, limit.clears)}"
+
+
 def settled_text(finding: Finding) -> str:
     """Return about how many patients would settle what is inconclusive; empty where it is not.
 
@@ -327,8 +351,12 @@ def settled_text(finding: Finding) -> str:
 
 def _side(finding: Finding, value: float) -> str:
     assert finding.limit is not None
-    number = f"{100 * value:.3g} %" if finding.scale is Scale.SHARE else f"{value:.3g}"
-    return f"at {'most' if finding.limit.beyond is Beyond.ABOVE else 'least'} {number}"
+    side = "most" if finding.limit.beyond is Beyond.ABOVE else "least"
+    return f"at {side} {_number(finding, value)}"
+
+
+def _number(finding: Finding, value: float) -> str:
+    return f"{100 * value:.3g} %" if finding.scale is Scale.SHARE else f"{value:.3g}"
 
 
 def _decimal(value: float, digits: int) -> str:

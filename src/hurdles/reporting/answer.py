@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from hurdles.data.copies import Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.estimate import Estimate
@@ -61,6 +62,11 @@ class Exposure:
         Evaluated images of those patients.
     same_sources : bool
         Whether every evaluated image comes from a source that was trained on.
+    n_sources : int
+        Sources that are named among the images trained on.
+    n_copies : int or None
+        Evaluated images that show the same radiograph as one that was trained or chosen on; None
+        where copies were not looked for.
     """
 
     n_images: int
@@ -71,6 +77,8 @@ class Exposure:
     shared_patients: int
     shared_images: int
     same_sources: bool
+    n_sources: int = 1
+    n_copies: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,10 @@ class Headline:
         return " ".join(filter(None, (self.before, self.number, self.after)))
 
 
-def exposure(manifest: Manifest, predictions: Predictions) -> Exposure:
-    """Return what the model had already seen, as far as the manifest tells.
+def exposure(
+    manifest: Manifest, predictions: Predictions, copies: Copies | None = None
+) -> Exposure:
+    """Return what the model had already seen, as far as the manifest and a search for copies tell.
 
     Images and patients of the train and of the validation part both count as seen: the weights
     were fitted on the first and chosen on the second.
@@ -111,8 +121,11 @@ def exposure(manifest: Manifest, predictions: Predictions) -> Exposure:
         trained=bool(learnt.any()) and int(judged.sum()) == len(predictions),
         shared_patients=int(groups[shared].nunique()),
         shared_images=int(shared.sum()),
-        same_sources=bool(frame.loc[judged, "source"].isin(trained_sources).all())
-        or not trained_sources,
+        same_sources=bool(frame.loc[judged, "source"].isin(trained_sources).all()),
+        n_sources=len(trained_sources),
+        n_copies=None
+        if copies is None
+        else int(frame.loc[judged, "image"].isin(list(copies.known_of(manifest))).sum()),
     )
 
 
@@ -124,12 +137,12 @@ def headline(accuracy: Estimate, known: Exposure) -> Headline:
     accuracy : Estimate
         Share of images that were given the right class.
     known : Exposure
-        From `exposure`: "kept out of its training" is said only where the split bears it out.
+        From `exposure`: "never seen" is said only where copies were looked for and none found.
 
     Examples
     --------
     >>> accuracy = Estimate(0.954, 0.930, 0.970, 0.95, "Wilson", 436, 436)
-    >>> known = Exposure(436, 436, 0, 0, True, 0, 0, True)
+    >>> known = Exposure(436, 436, 0, 0, True, 0, 0, True, 0)
     >>> print(headline(accuracy, known).after.replace(NARROW, " "))
     (95 % interval 93.0 to 97.0).
     """
@@ -151,8 +164,13 @@ def headline(accuracy: Estimate, known: Exposure) -> Headline:
 
 def _on_whom(known: Exposure) -> str:
     images = counted(known.n_images, "image")
-    # What the split bears out: a copy, or a person under two names, it does not see.
-    apart = " kept out of its training" if known.trained and not known.n_used else ""
+    apart = ""
+    if known.n_copies:
+        images += f" ({count(known.n_copies)} of them copies of images that it had seen)"
+    elif known.trained and not known.n_used:
+        # What the split bears out, and, where copies were looked for and none was found, more.
+        never = known.n_copies == 0
+        apart = " that it had never seen" if never else " kept out of its training"
     if known.n_unknown == known.n_images:
         return f"On {images}{apart} (patients not known)"
     if known.n_unknown:
@@ -183,13 +201,19 @@ def caveat(known: Exposure) -> str:
             "This holds for images like these. It does not say how the model does at another "
             "hospital, on other machines or in patients of another age."
         )
-    if known.same_sources:
+    if not known.n_sources:
         return (
-            "The model was trained and tested inside the same collection: this says nothing about "
+            "The images do not say which collection or hospital they come from: this says nothing "
+            "about another hospital, other machines or patients of another age."
+        )
+    if known.same_sources:
+        where = "collection" if known.n_sources == 1 else f"{known.n_sources} collections"
+        return (
+            f"The model was trained and tested inside the same {where}: this says nothing about "
             "another hospital, other machines or patients of another age."
         )
     return (
-        "The images come in part from sources that the model was not trained on. A further "
+        "Not all of these images come from sources that the model was trained on. A further "
         "hospital may still differ from all of these."
     )
 

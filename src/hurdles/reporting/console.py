@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hurdles.data.patients import several_sources
@@ -118,6 +118,7 @@ def comparison_lines(
     level = found[0].difference.level
     tests = "; ".join(methods) or "none is possible"
     yield f"Tests: {tests}. Intervals at {100 * level:g} %, paired, {unit}."
+    yield "Interval and p are of one row alone; only p, Holm allows for all rows together."
 
 
 def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
@@ -131,8 +132,10 @@ def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
 
 def explained(maps: Sequence[Heatmap], images: Sequence[str]) -> list[dict[str, str]]:
     """Return, for JSON, what became of each image that was to be explained."""
-    kept = ("image", "target", "method", "status", "message")
+    kept = ("image", "target", "speaks", "method", "status", "message")
     made = [{k: str(getattr(m, k)) for k in kept} for m in maps]
+    for heat, row in zip(maps, made, strict=True):
+        row["target"] = heat.target if heat.has_sign else ""
     lost = [i for i in images if i not in {m.image for m in maps}]
     message = "left out, it cannot be read"
     return [*made, *({"image": i, "status": "unreadable", "message": message} for i in lost)]
@@ -230,8 +233,10 @@ def _p(value: float) -> str:
     return "-" if value != value else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
 
 
-def lineage_lines(summary: pd.DataFrame, n_images: int) -> Iterator[str]:
-    """Yield how many images come from which collection.
+def lineage_lines(
+    summary: pd.DataFrame, n_images: int, compared: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield how many images come from which collection, and what was compared to find out.
 
     Parameters
     ----------
@@ -239,8 +244,10 @@ def lineage_lines(summary: pd.DataFrame, n_images: int) -> Iterator[str]:
         Columns as in `hurdles.data.lineage.SUMMARY`.
     n_images : int
         How many images were asked about.
+    compared : mapping of str to str
+        Collections that were asked, each with ``pixels`` or ``hashes``.
     """
-    yield f"Where {n_images:,} images are found, by hashes of what they show:"
+    yield f"Where {n_images:,} images are found:"
     yield ""
     rows = [
         [
@@ -253,6 +260,15 @@ def lineage_lines(summary: pd.DataFrame, n_images: int) -> Iterator[str]:
     ]
     yield from table_lines(["collection", "images", "share", "certain"], rows)
     yield ""
+    by = {how: [n for n, what in compared.items() if what == how] for how in ("pixels", "hashes")}
+    if by["pixels"]:
+        yield f"Compared by aligned pixels: {', '.join(by['pixels'])} (found on this machine)."
+    if by["hashes"]:
+        yield (
+            f"Compared by hashes only: {', '.join(by['hashes'])}. Hashes miss copies that were "
+            "cropped unevenly or drawn upon: an image that is found nowhere may still be one. Put "
+            "the collection under $HURDLES_DATA to compare its pixels."
+        )
     yield "An image may stand in several collections. Research use only."
 
 

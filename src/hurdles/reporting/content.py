@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles.data.copies import Copies
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.comparisons import Comparison
@@ -115,6 +116,8 @@ class ReportContent:
         Versions, machine, commit, times.
     links : mapping of str to str
         Text to address (http or https), for citations. Nothing is loaded from them.
+    copies : Copies, optional
+        Copies among the images, if they were looked for; None where they were not.
     findings : Findings, optional
         What the hurdles found; shown as a section of its own, its answer on the first screen.
     thumbnails : mapping of str to uint8 array of shape (H, W)
@@ -138,6 +141,7 @@ class ReportContent:
     comparisons: Mapping[str, Sequence[Comparison]] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    copies: Copies | None = None
     findings: Findings | None = None
     thumbnails: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     language: str = "en-GB"

@@ -8,8 +8,7 @@ from textwrap import wrap
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,
-    limit_text,
-    margin_text,
+    against_text,
     name_text,
     ranked,
     sentence,
@@ -53,7 +52,7 @@ def finding_lines(findings: Findings) -> list[str]:
     >>> findings = Findings((shared,), {"duplicates": "Are any images shared?"})
     >>> print(*finding_lines(findings), sep="\n")
     HIT            duplicates - Are any images shared?
-        pairs: 3 (at most 0)
+        pairs: 3 (hit above 0)
     <BLANKLINE>
     1 of 1 hurdle is hit (duplicates).
     Research use only. Not a medical device.
@@ -79,8 +78,10 @@ def _hurdle_lines(findings: Findings, hurdle: str) -> Iterator[str]:
     if hits:
         yield from _named(hits, _HITS, "more hit")
     else:
-        judged = [row for row in rows if row.verdict is verdict]
-        yield from _named(judged, _OTHERS, f"more {_WORDS[verdict]}")
+        for other in (Verdict.INCONCLUSIVE, Verdict.CLEARED, Verdict.SHOWN):
+            if those := [row for row in rows if row.verdict is other]:
+                yield from _named(those, _OTHERS, f"more {_WORDS[other]}")
+                break
     advice = list(dict.fromkeys(row.advice for row in hits if row.advice))
     for line in advice[:_ADVICE]:
         yield from _wrapped(f"do: {line}")
@@ -95,11 +96,11 @@ def _named(rows: list[Finding], most: int, rest: str) -> Iterator[str]:
     """Yield the first findings; those of one statistic in a table beneath its words."""
     tables: dict[str, list[Finding]] = {}
     for row in rows[:most]:
-        tables.setdefault(f"{row.statistic} ({_held_against(row)})", []).append(row)
+        tables.setdefault(f"{row.statistic} ({against_text(row)})", []).append(row)
     for words, together in tables.items():
         if len(together) == 1:
             (row,) = together
-            against = "; ".join(filter(None, (_held_against(row), settled_text(row))))
+            against = "; ".join(filter(None, (against_text(row), settled_text(row))))
             yield from _wrapped(f"{name_text(row)}: {value_text(row)} ({against})")
             continue
         yield from _wrapped(f"{words}:")
@@ -110,11 +111,6 @@ def _named(rows: list[Finding], most: int, rest: str) -> Iterator[str]:
             yield from _wrapped(text, _INDENT * 2, _INDENT * 3)
     if len(rows) > most:
         yield f"{_INDENT}and {len(rows) - most} {rest}"
-
-
-def _held_against(row: Finding) -> str:
-    margin = margin_text(row)
-    return f"{limit_text(row)}{f'; cleared {margin}' if margin else ''}"
 
 
 def _is_named(finding: Finding) -> bool:

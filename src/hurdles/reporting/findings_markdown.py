@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hurdles.data.shown import plain_markdown as _plain
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,
@@ -101,18 +102,18 @@ def _section(findings: Findings, hurdle: str) -> Iterator[str]:
 
 def _cells(row: Finding) -> list[str]:
     if not row.estimate.is_defined:
-        return ["" if row.subject == COULD_NOT else _plain(name_text(row)), "undefined", "", ""]
+        return [
+            "" if row.subject == COULD_NOT else _plain(name_text(row)),
+            "undefined",
+            "",
+            "",
+        ]
     limit = "" if row.limit is None else limit_text(row)
     cleared = "" if row.limit is None else margin_text(row) or limit
     return [_plain(name_text(row)), value_text(row), limit, cleared]
 
 
 def _evidence(row: Finding) -> str:
-    shown = "; ".join(f"`{e.image}` ({_plain(e.says)})" for e in row.evidence[:_NAMED])
+    shown = "; ".join(f"{_plain(e.image)} ({_plain(e.says)})" for e in row.evidence[:_NAMED])
     more = len(row.evidence) - _NAMED
     return shown + (f" and {more} more" if more > 0 else "")
-
-
-def _plain(text: str) -> str:
-    """Keep what Markdown would take for a column or a tag as it is."""
-    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -235,7 +235,7 @@ def _row(finding: Finding, axis: Sequence[float], said: str) -> dict[str, Any]:
 
 
 def _bounds(finding: Finding) -> str:
-    if _is_exact(finding):
+    if _is_exact(finding) or finding.scale is Scale.COUNT:
         return ""
     write = wording.percent if finding.scale is Scale.SHARE else wording.ratio
     found = finding.estimate

@@ -58,7 +58,7 @@ def write_report(content: ReportContent, path: str | Path) -> Path:
 
 
 def _context(content: ReportContent) -> dict[str, Any]:
-    known = answer.exposure(content.manifest, content.predictions)
+    known = answer.exposure(content.manifest, content.predictions, content.copies)
     accuracy = content.evaluation.get("accuracy")
     wide = answer.width_notes(content.evaluation)
     own = answer.own_warnings(content.manifest, content.predictions)

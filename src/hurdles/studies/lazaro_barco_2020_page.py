@@ -144,7 +144,8 @@ def _comparisons(done: Sequence[Done]) -> str:
     significant = sum(p < 0.05 for p in adjusted)
     return (
         "## Do the rows differ?\n\nPaired, on the same test images of each way; p-values are "
-        f"two-sided, and Holm's adjustment is over the {len(found)} comparisons of this table. "
+        f"two-sided, and Holm's adjustment is over the {len(found)} comparisons of this table; "
+        "intervals and p are of one row alone. "
         f"{significant or 'None'} of them {'is' if significant in (0, 1) else 'are'} below 0.05 "
         "after adjustment.\n\n" + "\n".join(lines)
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hurdles.data.files import replacing
 from hurdles.errors import RunError
 
-__all__ = ["fingerprints", "load_fingerprints", "save_fingerprints"]
+__all__ = ["fingerprints", "images_by_fingerprint", "load_fingerprints", "save_fingerprints"]
 
 
 def fingerprints(pixels: NDArray[np.uint8]) -> list[str]:
@@ -52,7 +52,12 @@ def save_fingerprints(path: Path, images: list[str], pixels: NDArray[np.uint8]) 
 
 
 def load_fingerprints(path: Path) -> set[str]:
-    """Return the hashes that `save_fingerprints` wrote.
+    """Return the hashes that `save_fingerprints` wrote; raises as `images_by_fingerprint`."""
+    return set(images_by_fingerprint(path))
+
+
+def images_by_fingerprint(path: Path) -> dict[str, str]:
+    """Return the names that `save_fingerprints` wrote, by the hash of their pixels.
 
     Raises
     ------
@@ -60,8 +65,9 @@ def load_fingerprints(path: Path) -> set[str]:
         If the file is damaged.
     """
     try:
-        return set(pd.read_csv(path, usecols=["sha256"], dtype="str")["sha256"])
+        table = pd.read_csv(path, usecols=["image", "sha256"], dtype="str", keep_default_na=False)
+        return dict(zip(table["sha256"], table["image"], strict=True))
     except ValueError as error:
         raise RunError(
-            f"{path} is damaged ({error}). Delete it to have the images of training read again."
+            f"{path} is damaged ({error}). Restore it, or make the run again in another folder."
         ) from error

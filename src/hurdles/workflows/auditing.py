@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
-from hurdles.data.files import write_text
+from hurdles.data.cells import as_cells
+from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import sealed
 from hurdles.findings.table import Findings
 from hurdles.images import Options
-from hurdles.locations import Data, classified, classified_apart, name_of
+from hurdles.locations import Data, classified, classified_apart, files_of, name_of
 from hurdles.runs import Run
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def check(
     columns: Mapping[str, str] | None = None,
     lungs: bool = False,
     join_patients: bool = False,
+    pictures: bool = True,
+    force: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put images through the hurdles for data; no model is needed.
@@ -63,6 +66,10 @@ def check(
         that takes some thirty milliseconds an image.
     join_patients : bool
         Equal patient ids are one person, whatever their source.
+    pictures : bool
+        Show the radiographs to look at on the page: patients' pixels, which go where it goes.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -77,6 +84,8 @@ def check(
         If no image can be read.
     RegistryError
         If no hurdle has a name that was given.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
     """
     from hurdles.auditing.loading import material_of
     from hurdles.auditing.of_data import DATA_HURDLES
@@ -84,22 +93,22 @@ def check(
     from hurdles.auditing.running import run_hurdles
 
     options = options or Options()
-    load_hurdles(own)
-    for name in hurdles or ():
-        DATA_HURDLES.get(name)  # before the images are read
-    images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
-    given = material_of(images, name=_name(data), options=options, lungs=lungs)
-    found = run_hurdles(
-        DATA_HURDLES,
-        given,
-        names=hurdles,
-        about=_about(given.name, len(images)),
-        progress=options.listener,
-    )
-    found = _of_known_patients(found, given)
-    if out is not None:
-        _write(found, Path(out), f"Hurdles for data: {given.name}", given)
-    return found
+    with outputs(*_files(out), inputs=[*own, *files_of(data)], force=force):
+        load_hurdles(own)
+        for name in hurdles or ():
+            DATA_HURDLES.get(name)  # before the images are read
+        images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
+        given = material_of(images, name=_name(data), options=options, lungs=lungs)
+        found = run_hurdles(
+            DATA_HURDLES,
+            given,
+            names=hurdles,
+            about=_about(given.name, len(images)),
+            progress=options.listener,
+        )
+        if out is not None:
+            _write(found, Path(out), f"Hurdles for data: {given.name}", given, pictures)
+        return found
 
 
 def audit(
@@ -112,6 +121,8 @@ def audit(
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    pictures: bool = True,
+    force: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put a finished run through the hurdles for models.
@@ -135,6 +146,10 @@ def audit(
         Classes of the other collections -> classes of the run; see `run`.
     columns : mapping, optional
         Columns of their tables -> columns of a manifest; see `run`.
+    pictures : bool
+        Show the radiographs to look at on the page: patients' pixels, which go where it goes.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -149,6 +164,8 @@ def audit(
         If a run is not finished.
     RegistryError
         If no hurdle has a name that was given.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
     """
     from hurdles.auditing.loading import subject_of
     from hurdles.auditing.of_models import MODEL_HURDLES
@@ -158,31 +175,34 @@ def audit(
 
     options = options or Options()
     run = run if isinstance(run, Run) else Run(run)
-    load_hurdles(own)
-    for name in hurdles or ():
-        MODEL_HURDLES.get(name)
-    given = subject_of(
-        run,
-        on=classified_apart(on, labels=labels, columns=columns),
-        siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
-        options=options,
-    )
-    about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
-    found = run_hurdles(
-        MODEL_HURDLES,
-        given,
-        names=hurdles,
-        about=about,
-        progress=options.listener,
-        # What is found is kept, also if the audit is interrupted after it.
-        found=lambda some: some.save(run.path / "audit.json"),
-    )
-    found = _of_known_patients(found, given.material)
-    title = f"Hurdles for a model: {run.recipe.name}"
-    for path in [run.path / "audit.html", *([] if out is None else [Path(out)])]:
-        _write(found, path, title, given.material)
-    write_page(run)
-    return found
+    own_page = run.path / "audit.html"
+    pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
+    known = [*own, *sealed(run.path), *files_of(on)]
+    with outputs(*(f for page in pages for f in _files(page)), inputs=known, force=force):
+        load_hurdles(own)
+        for name in hurdles or ():
+            MODEL_HURDLES.get(name)
+        given = subject_of(
+            run,
+            on=classified_apart(on, labels=labels, columns=columns),
+            siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
+            options=options,
+        )
+        about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
+        found = run_hurdles(
+            MODEL_HURDLES,
+            given,
+            names=hurdles,
+            about=about,
+            progress=options.listener,
+            # What is found is kept, also if the audit is interrupted after it.
+            found=lambda some: some.save(run.path / "audit.json"),
+        )
+        title = f"Hurdles for a model: {run.recipe.name}"
+        for path in [own_page, *pages]:
+            _write(found, path, title, given.material, pictures)
+        write_page(run, pictures=pictures)
+        return found
 
 
 def calibrate_audit(
@@ -192,6 +212,7 @@ def calibrate_audit(
     workers: int = 2,
     real: str | Path | None = None,
     results: str | Path | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Calibration:
     """Measure how often every hurdle cries wolf, and how often it sees a known shortcut.
@@ -209,6 +230,8 @@ def calibrate_audit(
         as well.
     results : path, optional
         Folder of the page, the tables and the limits; default: `out`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -223,17 +246,19 @@ def calibrate_audit(
         If `out` holds trials of other hurdles.
     """
     from hurdles.auditing.calibrating.calibration import calibrate_audit as calibrate
-    from hurdles.auditing.calibrating.page import write_calibration
+    from hurdles.auditing.calibrating.page import calibration_files, write_calibration
 
-    found = calibrate(
-        Path(out),
-        profile="fast" if fast else "full",
-        workers=workers,
-        real=None if real is None else Path(real),
-        options=options,
-    )
-    write_calibration(found, Path(results or out))
-    return found
+    folder = Path(results or out)
+    with outputs(*calibration_files(folder), force=force):
+        found = calibrate(
+            Path(out),
+            profile="fast" if fast else "full",
+            workers=workers,
+            real=None if real is None else Path(real),
+            options=options,
+        )
+        write_calibration(found, folder)
+        return found
 
 
 def _name(data: Data) -> str:
@@ -254,20 +279,21 @@ def _about(name: str, n_images: int) -> dict[str, str]:
     }
 
 
-def _of_known_patients(found: Findings, images: Material) -> Findings:
-    """Return the findings; where no patient is known, no estimate names a number of them."""
-    if images.manifest.known_patients:
-        return found
-    rows = [replace(row, estimate=replace(row.estimate, n_patients=0)) for row in found.rows]
-    return replace(found, rows=tuple(rows))
+def _files(page: str | Path | None) -> list[Path]:
+    """Return the page and what is written beside it."""
+    if page is None:
+        return []
+    path = Path(page)
+    kinds = [".csv"] if path.suffix == ".md" else [".json", ".csv"]
+    return [path, *(path.with_suffix(kind) for kind in kinds)]
 
 
-def _write(found: Findings, path: Path, title: str, images: Material) -> None:
+def _write(found: Findings, path: Path, title: str, images: Material, pictures: bool) -> None:
     from hurdles.reporting.findings import write_findings
     from hurdles.reporting.findings_markdown import findings_markdown
 
     if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
-        table = found.frame.to_csv(index=False, lineterminator="\n")
+        table = as_cells(found.frame).to_csv(index=False, lineterminator="\n")
         write_text(path.with_suffix(".csv"), table)
         write_text(path, findings_markdown(found, title=title))
         return
@@ -275,5 +301,5 @@ def _write(found: Findings, path: Path, title: str, images: Material) -> None:
     shown = {each.image for row in found.rows for each in row.evidence}
     names = images.manifest.frame["image"]
     rows = {name: row for row, name in enumerate(names) if name in shown}
-    pictures = {name: images.pixels[row] for name, row in rows.items()}
-    write_findings(found, path, title=title, thumbnails=pictures)
+    seen = {name: images.pixels[row] for name, row in rows.items()} if pictures else None
+    write_findings(found, path, title=title, thumbnails=seen)

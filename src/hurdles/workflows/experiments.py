@@ -11,19 +11,20 @@ import pandas as pd
 
 from hurdles.assessment import evaluate_run
 from hurdles.data.cache import Prepared
-from hurdles.data.files import write_bytes
+from hurdles.data.files import outputs, write_bytes
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import seal, sealed, unseal
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ManifestError, RecipeError
 from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.comparisons import compare as compare_predictions
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.experiment import run_experiment
-from hurdles.explanation.heatmap import Heatmap
+from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
 from hurdles.images import Options, prepare_for
-from hurdles.locations import Data, classified, name_of
+from hurdles.locations import Data, classified, files_of, name_of
 from hurdles.presentation import audited, write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.remedies import remedied
@@ -150,8 +151,8 @@ def evaluate(
     run : Run or path
         A finished run.
     on : Data
-        The images. Those that the run was trained or chosen on are recognised by their pixels and
-        left out, unless `keep_seen`.
+        The images. Those that show what the run was trained or chosen on, copies too, are
+        recognised and left out, unless `keep_seen`.
     name : str, optional
         What to call the set in the run's folder; default: from `on`.
     labels : mapping, optional
@@ -166,8 +167,13 @@ def evaluate(
         As for `run`.
     """
     run = _run(run)
-    images = classified(on, labels=labels, columns=columns)
-    return evaluate_run(run, images, name=name or name_of(on), keep_seen=keep_seen, options=options)
+    with outputs(inputs=sealed(run.path)):
+        images = classified(on, labels=labels, columns=columns)
+        name = name or name_of(on)
+        unseal(run.path, f"*{name}.*")
+        found = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
+        seal(run.path)
+        return found
 
 
 def explain(
@@ -177,6 +183,7 @@ def explain(
     out: str | Path | None = None,
     method: str = "grad-cam",
     target: str = "predicted",
+    force: bool = False,
     options: Options | None = None,
 ) -> list[Heatmap]:
     """Show where a run looks on single images.
@@ -193,7 +200,10 @@ def explain(
         ``grad-cam``, ``occlusion``, which needs no gradient, ``smoothgrad`` or
         ``integrated-gradients``, which show single pixels.
     target : str
-        The class to explain, or ``predicted``.
+        The class to explain, or ``predicted``. ``smoothgrad`` shows what moves the answer, for or
+        against it, and takes no target.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`; by default an unreadable image raises.
 
@@ -210,27 +220,35 @@ def explain(
         If an image cannot be read, unless `options` skip it.
     RegistryError
         If there is no such class or method.
+    RecipeError
+        If a target is given to a method that has none.
     RunError
         If the run is not finished.
     """
+    if method in SIGNLESS and target != "predicted":
+        raise RecipeError(
+            f"{method} shows what moves the answer, for or against: there is no map of {target!r} "
+            "alone. Leave the target out, or choose grad-cam, occlusion or integrated-gradients."
+        )
     run, options = _run(run), options or Options(on_bad=OnBad.STOP)
     paths = [str(Path(p).absolute()) for p in images]
-    if not paths:
-        raise ManifestError("no image is named; give at least one.")
-    rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
-    prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
-    network = run.network()
-    maps = make_heatmaps(
-        network,
-        network.spec,
-        prepared.pixels,
-        target=target,
-        method=method,
-        images=prepared.manifest.frame["image"].tolist(),
-    )
-    if out is not None:
-        _write_sheet(run, prepared, maps, Path(out))
-    return maps
+    with outputs(out, inputs=[*sealed(run.path), *paths], force=force):
+        if not paths:
+            raise ManifestError("no image is named; give at least one.")
+        rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
+        prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
+        network = run.network()
+        maps = make_heatmaps(
+            network,
+            network.spec,
+            prepared.pixels,
+            target=target,
+            method=method,
+            images=prepared.manifest.frame["image"].tolist(),
+        )
+        if out is not None:
+            _write_sheet(run, prepared, maps, Path(out))
+        return maps
 
 
 def embed(
@@ -241,6 +259,7 @@ def embed(
     method: str = "t-sne",
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Embedding:
     """Draw a run's features by class and by collection, and say how well these can be told.
@@ -260,6 +279,8 @@ def embed(
         collections can be compared; see `run`.
     columns : mapping, optional
         As for `run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`.
 
@@ -268,11 +289,14 @@ def embed(
     Embedding
         Where the picture lies, and the probes with their intervals.
     """
-    from hurdles.features import embed_run
+    from hurdles.features import embed_run, embedding_files
 
     run, options = _run(run), options or Options()
-    images = classified(on, labels=labels, columns=columns)
-    return embed_run(run, images, out=Path(out), method=method, options=options)
+    with outputs(
+        *embedding_files(Path(out)), inputs=[*sealed(run.path), *files_of(on)], force=force
+    ):
+        images = classified(on, labels=labels, columns=columns)
+        return embed_run(run, images, out=Path(out), method=method, options=options)
 
 
 def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> list[Comparison]:
@@ -308,7 +332,7 @@ def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> li
     return [c.without_patients() for c in found] if predictions.unknown.all() else found
 
 
-def report(run: Run | str | Path, *, on: str = "test") -> Path:
+def report(run: Run | str | Path, *, on: str = "test", pictures: bool = True) -> Path:
     """Write a run's report anew from what its folder holds, and return its path.
 
     Its audit, if there is one, is judged again by the limits that ship now.
@@ -319,11 +343,13 @@ def report(run: Run | str | Path, *, on: str = "test") -> Path:
         A finished run.
     on : str
         ``test``, or the name of a set that it was evaluated on.
+    pictures : bool
+        Show radiographs with their heat-maps: patients' pixels, which go where the page goes.
     """
     run = _run(run)
     if (findings := audited(run)) is not None:
         judged_again(findings).save(run.path / "audit.json")
-    return write_page(run, on=on)
+    return write_page(run, on=on, pictures=pictures)
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
@@ -353,6 +379,6 @@ def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Pat
             f"{label} {100 * p:.0f} %" for label, p in zip(run.labels, row, strict=True)
         )
         pictures += [pixels, overlay(pixels, heat.values) if heat.is_drawable else pixels]
-        what = f"{heat.method} for {heat.target}" if heat.is_drawable else heat.message
+        what = f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message
         captions += [f"{Path(heat.image).name}: {said}", what]
     write_bytes(out, contact_sheet(pictures, captions, columns=2))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,24 @@ import pandas as pd
 
 from hurdles.data.alignment import PRINT_SIZE
 from hurdles.data.cache import Prepared
-from hurdles.data.files import write_text
+from hurdles.data.cells import as_cells
+from hurdles.data.files import outputs, write_text
 from hurdles.data.lineage import (
     Fingerprint,
     shipped_fingerprints,
     summary,
+    with_left_out,
     write_fingerprint,
 )
 from hurdles.data.lineage import lineage as find_lineage
+from hurdles.data.manifest import Manifest
+from hurdles.data.reading import locate, read_manifest
 from hurdles.data.sources import COLLECTIONS
-from hurdles.errors import ManifestError
+from hurdles.data.vocabulary import OnBad
+from hurdles.errors import CollectionError, ManifestError
 from hurdles.images import Options, prepare_as
 from hurdles.imaging.prepare import Preparation
-from hurdles.locations import Data, manifest_of, name_of
+from hurdles.locations import Data, files_of, manifest_of, name_of
 
 __all__ = ["Lineage", "fingerprint", "lineage"]
 
@@ -39,10 +45,13 @@ class Lineage:
         `hurdles.data.lineage.COLUMNS`.
     n_images : int
         How many images were asked about.
+    compared : mapping of str to str
+        Collections that were asked, each with ``pixels`` (it is on this machine) or ``hashes``.
     """
 
     table: pd.DataFrame
     n_images: int
+    compared: Mapping[str, str]
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -53,8 +62,9 @@ class Lineage:
         """Return a dictionary for JSON."""
         return {
             "n_images": self.n_images,
+            "compared": dict(self.compared),
             "collections": self.summary.to_dict("records"),
-            "images": self.table.to_dict("records"),
+            "images": self.table.astype(object).where(self.table.notna(), None).to_dict("records"),
         }
 
 
@@ -64,9 +74,13 @@ def lineage(
     out: str | Path | None = None,
     fingerprints: Sequence[str | Path] = (),
     columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Lineage:
     """Find out which images come from which public collection.
+
+    Collections that are found under ``$HURDLES_DATA`` are compared by aligned pixels, those images
+    of theirs included that their readers leave out; the others by the hashes that ship.
 
     Parameters
     ----------
@@ -78,6 +92,8 @@ def lineage(
         Files that `fingerprint` wrote, beside those that ship with hurdles.
     columns : mapping, optional
         Columns of a table -> columns of a manifest; see `hurdles.run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -88,12 +104,16 @@ def lineage(
     CollectionError
         If a fingerprint cannot be read.
     """
-    known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
-    images = _small(data, columns, options or Options())
-    found = Lineage(find_lineage(images, known), len(images))
-    if out is not None:
-        write_text(out, found.table.to_csv(index=False, lineterminator="\n"))
-    return found
+    with outputs(out, inputs=[*fingerprints, *files_of(data)], force=force):
+        known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
+        options = options or Options()
+        images = _small(manifest_of(data, columns=columns), options)
+        here = _at_hand(options)
+        compared = {each.name: "hashes" for each in known} | dict.fromkeys(here, "pixels")
+        found = Lineage(find_lineage(images, known, here=here), len(images), compared)
+        if out is not None:
+            write_text(out, as_cells(found.table).to_csv(index=False, lineterminator="\n"))
+        return found
 
 
 def fingerprint(
@@ -103,6 +123,7 @@ def fingerprint(
     name: str | None = None,
     version: str = "",
     columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Path:
     """Write the fingerprint of a collection: hashes of its images by name, and no pixels.
@@ -119,6 +140,8 @@ def fingerprint(
         Which state of it.
     columns : mapping, optional
         Columns of a table -> columns of a manifest; see `hurdles.run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -132,14 +155,31 @@ def fingerprint(
     ManifestError
         If no image can be read.
     """
-    images = _small(data, columns, options or Options())
-    name = name or name_of(data)
-    licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
-    return write_fingerprint(images, out, name=name, version=version, licence=licence)
+    with outputs(out, inputs=files_of(data), force=force):
+        manifest, name = manifest_of(data, columns=columns), name or name_of(data)
+        # Copies are taken of what a reader leaves out too.
+        if len(manifest.exclusions):
+            root = os.path.commonpath([*manifest.frame["path"], *manifest.exclusions["path"]])
+            manifest = with_left_out(manifest, Path(root))
+        images = _small(manifest, options or Options())
+        licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
+        return write_fingerprint(images, out, name=name, version=version, licence=licence)
 
 
-def _small(data: Data, columns: Mapping[str, str] | None, options: Options) -> Prepared:
-    manifest = manifest_of(data, columns=columns)
+def _at_hand(options: Options) -> dict[str, Prepared]:
+    """Return the public collections that are on this machine, whole."""
+    found = {}
+    for name in COLLECTIONS.names():
+        try:
+            root = locate(name)
+            manifest = with_left_out(read_manifest(root, collection=name), root)
+        except (CollectionError, ManifestError):  # not here, or not as it is distributed
+            continue
+        found[name] = _small(manifest, replace(options, on_bad=OnBad.SKIP))
+    return found
+
+
+def _small(manifest: Manifest, options: Options) -> Prepared:
     images = prepare_as(manifest, Preparation(PRINT_SIZE), options)
     if not len(images):
         raise ManifestError(f"none of {len(manifest)} images can be read.")

@@ -41,7 +41,7 @@ def test_other_names_are_names(labels):
 @pytest.mark.parametrize("label", ["Edema|Mass", "Edema; Mass", "Edema,Mass", "['Edema', 'Mass']"])
 def test_several_findings_are_no_class(label):
     doubt = doubtful_classes(["Edema", "Mass", label])[0]
-    assert "1 are several findings in one" in doubt
+    assert "1 is several findings in one" in doubt
     assert "--label '*Edema*=Edema' --label '*=other'" in doubt
 
 

@@ -349,6 +349,22 @@ def test_a_folder_of_training_images_is_no_split_without_classes(tmp_path):
     assert manifest_from_folder(tmp_path).labels == ["test_images", "train_images"]
 
 
+def test_a_folder_around_a_split_is_no_class(tmp_path):
+    for name in ("chest/train/Ill/1.png", "chest/test/Well/1.png"):
+        png(tmp_path / name)
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.labels == ["Ill", "Well"]
+    assert manifest.frame["split"].tolist() == ["test", "train"]
+
+
+def test_one_class_with_folders_below_is_named(tmp_path):
+    for name in ("chest/Ill/1.png", "chest/Well/1.png"):
+        png(tmp_path / name)
+    manifest = manifest_from_folder(tmp_path)
+    assert "one class, 'chest'" in manifest.notes[0]
+    assert manifest.notes[0].endswith("('Ill', 'Well'), give the folder 'chest'")
+
+
 def test_blanks_around_a_class_are_not_part_of_it(tmp_path):
     png(tmp_path / "Normal " / "1.png")
     assert manifest_from_folder(tmp_path).labels == ["Normal"]

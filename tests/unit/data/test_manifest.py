@@ -68,6 +68,11 @@ def test_duplicate_rows_are_refused(column):
         Manifest(frame)
 
 
+def test_a_row_that_stands_twice_is_one_mistake():
+    with pytest.raises(ManifestError, match=r"^'image' is repeated in 2 rows \(2, 6\)[^\n]*$"):
+        Manifest(pd.concat([rows(), rows(1)]))
+
+
 @pytest.mark.parametrize(
     ("column", "wrong", "known"),
     [
@@ -206,6 +211,12 @@ def test_what_was_saved_is_loaded(tmp_path, name):
 def test_no_exclusions_no_file(tmp_path, suffix):
     Manifest(rows()).save(tmp_path / f"a.{suffix}")
     assert [p.name for p in tmp_path.iterdir()] == [f"a.{suffix}"]
+
+
+def test_no_text_under_the_name_of_a_workbook(tmp_path):
+    with pytest.raises(ManifestError, match=r"written as \.csv or \.parquet"):
+        Manifest(rows()).save(tmp_path / "a.xlsx")
+    assert list(tmp_path.iterdir()) == []
 
 
 text = st.text(

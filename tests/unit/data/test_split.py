@@ -398,7 +398,7 @@ def test_the_split_column_at_loading_does_not_matter_but_other_columns_do(tmp_pa
 
 def test_other_images_are_named(tmp_path):
     path = save_split(split(singles(A=9)), tmp_path / "split.csv")
-    with pytest.raises(SplitError, match=r"1 image\(s\) are new: '9-0'.*delete the file"):
+    with pytest.raises(SplitError, match=r"1 image\(s\) are new: '9-0'.*give another --split"):
         load_split(singles(A=10), path)
     with pytest.raises(SplitError, match=r"1 image\(s\) are gone: '8-0'"):
         load_split(singles(A=8), path)

@@ -208,6 +208,15 @@ def test_files_are_found_beside_and_by_their_stem(images):
     assert found == ["pictures/p1.jpeg", "a.png"]
 
 
+def test_a_name_that_two_folders_have_is_not_guessed_at(images):
+    for folder in ("x", "y"):
+        (images / folder).mkdir()
+        (images / folder / "1.png").write_bytes(b"")
+    manifest = manifest_from_table(write(images, "file,label\n1.png,x\na.png,x\n"))
+    assert [Path(p).name for p in manifest.frame["path"]] == ["a.png"]
+    assert "1 names are files of several folders" in manifest.notes[0]
+
+
 def test_backslashes_are_folders(images):
     (images / "Ill").mkdir()
     (images / "Ill" / "1.png").write_bytes(b"")

@@ -85,6 +85,11 @@ def test_patients_that_would_settle_it_follow_from_the_width():
     strict = Limit(0.7, "calibrated", margin=0.64, margin_source="a choice")
     assert settled(0.66, 0.5, 0.8, strict) == math.inf  # between the two for ever
     assert settled(0.5, 0.4, 0.6, limit) is None  # cleared already
+    # No flip among 44: a share at 0 is known to 5 % from far fewer than a square root would say.
+    flips = Limit(0.1, "calibrated", margin=0.05, margin_source="a choice")
+    none = Estimate(0.0, 0.0, 0.08, 0.95, "Clopper-Pearson", 44, 44)
+    share = Finding("h", "", "s", none, flips, scale=Scale.SHARE)
+    assert share.to_settle == pytest.approx(1.96**2 * 0.95 / 0.05, abs=0.1)
     assert settled(0.5, math.nan, math.nan, limit) is None
     one = finding(estimate(0.6, 0.46, 0.8), limit)
     assert Finding("h", "", "s", one.estimate, limit, settled_by="").to_settle is None

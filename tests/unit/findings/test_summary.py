@@ -185,7 +185,7 @@ def test_a_verdict_of_each_kind_is_counted_and_named():
         (Scale.SHARE, "20.0 % [10.0, 30.0]", "at most 58 %"),
         (Scale.DIFFERENCE, "0.200 [0.100, 0.300]", "at most 0.58"),
         (Scale.RATIO, "0.200 [0.100, 0.300]", "at most 0.58"),
-        (Scale.COUNT, "0", "at most 0.58"),
+        (Scale.COUNT, "0 to 0", "at most 0.58"),
     ],
 )
 def test_the_scale_says_how_a_number_is_written_whatever_its_words(scale, value, limit):

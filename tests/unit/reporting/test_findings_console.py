@@ -28,7 +28,7 @@ LINES = finding_lines(samples.model_findings())
 def test_a_hit_names_its_findings_with_interval_and_limit_and_what_to_do():
     said = block(LINES, "views")
     assert said.startswith("HIT  ")
-    assert "AUC of telling the class, macro (at most 0.58):" in said
+    assert "AUC of telling the class, macro (hit above 0.58):" in said
     assert "background              0.897 [0.867, 0.927]" in said
     assert "thumbnail" not in said
     assert said.count("do: Train on images") == 1  # three hits with one advice
@@ -44,7 +44,7 @@ def test_what_could_not_run_says_why():
 def test_what_is_inconclusive_says_so_with_what_would_settle_it():
     said = block(LINES, "source")
     assert said.startswith("inconclusive  ")
-    assert "0.590 [0.480, 0.690] (at most 0.58;" in said
+    assert "0.590 [0.480, 0.690] (hit above 0.58; about" in " ".join(said.split())
     assert "about 48,000 patients would settle it" in said
     assert "do:" not in said
 
@@ -84,4 +84,4 @@ def test_none_asked_is_said():
 
 def test_counts_need_no_interval():
     lines = finding_lines(samples.data_findings(1))
-    assert "    images with a fault of files: 2 (at most 0)" in lines
+    assert "    images with a fault of files: 2 (hit above 0)" in lines

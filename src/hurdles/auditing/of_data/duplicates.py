@@ -11,7 +11,7 @@ import pandas as pd
 
 from hurdles.auditing.hurdle import data_hurdle
 from hurdles.data.cache import Prepared
-from hurdles.data.duplicates import CERTAIN, matches
+from hurdles.data.duplicates import LIKELY, THRESHOLD, matches
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Scale, counted
 from hurdles.findings.limits import limit_for
@@ -43,15 +43,15 @@ class Copies:
 
     def where(self, keep: pd.Series[bool] | np.ndarray) -> pd.DataFrame:
         """Return the pairs beyond doubt for which `keep` is true."""
-        return self.frame[keep & (self.frame["similarity"] >= CERTAIN)]
+        return self.frame[keep & (self.frame["similarity"] >= THRESHOLD)]
 
 
 @data_hurdle(_NAME, question="Does one radiograph stand in the data more than once?")
 def duplicates(material: Material) -> Iterator[Finding]:
-    """Yield the copies across the split and across labels, which are judged, and the others.
+    """Yield the copies across the split, across labels and within a class, which are judged.
 
-    Pairs of a similarity of 0.95 or more count, see `hurdles.data.duplicates`; what is less alike
-    is shown apart and not judged, as two radiographs of one person may be.
+    Pairs of `hurdles.data.duplicates.THRESHOLD` or more count; what is less alike is shown apart
+    and not judged, as two radiographs of one person may be.
 
     Parameters
     ----------
@@ -90,6 +90,7 @@ def duplicates(material: Material) -> Iterator[Finding]:
         "within a class",
         "pairs that show one radiograph, with one label and in one part, not known as one patient",
         copies.where(within & ~frame["same_patient"]),
+        judged=True,
         advice="Keep one image of each pair: a copy is no second patient, and intervals that count "
         "it as one are too narrow.",
     )
@@ -101,9 +102,9 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield found.finding(
         "likely",
-        f"pairs of a similarity from 0.90 to {CERTAIN:.2f}: crops, drawn-on copies, or one person "
-        "twice",
-        frame[(frame["similarity"] < CERTAIN) & ~frame["same_patient"]],
+        f"pairs of a similarity from {LIKELY} to {THRESHOLD}: copies with much cut off or drawn "
+        "upon, or one person twice",
+        frame[(frame["similarity"] < THRESHOLD) & ~frame["same_patient"]],
         advice="Look at each pair: where it is one radiograph, or one person, keep both in one "
         "part of the split.",
     )
@@ -118,7 +119,7 @@ def copies_in(material: Material) -> Copies:
         Images of 64x64 or more.
     """
     rows = material.manifest.frame
-    pairs = matches(Prepared(material.manifest, material.pixels), hashed=True, mirrored=True)
+    pairs = matches(Prepared(material.manifest, material.pixels), threshold=LIKELY)
     at = pd.Series(np.arange(len(rows)), index=rows["image"])
     a, b = (at.loc[pairs[column]].to_numpy(dtype=np.int64) for column in ("image_a", "image_b"))
     pairs = pairs.assign(a=a, b=b)

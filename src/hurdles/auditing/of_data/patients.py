@@ -101,10 +101,13 @@ def patient_in_name(name: str) -> str | None:
 def _split(frame: pd.DataFrame, named: pd.DataFrame) -> Finding:
     statistic = "patients who stand in more than one part of the split"
     advice = "Split again by patient: the test part must show nobody whom the model has seen."
-    limit = limit_for("patients")
+    limit: Limit | None = limit_for("patients")
     parted = named[named["split"].notna()]
     if not frame["split"].notna().any():
-        why = "there is no split yet; hurdles makes one by patient"
+        limit, why = (
+            None,
+            "there is no split yet, so nothing to judge; hurdles makes one by patient",
+        )
     elif parted.empty:
         why = (
             "no image that has a part names its patient, so nobody knows whether the parts share "
@@ -116,7 +119,12 @@ def _split(frame: pd.DataFrame, named: pd.DataFrame) -> Finding:
         images = parted[parted["group"].isin(torn.index)]
         evidence = _evidence(images, "patient " + images["patient"] + ", " + images["split"])
         found = counted(len(torn), n_images=len(parted), n_patients=len(parts))
-        return _finding("split", statistic, found, limit, advice, evidence)
+        unnamed = int((frame["patient"].isna() & frame["split"].notna()).sum())
+        if unnamed:  # each may show somebody who stands in another part
+            note = f"{unnamed} images of the split name no patient, so there may be more of them"
+            found = replace(found, high=found.value + unnamed, note=note)
+        finding = _finding("split", statistic, found, limit, advice, evidence)
+        return replace(finding, settled_by="")  # ids would settle it, not more patients
     return Finding("patients", "split", statistic, undefined(why), limit, advice, scale=Scale.COUNT)
 
 

@@ -21,7 +21,7 @@ __all__ = ["source"]
 
 _ADVICE = (
     "The model's features tell the source of an image, so that it may answer by it; take every "
-    "class from every source, or train with a remedy (`hurdles train --remedy`)."
+    "class from every source, or train with a remedy (`hurdles run --remedy`)."
 )
 _BEFORE = "Shown, not judged: what plain pixels tell of the source before any model."
 

@@ -55,8 +55,9 @@ _AGE = re.compile(
     r"(y|yrs?|years?(?: old)?|j|jahre?|a|m|mo|months?|monate?|w|wk|weeks?|wochen?|d|days?|tage?|)",
     re.IGNORECASE,
 )
-#: Anonymisers put ages above 89 into one group (45 CFR 164.514(b)(2)(i)(C)).
-_GROUPED_AGE = 89
+#: Anonymisers put old people into one group: above 89 in the USA (45 CFR 164.514(b)(2)(i)(C)),
+#: above 80 or 85 elsewhere. Of a bound below these nothing is made: "50+" may be any age.
+_GROUPED_AGE = 80
 
 
 def view_of(text: str) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -37,6 +35,11 @@ def material(cohort, copies=(), **columns) -> Material:
     return Material("phantoms", Manifest(frame), np.stack(pixels))
 
 
+def alone(cohort, number) -> int:
+    """Return a row whose patient has no other image: a phantom's images are nearly copies."""
+    return int(np.flatnonzero(~cohort.frame["patient"].duplicated(keep=False))[number])
+
+
 def by_subject(given: Material) -> dict[str, Finding]:
     return {row.subject: row for row in hurdle.duplicates(given)}
 
@@ -55,8 +58,8 @@ def test_phantoms_of_different_people_are_no_copies(cohort, monkeypatch):
     assert Verdict.HIT not in {f.verdict for f in findings.values()}
     assert findings["across the split"].verdict is Verdict.CLEARED
     # The guard is how alike two must be: without it people of like build are taken for one.
-    monkeypatch.setattr(hurdle, "CERTAIN", 0.80)
-    monkeypatch.setattr(hurdle, "matches", partial(hurdle.matches, threshold=0.80))
+    monkeypatch.setattr(hurdle, "THRESHOLD", 0.80)
+    monkeypatch.setattr(hurdle, "LIKELY", 0.80)
     assert by_subject(material(cohort))["across the split"].verdict is Verdict.HIT
 
 
@@ -66,14 +69,14 @@ def test_phantoms_of_different_people_are_no_copies(cohort, monkeypatch):
     ids=["jpeg", "inverted", "mirrored", "identical"],
 )
 def test_a_copy_in_another_part_is_a_hit(cohort, alter):
-    plain = material(cohort)
-    split = other(plain.manifest.frame["split"].iloc[5], "train", "test")
-    found = by_subject(material(cohort, [(5, alter, {"split": split})]))
+    plain, row = material(cohort), alone(cohort, 2)
+    split = other(plain.manifest.frame["split"].iloc[row], "train", "test")
+    found = by_subject(material(cohort, [(row, alter, {"split": split})]))
     one = found["across the split"]
     assert one.verdict is Verdict.HIT
     assert one.estimate.value == 1
-    assert {e.image for e in one.evidence} == {cohort.frame["image"].iloc[5], "copy of 5"}
-    assert "same as copy of 5" in " ".join(e.says for e in one.evidence)
+    assert {e.image for e in one.evidence} == {cohort.frame["image"].iloc[row], f"copy of {row}"}
+    assert f"same as copy of {row}" in " ".join(e.says for e in one.evidence)
     assert one.details["radiographs"] == 1
     assert one.details["identical"] == found["identical"].estimate.value == (alter is np.copy)
     assert found["conflicting labels"].verdict is Verdict.CLEARED
@@ -89,14 +92,23 @@ def test_conflicting_labels_are_named(cohort):
     assert pair["image_b"] == "copy of 3"
 
 
-def test_copies_across_sources_and_within_a_class_are_shown_and_not_judged(cohort):
+def test_copies_within_a_class_are_judged_and_those_across_sources_shown(cohort):
+    one, two = alone(cohort, 0), alone(cohort, 1)
     found = by_subject(
-        material(cohort, [(2, jpeg, {"source": "elsewhere"}), (7, jpeg, {})], source="here")
+        material(cohort, [(one, jpeg, {"source": "elsewhere"}), (two, jpeg, {})], source="here")
     )
     assert found["across sources"].estimate.value == 1
+    assert found["across sources"].limit is None
     assert found["within a class"].estimate.value == 2
     assert found["within a class"].details["radiographs"] == 2
-    assert Verdict.HIT not in {f.verdict for f in found.values()}
+    assert found["within a class"].verdict is Verdict.HIT
+    others = {f.verdict for subject, f in found.items() if subject != "within a class"}
+    assert Verdict.HIT not in others
+
+
+def test_copies_of_images_without_a_patient_are_judged_within_a_class(cohort):
+    found = by_subject(material(cohort, [(7, jpeg, {"patient": None})], patient=None))
+    assert found["within a class"].verdict is Verdict.HIT
 
 
 def test_copies_of_a_known_patient_are_no_second_patient(cohort):
@@ -114,8 +126,7 @@ def test_without_split_and_source_it_says_so(cohort):
 
 
 def test_three_copies_are_one_radiograph(cohort):
-    patients = cohort.frame["patient"]
-    row = int(np.flatnonzero(~patients.duplicated(keep=False))[0])  # no other image of this person
+    row = alone(cohort, 0)
     copies = [(row, jpeg, {}), (row, np.copy, {"image": "again", "path": "/again", "patient": "x"})]
     found = by_subject(material(cohort, copies))
     assert found["within a class"].estimate.value == 3

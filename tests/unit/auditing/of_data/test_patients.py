@@ -68,7 +68,21 @@ def test_without_ids_the_split_cannot_be_checked():
     findings = found(split=["train", "test"] * 2, patient=[None] * 4)
     assert findings["split"].verdict is Verdict.COULD_NOT_RUN
     assert "nobody knows whether the parts share" in findings["split"].estimate.note
-    assert "no split yet" in found(patient=["p1", "p2"])["split"].estimate.note
+    unsplit = found(patient=["p1", "p2"])["split"]
+    assert "no split yet" in unsplit.estimate.note
+    assert unsplit.limit is None  # nothing is left unjudged
+
+
+def test_images_without_a_patient_keep_the_split_from_being_cleared():
+    columns = {"patient": ["p1", "p1", "p2", None], "split": CLEAN["split"]}
+    split = found(**columns)["split"]
+    assert (split.verdict, split.estimate.value, split.estimate.high) == (
+        Verdict.INCONCLUSIVE, 0, 1,
+    )  # fmt: skip
+    assert "1 images of the split name no patient" in split.estimate.note
+    assert split.to_settle is None
+    torn = found(**columns | {"split": ["train", "test", "test", "validation"]})["split"]
+    assert torn.verdict is Verdict.HIT
 
 
 def test_missing_ids_are_counted_by_class():
