@@ -42,13 +42,33 @@ def number(dataset: Any, keyword: str, place: int = 0) -> float | None:
 
 
 def whole(dataset: Any, keyword: str, otherwise: int) -> int:
-    """Return the first value of an element as an integer; `otherwise` where there is none."""
+    """Return the first value of an element as an integer.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+        Where to look.
+    keyword : str
+        Of an element whose values are numbers.
+    otherwise : int
+        Returned where it is missing, empty or no number.
+    """
     found = number(dataset, keyword)
     return otherwise if found is None or not math.isfinite(found) else int(found)
 
 
 def text(dataset: Any, keyword: str, place: int = 0) -> str:
-    """Return a code string in capitals and without padding; empty where there is none."""
+    """Return a code string in capitals and without padding.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+        Where to look.
+    keyword : str
+        Of an element whose values are text.
+    place : int
+        Which of several values; where there is none, the text is empty.
+    """
     value = dataset.get(keyword) or ""
     values = [value] if isinstance(value, str) else value
     return str(next(islice(values, place, None), "")).strip(" \0").upper()

@@ -31,10 +31,10 @@ class DicomFile:
     handle : binary file
         Open at its start.
 
-    Attributes
-    ----------
-    dataset : pydicom.Dataset
-        The elements before the pixels; `read_pixels` adds the others.
+    Notes
+    -----
+    ``dataset``, a pydicom.Dataset, holds the elements before the pixels; `read_pixels` adds the
+    others.
     """
 
     def __init__(self, handle: BinaryIO) -> None:

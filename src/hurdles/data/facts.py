@@ -28,7 +28,7 @@ _log = logging.getLogger("hurdles")
 
 #: Every column with its meaning. A cell is empty where the file does not say.
 COLUMNS: dict[str, str] = {
-    "format": "PNG, JPEG, WebP, TIFF or DICOM",
+    "format": "PNG, JPEG, WebP, TIFF, BMP or DICOM",
     "height": "pixels, upright",
     "width": "pixels, upright",
     "aspect": "width divided by height",
@@ -173,6 +173,12 @@ def _webp(handle: BinaryIO) -> dict[str, Any]:
     return _tags(WebPImageFile(handle))
 
 
+def _bmp(handle: BinaryIO) -> dict[str, Any]:
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    return _tags(BmpImageFile(handle))
+
+
 def _tiff(handle: BinaryIO) -> dict[str, Any]:
     from PIL.TiffImagePlugin import TiffImageFile
 
@@ -245,5 +251,6 @@ _READERS: dict[str, Callable[[BinaryIO], dict[str, Any]]] = {
     "PNG": _png,
     "WebP": _webp,
     "TIFF": _tiff,
+    "BMP": _bmp,
     "DICOM": _dicom,
 }

@@ -19,10 +19,10 @@ from typing import Any
 __all__ = ["about", "notice"]
 
 #: A collection may have thousands of files of one kind: so many of them are warned of, the rest is
-#: logged as information.
+#: logged for debugging.
 _WARNED_OF_ONE_KIND = 5
 
-_log = logging.getLogger("hurdles")
+_log = logging.getLogger("hurdles.data")  # which the command line speaks
 _path: ContextVar[Path | None] = ContextVar("_path", default=None)
 _said: Counter[str] = Counter()
 
@@ -33,14 +33,14 @@ def notice(kind: str, message: str) -> None:
     Parameters
     ----------
     kind : str
-        Of each kind five files are warned of; more are logged as information.
+        Of each kind five files are warned of; more are logged for debugging.
     message : str
         What is to be known, without the path.
     """
     _said[kind] += 1
-    last = " (more files like this are logged as information)"
+    last = " (more files like this are not listed)"
     _log.log(
-        logging.WARNING if _said[kind] <= _WARNED_OF_ONE_KIND else logging.INFO,
+        logging.WARNING if _said[kind] <= _WARNED_OF_ONE_KIND else logging.DEBUG,
         "%s: %s%s", _path.get() or "a file", message,
         last if _said[kind] == _WARNED_OF_ONE_KIND else "",
     )  # fmt: skip
