@@ -19,13 +19,12 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import check_level, normal_quantile
 from hurdles.evaluation.delong import (
     Area,
-    AreaDifference,
     area_bounds,
     compare_areas,
     joint_covariance,
-    judged_difference,
     logit_bounds,
 )
+from hurdles.evaluation.differences import AreaDifference, judged_difference
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import Ranking
