@@ -85,3 +85,109 @@ def rights_of_the_cache() -> str:
     (pack,) = folder.rglob("*.pack")
     rights = {oct(each.stat().st_mode & 0o77) for each in (folder, pack.parent)}
     return "the user alone" if rights == {"0o0"} else "everybody"
+
+
+@case(
+    _DAMAGED, "one byte of a run's predictions is flipped, then hurdles report", "refused by name"
+)
+def damaged_predictions() -> str:
+    table = _phantom(24)
+    recipe = table.with_name("tiny.toml")
+    recipe.write_text(
+        'name = "tiny"\n[preparation]\nsize = 16\n[split]\nfractions = [0.5, 0.25, 0.25]\n'
+        "[training]\nepochs = 1\n[evaluation]\nresamples = 100\n"
+    )
+    run = table.with_name("run")
+    made = command("run", recipe, "--data", table, "--out", run, "--quiet")
+    if made.code:
+        return made.err
+    path = run / "predictions" / "test.csv"
+    path.write_bytes(path.read_bytes().replace(b"0.", b"0,", 1))
+    said = command("report", run)
+    if said.code == 2 and "test.csv" in said.err and "Traceback" not in said.err:
+        return "refused by name"
+    return f"exit code {said.code}: {(said.err.strip().splitlines() or ['a report'])[-1]}"
+
+
+@case(_DAMAGED, "a recipe with epochs = 10^23", "refused")
+def endless_epochs() -> str:
+    from hurdles.errors import RecipeError
+    from hurdles.recipe import Recipe
+
+    try:
+        Recipe(name="x").changed(training={"epochs": 10**23})
+    except RecipeError:
+        return "refused"
+    return "taken"
+
+
+@case(_DAMAGED, "best of a NaN epoch that names all images rightly, and one with a loss", "epoch 2")
+def epoch_that_is_no_number() -> str:
+    from hurdles.training.history import COLUMNS, History
+
+    rows = [
+        {**dict.fromkeys(COLUMNS, 0.0), "epoch": n, "validation_accuracy": a, "validation_loss": b}
+        for n, a, b in ((1, 1.0, float("nan")), (2, 0.7, 0.6))
+    ]
+    return f"epoch {History.from_rows(rows).best_epoch}"
+
+
+@case(_DAMAGED, "the weights of one network, written by three processes", "the same bytes")
+def bytes_of_weights() -> str:
+    import subprocess
+    import sys
+
+    folder = Path(tempfile.mkdtemp())
+    program = (
+        "import sys, torch; from pathlib import Path\n"
+        "from hurdles.training.checkpoint import save_weights\n"
+        "meta = {str(n): 'x' * n for n in range(9)}\n"
+        "save_weights(Path(sys.argv[1]), {'a': torch.arange(4.0)}, meta)"
+    )
+    for name in "abc":
+        subprocess.run([sys.executable, "-c", program, str(folder / name)], check=True)
+    contents = {path.read_bytes() for path in folder.iterdir()}
+    return "the same bytes" if len(contents) == 1 else "other bytes each time"
+
+
+@case(
+    "Nothing hangs, nothing is obeyed",
+    "a table that names a pipe, a device and a name with NUL beside 6 radiographs",
+    "6 images, 3 exclusions",
+)
+def pipes_and_devices() -> str:
+    import os
+    import signal
+
+    import pandas as pd
+
+    from hurdles.data.cache import prepare
+    from hurdles.data.manifest import Manifest
+    from hurdles.imaging.prepare import Preparation
+
+    table = _phantom()
+    pipe = table.with_name("pipe.png")
+    os.mkfifo(pipe)
+    paths = [*Manifest.load(table).frame["path"][:6], str(pipe), os.devnull, "nul\0byte.png"]
+    images = Manifest(pd.DataFrame({"image": paths, "path": paths, "label": "x"}))
+    signal.alarm(60)
+    found = prepare(images, Preparation(32), cache=table.parent / "cache").manifest
+    return f"{len(found)} images, {len(found.exclusions)} exclusions"
+
+
+@case(
+    "Nothing hangs, nothing is obeyed",
+    "a class folder whose name holds an escape sequence, on the terminal",
+    "shown as \\x1b",
+)
+def escape_sequence() -> str:
+    import shutil
+
+    table = _phantom()
+    for n, label in enumerate(("a\x1b[31mb", "plain")):
+        folder = table.parent / "own" / label
+        folder.mkdir(parents=True)
+        for image in sorted(table.parent.glob("*/*.png"))[5 * n : 5 * n + 5]:
+            shutil.copy(image, folder)
+    said = command("manifest", table.parent / "own")
+    return "obeyed" if "\x1b" in said.out else "shown as \\x1b" if "\\x1b" in said.out else said.err

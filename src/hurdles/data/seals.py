@@ -34,7 +34,13 @@ _WHOLE: dict[Path, dict[str, int]] = {}
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with a file's content into a RunError that names the file."""
+    """Turn whatever goes wrong with a file's content into an error that names the file.
+
+    Raises
+    ------
+    RunError
+        With the file, and what to do.
+    """
     try:
         yield
     except Exception as error:

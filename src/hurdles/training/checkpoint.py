@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainingState", "load_metadata", "load_weights", "save_weights"]
 
 # The one entry of the metadata.
-_KEY = "hurdles"
+_KEY = "sealed"
 _BEGIN = '{"meta": {'
 _MODEL, _BEST, _OPTIMISER = "model/", "best/", "optimiser/"
 

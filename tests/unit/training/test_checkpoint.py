@@ -146,10 +146,10 @@ class TestDamage:
     def test_weights_of_an_earlier_version_are_read(self, tmp_path):
         from safetensors.torch import save_file
 
-        save_file({"a": torch.arange(4.0)}, tmp_path / "weights", metadata={"epoch": "3"})
+        save_file({"a": torch.arange(4.0)}, tmp_path / "weights", metadata={"hurdles": "0.1.0"})
         weights, meta = load_weights(tmp_path / "weights")
         assert torch.equal(weights["a"], torch.arange(4.0))
-        assert meta == load_metadata(tmp_path / "weights") == {"epoch": "3"}
+        assert meta == load_metadata(tmp_path / "weights") == {"hurdles": "0.1.0"}
 
     def test_nobody_is_told_to_delete_what_hurdles_did_not_write(self, tmp_path):
         (tmp_path / "model.pt").write_bytes(b"PK\x03\x04 a pickle of somebody else")
