@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from hurdles.findings.finding import COULD_NOT, Finding, Verdict
+from hurdles.findings.finding import COULD_NOT, Finding, Scale, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,
     against_text,
@@ -82,6 +82,9 @@ def _hurdle_lines(findings: Findings, hurdle: str) -> Iterator[str]:
             if those := [row for row in rows if row.verdict is other]:
                 yield from _named(those, _OTHERS, f"more {_WORDS[other]}")
                 break
+    counts = [row for row in rows if row.scale is Scale.COUNT and row.estimate.is_defined]
+    if len(counts) > 1:
+        yield from _wrapped(f"counts: {', '.join(f'{r.subject} {value_text(r)}' for r in counts)}")
     advice = list(dict.fromkeys(row.advice for row in hits if row.advice))
     for line in advice[:_ADVICE]:
         yield from _wrapped(f"do: {line}")

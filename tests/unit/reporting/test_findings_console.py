@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "findings"))
 import findings_samples as samples
 
+from hurdles.findings.finding import Finding, Limit, counted
 from hurdles.findings.table import Findings
 from hurdles.reporting.findings_console import finding_lines
 
@@ -85,3 +86,13 @@ def test_none_asked_is_said():
 def test_counts_need_no_interval():
     lines = finding_lines(samples.data_findings(1))
     assert "    images with a fault of files: 2 (hit above 0)" in lines
+
+
+def test_every_count_of_a_hurdle_is_printed_whatever_its_verdict():
+    limit = Limit(0, "by definition")
+    rows = tuple(
+        Finding("duplicates", subject, f"pairs {subject}", counted(n, n_images=99), held)
+        for subject, n, held in (("split", 22, limit), ("labels", 0, limit), ("likely", 7, None))
+    )
+    said = "\n".join(finding_lines(Findings(rows, {"duplicates": "?"})))
+    assert "counts: split 22, labels 0, likely 7" in said

@@ -151,12 +151,13 @@ class _Found:
         needs: str = "",
     ) -> Finding:
         """Return one finding; undefined where the manifest says nothing of what it needs."""
+        found = self._count(len(pairs), needs)
         return Finding(
             _NAME,
             subject,
             statistic,
-            self._count(len(pairs), needs),
-            limit_for(_NAME) if judged else None,
+            found,
+            limit_for(_NAME) if judged and found.is_defined else None,  # no split: none to judge
             advice,
             self._evidence(pairs),
             self._details(pairs),
