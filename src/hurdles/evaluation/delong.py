@@ -327,10 +327,12 @@ def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
         low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
         return low, high, "Newcombe, DeLong's variance over patients"
     worst = auc_variance(area.value, sizes[0], sizes[1]) / formula
-    inflation = _inflation(area.ranking, variance, formula, worst)
-    inflation *= (student_quantile(level, area.degrees) / normal_quantile(level)) ** 2
+    student = (student_quantile(level, area.degrees) / normal_quantile(level)) ** 2
+    inflation = student * _inflation(area.ranking, variance, formula, worst)
     low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
-    best, least = (auc_bounds(end, sizes[0], sizes[1], level=level) for end in (1.0, 0.0))
+    best, least = (
+        auc_bounds(end, sizes[0], sizes[1], inflation=student, level=level) for end in (1.0, 0.0)
+    )
     method = f"Newcombe, DeLong's variance over patients, Student's t of {area.degrees:.0f}"
     return min(low, best[0]), max(high, least[1]), method
 
