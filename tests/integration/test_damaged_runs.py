@@ -17,7 +17,6 @@ pytestmark = pytest.mark.full
 
 READ = [
     "recipe.toml",
-    "manifest.csv",
     "history.csv",
     "evaluation.json",
     "heatmaps.npz",
@@ -92,6 +91,20 @@ def test_without_seals_every_damage_that_is_noticed_names_its_file(name, copy):
         said = what_goes_wrong(copy)
         assert said == "" or Path(name).name in said
         (copy / name).write_bytes(whole)
+
+
+def test_a_manifest_may_name_other_paths_and_nothing_else(copy):
+    text = (copy / "manifest.csv").read_text()
+    (copy / "manifest.csv").write_text(text.replace("/phantom/", "/moved/"))
+    use(copy)
+    (copy / "manifest.csv").write_text(text.replace(",test,", ",train,", 1))
+    with pytest.raises(RunError, match=r"manifest\.csv is damaged, or was changed"):
+        use(copy)
+    for share in (0.0, 0.3, 0.6):
+        (copy / "manifest.csv").write_text(text)
+        cut(copy / "manifest.csv", share)
+        with pytest.raises(HurdlesError, match=r"manifest\.csv"):
+            use(copy)
 
 
 def test_a_missing_file_is_named(copy):

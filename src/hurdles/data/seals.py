@@ -1,7 +1,7 @@
 """Seals of a folder: what was written is known again, and what is damaged is not used.
 
-``checksums.json`` names every file of a folder with the SHA-256 of its content. A file that is not
-named, such as one written later, is not judged.
+``checksums.json`` names every file of a folder with the SHA-256 of its content, and every further
+set of images that a run was tested on has such a file of its own. What is not named is not judged.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from hurdles._version import __version__
 from hurdles.data.files import file_hash, write_text
+from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdlesError, RunError
 
 __all__ = ["SEALS", "reading", "require_version", "require_whole", "seal", "sealed", "unseal"]
@@ -25,7 +26,7 @@ SEALS = "checksums.json"
 
 # Written again at any time, or only while training.
 _UNSEALED = re.compile(
-    r"\.lock|\..*\.part|.*\.html|audit\..*|checksums\.json|st(ate|art)\.safetensors"
+    r"\.lock|\..*\.part|.*\.html|audit\..*|checksums\..*|st(ate|art)\.safetensors"
 )
 
 #: Folders that this process has found whole, with the dates of their files.
@@ -50,7 +51,7 @@ def reading(path: Path) -> Iterator[None]:
         raise RunError(f"{path} is damaged ({what}). {_ADVICE}") from error
 
 
-def seal(folder: Path, coming: Mapping[str, str] | None = None) -> None:
+def seal(folder: Path, coming: Mapping[str, str] | None = None, *, of: str = "") -> None:
     """Note the content of every file that is read again, so that damage to it is noticed.
 
     Parameters
@@ -59,12 +60,17 @@ def seal(folder: Path, coming: Mapping[str, str] | None = None) -> None:
         A run's.
     coming : mapping of str to str, optional
         Text of files that will be written next, by name.
+    of : str
+        Only the files of this further set of images; they have seals of their own, so that those of
+        the run stay as they are.
     """
-    files = (p for p in folder.rglob("*") if p.is_file() and not _UNSEALED.fullmatch(p.name))
-    seals = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+    pattern = f"*.{of}.*" if of else "*"
+    files = [p for p in folder.rglob("*") if p.is_file() and not _UNSEALED.fullmatch(p.name)]
+    chosen = [p for p in files if p.match(pattern) or p.match(f"predictions/{of}.*")]
+    seals = {path.relative_to(folder).as_posix(): _content(path) for path in chosen}
     for name, text in (coming or {}).items():
         seals[name] = hashlib.sha256(text.encode()).hexdigest()
-    _write(folder, seals)
+    write_text(_seals_of(folder, of), json.dumps(seals, indent=1, sort_keys=True) + "\n")
 
 
 def sealed(folder: Path) -> list[Path]:
@@ -72,24 +78,13 @@ def sealed(folder: Path) -> list[Path]:
     return [folder / name for name in _seals(folder)]
 
 
-def unseal(folder: Path, pattern: str) -> None:
-    """Judge files no longer that are going to be written anew.
-
-    Parameters
-    ----------
-    folder : Path
-        Where `SEALS` lies.
-    pattern : str
-        As for `Path.match`.
-    """
-    before = _seals(folder)
-    kept = {name: content for name, content in before.items() if not Path(name).match(pattern)}
-    if kept != before:
-        _write(folder, kept)
+def unseal(folder: Path, of: str) -> None:
+    """Judge no longer what is held of a further set of images, which will be written anew."""
+    _seals_of(folder, of).unlink(missing_ok=True)
 
 
 def require_whole(folder: Path) -> None:
-    """Raise a RunError if a file that is sealed is missing or has changed.
+    """Raise a RunError if a file that is sealed has changed; its reader says if it is missing.
 
     A folder without seals, as earlier versions wrote it, is taken as it is.
 
@@ -104,9 +99,7 @@ def require_whole(folder: Path) -> None:
         return
     for name, content in seals.items():
         path = folder / name
-        if not path.is_file():
-            raise RunError(f"{path} is missing. {_ADVICE}")
-        if file_hash(path) != content:
+        if path.is_file() and _content(path) != content:
             raise RunError(f"{path} is damaged, or was changed after the run. {_ADVICE}")
     _WHOLE[folder.absolute()] = dates
 
@@ -136,14 +129,22 @@ def _date(path: Path) -> int:
     return path.stat().st_mtime_ns if path.is_file() else -1
 
 
-def _seals(folder: Path) -> dict[str, str]:
-    path = folder / SEALS
-    if not path.is_file():
-        return {}
+def _content(path: Path) -> str:
+    """Return the hash of a file; of a manifest that of its content: images may be moved."""
+    if not re.fullmatch(r"manifest(\.[^.]+)?\.csv", path.name) or "exclusions" in path.name:
+        return file_hash(path)
     with reading(path):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): str(content) for name, content in dict(found).items()}
+        return Manifest.load(path).content_hash
 
 
-def _write(folder: Path, seals: dict[str, str]) -> None:
-    write_text(folder / SEALS, json.dumps(seals, indent=1, sort_keys=True) + "\n")
+def _seals_of(folder: Path, of: str) -> Path:
+    return folder / (f"checksums.{of}.json" if of else SEALS)
+
+
+def _seals(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("checksums*.json")):
+        with reading(path):
+            plain = dict(json.loads(path.read_text(encoding="utf-8")))
+            found |= {str(name): str(content) for name, content in plain.items()}
+    return found

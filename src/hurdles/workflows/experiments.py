@@ -167,12 +167,12 @@ def evaluate(
         As for `run`.
     """
     run = _run(run)
+    name = name or name_of(on)
+    unseal(run.path, name)
     with outputs(inputs=sealed(run.path)):
         images = classified(on, labels=labels, columns=columns)
-        name = name or name_of(on)
-        unseal(run.path, f"*{name}.*")
         found = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
-        seal(run.path)
+        seal(run.path, of=name)
         return found
 
 
