@@ -103,6 +103,15 @@ def exposure(
 
     Images and patients of the train and of the validation part both count as seen: the weights
     were fitted on the first and chosen on the second.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        All images, with their split.
+    predictions : Predictions
+        On the judged ones.
+    copies : Copies, optional
+        Among the images; None where nobody looked for any.
     """
     frame, groups = manifest.frame, manifest.groups
     judged = frame["image"].isin(predictions.frame["image"])

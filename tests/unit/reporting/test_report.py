@@ -110,7 +110,7 @@ def report(table: Manifest, said: Predictions, **changes) -> Page:
 
 def test_the_answer_comes_first_with_its_interval(page: Page):
     answer = (
-        "On 436 images of 436 patients that it had never seen, the model named the right class in "
+        "On 436 images of 436 patients kept out of its training, the model named the right class in "
         "95.4 % (95 % interval 93.0 to 97.0)."
     )
     assert answer in page.text
