@@ -92,9 +92,9 @@ def central(
 
     if len(sides):
         top, bottom, left, right = sides
-        first, last = np.float32([left, top]), np.float32([right, bottom])
-        part = np.column_stack([np.diag(1 - first - last), first * (PRINT_SIZE - 1)])
-        image = cv2.warpAffine(image, np.float32(part), image.shape, flags=_inverse())
+        last = PRINT_SIZE - 1
+        part = [[1 - left - right, 0, left * last], [0, 1 - top - bottom, top * last]]
+        image = cv2.warpAffine(image, np.array(part, np.float32), image.shape, flags=_inverse())
     elif cut:
         image = cv2.warpAffine(image, _zoom(1 - 2 * cut), image.shape, flags=_inverse())
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
@@ -125,7 +125,7 @@ class Look(NamedTuple):
         if inverted:
             grey, whole = 255 - grey, -whole
         if mirrored:
-            grey, whole = (np.ascontiguousarray(x[:, ::-1]) for x in (grey, whole))
+            grey, whole = np.ascontiguousarray(grey[:, ::-1]), np.ascontiguousarray(whole[:, ::-1])
         return Look(grey, whole)
 
 
@@ -201,7 +201,7 @@ def _print_inside(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDAr
     there = np.maximum(_blur(share), 1e-6)
     grey = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     ranks = _ranks(grey, grey[inside])
-    centred = (ranks - _blur(ranks * share) / there) * share
+    centred = np.asarray((ranks - _blur(ranks * share) / there) * share, dtype=np.float32)
     spread = np.sqrt(_blur(centred * centred) / there) + _FLOOR
     return np.asarray(centred / spread, dtype=np.float32)
 

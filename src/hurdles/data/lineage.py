@@ -289,9 +289,9 @@ def lineage(
         lacking = _without(each, here.get(each.name))
         for match in _nearest(hash_matches(hashes, lacking.hashes, radius=radius)):
             sure = "certain" if match.distance <= CERTAIN_BITS else "likely"
-            told = (names[match.a], each.name, lacking.images[match.b], match.distance, None)
+            which = (names[match.a], each.name, lacking.images[match.b], match.distance, None)
             found.setdefault(
-                (match.a, order[each.name]), (*told, match.inverted, match.mirrored, sure)
+                (match.a, order[each.name]), (*which, match.inverted, match.mirrored, sure)
             )
     table = pd.DataFrame([found[key] for key in sorted(found)], columns=list(COLUMNS))
     types = {"distance": "Int64", "similarity": "float64", "inverted": "bool", "mirrored": "bool"}

@@ -109,6 +109,8 @@ def lineage(
         options = options or Options()
         images = _small(manifest_of(data, columns=columns), options)
         here = _at_hand(options)
+        if here:
+            options.listener.say(f"comparing pixels with those of {', '.join(here)}")
         compared = {each.name: "hashes" for each in known} | dict.fromkeys(here, "pixels")
         found = Lineage(find_lineage(images, known, here=here), len(images), compared)
         if out is not None:

@@ -20,9 +20,10 @@ from hurdles.data.lineage import (
     lineage,
     shipped_fingerprints,
     summary,
+    with_left_out,
     write_fingerprint,
 )
-from hurdles.data.manifest import Manifest
+from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import CollectionError
 
 
@@ -227,3 +228,33 @@ def test_the_radiography_database_is_traced_to_its_origins(tmp_path):
     cohen = found[found["collection"] == "cohen"]
     assert len(cohen) >= 95
     assert set(cohen["image"].map(labels)) == {"COVID-19"}
+
+
+def test_where_a_collection_is_at_hand_pixels_decide_and_hashes_of_the_rest(chests):
+    known = collection(chests[:40], "k")
+    uneven = [cv2.resize(x[8:, :93], (96, 96)) for x in chests[:6]]
+    asked = collection([*uneven, chests[41]], "mine")
+    by_hash = lineage(asked, [fingerprint_of(known, "one")])
+    found = lineage(asked, [fingerprint_of(known, "one")], here={"one": known})
+    assert found["theirs"].tolist() == [f"k{n}" for n in range(6)]
+    assert found["distance"].isna().all()
+    assert (found["similarity"] > 0.97).all()
+    assert len(by_hash) < 6
+    # A fingerprint may know more of a collection than is here; one that is here needs none.
+    more = fingerprint_of(collection(chests[:50], "k"), "one")
+    found = lineage(asked, [more], here={"one": known, "two": collection(chests[40:], "o")})
+    assert found[found["image"] == "mine6"][["collection", "theirs"]].values.tolist() == [
+        ["one", "k41"], ["two", "o1"],
+    ]  # fmt: skip
+
+
+def test_what_a_reader_leaves_out_is_known_too(tmp_path):
+    names = ("a.png", "lateral/b.png", "notes.txt")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    rows = {"image": ["a.png"], "path": [str(tmp_path / "a.png")], "label": ["chest"]}
+    left = [(str(tmp_path / n), "why") for n in (*names, "gone.png", "lateral/b.png")]
+    whole = with_left_out(Manifest(pd.DataFrame(rows), exclusions_table(left)), tmp_path)
+    assert whole.frame["image"].tolist() == ["a.png", "lateral/b.png"]
+    assert len(with_left_out(Manifest(pd.DataFrame(rows)), tmp_path)) == 1
