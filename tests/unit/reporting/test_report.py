@@ -17,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hurdles.data.copies import Copies
+from hurdles.data.duplicates import COLUMNS as COPIES
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.evaluation import evaluate
@@ -110,8 +112,8 @@ def report(table: Manifest, said: Predictions, **changes) -> Page:
 
 def test_the_answer_comes_first_with_its_interval(page: Page):
     answer = (
-        "On 436 images of 436 patients kept out of its training, the model named the right class in "
-        "95.4 % (95 % interval 93.0 to 97.0)."
+        "On 436 images of 436 patients kept out of its training, the model named the right class "
+        "in 95.4 % (95 % interval 93.0 to 97.0)."
     )
     assert answer in page.text
     before_sections = page.text[: page.text.index("Who was in the data")]
@@ -385,9 +387,21 @@ def test_images_that_were_trained_on_are_named():
 
 def test_never_seen_is_not_claimed_for_images_outside_the_manifest():
     table, said = small(["a", "b", "a"], ["a", "b", "a"], split=["train", "test", "test"])
-    assert "never seen" in report(table, said).text
+    none = Copies(pd.DataFrame(columns=list(COPIES)))
+    assert "never seen" in report(table, said, copies=none).text
     elsewhere = Predictions(said.frame.assign(image=["x", "y"]))
-    assert "never seen" not in report(table, elsewhere).text
+    assert "never seen" not in report(table, elsewhere, copies=none).text
+
+
+def test_never_seen_is_said_only_where_copies_were_looked_for_and_there_is_none():
+    table, said = small(["a", "b", "a"], ["a", "b", "a"], split=["train", "test", "test"])
+    unasked = report(table, said).text
+    assert "never seen" not in unasked
+    assert "2 images of 2 patients kept out of its training" in unasked
+    pairs = [("0", "2", 0.99, False, True), ("1", "2", 0.98, False, False)]
+    copied = report(table, said, copies=Copies(pd.DataFrame(pairs, columns=list(COPIES)))).text
+    assert "never seen" not in copied
+    assert "2 images (1 of them copies of images that it had seen) of 2 patients" in copied
 
 
 @pytest.mark.parametrize(
