@@ -1,9 +1,9 @@
 """Coverage: how often the intervals of `hurdles.evaluation` hold the truth, and their rivals.
 
 Every line draws test sets from a population whose true value is known, and prints the share of
-95 % intervals that hold it; the last two parts print how often a test of two areas that are truly
-alike says that they differ. Run it with
-``python bench/coverage.py [--sets 1000] [--only AUC odds]``.
+95 % intervals that hold it; the parts that say so print how often one end of an interval passes the
+truth, or a test of two areas that are truly alike says that they differ. On record is
+``python bench/coverage.py --sets 300 --only AUC odds flips Forecast``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.evaluation.bounds import odds_ratio_bounds, proportion_bounds, wilson_bounds
+from hurdles.evaluation.bounds import (
+    exact_bounds,
+    odds_ratio_bounds,
+    proportion_bounds,
+    wilson_bounds,
+)
 from hurdles.evaluation.comparisons import compare
 from hurdles.evaluation.delong import Area, area_bounds, compare_areas, logit_bounds
+from hurdles.evaluation.forecast import forecast_area, forecast_auc
 from hurdles.evaluation.intervals import draw_patients, estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.resolution import wilson_coverage
@@ -41,6 +47,10 @@ def main() -> None:
         ("Proportion, 1-5 images per patient, by correlation within a patient", clustered),
         ("AUC, one image per patient, spread of positive scores over negative", areas),
         ("AUC, 3 images per patient, correlation 0.8", clustered_areas),
+        ("AUC, 3 images per patient, by the share of sick patients who look well", looking_well),
+        ("AUC of two models on the same images: coverage of the difference", area_differences),
+        ("Share that flips: how often the lower end passes the truth, nominal 0.23 %", lower_ends),
+        ("Forecast of the area elsewhere, by the effects of lungs and shortcut", forecasts),
         ("Three classes, rarest 8 %, one image per patient", classes),
         ("Difference in accuracy of two models, one image per patient", differences),
         ("Diagnostic odds ratio, 3 images per patient, by correlation within a patient", odds),
@@ -52,7 +62,7 @@ def main() -> None:
         print(f"## {title}")
         for setting, hits in lines(chosen.sets, chosen.seed):
             shares = "   ".join(f"{name} {_share(held)}" for name, held in hits.items())
-            print(f"{setting:42s} {shares}", flush=True)
+            print(f"{setting:62s} {shares}", flush=True)
         print()
 
 
@@ -152,7 +162,8 @@ def _area(
         assert isinstance(ranking, Ranking)
         drawn = ranking.at(weights)
         found = Area.of_ranking(ranking, np.arange(patients).astype(str))
-        by_bootstrap = _Varying(**vars(found), spread=float(np.nanvar(drawn, ddof=1)))
+        parts = {field.name: getattr(found, field.name) for field in fields(found)}
+        by_bootstrap = _Varying(**parts, spread=float(np.nanvar(drawn, ddof=1)))
         hits["score, DeLong"].append(_holds(area_bounds(found)[:2], area))
         hits["score, bootstrap"].append(_holds(area_bounds(by_bootstrap)[:2], area))
         hits["logit DeLong"].append(_holds(logit_bounds(found), area))
@@ -169,6 +180,105 @@ class _Varying(Area):
     @property
     def variance(self) -> float:
         return self.spread
+
+
+def looking_well(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    from scipy.special import ndtr
+
+    for positives, negatives in ((15, 60), (20, 100)):
+        names = np.arange(positives + negatives).astype(str)
+        codes = np.repeat(np.arange(positives + negatives), 3)
+        sick = codes < positives
+        for shift, share in ((2.5, 0.2), (3.0, 0.1), (4.0, 0.05)):
+            truth = float((1 - share) * ndtr(shift / math.sqrt(2)) + share / 2)
+            for rho in (0.3, 0.8):
+                rng, hits = np.random.default_rng(seed), Hits({"score, DeLong": [], "logit": []})
+                for _ in range(sets):
+                    shows = sick & ~(rng.random(len(names)) < share)[codes]
+                    noise = math.sqrt(rho) * rng.normal(size=len(names))[codes]
+                    noise += math.sqrt(1 - rho) * rng.normal(size=len(codes))
+                    area = Area.of_ranking(Ranking.of(sick, shift * shows + noise, codes), names)
+                    hits["score, DeLong"].append(_holds(area_bounds(area)[:2], truth))
+                    hits["logit"].append(_holds(logit_bounds(area), truth))
+                yield f"{positives}x3 + {negatives}x3, AUC {truth:.3f}, {share}, rho {rho}", hits
+
+
+def area_differences(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    for positives, negatives, images in ((12, 60, 1), (30, 70, 1), (100, 300, 1), (15, 40, 3)):
+        for both in ((0.8, 0.8), (0.99, 0.99), (0.95, 0.8), (0.99, 0.95)):
+            rng, widths = np.random.default_rng(seed), []
+            hits: Hits = {"judged": [], "DeLong z": []}
+            for _ in range(sets):
+                drawn = _alike(rng, positives, negatives, images, both, same=True)
+                areas = [Area.of(t, s, positive="x", groups=p) for t, s, p in drawn]
+                found, truth = compare_areas(*areas), both[0] - both[1]
+                value, error = found.difference.value, found.standard_error
+                reach = (value - 1.96 * error, value + 1.96 * error)
+                hits["judged"].append(_holds((found.difference.low, found.difference.high), truth))
+                hits["DeLong z"].append(_holds(reach, truth))
+                widths.append((found.difference.high - found.difference.low, 3.92 * error))
+            wide, plain = np.mean(widths, axis=0)
+            size = f"{positives}x{images}+{negatives}x{images}, {both[0]} and {both[1]}"
+            yield f"{size}, widths {wide:.3f}, {plain:.3f}", hits
+
+
+def lower_ends(sets: int, seed: int) -> Iterator[tuple[str, dict[str, float] | Hits]]:
+    level, rivals = 1 - 0.05 / 11, {"exact": exact_bounds, "Wilson": proportion_bounds}
+    for n in (10, 44, 120):
+        for p in (0.01, 0.034, 0.1):
+            chance = dict.fromkeys(rivals, 0.0)
+            for k in range(n + 1):
+                part = (np.arange(n) < k).astype(float)
+                for name, bounds in rivals.items():
+                    if bounds(part, np.ones(n), level)[0] > p:
+                        chance[name] += math.comb(n, k) * p**k * (1 - p) ** (n - k)
+            yield f"{n} images, share {p}: exact, no simulation", chance
+    for patients in (12, 30):
+        sizes = np.resize([1, 2, 3, 4, 5], patients)
+        for rho in (0.3, 0.9):
+            rng, hits = np.random.default_rng(seed), Hits({name: [] for name in rivals})
+            for _ in range(10 * sets):
+                part = _beta_binomial(rng, sizes, 0.1, rho)
+                for name, bounds in rivals.items():
+                    hits[name].append(bounds(part, sizes.astype(float), level)[0] > 0.1)
+            yield f"{patients} patients, 1-5 images, share 0.1, rho {rho}", hits
+
+
+def forecasts(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    from scipy.special import ndtr
+
+    for n in (30, 100):
+        sick = np.repeat([1.0, 0.0], n)
+        for lung, shortcut in ((1, 0), (2, 0), (1, 1), (2, 1), (0.5, 1.5)):
+            truth = float(ndtr(lung**2 / math.hypot(lung, shortcut) / math.sqrt(2)))
+            rng, told = np.random.default_rng(seed), []
+            hits: Hits = {"squared effects": []}
+            for _ in range(sets):
+                lungs, seen = (d * sick + rng.normal(size=2 * n) for d in (lung, shortcut))
+                model, blind = (_said(score) for score in (lung * lungs + shortcut * seen, seen))
+                found = forecast_auc(model, blind)
+                if found.is_defined:
+                    hits["squared effects"].append(_holds((found.low, found.high), truth))
+                ends = [
+                    Area.of(table.y_true, table.y_prob[:, 0], positive="x").value
+                    for table in (model, blind)
+                ]
+                told.append((forecast_area(*ends), ends[0] - max(ends[1], 0.5) + 0.5))
+            off = np.nanmean(told, axis=0) - truth
+            name = f"{n}+{n}, d {lung} and {shortcut}, truth {truth:.3f}"
+            yield f"{name}, off by {off[0]:+.3f} (areas {off[1]:+.3f})", hits
+
+
+def _said(score: NDArray[np.float64]) -> Predictions:
+    n, p = len(score), 1 / (1 + np.exp(-score))
+    names = [str(i) for i in range(n)]
+    return Predictions.from_arrays(
+        ["x", "y"],
+        y_true=["x"] * (n // 2) + ["y"] * (n // 2),
+        y_prob=np.column_stack([p, 1 - p]),
+        images=names,
+        groups=names,
+    )
 
 
 def odds(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
@@ -211,7 +321,7 @@ def _alarms(sets: int, seed: int, *, same: bool) -> Iterator[tuple[str, Hits]]:
         for area in (0.8, 0.95):
             rng, hits = np.random.default_rng(seed), Hits({"DeLong": [], "DeLong by image": []})
             for _ in range(sets):
-                one, two = _alike(rng, positives, negatives, images, area, same=same)
+                one, two = _alike(rng, positives, negatives, images, (area, area), same=same)
                 hits["DeLong"].append(_alarm(one, two, by_image=False))
                 hits["DeLong by image"].append(_alarm(one, two, by_image=True))
             yield f"{positives}x{images} + {negatives}x{images}, AUC {area}", hits
@@ -233,11 +343,11 @@ def _alike(
     positives: int,
     negatives: int,
     images: int,
-    area: float,
+    areas: tuple[float, float],
     *,
     same: bool,
 ) -> tuple[_Set, _Set]:
-    """Draw two sets of scores with the same true area: half of their noise is the image's own."""
+    """Draw two sets of scores with these true areas: half of their noise is the image's own."""
     from scipy.special import ndtri
 
     patients = positives + negatives
@@ -245,7 +355,7 @@ def _alike(
     truth = np.where(codes < positives, "x", "y")
     image = rng.normal(size=(2, len(codes)))
     found = []
-    for model in (0, 1):
+    for model, area in enumerate(areas):
         own = rng.normal(size=patients)[codes] if images > 1 else rng.normal(size=len(codes))
         noise = math.sqrt(0.5) * (image[0 if same else model] + own)
         place = np.char.add("a" if same or not model else "b", codes.astype(str))

@@ -1,11 +1,12 @@
-"""Whether hurdles says no more than it measures: small inputs with the right answer, before and after.
+"""What hurdles says of small inputs with a known answer, under two versions, beside what is right.
 
 Every case of `words_cases` is run in a process of its own, under the hurdles that is installed and,
-with ``--before SRC``, under an earlier one, and the page ``docs/results/words.md`` sets both beside
-what is right. Without ``--before`` the earlier answers are taken from ``docs/results/words.csv``.
+with ``--before SRC``, under an earlier one; the pages ``docs/results/words.md`` and
+``pictures-and-files.md`` set both beside what is right. Without ``--before`` the earlier answers
+are taken from the tables beside the pages.
 
-    git worktree add /tmp/before b83858b
-    python bench/words.py --before /tmp/before/src
+    git worktree add ../before b83858b
+    python bench/words.py --before ../before/src
 """
 
 from __future__ import annotations
@@ -21,10 +22,24 @@ from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
+
 from words_cases import CASES
 
-#: In the order of the page.
-MODULES = ("verdicts", "statistics", "splits", "tables", "copies", "packaging")
+#: Pages, each with its title, what it is of, and the modules of its cases in their order.
+PAGES = {
+    "words": (
+        "Words: never surer than measured",
+        "Small inputs that once made hurdles say more than it had measured, or drop without a "
+        "word what it was given.",
+        ("verdicts", "statistics", "splits", "tables", "copies", "packaging"),
+    ),
+    "pictures-and-files": (
+        "Pictures and files: right or refused, and nothing destroyed",
+        "Small inputs that once gave a wrong picture without a word, took the process with them, "
+        "or cost a user a file.",
+        ("pictures", "files"),
+    ),
+}
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SECONDS = 600
 
@@ -32,6 +47,7 @@ SECONDS = 600
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", metavar="SRC", help="the src folder of an earlier version")
+    parser.add_argument("--page", choices=list(PAGES), help="only this one")
     parser.add_argument("--only", metavar="TEXT", default="", help="cases with this in their name")
     parser.add_argument("--one", metavar="NAME", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -39,8 +55,17 @@ def main() -> int:
     if chosen.one:
         sys.stdout.write(json.dumps(CASES[chosen.one].run()))
         return 0
-    names = [name for name in CASES if chosen.only in name]
-    before = _earlier() if chosen.before is None else {n: _ask(n, chosen.before) for n in names}
+    tables = [
+        _written(page, chosen.before, chosen.only) for page in PAGES if chosen.page in (None, page)
+    ]
+    return 0 if all(table["holds"].all() for table in tables) else 1
+
+
+def _written(page: str, source: str | None, only: str) -> pd.DataFrame:
+    """Run the cases of a page, print each, and write the page unless only some were run."""
+    modules = PAGES[page][2]
+    names = [n for n in CASES if n.partition(".")[0] in modules and only in n]
+    before = _earlier(page) if source is None else {n: _ask(n, source) for n in names}
     rows = []
     for name in names:
         each, after = CASES[name], _ask(name)
@@ -49,14 +74,14 @@ def main() -> int:
         rows.append((name, each.point, each.what, each.right, before.get(name, ""), after, holds))
     columns = ["name", "point", "what", "right", "before", "after", "holds"]
     table = pd.DataFrame(rows, columns=columns)
-    if not chosen.only:
-        table.to_csv(RESULTS / "words.csv", index=False, lineterminator="\n")
-        (RESULTS / "words.md").write_text(_page(table), encoding="utf-8")
-    return 0 if table["holds"].all() else 1
+    if not only:
+        table.to_csv(RESULTS / f"{page}.csv", index=False, lineterminator="\n")
+        (RESULTS / f"{page}.md").write_text(_page(page, table), encoding="utf-8")
+    return table
 
 
 def _load() -> None:
-    for module in MODULES:
+    for module in (m for _, _, modules in PAGES.values() for m in modules):
         if (Path(__file__).parent / "words_cases" / f"{module}.py").is_file():
             import_module(f"words_cases.{module}")
 
@@ -79,22 +104,22 @@ def _ask(name: str, source: str | None = None) -> str:
     return str(json.loads(done.stdout))
 
 
-def _earlier() -> dict[str, str]:
-    path = RESULTS / "words.csv"
+def _earlier(page: str) -> dict[str, str]:
+    path = RESULTS / f"{page}.csv"
     if not path.is_file():
         return {}
     table = pd.read_csv(path, dtype="str", keep_default_na=False)
     return dict(zip(table["name"], table["before"], strict=True))
 
 
-def _page(table: pd.DataFrame) -> str:
+def _page(page: str, table: pd.DataFrame) -> str:
     import hurdles
 
+    title, intro, _ = PAGES[page]
     lines = [
-        "# Words: never surer than measured",
+        f"# {title}",
         "",
-        "Small inputs that once made hurdles say more than it had measured, or drop without a word "
-        "what it was given. `before` is version 0.1.0 at commit b83858b.",
+        f"{intro} `before` is version 0.1.0 at commit b83858b.",
         "",
         f"{int(table['holds'].sum())} of {len(table)} cases are right.",
     ]

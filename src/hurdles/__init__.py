@@ -14,6 +14,7 @@ from hurdles._version import __version__
 if TYPE_CHECKING:
     from hurdles.workflows import (
         audit,
+        cache,
         calibrate_audit,
         check,
         collections,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "audit",
+    "cache",
     "calibrate_audit",
     "check",
     "collections",

@@ -10,9 +10,10 @@ import numpy as np
 from hurdles.choices import ChosenEpoch
 from hurdles.choices import Threshold as ThresholdRule
 from hurdles.data.cache import Prepared
+from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
-from hurdles.errors import ManifestError, RecipeError, RunError
+from hurdles.errors import RecipeError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
@@ -96,12 +97,13 @@ def evaluate_run(
     RunError
         If the run is not finished, the name cannot be used, or every image was seen in training.
     ManifestError
-        If the run knows none of the images' classes.
+        If the run knows none of the images' classes. Images of single classes that it does not
+        know are left out, and a note says so.
     """
     options = options or Options()
     run.require_finished()
     run.require_free(name)
-    _refuse_strange(run, manifest)
+    manifest, strange = known_classes(manifest, run.labels, who=str(run.path))
     prepared = prepare_for(run, manifest, options)
     seen = seen_by(run, prepared, options)
     said = _said_of(seen, keep_seen)
@@ -113,7 +115,7 @@ def evaluate_run(
     result = _measured(run, predictions)
     sheets = sheets_of(run, prepared, predictions, options.listener)
     notes = _selected(run, prepared, predictions, name)
-    result = replace(result, notes=(*said, *notes, *result.notes))
+    result = replace(result, notes=(*said, *strange, *notes, *result.notes))
     with run.locked():  # everything is computed: the files of one set belong together
         predictions.save(run.path / "predictions" / f"{name}.csv")
         run.write_json(f"evaluation.{name}.json", result.to_dict())
@@ -326,15 +328,6 @@ def refuse_undecidable(
         raise RecipeError(
             f"{rule} is fixed on the validation images, and none of them is "
             f'{" or ".join(lacking)}; give validation a larger part or use "argmax".'
-        )
-
-
-def _refuse_strange(run: Run, manifest: Manifest) -> None:
-    if not set(manifest.labels) & set(run.labels):
-        raise ManifestError(
-            f"{run.path} knows none of the images' classes: it knows {', '.join(run.labels)}, "
-            f"they are {', '.join(manifest.labels) or 'none'}. Say which is which, as in "
-            f"--label {(manifest.labels or ['THEIRS'])[0]!r}={run.labels[0]!r}."
         )
 
 

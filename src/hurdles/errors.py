@@ -15,6 +15,7 @@
     │   ├── UnsupportedImageError         a known format in a form that no installed decoder reads
     │   └── LungsNotFoundError            a readable image in which no two lungs were found
     ├── CacheError (OSError)              the cache of prepared pixels cannot be used
+    ├── OutputError (OSError)             a file that cannot be written, or must not be replaced
     ├── RecipeError (ValueError)          an experiment that is not well defined
     ├── RunError (ValueError)             a run folder missing, unfinished or of another recipe
     ├── RegistryError (ValueError)        an unknown name, or one given twice
@@ -27,6 +28,7 @@ Every message says what is wrong, where, and what to do.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 __all__ = [
     "CacheError",
@@ -41,6 +43,7 @@ __all__ = [
     "ManifestError",
     "MultiFrameError",
     "NotAnImageError",
+    "OutputError",
     "RecipeError",
     "RegistryError",
     "RunError",
@@ -51,7 +54,18 @@ __all__ = [
 
 
 class HurdlesError(Exception):
-    """Base of every error that hurdles raises on purpose."""
+    """Base of every error that hurdles raises on purpose.
+
+    `options` are those which, added to the command as it was typed, let it go on; the command line
+    prints that command below the message.
+    """
+
+    options: tuple[str, ...] = ()
+
+    def unless(self, *options: str) -> Self:
+        """Return the error itself, with the options that let the command go on."""
+        self.options = options
+        return self
 
 
 class ManifestError(HurdlesError, ValueError):
@@ -120,6 +134,10 @@ class LungsNotFoundError(ImageError):
 
 class CacheError(HurdlesError, OSError):
     """The cache of prepared pixels cannot be read or written."""
+
+
+class OutputError(HurdlesError, OSError):
+    """An output cannot be written, or would replace what must stay."""
 
 
 class RecipeError(HurdlesError, ValueError):

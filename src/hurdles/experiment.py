@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hurdles.assessment import assess_own, refuse_undecidable
 from hurdles.data.cache import Prepared
 from hurdles.data.manifest import Manifest
 from hurdles.data.schemes import SCHEMES
-from hurdles.data.split import check_split, load_split, save_split, split
-from hurdles.data.vocabulary import Split
+from hurdles.data.split import load_split, require_split_of, save_split
+from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.images import Options, preparation_of, prepare_pixels
 from hurdles.models.spec import ModelSpec, architectures
+from hurdles.parting import parted, refuse_untested, remarks, settled
 from hurdles.presentation import write_page
 from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.seen import copies_among, kept_together
 from hurdles.starting import start_of
-from hurdles.training.fingerprints import save_fingerprints
+from hurdles.training.fingerprints import fingerprints, load_fingerprints, save_fingerprints
 from hurdles.training.groups import Sources, require_sources
 from hurdles.training.loop import TrainingData, train
 from hurdles.training.machine import environment, this_machine
@@ -77,9 +81,17 @@ def run_experiment(
     options = options or Options()
     run = Run(out)
     _refuse_hopeless(recipe, manifest)
+    if manifest is not None:
+        recipe = settled(recipe, manifest, by_file=split_file is not None)
+    elif run.is_begun and recipe.split.scheme == SplitScheme.AUTO:
+        recipe = recipe.changed(split={"scheme": run.recipe.split.scheme})
+    if manifest is not None and not run.is_begun:
+        _say_how_parted(manifest, recipe, split_file, options)
     recipe, start = start_of(run, recipe, encoder_from)
     with run.locked():
         run.begin(recipe, resume=resume)
+        if run.is_begun:
+            _refuse_others(run, manifest, split_file)
         if run.is_finished:
             options.listener.say(f"{run.path} is finished already")
             return run
@@ -89,6 +101,10 @@ def run_experiment(
         prepared = _data_of(run, recipe, manifest, split_file, options)
         trained = _train(run, recipe, prepared, options)
         assess_own(run, prepared, options)
+        said = run.remarks()
+        result = run.evaluation()
+        result = replace(result, notes=(*said, *result.notes))
+        run.write_json("evaluation.json", result.to_dict())
         # An interrupted training counts with all its epochs, not only those of this session.
         seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
         meta = _meta(run, recipe, prepared.manifest, seconds)
@@ -108,7 +124,6 @@ def _refuse_hopeless(recipe: Recipe, manifest: Manifest | None) -> None:
     if manifest is not None:
         refuse_undecidable(recipe.evaluation, manifest.labels)
         require_sources(recipe.remedy, manifest.frame["source"].tolist())
-        SCHEMES.get(recipe.split.scheme)
         section = recipe.model
         ModelSpec(
             section.architecture,
@@ -127,6 +142,53 @@ def _refuse_hopeless(recipe: Recipe, manifest: Manifest | None) -> None:
         raise ManifestError(
             f"the recipe enlarges the class {wanted!r}, which the images do not have; they have "
             f"{', '.join(manifest.labels)}. Change augmentation.label."
+        )
+
+
+def _say_how_parted(
+    manifest: Manifest, recipe: Recipe, split_file: Path | None, options: Options
+) -> None:
+    """Refuse what cannot be parted, and say what weakens the rest, before anything is decoded."""
+    if split_file is not None:
+        require_split_of(manifest, split_file)
+        return  # it names the images that can be read, and which these are is not known yet
+    done = parted(manifest, recipe)
+    if recipe.split.scheme != SplitScheme.GIVEN:
+        refuse_untested(done)
+    refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
+    sizes = ", ".join(f"{len(done.part(part))} {part}" for part in Split)
+    options.listener.say(f"split {_how(manifest, recipe)}: {sizes} images")
+    _say(remarks(manifest, done, recipe), options)
+
+
+def _how(manifest: Manifest, recipe: Recipe) -> str:
+    if recipe.split.scheme == SplitScheme.GIVEN:
+        return "as the images bring it"
+    missing = manifest.missing_patients
+    if recipe.split.scheme != SplitScheme.PATIENT or not missing:
+        return f"by {recipe.split.scheme}"
+    if missing == len(manifest):
+        return "by image, since no patient is known"
+    return f"by patient, and by image for the {missing} of {len(manifest)} images without one"
+
+
+def _say(lines: Iterable[str], options: Options) -> None:
+    for line in lines:
+        options.listener.say(f"note: {line}")
+
+
+def _refuse_others(run: Run, manifest: Manifest | None, split_file: Path | None) -> None:
+    """Raise a RunError if a run is to go on with other images, or another split, than it has."""
+    if manifest is not None:
+        run.refuse_other_images(manifest)
+    if split_file is None:
+        return
+    grouped = SCHEMES.get(run.recipe.split.scheme).grouped
+    asked = load_split(run.manifest, split_file, grouped=grouped).frame["split"]
+    if others := int((asked != run.manifest.frame["split"]).sum()):
+        raise RunError(
+            f"{run.path} was begun with another split than {split_file}: {others} of {len(asked)} "
+            "images stand in another part. Resume without --split, or give another --out."
         )
 
 
@@ -150,27 +212,19 @@ def _data_of(
         raise RunError(f"{run.path} has no manifest yet; say by --data which images to use.")
     prepared = prepare_pixels(manifest, recipe, options)
     _refuse_hopeless(recipe, prepared.manifest)  # a class may be gone with its unreadable images
-    copies = copies_among(run, prepared, options)
-    section = recipe.split
-    scheme = SCHEMES.get(section.scheme)
-    if split_file is not None:
-        parted = load_split(prepared.manifest, split_file, grouped=scheme.grouped)
-    else:
-        parted = split(
-            kept_together(copies, prepared.manifest, recipe),
-            fractions=section.fractions,
-            seed=section.seed,
-            missing_patients=section.missing_patients,
-            by=section.scheme,
-        )
-    parted = prepared.manifest.with_split(parted.frame["split"])
-    for line in copies.lines(parted):
+    # The copies among them are known before they are parted; a split that was given stays as it is.
+    whole, copies = prepared.manifest, copies_among(run, prepared, options)
+    united = whole if split_file is not None else kept_together(copies, whole, recipe)
+    done = whole.with_split(parted(united, recipe, split_file).frame["split"])
+    for line in copies.lines(done):
         options.listener.say(line)
-    choosing = parted.frame.loc[parted.frame["split"] == Split.VALIDATION, "label"]
-    refuse_undecidable(recipe.evaluation, parted.labels, set(choosing))
-    save_split(parted, run.path / "split.csv")
-    parted.save(made)
-    return Prepared(parted, prepared.pixels)
+    refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
+    if split_file is not None:
+        _say(remarks(manifest, done, recipe), options)
+    save_split(done, run.path / "split.csv")
+    manifest.save(run.path / "given.csv")
+    done.save(made)
+    return Prepared(done, prepared.pixels)
 
 
 def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> float:
@@ -194,6 +248,7 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
     )
     seen = np.concatenate([data.train, data.validation])
     names = frame["image"].iloc[seen].tolist()
+    _refuse_other_pixels(run, prepared.pixels[seen])
     save_fingerprints(run.fingerprints_path, names, prepared.pixels[seen])
     trained = train(
         recipe, data, start=run.start(), state_path=run.state_path, progress=options.listener
@@ -202,17 +257,27 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
     return time.monotonic() - started
 
 
+def _refuse_other_pixels(run: Run, pixels: NDArray[np.uint8]) -> None:
+    """Raise a RunError if files were changed since the run was begun."""
+    if not run.fingerprints_path.is_file():
+        return
+    if new := set(fingerprints(pixels)) ^ load_fingerprints(run.fingerprints_path):
+        raise RunError(
+            f"the pixels of about {(len(new) + 1) // 2} images are not those that {run.path} was "
+            "begun with: their files were changed. Put them back, or give another --out."
+        )
+
+
 def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[str, object]:
     start = run.start()
     machine = this_machine(recipe.training.precision)
-    scheme = SCHEMES.get(recipe.split.scheme)
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "recipe": recipe.key,
         "start": None if start is None else {**start.description, "origin": start.origin},
         "manifest": manifest.content_hash,
-        "warnings": [*run.copy_remarks, *check_split(manifest, grouped=scheme.grouped)],
+        "warnings": [*run.copy_remarks, *run.remarks()],
         "environment": environment(machine),
         "use": "research use only; not a medical device",
     }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hurdles.choices import RejectBy
 from hurdles.data.cache import Prepared, prepare
+from hurdles.data.cells import as_cells
 from hurdles.data.files import replacing, write_bytes, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad, Split
@@ -29,7 +30,7 @@ from hurdles.training.machine import this_machine
 from hurdles.training.prediction import embed
 from hurdles.training.rejection import Rejector
 
-__all__ = ["COLUMNS", "Embedding", "embed_run", "rejection_of"]
+__all__ = ["COLUMNS", "Embedding", "embed_run", "embedding_files", "rejection_of"]
 
 #: Columns of ``embedding.csv``.
 COLUMNS: dict[str, str] = {
@@ -70,7 +71,7 @@ class Embedding:
     @property
     def figure(self) -> Path:
         """The picture."""
-        return self.folder / "embedding.png"
+        return embedding_files(self.folder)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
@@ -90,6 +91,12 @@ class Embedding:
         if self.n_seen:
             found += ["", f"{self.n_seen} of {self.n_images} images were seen in training."]
         return found
+
+
+def embedding_files(folder: Path) -> list[Path]:
+    """Return what `embed_run` writes: the picture, the features, the points and the probes."""
+    names = ("embedding.png", "features.npz", "embedding.csv", "embedding.json")
+    return [folder / name for name in names]
 
 
 def embed_run(
@@ -262,10 +269,10 @@ def _figure(
 def _write(
     found: Embedding, table: pd.DataFrame, features: NDArray[np.float32], figure: bytes
 ) -> None:
-    found.folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(found.figure, figure)
-    with replacing(found.folder / "features.npz") as part, part.open("wb") as stream:
+    picture, numbers, points, probes = embedding_files(found.folder)
+    write_bytes(picture, figure)
+    with replacing(numbers) as part, part.open("wb") as stream:
         np.savez_compressed(stream, images=table["image"].to_numpy(dtype=str), features=features)
-    text = table[list(COLUMNS)].to_csv(index=False, lineterminator="\n")
-    write_text(found.folder / "embedding.csv", text)
-    write_text(found.folder / "embedding.json", json.dumps(found.to_dict(), indent=2) + "\n")
+    text = as_cells(table[list(COLUMNS)]).to_csv(index=False, lineterminator="\n")
+    write_text(points, text)
+    write_text(probes, json.dumps(found.to_dict(), indent=2) + "\n")

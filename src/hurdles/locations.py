@@ -8,13 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from hurdles.data.cache import default_cache
+from hurdles.data.cache import cache_folder
+from hurdles.data.classes import judged_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.phantom.store import FORMAT, write_phantom
 from hurdles.data.reading import merge, read_manifest
+from hurdles.data.sets import matched, relabelled
+from hurdles.data.table import known_columns
 from hurdles.errors import ManifestError
 
-__all__ = ["PHANTOM", "Data", "manifest_of", "name_of", "named_folders"]
+__all__ = [
+    "PHANTOM",
+    "Data",
+    "classified",
+    "classified_apart",
+    "files_of",
+    "manifest_of",
+    "name_of",
+    "named_folders",
+]
 
 #: A manifest; a path; a collection's name; ``NAME=PATH``; several of these; or a mapping.
 Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, str | Path]"
@@ -39,7 +51,9 @@ def named_folders(data: Data | None) -> dict[str, Path]:
     return {name: Path(path) for name, _, path in pairs}
 
 
-def manifest_of(data: Data | None, *, default: str = "") -> Manifest:
+def manifest_of(
+    data: Data | None, *, default: str = "", columns: Mapping[str, str] | None = None
+) -> Manifest:
     """Return the images that `data` means; several parts are merged.
 
     Parameters
@@ -48,14 +62,81 @@ def manifest_of(data: Data | None, *, default: str = "") -> Manifest:
         What the user gave. Of several parts, one that names no source becomes one by its name.
     default : str
         The collection to use if nothing was given.
+    columns : mapping of str to str, optional
+        Columns of the tables -> columns of a manifest, as from ``--column THEIRS=OURS``.
 
     Raises
     ------
     ManifestError
         If nothing was given and there is no default.
     """
+    return _merged(_parts(data, default, columns or {}))
+
+
+def classified(
+    data: Data | None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    default: str = "",
+    refuse: bool = True,
+    join_patients: bool = False,
+) -> Manifest:
+    """Return the images that `data` means under the classes that the user wants.
+
+    Parameters
+    ----------
+    data : Data or None
+        What the user gave.
+    labels : mapping of str to str, optional
+        Their class -> ours, as from ``--label THEIRS=OURS``; or ``NAME:THEIRS`` -> ours, for the
+        part of this name or source alone. Patterns as in `hurdles.data.sets.matched`.
+    columns, default
+        As for `manifest_of`.
+    refuse : bool
+        Refuse doubtful classes; otherwise they are named by the manifest's notes.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
+
+    Raises
+    ------
+    ManifestError
+        If a class that is named is nowhere, no image is left, or what is left are classes that
+        nobody can mean; see `hurdles.data.classes`.
+    """
+    wanted = labels or {}
+    found = _merged(_under(_parts(data, default, columns or {}), wanted))
+    found = found.with_patients_joined() if join_patients else found
+    return judged_classes(found, meant=wanted.values(), refuse=refuse)
+
+
+def classified_apart(
+    data: Data | None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> dict[str, Manifest]:
+    """Return each part of `data` by its name, otherwise as `classified`; none where none is given.
+
+    Parameters
+    ----------
+    data, labels, columns
+        As for `classified`.
+    """
+    if not data:
+        return {}
+    wanted, found = labels or {}, {}
+    for name, manifest in _under(_parts(data, "", columns or {}), wanted):
+        found[name] = judged_classes(manifest, meant=wanted.values())
+    return found
+
+
+def _parts(
+    data: Data | None, default: str, columns: Mapping[str, str]
+) -> list[tuple[str, Manifest]]:
+    """Return what the user gave, part by part, each with its name."""
     if isinstance(data, Manifest):
-        return data
+        return [(name_of(data), data)]
     named = named_folders(data)
     if not data:
         if not default:
@@ -63,18 +144,65 @@ def manifest_of(data: Data | None, *, default: str = "") -> Manifest:
                 "which images? Give --data PATH, --data NAME=PATH or --data NAME; "
                 "hurdles collections lists the names."
             )
-        return _one(default, named)
+        return [(default, _one(default, named, columns))]
     if isinstance(data, Mapping):
         parts: list[str | Path] = list(data)
     else:
         parts = [data] if isinstance(data, str | Path) else list(data)
-    manifests = [_one(part, named) for part in parts]
-    if len(manifests) == 1:
-        return manifests[0]
-    # What is given apart comes from apart: where no source is named, the part's own name is it.
+    if len(parts) == 1:
+        return [(name_of(parts[0]), _one(parts[0], named, columns))]
+    there = {part: known_columns(part, columns) for part in parts}
+    if lost := [theirs for theirs in columns if not any(theirs in own for own in there.values())]:
+        raise ManifestError(f"no table of {', '.join(map(str, parts))} has a column {lost[0]!r}.")
     names = [name_of(part) for part in parts]
-    sources = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
-    return merge([_sourced(m, s) for m, s in zip(manifests, sources, strict=True)])
+    names = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
+    return [(n, _one(p, named, there[p])) for n, p in zip(names, parts, strict=True)]
+
+
+def _under(
+    parts: Sequence[tuple[str, Manifest]], labels: Mapping[str, str]
+) -> list[tuple[str, Manifest]]:
+    """Return the parts under the classes that the user wants; every wish has to find a class."""
+    callings = {name: {name, *manifest.sources} for name, manifest in parts}
+    used: set[str] = set()
+    found = []
+    for name, manifest in parts:
+        mine: dict[str, str] = {}
+        for own in (True, False):  # what is said of this part alone wins
+            for said, ours in labels.items():
+                where, _, theirs = said.partition(":")
+                special = bool(theirs) and any(where in calls for calls in callings.values())
+                key = theirs if special else said
+                here = special == own and (not special or where in callings[name])
+                if here and matched({key: ours}, manifest.labels):
+                    mine.setdefault(key, ours)
+                    used.add(said)
+        found.append((name, relabelled(manifest, mine)))
+    if lost := [said for said in labels if said not in used]:
+        classes = "; ".join(
+            (f"{name}: " if len(parts) > 1 else "") + ", ".join(manifest.labels)
+            for name, manifest in parts
+        )
+        raise ManifestError(f"no image is of class {lost[0]!r}; the classes are {classes}.")
+    if not any(len(manifest) for _, manifest in found):
+        raise ManifestError("no image is left: every class is left out by a --label THEIRS=.")
+    return found
+
+
+def _merged(parts: Sequence[tuple[str, Manifest]]) -> Manifest:
+    if len(parts) == 1:
+        return parts[0][1]
+    # What is given apart comes from apart: where no source is named, the part's own name is it.
+    return merge([_sourced(manifest, name) for name, manifest in parts])
+
+
+def files_of(data: Data | None) -> list[Path]:
+    """Return the files that `data` names themselves: tables, not the images in them."""
+    if data is None or isinstance(data, Manifest):
+        return []
+    named = list(named_folders(data).values())
+    parts = [data] if isinstance(data, str | Path) else list(data)
+    return [path for path in [*named, *map(Path, parts)] if path.is_file()]
 
 
 def name_of(data: Data) -> str:
@@ -100,16 +228,18 @@ def _sourced(manifest: Manifest, source: str) -> Manifest:
     return replace(manifest, frame=frame.assign(source=frame["source"].fillna(source)))
 
 
-def _one(part: str | Path, named: Mapping[str, Path]) -> Manifest:
+def _one(
+    part: str | Path, named: Mapping[str, Path], columns: Mapping[str, str] | None = None
+) -> Manifest:
     text = str(part)
     if text == PHANTOM and PHANTOM not in named:
-        return write_phantom(default_cache() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
+        return write_phantom(cache_folder() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
     if _is_pair(text):
         name, _, path = text.partition("=")
-        return read_manifest(path, collection=name)
+        return read_manifest(path, collection=name, columns=columns)
     if text in named:
-        return read_manifest(named[text], collection=text)
-    return read_manifest(part)
+        return read_manifest(named[text], collection=text, columns=columns)
+    return read_manifest(part, columns=columns)
 
 
 def _is_pair(text: str) -> bool:

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from hurdles.data.cache import Prepared
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
-from hurdles.data.split import missing_classes
-from hurdles.errors import RunError
+from hurdles.data.seals import reading
+from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.examples import choose_examples
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import explain
 from hurdles.findings.table import Findings
+from hurdles.parting import same_ids
 from hurdles.recipe import Recipe
 from hurdles.reporting.content import ReportContent, Sheet, SheetItem
 from hurdles.reporting.page import write_report
 from hurdles.runs import Run
 from hurdles.training.progress import Progress
 
-__all__ = ["item_of", "load_sheets", "save_sheets", "sheets_of", "write_page"]
+__all__ = ["audited", "item_of", "load_sheets", "save_sheets", "sheets_of", "write_page"]
 
+_log = logging.getLogger("hurdles")
 #: Radiographs shown of each class, right and wrong.
 PER_CELL = 6
 METHOD = "grad-cam"
@@ -127,10 +129,8 @@ def load_sheets(path: Path) -> list[Sheet]:
     """
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
-    try:
+    with reading(path):
         return _read_sheets(path)
-    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
-        raise RunError(f"{path} is damaged ({error}). Run it again.") from error
 
 
 def _read_sheets(path: Path) -> list[Sheet]:
@@ -149,7 +149,13 @@ def _read_sheets(path: Path) -> list[Sheet]:
     return sheets
 
 
-def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = None) -> Path:
+def write_page(
+    run: Run,
+    *,
+    on: str = "test",
+    meta: Mapping[str, Any] | None = None,
+    pictures: bool = True,
+) -> Path:
     """Write the report of a run, or of its evaluation on another set, and return its path.
 
     Parameters
@@ -160,15 +166,20 @@ def write_page(run: Run, *, on: str = "test", meta: Mapping[str, Any] | None = N
         ``test``, or the name that an evaluation on further images was given.
     meta : mapping, optional
         The run's meta data where they are not written yet.
+    pictures : bool
+        Show radiographs with their heat-maps.
     """
-    content = _content(run, on, meta if meta is not None else run.meta)
+    content = _content(run, on, meta if meta is not None else run.meta, pictures)
     name = "report.html" if on == "test" else f"report.{on}.html"
     return write_report(content, run.path / name)
 
 
-def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
+def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
     recipe, own = run.recipe, on == "test"
-    notes, result, said = Recipe.explanations(), run.evaluation(on), run.copy_remarks
+    said = [*run.copy_remarks, *run.remarks()] if own else []
+    manifest = run.manifest if own else _of_further(run, on)
+    evaluation = run.evaluation(on)
+    notes = Recipe.explanations()
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
     if start := meta.get("start"):
         environment["encoder started from"] = start["source"]
@@ -176,27 +187,44 @@ def _content(run: Run, on: str, meta: Mapping[str, Any]) -> ReportContent:
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
-        manifest=run.manifest if own else _of_further(run, on),
-        # What is said of copies stands among the warnings, above.
-        evaluation=replace(result, notes=tuple(n for n in result.notes if n not in said)),
+        manifest=manifest,
+        # What is said of the split and of copies stands among the warnings, above.
+        evaluation=replace(evaluation, notes=tuple(n for n in evaluation.notes if n not in said)),
         copies=run.copies if own else None,
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),
-        sheets=load_sheets(run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")),
+        sheets=load_sheets(run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz"))
+        if pictures
+        else [],
         heat_method="Grad-CAM on the last convolution",
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=notes,
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=[*said, *missing_classes(run.manifest)] if own else (),
+        warnings=[*run.copy_remarks, *run.remarks(shared=False)]
+        if own
+        else tuple(same_ids(manifest)),
         environment=environment,
-        findings=_audited(run) if own else None,
+        findings=audited(run) if own else None,
     )
 
 
-def _audited(run: Run) -> Findings | None:
+def audited(run: Run) -> Findings | None:
+    """Return what an audit found of a run; None where there was none.
+
+    Findings that this version cannot read cost no report: a warning names them.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    """
     path = run.path / "audit.json"
-    return Findings.load(path) if path.is_file() else None
+    try:
+        return Findings.load(path) if path.is_file() else None
+    except EvaluationError as error:
+        _log.warning("%s", error)
+        return None
 
 
 def _of_further(run: Run, on: str) -> Manifest:

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
+from hurdles.data.shown import shown
+
 __all__ = ["ProgressBar"]
 
 _EVERY = 15.0
@@ -97,7 +99,7 @@ class ProgressBar:
     def say(self, line: str) -> None:
         """Say one line that stays on the screen."""
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._bar.console.print(shown(line), markup=False, highlight=False)
         else:
             self._line(line)
 

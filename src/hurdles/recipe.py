@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hurdles.choices import (
@@ -26,7 +27,7 @@ from hurdles.choices import (
     Start,
     Threshold,
 )
-from hurdles.data.vocabulary import MissingPatients
+from hurdles.data.vocabulary import MissingPatients, SplitScheme
 from hurdles.errors import RecipeError
 
 __all__ = [
@@ -47,6 +48,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+_Many = Annotated[int, Le(2**32 - 1)]  # the largest seed that any generator takes
 _Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -67,18 +69,19 @@ class SplitSection(_Section):
     """How images are parted into training, validation and test."""
 
     scheme: str = Field(
-        "patient",
-        description="patient (no patient in two parts), image (as many papers do), "
-        "lazaro-barco-2020 (that paper's own), or given (the manifest's split column).",
+        SplitScheme.AUTO.value,
+        description="auto (the split that the images bring, by folders or a column; else by "
+        "patient), patient (no patient in two parts), image (as many papers do), "
+        "lazaro-barco-2020 (that paper's own), or given (what the images bring).",
     )
     fractions: tuple[_Fraction, _Fraction, _Fraction] = Field(
         (0.7, 0.15, 0.15), description="Shares of training, validation and test; they sum to 1."
     )
-    seed: int = Field(0, ge=0, description="Seed of the split, apart from the seed of training.")
+    seed: _Many = Field(0, ge=0, description="Seed of the split, apart from the seed of training.")
     missing_patients: MissingPatients = Field(
         MissingPatients.REFUSE,
-        description="Images without a patient: refuse, or one-each (each its own patient; the "
-        "report says so on its first screen).",
+        description="Images without a patient, where hurdles parts them: refuse, or one-each (each "
+        "its own patient; the report says so on its first screen).",
     )
 
     @model_validator(mode="after")
@@ -92,10 +95,8 @@ class ModelSection(_Section):
     """The network."""
 
     architecture: str = Field("baseline", description="Network, by name.")
-    channels: int = Field(
-        1, description="1, or 3: the grey image three times, as loading it as RGB does."
-    )
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    channels: int = Field(1, description="1, or 3: the grey image three times, as RGB has it.")
+    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
         (), description="Widths of the head's hidden layers; [256] is seed 000's for COVID-19."
     )
     scaling: Scaling = Field(
@@ -136,7 +137,7 @@ class AugmentationSection(_Section):
         0.0, ge=0, lt=1, description="Largest change of contrast and brightness, as a share."
     )
     label: str | None = Field(None, description="enlarge: the class that is enlarged.")
-    copies: int = Field(0, ge=0, description="enlarge: how many altered copies are added.")
+    copies: _Many = Field(0, ge=0, description="enlarge: how many altered copies are added.")
 
     @model_validator(mode="after")
     def _enlarge_what(self) -> AugmentationSection:
@@ -154,8 +155,8 @@ class AugmentationSection(_Section):
 class TrainingSection(_Section):
     """The optimisation."""
 
-    epochs: int = Field(30, ge=1, description="Most epochs that are run.")
-    batch_size: int = Field(32, ge=1, description="Images per step.")
+    epochs: int = Field(30, ge=1, le=100_000, description="Most epochs that are run.")
+    batch_size: _Many = Field(32, ge=1, description="Images per step.")
     loss: Loss = Field(Loss.CROSS_ENTROPY, description="cross-entropy, or focal (Lin et al. 2017).")
     gamma: float = Field(2.0, ge=0, description="focal: how much easy images are played down.")
     class_weights: ClassWeights = Field(
@@ -172,8 +173,8 @@ class TrainingSection(_Section):
         description="constant; plateau (a tenth after `plateau` epochs without a lower validation "
         "loss); cosine (a short rise, then down to nothing over all epochs).",
     )
-    plateau: int = Field(15, ge=1, description="plateau: epochs without a lower validation loss.")
-    patience: int = Field(
+    plateau: _Many = Field(15, ge=1, description="plateau: epochs without a lower validation loss.")
+    patience: _Many = Field(
         0, ge=0, description="Stop after so many epochs without a better validation; 0: never."
     )
     choose: ChosenEpoch = Field(
@@ -184,7 +185,7 @@ class TrainingSection(_Section):
         description="What best means: accuracy, auc (the mean over the classes), or loss; of "
         "equals the lowest validation loss.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the weights, the order and the dropout.")
+    seed: _Many = Field(0, ge=0, description="Seed of the weights, the order and the dropout.")
     precision: Precision = Field(
         Precision.AUTO,
         description="auto: bfloat16 where the processor has it, else float32. Reported "
@@ -250,14 +251,13 @@ class EvaluationSection(_Section):
     positive: str = Field(
         "", description="Two classes: the one that is looked for; empty: the first."
     )
-
     level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level.")
-    resamples: int = Field(
+    resamples: _Many = Field(
         2000,
         ge=100,
         description="Resamples behind the intervals of paired differences (hurdles compare).",
     )
-    seed: int = Field(0, ge=0, description="Seed of these resamples.")
+    seed: _Many = Field(0, ge=0, description="Seed of these resamples.")
 
 
 class Recipe(_Section):
@@ -265,9 +265,7 @@ class Recipe(_Section):
 
     name: str = Field(description="Short name, as in a table's first column.", min_length=1)
     description: str = Field("", description="What the experiment is for, in a sentence or two.")
-    data: str = Field(
-        "", description="Collection that the recipe was written for; --data may name another."
-    )
+    data: str = Field("", description="Collection it was written for; --data may name another.")
     preparation: PreparationSection = PreparationSection()
     split: SplitSection = SplitSection()
     model: ModelSection = ModelSection()
@@ -291,10 +289,16 @@ class Recipe(_Section):
         """SHA-256 of every setting that can change a number: all but names and descriptions.
 
         A setting at its default does not enter, so that a new one leaves the keys of earlier runs
-        alone; a default therefore never changes.
+        alone; a default therefore never changes. One did: of the schemes, it is patient that does
+        not enter, not auto.
         """
-        named = {"name", "description", "data"}
+        named = {"name", "description", "data", "split"}
         plain = self.model_dump(mode="json", exclude=named, exclude_defaults=True)
+        split = self.split.model_dump(mode="json", exclude_defaults=True) | {
+            "scheme": self.split.scheme
+        }
+        split = {k: v for k, v in split.items() if v != SplitScheme.PATIENT}
+        plain = {**plain, "split": split} if split else plain
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self, *, explained: bool = False) -> str:
@@ -341,7 +345,10 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     path = Path(name_or_path)
     if path.is_file():
-        return _parse(_text(path), str(path))
+        try:
+            return _parse(path.read_text(encoding="utf-8"), str(path))
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not UTF-8 text ({error}); save it so.") from error
     shipped = shipped_recipes()
     if str(name_or_path) not in shipped:
         raise RecipeError(
@@ -361,13 +368,6 @@ def _commented(toml: str, sentences: dict[str, str]) -> str:
         sentence = sentences.get(section + key) if is_field else None
         lines += [f"# {sentence}", line] if sentence else [line]
     return "\n".join(lines) + "\n"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from error
 
 
 def _parse(text: str, where: str) -> Recipe:

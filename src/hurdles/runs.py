@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -13,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from hurdles.choices import ChosenEpoch
 from hurdles.data.copies import Copies
-from hurdles.data.files import write_text
+from hurdles.data.differences import differences
+from hurdles.data.files import locked, write_text
 from hurdles.data.manifest import Manifest
+from hurdles.data.seals import reading, require_version, require_whole, seal
 from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
 from hurdles.models.starting import StartingWeights
+from hurdles.parting import remarks
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
 from hurdles.training.history import History
@@ -41,6 +43,7 @@ class Run:
     file                   content
     ====================== ======================================================================
     recipe.toml            the recipe, every field written out
+    given.csv              the images as they were given, with the split that they brought, if any
     manifest.csv           the images with their split (and manifest.exclusions.csv: those left out)
     history.csv            one row per epoch
     weights/best, last     safetensors, with what they need to be fed rightly
@@ -97,6 +100,8 @@ class Run:
                 f"{self.path} is not finished. Finish it: hurdles run {self.path}/recipe.toml "
                 f"--out {self.path} --resume"
             )
+        require_version(self.path, self.meta)
+        require_whole(self.path)
         return self
 
     def require_prepared(self, description: Mapping[str, Any]) -> None:
@@ -164,12 +169,25 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe."""
-        return load_recipe(self.path / "recipe.toml")
+        with reading(self.path / "recipe.toml"):
+            return load_recipe(self.path / "recipe.toml")
 
     @cached_property
     def manifest(self) -> Manifest:
         """The images, with their split."""
-        return Manifest.load(self.path / "manifest.csv")
+        with reading(self.path / "manifest.csv"):
+            return Manifest.load(self.path / "manifest.csv")
+
+    @cached_property
+    def given(self) -> Manifest | None:
+        """The images as they were given; None of a run that was begun before these were kept."""
+        path = self.path / "given.csv"
+        return Manifest.load(path) if path.is_file() else None
+
+    def remarks(self, *, shared: bool = True) -> list[str]:
+        """Return what a reader must know of how the images were parted; see `hurdles.parting`."""
+        blank = self.manifest.with_split([""] * len(self.manifest))
+        return remarks(self.given or blank, self.manifest, self.recipe, shared=shared)
 
     @cached_property
     def copies(self) -> Copies | None:
@@ -189,7 +207,8 @@ class Run:
     @cached_property
     def meta(self) -> dict[str, Any]:
         """Versions, machine, hashes, and what weakens the result."""
-        return dict(self.read_json("meta.json"))
+        with reading(self.path / "meta.json"):
+            return dict(self.read_json("meta.json"))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -199,7 +218,8 @@ class Run:
     @cached_property
     def spec(self) -> ModelSpec:
         """What the weights need to be fed rightly."""
-        return ModelSpec.from_dict(json.loads(self._described(None)["spec"]))
+        with reading(self._weights_path(None)):
+            return ModelSpec.from_dict(json.loads(self._described(None)["spec"]))
 
     def network(self, epoch: ChosenEpoch | None = None) -> Network:
         """Return the trained network in evaluation mode, on the processor.
@@ -210,13 +230,15 @@ class Run:
             Best or last; default: what the recipe chooses.
         """
         weights, _ = load_weights(self._weights_path(epoch))
-        network = build(self.spec, seed=0)
-        network.load_state_dict(weights)
-        return network.eval()
+        with reading(self._weights_path(epoch)):
+            network = build(self.spec, seed=0)
+            network.load_state_dict(weights)
+            return network.eval()
 
     def chosen_epoch(self, epoch: ChosenEpoch | None = None) -> int:
         """Return the number of the epoch whose weights `network` gives."""
-        return int(self._described(epoch)["epoch"])
+        with reading(self._weights_path(epoch)):
+            return int(self._described(epoch)["epoch"])
 
     def predictions(self, name: str = "test") -> Predictions:
         """Return the predictions on a set: ``test``, ``validation``, or one given to evaluate.
@@ -233,12 +255,14 @@ class Run:
                 f"{self.path} holds no predictions on {name!r}; there are: "
                 f"{', '.join(there) or 'none'}. Make them with hurdles evaluate."
             )
-        return Predictions.load(path)
+        with reading(path):
+            return Predictions.load(path)
 
     def evaluation(self, name: str = "test") -> Evaluation:
         """Return the evaluation on a set."""
         file = "evaluation.json" if name == "test" else f"evaluation.{name}.json"
-        return Evaluation.from_dict(self.read_json(file))
+        with reading(self.path / file):
+            return Evaluation.from_dict(self.read_json(file))
 
     def read_json(self, name: str) -> Any:
         """Read one of the folder's JSON files.
@@ -251,10 +275,8 @@ class Run:
         path = self.path / name
         if not path.is_file():
             raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
-        try:
+        with reading(path):
             return json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise RunError(f"{path} is damaged ({error}). Run it again.") from error
 
     # Writing. Only the workflow that fills a folder calls these.
 
@@ -267,14 +289,7 @@ class Run:
         RunError
             If another process holds the lock.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"another process is filling {self.path}; wait for it or use another --out."
-                ) from None
+        with locked(self.path):
             yield
 
     def begin(self, recipe: Recipe, *, resume: bool) -> None:
@@ -287,6 +302,9 @@ class Run:
             other things. A run that failed before its images were parted may be begun anew.
         """
         if self.exists and not self.is_begun:
+            written = (self.path / "recipe.toml").read_bytes()
+            if written != self.recipe.to_toml().encode():
+                raise RunError(f"{self.path}/recipe.toml is not by hurdles; give another --out.")
             write_text(self.path / "recipe.toml", recipe.to_toml())  # nothing was done with it yet
         elif self.exists:
             if not resume:
@@ -305,9 +323,33 @@ class Run:
         else:
             write_text(self.path / "recipe.toml", recipe.to_toml())
 
+    def refuse_other_images(self, manifest: Manifest) -> None:
+        """Raise a RunError if the images are not those that the run was begun with.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            As they are given now, before any is decoded.
+        """
+        before: Manifest | None = self.given
+        but: tuple[str, ...] = ()
+        if before is None:  # what was left out as unreadable, and the split brought, are not known
+            before, but = self.manifest, ("split",)
+            gone = manifest.frame["path"].isin(before.exclusions["path"])
+            manifest = manifest.select(~gone)
+        if found := differences(before, manifest, but=but):
+            raise RunError(
+                f"{self.path} was begun with other images than those given now: "
+                f"{'; '.join(found)}. Resume with those that it was begun with, or without --data, "
+                "or give another --out."
+            )
+
     def write_json(self, name: str, content: Any) -> None:
-        """Write one of the folder's JSON files."""
-        write_text(self.path / name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        """Write one of the folder's JSON files; meta.json, the last, seals all."""
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        if name == "meta.json":
+            seal(self.path, {name: text})
+        write_text(self.path / name, text)
 
     def starting_weights(self) -> StartingWeights:
         """Return the encoder of this run's chosen epoch, for another run to start from."""

@@ -70,7 +70,7 @@ def slow(name, truth, scores, positive="a"):
         return share([g != positive for t, g, _ in rows if t == positive])
     if name == "diagnostic_odds_ratio":
         kinds = [(t == positive, g == positive) for t, g, _ in rows]
-        if len({sick for sick, _ in kinds}) < 2:
+        if len({sick for sick, _ in kinds}) < 2 or len({named for _, named in kinds}) < 2:
             return math.nan
         cells = [
             kinds.count(k) for k in [(True, True), (False, False), (True, False), (False, True)]
@@ -160,7 +160,8 @@ def exists_or_not_as_the_counts_say(metric, truth, scores):
         "f1": "a" in truth,
         "auc": 0 < (truth == "a").sum() < len(truth),
         "miss_rate": "a" in truth,
-        "diagnostic_odds_ratio": 0 < (truth == "a").sum() < len(truth),
+        "diagnostic_odds_ratio": 0 < (truth == "a").sum() < len(truth)
+        and 0 < (guess == "a").sum() < len(truth),
     }
     assert math.isnan(score(metric, truth, scores)) == (not needed[metric.name])
 

@@ -12,6 +12,7 @@ import hurdles.workflows
 
 VERBS = [
     "audit",
+    "cache",
     "calibrate_audit",
     "check",
     "collections",

@@ -16,7 +16,7 @@ from hurdles.data.phantom.store import write_phantom
 VERBS = {
     "demo": ["--out", "--json"],
     "collections": ["--data", "--json"],
-    "manifest": ["--out", "--json"],
+    "manifest": ["--out", "--label", "--column", "--join-patients", "--json"],
     "run": [
         "--data",
         "--out",
@@ -24,22 +24,46 @@ VERBS = {
         "--split",
         "--encoder-from",
         "--remedy",
+        "--label",
+        "--column",
+        "--missing-patients",
+        "--join-patients",
+        "--set",
         "--on-bad",
         "--cache",
         "--json",
     ],
     "recipes": ["--json"],
-    "evaluate": ["--on", "--name", "--label", "--keep-seen", "--json"],
+    "evaluate": ["--on", "--name", "--label", "--column", "--keep-seen", "--json"],
     "explain": ["--out", "--method", "--target", "--json"],
     "compare": ["--on", "--json"],
     "report": ["--on"],
-    "embed": ["--on", "--out", "--method", "--label", "--json"],
+    "embed": ["--on", "--out", "--method", "--label", "--column", "--json"],
     "segment": ["--out", "--weights", "--json"],
-    "train-lungs": ["--out", "--data", "--measure", "--other"],
-    "check": ["--out", "--hurdle", "--own", "--label", "--lungs", "--strict", "--json"],
-    "audit": ["--on", "--seed-run", "--hurdle", "--own", "--label", "--strict", "--json"],
-    "lineage": ["--out", "--fingerprint", "--json"],
-    "fingerprint": ["--out", "--name"],
+    "train-lungs": ["--out", "--data", "--measure", "--other", "--column"],
+    "check": [
+        "--out",
+        "--hurdle",
+        "--own",
+        "--label",
+        "--column",
+        "--lungs",
+        "--join-patients",
+        "--strict",
+        "--json",
+    ],
+    "audit": [
+        "--on",
+        "--seed-run",
+        "--hurdle",
+        "--own",
+        "--label",
+        "--column",
+        "--strict",
+        "--json",
+    ],
+    "lineage": ["--out", "--fingerprint", "--column", "--json"],
+    "fingerprint": ["--out", "--name", "--column"],
     "calibrate-audit": ["--out", "--fast", "--workers", "--real", "--results"],
     "study": ["--out", "--data", "--fast", "--cells", "--results", "--dry-run", "--json"],
 }
@@ -150,11 +174,17 @@ def test_the_main_job(call, phantom, other_phantom, tiny, tmp_path):
     assert strict(tested.stdout)["report"] == str(out / "report.other.html")
     compared = strict(call("compare", out, out, "--json").stdout)
     assert {"metric", "difference", "p_value", "p_holm"} <= set(compared[0])
-    assert "p, Holm" in call("compare", out, out).stdout
+    table = call("compare", out, out).stdout
+    assert "p, Holm" in table
+    assert "Interval and p are of one row alone" in table
     assert call("report", out).stdout == f"{out / 'report.html'}\n"
     image = next((phantom.parent / "Normal").glob("*.png"))
     explained = call("explain", out, image, "--out", tmp_path / "e.png", "--json", "-q")
     assert strict(explained.stdout)[0]["image"] == str(image)
+    either = call("explain", out, image, "--method", "smoothgrad", "--json", "-q",
+                  "--out", tmp_path / "s.png")  # fmt: skip
+    assert strict(either.stdout)[0]["target"] == ""
+    assert strict(either.stdout)[0]["speaks"].startswith("for or against ")
     lost = call("explain", out, image, phantom, "--on-bad", "skip", "--json", "-q",
                 "--out", tmp_path / "e.png")  # fmt: skip
     assert [r["status"] for r in strict(lost.stdout)][1] == "unreadable"

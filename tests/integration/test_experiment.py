@@ -11,6 +11,7 @@ import pytest
 
 from hurdles import assessment, experiment, workflows
 from hurdles.data.manifest import Manifest
+from hurdles.data.split import save_split
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, ManifestError, RunError, SplitError
 from hurdles.images import Options, prepare_pixels
@@ -113,6 +114,140 @@ class TestTheWholeWay:
         pd.testing.assert_frame_equal(run.predictions().frame, finished.predictions().frame)
 
 
+class TestASplitThatIsGiven:
+    """Train, validation and test folders, or a column: they are used, or it is said that not."""
+
+    @pytest.fixture
+    def given(self, images) -> Manifest:
+        """Return images with a split by patient of which no scheme would think."""
+        order = {group: n for n, group in enumerate(sorted(set(images.groups)))}
+        parts = ["test", "train", "train"]
+        return images.with_split([parts[order[group] % 3] for group in images.groups])
+
+    def test_it_is_used(self, given, tiny, options, tmp_path):
+        listener = Listening()
+        heard = Options(cache=options.cache, progress=listener)
+        run = workflows.run(tiny, data=given, out=tmp_path / "run", options=heard)
+        used, brought = (m.frame.set_index("image")["split"] for m in (run.manifest, given))
+        assert ((used == "test") == (brought == "test")).all()
+        assert run.recipe.split.scheme == "given"
+        assert listener.said[0].startswith("split as the images bring it: ")
+        (note,) = [n for n in run.evaluation().notes if "has no validation part" in n]
+        assert f"note: {note}" in listener.said
+        assert note in run.report_path.read_text(encoding="utf-8")
+
+    def test_another_scheme_says_loudly_that_it_is_not(self, given, tiny, options, tmp_path):
+        listener = Listening()
+        run = workflows.run(
+            tiny,
+            data=given,
+            out=tmp_path / "run",
+            settings={"split.scheme": "patient"},
+            options=Options(cache=options.cache, progress=listener),
+        )
+        (note,) = [n for n in run.evaluation().notes if "is NOT used" in n]
+        assert f"note: {note}" in listener.said
+        assert listener.said.index(f"note: {note}") < 2  # before anything is decoded
+        html = run.report_path.read_text(encoding="utf-8")
+        assert html.count("is NOT used") == 1
+        assert html.index("is NOT used") < html.index("Who was in the data")
+        tested = run.manifest.part("test").frame["image"]
+        kept = given.part("test").frame["image"]
+        lost = len(kept) - int(kept.isin(tested).sum())
+        assert f"Of the {len(kept)} images that it keeps for testing, the model was trained" in note
+        assert f"chosen on {lost}." in note
+
+    def test_one_that_parts_a_patient_is_refused(self, given, tiny, options, tmp_path):
+        parts = given.frame["split"].tolist()
+        first = given.groups.duplicated(keep=False).to_numpy().argmax()
+        parts[first] = "train" if parts[first] == "test" else "test"
+        with pytest.raises(SplitError, match="have images in more than one split"):
+            workflows.run(tiny, data=given.with_split(parts), out=tmp_path / "run", options=options)
+        assert not (tmp_path / "run").exists()
+
+    def test_one_that_leaves_images_out_is_refused(self, given, tiny, options, tmp_path):
+        parts = [None, *given.frame["split"][1:]]
+        half = given.with_split(parts)
+        with pytest.raises(SplitError, match=r"1 of \d+ images have no split although the others"):
+            workflows.run(tiny, data=half, out=tmp_path / "run", options=options)
+        assert not (tmp_path / "run").exists()
+
+
+class TestResume:
+    """What is given again has to be what the run was begun with."""
+
+    def again(self, finished, tiny, options, **given):
+        recipe = given.pop("recipe", tiny)
+        return workflows.run(recipe, out=finished.path, resume=True, options=options, **given)
+
+    def test_without_the_images(self, finished, tiny, options):
+        assert self.again(finished, tiny, options).path == finished.path
+
+    def test_with_its_own_split(self, finished, phantom, tiny, options):
+        split = finished.path / "split.csv"
+        assert self.again(finished, tiny, options, data=phantom, split=split)
+
+    def test_other_images(self, finished, other_phantom, tiny, options):
+        with pytest.raises(RunError, match=r"begun with other images .* gone: .* new: "):
+            self.again(finished, tiny, options, data=other_phantom)
+
+    def test_other_files_of_the_same_name(self, finished, images, tiny, options, tmp_path):
+        frame = images.frame.copy()
+        frame.loc[3, "path"] = str(shutil.copy(frame.loc[4, "path"], tmp_path / "other.png"))
+        with pytest.raises(RunError, match=r"the file of 1 image: .*which is not the same"):
+            self.again(finished, tiny, options, data=Manifest(frame))
+
+    def test_the_same_files_elsewhere(self, finished, images, tiny, options, tmp_path):
+        frame = images.frame.copy()
+        frame.loc[3, "path"] = str(shutil.copy(frame.loc[3, "path"], tmp_path / "moved.png"))
+        assert self.again(finished, tiny, options, data=Manifest(frame))
+
+    def test_other_labels(self, finished, phantom, tiny, options):
+        with pytest.raises(RunError, match=r"the label of \d+ images: .*'Normal' and is 'other'"):
+            self.again(finished, tiny, options, data=phantom, labels={"Normal": "other"})
+
+    def test_patients_joined(self, finished, phantom, tiny, options):
+        with pytest.raises(RunError, match="the joined_patient of"):
+            self.again(finished, tiny, options, data=phantom, join_patients=True)
+
+    def test_another_split_brought(self, finished, images, tiny, options):
+        with pytest.raises(RunError, match=r"split\.scheme is 'patient' there and 'given' now"):
+            self.again(finished, tiny, options, data=finished.manifest)
+
+    def test_another_split_file(self, finished, phantom, tiny, options, tmp_path):
+        parts = finished.manifest.frame["split"].replace({"train": "test", "test": "train"})
+        other = save_split(finished.manifest.with_split(parts), tmp_path / "split.csv")
+        with pytest.raises(RunError, match=r"begun with another split than .*split\.csv"):
+            self.again(finished, tiny, options, data=phantom, split=other)
+
+    def test_another_recipe_or_remedy(self, finished, phantom, tiny, options):
+        with pytest.raises(RunError, match=r"training\.epochs is 2 there and 3 now"):
+            self.again(finished, tiny, options, settings={"training.epochs": 3})
+        with pytest.raises(RunError, match=r"remedy\.sampling is 'none' there and 'source' now"):
+            self.again(finished, tiny, options, data=phantom, remedies=["source-balanced"])
+
+    def test_a_run_of_before_the_images_were_kept(self, copied, phantom, images, tiny, options):
+        (copied.path / "given.csv").unlink()
+        assert self.again(copied, tiny, options, data=phantom)
+        fewer = images.select(np.arange(len(images)) > 0)
+        with pytest.raises(RunError, match="1 image gone"):
+            self.again(copied, tiny, options, data=fewer)
+
+    def test_files_changed_in_their_place(self, images, tiny, options, tmp_path):
+        frame = images.frame.copy()
+        own = [str(tmp_path / f"{n}.png") for n in range(len(frame))]
+        for old, new in zip(frame["path"], own, strict=True):
+            shutil.copy(old, new)
+        given = Manifest(frame.assign(path=own))
+        run = workflows.run(tiny, data=given, out=tmp_path / "run", options=options)
+        for late in ("meta.json", "history.csv"):
+            (run.path / late).unlink()
+        trained = run.manifest.part("train").frame["path"]
+        shutil.copy(trained.iloc[1], trained.iloc[0])
+        with pytest.raises(RunError, match="the pixels of about 1 images are not those"):
+            self.again(run, tiny, options, data=given)
+
+
 @pytest.mark.full
 class TestBadImages:
     def test_they_are_listed_and_counted(self, images, tiny, tmp_path, cache):
@@ -183,12 +318,14 @@ class TestBadImages:
 class TestOddSets:
     def test_unknown_patients_are_refused_then_allowed(self, images, tiny, tmp_path, options):
         unknown = Manifest(images.frame.assign(patient=None))
-        with pytest.raises(SplitError, match=r"'patient' is empty.*one-each"):
+        with pytest.raises(SplitError, match=r"'patient' is empty.*--missing-patients one-each"):
             workflows.run(tiny, data=unknown, out=tmp_path / "run", options=options)
         allowed = tiny.changed(split={"missing_patients": "one-each"})
         run = workflows.run(allowed, data=unknown, out=tmp_path / "run", options=options)
-        assert run.evaluation().n_patients == run.evaluation().n_images
-        assert "atient" in run.report_path.read_text(encoding="utf-8")
+        found = run.evaluation()
+        assert (found.n_patients, found.n_unknown) == (0, found.n_images)
+        assert found.to_dict()["n_patients"] is None
+        assert "(patients not known)" in run.report_path.read_text(encoding="utf-8")
 
     def test_one_class_or_one_image(self, images, tiny, tmp_path, options):
         normal = images.select(images.frame["label"] == "Normal")
@@ -216,11 +353,11 @@ class TestOddSets:
         given = Manifest(frame[~gone].reset_index(drop=True))
         recipe = tiny.changed(split={"scheme": "given"})
         run = workflows.run(recipe, data=given, out=tmp_path / "b", options=options)
-        assert run.meta["warnings"] == [
-            "class 'Normal' is missing from test: " + (f"{given.counts['Normal']} image(s) in all.")
-        ]
+        (warning,) = run.meta["warnings"]
+        assert warning.startswith("1 of 3 classes without a test image, so how well the model")
+        assert warning in run.evaluation().notes
         assert not run.evaluation().get("sensitivity", "Normal").is_defined
-        assert "missing from test" in run.report_path.read_text(encoding="utf-8")
+        assert "without a test image" in run.report_path.read_text(encoding="utf-8")
 
     def test_an_empty_class_folder(self, phantom, tiny, tmp_path, options):
         home = tmp_path / "classes"
@@ -376,6 +513,11 @@ class TestEvaluate:
             "Normal": manifest.counts["Normal"],
             "Pneumonia": 0,
         }
+        strange = labels | {"bacterial": "strange"}
+        less = workflows.evaluate(copied, on=others, name="less", labels=strange, options=options)
+        assert less.images == result.images
+        assert "are left out, since" in less.notes[0]
+        assert "knows no class 'strange'" in less.notes[0]
         with pytest.raises(ManifestError, match=r"knows none of the images' classes.*--label"):
             workflows.evaluate(copied, on=others, name="x", options=options)
         with pytest.raises(ManifestError, match="no image is of class 'wrong'"):

@@ -100,6 +100,17 @@ def test_audit_writes_its_page_and_a_section_into_the_report(call, home, run):
 
 
 @pytest.mark.full
+def test_findings_of_another_version_cost_no_report(run, caplog):
+    (run.path / "audit.json").write_text('{"about": {}, "hurdles": [], "findings": [{}]}')
+    try:
+        hurdles.report(run)
+    finally:
+        (run.path / "audit.json").unlink()
+    assert "holds no findings that this version reads" in caplog.text
+    assert "without any lung" not in run.report_path.read_text()
+
+
+@pytest.mark.full
 def test_images_of_training_are_no_other_collection(call, home, run):
     from hurdles.auditing.loading import subject_of
 

@@ -11,7 +11,13 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdlesError, ManifestError
-from hurdles.locations import manifest_of, name_of, named_folders
+from hurdles.locations import (
+    classified,
+    classified_apart,
+    manifest_of,
+    name_of,
+    named_folders,
+)
 
 
 def folder(root: Path, source: str = "x", n: int = 2) -> Path:
@@ -99,3 +105,65 @@ def test_a_folder_with_a_dot_keeps_its_whole_name(tmp_path):
 def test_a_manifest_has_no_name():
     rows = pd.DataFrame({"image": ["a"], "path": ["/a"], "label": ["x"]})
     assert name_of(Manifest(rows)) == "images"
+
+
+class TestClassified:
+    def test_one_collection_of_several_is_mapped(self, tmp_path):
+        one, two = folder(tmp_path / "one"), folder(tmp_path / "two", n=3)
+        made = classified([one, two], labels={"one:A": "B", "A": "C"})
+        assert made.counts == {"B": 7, "C": 3}
+
+    def test_a_colon_may_belong_to_a_class(self, tmp_path):
+        folder(tmp_path / "one")
+        (tmp_path / "one" / "A").rename(tmp_path / "one" / "x:A")
+        assert classified(tmp_path / "one", labels={"x:A": "C"}).counts == {"B": 2, "C": 2}
+
+    def test_a_wish_has_to_find_a_class(self, tmp_path):
+        one, two = folder(tmp_path / "one"), folder(tmp_path / "two")
+        (two / "A").rename(two / "C")
+        assert classified([one, two], labels={"C": "A"}).counts == {"A": 4, "B": 4}
+        for wrong in ("X", "one:C", "three:A"):
+            with pytest.raises(
+                ManifestError, match=rf"no image is of class '{wrong}'.* one: A, B; two: B, C"
+            ):
+                classified([one, two], labels={wrong: "A"})
+
+    def test_a_pattern_stands_for_many(self, tmp_path):
+        root = folder(tmp_path / "one")
+        (root / "A").rename(root / "A|B")
+        with pytest.raises(ManifestError, match=r"several findings in one.*'\*\|\*='"):
+            classified(root)
+        assert classified(root, labels={"*|*": ""}).counts == {"B": 2}
+        assert classified(root, labels={"*A*": "A", "*": "other"}).counts == {"A": 2, "other": 2}
+
+    def test_nothing_left(self, tmp_path):
+        with pytest.raises(ManifestError, match="no image is left"):
+            classified(folder(tmp_path / "one"), labels={"*": ""})
+
+    def test_spellings_of_two_collections_are_refused(self, tmp_path):
+        one, two = folder(tmp_path / "one"), folder(tmp_path / "two")
+        (two / "A").rename(two / "a")
+        with pytest.raises(ManifestError, match=r"'A' and 'a' differ in case.*--label a=A"):
+            classified([one, two])
+        assert classified([one, two], labels={"a": "A"}).counts == {"A": 4, "B": 4}
+
+    def test_apart(self, tmp_path):
+        one, two = folder(tmp_path / "one"), folder(tmp_path / "two")
+        made = classified_apart([one, two], labels={"two:A": "B"})
+        assert {name: m.counts for name, m in made.items()} == {
+            "one": {"A": 2, "B": 2},
+            "two": {"B": 4},
+        }
+        assert classified_apart(None) == {}
+
+
+def test_columns_of_one_table_of_several(tmp_path):
+    root = folder(tmp_path / "one")
+    folder(tmp_path / "two")
+    (tmp_path / "x.csv").write_text("file,x\ntwo/A/x0.png,1\ntwo/B/x0.png,2\n")
+    both = [tmp_path / "x.csv", root]
+    assert manifest_of(both, columns={"x": "label"}).counts == {"1": 1, "2": 1, "A": 2, "B": 2}
+    with pytest.raises(ManifestError, match=r"no table of .* has a column 'z'"):
+        manifest_of(both, columns={"x": "label", "z": "patient"})
+    with pytest.raises(ManifestError, match="is not read by a table, so it has no column 'x'"):
+        manifest_of(root, columns={"x": "label"})

@@ -70,7 +70,7 @@ OTHER = {
 DEFAULTS = {
     "preparation.name": "raw",
     "preparation.size": 224,
-    "split.scheme": "patient",
+    "split.scheme": "auto",
     "split.fractions": [0.7, 0.15, 0.15],
     "split.seed": 0,
     "split.missing_patients": "refuse",
@@ -197,6 +197,14 @@ class TestKey:
         for section, fields in plain.items():
             for field, value in fields.items():
                 assert value == DEFAULTS[f"{section}.{field}"], (section, field)
+
+    def test_parted_by_patient_has_the_key_that_it_had_as_the_default(self):
+        """Of runs before there was "auto"; "auto" itself is another experiment."""
+        by_patient = Recipe(name="x", training={"epochs": 3}, split={"scheme": "patient"})
+        assert by_patient.key == "5de11c23a5554c6301df5ff85da749de0b5b47e48e07b8d0c4f7b6a07e6bda60"
+        seeded = by_patient.changed(split={"seed": 4})
+        assert seeded.key == "c5b79bd4189bd8f3d4d30bd2ee1906ecb89d20873a53d10ee5854c19e0b9897a"
+        assert Recipe(name="x", training={"epochs": 3}).key != by_patient.key
 
     def test_a_default_written_out_has_the_key_of_one_left_out(self):
         assert Recipe(name="x", training={"epochs": 30}).key == Recipe(name="x").key

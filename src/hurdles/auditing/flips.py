@@ -64,7 +64,9 @@ class Flips:
         return self.subject.predictions_of(self.material, self.after)
 
     def share(self, *, of: int = 1) -> Estimate:
-        """Return the share of answers that flip, with its interval over patients.
+        """Return the share of answers that flip, with its exact interval over patients.
+
+        Exact, because its lower end alone decides whether a hurdle is hit.
 
         Parameters
         ----------
@@ -72,7 +74,8 @@ class Flips:
             Findings in the family; the interval holds for all of them together.
         """
         level = joined_level(self.material.level, of)
-        return simultaneous(patient_share(self.flipped, self.material.groups, level=level), of)
+        found = patient_share(self.flipped, self.material.groups, level=level, exact=True)
+        return simultaneous(found, of)
 
     def evidence(self, how: str, most: int = 6) -> tuple[Evidence, ...]:
         """Return the images whose probabilities moved furthest on the way to another class.

@@ -11,6 +11,7 @@ from hurdles.assessment import predict_on
 from hurdles.auditing.material import Material
 from hurdles.auditing.subject import Elsewhere, Subject
 from hurdles.choices import Threshold as ThresholdRule
+from hurdles.data.classes import known_classes
 from hurdles.data.facts import facts_of
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
@@ -170,11 +171,7 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
 
 
 def _elsewhere(run: Run, name: str, images: Manifest, options: Options) -> Elsewhere:
-    if not set(images.labels) & set(run.labels):
-        raise ManifestError(
-            f"{run.path} knows none of the classes of {name}: it knows {', '.join(run.labels)}, "
-            f"they are {', '.join(images.labels)}. Say which is which by --label."
-        )
+    images, _ = known_classes(images, run.labels, who=str(run.path))
     prepared = prepare_for(run, images, options)
     seen = seen_by(run, prepared, options)
     left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())

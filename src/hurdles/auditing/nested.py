@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,12 @@ from hurdles.auditing.probing import said_of
 from hurdles.auditing.subject import Subject
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError
+from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.probing import fit_predict
 from hurdles.explanation.probe import thumbnails
 
-__all__ = ["VIEWS", "Answers", "Said", "View", "answers_of", "described"]
+__all__ = ["VIEWS", "Answers", "Best", "Said", "View", "answers_of", "best_blind_view", "described"]
 
 Bytes = NDArray[np.uint8]
 Features = NDArray[np.floating]
@@ -126,6 +128,30 @@ class Answers:
     lacking: dict[str, str]
     note: str
     n_test: int
+
+
+class Best(NamedTuple):
+    """A view, and the AUC on validation images that it was chosen by."""
+
+    name: str
+    auc: float
+
+
+def best_blind_view(answers: Answers) -> Best | None:
+    """Return the view without a lung that does best on validation images; None without such images.
+
+    Parameters
+    ----------
+    answers : Answers
+        Nothing of the test images is looked at.
+    """
+    areas = [
+        Best(view.name, macro_auc(one.validation).value)
+        for view in VIEWS
+        if view.judged and (one := answers.said.get(view.name)) and one.validation is not None
+    ]
+    defined = [best for best in areas if best.auc == best.auc]
+    return max(defined, key=lambda best: best.auc, default=None)
 
 
 @lru_cache(maxsize=1)

@@ -46,10 +46,10 @@ def _run(path: Path, name: str) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except HurdlesError:
+    except (HurdlesError, KeyboardInterrupt):
         del sys.modules[name]
         raise
-    except Exception as error:
+    except BaseException as error:  # sys.exit() in it must not end hurdles as if all were well
         del sys.modules[name]
         raise HurdleError(
             f"{path} cannot be run: {type(error).__name__}: {error}. Mend it and try again."

@@ -17,7 +17,7 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.probing import out_of_fold
-from hurdles.findings.finding import Evidence, Finding, Limit
+from hurdles.findings.finding import Evidence, Finding, Limit, Scale
 
 __all__ = [
     "class_aucs",
@@ -82,7 +82,7 @@ def class_probe(
     if len(np.unique(material.labels[rows])) < 2:
         why = f"fewer than two classes have {2 * _FOLDS} patients; too few: {few or 'the others'}"
         none = undefined(why, level=level, n_images=len(material))
-        return Finding(hurdle, subject, statistic, none, limit, advice)
+        return Finding(hurdle, subject, statistic, none, limit, advice, scale=Scale.AUC)
     table = np.asarray(features, dtype=np.float64)
     if len(table) != len(material):
         raise HurdleError(f"{len(table)} rows of features for {len(material)} images.")
@@ -94,7 +94,9 @@ def class_probe(
         found = _noted(found, f"too few patients: {few}")
     details: dict[str, Any] = {"auc_by_class": class_aucs(said), "n_features": table.shape[1]}
     evidence = extremes(said, shown, f"{subject} alone") if shown else ()
-    return Finding(hurdle, subject, statistic, found, limit, advice, evidence, details)
+    return Finding(
+        hurdle, subject, statistic, found, limit, advice, evidence, details, scale=Scale.AUC
+    )
 
 
 def joined_level(level: float, of: int) -> float:

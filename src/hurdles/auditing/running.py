@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from hurdles.auditing.hurdle import Hurdle
+from hurdles.auditing.material import Material
+from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdlesError
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import COULD_NOT, Finding
@@ -49,8 +52,8 @@ def run_hurdles(
     Returns
     -------
     Findings
-        A hurdle that could not run, or was not done because of an error in it, has one finding
-        that says why.
+        A hurdle that could not run, or failed because of an error in it, has a finding that says
+        why; what it found before is kept.
 
     Raises
     ------
@@ -58,6 +61,8 @@ def run_hurdles(
         If no hurdle has a name that was given.
     """
     listener = progress or Silent()
+    images, unnamed = _without_patient(given)
+    about = dict(about or {}) | ({"patients": _patients(images, unnamed)} if unnamed else {})
     wanted = hurdles.names() if names is None else [hurdles.get(name).name for name in names]
     asked = [hurdles.get(name) for name in hurdles if name in wanted]
     listener.start("Hurdles", len(asked))
@@ -65,24 +70,66 @@ def run_hurdles(
     questions: dict[str, str] = {}
     for hurdle in asked:
         questions[hurdle.name] = hurdle.question
-        rows += _rows(hurdle, given)
+        own = _rows(hurdle, given)
+        rows += own if unnamed < images or not unnamed else map(_by_image, own)
         if found is not None:
-            found(Findings(tuple(rows), dict(questions), dict(about or {})))
+            found(Findings(tuple(rows), dict(questions), about))
         listener.advance(1, hurdle.name)
-    return Findings(tuple(rows), questions, dict(about or {}))
+    return Findings(tuple(rows), questions, about)
 
 
-def _rows(hurdle: Hurdle[T], given: T) -> Iterable[Finding]:
+def _without_patient(given: object) -> tuple[int, int]:
+    """Return how many images there are, and how many of them name no patient."""
+    material = given.material if isinstance(given, Subject) else given
+    if not isinstance(material, Material):
+        return 0, 0
+    return len(material), material.manifest.missing_patients
+
+
+def _patients(images: int, unnamed: int) -> str:
+    if unnamed == images:
+        return (
+            f"none of {images:,} images names one, so intervals count every image as a patient; "
+            "where patients have several images they are too narrow"
+        )
+    return (
+        f"{unnamed:,} of {images:,} images name none and count as a patient each; where these show "
+        "fewer people, intervals are too narrow"
+    )
+
+
+def _by_image(row: Finding) -> Finding:
+    """Say of a number no more patients than are known: none."""
+    settled_by = "images" if row.settled_by == "patients" else row.settled_by
+    return replace(row, estimate=replace(row.estimate, n_patients=0), settled_by=settled_by)
+
+
+def _rows(hurdle: Hurdle[T], given: T) -> list[Finding]:
+    """Return what a hurdle found before it ended, in whatever way it did."""
     rows: list[Finding] = []
     try:
-        rows.extend(hurdle.run(given))
+        for row in hurdle.run(given):
+            _require_sound(row, hurdle, rows)
+            rows.append(row)
+        if not rows:
+            rows.append(_could_not(hurdle, "it gave no finding, so it judged nothing"))
     except HurdlesError as error:
         rows.append(_could_not(hurdle, str(error)))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() in a hurdle must not pass for a clean end
         _log.exception("the hurdle %r failed", hurdle.name)
-        said = f"an error in the hurdle itself, please report it: {type(error).__name__}: {error}"
-        rows.append(_could_not(hurdle, said))
+        why = f"an error in the hurdle itself, please report it: {type(error).__name__}: {error}"
+        rows.append(replace(_could_not(hurdle, why), is_fault=True))
     return rows
+
+
+def _require_sound(row: object, hurdle: Hurdle[T], before: list[Finding]) -> None:
+    """Raise where a finding would cost the table of all others."""
+    if not isinstance(row, Finding) or row.hurdle != hurdle.name:
+        raise TypeError(f"it gave {row!r}, which is no Finding of the hurdle {hurdle.name!r}")
+    if any((r.subject, r.statistic) == (row.subject, row.statistic) for r in before):
+        raise ValueError(f"it found {row.subject!r} / {row.statistic!r} twice")
 
 
 def _could_not(hurdle: Hurdle[T], why: str) -> Finding:

@@ -6,7 +6,9 @@ themselves, so that ``hurdles --help`` answers at once.
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -15,6 +17,7 @@ import typer
 
 from hurdles._version import __version__
 from hurdles.cli import auditing, experiments, images, lungs, studies
+from hurdles.data.shown import shown
 from hurdles.errors import HurdlesError
 
 __all__ = ["app", "main"]
@@ -34,7 +37,7 @@ _INTERRUPTED = 130
 
 _COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Begin": [experiments.demo, experiments.recipes],
-    "Images": [images.collections, images.manifest, lungs.segment],
+    "Images": [images.cache, images.collections, images.manifest, lungs.segment],
     "Models": [
         experiments.run,
         experiments.evaluate,
@@ -66,11 +69,35 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its own callback has used it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    _speak()
+
+
+def _speak() -> None:
+    log = logging.getLogger("hurdles.data")
+    if not any(isinstance(handler, _Spoken) for handler in log.handlers):
+        log.addHandler(_Spoken(logging.INFO))
+        log.setLevel(logging.INFO)
+
+
+class _Spoken(logging.Handler):
+    """Says on stderr how images were read, and what of the user's was not used."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(record.getMessage(), err=True)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HurdlesError) or not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    where = error.filename if error.filename is not None else "a file"
+    return (
+        f"{where}: {error.strerror}. Check that it is there, that you may use it, and that there "
+        "is space left."
+    )
 
 
 def main() -> None:
@@ -87,5 +114,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (HurdlesError, OSError) as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        typer.echo(shown(f"{type(error).__name__}: {_sentence(error)}"), err=True)
+        if isinstance(error, HurdlesError) and error.options:
+            again = shlex.join(["hurdles", *sys.argv[1:], *error.options])
+            typer.echo(f"To go on so: {again}", err=True)
         sys.exit(2)

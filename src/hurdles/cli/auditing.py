@@ -9,8 +9,12 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
+    ForceOption,
+    JoinOption,
     JsonOption,
     LabelOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -37,7 +41,8 @@ _Hurdles = Annotated[
 _Page = Annotated[
     Path | None,
     typer.Option(
-        "--out", help="Write a page (.html, or .md without images), and tables beside it."
+        "--out",
+        help="Write a page (.html, with patients' pixels; or .md, without), and tables beside it.",
     ),
 ]
 _Own = Annotated[
@@ -45,7 +50,10 @@ _Own = Annotated[
     typer.Option("--own", metavar="FILE.py", help="Hurdles of your own; see docs/hurdles.md."),
 ]
 _Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with 4 if nothing is hit but a hurdle could not run.")
+    bool,
+    typer.Option(
+        "--strict", help="Exit with 4 if nothing is hit, but something inconclusive or not run."
+    ),
 ]
 
 
@@ -55,10 +63,14 @@ def check(
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     lungs: Annotated[
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
+    join_patients: JoinOption = False,
     strict: _Strict = False,
+    no_images: NoImagesOption = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -67,7 +79,8 @@ def check(
     """Put images through the hurdles for data; no model is needed.
 
     What is wrong with files, patients and copies, what but the lungs tells the class, and what a
-    test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was.
+    test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was, with
+    5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
 
@@ -77,8 +90,12 @@ def check(
             out=out,
             hurdles=hurdle,
             own=own or (),
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             lungs=lungs,
+            join_patients=join_patients,
+            pictures=not no_images,
+            force=force,
             options=options,
         )
     _print(found, as_json, out, strict)
@@ -98,7 +115,10 @@ def audit(
     hurdle: _Hurdles = None,
     own: _Own = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     strict: _Strict = False,
+    no_images: NoImagesOption = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -108,7 +128,8 @@ def audit(
 
     How much of what it achieves is to be had without any lung, what it knows of the source, what
     is left of it elsewhere, where it looks, what confuses it. Writes audit.html into the run's
-    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was.
+    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was,
+    with 5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
 
@@ -120,7 +141,10 @@ def audit(
             out=out,
             hurdles=hurdle,
             own=own or (),
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
+            pictures=not no_images,
+            force=force,
             options=options,
         )
     _print(found, as_json, out or run / "audit.html", strict)
@@ -133,6 +157,8 @@ def lineage(
         list[Path] | None,
         typer.Option("--fingerprint", metavar="FILE.npz", help="Another collection's hashes."),
     ] = None,
+    column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -147,7 +173,14 @@ def lineage(
     from hurdles.reporting.console import lineage_lines
 
     with carried_out(on_bad, cache, quiet) as options:
-        found = workflows.lineage(data, out=out, fingerprints=fingerprint or (), options=options)
+        found = workflows.lineage(
+            data,
+            out=out,
+            fingerprints=fingerprint or (),
+            columns=pairs(column),
+            force=force,
+            options=options,
+        )
     if as_json:
         print_json(found.to_dict())
         return
@@ -163,6 +196,8 @@ def fingerprint(
         str | None, typer.Option("--name", help="What the collection is called.")
     ] = None,
     version: Annotated[str, typer.Option("--version", help="Which state of it.")] = "",
+    column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     quiet: QuietOption = False,
@@ -174,7 +209,15 @@ def fingerprint(
     from hurdles import workflows
 
     with carried_out(on_bad, cache, quiet) as options:
-        path = workflows.fingerprint(data, out=out, name=name, version=version, options=options)
+        path = workflows.fingerprint(
+            data,
+            out=out,
+            name=name,
+            version=version,
+            columns=pairs(column),
+            force=force,
+            options=options,
+        )
     typer.echo(f"written: {path}")
 
 
@@ -191,6 +234,7 @@ def calibrate_audit(
     results: Annotated[
         Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
     ] = None,
+    force: ForceOption = False,
     cache: CacheOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -204,7 +248,13 @@ def calibrate_audit(
 
     with carried_out(OnBad.SKIP, cache, quiet) as options:
         found = workflows.calibrate_audit(
-            out, fast=fast, workers=workers, real=real, results=results, options=options
+            out,
+            fast=fast,
+            workers=workers,
+            real=real,
+            results=results,
+            force=force,
+            options=options,
         )
     print_lines(answer_lines(found))
     typer.echo(f"written: {(results or out) / 'audit-calibration.md'}")

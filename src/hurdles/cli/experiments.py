@@ -9,9 +9,13 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
     DataOption,
+    ForceOption,
+    JoinOption,
     JsonOption,
     LabelOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     RunArgument,
@@ -21,7 +25,7 @@ from hurdles.cli.options import (
     print_json,
     print_lines,
 )
-from hurdles.data.vocabulary import OnBad
+from hurdles.data.vocabulary import MissingPatients, OnBad
 
 #: As in `hurdles.remedies`, which is imported only when needed; a test holds the two together.
 _REMEDIES = (
@@ -60,6 +64,7 @@ def run(
         Path | None, typer.Option("--split", help="Use this split.csv instead of a new split.")
     ] = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     encoder_from: Annotated[
         Path | None,
         typer.Option("--encoder-from", metavar="RUN", help="Start from this run's encoder."),
@@ -68,6 +73,23 @@ def run(
         list[str] | None,
         typer.Option("--remedy", metavar="NAME", help=f"Add a remedy: {_REMEDIES}."),
     ] = None,
+    missing_patients: Annotated[
+        MissingPatients | None,
+        typer.Option(
+            "--missing-patients",
+            help="Images without a patient: refuse, or one-each (each a patient of its own).",
+        ),
+    ] = None,
+    join_patients: JoinOption = False,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.FIELD=VALUE",
+            help="Change a setting of the recipe, as in training.epochs=3; may be given several "
+            "times. hurdles recipes RECIPE explains them all.",
+        ),
+    ] = None,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -75,11 +97,17 @@ def run(
 ) -> None:
     """Train as a recipe says, test on images set apart for that, and write the report.
 
+    A split that the images bring (folders, a column) is used, unless --set split.scheme=patient.
+
     Interrupted at any moment, it goes on with --resume and ends with exactly the numbers that it
     would have had. hurdles recipes lists what ships; hurdles recipes NAME prints one to start from.
     """
     from hurdles import workflows
+    from hurdles.settings import settings_of
 
+    settings = settings_of(setting or [])
+    if missing_patients is not None:
+        settings["split.missing_patients"] = missing_patients.value
     with carried_out(on_bad, cache, quiet) as options:
         done = workflows.run(
             recipe,
@@ -87,9 +115,12 @@ def run(
             out=out,
             resume=resume,
             split=split,
-            labels=pairs(label or []),
+            labels=pairs(label),
+            columns=pairs(column),
             encoder_from=encoder_from,
             remedies=remedy or (),
+            settings=settings,
+            join_patients=join_patients,
             options=options,
         )
     print_evaluation(done.evaluation(), as_json, report=done.report_path)
@@ -124,6 +155,7 @@ def evaluate(
     ],
     name: Annotated[str | None, typer.Option("--name", help="What to call the set.")] = None,
     label: LabelOption = None,
+    column: ColumnOption = None,
     keep_seen: Annotated[
         bool,
         typer.Option("--keep-seen", help="Keep images that the run was trained on, and copies."),
@@ -143,7 +175,13 @@ def evaluate(
     name = name or name_of(on)
     with carried_out(on_bad, cache, quiet) as options:
         result = workflows.evaluate(
-            run, on=on, name=name, labels=pairs(label or []), keep_seen=keep_seen, options=options
+            run,
+            on=on,
+            name=name,
+            labels=pairs(label),
+            columns=pairs(column),
+            keep_seen=keep_seen,
+            options=options,
         )
     print_evaluation(result, as_json, report=run / f"report.{name}.html")
 
@@ -159,8 +197,12 @@ def explain(
         typer.Option("--method", help="grad-cam, occlusion, smoothgrad or integrated-gradients."),
     ] = "grad-cam",
     target: Annotated[
-        str, typer.Option("--target", help="The class to explain, or: predicted.")
+        str,
+        typer.Option(
+            "--target", help="The class to explain, or: predicted. smoothgrad takes none."
+        ),
     ] = "predicted",
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.STOP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -175,13 +217,13 @@ def explain(
 
     with carried_out(on_bad, cache, quiet) as options:
         maps = workflows.explain(
-            run, images, out=out, method=method, target=target, options=options
+            run, images, out=out, method=method, target=target, force=force, options=options
         )
     rows = explained(maps, images)
     if as_json:
         print_json(rows)
         return
-    print_lines(f"{r['image']}: {r['message'] or r['target'] + ', ' + r['method']}" for r in rows)
+    print_lines(f"{r['image']}: {r['message'] or r['method'] + ' ' + r['speaks']}" for r in rows)
     typer.echo(f"written: {out}")
 
 
@@ -194,6 +236,8 @@ def embed(
     out: Annotated[Path, typer.Option("--out", help="Folder for the picture and the numbers.")],
     method: Annotated[str, typer.Option("--method", help="t-sne, or umap.")] = "t-sne",
     label: LabelOption = None,
+    column: ColumnOption = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -208,7 +252,14 @@ def embed(
 
     with carried_out(on_bad, cache, quiet) as options:
         found = workflows.embed(
-            run, on=on, out=out, method=method, labels=pairs(label or []), options=options
+            run,
+            on=on,
+            out=out,
+            method=method,
+            labels=pairs(label),
+            columns=pairs(column),
+            force=force,
+            options=options,
         )
     if as_json:
         print_json({**found.to_dict(), "figure": str(found.figure)})
@@ -228,7 +279,8 @@ def compare(
     """Compare two runs on the same images: paired differences, intervals, exact tests."""
     from hurdles import workflows
     from hurdles.evaluation.comparisons import holm
-    from hurdles.reporting.console import comparison_lines
+    from hurdles.reporting.console import comparison_lines, interval_unit
+    from hurdles.runs import Run
 
     found = workflows.compare(a, b, on=on)
     adjusted = holm([c.p_value for c in found])
@@ -241,14 +293,17 @@ def compare(
         )
         return
     typer.echo(f"A = {a}\nB = {b}\n")
-    print_lines(comparison_lines(found, adjusted))
+    tested = Run(a).predictions(on)
+    unit = interval_unit(len(tested), int(tested.unknown.sum()))
+    print_lines(comparison_lines(found, adjusted, unit))
 
 
 def report(
     run: RunArgument,
     on: Annotated[str, typer.Option("--on", help="test, or a set it was evaluated on.")] = "test",
+    no_images: NoImagesOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
     from hurdles import workflows
 
-    typer.echo(workflows.report(run, on=on))
+    typer.echo(workflows.report(run, on=on, pictures=not no_images))

@@ -10,11 +10,14 @@ import typer
 
 from hurdles.cli.options import (
     CacheOption,
+    ColumnOption,
     DataOption,
+    ForceOption,
     JsonOption,
     OnBadOption,
     QuietOption,
     carried_out,
+    pairs,
     print_json,
     print_lines,
 )
@@ -32,6 +35,7 @@ def segment(
         Path | None,
         typer.Option("--weights", help="Another network's weights. [default: the package's]"),
     ] = None,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -45,7 +49,7 @@ def segment(
     from hurdles.reporting.console import lungs_lines
 
     with carried_out(on_bad, None, quiet) as options:
-        found = workflows.segment(images, out=out, weights=weights, options=options)
+        found = workflows.segment(images, out=out, weights=weights, force=force, options=options)
     if as_json:
         print_json(json.loads(found.to_json(orient="records")))
         return
@@ -66,6 +70,7 @@ def train_lungs(
         list[str] | None,
         typer.Option("--other", metavar="[NAME=]PATH", help="Measure on these masks as well."),
     ] = None,
+    column: ColumnOption = None,
     cache: CacheOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -79,6 +84,11 @@ def train_lungs(
 
     with carried_out(OnBad.STOP, cache, quiet) as options:
         made = workflows.train_lungs(
-            data=data, out=out, measure=measure, other=other, options=options
+            data=data,
+            out=out,
+            measure=measure,
+            other=other,
+            columns=pairs(column),
+            options=options,
         )
     typer.echo(made)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hurdles.data.shown import shown
 from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheOption",
+    "ColumnOption",
     "DataOption",
+    "ForceOption",
+    "JoinOption",
     "JsonOption",
     "LabelOption",
+    "NoImagesOption",
     "OnBadOption",
     "QuietOption",
     "RunArgument",
@@ -36,17 +41,41 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="[NAME=]PATH",
-        help="Images: a folder of class folders, a CSV or Parquet, a collection's name (found "
-        "under $HURDLES_DATA), or NAME=PATH. Several are merged.",
+        help="Images: a folder of class folders, a table (CSV, Excel, Parquet), a collection's "
+        "name (found under $HURDLES_DATA), or NAME=PATH. Several are merged.",
     ),
 ]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace files that hurdles did not write; never an input.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JoinOption = Annotated[
+    bool,
+    typer.Option("--join-patients", help="Equal patient ids are one person, whatever the source."),
+]
 LabelOption = Annotated[
     list[str] | None,
     typer.Option(
         "--label",
+        metavar="[NAME:]THEIRS=OURS",
+        help="Call a class of the images OURS; several may become one. THEIRS= leaves it out, "
+        "THEIRS may hold * for anything, NAME: means one of several collections alone.",
+    ),
+]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
         metavar="THEIRS=OURS",
-        help="Call a class of the images OURS; several may become one. THEIRS= leaves it out.",
+        help="A column of your table is the path, label, patient, source, view, sex, age, split or "
+        "mask. THEIRS= does not use it.",
+    ),
+]
+NoImagesOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-images",
+        help="Write the page without radiographs; otherwise it holds patients' pixels.",
     ),
 ]
 OnBadOption = Annotated[
@@ -87,7 +116,7 @@ def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines, to stdout unless told otherwise."""
     for line in lines:
-        typer.echo(line, err=err)
+        typer.echo(shown(line), err=err)
 
 
 def print_json(content: Any) -> None:
@@ -95,9 +124,13 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def pairs(texts: Sequence[str]) -> dict[str, str]:
+def pairs(texts: Sequence[str] | None) -> dict[str, str]:
     """Return ``THEIRS=OURS`` texts as a mapping; another form is a wrong option."""
-    wrong = [t for t in texts if "=" not in t]
-    if wrong:
-        raise typer.BadParameter(f"{wrong[0]!r} is not of the form THEIRS=OURS.")
-    return {k: v for k, _, v in (t.partition("=") for t in texts)}
+    found: dict[str, str] = {}
+    for text in texts or ():
+        theirs, sign, ours = (part.strip() for part in text.partition("="))
+        if not sign or not theirs:
+            raise typer.BadParameter(f"{text!r} is not of the form THEIRS=OURS.")
+        if found.setdefault(theirs, ours) != ours:
+            raise typer.BadParameter(f"{theirs!r} cannot be both {found[theirs]!r} and {ours!r}.")
+    return found

@@ -11,6 +11,7 @@ import typer
 from hurdles.cli.options import (
     CacheOption,
     DataOption,
+    ForceOption,
     JsonOption,
     OnBadOption,
     QuietOption,
@@ -40,6 +41,7 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the cells, with images and status.")
     ] = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -61,7 +63,14 @@ def study(
         return
     with carried_out(on_bad, cache, quiet) as options:
         result = workflows.study(
-            name, data=data, out=out, fast=fast, cells=cells or (), results=results, options=options
+            name,
+            data=data,
+            out=out,
+            fast=fast,
+            cells=cells or (),
+            results=results,
+            force=force,
+            options=options,
         )
     if as_json:
         print_json(json.loads(result.cells.to_json(orient="records")))

@@ -10,18 +10,18 @@ from hurdles.data.vocabulary import Split
 
 __all__ = ["share_out"]
 
-_SPLITS = [s.value for s in Split]
-_ALL = np.arange(len(_SPLITS))
+_SPLITS = tuple(Split)
 # A class of two patients can be learnt and tested; one of one patient can only be learnt.
-_NEEDED_FIRST = [_SPLITS.index(s) for s in (Split.TRAIN, Split.TEST, Split.VALIDATION)]
+_NEEDED_FIRST = (Split.TRAIN, Split.TEST, Split.VALIDATION)
 
 
 def share_out(
     labels: pd.Series[str],
     groups: pd.Series[str],
     *,
-    fractions: tuple[float, float, float],
+    fractions: tuple[float, ...],
     seed: int,
+    parts: tuple[Split, ...] = _SPLITS,
 ) -> list[str]:
     """Assign every group to a split, so that each class comes as close to the fractions as it can.
 
@@ -40,10 +40,12 @@ def share_out(
     ----------
     labels, groups : Series of str
         Class and group of every image, n of them with the same index, none empty.
-    fractions : tuple of three floats
-        Shares of train, validation and test, above 0, together 1.
+    fractions : tuple of floats
+        Share of each of `parts`, above 0, together 1.
     seed : int
         Draws the order of equals and the odds.
+    parts : tuple of Split
+        Between which splits; default: train, validation and test.
 
     Returns
     -------
@@ -62,11 +64,13 @@ def share_out(
     draws = np.random.default_rng(seed).random((len(counts), 2))
     stratum = (counts > 0).argmax(axis=1)
     size = counts[np.arange(len(counts)), stratum]
-    state = _Ledger(counts, np.asarray(fractions))
+    state = _Ledger(
+        counts, np.asarray(fractions), [parts.index(s) for s in _NEEDED_FIRST if s in parts]
+    )
     chosen = np.empty(len(counts), dtype=int)
     for g in np.lexsort((draws[:, 0], -size, stratum)):
         chosen[g] = state.place(counts[g], int(stratum[g]), draws[g, 1])
-    where = pd.Series([_SPLITS[s] for s in chosen], index=table.index)
+    where = pd.Series([parts[s].value for s in chosen], index=table.index)
     return where.loc[groups].tolist()
 
 
@@ -80,7 +84,10 @@ def _by_rarity(table: pd.DataFrame) -> NDArray[np.intp]:
 class _Ledger:
     """How much room every split has for every class, and which classes it still lacks."""
 
-    def __init__(self, counts: NDArray[np.int64], fractions: NDArray[np.float64]) -> None:
+    def __init__(
+        self, counts: NDArray[np.int64], fractions: NDArray[np.float64], needed_first: list[int]
+    ) -> None:
+        self.needed_first = needed_first
         self.room = fractions[:, None] * counts.sum(axis=0)
         self.has = np.zeros(self.room.shape, dtype=bool)
         self.waiting = (counts > 0).sum(axis=0)
@@ -101,10 +108,10 @@ class _Ledger:
 
     def _allowed(self, classes: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the splits that leave every class a chance to be in all of them."""
-        allowed = _ALL
+        allowed = np.arange(len(self.needed_first))
         # Rarest first: where two classes cannot both be served, it is.
-        for k in classes[self.waiting[classes] <= len(_SPLITS)]:
-            lacking = [s for s in _NEEDED_FIRST if not self.has[s, k]]
+        for k in classes[self.waiting[classes] <= len(allowed)]:
+            lacking = [s for s in self.needed_first if not self.has[s, k]]
             if self.waiting[k] <= len(lacking):
                 both = np.intersect1d(allowed, lacking[: self.waiting[k]])
                 allowed = both if len(both) else allowed

@@ -2,7 +2,8 @@
 
 A second run over the same files decodes nothing; ten more images cost ten decodings; a file whose
 content changed is decoded again, one that was only moved is not. Several processes may share a
-cache: at worst both do the same work. The folder may be deleted at any time.
+cache: at worst both do the same work. The folder may be deleted at any time; as it holds patients'
+pixels, nobody but its user may read it. `hurdles.data.stored` says how large it is and empties it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hurdles.data.decode import decode
+from hurdles.data.files import reads
 from hurdles.data.hashes import Hashed, content_hashes, signature
 from hurdles.data.header import DEFAULT_MAX_PIXELS
 from hurdles.data.layers import (
@@ -30,11 +32,19 @@ from hurdles.data.layers import (
     PixelPreparation,
     layers_of,
 )
+from hurdles.data.machine import processors
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CacheError, ImageError, ManifestError
 
-__all__ = ["LayeredPreparation", "PixelPreparation", "Prepared", "default_cache", "prepare"]
+__all__ = [
+    "LayeredPreparation",
+    "PixelPreparation",
+    "Prepared",
+    "cache_folder",
+    "default_cache",
+    "prepare",
+]
 
 #: Called with the number of images that are done and the number of all.
 Progress: TypeAlias = Callable[[int, int], None]
@@ -71,7 +81,7 @@ class Prepared:
         if len(self.manifest) != len(self.pixels):
             raise CacheError(
                 f"{len(self.pixels)} prepared images for {len(self.manifest)} rows; "
-                "delete the cache and run again."
+                "empty the cache (hurdles cache --empty) and run again."
             )
 
     def __len__(self) -> int:
@@ -122,9 +132,35 @@ def default_cache() -> Path:
     chosen = os.environ.get("HURDLES_CACHE")
     if chosen:
         return Path(chosen)
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "hurdles"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hurdles"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("hurdles", appauthor=False)
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Return the cache's folder, made for nobody but this user where there is none.
+
+    Parameters
+    ----------
+    cache : path, optional
+        `default_cache` if not given.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be made.
+    """
+    folder = Path(default_cache() if cache is None else cache).absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if cache is None and not os.environ.get("HURDLES_CACHE") and os.name != "nt":
+            folder.chmod(0o700)  # that of an earlier version was open to others
+    except OSError as error:
+        raise CacheError(
+            f"the cache cannot be written ({error.strerror}: {folder}); free some space, or set "
+            "HURDLES_CACHE to a folder that you may write to."
+        ) from error
+    return folder
 
 
 def prepare(
@@ -170,7 +206,9 @@ def prepare(
         If the cache cannot be written.
     """
     on_bad = OnBad(on_bad)
-    folder = Path(default_cache() if cache is None else cache).absolute()
+    reads(manifest.frame["path"])
+    reads(manifest.frame["mask"].dropna())
+    folder = cache_folder(cache)
     with _threads(workers) as pool:
         work = _Work(layers_of(preparation, folder), max_pixels, on_bad, pool)
         hashed = content_hashes(manifest.frame["path"], folder / "hashes", pool)
@@ -281,12 +319,6 @@ class _Work:
         return Made(found.key, rows)
 
 
-def _processors() -> int:
-    # os.process_cpu_count comes with Python 3.13
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def _silent(done: int, total: int) -> None:
     """Progress that nobody follows."""
 
@@ -294,7 +326,7 @@ def _silent(done: int, total: int) -> None:
 @contextmanager
 def _threads(workers: int | None) -> Iterator[Executor]:
     """Yield a pool that, when interrupted, does not first finish all that is queued."""
-    pool = ThreadPoolExecutor(workers or _processors())
+    pool = ThreadPoolExecutor(workers or processors())
     try:
         yield pool
     finally:

@@ -1,23 +1,20 @@
-"""How JPEG, PNG and WebP files are built: the header, the orientation, and whether all is there.
+"""How JPEG, PNG and WebP are built: header, orientation, and whether all is there.
 
-Image decoders fill a missing rest with grey and print to the terminal; here a file is walked from
-part to part, and a missing part is an error. Sources: ITU-T T.81 (JPEG), the PNG specification
-(third edition), the WebP container specification, CIPA DC-008 (EXIF).
+OpenCV fills a missing rest with grey; here PNG and WebP are walked from part to part, and a missing
+part is an error. A JPEG has no checksums: whether it is whole its decoder says. Sources: ITU-T T.81
+(JPEG), the PNG specification (third edition), the WebP container specification, CIPA DC-008 (EXIF).
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from typing import BinaryIO, NamedTuple
 
 from hurdles.errors import TruncatedImageError
 
-__all__ = ["Container", "check_complete", "check_jpeg_head", "damaged", "read_container"]
+__all__ = ["Container", "check_complete", "damaged", "read_container"]
 
-#: Within JPEG's compressed data 0xFF is followed by zero or a restart marker; all else ends it.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_COLOURS = {1: "MONOCHROME2", 3: "RGB", 4: "CMYK"}
 _PNG_COLOURS = {2: "RGB", 3: "PALETTE COLOR", 6: "RGB"}
@@ -33,6 +30,7 @@ class Container(NamedTuple):
     frames: int = 1
     orientation: int = 1
     process: int = 0  # JPEG: its start-of-frame marker
+    transparent: int | None = None  # PNG: the one grey value that is
 
 
 def damaged(kind: str, why: str) -> TruncatedImageError:
@@ -64,8 +62,8 @@ def check_complete(data: bytes, kind: str) -> None:
     Raises
     ------
     TruncatedImageError
-        If a JPEG does not reach its end-of-image marker, a PNG not its last chunk with all
-        checksums right, a WebP not the length that it announces.
+        If a PNG does not reach its last chunk with all checksums right, a WebP not the length
+        that it announces.
     """
     _CHECKS[kind](data)
 
@@ -92,66 +90,13 @@ def _read_jpeg(handle: BinaryIO) -> Container | None:
             return Container(height, width, bits, colours, 1, orientation, byte[0])
 
 
-def _check_jpeg(data: bytes) -> None:
-    position = 2
-    while True:
-        found = _JPEG_MARKER.search(data, position)
-        if found is None:
-            raise TruncatedImageError(
-                "the JPEG file ends before its end-of-image marker; fetch it again."
-            )
-        if data[found.start() + 1] == 0xD9:
-            return
-        # A segment is skipped by its length, so that an embedded thumbnail's end is not taken
-        # for the image's.
-        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-
-
-def check_jpeg_head(data: bytes) -> None:
-    """Refuse a JPEG whose segments or Huffman tables are not well formed (T.81, B.2, annex C).
-
-    Stricter than the decoders of JPEG files, which skip stray bytes. It stands before decoders
-    that bring down the whole process when they meet such a file.
-
-    Raises
-    ------
-    TruncatedImageError
-        If there is anything but whole segments between the start and the first scan.
-    """
-    position, marker = 2, 0
-    while marker != 0xDA:
-        head = data[position : position + 4]
-        if len(head) < 4 or head[0] != 0xFF or head[1] < 0xC0:
-            raise damaged("JPEG", "stray bytes in its header")
-        marker, length = head[1], int.from_bytes(head[2:], "big")
-        body = data[position + 4 : position + 2 + length]
-        if marker == 0xC4 and not _huffman_tables_fit(body):
-            raise damaged("JPEG", "a Huffman table that cannot be")
-        position += 2 + length
-
-
-def _huffman_tables_fit(body: bytes) -> bool:
-    position = 0
-    while position < len(body):
-        counts = body[position + 1 : position + 17]
-        codes = sum(count << (15 - i) for i, count in enumerate(counts))
-        symbols = body[position + 17 : position + 17 + sum(counts)]
-        differences = body[position] >> 4 == 0  # these tables code a number of bits, 16 at most
-        if len(counts) < 16 or len(symbols) < sum(counts) or codes > 1 << 16:
-            return False
-        if differences and max(symbols, default=0) > 16:
-            return False
-        position += 17 + len(symbols)
-    return True
-
-
 # --- PNG -----------------------------------------------------------------------------------------
 
 
 def _read_png(handle: BinaryIO) -> Container | None:
     handle.seek(8)
     header: tuple[int, ...] | None = None
-    frames, orientation = 1, 1
+    frames, orientation, transparent = 1, 1, None
     while len(head := handle.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
         if name == b"IHDR":
@@ -159,6 +104,9 @@ def _read_png(handle: BinaryIO) -> Container | None:
             handle.seek(4, 1)
         elif name == b"acTL":
             (frames,) = struct.unpack_from(">I", handle.read(length))
+            handle.seek(4, 1)
+        elif name == b"tRNS" and length == 2:
+            (transparent,) = struct.unpack(">H", handle.read(2))
             handle.seek(4, 1)
         elif name == b"eXIf":
             orientation = _exif_orientation(handle.read(length))
@@ -170,8 +118,11 @@ def _read_png(handle: BinaryIO) -> Container | None:
     if header is None:
         return None
     width, height, bits, colour = header
+    photometric = _PNG_COLOURS.get(colour, "MONOCHROME2")
+    if colour != 0:
+        transparent = None  # of a palette: transparency of its first two colours
     return Container(
-        height, width, bits, _PNG_COLOURS.get(colour, "MONOCHROME2"), max(frames, 1), orientation
+        height, width, bits, photometric, max(frames, 1), orientation, transparent=transparent
     )
 
 
@@ -256,4 +207,4 @@ def _exif_orientation(exif: bytes) -> int:
 
 
 _READERS = {"JPEG": _read_jpeg, "PNG": _read_png, "WebP": _read_webp}
-_CHECKS = {"JPEG": _check_jpeg, "PNG": _check_png, "WebP": _check_webp}
+_CHECKS = {"PNG": _check_png, "WebP": _check_webp}

@@ -2,23 +2,28 @@
 
 What stored values mean is told in `hurdles.data.greyscale`. Colour becomes luma, as in
 `hurdles.data.raster`. An object of several frames is refused, and so is a compressed frame whose
-own size is not the one that the header announces.
+own size is not the one that the header announces. Elements that the field leaves empty, writes in
+lower case or with a comma are read as they are meant.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from io import BytesIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from hurdles.data.containers import check_jpeg_head, read_container
-from hurdles.data.greyscale import grey_table
+from hurdles.data.dicom_elements import number, text, whole
+from hurdles.data.dicom_file import DicomFile, open_dataset
+from hurdles.data.frames import decode_frame
+from hurdles.data.greyscale import check_window, grey_table
 from hurdles.data.header import ImageHeader, check_header
+from hurdles.data.lut import read_lut
+from hurdles.data.notices import notice
 from hurdles.data.vocabulary import Sex, View
 from hurdles.errors import (
     ImageError,
@@ -30,10 +35,17 @@ from hurdles.errors import (
 __all__ = ["decode_dicom", "is_dicom", "read_dicom_header"]
 
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}
-#: In this order. GDCM ends the whole process when some damaged streams reach it, so it is asked
-#: only where nothing else reads a transfer syntax: JPEG-LS and lossless JPEG.
-_PLUGINS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom", "gdcm")
 _DAYS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
+_COLOURS = frozenset(
+    {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"}
+)
+_GREYS = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
+#: How a frame is coded, by its start-of-frame marker (T.81, table B.1; T.87), as a transfer syntax.
+_SYNTAXES = {0xC0: "50", 0xC1: "51", 0xC2: "50", 0xC3: "57", 0xF7: "80"}
+_JPEG_2000 = b"\xff\x4f\xff\x51"
+_FRAMES = (frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xC8, 0xCC}
+_SQUARE = (0.98, 1.02)
+_ITEM = b"\xfe\xff\x00\xe0"
 
 
 def is_dicom(head: bytes) -> bool:
@@ -53,23 +65,30 @@ def is_dicom(head: bytes) -> bool:
 def read_dicom_header(handle: BinaryIO) -> ImageHeader:
     """Return the header of an open DICOM file, reading no pixel."""
     with _damage_named():
-        return _header(_dataset(handle, stop_before_pixels=True))
+        return _header(open_dataset(handle))
 
 
 def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
     """Decode the content of a DICOM file: ``float32`` (H, W) within [0, 1]."""
     with _damage_named():
-        dataset = _dataset(io.BytesIO(data))
+        file = DicomFile(BytesIO(data))
+        dataset = file.dataset
         header = _header(dataset)
         check_header(header, max_pixels)
+        file.read_pixels()
+        _put_right(dataset, header)
+        _notice_geometry(dataset)
         stored = _stored(dataset)
         if header.photometric == "PALETTE COLOR":
-            from pydicom.pixels import apply_color_lut
-
-            return _luma(apply_color_lut(stored, dataset)[..., :3])
+            return _from_palette(stored, dataset)
+        high = _high_bit(dataset, stored, header.bits)
         if stored.ndim == 3:
-            return _luma(stored, (1 << header.bits) - 1)
-        return _looked_up(stored, grey_table(dataset, stored, header))
+            highest = (1 << header.bits) - 1
+            return _luma(stored >> max(high + 1 - header.bits, 0) & highest, highest)
+        pixels = _looked_up(stored, grey_table(dataset, stored, header, high))
+        if "VOILUTSequence" not in dataset and pixels.min() == pixels.max():
+            check_window(dataset, stored, header, high)
+        return pixels
 
 
 @contextmanager
@@ -85,36 +104,31 @@ def _damage_named() -> Iterator[None]:
         ) from error
 
 
-# --- reading -------------------------------------------------------------------------------------
-
-
-def _dataset(handle: BinaryIO, *, stop_before_pixels: bool = False) -> Any:
-    import pydicom
-
-    return pydicom.dcmread(handle, force=True, stop_before_pixels=stop_before_pixels)
+# --- header --------------------------------------------------------------------------------------
 
 
 def _header(dataset: Any) -> ImageHeader:
-    missing = [k for k in ("Rows", "Columns", "BitsStored") if dataset.get(k) in (None, "")]
-    if missing:
+    missing = [k for k in ("Rows", "Columns", "BitsStored") if whole(dataset, k, 0) == 0]
+    if len(missing) == 3 or any(dataset.get(k) in (None, "") for k in missing):
         what = dataset.get("Modality") or "unknown modality"
         raise NotAnImageError(
             f"this DICOM object ({what}) has no {', '.join(missing)}, so it holds no image; "
             "leave it out."
         )
-    bits, allocated = int(dataset.BitsStored), int(dataset.get("BitsAllocated") or 0)
+    bits, allocated = whole(dataset, "BitsStored", 0), whole(dataset, "BitsAllocated", 0)
     if not 1 <= bits <= allocated:
         raise TruncatedImageError(
             f"the DICOM header announces {bits} of {allocated} bits; fetch the file again."
         )
+    several = whole(dataset, "SamplesPerPixel", 1) > 1
     return ImageHeader(
         format="DICOM",
-        height=int(dataset.Rows),
-        width=int(dataset.Columns),
+        height=whole(dataset, "Rows", 0),
+        width=whole(dataset, "Columns", 0),
         bits=bits,
-        photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
-        frames=int(dataset.get("NumberOfFrames") or 1),
-        view=_VIEWS.get(str(dataset.get("ViewPosition") or "")),
+        photometric=text(dataset, "PhotometricInterpretation") or ("MONOCHROME2", "RGB")[several],
+        frames=whole(dataset, "NumberOfFrames", 1) or 1,
+        view=_VIEWS.get(text(dataset, "ViewPosition")),
         sex=_sex(dataset.get("PatientSex")),
         age=_age(dataset.get("PatientAge")),
         patient=str(dataset.get("PatientID") or "").strip() or None,
@@ -131,51 +145,87 @@ def _age(value: Any) -> float | None:
     return int(match[1]) / _DAYS[match[2]] if match else None
 
 
-def _check_codestream(dataset: Any) -> None:
-    """Refuse a compressed frame that is malformed, or of another size than the header's."""
-    from pydicom.encaps import get_frame
-
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    if frame.startswith(b"\xff\xd8"):
-        check_jpeg_head(frame)
-    size = _jpeg_size(frame) or _jpeg2000_size(frame)
-    if size not in (None, (dataset.Rows, dataset.Columns)):
-        raise TruncatedImageError(
-            f"the compressed frame holds {size[1]} x {size[0]} pixels, but the header announces "
-            f"{dataset.Columns} x {dataset.Rows}; fetch the file again."
+def _put_right(dataset: Any, header: ImageHeader) -> None:
+    """Write the elements that decoders need as they are meant, and refuse what nobody reads."""
+    allocated = whole(dataset, "BitsAllocated", 0)
+    if allocated not in (1, 8, 16):
+        raise UnsupportedImageError(
+            f"the DICOM pixels have {allocated} bits; radiographs have 8 or 16 bits."
         )
+    if header.photometric not in _COLOURS | _GREYS:
+        raise UnsupportedImageError(
+            f"the DICOM header says {header.photometric!r} of how pixels are to be read; re-export "
+            "the file as MONOCHROME2."
+        )
+    samples = whole(dataset, "SamplesPerPixel", 3 if header.photometric in _COLOURS else 1)
+    dataset.SamplesPerPixel = samples
+    dataset.PhotometricInterpretation = header.photometric
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = header.height, header.width, 1
+    dataset.BitsAllocated, dataset.BitsStored = allocated, header.bits
+    dataset.PixelRepresentation = whole(dataset, "PixelRepresentation", 0)
+    if samples > 1:
+        dataset.PlanarConfiguration = whole(dataset, "PlanarConfiguration", 0)
 
 
-def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
-    if not frame.startswith(b"\xff\xd8"):
-        return None
-    try:
-        container = read_container(io.BytesIO(frame), "JPEG")
-    except TruncatedImageError:  # its decoder will say so
-        return None
-    return container.height, container.width
+def _notice_geometry(dataset: Any) -> None:
+    """Say where the picture does not lie as it is shown; it is read as it is stored."""
+    across, down = ((text(dataset, "PatientOrientation", place) or " ")[0] for place in (0, 1))
+    if across in "RHF" or down == "H":  # usual are L\F, and A\F or P\F of a lateral view
+        notice(
+            "orientation",
+            f"its rows run to {across}, its columns to {down} (Patient Orientation), so it is "
+            "mirrored or turned; it is read as it is stored",
+        )
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
+        high, wide = (number(dataset, keyword, place) for place in (0, 1))
+        if high and wide and not _SQUARE[0] < high / wide < _SQUARE[1]:
+            notice(
+                "aspect",
+                f"its pixels are not square ({keyword} {high:g} by {wide:g}); it is read as it is "
+                "stored, so it looks drawn out",
+            )
+            return
 
 
-def _jpeg2000_size(frame: bytes) -> tuple[int, int] | None:
-    """Height and width on the reference grid (ISO/IEC 15444-1, A.5.1, the SIZ marker segment)."""
-    start = frame[:4096].find(b"\xff\x4f\xff\x51")
-    if start < 0 or len(frame) < start + 24:
-        return None
-    right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
-    return bottom - top, right - left
+def _high_bit(dataset: Any, stored: np.ndarray, bits: int) -> int:
+    """Return the position of the highest bit of a sample in its word (PS3.5, 8.1.1).
+
+    Raises
+    ------
+    UnsupportedImageError
+        If header and values contradict each other.
+    """
+    right = bits - 1
+    high = whole(dataset, "HighBit", right)
+    if high == right or (dataset.file_meta.TransferSyntaxUID.is_compressed and _fit(stored, bits)):
+        return right
+    within = right < high < 8 * stored.dtype.itemsize
+    # What fits as it is, with bits in use below those that the header names, is not left-aligned.
+    if not within or (_fit(stored, bits) and (stored & ((1 << (high - right)) - 1)).any()):
+        raise UnsupportedImageError(
+            f"the DICOM header contradicts the pixels ({bits} bits stored, the highest is bit "
+            f"{high}, values are {stored.min()} to {stored.max()}); re-export the file."
+        )
+    return high
+
+
+def _fit(stored: np.ndarray, bits: int) -> bool:
+    low = -(1 << (bits - 1)) if stored.dtype.kind == "i" else 0
+    return bool(stored.min() >= low and stored.max() < low + (1 << bits))
+
+
+# --- stored values -------------------------------------------------------------------------------
 
 
 def _stored(dataset: Any) -> np.ndarray:
     """Return the stored samples, (H, W) or (H, W, 3); YBR comes as RGB."""
-    from pydicom.pixels import pixel_array
-
-    if "PixelData" not in dataset:
+    if dataset.get("PixelData") is None:
         raise UnsupportedImageError(
             "the DICOM object has no integer Pixel Data; export it as a plain radiograph."
         )
+    syntax = _syntax(dataset)
     try:
-        plugin = _prepare_decoding(dataset)
-        samples = np.asarray(pixel_array(dataset, decoding_plugin=plugin))
+        samples = _frame(dataset, syntax) if syntax.is_encapsulated else _native(dataset)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # pydicom and its plug-ins fail in many ways on damaged bytes
@@ -187,30 +237,119 @@ def _stored(dataset: Any) -> np.ndarray:
     return samples.astype(samples.dtype.newbyteorder("="), copy=False)
 
 
-def _prepare_decoding(dataset: Any) -> str:
-    """Check what can be checked before pixels are decoded, and return which plug-in to ask."""
+def _syntax(dataset: Any) -> Any:
+    """Return the transfer syntax that the pixels have, and write it into the meta information."""
     from pydicom.pixels import get_decoder
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     dataset.ensure_file_meta()
     syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None:  # a file without meta information leaves it open
-        implicit = dataset.original_encoding[0]
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        dataset.file_meta.TransferSyntaxUID = syntax
+    if not syntax:  # a file without meta information leaves it open
+        syntax = ImplicitVRLittleEndian if dataset.original_encoding[0] else ExplicitVRLittleEndian
+    if not syntax.is_encapsulated and _looks_encapsulated(dataset):
+        form = _form(_first_frame(dataset))
+        if form is None or form.syntax is None:
+            raise TruncatedImageError(
+                f"the DICOM header says {syntax.name}, but the pixels are compressed in a form "
+                "that they do not tell; fetch the file again."
+            )
+        syntax = UID(form.syntax)
+    dataset.file_meta.TransferSyntaxUID = syntax
     try:
-        decoder = get_decoder(syntax)
+        known = get_decoder(syntax).is_available
     except NotImplementedError:
-        decoder = None
-    if decoder is None or not decoder.is_available:
+        known = False
+    if not known:
         raise UnsupportedImageError(
             f"no installed decoder reads transfer syntax {syntax.name}; re-export the file "
             "uncompressed."
         )
-    if not decoder.is_encapsulated:
-        return ""
-    _check_codestream(dataset)
-    return next((name for name in _PLUGINS if name in decoder.available_plugins), "")
+    return syntax
+
+
+def _looks_encapsulated(dataset: Any) -> bool:
+    data = dataset.PixelData
+    return dataset["PixelData"].is_undefined_length or (
+        data.startswith(_ITEM) and len(data) < _bytes_announced(dataset)
+    )
+
+
+def _bytes_announced(dataset: Any) -> int:
+    bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
+    thinned = dataset.PhotometricInterpretation in ("YBR_FULL_422", "YBR_PARTIAL_422")
+    return int(-(-bits // 8) * 2 // 3 if thinned else -(-bits // 8))
+
+
+def _native(dataset: Any) -> np.ndarray:
+    from pydicom.pixels import pixel_array
+
+    announced = _bytes_announced(dataset)
+    if len(dataset.PixelData) < announced:
+        raise TruncatedImageError(
+            f"the DICOM file is damaged (its pixel data end early: {len(dataset.PixelData):,} of "
+            f"{announced:,} bytes); fetch it again."
+        )
+    return np.asarray(pixel_array(dataset, correct_unused_bits=False))
+
+
+def _first_frame(dataset: Any) -> bytes:
+    from pydicom.encaps import get_frame
+
+    return bytes(get_frame(dataset.PixelData, 0, number_of_frames=1))
+
+
+def _frame(dataset: Any, syntax: Any) -> np.ndarray:
+    """Decode the one compressed frame."""
+    frame = _first_frame(dataset)
+    form = _form(frame)
+    if form is not None and (form.height, form.width) != (dataset.Rows, dataset.Columns):
+        raise TruncatedImageError(
+            f"the compressed frame holds {form.width} x {form.height} pixels, but the header "
+            f"announces {dataset.Columns} x {dataset.Rows}; fetch the file again."
+        )
+    options = {
+        "rows": dataset.Rows,
+        "columns": dataset.Columns,
+        "samples_per_pixel": dataset.SamplesPerPixel,
+        "photometric_interpretation": dataset.PhotometricInterpretation,
+        "bits_allocated": dataset.BitsAllocated,
+        "bits_stored": dataset.BitsStored,
+        "pixel_representation": dataset.PixelRepresentation,
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+        "correct_unused_bits": False,  # where they are, HighBit tells
+        "pixel_vr": "OB",
+    }
+    if dataset.SamplesPerPixel > 1:
+        options["planar_configuration"] = dataset.PlanarConfiguration
+    return decode_frame(frame, syntax, options)
+
+
+class _Form(NamedTuple):
+    """What a code stream says of itself."""
+
+    height: int
+    width: int
+    syntax: str | None
+
+
+def _form(frame: bytes) -> _Form | None:
+    """Return the form of a JPEG, JPEG-LS or JPEG 2000 stream; None for any other."""
+    start = frame[:4096].find(_JPEG_2000)
+    if start >= 0:  # ISO/IEC 15444-1, A.5.1: the reference grid
+        if len(frame) < start + 24:
+            return None
+        right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
+        return _Form(bottom - top, right - left, "1.2.840.10008.1.2.4.90")
+    at = 2 if frame.startswith(b"\xff\xd8") else len(frame)
+    while at + 9 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", frame, at + 5)
+            code = _SYNTAXES.get(marker)
+            return _Form(height, width, code and f"1.2.840.10008.1.2.4.{code}")
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return None
 
 
 def _undecodable(error: Exception) -> ImageError:
@@ -226,6 +365,20 @@ def _undecodable(error: Exception) -> ImageError:
 
 
 # --- pixels --------------------------------------------------------------------------------------
+
+
+def _from_palette(stored: np.ndarray, dataset: Any) -> np.ndarray:
+    """Look up each colour of a palette (C.7.6.3.1.5), brought to the bits that its entries use."""
+    signed = stored.dtype.kind == "i"
+    names = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
+    tables = [read_lut(dataset, name, signed=signed) for name in names]
+    if any(table is None for table in tables):
+        from pydicom.pixels import apply_color_lut  # the palette may be written in segments
+
+        return _luma(apply_color_lut(stored, dataset)[..., :3])
+    known = [table for table in tables if table is not None]
+    rgb = np.stack([table(stored) for table in known], axis=-1).astype(np.uint16)
+    return _luma(rgb, 0xFF if max(table.entries.max() for table in known) <= 0xFF else 0xFFFF)
 
 
 def _looked_up(stored: np.ndarray, table: np.ndarray) -> np.ndarray:

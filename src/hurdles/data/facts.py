@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from hurdles.data.decode import read_header
+from hurdles.data.dicom_file import open_dataset
 from hurdles.data.jpeg_quality import jpeg_quality
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError
@@ -27,7 +28,7 @@ _log = logging.getLogger("hurdles")
 
 #: Every column with its meaning. A cell is empty where the file does not say.
 COLUMNS: dict[str, str] = {
-    "format": "PNG, JPEG, WebP, TIFF or DICOM",
+    "format": "PNG, JPEG, WebP, TIFF, BMP or DICOM",
     "height": "pixels, upright",
     "width": "pixels, upright",
     "aspect": "width divided by height",
@@ -172,6 +173,12 @@ def _webp(handle: BinaryIO) -> dict[str, Any]:
     return _tags(WebPImageFile(handle))
 
 
+def _bmp(handle: BinaryIO) -> dict[str, Any]:
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    return _tags(BmpImageFile(handle))
+
+
 def _tiff(handle: BinaryIO) -> dict[str, Any]:
     from PIL.TiffImagePlugin import TiffImageFile
 
@@ -207,9 +214,7 @@ _KNOWN = frozenset({"Software", "compression"})
 
 
 def _dicom(handle: BinaryIO) -> dict[str, Any]:
-    import pydicom
-
-    data = pydicom.dcmread(handle, force=True, stop_before_pixels=True)
+    data = open_dataset(handle)
     syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
     maker = [_text(data, k) for k in ("Manufacturer", "ManufacturerModelName")]
     return {
@@ -246,5 +251,6 @@ _READERS: dict[str, Callable[[BinaryIO], dict[str, Any]]] = {
     "PNG": _png,
     "WebP": _webp,
     "TIFF": _tiff,
+    "BMP": _bmp,
     "DICOM": _dicom,
 }

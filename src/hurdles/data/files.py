@@ -1,23 +1,74 @@
-"""Files that are either whole or absent: written beside, then renamed into place."""
+"""Files that are either whole or absent, and outputs that destroy nothing.
+
+Every file of hurdles is written by `replacing`: beside, then renamed into place. What a verb writes
+for its user is announced by `outputs`, and then neither an input of the verb nor a file that
+hurdles did not write is replaced. What hurdles wrote is remembered in the user's state folder, as
+hashes: a file that was changed since is the user's.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
+import json
 import os
+import platform
 import secrets
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["file_hash", "replacing", "write_bytes", "write_text"]
+from hurdles.errors import HurdlesError, OutputError, RunError
+
+__all__ = [
+    "expanded",
+    "file_hash",
+    "locked",
+    "outputs",
+    "read_sealed",
+    "reads",
+    "remove",
+    "replacing",
+    "sweep",
+    "write_bytes",
+    "write_sealed",
+    "write_text",
+    "writes",
+]
+
+_STALE_S = 24 * 3600.0
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_UNWRITABLE = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+#: Parts that this process is writing, and folders in which it has looked for those of dead ones.
+_OWN: set[str] = set()
+_SWEPT: set[Path] = set()
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
-    A reader sees the old file or the new one, never half of one, and a killed writer leaves only
-    a file whose name starts with a dot and ends in ``.part``.
+    A reader sees the old file or the new one, never half of one. A killed writer leaves only a file
+    whose name starts with a dot and ends in ``.part``, and the next one that writes into the folder
+    removes it.
+
+    Raises
+    ------
+    OutputError
+        If `path` cannot be written, is a folder or a device, or `outputs` forbids it.
 
     Examples
     --------
@@ -29,15 +80,44 @@ def replacing(path: str | Path) -> Iterator[Path]:
     'whole'
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    name = f".{target.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part"
+    part = target.with_name(name)
+    _OWN.add(name)
     try:
+        _refuse_what_is_no_file(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.parent not in _SWEPT:
+            _SWEPT.add(target.parent)
+            sweep(target.parent)
         yield part
-        with part.open("rb") as handle:
+        with part.open("rb+") as handle:  # Windows syncs only what may be written
             os.fsync(handle.fileno())
+        for guard in _GUARDS:
+            guard.refuse(target, part)
+        announced = any(guard.announces(target) for guard in _GUARDS)
+        content = file_hash(part) if announced else ""
         part.replace(target)
+        if announced:
+            _remember(target, content)
+    except OSError as error:
+        if isinstance(error, HurdlesError) or error.errno not in _UNWRITABLE | {errno.EEXIST}:
+            raise
+        raise OutputError(
+            f"{target} cannot be written ({error.strerror}); free some space there, or give a "
+            "place that you may write to."
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        _OWN.discard(name)
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` expanded, and as it is where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -51,7 +131,236 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def write_sealed(path: str | Path, content: Any) -> None:
+    """Write JSON with a checksum, whole or not at all."""
+    text = json.dumps(content, sort_keys=True)
+    write_text(path, f"{_seal(text)} {text}")
+
+
+def read_sealed(path: str | Path) -> Any:
+    """Return what `write_sealed` wrote, or None where it is absent or a byte of it has changed."""
+    try:
+        seal, _, text = Path(path).read_text(encoding="utf-8").partition(" ")
+    except (OSError, ValueError):
+        return None
+    return json.loads(text) if seal == _seal(text) else None
+
+
+def _seal(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def file_hash(path: str | Path, *, algorithm: Callable[..., hashlib._Hash] = hashlib.sha256) -> str:
     """Return the hexadecimal hash of a file's content."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process from filling a folder, which is made; the lock dies with its process.
+
+    Raises
+    ------
+    RunError
+        If another process holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"another process is filling {folder}; wait for it or use another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the parts that killed writers have left in a folder; those of living ones stay."""
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):  # another process was quicker
+            if part.name not in _OWN and _is_abandoned(part):
+                part.unlink()
+
+
+def _is_abandoned(part: Path) -> bool:
+    if time.time() - part.stat().st_mtime > _STALE_S:
+        return True
+    host, _, rest = part.name.removesuffix(".part").rpartition(".")[2].partition("-")
+    number = rest.partition("-")[0]
+    if host != _HOST or not number.isdigit() or os.name == "nt":  # there, asking would end it
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return int(number) == os.getpid()  # an earlier process had this number
+
+
+def _refuse_what_is_no_file(target: Path) -> None:
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; give the name of a file to write.")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target} is a device or a pipe; give the name of a file to write.")
+
+
+# Outputs, inputs, and what hurdles wrote.
+
+
+class _Guard:
+    """The outputs and the inputs of a verb that is being carried out."""
+
+    def __init__(self, force: bool, folders: Iterable[str | Path]) -> None:
+        self.force = force
+        self.folders = {Path(folder).resolve() for folder in folders}
+        self.announced: set[Path] = set()
+        self.inputs: set[str] = set()
+        self._identities: set[tuple[int, int]] | None = None
+
+    def announces(self, path: Path) -> bool:
+        place = _place(path)
+        return place in self.announced or place.parent in self.folders
+
+    def refuse(self, target: Path, part: Path | None = None) -> None:
+        """Raise an OutputError if `target` may not be replaced (by `part`, once that is known)."""
+        if not target.is_file() or (part is not None and _same_content(target, part)):
+            return
+        if self._is_read(target):
+            raise OutputError(
+                f"{target} is read by this command, which would overwrite it; give the output "
+                "another name or folder."
+            )
+        if self.announces(target) and not self.force and not _is_remembered(target):
+            raise OutputError(
+                f"{target} is there, and hurdles did not write it, or it was changed since; give "
+                "another name, or --force (force=True) to replace it."
+            )
+
+    def _is_read(self, target: Path) -> bool:
+        if self._identities is None:
+            self._identities = {_identity(path) for path in self.inputs} - {(0, 0)}
+        return _identity(target) in self._identities
+
+    def read(self, paths: Iterable[str]) -> None:
+        self.inputs.update(paths)
+        self._identities = None
+        for path in sorted(self.announced):
+            self.refuse(path)
+
+
+_GUARDS: list[_Guard] = []
+
+
+@contextmanager
+def outputs(
+    *paths: str | Path | None,
+    folders: Iterable[str | Path] = (),
+    inputs: Iterable[str | Path] = (),
+    force: bool = False,
+) -> Iterator[None]:
+    """Announce what a verb writes; refuse before anything is computed what would destroy a file.
+
+    Within the block, no file that `inputs` or `reads` name is replaced, announced or not, and of
+    those that are announced none that hurdles did not write.
+
+    Parameters
+    ----------
+    *paths : path or None
+        Every file that will be written, also those beside the one that was asked for.
+    folders : iterable of path
+        Announces all that is written right into them, where the names are not known before.
+    inputs : iterable of path
+        What is read; `reads` adds what is known later.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+
+    Raises
+    ------
+    OutputError
+        With the path, and what to do.
+    """
+    guard = _Guard(force, folders)
+    guard.read(map(str, inputs))
+    _GUARDS.append(guard)
+    try:
+        writes(*(path for path in paths if path is not None))
+        yield
+    finally:
+        _GUARDS.remove(guard)
+
+
+def writes(*paths: str | Path) -> None:
+    """Announce further outputs of the verb that is being carried out; raises as `outputs`."""
+    if not _GUARDS:
+        return
+    guard = _GUARDS[-1]
+    for path in map(Path, paths):
+        place = _place(path)
+        if place in guard.announced:
+            raise OutputError(
+                f"{path} would be written twice, with different content; give the output another "
+                "name."
+            )
+        _refuse_what_is_no_file(path)
+        guard.announced.add(place)
+        guard.refuse(path)
+
+
+def reads(paths: Iterable[str | Path]) -> None:
+    """Note files as inputs of the verb that is being carried out; raises as `outputs`."""
+    if _GUARDS:
+        names = [str(path) for path in paths]
+        for guard in _GUARDS:
+            guard.read(names)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of hurdles; an announced output only if hurdles wrote it, or by force."""
+    announced = [guard for guard in _GUARDS if guard.announces(path)]
+    if all(guard.force for guard in announced) or _is_remembered(path):
+        path.unlink(missing_ok=True)
+
+
+def _same_content(one: Path, two: Path) -> bool:
+    return one.stat().st_size == two.stat().st_size and file_hash(one) == file_hash(two)
+
+
+def _place(path: Path) -> Path:
+    return path.parent.resolve() / path.name  # a link at the end would be replaced, not followed
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+def _record(path: Path) -> Path:
+    from platformdirs import user_state_path
+
+    name = hashlib.sha256(os.fsencode(_place(path))).hexdigest()[:32]
+    return user_state_path("hurdles", appauthor=False) / "written" / name
+
+
+def _is_remembered(path: Path) -> bool:
+    try:
+        return _record(path).read_text() == file_hash(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _remember(path: Path, content: str) -> None:
+    record = _record(path)
+    with contextlib.suppress(OSError):  # then --force is asked for the next time
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        record.write_text(content)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import unicodedata
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hurdles.data.manifest import Manifest
+from hurdles.data.masks import drawn_on, drawn_over, is_mask_folder
+from hurdles.data.people import with_headers
 from hurdles.data.tally import Seen, Tally, walk
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
 
 __all__ = ["manifest_from_folder"]
+
+logger = logging.getLogger("hurdles.data")
 
 _SPLITS = {
     "train": Split.TRAIN,
@@ -21,10 +28,25 @@ _SPLITS = {
     "test": Split.TEST,
     "testing": Split.TEST,
 }
+#: ``train_images`` may be a part of a split, or a folder that says nothing of any class.
+_LONG_SPLIT = re.compile(r"([a-z]+)[ _-]?(?:set|data|images|imgs|split)")
+#: A single folder of such a name is no class.
+_CONTAINERS = frozenset({"cxr", "data", "dataset", "images", "imgs", "xrays"})
 _EXPECTED = (
     "Expected one folder per class with its images below, ROOT/Normal/*.png and "
     "ROOT/Pneumonia/*.png, or the same below ROOT/train, ROOT/val and ROOT/test."
 )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """At which level of a path the class and the part of the split stand; 0 is the first."""
+
+    label: int
+    split: int | None = None
+
+    def split_of(self, parts: list[str]) -> str | None:
+        return None if self.split is None else _part(parts[self.split])
 
 
 def manifest_from_folder(path: str | Path, *, source: str | None = None) -> Manifest:
@@ -32,7 +54,8 @@ def manifest_from_folder(path: str | Path, *, source: str | None = None) -> Mani
 
     The first level below the root names the class; images may lie at any depth below it. Where
     all sub-folders are called train, val (or valid, validation) and test, the class is one level
-    deeper and the ``split`` column is filled. A class folder's name is kept as it is.
+    deeper and the ``split`` column is filled, as it is where every class folder has such folders
+    below. A class folder's name is kept as it is. Folders of masks are no classes.
 
     Parameters
     ----------
@@ -44,10 +67,12 @@ def manifest_from_folder(path: str | Path, *, source: str | None = None) -> Mani
     Returns
     -------
     Manifest
-        `image` is the path relative to the root with forward slashes. Patients stay empty: a
-        folder does not tell them. Everything that was left out is in `exclusions`, with the
-        reason: what is not an image by its extension, what lies outside every class, class
-        folders without an image, and links to a file that has its row already.
+        `image` is the path relative to the root with forward slashes. Patient, sex, age and view
+        are read from DICOM headers and stay empty for other files: a folder does not tell them.
+        `mask` is the picture of the same name in ``masks/``. Everything that was left out is in
+        `exclusions`, with the reason: what is not an image by its extension, what lies outside
+        every class, masks, class folders without an image, and links to a file that has its row
+        already.
 
     Raises
     ------
@@ -73,40 +98,110 @@ def manifest_from_folder(path: str | Path, *, source: str | None = None) -> Mani
     if not root.is_dir():
         raise ManifestError(f"{root} is not a folder. {_EXPECTED}")
     seen = list(walk(root))
-    depth = 2 if _is_split(root, seen) else 1
-    tally = Tally(root, source)
+    drawings = {f.name: f for f in seen if not f.refusal and _is_drawing(f.name)}
+    images = [f.name for f in seen if not f.refusal and f.name not in drawings]
+    masks, by_name = drawn_over(drawings, images), drawn_on(images)
+    layout = _layout(root, images)
+    tally, used = Tally(root, source), set(masks.values())
     firsts: dict[str, tuple[str, str]] = {}
     for file in seen:
         parts = file.name.split("/")
         if file.refusal:
             tally.leave(file.path, file.refusal)
-        elif len(parts) <= depth:
+        elif file.name in drawings:
+            if file.name not in used:
+                tally.leave(file.path, "in a folder of masks, no X-ray")
+        elif file.name in by_name:
+            tally.leave(file.path, "a mask by its name, beside its image; no X-ray")
+        elif len(parts) <= layout.label + 1:
             tally.leave(file.path, "outside every class folder")
-        elif not _is_repeated(tally, file, parts[depth - 1], firsts):
-            split = _SPLITS[parts[0].lower()].value if depth == 2 else None
-            tally.keep(file.path, parts[depth - 1], split=split)
+        elif not _is_repeated(tally, file, parts[layout.label], firsts):
+            mask = masks.get(file.name)
+            tally.keep(
+                file.path,
+                parts[layout.label],
+                split=layout.split_of(parts),
+                mask=str(drawings[mask].path) if mask else None,
+            )
     if not firsts:
         found = sum(not file.refusal for file in seen)
         raise ManifestError(
             f"{root} has no class folders with images ({found} image{'s' * (found != 1)} and "
             f"{len(seen) - found} other files were seen). {_EXPECTED}"
         )
-    for folder in _empty_class_folders(root, depth, {name for name, _ in firsts.values()}):
+    kept = {name for name, _ in firsts.values()} | set(drawings)
+    for folder in _empty_class_folders(root, layout.label + 1, kept):
         tally.leave(folder, "a class folder without an image")
-    return tally.manifest()
+    manifest = tally.manifest()
+    frame, notes = with_headers(manifest.frame, names=manifest.frame["image"].tolist())
+    notes += _one_class(manifest, layout.label) if layout.split is None else []
+    for note in notes:
+        logger.warning("%s: %s", root, note)
+    return replace(manifest, frame=frame, notes=tuple(notes))
 
 
-def _is_split(root: Path, seen: list[Seen]) -> bool:
-    """Whether the first level says train, val and test; a mixture is refused, not guessed at."""
-    tops = sorted({f.name.split("/")[0] for f in seen if not f.refusal and "/" in f.name})
+def _is_drawing(name: str) -> bool:
+    return any(is_mask_folder(part) for part in name.split("/")[:-1])
+
+
+def _part(name: str) -> str | None:
+    """Return the part of a split that a folder's name says."""
+    known = _SPLITS.get(name.lower())
+    if known is None and (match := _LONG_SPLIT.fullmatch(name.lower())):
+        known = _SPLITS.get(match[1])
+    return known.value if known else None
+
+
+def _layout(root: Path, images: list[str]) -> _Layout:
+    """Find the level of the classes; a mixture with the parts of a split is not guessed at."""
+    folders = [parts for parts in (name.split("/")[:-1] for name in images) if parts]
+    level = 0
+    while _is_wrapper(folders, level):
+        level += 1
+    inside = [parts[level:] for parts in folders if len(parts) > level]
+    tops = sorted({parts[0] for parts in inside})
     splits = [top for top in tops if top.lower() in _SPLITS]
     others = [top for top in tops if top.lower() not in _SPLITS]
-    if splits and others:
+    deep = all(len(parts) > 1 for parts in inside)
+    if splits and others and not (deep and all(map(_part, tops))):
         raise ManifestError(
             f"{root} mixes folders of a split ({', '.join(splits)}) with others "
             f"({', '.join(others[:5])}), so its classes are not clear. {_EXPECTED}"
         )
-    return bool(splits)
+    if splits or (tops and deep and all(map(_part, tops))):
+        return _Layout(label=level + 1, split=level)
+    below = {parts[1].lower() in _SPLITS if len(parts) > 1 else False for parts in inside}
+    if below == {True}:
+        return _Layout(label=level, split=level + 1)
+    if True in below:
+        raise ManifestError(
+            f"{root} has folders of a split below some of its classes but not below all of them; "
+            f"put every image into one, or move them out. {_EXPECTED}"
+        )
+    return _Layout(label=level)
+
+
+def _is_wrapper(folders: list[list[str]], level: int) -> bool:
+    """Whether all images lie in one folder that is no class: by its name, or above a split."""
+    if not folders or not all(len(parts) > level + 1 for parts in folders):
+        return False
+    names = {parts[level].lower() for parts in folders}
+    above = all(len(parts) > level + 2 and _part(parts[level + 1]) for parts in folders)
+    return len(names) == 1 and (names <= _CONTAINERS or above)
+
+
+def _one_class(manifest: Manifest, level: int) -> list[str]:
+    """Name folders below the only class, which may be the classes that are meant."""
+    parts = [name.split("/") for name in manifest.frame["image"]]
+    below = sorted({p[level + 1] for p in parts if len(p) > level + 2})
+    if len(manifest.labels) > 1 or len(below) < 2:
+        return []
+    shown = ", ".join(map(repr, below[:5])) + (", ..." if len(below) > 5 else "")
+    inside = "/".join(parts[0][: level + 1])
+    return [
+        f"there is one class, {manifest.labels[0]!r}; if the classes are the folders below it "
+        f"({shown}), give the folder {inside!r}"
+    ]
 
 
 def _is_repeated(tally: Tally, file: Seen, label: str, firsts: dict[str, tuple[str, str]]) -> bool:

@@ -7,9 +7,9 @@ reading: without it, or with a damaged one, files are hashed again.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
+import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from hurdles.data.files import file_hash, write_text
+from hurdles.data.files import file_hash, read_sealed, write_sealed
 from hurdles.errors import ImageError
 
 __all__ = ["Hashed", "Signature", "content_hashes", "signature"]
@@ -55,8 +55,8 @@ class Hashed:
 
 def signature(path: str | Path) -> Signature:
     """Return what tells, without reading it, that a file is still the same."""
-    stat = Path(path).stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def content_hashes(paths: Iterable[str], store: Path, pool: Executor) -> list[Hashed | ImageError]:
@@ -90,13 +90,15 @@ def content_hashes(paths: Iterable[str], store: Path, pool: Executor) -> list[Ha
 def _hashed(path: str, known: dict[str, _Memory]) -> Hashed | ImageError:
     folder, name = os.path.split(path)
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a pipe would never end
+            return ImageError("it is no plain file; give an image.", path)
         before = signature(path)
         entry = known[folder].get(name)
         if entry is not None and tuple(entry[:3]) == before:
             return Hashed(path, str(entry[3]), before)
         return Hashed(path, file_hash(path), before)
-    except OSError as error:
-        why = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        why = getattr(error, "strerror", None) or str(error)
         return ImageError(f"the file cannot be opened ({why}); check the path.", path)
 
 
@@ -107,16 +109,11 @@ def _file(store: Path, folder: str) -> Path:
 
 def _save(store: Path, folder: str, memory: _Memory) -> None:
     try:
-        write_text(_file(store, folder), json.dumps(memory))
+        write_sealed(_file(store, folder), memory)
     except OSError as error:
         _log.info("hashes of %s are not remembered: %s", folder, error)
 
 
 def _load(store: Path, folder: str) -> _Memory:
-    try:
-        entries = json.loads(_file(store, folder).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(entries, dict):
-        return {}
-    return {k: v for k, v in entries.items() if isinstance(v, list) and len(v) == 4}
+    found: _Memory | None = read_sealed(_file(store, folder))
+    return found or {}

@@ -20,7 +20,7 @@ class ImageHeader:
     Parameters
     ----------
     format : str
-        ``PNG``, ``JPEG``, ``WebP``, ``TIFF`` or ``DICOM``.
+        ``PNG``, ``JPEG``, ``WebP``, ``TIFF``, ``BMP`` or ``DICOM``.
     height, width : int
         Pixels, upright: as `hurdles.data.decode.decode` returns them.
     bits : int

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -93,6 +94,10 @@ class Images(Protocol):
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """Of shape (N, size, size), 64x64 or more, prepared ``raw``."""
+
+
+#: What a damaged archive raises.
+_DAMAGE = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +181,15 @@ class Fingerprint:
             return cls(text[0], tuple(text[3:]), hashes, text[1], text[2])
         except CollectionError:
             raise
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            IndexError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise CollectionError(
                 f"{path} is no fingerprint, or a damaged one ({error}); make it again with "
                 "`hurdles fingerprint`."

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hurdles.data.files import replacing
+from hurdles.data.cells import as_cells, from_cells
+from hurdles.data.files import reads, remove, replacing
+from hurdles.data.patients import groups_of, joined_patients
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
 
-__all__ = ["COLUMNS", "Manifest", "exclusions_table"]
+__all__ = ["COLUMNS", "REQUIRED", "Manifest", "exclusions_table", "problems", "read_exclusions"]
 
 #: Every column with its meaning. Only the first three are required; the others may be left out,
 #: and a cell may be empty where a thing is not known.
@@ -30,7 +32,8 @@ COLUMNS: dict[str, str] = {
     "split": "train, validation or test; empty where not assigned",
     "mask": "absolute path of a lung mask; empty where there is none",
 }
-_REQUIRED = ("image", "path", "label")
+#: Columns of which no cell may be empty.
+REQUIRED = ("image", "path", "label")
 _VOCABULARIES: dict[str, list[str]] = {
     "view": [v.value for v in View],
     "sex": [s.value for s in Sex],
@@ -55,11 +58,15 @@ class Manifest:
     exclusions : DataFrame, optional
         Files that were seen and left out, with columns ``path`` and ``reason``. They travel with
         the manifest so that the report can list them.
+    notes : tuple of str, optional
+        How the images were read, and what of the user's was not used, a sentence each. They are
+        not saved with the table.
 
     Raises
     ------
     ManifestError
-        If a required cell is empty, an image is named twice, or a term is not in its vocabulary.
+        If a required cell is empty, an image is named twice, or a term is not in its vocabulary;
+        one message names everything that is wrong.
 
     Examples
     --------
@@ -72,6 +79,7 @@ class Manifest:
 
     frame: pd.DataFrame
     exclusions: pd.DataFrame = field(default_factory=exclusions_table)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame", _validated(self.frame))
@@ -106,15 +114,12 @@ class Manifest:
 
     @property
     def groups(self) -> pd.Series[str]:
-        """One group per patient, as text, never shared between sources.
+        """One group per patient, as text; see `hurdles.data.patients.groups_of`.
 
         An image without a patient is a group of its own: callers that must not assume this check
         `missing_patients` first.
         """
-        source = self.frame["source"].fillna("")
-        named = source + "\x1f" + self.frame["patient"].fillna("")
-        alone = "\x1e" + self.frame["image"]
-        return named.where(self.frame["patient"].notna(), alone).rename("group")
+        return groups_of(self.frame)
 
     @property
     def content_hash(self) -> str:
@@ -126,7 +131,7 @@ class Manifest:
     def select(self, keep: pd.Series[bool] | np.ndarray | Sequence[bool]) -> Manifest:
         """Return the rows where `keep` is true, whole and in order, with the same exclusions."""
         mask = np.asarray(keep, dtype=bool)
-        return Manifest(self.frame[mask].reset_index(drop=True), self.exclusions)
+        return replace(self, frame=self.frame[mask].reset_index(drop=True))
 
     def part(self, split: Split | str) -> Manifest:
         """Return the rows of one split."""
@@ -134,7 +139,11 @@ class Manifest:
 
     def with_split(self, split: pd.Series[str] | Sequence[str]) -> Manifest:
         """Return the same rows with another ``split`` column."""
-        return Manifest(self.frame.assign(split=np.asarray(split, dtype=object)), self.exclusions)
+        return replace(self, frame=self.frame.assign(split=np.asarray(split, dtype=object)))
+
+    def with_patients_joined(self) -> Manifest:
+        """Return the same rows with equal patient ids joined, whatever their source."""
+        return replace(self, frame=joined_patients(self.frame))
 
     def without(self, images: Iterable[str], reasons: Iterable[str]) -> Manifest:
         """Return the rows whose image is not named, and remember why the others were left out."""
@@ -143,33 +152,50 @@ class Manifest:
         rows = zip(self.frame.loc[gone, "path"], self.frame.loc[gone, "image"], strict=True)
         more = exclusions_table((path, why[image]) for path, image in rows)
         kept = self.frame[~gone].reset_index(drop=True)
-        return Manifest(kept, pd.concat([self.exclusions, more], ignore_index=True))
+        return replace(
+            self, frame=kept, exclusions=pd.concat([self.exclusions, more], ignore_index=True)
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write the rows to `path` as CSV, or Parquet if the name ends so; return the path.
 
         The exclusions go beside it, as ``<stem>.exclusions.csv``, where there are any.
+
+        Raises
+        ------
+        ManifestError
+            If the name is that of a workbook.
         """
         path = Path(path)
+        if path.suffix.lower() in {".ods", ".xls", ".xlsm", ".xlsx"}:
+            raise ManifestError(
+                f"{path}: a manifest is written as .csv or .parquet, not as a book."
+            )
         # The exclusions first: whoever finds the table finds them, also after an interruption, and
         # never those of a table that stood here before.
         if len(self.exclusions):
             with replacing(_exclusions_path(path)) as part:
-                self.exclusions.to_csv(part, index=False)
+                as_cells(self.exclusions).to_csv(part, index=False)
         else:
-            _exclusions_path(path).unlink(missing_ok=True)
+            remove(_exclusions_path(path))
         with replacing(path) as part:
             if path.suffix == ".parquet":
                 self.frame.to_parquet(part, index=False)
             else:
-                self.frame.to_csv(part, index=False)
+                as_cells(self.frame).to_csv(part, index=False)
         return path
+
+    @staticmethod
+    def files(path: str | Path | None) -> list[Path]:
+        """Return the files that `save` may write: the table, and the exclusions beside it."""
+        return [] if path is None else [Path(path), _exclusions_path(Path(path))]
 
     @classmethod
     def load(cls, path: str | Path) -> Manifest:
-        """Read a CSV or Parquet; relative paths in it count from the file's own folder.
+        """Read a CSV or Parquet that `save` wrote; relative paths count from its own folder.
 
-        A table without an ``image`` column takes its paths as names.
+        A table without an ``image`` column takes its paths as names. Tables of other programs, with
+        other separators, column names and terms, are read by `hurdles.data.table`.
 
         Raises
         ------
@@ -177,7 +203,8 @@ class Manifest:
             If `path` is not a file, not a table, or not a manifest.
         """
         path = Path(path)
-        frame = _read_table(path)
+        reads([path, _exclusions_path(path)])
+        frame = from_cells(_read_table(path))
         if "path" in frame:
             if "image" not in frame:
                 frame.insert(0, "image", frame["path"])
@@ -185,12 +212,16 @@ class Manifest:
             for column in {"path", "mask"} & set(frame.columns):
                 filled = frame[column].notna()
                 frame.loc[filled, column] = [str(here / p) for p in frame.loc[filled, column]]
-        beside = _exclusions_path(path)
-        exclusions = pd.read_csv(beside, dtype="str") if beside.exists() else exclusions_table()
         try:
-            return cls(frame, exclusions)
+            return cls(frame, read_exclusions(path))
         except ManifestError as error:
             raise ManifestError(f"{path}: {error}") from error
+
+
+def read_exclusions(path: Path) -> pd.DataFrame:
+    """Return the exclusions that `Manifest.save` wrote beside a table; none if it wrote none."""
+    beside = _exclusions_path(path)
+    return from_cells(pd.read_csv(beside, dtype="str")) if beside.exists() else exclusions_table()
 
 
 def _exclusions_path(path: Path) -> Path:
@@ -215,7 +246,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _validated(frame: pd.DataFrame) -> pd.DataFrame:
-    missing = [c for c in _REQUIRED if c not in frame]
+    missing = [c for c in REQUIRED if c not in frame]
     if missing:
         raise ManifestError(
             f"column {', '.join(map(repr, missing))} is missing; there are "
@@ -223,59 +254,96 @@ def _validated(frame: pd.DataFrame) -> pd.DataFrame:
         )
     frame = frame.reset_index(drop=True).copy()
     for column in COLUMNS:
-        if column not in frame:
-            frame[column] = None
+        frame[column] = _text(column, frame[column]) if column in frame else None
+    if found := problems(frame):
+        more = f"{len(found)} things are wrong:\n- " if len(found) > 1 else ""
+        raise ManifestError(more + "\n- ".join(found))
     for column in COLUMNS:
-        frame[column] = _typed(column, frame[column])
-    _refuse_empty(frame)
-    _refuse_repeated(frame)
+        if column == "age":
+            frame[column] = frame[column].astype("float64")
+        elif frame[column].dtype != "str":
+            frame[column] = frame[column].astype("str")
     extra = [c for c in frame.columns if c not in COLUMNS]
     return frame[[*COLUMNS, *extra]]
 
 
-def _typed(column: str, values: pd.Series) -> pd.Series:
+def _text(column: str, values: pd.Series) -> pd.Series:
+    """Return cells as text (ages as numbers, where they are), blanks around them removed."""
     if column == "age":
-        ages = pd.to_numeric(values, errors="coerce").astype("float64")
-        wrong = values[(values.notna() & ages.isna()) | (ages < 0) | (ages > 120)]
-        if len(wrong):
-            raise ManifestError(
-                f"'age' is not a number of years between 0 and 120 in {_rows(wrong.index)}: "
-                f"{wrong.iloc[0]!r}. Correct it or leave the cell empty."
+        ages = pd.to_numeric(values, errors="coerce")
+        return ages.where(ages.notna() | values.isna(), values)
+    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")  # 0.0 and 1.0 of a table with gaps are 0 and 1
+    text = values
+    if values.dtype != "str":
+        text = values.astype("str").where(values.notna(), None).astype("str")
+    if column not in ("image", "path", "mask"):  # blanks in a file's name are its own
+        text = text.str.replace("\x00", "").str.strip()
+    return text.where(text != "", None)
+
+
+def problems(
+    frame: pd.DataFrame,
+    numbers: Sequence[int] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Return everything that is wrong in the cells of a manifest, a sentence each.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        All `COLUMNS`; what is empty is missing, ages are numbers where they are understood.
+    numbers : sequence of int, optional
+        What each row is called; default: as a spreadsheet counts, the first row is 2.
+    names : mapping of str to str, optional
+        What a column is called in the user's own table.
+    """
+    called = {c: (names or {}).get(c, c) for c in COLUMNS}
+    rows = _Rows(range(2, len(frame) + 2) if numbers is None else numbers)
+    found = []
+    for column in REQUIRED:
+        if len(empty := np.flatnonzero(frame[column].isna())):
+            found.append(
+                f"{called[column]!r} is empty in {rows(empty)}. Fill them in or drop the rows."
             )
-        return ages
-    text = values.astype("str").where(values.notna(), None).astype("str")
-    text = text.where(text != "", None)
-    known = _VOCABULARIES.get(column)
-    wrong = text[text.notna() & ~text.isin(known)] if known else text[:0]
-    if known and len(wrong):
-        raise ManifestError(
-            f"{column!r} is {wrong.iloc[0]!r} in {_rows(wrong.index)}; it must be one of "
-            f"{', '.join(known)}, or empty where it is not known."
-        )
-    return text
-
-
-def _refuse_empty(frame: pd.DataFrame) -> None:
-    for column in _REQUIRED:
-        empty = frame.index[frame[column].isna()]
-        if len(empty):
-            raise ManifestError(
-                f"{column!r} is empty in {_rows(empty)}. Fill them in or drop the rows."
-            )
-
-
-def _refuse_repeated(frame: pd.DataFrame) -> None:
+    named: list[int] = []
     for column in ("image", "path"):
-        again = frame.index[frame[column].duplicated(keep=False)]
-        if len(again):
-            raise ManifestError(
-                f"{column!r} is repeated in {_rows(again)}: {frame[column][again[0]]!r}. "
+        cells, before = frame[column], named
+        named = np.flatnonzero(cells.duplicated(keep=False) & cells.notna()).tolist()
+        if (again := named) and again != before:  # a row that stands twice is one mistake
+            found.append(
+                f"{called[column]!r} is repeated in {rows(again)}: {cells.iloc[again[0]]!r}. "
                 "Every image stands in one row; drop the copies."
             )
+    for column, known in _VOCABULARIES.items():
+        cells = frame[column]
+        if len(wrong := np.flatnonzero(cells.notna() & ~cells.isin(known))):
+            found.append(
+                f"{called[column]!r} is {_values(cells.iloc[wrong])} in {rows(wrong)}; it must be "
+                f"one of {', '.join(known)}, or empty where it is not known."
+            )
+    ages = pd.to_numeric(frame["age"], errors="coerce")
+    outside = (frame["age"].notna() & ages.isna()) | (ages < 0) | (ages > 120)
+    if len(wrong := np.flatnonzero(outside)):
+        found.append(
+            f"{called['age']!r} is not a number of years between 0 and 120 in {rows(wrong)}: "
+            f"{_values(frame['age'].iloc[wrong])}. Correct it or leave the cell empty."
+        )
+    return found
 
 
-def _rows(index: Iterable[int], most: int = 3) -> str:
-    """Name rows as a person counts them in a spreadsheet: the header is row 1."""
-    numbers = [int(i) + 2 for i in index]
-    shown = ", ".join(map(str, numbers[:most])) + (", ..." if len(numbers) > most else "")
-    return f"{len(numbers)} row{'s' if len(numbers) != 1 else ''} ({shown})"
+def _values(cells: pd.Series) -> str:
+    shown = [repr(cell) for cell in cells.unique()[:6]]
+    return ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
+
+
+class _Rows:
+    """Names rows by their numbers in the user's table."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = numbers
+
+    def __call__(self, index: Iterable[int], most: int = 20) -> str:
+        numbers = [self._numbers[int(i)] for i in index]
+        shown = ", ".join(map(str, numbers[:most])) + (", ..." if len(numbers) > most else "")
+        return f"{len(numbers)} row{'s' if len(numbers) != 1 else ''} ({shown})"

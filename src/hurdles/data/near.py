@@ -13,13 +13,14 @@ differ in more; `bench/near_duplicates.py` measures how many, on hashes that cro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hurdles.data.machine import processors
 
 __all__ = ["BITS", "GUARANTEED", "RADIUS", "WORDS", "NearPairs", "near_pairs"]
 
@@ -165,7 +166,7 @@ def _banded(
         return _collected([*_in_buckets(a, b, *band, radius)], len(rows_b))
 
     found: list[NearPairs] = []
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(workers or processors()) as pool:
         found.extend(pool.map(one, _bands()))
     pairs = _collected(found, len(rows_b))
     return replace(pairs, a=rows_a[pairs.a], b=rows_b[pairs.b])

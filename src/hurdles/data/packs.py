@@ -2,8 +2,8 @@
 
 A pack is a NumPy file (``numpy.load`` opens it) of ``uint8`` (N, size, size), followed by a JSON
 footer that names every row's content hash and checksum, and by the footer's length and checksum.
-It is written beside and renamed into place, so it is whole or absent; a damaged one is noticed by
-its length and checksums, and ignored.
+It is written beside and renamed into place, so it is whole or absent. What is used of it is held
+against its checksums before: a damaged row is made anew.
 
 Any pack serves as a source for another: a set with ten new images copies the old rows and decodes
 ten. What is decoded is put away in small packs as it comes (``*.batch``), so that a killed run
@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import struct
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,14 +25,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hurdles.data.files import replacing
+from hurdles.data.files import replacing, sweep
 from hurdles.errors import CacheError
 
 __all__ = ["Pack", "Packs"]
 
 _MAGIC = b"hurdles1"
 _TAIL = struct.Struct("<QI8s")  # footer length, footer checksum, magic
-_STALE_S = 24 * 3600.0
+#: Packs of which every row was found intact, as they were then: within a process that is enough.
+_VERIFIED: set[tuple[str, int, int, int]] = set()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,16 @@ class Pack:
         """Whether a row is byte for byte what was written."""
         return _checksum(self.pixels[row]) == self.checksums[row]
 
+    def is_whole(self) -> bool:
+        """Whether every row is; a file that stays as it is is read through once a process."""
+        state = self.path.stat()
+        known = (str(self.path), state.st_ino, state.st_size, state.st_mtime_ns)
+        if known not in _VERIFIED:
+            if not all(self.is_intact(row) for row in range(len(self.keys))):
+                return False
+            _VERIFIED.add(known)
+        return True
+
 
 class Packs:
     """All packs of one preparation.
@@ -77,13 +87,14 @@ class Packs:
         self.folder = folder
         self.size = size
         with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sweep(folder)
 
     def whole(self, keys: Sequence[str]) -> Pack | None:
-        """Return the pack of exactly these rows in this order, or None."""
+        """Return the pack of exactly these rows in this order, or None; all of it is intact."""
         pack = self._open(self._path(keys, "pack"))
-        return pack if pack is not None and pack.keys == list(keys) else None
+        fits = pack is not None and pack.keys == list(keys) and pack.is_whole()
+        return pack if fits else None
 
     def rows(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
         """Return the images that some pack holds intact, by key; they stay memory-mapped."""
@@ -167,13 +178,6 @@ class Packs:
             return None
         return Pack(path, keys, checksums, pixels)
 
-    def _sweep(self) -> None:
-        """Remove what killed writers left behind long ago."""
-        for part in self.folder.glob(".*.part"):
-            with contextlib.suppress(OSError):  # another process was quicker
-                if time.time() - part.stat().st_mtime > _STALE_S:
-                    part.unlink()
-
 
 def _checksum(image: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(image).data)
@@ -209,8 +213,9 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        why = error if error.strerror is None else f"{error.strerror}: {path}"
         raise CacheError(
-            f"the cache cannot be written ({error.strerror or error}: {path}); free some space, or "
+            f"the cache cannot be written ({why}); free some space, or "
             "set HURDLES_CACHE to a folder that you may write to."
         ) from error
 

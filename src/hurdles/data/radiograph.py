@@ -29,7 +29,7 @@ class Radiograph:
     Parameters
     ----------
     path : Path
-        A PNG, JPEG, WebP, TIFF or DICOM file.
+        A PNG, JPEG, WebP, TIFF, BMP or DICOM file.
 
     Examples
     --------

@@ -1,14 +1,14 @@
-"""PNG, JPEG, WebP and TIFF.
+"""PNG, JPEG, WebP, TIFF and BMP.
 
 The rules:
 
-- The range is the format's: 8-bit samples are divided by 255, 16-bit by 65535, and so on. Gamma
-  and colour profiles are not applied.
+- The range is the format's: 8-bit samples are divided by 255, 16-bit by 65535, and so on; a picture
+  of 12 bits in a file of 16 is divided by 4095, and this is said. Gamma and colour profiles are not
+  applied.
 - Colour becomes luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); equal channels stay exact.
 - What is transparent lies on black, the colour of what the collimator left unexposed.
 - An EXIF orientation is applied, as every viewer does, so a photographed film stands upright.
-- TIFF with a "white is zero" interpretation is inverted. Pages marked as smaller copies are
-  skipped. Floating point and 32-bit integers have no range of their own and are refused.
+- A JPEG that its decoder warns of is damaged: it would fill what is missing with grey.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ import numpy as np
 
 from hurdles.data.containers import Container, check_complete, damaged, read_container
 from hurdles.data.header import ImageHeader, check_header
-from hurdles.errors import ImageError, UnsupportedImageError
+from hurdles.data.samples import grey, unit
+from hurdles.data.tiff import decode_tiff, read_tiff_header
+from hurdles.errors import ImageTooLargeError, UnsupportedImageError
 
 __all__ = ["decode_raster", "read_raster_header"]
 
-#: TIFF 6.0: NewSubfileType, BitsPerSample, PhotometricInterpretation.
-_SUBFILE, _BITS, _PHOTOMETRIC = 254, 258, 262
-_TIFF_COLOURS = {"P": "PALETTE COLOR", "PA": "PALETTE COLOR", "CMYK": "CMYK"}
-#: Sequential and progressive Huffman coding; other processes are read where OpenCV can.
+#: A progressive JPEG is decoded once for each of its scans: of 100 megapixels usual files have 10.
+MAX_SCANNED_PIXELS = 1_500_000_000
+#: Sequential and progressive Huffman coding.
 _COMMON_JPEG = (0xC0, 0xC1, 0xC2)
 
 
 def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:
     """Return the header of an open file of this `kind`, reading no pixel."""
     if kind == "TIFF":
-        return _tiff_header(_open_tiff(handle))
+        return read_tiff_header(handle)
+    if kind == "BMP":
+        return _bmp(handle)[0]
     return _header(read_container(handle, kind), kind)
 
 
@@ -46,7 +49,7 @@ def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
     data : bytes
         The whole file.
     kind : str
-        Its format: ``PNG``, ``JPEG``, ``WebP`` or ``TIFF``.
+        Its format: ``PNG``, ``JPEG``, ``WebP``, ``TIFF`` or ``BMP``.
     max_pixels : int
         The header's height times width may not exceed this; it is checked before decoding.
 
@@ -61,160 +64,118 @@ def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
         If the file is damaged, cut short, too large, or of a form that cannot be read.
     """
     if kind == "TIFF":
-        return _decode_tiff(data, max_pixels)
+        return decode_tiff(data, max_pixels)
+    if kind == "BMP":
+        return _decode_bmp(data, max_pixels)
     container = read_container(io.BytesIO(data), kind)
     check_header(_header(container, kind), max_pixels)
-    check_complete(data, kind)
-    pixels = _decode_jpeg(data, container) if kind == "JPEG" else _decode_colour(data, kind)
+    if kind == "JPEG":
+        pixels = _decode_jpeg(data, container)
+    else:
+        check_complete(data, kind)
+        pixels = _decode_colour(data, kind, container)
     return np.ascontiguousarray(_upright(pixels, container.orientation))
 
 
 def _header(container: Container, kind: str) -> ImageHeader:
-    height, width, bits, photometric, frames, orientation, _ = container
-    if orientation >= 5:
+    height, width = container.height, container.width
+    if container.orientation >= 5:
         height, width = width, height
-    return ImageHeader(kind, height, width, bits, photometric, frames)
+    return ImageHeader(kind, height, width, container.bits, container.photometric, container.frames)
 
 
-# --- PNG, JPEG, WebP -----------------------------------------------------------------------------
+# --- JPEG ----------------------------------------------------------------------------------------
 
 
 def _decode_jpeg(data: bytes, container: Container) -> np.ndarray:
-    import cv2
+    import simplejpeg
 
     if container.bits != 8:
         raise UnsupportedImageError(
             f"the JPEG has {container.bits} bits; convert it to 16-bit PNG, or give the DICOM."
         )
-    if container.photometric == "CMYK":
-        return _unit(_cmyk(data))
-    # Grey is the stored Y channel, so the colour conversion is not even computed.
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    scans = data.count(b"\xff\xda")
+    if scans * container.height * container.width > MAX_SCANNED_PIXELS:
+        raise ImageTooLargeError(
+            f"the JPEG goes {scans:,} times over its {container.width} x {container.height} "
+            f"pixels, {MAX_SCANNED_PIXELS:,} pixels at most are decoded; leave the file out."
+        )
+    cmyk = container.photometric == "CMYK"
     try:
-        return _unit(_by_opencv(data, flags, "JPEG"))
-    except ImageError as error:
-        if container.process in _COMMON_JPEG:
-            raise
-        raise UnsupportedImageError(
-            "the JPEG is lossless or arithmetically coded; convert it to PNG."
-        ) from error
+        # Grey is the stored Y channel, so the colour conversion is not even computed.
+        samples = simplejpeg.decode_jpeg(data, "CMYK" if cmyk else "GRAY", strict=True)
+    except ValueError as error:
+        if "subsampling" in str(error):
+            return unit(_by_pillow(data))
+        if container.process not in _COMMON_JPEG and "Unsupported" in str(error):
+            raise UnsupportedImageError(
+                "the JPEG is lossless or arithmetically coded; convert it to PNG."
+            ) from error
+        raise damaged("JPEG", str(error)) from error
+    return unit(_by_pillow(data) if cmyk else samples[..., 0])
 
 
-def _cmyk(data: bytes) -> np.ndarray:
+def _by_pillow(data: bytes) -> np.ndarray:
+    """Decode what simplejpeg does not: CMYK as grey, and unusual subsampling."""
     from PIL.JpegImagePlugin import JpegImageFile
 
     try:
-        return np.asarray(JpegImageFile(io.BytesIO(data)).convert("L"))
+        image = JpegImageFile(io.BytesIO(data))
+        image.draft("L", image.size)  # the stored Y channel, where there is one
+        return np.asarray(image.convert("L"))
     except Exception as error:  # Pillow fails in every way there is on damaged bytes
         raise damaged("JPEG", str(error)) from error
 
 
-def _decode_colour(data: bytes, kind: str) -> np.ndarray:
-    import cv2
-
-    return _grey(_by_opencv(data, cv2.IMREAD_UNCHANGED, kind), blue_first=True)
+# --- PNG and WebP --------------------------------------------------------------------------------
 
 
-def _by_opencv(data: bytes, flags: int, kind: str) -> np.ndarray:
+def _decode_colour(data: bytes, kind: str, container: Container) -> np.ndarray:
     import cv2
 
     try:
-        samples = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+        samples = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise damaged(kind, str(error.err)) from error
     if samples is None:
         raise damaged(kind, "its pixels cannot be decoded")
-    return np.asarray(samples)
+    pixels = grey(np.asarray(samples), blue_first=True)
+    if container.transparent is not None and samples.ndim == 2:  # OpenCV looks at colours only
+        scale = 255 // ((1 << container.bits) - 1) if container.bits < 8 else 1
+        pixels[samples == container.transparent * scale] = 0
+    return pixels
 
 
-# --- TIFF ----------------------------------------------------------------------------------------
+# --- BMP -----------------------------------------------------------------------------------------
 
 
-def _open_tiff(handle: BinaryIO) -> Any:
-    # `PIL.Image.open` would apply a limit of its own, which is global.
-    from PIL.TiffImagePlugin import TiffImageFile
+def _bmp(handle: BinaryIO) -> tuple[ImageHeader, Any]:
+    from PIL.BmpImagePlugin import BmpImageFile
 
     try:
-        return TiffImageFile(handle)
+        image = BmpImageFile(handle)
     except Exception as error:
-        raise damaged("TIFF", str(error)) from error
+        if "nsupported" in str(error):
+            raise UnsupportedImageError(
+                f"the BMP is of a kind that is not read ({error}); convert it to PNG."
+            ) from error
+        raise damaged("BMP", str(error)) from error
+    photometric = {"1": "MONOCHROME2", "L": "MONOCHROME2", "P": "PALETTE COLOR"}.get(image.mode)
+    bits = 1 if image.mode == "1" else 8
+    return ImageHeader("BMP", image.height, image.width, bits, photometric or "RGB"), image
 
 
-def _tiff_header(image: Any) -> ImageHeader:
-    try:
-        frames = _full_pages(image)
-        bits = int(image.tag_v2.get(_BITS, (1,))[0])
-    except Exception as error:
-        raise damaged("TIFF", str(error)) from error
-    colours = _TIFF_COLOURS.get(image.mode)
-    if image.tag_v2.get(_PHOTOMETRIC) == 0:
-        colours = "MONOCHROME1"
-    elif image.mode.startswith(("RGB", "YCbCr")):
-        colours = "RGB"
-    return ImageHeader("TIFF", image.height, image.width, bits, colours or "MONOCHROME2", frames)
-
-
-def _full_pages(image: Any) -> int:
-    """Count pages, leaving out those that are marked as a smaller copy of another."""
-    full = 0
-    for page in range(image.n_frames):
-        image.seek(page)
-        full += not int(image.tag_v2.get(_SUBFILE, 0)) & 1
-    image.seek(0)
-    return max(full, 1)
-
-
-def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
-    image = _open_tiff(io.BytesIO(data))
-    header = _tiff_header(image)
+def _decode_bmp(data: bytes, max_pixels: int) -> np.ndarray:
+    header, image = _bmp(io.BytesIO(data))
     check_header(header, max_pixels)
     try:
-        return np.ascontiguousarray(_tiff_pixels(image, header, data))
-    except ImageError:
-        raise
+        wanted = "L" if header.photometric == "MONOCHROME2" else "RGB"
+        return grey(np.asarray(image.convert(wanted)))
     except Exception as error:
-        raise damaged("TIFF", str(error)) from error
+        raise damaged("BMP", str(error)) from error
 
 
-def _tiff_pixels(image: Any, header: ImageHeader, data: bytes) -> np.ndarray:
-    """Return the pixels; Pillow applies the orientation itself."""
-    mode, bits = image.mode, header.bits
-    if mode.startswith("I;16"):
-        samples = np.asarray(image)
-        unit = _unit(samples.astype(np.uint16, copy=False), (1 << bits) - 1)
-        return 1 - unit if header.photometric == "MONOCHROME1" else unit
-    if mode in ("RGB", "RGBA") and bits == 16:
-        return _decode_colour(data, "TIFF")  # Pillow keeps only the upper byte
-    if mode in ("1", "L"):
-        return _unit(np.asarray(image.convert("L")))
-    if mode in ("LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
-        wanted = "RGBA" if mode in ("LA", "RGBA", "PA") else "RGB"
-        return _grey(np.asarray(image.convert(wanted)))
-    raise UnsupportedImageError(
-        f"the TIFF holds {bits}-bit samples (mode {mode}) without a range of their own; scale "
-        "them to 16-bit unsigned integers."
-    )
-
-
-# --- samples to grey -----------------------------------------------------------------------------
-
-
-def _grey(samples: np.ndarray, *, blue_first: bool = False) -> np.ndarray:
-    """Grey, RGB or RGBA integers (H, W[, C]) to ``float32`` (H, W): luma, on black."""
-    import cv2
-
-    if samples.ndim == 2:
-        return _unit(samples)
-    code = cv2.COLOR_BGR2GRAY if blue_first else cv2.COLOR_RGB2GRAY
-    luma = _unit(np.asarray(cv2.cvtColor(np.ascontiguousarray(samples[..., :3]), code)))
-    if samples.shape[2] == 3:
-        return luma
-    return np.asarray(luma * _unit(samples[..., 3]))
-
-
-def _unit(samples: np.ndarray, highest: int | None = None) -> np.ndarray:
-    top = np.float32(np.iinfo(samples.dtype).max if highest is None else highest)
-    return np.asarray(np.divide(samples, top, dtype=np.float32))
+# --- orientation ---------------------------------------------------------------------------------
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

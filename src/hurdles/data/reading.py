@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.files import expanded
 from hurdles.data.folder import manifest_from_folder
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources import COLLECTIONS, Collection
+from hurdles.data.spreadsheet import SUFFIXES
+from hurdles.data.table import manifest_from_table
 from hurdles.errors import CollectionError, ManifestError
 
 __all__ = ["collections_table", "locate", "merge", "read_manifest", "recognise"]
 
-logger = logging.getLogger("hurdles")
-
-_TABLES = {".csv", ".parquet"}
+logger = logging.getLogger("hurdles.data")
 
 
 def read_manifest(
@@ -26,13 +28,14 @@ def read_manifest(
     *,
     collection: str | None = None,
     data: Mapping[str, Path] | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Manifest:
     r"""Read a manifest from whatever holds one.
 
     Parameters
     ----------
     path_or_name : str or Path
-        A CSV or Parquet file (`Manifest.load`), the folder of a public collection, a folder with a
+        A table (`manifest_from_table`), the folder of a public collection, a folder with a
         ``manifest.csv`` in it, a folder of class folders (`manifest_from_folder`), or the name of
         a collection, which `locate` finds.
         A name wins over a folder of the same name; write ``./cohen`` for the folder.
@@ -40,12 +43,14 @@ def read_manifest(
         Read the folder as this collection, and refuse it if it is not.
     data : mapping of str to Path, optional
         Where collections are, as from ``--data NAME=PATH``.
+    columns : mapping of str to str, optional
+        A column of the table -> a column of the manifest; see `manifest_from_table`.
 
     Returns
     -------
     Manifest
-        What the folder was taken for is logged (INFO, logger ``hurdles``); `recognise` tells it
-        beforehand.
+        What the folder was taken for is in its `notes`, and logged (logger ``hurdles``);
+        `recognise` tells it beforehand.
 
     Raises
     ------
@@ -58,26 +63,29 @@ def read_manifest(
     >>> import tempfile
     >>> table = Path(tempfile.mkdtemp()) / "cohort.csv"
     >>> _ = table.write_text("path,label\na.png,Normal\nb.png,COVID-19\n")
+    >>> _ = [table.with_name(name).write_bytes(b"") for name in ("a.png", "b.png")]
     >>> read_manifest(table).counts
     {'COVID-19': 1, 'Normal': 1}
     """
     if collection is None and str(path_or_name) in COLLECTIONS:
         name = str(path_or_name)
+        _refuse_columns(name, columns)
         return COLLECTIONS.get(name).read(locate(name, data))
-    path = Path(path_or_name).expanduser()
+    path = expanded(path_or_name)
     if collection is not None:
+        _refuse_columns(collection, columns)
         return COLLECTIONS.get(collection).read(path)
-    if path.suffix.lower() in _TABLES and not path.is_dir():
-        return Manifest.load(path)
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        return manifest_from_table(path, columns=columns)
     if not path.is_dir():
         raise ManifestError(
-            f"{path} is neither a folder, nor a .csv or .parquet file, nor a collection's name. "
-            f"Collections: {', '.join(COLLECTIONS)}."
+            f"{path} is neither a folder, nor a table ({', '.join(sorted(SUFFIXES))}), nor a "
+            f"collection's name. Collections: {', '.join(COLLECTIONS)}."
         )
-    return _read_folder(path)
+    return _read_folder(path, columns)
 
 
-def _read_folder(path: Path) -> Manifest:
+def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Manifest:
     matches = recognise(path)
     if len(matches) > 1:
         names = ", ".join(match.name for match in matches)
@@ -85,11 +93,14 @@ def _read_folder(path: Path) -> Manifest:
             f"{path} looks like several collections ({names}). Say which with collection=."
         )
     if matches:
-        logger.info("%s is read as %s (%s)", path, matches[0].name, matches[0].title)
-        return matches[0].read(path)
+        _refuse_columns(str(path), columns)
+        what = f"{path} is read as {matches[0].name} ({matches[0].title})"
+        logger.warning(what)  # classes, patients and what is left out follow from it
+        found = matches[0].read(path)
+        return replace(found, notes=(what, *found.notes))
     if (path / "manifest.csv").is_file():  # a phantom, a run, or a folder that brings its table
         logger.info("%s is read by its manifest.csv", path)
-        return Manifest.load(path / "manifest.csv")
+        return manifest_from_table(path / "manifest.csv", columns=columns)
     # A folder of collections would pass for a folder of classes, one class a collection.
     inside = [c for c in sorted(path.iterdir()) if c.is_dir() and recognise(c)]
     if inside:
@@ -97,8 +108,17 @@ def _read_folder(path: Path) -> Manifest:
             f"{path} is not a collection, but holds some ({', '.join(c.name for c in inside)}). "
             "Give one of these folders, or several of them, each by itself."
         )
+    _refuse_columns(str(path), columns)
     logger.info("%s is read as a folder of class folders", path)
     return manifest_from_folder(path)
+
+
+def _refuse_columns(what: str, columns: Mapping[str, str] | None) -> None:
+    if columns:
+        raise ManifestError(
+            f"{what} is not read by a table, so it has no column {next(iter(columns))!r}; leave "
+            "--column out, or give the table."
+        )
 
 
 def recognise(path: str | Path) -> list[Collection]:
@@ -121,7 +141,7 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
     """
     item = COLLECTIONS.get(name)
     if data and name in data:
-        folder = Path(data[name]).expanduser()
+        folder = expanded(data[name])
         if not folder.is_dir():
             raise CollectionError(f"{name} was said to be in {folder}, which is not a folder.")
         return folder
@@ -131,7 +151,7 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
             f"where is {name} ({item.title})? Give --data {name}=PATH, or set HURDLES_DATA to the "
             f"folder that holds '{item.folders[0]}'. Get it from {item.url}."
         )
-    places = [Path(root).expanduser() / folder for folder in (*item.folders, name)]
+    places = [expanded(root) / folder for folder in (*item.folders, name)]
     for place in places:
         if item.recognises(place):
             return place
@@ -178,7 +198,8 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
             )
     frames = [m.frame.assign(image=m.frame["source"] + "/" + m.frame["image"]) for m in manifests]
     exclusions = pd.concat([m.exclusions for m in manifests], ignore_index=True)
-    return Manifest(pd.concat(frames, ignore_index=True), exclusions)
+    notes = tuple(note for m in manifests for note in m.notes)
+    return Manifest(pd.concat(frames, ignore_index=True), exclusions, notes)
 
 
 def collections_table(data: Mapping[str, Path] | None = None) -> pd.DataFrame:

@@ -7,10 +7,9 @@ that cannot be decoded is tried again each time, since another decoder may be in
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from hurdles.data.files import write_text
+from hurdles.data.files import read_sealed, write_sealed
 from hurdles.errors import CacheError, LungsNotFoundError
 
 __all__ = ["Refusals"]
@@ -52,7 +51,7 @@ class Refusals:
         new = {key: error.message for key, error in errors.items()}
         self._reasons = self._read() | self._reasons | new
         try:
-            write_text(self._path, json.dumps(self._reasons, indent=0, sort_keys=True))
+            write_sealed(self._path, self._reasons)
         except OSError as error:
             raise CacheError(
                 f"the cache cannot be written ({error.strerror or error}: {self._path}); free "
@@ -60,10 +59,5 @@ class Refusals:
             ) from error
 
     def _read(self) -> dict[str, str]:
-        try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}  # absent or damaged: it is found out again
-        if not isinstance(found, dict):
-            return {}
-        return {k: v for k, v in found.items() if isinstance(v, str)}
+        found: dict[str, str] | None = read_sealed(self._path)
+        return found or {}  # absent or damaged: it is found out again

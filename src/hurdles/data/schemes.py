@@ -10,11 +10,11 @@ import numpy as np
 
 from hurdles.data.allocation import share_out
 from hurdles.data.manifest import Manifest
-from hurdles.data.vocabulary import Split
+from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import SplitError
 from hurdles.registry import Registry
 
-__all__ = ["SCHEMES", "Fractions", "Scheme"]
+__all__ = ["SCHEMES", "Fractions", "Scheme", "meant"]
 
 #: Shares of train, validation and test: each above 0, together 1.
 Fractions = tuple[float, float, float]
@@ -44,15 +44,42 @@ class Scheme:
 SCHEMES: Registry[Scheme] = Registry("split scheme")
 
 
+def meant(scheme: str, manifest: Manifest) -> str:
+    """Return the scheme that a name means for these images: ``auto`` is one of two others.
+
+    Parameters
+    ----------
+    scheme : str
+        A name in `SCHEMES`.
+    manifest : Manifest
+        The images; they bring a split where any of them has one.
+
+    Raises
+    ------
+    RegistryError
+        If no scheme has this name.
+    """
+    SCHEMES.get(scheme)
+    if scheme != SplitScheme.AUTO:
+        return scheme
+    given = manifest.frame["split"].notna().any()
+    return SplitScheme.GIVEN if given else SplitScheme.PATIENT
+
+
 def _scheme(name: str, *, grouped: bool, needs_patients: bool) -> Callable[[Assign], Assign]:
     def keep(assign: Assign) -> Assign:
-        SCHEMES.register(name)(Scheme(assign, grouped, needs_patients))
+        SCHEMES.register(str(name))(Scheme(assign, grouped, needs_patients))
         return assign
 
     return keep
 
 
-@_scheme("patient", grouped=True, needs_patients=True)
+@_scheme(SplitScheme.AUTO, grouped=True, needs_patients=False)
+def _as_meant(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    return SCHEMES.get(meant(SplitScheme.AUTO, manifest)).assign(manifest, fractions, seed)
+
+
+@_scheme(SplitScheme.PATIENT, grouped=True, needs_patients=True)
 def _by_patient(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
     return share_out(manifest.frame["label"], manifest.groups, fractions=fractions, seed=seed)
 
@@ -64,12 +91,28 @@ def _by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[s
     )
 
 
-# The next two need no fractions or seed; a scheme takes them all the same.
-@_scheme("given", grouped=True, needs_patients=True)
-def _as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001
-    return manifest.frame["split"].tolist()
+# Nobody's patient is asked for: which images share a part was decided by whoever gave the split.
+@_scheme(SplitScheme.GIVEN, grouped=True, needs_patients=False)
+def _as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Keep the split; without a validation part, one is taken out of training, by patient."""
+    given = manifest.frame["split"]
+    if given.isna().any() or (given == Split.VALIDATION).any():
+        return given.tolist()
+    training = manifest.frame[given == Split.TRAIN]
+    train, validation, _ = fractions
+    both = train + validation
+    given = given.copy()
+    given[training.index] = share_out(
+        training["label"],
+        manifest.groups[training.index],
+        fractions=(train / both, validation / both),
+        seed=seed,
+        parts=(Split.TRAIN, Split.VALIDATION),
+    )
+    return given.tolist()
 
 
+# It needs no fractions or seed; a scheme takes them all the same.
 @_scheme("lazaro-barco-2020", grouped=False, needs_patients=False)
 def _as_lazaro_barco(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001
     """Split as the notebook of Lázaro Barco (2020) does.

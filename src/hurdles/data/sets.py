@@ -7,6 +7,7 @@ patient stands in two parts across the sets of a study.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ __all__ = [
     "completed",
     "gathered",
     "joined",
+    "matched",
     "one_against_rest",
     "relabelled",
     "sampled",
@@ -89,7 +91,9 @@ def joined(*manifests: Manifest) -> Manifest:
         return manifests[0]
     exclusions = pd.concat([m.exclusions for m in manifests], ignore_index=True)
     frames = [m.frame for m in manifests]
-    return Manifest(pd.concat(frames, ignore_index=True), exclusions.drop_duplicates())
+    notes = dict.fromkeys(note for m in manifests for note in m.notes)
+    joint = pd.concat(frames, ignore_index=True)
+    return Manifest(joint, exclusions.drop_duplicates(), tuple(notes))
 
 
 def relabelled(
@@ -103,7 +107,7 @@ def relabelled(
         The images.
     labels : mapping of str to str
         Their class -> ours. A class that is not named keeps its name; one that is mapped to an
-        empty name is left out.
+        empty name is left out. See `matched` for patterns.
     drop : sequence of str
         Further classes that are left out.
 
@@ -118,15 +122,46 @@ def relabelled(
     >>> relabelled(Manifest(rows), {"COVID": "COVID-19"}, drop=["CT"]).counts
     {'COVID-19': 1}
     """
-    named = {**labels, **dict.fromkeys(drop, "")}
-    unknown = sorted(set(named) - set(manifest.labels))
-    if unknown:
-        raise ManifestError(
-            f"no image is of class {unknown[0]!r}; the classes are {', '.join(manifest.labels)}."
-        )
+    wanted = {**labels, **dict.fromkeys(drop, "")}
+    for theirs in wanted:
+        if not matched({theirs: ""}, manifest.labels):
+            raise ManifestError(
+                f"no image is of class {theirs!r}; the classes are {', '.join(manifest.labels)}."
+            )
+    named = matched(wanted, manifest.labels)
     gone = manifest.frame.loc[manifest.frame["label"].map(named) == "", "image"].tolist()
     kept = manifest.without(gone, ["its class was left out by request"] * len(gone))
     return replace(kept, frame=kept.frame.assign(label=kept.frame["label"].replace(named)))
+
+
+def matched(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]:
+    """Return what each class that is named is to be called.
+
+    Parameters
+    ----------
+    labels : mapping of str to str
+        Their class -> ours. A name with ``*`` stands for every class that has anything in its
+        place; a class that is named itself comes first, then the first pattern that fits.
+    classes : sequence of str
+        The classes that there are.
+
+    Examples
+    --------
+    >>> matched({"*Pneumonia*": "Pneumonia", "*": "other"}, ["Edema|Pneumonia", "Mass"])
+    {'Edema|Pneumonia': 'Pneumonia', 'Mass': 'other'}
+    """
+    patterns = {
+        re.compile(re.escape(theirs).replace(r"\*", ".*"), re.DOTALL): ours
+        for theirs, ours in labels.items()
+        if "*" in theirs
+    }
+    found = {}
+    for each in classes:
+        if each in labels:
+            found[each] = labels[each]
+        elif fits := [ours for pattern, ours in patterns.items() if pattern.fullmatch(each)]:
+            found[each] = fits[0]
+    return found
 
 
 def one_against_rest(

@@ -7,15 +7,25 @@ from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.cells import as_cells, from_cells
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
-from hurdles.data.schemes import SCHEMES, Fractions
-from hurdles.data.vocabulary import MissingPatients, Split
+from hurdles.data.schemes import SCHEMES, Fractions, meant
+from hurdles.data.vocabulary import MissingPatients, Split, SplitScheme
 from hurdles.errors import ManifestError, SplitError
 
-__all__ = ["check_split", "load_split", "missing_classes", "save_split", "split"]
+__all__ = [
+    "check_split",
+    "load_split",
+    "missing_classes",
+    "require_split_of",
+    "save_split",
+    "split",
+]
 
 _SPLITS = [s.value for s in Split]
+#: What splits anew where a given split cannot be used.
+_ANEW = ("--set", f"split.scheme={SplitScheme.PATIENT}")
 _HEADER = "# split of the manifest with hash "
 
 
@@ -46,7 +56,9 @@ def split(
         results often rest on it.
         ``"lazaro-barco-2020"``: the image-level split of that work, whose fractions (70/15/15)
         and seed (42) are fixed.
-        ``"given"``: the split that the manifest has, checked.
+        ``"given"``: the split that the manifest has, checked; without a validation part, one is
+        taken out of its training part, by patient as far as they are known.
+        ``"auto"``: the given split where any image has one, else by patient.
 
     Raises
     ------
@@ -64,12 +76,15 @@ def split(
     >>> {part: len(done.part(part)) for part in ("train", "validation", "test")}
     {'train': 12, 'validation': 4, 'test': 4}
     """
+    by = meant(by, manifest)
     scheme = SCHEMES.get(by)
     _check_fractions(fractions)
     if scheme.needs_patients and MissingPatients(missing_patients) is MissingPatients.REFUSE:
         _refuse_missing_patients(manifest)
     if not len(manifest):
         raise SplitError("there is nothing to split: the manifest has no rows.")
+    if by == SplitScheme.GIVEN:
+        _refuse_half_given(manifest)
     done = manifest.with_split(scheme.assign(manifest, fractions, seed))
     check_split(done, grouped=scheme.grouped)
     return done
@@ -99,12 +114,11 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
         a patient is in two splits.
     """
     frame = manifest.frame
-    unassigned = int(frame["split"].isna().sum())
-    if unassigned:
+    if unassigned := int(frame["split"].isna().sum()):
         raise SplitError(
             f"{unassigned} of {len(frame)} images have no split. Fill in train, validation or "
             "test for each, or split anew."
-        )
+        ).unless(*_ANEW)
     counts = _counts(manifest)
     _refuse_empty_splits(manifest, counts)
     warnings = missing_classes(manifest)
@@ -113,12 +127,14 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
         return warnings
     leak = f"{len(shared)} patient(s) have images in more than one split: {_listed(shared)}."
     if grouped:
-        raise SplitError(f"{leak} Keep each patient within one split, or split anew by patient.")
+        raise SplitError(
+            f"{leak} Keep each patient within one split, or split anew by patient."
+        ).unless(*_ANEW)
     return [*warnings, f"{leak} A model can know them again, so its results are too good."]
 
 
 def missing_classes(manifest: Manifest) -> list[str]:
-    """Return a sentence for each class without an image in validation or test.
+    """Return a sentence on the classes without a test image, and one on those without validation.
 
     Parameters
     ----------
@@ -126,11 +142,16 @@ def missing_classes(manifest: Manifest) -> list[str]:
         Rows with their split.
     """
     counts = _counts(manifest)
-    return [
-        f"class {label!r} is missing from {part}: {manifest.counts[label]} image(s) in all."
-        for part in (Split.VALIDATION, Split.TEST)
-        for label in _missing(counts, part)
-    ]
+    found = []
+    for part, so in (
+        (Split.TEST, "how well the model finds such images is not measured"),
+        (Split.VALIDATION, "the epoch, and a threshold, were chosen without them"),
+    ):
+        if lost := _missing(counts, part):
+            number = f"{len(lost)} of {len(counts.columns)} classes"
+            listed = ", ".join(f"{label!r} (of {manifest.counts[label]})" for label in lost)
+            found.append(f"{number} without a {part} image, so {so}: {listed}.")
+    return found
 
 
 def save_split(manifest: Manifest, path: str | Path) -> Path:
@@ -154,7 +175,7 @@ def save_split(manifest: Manifest, path: str | Path) -> Path:
     if manifest.frame["split"].isna().any():
         raise SplitError("some images have no split yet; call split() before save_split().")
     table = manifest.frame[["image", "split"]].sort_values("image")
-    text = table.to_csv(index=False, lineterminator="\n")
+    text = as_cells(table).to_csv(index=False, lineterminator="\n")
     with replacing(path) as part:
         part.write_bytes(f"{_HEADER}{_data_hash(manifest)}\n{text}".encode())
     return Path(path)
@@ -187,7 +208,7 @@ def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) ->
         why = "; ".join(what) or "labels, patients or other columns of the same images differ"
         raise SplitError(
             f"{path} was made for other data ({why}). Bring the data back as they were, or "
-            "delete the file to split anew."
+            "give another --split, or none, to split anew."
         )
     try:
         done = manifest.with_split(table.loc[images].tolist())
@@ -195,6 +216,24 @@ def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) ->
     except ManifestError as error:
         raise SplitError(f"{path}: {error}") from error
     return done
+
+
+def require_split_of(manifest: Manifest, path: str | Path) -> None:
+    """Raise a SplitError if a file is no split, or names images that the manifest does not have.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images, before any is left out as unreadable: the file may name fewer.
+    path : str or Path
+        What `save_split` wrote.
+    """
+    _, table = _read_split(Path(path))
+    if gone := sorted(set(table.index) - set(manifest.frame["image"])):
+        raise SplitError(
+            f"{path} was made for other data ({len(gone)} of its {len(table)} images are not among "
+            f"those given: {_listed(gone)}). Give the images that it was made for, or no split."
+        )
 
 
 def _check_fractions(fractions: Fractions) -> None:
@@ -208,11 +247,37 @@ def _check_fractions(fractions: Fractions) -> None:
 
 def _refuse_missing_patients(manifest: Manifest) -> None:
     if manifest.missing_patients:
+        one_each = MissingPatients.ONE_EACH.value
         raise SplitError(
             f"'patient' is empty in {manifest.missing_patients} of {len(manifest)} rows, so one "
-            "patient might be in two splits unseen. Fill them in, or accept that with "
-            f"missing_patients = {MissingPatients.ONE_EACH.value!r}."
-        )
+            "patient might be in two splits unseen. Fill them in, or take each of these images for "
+            f"a patient of its own by --missing-patients {one_each} (in a recipe: [split] "
+            f'missing_patients = "{one_each}").'
+        ).unless("--missing-patients", one_each)
+
+
+def _refuse_half_given(manifest: Manifest) -> None:
+    """Refuse a split that leaves images out, or has no part to learn from or to test on."""
+    given = manifest.frame["split"]
+    without = manifest.frame[given.isna()]
+    if len(without) == len(manifest):
+        raise SplitError("no image has a split; fill in train, validation or test, or split anew.")
+    if len(without):
+        sources = without["source"].dropna().unique()
+        whose = f", all of {_listed(sorted(sources))}" if len(sources) else ""
+        raise SplitError(
+            f"{len(without)} of {len(manifest)} images have no split although the others do, for "
+            f"one {without['image'].iloc[0]!r}{whose if without['source'].notna().all() else ''}. "
+            "Fill in train, validation or test for each, leave these images out, or split all of "
+            f"them anew ({' '.join(_ANEW)})."
+        ).unless(*_ANEW)
+    lacking = [part.value for part in (Split.TRAIN, Split.TEST) if part.value not in set(given)]
+    if lacking:
+        raise SplitError(
+            f"the split that the images bring has no {' and no '.join(lacking)} part "
+            f"({', '.join(f'{n} {part}' for part, n in given.value_counts().items())}). Give some "
+            f"images that part, or split all of them anew ({' '.join(_ANEW)})."
+        ).unless(*_ANEW)
 
 
 def _refuse_empty_splits(manifest: Manifest, counts: pd.DataFrame) -> None:
@@ -266,7 +331,7 @@ def _read_split(path: Path) -> tuple[str, pd.Series[str]]:
     """Return the hash of the data that a file was made for, and its splits by image."""
     try:
         header, _, _ = path.read_text(encoding="utf-8").partition("\n")
-        table = pd.read_csv(path, skiprows=1, dtype="str", keep_default_na=False)
+        table = from_cells(pd.read_csv(path, skiprows=1, dtype="str", keep_default_na=False))
     except (OSError, ValueError) as error:
         raise SplitError(f"{path} cannot be read as a split ({error}).") from error
     if not header.startswith(_HEADER) or list(table.columns) != ["image", "split"]:
@@ -276,5 +341,5 @@ def _read_split(path: Path) -> tuple[str, pd.Series[str]]:
         )
     if table["image"].duplicated().any():
         twice = table["image"][table["image"].duplicated()].iloc[0]
-        raise SplitError(f"{path} names image {twice!r} twice; delete the file to split anew.")
+        raise SplitError(f"{path} names image {twice!r} twice; give another --split.")
     return header.removeprefix(_HEADER), table.set_index("image")["split"]

@@ -12,10 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from hurdles.data.decode import is_image
+from hurdles.data.dicom import is_dicom
 from hurdles.data.manifest import Manifest, exclusions_table
+from hurdles.data.shown import shown
 from hurdles.errors import ManifestError
 
-__all__ = ["IMAGE_SUFFIXES", "Seen", "Tally", "walk"]
+__all__ = ["IMAGE_SUFFIXES", "Seen", "Tally", "starts_as_dicom", "walk"]
 
 #: Extensions that are taken for images, in lower case. What a file really holds is for the decoder.
 IMAGE_SUFFIXES = frozenset(
@@ -72,6 +75,10 @@ def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[Seen]:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         path = folder / entry.name
+        if not _is_text(entry.name):
+            spelt = shown(entry.name)
+            yield Seen(folder / spelt, prefix + spelt, "its name is not UTF-8; rename it", spelt)
+            continue
         name = prefix + unicodedata.normalize("NFC", entry.name)
         refusal = _refusal(path, entry)
         if not refusal and entry.is_dir():
@@ -79,6 +86,15 @@ def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[Seen]:
         else:
             real = os.path.realpath(path) if entry.is_symlink() else f"{here}{os.sep}{entry.name}"
             yield Seen(path, name, refusal, real)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written down; some systems allow any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refusal(path: Path, entry: os.DirEntry[str]) -> str:
@@ -92,21 +108,19 @@ def _refusal(path: Path, entry: os.DirEntry[str]) -> str:
         return ""
     if not entry.is_file():
         return "a link that leads nowhere" if entry.is_symlink() else "not a plain file"
-    if path.suffix.lower() in IMAGE_SUFFIXES or _is_bare_dicom(path):
+    if entry.name.upper() == "DICOMDIR":
+        return "a DICOM directory, no image"
+    # PACS exports often have no extension, or one that means something else (.ima, .img, .dic).
+    if path.suffix.lower() in IMAGE_SUFFIXES or is_image(path):
         return ""
     return "not an image, by its extension"
 
 
-def _is_bare_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its preamble (PS3.10, 7.1): PACS exports often have no extension.
-
-    Numbers after a last dot (``IM-0001.12345``) are a UID's, not an extension.
-    """
-    if path.suffix and not path.suffix[1:].isdigit():
-        return False
+def starts_as_dicom(path: str | Path) -> bool:
+    """Whether a file is DICOM by its first bytes; False where it cannot be read."""
     try:
-        with path.open("rb") as handle:
-            return handle.read(132)[128:] == b"DICM"
+        with Path(path).open("rb") as handle:
+            return is_dicom(handle.read(132))
     except OSError:
         return False
 

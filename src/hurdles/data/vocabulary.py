@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["MissingPatients", "OnBad", "Sex", "Split", "View"]
+__all__ = ["MissingPatients", "OnBad", "Sex", "Split", "SplitScheme", "View"]
 
 
 class View(StrEnum):
@@ -35,6 +35,14 @@ class Split(StrEnum):
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
+
+
+class SplitScheme(StrEnum):
+    """Ways to split that the program knows by name; `hurdles.data.schemes` registers all."""
+
+    AUTO = "auto"
+    GIVEN = "given"
+    PATIENT = "patient"
 
 
 class MissingPatients(StrEnum):

@@ -17,11 +17,13 @@ __all__ = [
     "auc_variance",
     "check_level",
     "design_effect",
+    "exact_bounds",
     "kish",
     "mover_difference",
     "normal_quantile",
     "odds_ratio_bounds",
     "proportion_bounds",
+    "student_quantile",
     "wilson",
     "wilson_bounds",
 ]
@@ -167,6 +169,56 @@ def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple
     # No result may have a better bound than the best one, for which every patient counts once.
     best, worst = wilson_bounds(1.0, patients, level), wilson_bounds(0.0, patients, level)
     return min(low, best[0]), max(high, worst[1])
+
+
+def exact_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return Clopper and Pearson's interval of a proportion whose images belong to patients.
+
+    Each of its ends, taken alone, errs with a chance of (1 - level) / 2 at most: it is for where
+    one end decides. (Wilson's keeps its level over both ends together; near 0 its lower one errs
+    up to twenty times as often as it seems to.) Exact where each patient has one image; otherwise
+    the number of images is divided by their `design_effect`, with Student's quantile over patients.
+
+    Parameters
+    ----------
+    part, whole : ndarray of shape (patients,)
+        Right images, and all images, of each patient.
+    level : float
+        Confidence level, within (0, 1).
+
+    References
+    ----------
+    Clopper and Pearson, Biometrika 1934;26:404-413; Korn and Graubard, Surv Methodol
+    1998;24:193-201.
+
+    Examples
+    --------
+    >>> low, high = exact_bounds(np.array([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.ones(10))
+    >>> f"{low:.3f} {high:.3f}"
+    '0.025 0.556'
+    """
+    images, patients = float(whole.sum()), kish(whole)
+    p = float(part.sum()) / images
+    if patients == images:
+        return _clopper_pearson(p, images, level)
+    worth = images / design_effect(part, whole)
+    degrees = int((whole > 0).sum()) - 1
+    if degrees:
+        worth *= (normal_quantile(level) / student_quantile(level, degrees)) ** 2
+    low, high = _clopper_pearson(p, worth, level)
+    # As for `proportion_bounds`: no bound may be better than that of the best result.
+    return min(low, _clopper_pearson(1.0, patients, level)[0]), max(
+        high, _clopper_pearson(0.0, patients, level)[1]
+    )
+
+
+def _clopper_pearson(p: float, n: float, level: float) -> tuple[float, float]:
+    from scipy.special import betaincinv
+
+    tail, right = (1 - level) / 2, p * n
+    low = 0.0 if p == 0 else float(betaincinv(right, n - right + 1, tail))
+    high = 1.0 if p == 1 else float(betaincinv(right + 1, n - right, 1 - tail))
+    return low, high
 
 
 def auc_bounds(
@@ -330,3 +382,16 @@ def normal_quantile(level: float) -> float:
     from scipy.special import ndtri
 
     return float(ndtri((1 + level) / 2))
+
+
+def student_quantile(level: float, degrees: int) -> float:
+    """Return the same where the standard error has so many degrees of freedom, at least 1.
+
+    Examples
+    --------
+    >>> round(student_quantile(0.95, 10), 3)
+    2.228
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1 + level) / 2))

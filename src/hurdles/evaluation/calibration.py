@@ -169,9 +169,8 @@ def calibration_error(
     confidence, right = _asked(predictions)
     cut = _Bins.of(confidence, right, _number(bins, len(right)))
     patients, codes = np.unique(predictions.groups, return_inverse=True)
-    effect = design_effect(
-        np.bincount(codes, right).astype("float64"), np.bincount(codes).astype("float64")
-    )
+    part, whole = np.bincount(codes, right).astype("float64"), np.bincount(codes).astype("float64")
+    effect = design_effect(part, whole)
     gaps = cut.share - cut.confidence
     every = np.full_like(gaps, np.abs(gaps).max(initial=_LEAST_GAP))
     shapes = [_Shape(cut, confidence, effect, shape) for shape in (gaps, -gaps, every, -every)]
@@ -181,6 +180,10 @@ def calibration_error(
     # empty interval): what is extreme is judged among such samples (Read, J Phys G 2002;28:2693).
     tail = (1 - level) / 2 * shapes[0].share_showing_less(cut.error)
     high = max(shape.error_showing(cut.error, tail) for shape in shapes)
+    # The error is never less than that of the mean confidence: where every answer is certain and
+    # right, bins vary as little as they are off, but the share named rightly is known to a degree.
+    in_all = [abs(end - confidence.mean()) for end in proportion_bounds(part, whole, level)]
+    high = max(high, *map(float, in_all))
     method = f"inverted distribution over {len(cut.rows)} bins of equal mass"
     if effect > 1:
         method += f", {len(right)} images worth {len(right) / effect:.1f}"
@@ -218,7 +221,8 @@ def brier_error(predictions: Predictions, *, level: float = 0.95) -> Estimate:
     truth = predictions.y_true[:, None] == np.array(predictions.classes)
     unknown = ~truth.any(axis=1)
     squares = ((p - truth) ** 2).sum(axis=1) + unknown
-    return patient_mean(squares, predictions.groups, level=level)
+    # Rows sum to one only nearly.
+    return patient_mean(squares.clip(0, 2), predictions.groups, level=level, low=0, high=2)
 
 
 def reliability(

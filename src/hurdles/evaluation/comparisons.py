@@ -7,13 +7,17 @@ bootstrap are too narrow for the few images of a rare class; ``bench/coverage.py
 Areas under the curve are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests
 swap the two models' answers patient by patient, which changes nothing if the models are alike. For
 the accuracy, and one image per patient, that is exactly McNemar's test.
+
+A row holds zero in its interval if and only if its p-value is above 1 - level: where interval and
+test would disagree, the test rules (`hurdles.evaluation.significance.ruled_by_test`). Neither is
+adjusted for the other rows; `holm` adjusts the p-values, and then only those.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -28,7 +32,7 @@ from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, replicate
 from hurdles.evaluation.metrics import METRICS, get_metric
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.significance import McNemar, holm, mcnemar
+from hurdles.evaluation.significance import McNemar, holm, mcnemar, ruled_by_test
 from hurdles.evaluation.statistics import Floats, PatientTable, Statistic
 
 __all__ = ["Comparison", "align", "compare", "holm", "mcnemar"]
@@ -50,7 +54,7 @@ class Comparison:
     a, b : Estimate
         Of either model.
     difference : Estimate
-        Of ``a - b``, paired.
+        Of ``a - b``, paired; its interval holds zero if and only if `p_value` is above 1 - level.
     p_value : float
         Two-sided, within [0, 1], not adjusted for other comparisons (see `holm`); NaN where
         there is none.
@@ -77,6 +81,11 @@ class Comparison:
             "p_value": None if math.isnan(self.p_value) else self.p_value,
             "p_method": self.p_method,
         }
+
+    def without_patients(self) -> Comparison:
+        """Return the same where no patient is known: its estimates name no number of them."""
+        a, b, difference = (replace(e, n_patients=0) for e in (self.a, self.b, self.difference))
+        return replace(self, a=a, b=b, difference=difference)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Comparison:
@@ -162,6 +171,7 @@ def compare(
             else:
                 p_value = swaps.p_value(stacked.statistic(metric, class_))
                 method = swaps.method
+        difference = ruled_by_test(difference, p_value)
         found.append(Comparison(metric, class_ or "", one, two, difference, p_value, method))
     return found
 

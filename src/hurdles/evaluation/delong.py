@@ -11,12 +11,18 @@ share: the same images (two models), no patient (two hospitals), or some (a merg
 The variance is DeLong's; the interval is not. ``bench/coverage.py`` shows why: near 1, and with few
 images of a class, the logit interval of DeLong's variance misses far too often. Newcombe's score
 interval, widened until it agrees with that variance, does not (`area_bounds`).
+
+Where patients have several images, the factor rests on no more numbers than there are patients, and
+Student's quantile takes the place of the normal one. Tests keep the normal one, which holds their
+level there too; with one image each they are those of R's pROC.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,13 +33,21 @@ from hurdles.evaluation.bounds import (
     auc_variance,
     check_level,
     kish,
-    mover_difference,
     normal_quantile,
+    student_quantile,
 )
-from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.differences import AreaDifference, judged_difference
 from hurdles.evaluation.statistics import Floats, Ranking
 
-__all__ = ["Area", "AreaDifference", "area_bounds", "compare_areas", "logit_bounds"]
+__all__ = [
+    "Area",
+    "AreaDifference",
+    "area_bounds",
+    "compare_areas",
+    "joint_covariance",
+    "logit_bounds",
+    "rank_alike",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +141,15 @@ class Area:
             np.bincount(ranking.negatives, below - value, len(patients)) / len(below),
         )
 
-    @property
+    @cached_property
     def variance(self) -> float:
         """Variance over patients; NaN where all images of a class are of one patient."""
         return self.covariance(self)
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of the variance: patients of the smaller class less one."""
+        return min(self._patients[:2]) - 1
 
     def covariance(self, other: Area) -> float:
         """Return the covariance with another area through the patients that both have.
@@ -138,11 +157,14 @@ class Area:
         For two models on the same images this is DeLong's (Obuchowski's where patients repeat);
         without a common patient it is 0.
         """
-        _, mine, theirs = np.intersect1d(
-            self.patients, other.patients, assume_unique=True, return_indices=True
-        )
-        if not len(mine):
-            return 0.0
+        mine: NDArray[np.intp] | slice = slice(None)
+        theirs = mine
+        if not np.array_equal(self.patients, other.patients):
+            _, mine, theirs = np.intersect1d(
+                self.patients, other.patients, assume_unique=True, return_indices=True
+            )
+            if not len(mine):
+                return 0.0
         factors = [math.sqrt(a * b) for a, b in zip(self._factors(), other._factors(), strict=True)]
         sick, well = self.sick[mine], self.well[mine]
         parts = (
@@ -154,40 +176,53 @@ class Area:
 
     def _factors(self) -> tuple[float, float, float]:
         """Return I / (I - 1) for the patients of the class, of the others, and of both."""
-        sides = (self.ranking.positives, self.ranking.negatives)
-        counts = [len(np.unique(side)) for side in (*sides, np.concatenate(sides))]
-        one, two, both = (n / (n - 1) if n > 1 else math.nan for n in counts)
+        one, two, both = (n / (n - 1) if n > 1 else math.nan for n in self._patients)
         return one, two, both
 
+    @cached_property
+    def _patients(self) -> tuple[int, int, int]:
+        """How many patients the class has, the others have, and both together."""
+        sides = (self.ranking.positives, self.ranking.negatives)
+        there = [np.bincount(side, minlength=len(self.patients)) > 0 for side in sides]
+        return int(there[0].sum()), int(there[1].sum()), int((there[0] | there[1]).sum())
 
-@dataclass(frozen=True)
-class AreaDifference:
-    """Two areas compared.
+
+def joint_covariance(areas: Sequence[Area], others: Sequence[Area]) -> Floats:
+    """Return DeLong's covariances of areas with others over the same patients.
 
     Parameters
     ----------
-    difference : Estimate
-        Of ``a - b``.
-    standard_error : float
-        DeLong's, of the difference; NaN where there is no difference to judge.
-    p_value : float
-        Two-sided, of no difference; NaN where undefined.
-    method : str
-        How the test was made.
+    areas, others : sequences of k and m Area
+        At least one of either; all over the same patients, in the same order.
+
+    Returns
+    -------
+    ndarray of shape (k, m)
+        `Area.covariance` of each with each; NaN where all images of a class are of one patient.
+
+    Examples
+    --------
+    >>> one = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
+    >>> two = Area.of(list("aaabbb"), [0.9, 0.2, 0.3, 0.5, 0.4, 0.1], positive="a")
+    >>> math.isclose(joint_covariance([one], [one, two])[0, 1], one.covariance(two))
+    True
     """
 
-    difference: Estimate
-    standard_error: float
-    p_value: float
-    method: str
+    def scaled(side: Sequence[Area]) -> tuple[Floats, Floats, Floats, Floats]:
+        sick, well = np.stack([a.sick for a in side]), np.stack([a.well for a in side])
+        one, two, both = np.sqrt([a._factors() for a in side]).T[:, :, None]
+        return one * sick, two * well, both * sick, both * well
+
+    (sick, well, up, down), (sick_, well_, up_, down_) = scaled(areas), scaled(others)
+    return np.asarray(sick @ sick_.T + well @ well_.T + up @ down_.T + down @ up_.T)
 
 
 def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
     """Test whether two areas are the same: DeLong's z, whatever patients the two share.
 
-    The interval joins the two areas' own intervals (`area_bounds`) by DeLong's correlation
-    (MOVER), so that it is not empty where a model is perfect. The test takes an area of 0 or 1,
-    whose variance seems to be zero, to vary as far as its interval reaches.
+    Test and interval rest on one standard error and one quantile, so that they agree about no
+    difference at all (`judged_difference`). The standard error of an area of 0 or 1, whose variance
+    seems to be zero, is as large as its interval reaches.
 
     Parameters
     ----------
@@ -215,34 +250,25 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
     (0.375, 0.066)
     """
     check_level(level)
-    value, shared = a.value - b.value, len(np.intersect1d(a.patients, b.patients))
-    spread = [_spread(area, level) for area in (a, b)]
+    shared = len(np.intersect1d(a.patients, b.patients))
     covariance = a.covariance(b)
-    covariance = 0.0 if math.isnan(covariance) else covariance
-    correlation = max(-1.0, min(1.0, covariance / (spread[0] * spread[1])))
-    agree = value == 0 and _same(a, b)
-    # That no patient here parts the models does not show that none ever will.
-    joined = 0.0 if agree else correlation
-    ends = [Estimate(x.value, *area_bounds(x, level)[:2], level, "", 0, 0) for x in (a, b)]
-    low, high = mover_difference(ends[0], ends[1], joined)
-    variance = max(0.0, spread[0] ** 2 + spread[1] ** 2 - 2 * correlation * spread[0] * spread[1])
-    error = math.sqrt(variance)
     patients = len(np.union1d(a.patients, b.patients))
     kind = "paired" if shared == patients else "unpaired" if not shared else "some patients shared"
-    difference = Estimate(
-        value,
-        low,
-        high,
-        level,
-        "MOVER, as if independent" if agree else f"MOVER, DeLong's correlation {correlation:.2f}",
-        a.ranking.n_images if kind == "paired" else a.ranking.n_images + b.ranking.n_images,
-        patients,
-        "the two rank every image alike" if agree else "",
+    return judged_difference(
+        (a.value, b.value),
+        [logit_bounds(area, level) for area in (a, b)],
+        [_spread(area, level) for area in (a, b)],
+        0.0 if math.isnan(covariance) else covariance,
+        alike=a.value == b.value and rank_alike(a, b),
+        level=level,
+        test=f"DeLong, {kind}",
+        n_images=a.ranking.n_images + (0 if kind == "paired" else b.ranking.n_images),
+        n_patients=patients,
     )
-    return AreaDifference(difference, error, _p_value(value, error), f"DeLong, {kind}")
 
 
-def _same(a: Area, b: Area) -> bool:
+def rank_alike(a: Area, b: Area) -> bool:
+    """Return whether two areas agree in every patient."""
     return (
         np.array_equal(a.patients, b.patients)
         and np.array_equal(a.sick, b.sick)
@@ -259,18 +285,14 @@ def _spread(area: Area, level: float) -> float:
     return max(area.value - low, high - area.value) / normal_quantile(level)
 
 
-def _p_value(value: float, error: float) -> float:
-    if value == 0:
-        return 1.0
-    return math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan
-
-
 def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
     """Return the score interval of an area, widened until it agrees with DeLong's variance.
 
     Newcombe's interval takes Hanley and McNeil's variance; it is widened by the factor between
     that and DeLong's over patients, never narrowed. With an area of 0 or 1, or all images of a
-    class of one patient, there is no such factor: every patient counts once.
+    class of one patient, there is no such factor: every patient counts once. And no area has
+    better bounds than a perfect one of these patients: that none of them looks like the other class
+    shows only so much of the next patient, however many images agree.
 
     Parameters
     ----------
@@ -302,11 +324,17 @@ def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
     formula = auc_variance(area.value, images[0], images[1])
     if images == sizes:
         inflation = max(1.0, variance / formula)
-    else:
-        worst = auc_variance(area.value, sizes[0], sizes[1]) / formula
-        inflation = _inflation(area.ranking, variance, formula, worst)
+        low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
+        return low, high, "Newcombe, DeLong's variance over patients"
+    worst = auc_variance(area.value, sizes[0], sizes[1]) / formula
+    student = (student_quantile(level, area.degrees) / normal_quantile(level)) ** 2
+    inflation = student * _inflation(area.ranking, variance, formula, worst)
     low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
-    return low, high, "Newcombe, DeLong's variance over patients"
+    best, least = (
+        auc_bounds(end, sizes[0], sizes[1], inflation=student, level=level) for end in (1.0, 0.0)
+    )
+    method = f"Newcombe, DeLong's variance over patients, Student's t of {area.degrees:.0f}"
+    return min(low, best[0]), max(high, least[1]), method
 
 
 def _inflation(ranking: Ranking, variance: float, formula: float, worst: float) -> float:
@@ -325,9 +353,9 @@ def _inflation(ranking: Ranking, variance: float, formula: float, worst: float) 
 def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
     """Return the textbook interval: DeLong's variance on the logit scale.
 
-    It is here for comparison with other software; `area_bounds` holds the truth more often where
-    a class has few images or the area is near 1. Where DeLong's variance is zero or missing it is
-    the interval of `area_bounds`: never a point.
+    `area_bounds` holds the truth more often where a class has few images or the area is near 1; of
+    two areas this one gives a narrower difference that holds it as well. Where DeLong's variance is
+    zero or missing it is the interval of `area_bounds`: never a point.
 
     Parameters
     ----------

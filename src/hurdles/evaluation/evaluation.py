@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
@@ -31,15 +32,17 @@ class Evaluation:
     labels : tuple of str
         True classes: `classes`, then those of the data that the model does not know. Rows.
     n_images, n_patients : int
-        Size of the set.
+        Images of the set, and the patients that are known among those whom they show.
     images, patients : dict
-        Images and patients of each of `labels`.
+        Images, and known patients, of each of `labels`.
     confusion : tuple of tuples of int
         Images of each true class (rows, `labels`) under each prediction (columns, `classes`).
     estimates : dict
         ``(measure, class)`` to `Estimate`; the class is empty for measures of all classes together.
     notes : tuple of str
         What a reader must know about the set, in sentences.
+    n_unknown : int
+        Images whose patient is not known: in every interval, each counts as one more patient.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +54,7 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     estimates: dict[tuple[str, str], Estimate]
     notes: tuple[str, ...] = ()
+    n_unknown: int = 0
 
     def get(self, measure: str, class_: str | None = None) -> Estimate:
         """Return one estimate.
@@ -98,7 +102,8 @@ class Evaluation:
             "classes": list(self.classes),
             "labels": list(self.labels),
             "n_images": self.n_images,
-            "n_patients": self.n_patients,
+            "n_patients": self.n_patients or None,
+            "n_images_without_patient": self.n_unknown,
             "images": dict(self.images),
             "patients": dict(self.patients),
             "confusion": [list(row) for row in self.confusion],
@@ -120,7 +125,8 @@ class Evaluation:
             classes=tuple(plain["classes"]),
             labels=tuple(plain["labels"]),
             n_images=plain["n_images"],
-            n_patients=plain["n_patients"],
+            n_patients=plain["n_patients"] or 0,
+            n_unknown=plain.get("n_images_without_patient", 0),
             images=dict(plain["images"]),
             patients=dict(plain["patients"]),
             confusion=tuple(tuple(row) for row in plain["confusion"]),
@@ -154,20 +160,29 @@ def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
     """
     table = PatientTable.of(predictions)
     labels = (*table.classes, *(c for c in table.present if c not in table.classes))
+    unknown = predictions.unknown
+
+    def known(rows: NDArray[np.bool_]) -> int:
+        return len(np.unique(table.patients[rows & ~unknown]))
+
+    estimates = {
+        (name, class_ or ""): estimate(table, name, class_, level=level)
+        for name, class_ in measures(table.classes)
+    }
+    if unknown.all():
+        estimates = {key: replace(found, n_patients=0) for key, found in estimates.items()}
     counts = confusion_matrix(table.truth, table.said, rows=labels, columns=table.classes)
     return Evaluation(
         classes=table.classes,
         labels=labels,
         n_images=len(table.truth),
-        n_patients=table.n_patients,
+        n_patients=known(~unknown),
+        n_unknown=int(unknown.sum()),
         images={c: int((table.truth == c).sum()) for c in labels},
-        patients={c: len(np.unique(table.patients[table.truth == c])) for c in labels},
+        patients={c: known(table.truth == c) for c in labels},
         confusion=tuple(tuple(int(n) for n in row) for row in counts),
-        estimates={
-            (name, class_ or ""): estimate(table, name, class_, level=level)
-            for name, class_ in measures(table.classes)
-        },
-        notes=tuple(_notes(table)),
+        estimates=estimates,
+        notes=tuple(_notes(table, unknown)),
     )
 
 
@@ -196,7 +211,7 @@ def measures(classes: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
             yield metric.name, None
 
 
-def _notes(table: PatientTable) -> Iterator[str]:
+def _notes(table: PatientTable, unknown: NDArray[np.bool_]) -> Iterator[str]:
     present = table.present
     for class_ in present:
         if class_ not in table.classes:
@@ -211,10 +226,20 @@ def _notes(table: PatientTable) -> Iterator[str]:
         kept = ", ".join(map(repr, present))
         rest = f"over {kept} only" if len(present) > 1 else "undefined"
         yield f"The set has no image of {names}; balanced accuracy is {rest}."
-    repeated = len(table.truth) - table.n_patients
-    if repeated:
+    n, missing = len(table.truth), int(unknown.sum())
+    if missing == n:
         yield (
-            f"{_count(len(table.truth), 'image')} are of {_count(table.n_patients, 'patient')}; "
+            "Patients are not known: intervals count images, and are too narrow if several images "
+            "are of one person."
+        )
+    elif missing:
+        yield (
+            f"Patients are not known for {missing} of {n} images: intervals count each of these as "
+            "a patient, and are too narrow if several are of one person."
+        )
+    elif n > table.n_patients:
+        yield (
+            f"{_count(n, 'image')} are of {_count(table.n_patients, 'patient')}; "
             "intervals count patients, not images."
         )
 

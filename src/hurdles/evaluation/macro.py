@@ -16,12 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level, mover_difference, normal_quantile
-from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
+from hurdles.evaluation.bounds import check_level, normal_quantile
+from hurdles.evaluation.delong import (
+    Area,
+    area_bounds,
+    compare_areas,
+    joint_covariance,
+    logit_bounds,
+)
+from hurdles.evaluation.differences import AreaDifference, judged_difference
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.statistics import Ranking
 
-__all__ = ["compare_macro_auc", "macro_auc", "share_above_chance"]
+__all__ = ["class_areas", "compare_macro_auc", "in_pairs", "macro_auc", "share_above_chance"]
 
 _CHANCE = 0.5
 _TOO_FEW = "images of fewer than two classes: there is nothing to tell apart"
@@ -114,25 +122,17 @@ def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) ->
     one, two = _pair(a, b, level)
     if len(one.areas) == len(two.areas) == 1:
         return compare_areas(one.areas[0], two.areas[0], level=level)
-    spread = (one.spread(level), two.spread(level))
-    correlation = _correlation(one, two, spread)
-    agree = np.array_equal(one.moves, two.moves)
-    # That no patient here parts the models does not show that none ever will.
-    joined = 0.0 if agree else correlation
-    n_patients = len(np.unique(a.groups))
-    ends = [Estimate(m.value, m.low, m.high, level, "", 0, 0) for m in (one, two)]
-    low, high = mover_difference(ends[0], ends[1], joined)
-    value = one.value - two.value
-    error = math.sqrt(
-        max(0.0, spread[0] ** 2 + spread[1] ** 2 - 2 * correlation * spread[0] * spread[1])
+    return judged_difference(
+        (one.value, two.value),
+        [mean.logit_bounds(level) for mean in (one, two)],
+        [mean.spread(level) for mean in (one, two)],
+        one.covariance(two),
+        alike=np.array_equal(one.moves, two.moves),
+        level=level,
+        test="DeLong, paired, mean over classes",
+        n_images=len(a),
+        n_patients=len(np.unique(a.groups)),
     )
-    method = "as if independent" if agree else f"DeLong's correlation {correlation:.2f}"
-    note = "the two rank every image alike" if agree else ""
-    difference = Estimate(value, low, high, level, f"MOVER, {method}", len(a), n_patients, note)
-    p_value = 1.0 if value == 0 else math.nan
-    if value != 0 and error > 0:
-        p_value = math.erfc(abs(value) / error / math.sqrt(2))
-    return AreaDifference(difference, error, p_value, "DeLong, paired, mean over classes")
 
 
 def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 0.95) -> Estimate:
@@ -191,6 +191,83 @@ def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 
     return Estimate(value, low, high, level, method, len(part), n_patients)
 
 
+def class_areas(predictions: Predictions) -> dict[str, Area]:
+    """Return the area of each class against the rest.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Classes of which there is no image have no area.
+
+    Returns
+    -------
+    dict of str to Area
+        In the order of the model's classes; of two classes the first alone, since both have the
+        same area. Empty where fewer than two classes have images.
+
+    Examples
+    --------
+    >>> told = Predictions.from_arrays(["a", "b"], y_true=list("aabb"),
+    ...     y_prob=np.array([[p, 1 - p] for p in (0.9, 0.4, 0.6, 0.1)]),
+    ...     images=list("ABCD"), groups=list("ABCD"))
+    >>> {name: area.value for name, area in class_areas(told).items()}
+    {'a': 0.75}
+    """
+    truth, classes, prob = predictions.y_true, predictions.classes, predictions.y_prob
+    present = set(np.unique(truth).tolist())
+    told = [c for c in classes if c in present]
+    if len(present) < 2:
+        return {}
+    told = told[:1] if len(classes) == len(told) == 2 else told
+    # Names are sorted once for all classes.
+    patients, codes = np.unique(predictions.groups, return_inverse=True)
+    return {
+        c: Area.of_ranking(Ranking.of(truth == c, prob[:, classes.index(c)], codes), patients)
+        for c in told
+    }
+
+
+def in_pairs(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
+    """Return both tables with the same images in the same order, classes as in the first.
+
+    Parameters
+    ----------
+    a, b : Predictions
+        Of the same images and classes, in any order.
+
+    Raises
+    ------
+    EvaluationError
+        If images, their truth, patients or classes differ.
+
+    Examples
+    --------
+    >>> one = Predictions.from_arrays(["a", "b"], y_true=list("ab"), y_prob=np.eye(2),
+    ...     images=["y", "x"], groups=list("pq"))
+    >>> [table.frame["image"].tolist() for table in in_pairs(one, one)]
+    [['x', 'y'], ['x', 'y']]
+    """
+    columns = ["image", "label", "group"]
+    left = a.frame.sort_values("image", kind="stable")
+    right = b.frame.sort_values("image", kind="stable")
+    same = len(left) == len(right) and (left[columns].to_numpy() == right[columns].to_numpy()).all()
+    if not same or sorted(a.classes) != sorted(b.classes):
+        raise EvaluationError(
+            f"the two tables ({len(a)} and {len(b)} images) are not of the same images, patients "
+            "and classes; only such areas are compared in pairs."
+        )
+    # The classes in one order, so that the same class stands for two.
+    return Predictions(left), _like(Predictions(right), a)
+
+
+def _like(b: Predictions, a: Predictions) -> Predictions:
+    """Return `b` with its classes in the order of `a`."""
+    if a.classes == b.classes:
+        return b
+    plain = [c for c in b.frame.columns if not c.startswith("p:")]
+    return Predictions(b.frame[plain + [f"p:{c}" for c in a.classes]])
+
+
 @dataclass(frozen=True, eq=False)
 class _Mean:
     """A mean of areas, its bounds, and how each patient moves it.
@@ -199,14 +276,13 @@ class _Mean:
     ----------
     areas : tuple of Area
         One per class; a single one where there are two classes, whose areas are the same.
-    value, low, high : float
-        The mean and its bounds.
+    low, high : float
+        Bounds of the mean.
     method : str
         How they were made.
     """
 
     areas: tuple[Area, ...]
-    value: float
     low: float
     high: float
     method: str
@@ -214,37 +290,30 @@ class _Mean:
     @classmethod
     def of(cls, predictions: Predictions, level: float) -> _Mean | None:
         """Return the mean; None where fewer than two classes have images."""
-        truth, classes = predictions.y_true, predictions.classes
-        present = set(truth.tolist())
-        told = [c for c in classes if c in present]
-        if len(present) < 2 or not told:
+        areas = tuple(class_areas(predictions).values())
+        if not areas:
             return None
-        told = told[:1] if len(classes) == len(told) == 2 else told
-        areas = tuple(
-            Area.of(truth, predictions.y_prob[:, classes.index(c)], positive=c,
-                    groups=predictions.groups)
-            for c in told
-        )  # fmt: skip
         bounds = [area_bounds(area, level) for area in areas]
-        value = float(np.mean([area.value for area in areas]))
-        down = np.array([a.value - b[0] for a, b in zip(areas, bounds, strict=True)])
-        up = np.array([b[1] - a.value for a, b in zip(areas, bounds, strict=True)])
-        joint = _correlations(areas)
-        low, high = (
-            math.sqrt(max(0.0, reach @ joint @ reach)) / len(areas) for reach in (down, up)
-        )
         method = bounds[0][2] if len(areas) == 1 else "MOVER of Newcombe, DeLong's covariances"
-        return cls(areas, value, max(0.0, value - low), min(1.0, value + high), method)
+        return cls(areas, *_joined(areas, [b[:2] for b in bounds]), method)
+
+    @property
+    def value(self) -> float:
+        """The mean."""
+        return float(np.mean([area.value for area in self.areas]))
 
     @property
     def moves(self) -> NDArray[np.float64]:
         """How each patient moves each area, shape (areas, patients)."""
         return np.stack([area.sick + area.well for area in self.areas])
 
+    def logit_bounds(self, level: float) -> tuple[float, float]:
+        """Return the bounds that join the areas' textbook intervals."""
+        return _joined(self.areas, [logit_bounds(area, level) for area in self.areas])
+
     def covariance(self, other: _Mean) -> float:
         """Return the covariance with another mean; 0 where it cannot be known."""
-        parts = [a.covariance(b) for a in self.areas for b in other.areas]
-        mean = float(np.mean(parts))
+        mean = float(joint_covariance(self.areas, other.areas).mean())
         return 0.0 if math.isnan(mean) else mean
 
     def spread(self, level: float) -> float:
@@ -255,16 +324,23 @@ class _Mean:
         return max(self.value - self.low, self.high - self.value) / normal_quantile(level)
 
 
-def _correlations(areas: Sequence[Area]) -> NDArray[np.float64]:
-    """Return DeLong's correlations; 1, the widest, where an area shows no variance."""
-    found = np.ones((len(areas), len(areas)))
-    for i, one in enumerate(areas):
-        for j, two in enumerate(areas[:i]):
-            scale = one.variance * two.variance
-            if scale > 0:
-                joint = one.covariance(two) / math.sqrt(scale)
-                found[i, j] = found[j, i] = max(-1.0, min(1.0, joint))
-    return found
+def _joined(areas: Sequence[Area], bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the bounds of a mean of areas (MOVER) from theirs and DeLong's correlations.
+
+    Where an area shows no variance its correlations are taken to be 1, the widest.
+    """
+    values = np.array([area.value for area in areas])
+    joint = joint_covariance(areas, areas)
+    scale = np.outer(np.diag(joint), np.diag(joint))
+    known = np.isfinite(joint) & (scale > 0)
+    joint = np.where(known, joint / np.sqrt(np.where(known, scale, 1.0)), 1.0).clip(-1, 1)
+    np.fill_diagonal(joint, 1.0)
+    low, high = (
+        math.sqrt(max(0.0, float(reach @ joint @ reach))) / len(areas)
+        for reach in (values - [b[0] for b in bounds], [b[1] for b in bounds] - values)
+    )
+    value = float(values.mean())
+    return max(0.0, value - low), min(1.0, value + high)
 
 
 def _correlation(one: _Mean, two: _Mean, spread: tuple[float, float]) -> float:
@@ -273,30 +349,10 @@ def _correlation(one: _Mean, two: _Mean, spread: tuple[float, float]) -> float:
 
 def _pair(a: Predictions, b: Predictions, level: float) -> tuple[_Mean, _Mean]:
     """Return both means over the same images in the same order."""
-    columns = ["image", "label", "group"]
-    left = a.frame.sort_values("image", kind="stable")
-    right = b.frame.sort_values("image", kind="stable")
-    same = len(left) == len(right) and (left[columns].to_numpy() == right[columns].to_numpy()).all()
-    if not same or sorted(a.classes) != sorted(b.classes):
-        raise EvaluationError(
-            f"the two tables ({len(a)} and {len(b)} images) are not of the same images, patients "
-            "and classes; only such areas are compared in pairs."
-        )
-    first, second = (
-        _Mean.of(Predictions(left), level),
-        _Mean.of(_like(Predictions(right), a), level),
-    )
+    first, second = (_Mean.of(told, level) for told in in_pairs(a, b))
     if first is None or second is None:
         raise EvaluationError(f"{_TOO_FEW}.")
     return first, second
-
-
-def _like(b: Predictions, a: Predictions) -> Predictions:
-    """Return `b` with its classes in the order of `a`, so that the same class stands for two."""
-    if a.classes == b.classes:
-        return b
-    plain = [c for c in b.frame.columns if not c.startswith("p:")]
-    return Predictions(b.frame[plain + [f"p:{c}" for c in a.classes]])
 
 
 def _ratio_bounds(part: _Mean, whole: _Mean, correlation: float) -> tuple[float, float]:

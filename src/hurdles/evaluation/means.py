@@ -8,18 +8,34 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level, proportion_bounds
+from hurdles.evaluation.bounds import (
+    check_level,
+    exact_bounds,
+    kish,
+    proportion_bounds,
+    student_quantile,
+    wilson_bounds,
+)
 from hurdles.evaluation.estimate import Estimate, undefined
 
 __all__ = ["patient_mean", "patient_share"]
 
 
-def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Estimate:
+def patient_mean(
+    values: ArrayLike,
+    groups: ArrayLike,
+    *,
+    level: float = 0.95,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Estimate:
     """Return the mean over images, with Student's interval over patients.
 
     The images of a patient are added up first (the ratio estimator of a cluster sample, Cochran
     1977, section 6); where every patient has one image it is the textbook interval. The quantile is
-    that of Student's distribution with one degree of freedom less than there are patients.
+    that of Student's distribution with one degree of freedom less than there are patients. Where
+    all values are one, their spread says nothing: of a bounded value the interval is then Wilson's,
+    for a value that is at one of its bounds or the other varies most.
 
     Parameters
     ----------
@@ -29,21 +45,24 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
         Its patient.
     level : float
         Confidence level, within (0, 1).
+    low, high : float
+        What no value can be below, or above; the interval is cut off there.
 
     Raises
     ------
     EvaluationError
-        If there is not one number, not NaN, and one patient for each image.
+        If there is not one number, not NaN, and one patient for each image, or one is out of
+        bounds.
 
     Examples
     --------
     >>> print(patient_mean([1.0, 2.0, 3.0, 2.0], list("abcd")))
     2.000 [0.701, 3.299]
+    >>> print(patient_mean([1.0, 2.0, 3.0, 2.0], list("abcd"), low=1, high=3))
+    2.000 [1.000, 3.000]
     >>> print(patient_mean([1.0, 2.0], ["a", "a"]))
     undefined (all images are of one patient)
     """
-    from scipy.stats import t
-
     check_level(level)
     numbers, names = np.asarray(values, dtype="float64"), np.asarray(groups).astype(str)
     if numbers.ndim != 1 or numbers.shape != names.shape or np.isnan(numbers).any():
@@ -51,23 +70,33 @@ def patient_mean(values: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
             f"{numbers.shape} numbers and {names.shape} patients make no mean; give one number, "
             "not NaN, and one patient for each image."
         )
+    if (numbers < low).any() or (numbers > high).any():
+        raise EvaluationError(
+            f"values from {numbers.min():g} to {numbers.max():g} are not all within "
+            f"[{low:g}, {high:g}]; give the bounds that they have."
+        )
     patients, codes = np.unique(names, return_inverse=True)
     n, count = len(numbers), len(patients)
     if count < 2:
         why = "there is no image" if n == 0 else "all images are of one patient"
         return undefined(why, level=level, n_images=n, n_patients=count)
     mean = float(numbers.mean())
+    if math.isfinite(high - low) and not np.ptp(numbers):
+        ends = wilson_bounds((mean - low) / (high - low), kish(np.bincount(codes)), level)
+        below, above = (low + (high - low) * end for end in ends)
+        method = f"Wilson over {count} patients, all values are one"
+        return Estimate(mean, min(below, mean), max(above, mean), level, method, n, count)
     deviations = np.bincount(codes, numbers - mean)
     error = math.sqrt(count / (count - 1) * float(deviations @ deviations)) / n
-    reach = float(t.ppf((1 + level) / 2, count - 1)) * error
+    reach = student_quantile(level, count - 1) * error
     method = f"Student's t over {count} patients"
-    return Estimate(mean, mean - reach, mean + reach, level, method, n, count)
+    return Estimate(mean, max(low, mean - reach), min(high, mean + reach), level, method, n, count)
 
 
-def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -> Estimate:
-    """Return the share of images that are flagged, with Wilson's interval over patients.
-
-    The sample counts with its design effect (`hurdles.evaluation.bounds.proportion_bounds`).
+def patient_share(
+    flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95, exact: bool = False
+) -> Estimate:
+    """Return the share of images that are flagged, with its interval over patients.
 
     Parameters
     ----------
@@ -77,6 +106,10 @@ def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
         Its patient.
     level : float
         Confidence level, within (0, 1).
+    exact : bool
+        Wilson's interval (`hurdles.evaluation.bounds.proportion_bounds`) is narrow and keeps its
+        level over both ends together. Where one end decides something, ask for Clopper and
+        Pearson's (`hurdles.evaluation.bounds.exact_bounds`), whose ends keep it one by one.
 
     Raises
     ------
@@ -87,6 +120,8 @@ def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     --------
     >>> print(patient_share(np.arange(40) < 4, np.arange(40)).percent())
     10.0 % [4.0, 23.1]
+    >>> print(patient_share(np.arange(40) < 4, np.arange(40), exact=True).percent())
+    10.0 % [2.8, 23.7]
     """
     check_level(level)
     flagged, of = np.asarray(flags, dtype=bool), np.asarray(groups)
@@ -97,6 +132,7 @@ def patient_share(flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95) -
     names, patient = np.unique(of, return_inverse=True)
     whole = np.bincount(patient, minlength=len(names)).astype(np.float64)
     part = np.bincount(patient[flagged], minlength=len(names)).astype(np.float64)
-    low, high = proportion_bounds(part, whole, level)
+    low, high = (exact_bounds if exact else proportion_bounds)(part, whole, level)
+    method = f"{'Clopper-Pearson' if exact else 'Wilson'} over patients"
     value = float(flagged.mean())
-    return Estimate(value, low, high, level, "Wilson over patients", len(flagged), len(names))
+    return Estimate(value, low, high, level, method, len(flagged), len(names))

@@ -136,9 +136,9 @@ METRICS: dict[str, Metric] = {
             "diagnostic_odds_ratio", "Diagnostic odds ratio", diagnostic_odds_ratio_score, True,
             "labels",
             "The odds that an image of this class is named so, over the odds for an image of "
-            "another class; 1 tells nothing. Where one of the four counts is zero, 0.5 is added "
-            "to each.",
-            _ONE_SIDE,
+            "another class; 1 tells nothing. Where it would be 0 or infinite, 0.5 is added to each "
+            "of the four counts.",
+            "no image, or every image, is of {class_} or is named so: the ratio is 0/0",
             high=math.inf, written="odds", compared=False,
         ),
     )

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles.data.cells import as_cells, from_cells
 from hurdles.data.files import replacing
+from hurdles.data.patients import UNKNOWN
 from hurdles.errors import EvaluationError
 
 __all__ = ["COLUMNS", "Predictions", "argmax_prediction"]
@@ -137,17 +139,24 @@ class Predictions:
         """The patient behind each image, shape (n,)."""
         return self.frame["group"].to_numpy(dtype=str)
 
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """Whether the patient is not known, shape (n,): such an image is a group by itself."""
+        return self.frame["group"].str.startswith(UNKNOWN).to_numpy(dtype=bool)
+
     def save(self, path: str | Path) -> Path:
         """Write the table to `path` as CSV and return the path."""
         with replacing(path) as part:
-            self.frame.to_csv(part, index=False)
+            as_cells(self.frame).to_csv(part, index=False)
         return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
         """Read a table that `save` wrote."""
         text = dict.fromkeys(COLUMNS, "str")
-        return cls(pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"source": [""]}))
+        empty = {"source": [""]}
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
+        return cls(from_cells(frame))
 
 
 def argmax_prediction(classes: Sequence[str], y_prob: NDArray[np.floating]) -> NDArray[np.str_]:

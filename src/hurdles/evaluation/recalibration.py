@@ -13,12 +13,13 @@ than the one that takes images for independent.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level
+from hurdles.evaluation.bounds import check_level, student_quantile
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.predictions import Predictions
 
@@ -28,9 +29,9 @@ Floats = NDArray[np.float64]
 
 #: Probabilities are kept this far from 0 and 1, whose logarithms are infinite.
 _SMALLEST = 1e-6
+#: Kept so far instead, what is found must not be another.
+_SMALLER = 1e-9
 _STEPS = 100
-#: A fit whose mean surprise is smaller names every image rightly for certain: it has no end.
-_SEPARATED = 1e-3
 
 
 def calibration_slope(predictions: Predictions, *, level: float = 0.95) -> Estimate:
@@ -47,12 +48,15 @@ def calibration_slope(predictions: Predictions, *, level: float = 0.95) -> Estim
     Returns
     -------
     Estimate
-        1 is perfect, below 1 overconfident. Undefined where the probabilities separate the classes
-        perfectly: any slope, however large, then fits better than a smaller one.
+        1 is perfect, below 1 overconfident. Undefined, with the reason, where the probabilities
+        part the classes, rightly or the wrong way round, with or without ties at the border: any
+        slope, however far from 0, then fits better than a nearer one. Probabilities of 0 and 1 are
+        taken for 1e-6 and 1 - 1e-6, and the note says of how many images.
 
     References
     ----------
-    Cox, Biometrika 1958;45:562-565; Van Calster et al., BMC Med 2019;17:230; for several classes
+    Albert and Anderson, Biometrika 1984;71:1-10 (when there is no largest likelihood); Cox,
+    Biometrika 1958;45:562-565; Van Calster et al., BMC Med 2019;17:230; for several classes
     Van Hoorde et al., Stat Med 2014;33:2585-2596, here with one slope for all.
 
     Examples
@@ -75,16 +79,20 @@ def calibration_slope(predictions: Predictions, *, level: float = 0.95) -> Estim
         return undefined(why, level=level, **size)
     if not np.ptp(logs, axis=0).any():
         return undefined("every image has the same probabilities", level=level, **size)
+    if why := _parted(logs, truth):
+        return undefined(why, level=level, **size)
     # Columns: the slope's log-probabilities, and one factor for each class but the first.
     classes = logs.shape[1]
     factors = np.broadcast_to(np.eye(classes)[:, 1:], (len(logs), classes, classes - 1))
     design = np.concatenate([logs[:, :, None], factors], axis=2)
     fitted = _fitted(design, np.zeros_like(logs), truth, start=1.0)
     if fitted is None:
-        why = "the probabilities separate the classes perfectly; there is no largest slope"
-        return undefined(why, level=level, **size)
+        return undefined("no finite slope was found", level=level, **size)
     covariance = _covariance(design, *fitted, truth, groups)
-    return _wald(float(fitted[0][0]), float(covariance[0, 0]), level, **size)
+    found = _wald(float(fitted[0][0]), float(covariance[0, 0]), level, **size)
+    certain = int(_certain(predictions.y_prob).any(axis=1).sum())
+    note = f"{certain} images have a probability of 0 or 1, taken for {_SMALLEST:g} from there"
+    return replace(found, note=note) if certain else found
 
 
 def calibration_intercept(
@@ -106,7 +114,8 @@ def calibration_intercept(
     Estimate
         Added to the log-odds of the class, it makes the expected number of its images the true one:
         above 0 the class is named with too little probability, below 0 with too much. Undefined
-        where no image, or every image, is of the class.
+        where no image, or every image, is of the class, or where the probabilities are 0 or 1, to
+        whose infinite log-odds nothing can be added.
 
     Raises
     ------
@@ -125,19 +134,75 @@ def calibration_intercept(
     if class_ not in predictions.classes:
         known = ", ".join(predictions.classes)
         raise EvaluationError(f"the model has no class {class_!r}; its classes are {known}.")
-    p = predictions.y_prob[:, predictions.classes.index(class_)].clip(_SMALLEST, 1 - _SMALLEST)
+    p = predictions.y_prob[:, predictions.classes.index(class_)]
     truth = (predictions.y_true == class_).astype(int)
     size = {"n_images": len(truth), "n_patients": len(np.unique(predictions.groups))}
     if truth.all() or not truth.any():
         which = "every image" if truth.all() else "no image"
         return undefined(f"{which} is of {class_!r}", level=level, **size)
+    if size["n_patients"] < 3:
+        return undefined("images of three patients are needed", level=level, **size)
+    found = _intercept(p.clip(_SMALLEST, 1 - _SMALLEST), truth, predictions.groups, level)
+    certain = int(_certain(p).sum())
+    if found is not None and certain:
+        nearer = _intercept(p.clip(_SMALLER, 1 - _SMALLER), truth, predictions.groups, level)
+        found = found if nearer is not None and _agree(found, nearer) else None
+    if found is None:
+        why = f"{certain} of {len(p)} probabilities of {class_!r} are 0 or 1: log-odds are infinite"
+        return undefined(why if certain else "no finite intercept was found", level=level, **size)
+    return found
+
+
+def _intercept(
+    p: Floats, truth: NDArray[np.intp], groups: NDArray[np.str_], level: float
+) -> Estimate | None:
     offset = np.stack([np.zeros(len(p)), np.log(p / (1 - p))], axis=1)
     design = np.broadcast_to(np.array([[0.0], [1.0]]), (len(p), 2, 1))
     fitted = _fitted(design, offset, truth, start=0.0)
-    if fitted is None or size["n_patients"] < 3:
-        return undefined("there are too few patients, or no finite intercept", level=level, **size)
-    covariance = _covariance(design, *fitted, truth, predictions.groups)
+    if fitted is None:
+        return None
+    covariance = _covariance(design, *fitted, truth, groups)
+    size = {"n_images": len(truth), "n_patients": len(np.unique(groups))}
     return _wald(float(fitted[0][0]), float(covariance[0, 0]), level, **size)
+
+
+def _agree(one: Estimate, two: Estimate) -> bool:
+    """Return whether two intervals are about as wide, and each holds the other's value."""
+    reach = [found.high - found.value for found in (one, two)]
+    return max(reach) < 2 * min(reach) and abs(one.value - two.value) < min(reach)
+
+
+def _certain(p: Floats) -> NDArray[np.bool_]:
+    return np.asarray((p < _SMALLEST) | (p > 1 - _SMALLEST))
+
+
+def _parted(logs: Floats, truth: NDArray[np.intp]) -> str:
+    """Return in words how the probabilities part the classes; empty where they do not.
+
+    A slope of either sign, however far from 0, keeps every image on its class's side if factors a
+    exist with ``a[k] - a[c] <= sign * (logs[i, c] - logs[i, k])`` for every image i of every class
+    c. Such differences can be met unless they add up to less than nothing around a circle of
+    classes; where one adds up to nothing, images lie on the border.
+    """
+    classes = range(logs.shape[1])
+    for sign, how in ((1, "rightly"), (-1, "the wrong way round")):
+        room = np.array(
+            [[(sign * (logs[truth == c, c] - logs[truth == c, k])).min() for k in classes]
+             for c in classes]
+        )  # fmt: skip
+        np.fill_diagonal(room, np.inf)
+        for via in classes:
+            room = np.minimum(room, room[:, via, None] + room[None, via])
+        least = float(np.diag(room).min())
+        if least > 0:
+            extreme = "largest" if sign > 0 else "smallest"
+            return f"the probabilities separate the classes perfectly, {how}: no slope is {extreme}"
+        if least == 0:
+            return (
+                f"the probabilities part the classes, {how}, but for images of several classes "
+                "that have the very same ones: no slope is the best"
+            )
+    return ""
 
 
 def _known(predictions: Predictions) -> tuple[Floats, NDArray[np.intp], NDArray[np.str_]]:
@@ -179,7 +244,7 @@ def _fitted(
                 break
             length /= 2
         theta, surprise, p = theta + length * step, tried, found
-        if surprise < _SEPARATED * len(truth) or np.abs(theta).max() > 1 / _SMALLEST:
+        if np.abs(theta).max() > 1 / _SMALLEST:
             return None
         if np.abs(length * step).max() < 1e-9:
             return theta, p
@@ -219,8 +284,6 @@ def _covariance(
 def _wald(
     value: float, variance: float, level: float, *, n_images: int, n_patients: int
 ) -> Estimate:
-    from scipy.stats import t
-
-    reach = float(t.ppf((1 + level) / 2, n_patients - 1)) * math.sqrt(variance)
+    reach = student_quantile(level, n_patients - 1) * math.sqrt(variance)
     method = "logistic recalibration, sandwich over patients"
     return Estimate(value, value - reach, value + reach, level, method, n_images, n_patients)

@@ -250,8 +250,8 @@ def auc_score(y_true: Labels, y_score: ArrayLike, *, positive: str) -> float:
 def diagnostic_odds_ratio_score(y_true: Labels, y_pred: Labels, *, positive: str) -> float:
     """Return the odds of being named so for images of a class, over those for all others.
 
-    ``TP TN / (FP FN)``; where one of the four counts is zero, 0.5 is added to every one of them
-    (Haldane and Anscombe), so that the number exists and depends on the size of the set.
+    ``TP TN / (FP FN)``; where that is 0 or infinite, 0.5 is added to every count (Haldane and
+    Anscombe), so that the number exists and depends on the size of the set.
 
     Parameters
     ----------
@@ -263,8 +263,8 @@ def diagnostic_odds_ratio_score(y_true: Labels, y_pred: Labels, *, positive: str
     Returns
     -------
     float
-        Above 0, without an upper end; 1 for a model that tells nothing. NaN where no image, or
-        every image, is of the class.
+        Above 0, without an upper end; 1 for a model that tells nothing. NaN where it is 0 / 0: no
+        image, or every image, is of the class or is named so.
 
     References
     ----------
@@ -279,7 +279,7 @@ def diagnostic_odds_ratio_score(y_true: Labels, y_pred: Labels, *, positive: str
     81.0
     """
     truth, said = _against_rest(y_true, y_pred, positive)
-    if truth.all() or not truth.any():
+    if any(flags.all() or not flags.any() for flags in (truth, said)):
         return math.nan
     cells = [
         (truth & said).sum(),

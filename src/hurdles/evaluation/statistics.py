@@ -153,12 +153,13 @@ class OddsRatio:
         return np.stack([one.part, two.part, one.whole - one.part, two.whole - two.part])
 
     def at(self, weights: Floats) -> Floats:
-        """Return the ratio for each row of weights; NaN where either side is empty.
+        """Return the ratio for each row of weights; NaN where it is 0 / 0.
 
-        Where one of the four sums is zero, 0.5 is added to all.
+        That is where either side is empty, or none or all are named so. Where else one of the four
+        sums is zero, 0.5 is added to all.
         """
         sums = weights @ self.cells.T
-        empty = (sums[:, 0] + sums[:, 2] == 0) | (sums[:, 1] + sums[:, 3] == 0)
+        empty = (sums[:, :2] == 0).any(axis=1) & (sums[:, 2:] == 0).any(axis=1)
         sums += np.where((sums == 0).any(axis=1), 0.5, 0.0)[:, None]
         tp, tn, fn, fp = sums.T
         return np.where(empty, math.nan, tp * tn / (fp * fn))
@@ -234,7 +235,8 @@ class Ranking:
     def imperfect_patients(self) -> int:
         """Return how many patients have an image that does not win all its pairs."""
         positive, negative = self.placements()
-        return len(np.union1d(self.positives[positive < 1], self.negatives[negative < 1]))
+        lost = self.positives[positive < 1], self.negatives[negative < 1]
+        return int(np.count_nonzero(np.bincount(np.concatenate(lost))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,9 @@ _STEPS = 16
 def smoothgrad(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """Return the mean squared gradient of the target's log-odds over noisy copies of each image.
 
+    A square has no sign: a hot pixel moves the answer, for or against the target alike, and with
+    two classes the maps of both are one and the same.
+
     The noise is the same for every image and every call, so that maps can be repeated and do not
     depend on what shares their batch.
 

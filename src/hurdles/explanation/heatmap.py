@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
 
-__all__ = ["Heatmap", "HeatmapStatus"]
+__all__ = ["SIGNLESS", "Heatmap", "HeatmapStatus"]
+
+#: Methods whose heat is a square: it shows what moves the answer, either way.
+SIGNLESS = frozenset({"smoothgrad"})
 
 
 class HeatmapStatus(StrEnum):
@@ -31,7 +34,8 @@ class Heatmap:
     image : str
         Name of the image, as in the manifest.
     target : str
-        The class that the map speaks of; empty where the network had no answer at all.
+        The class that the map speaks of; empty where the network had no answer at all. With a
+        method of `SIGNLESS` and two classes, the maps of both are one and the same.
     method : str
         How it was made, a name in `hurdles.explanation.methods.methods`.
     values : array of float32, shape (H, W)
@@ -90,13 +94,27 @@ class Heatmap:
             return cls(image, target, method, values, HeatmapStatus.NOT_FINITE, why)
         peak = float(np.max(raw, initial=0.0))
         if peak <= 0:
-            why = f"no pixel speaks for {target!r}"
+            why = f"no pixel speaks {_direction(method)} {target!r}"
             return cls(image, target, method, values, HeatmapStatus.EMPTY, why)
         # In double: a peak below float32's smallest normal number must not divide to infinity.
         values = (np.clip(np.asarray(raw, dtype="float64"), 0, None) / peak).astype("float32")
         return cls(image, target, method, values, HeatmapStatus.OK, "", peak)
 
     @property
+    def has_sign(self) -> bool:
+        """Whether its heat is of one class, and not for or against it alike."""
+        return self.method not in SIGNLESS
+
+    @property
+    def speaks(self) -> str:
+        """What its heat says, in words: for a class, or for or against it."""
+        return f"{_direction(self.method)} {self.target}"
+
+    @property
     def is_drawable(self) -> bool:
         """Whether there is something to draw."""
         return self.status is HeatmapStatus.OK
+
+
+def _direction(method: str) -> str:
+    return "for or against" if method in SIGNLESS else "for"

@@ -5,14 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from statistics import NormalDist
 from typing import Any
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
 
-__all__ = ["COULD_NOT", "Beyond", "Evidence", "Finding", "Limit", "Verdict", "counted"]
+__all__ = [
+    "COULD_NOT",
+    "COUNTED",
+    "Beyond",
+    "Evidence",
+    "Finding",
+    "Limit",
+    "Scale",
+    "Verdict",
+    "counted",
+]
 
 
+#: Method of an estimate that was counted in all images.
+COUNTED = "counted"
 #: Subject of the one finding of a hurdle that could not be run at all.
 COULD_NOT = "could not be run"
 
@@ -20,9 +33,12 @@ COULD_NOT = "could not be run"
 class Verdict(StrEnum):
     """What came out of a hurdle."""
 
-    CLEARED = "cleared"
     HIT = "hit"
+    INCONCLUSIVE = "inconclusive"
+    CLEARED = "cleared"
     COULD_NOT_RUN = "could not run"
+    FAILED = "failed"  # by a fault of the hurdle's own code
+    SHOWN = "shown"  # measured, and held against nothing
 
 
 class Beyond(StrEnum):
@@ -32,43 +48,124 @@ class Beyond(StrEnum):
     BELOW = "below"
 
 
+class Scale(StrEnum):
+    """What sort of number a statistic is, and so how it is written and drawn."""
+
+    COUNT = "count"
+    SHARE = "share"  # of a whole, within 0 and 1
+    AUC = "AUC"
+    RATIO = "ratio"
+    DIFFERENCE = "difference"  # of two shares or two AUCs
+    NUMBER = "number"  # anything else: a slope, log-odds, a width
+
+
 @dataclass(frozen=True)
 class Limit:
-    """What a statistic is held against, and why against that.
+    """What a statistic is held against: beyond what it is a hit, and within what it is cleared.
+
+    Two questions have two numbers. Is there more than there is without a fault? The *limit*
+    answers that. Is there so little that it would not matter? That is the *margin*, as in a trial
+    of non-inferiority. Held against the limit alone, every small set would be cleared by the width
+    of its intervals.
 
     Parameters
     ----------
     value : float
-        The limit itself still clears.
+        A statistic whose whole interval lies beyond it is a hit.
     source : str
         Where it comes from: a calibration, a paper, or what the words mean.
     beyond : Beyond
         The bad side.
+    margin : float, optional
+        A statistic whose whole interval lies on its good side is cleared; the margin itself
+        clears. Default: the limit, as where both hold by definition.
+    margin_source : str
+        Where the margin comes from; default: as the limit.
 
     Raises
     ------
     EvaluationError
-        If the value is not a number, or nothing is said of its source.
+        If a number is none, or nothing is said of its source.
+
+    Examples
+    --------
+    >>> limit = Limit(0.53, "calibrated", margin=0.64, margin_source="a choice")
+    >>> small, large = ((0.60, 0.44, 0.76), (0.52, 0.50, 0.54))
+    >>> [str(limit.judge(Estimate(*x, 0.95, "DeLong", 60, 60))) for x in (small, large)]
+    ['inconclusive', 'cleared']
     """
 
     value: float
     source: str
     beyond: Beyond = Beyond.ABOVE
+    margin: float | None = None
+    margin_source: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beyond", Beyond(self.beyond))
-        object.__setattr__(self, "value", float(self.value))
-        if math.isnan(self.value) or not self.source:
-            raise EvaluationError(
-                f"a limit of {self.value} with source {self.source!r} cannot be defended; give a "
-                "number and say where it comes from."
-            )
+        set_ = object.__setattr__
+        set_(self, "beyond", Beyond(self.beyond))
+        set_(self, "value", float(self.value))
+        if self.margin is None:
+            set_(self, "margin_source", self.source)
+        set_(self, "margin", float(self.value if self.margin is None else self.margin))
+        for number, source in ((self.value, self.source), (self.clears, self.margin_source)):
+            if math.isnan(number) or not source:
+                raise EvaluationError(
+                    f"a limit of {number} with source {source!r} cannot be defended; give a "
+                    "number and say where it comes from."
+                )
 
-    def is_passed_by(self, estimate: Estimate) -> bool:
-        """Return whether the whole interval lies on the bad side."""
-        if self.beyond is Beyond.ABOVE:
-            return estimate.low > self.value
-        return estimate.high < self.value
+    @property
+    def clears(self) -> float:
+        """The margin."""
+        assert self.margin is not None  # filled in at construction
+        return self.margin
+
+    def judge(self, estimate: Estimate) -> Verdict:
+        """Return hit, cleared or inconclusive by where the whole interval lies.
+
+        An interval that is beyond the limit and still within the margin is a hit: what is there is
+        small, but it is there.
+        """
+        if not estimate.is_defined:
+            return Verdict.COULD_NOT_RUN
+        above = self.beyond is Beyond.ABOVE
+        if estimate.low > self.value if above else estimate.high < self.value:
+            return Verdict.HIT
+        # Comparisons with NaN are false, so an interval that is none clears nothing.
+        clears = estimate.high <= self.clears if above else estimate.low >= self.clears
+        return Verdict.CLEARED if clears else Verdict.INCONCLUSIVE
+
+    def patients_to_settle(self, estimate: Estimate, scale: Scale = Scale.NUMBER) -> float:
+        """Return about how many patients would bring a verdict if the estimate stayed where it is.
+
+        The interval is thought to shrink with the square root of the number of patients; that of a
+        share as Wilson's does, which near 0 and 1 is faster. Infinite where no number would do,
+        because the estimate lies between margin and limit; NaN where there is nothing to reckon
+        with.
+
+        Examples
+        --------
+        >>> auc = Estimate(0.55, 0.45, 0.65, 0.95, "DeLong", 100, 100)
+        >>> limit = Limit(0.5, "by definition", margin=0.6, margin_source="a choice")
+        >>> round(limit.patients_to_settle(auc))
+        400
+        """
+        low, value, high = estimate.low, estimate.value, estimate.high
+        limit, margin = self.value, self.clears
+        if self.beyond is Beyond.BELOW:  # turned, so that higher is worse
+            low, value, high, limit, margin = -high, -value, -low, -limit, -margin
+        if math.isnan(low) or math.isnan(high):
+            return math.nan
+        goals = [(limit, value - low)] if value > limit else []
+        goals += [(margin, high - value)] if value < margin else []
+        n = estimate.n_patients or estimate.n_images
+        needed = [n * (reach / (goal - value)) ** 2 for goal, reach in goals]
+        if scale is Scale.SHARE:
+            z = NormalDist().inv_cdf((1 + estimate.level) / 2)
+            within = [abs(goal) for goal, _ in goals if 0 < abs(goal) < 1]
+            needed = [z**2 * g * (1 - g) / (g - abs(value)) ** 2 for g in within]
+        return float(min(needed, default=math.inf))
 
 
 @dataclass(frozen=True)
@@ -94,8 +191,10 @@ class Evidence:
 class Finding:
     """One row of what a hurdle found.
 
-    A finding is *hit* where the whole interval of its statistic lies beyond the limit, so that a
-    small set is not condemned by chance, and *could not run* where the statistic is undefined.
+    A finding is *hit* where the whole interval of its statistic lies beyond the limit, *cleared*
+    where all of it lies within the margin, and *inconclusive* otherwise, so that a small set is
+    neither condemned nor acquitted by chance. It is *shown* where it is held against nothing, and
+    *could not run* where the statistic is undefined.
 
     Parameters
     ----------
@@ -117,12 +216,19 @@ class Finding:
     details : dict
         Further numbers for a figure or a table; must be JSON but for numbers that are not finite,
         which are written as null.
+    scale : Scale
+        What sort of number the statistic is. What was `counted` is a count without being told.
+    settled_by : str
+        What there must be more of to settle what is inconclusive; empty where no more of anything
+        that can be counted would.
+    is_fault : bool
+        Whether there is no number because the hurdle itself failed.
 
     Examples
     --------
     >>> auc = Estimate(0.81, 0.76, 0.86, 0.95, "DeLong", 436, 400)
     >>> limit = Limit(0.55, "highest in 95 of 100 cohorts without a shortcut")
-    >>> print(Finding("pixels", "sharpness", "AUC", auc, limit, "Look at them.").verdict)
+    >>> print(Finding("pixels", "sharpness", "AUC", auc, limit, scale=Scale.AUC).verdict)
     hit
     """
 
@@ -134,14 +240,36 @@ class Finding:
     advice: str = ""
     evidence: tuple[Evidence, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    scale: Scale = field(default=Scale.NUMBER, kw_only=True)
+    settled_by: str = field(default="patients", kw_only=True)
+    is_fault: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        scale = Scale(self.scale)
+        if scale is Scale.NUMBER and self.estimate.method == COUNTED:
+            scale = Scale.COUNT
+        object.__setattr__(self, "scale", scale)
 
     @property
     def verdict(self) -> Verdict:
-        """Cleared, hit, or could not run; what is not judged clears."""
+        """What came out, judged by the interval alone."""
+        if self.is_fault:
+            return Verdict.FAILED
         if not self.estimate.is_defined:
             return Verdict.COULD_NOT_RUN
-        hit = self.limit is not None and self.limit.is_passed_by(self.estimate)
-        return Verdict.HIT if hit else Verdict.CLEARED
+        return Verdict.SHOWN if self.limit is None else self.limit.judge(self.estimate)
+
+    @property
+    def to_settle(self) -> float | None:
+        """About how many patients (or what `settled_by` names) would settle it.
+
+        None where there is nothing to settle, or no such number can be given; infinite where the
+        estimate lies between margin and limit, so that no number would.
+        """
+        if self.verdict is not Verdict.INCONCLUSIVE or self.limit is None or not self.settled_by:
+            return None
+        needed = self.limit.patients_to_settle(self.estimate, self.scale)
+        return None if math.isnan(needed) else needed
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON, with the verdict."""
@@ -151,10 +279,14 @@ class Finding:
             "statistic": self.statistic,
             "verdict": str(self.verdict),
             "estimate": self.estimate.to_dict(),
+            "scale": str(self.scale),
             "limit": None if self.limit is None else asdict(self.limit),
+            "settled_by": self.settled_by,
+            "to_settle": _plain(self.to_settle),
             "advice": self.advice,
             "evidence": [asdict(e) for e in self.evidence],
             "details": _plain(self.details),
+            "is_fault": self.is_fault,
         }
 
     @classmethod
@@ -170,6 +302,9 @@ class Finding:
             plain["advice"],
             tuple(Evidence(**e) for e in plain["evidence"]),
             plain["details"],
+            scale=plain["scale"],
+            settled_by=plain["settled_by"],
+            is_fault=plain["is_fault"],
         )
 
 
@@ -203,4 +338,4 @@ def counted(number: int, *, n_images: int, n_patients: int = 0) -> Estimate:
     3.0
     """
     value = float(number)
-    return Estimate(value, value, value, 0.95, "counted", n_images, n_patients)
+    return Estimate(value, value, value, 0.95, COUNTED, n_images, n_patients)

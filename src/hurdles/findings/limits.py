@@ -1,7 +1,8 @@
 """The limits that ship with hurdles: data beside the code, each with its source.
 
 ``limits.toml`` holds one table per hurdle, and in it one limit for all its subjects or one for
-each. Those that rest on a simulation are written by ``hurdles calibrate-audit``.
+each; a margin that stands beside the subjects is that of all of them. Limits that rest on a
+simulation are written by ``hurdles calibrate-audit``, which leaves margins as they are.
 """
 
 from __future__ import annotations
@@ -107,4 +108,7 @@ def _parsed(text: str, where: str) -> dict[tuple[str, str], Limit]:
 
 
 def _entries(table: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [("", table)] if "value" in table else list(table.items())
+    if "value" in table:
+        return [("", table)]
+    shared = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    return [(k, {**shared, **value}) for k, value in table.items() if isinstance(value, dict)]

@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum
 
-from hurdles.findings.finding import Beyond, Finding, Verdict
+from hurdles.findings.finding import COULD_NOT, Beyond, Finding, Scale, Verdict
 from hurdles.findings.table import Findings
 
 __all__ = [
     "CLEARED_MEANS",
     "Answer",
-    "Kind",
+    "ExitCode",
+    "against_text",
     "answer",
     "excess",
     "exit_code",
-    "kind",
     "limit_text",
+    "margin_text",
     "name_text",
     "ranked",
     "sentence",
+    "settled_text",
     "tally",
     "value_text",
     "worst",
 ]
 
 #: What must stand wherever a hurdle is called cleared.
-CLEARED_MEANS = "A cleared hurdle says only that this test found nothing; it does not say that the "
-CLEARED_MEANS += "model or the data are sound."
-
-_NOTHING, _HIT, _NOT_RUN = 0, 3, 4
-#: A statistic whose words say that it is a ratio or a difference is neither a share nor an area.
-_RELATIVE = re.compile(r"\b(ratio|over (the|its|their)|relative to|divided by|times)\b")
-_DIFFERENCE = re.compile(r"\b(drop|loss|lost|gap|difference|change|gain|width|minus)\b")
-_SHARES = ("share", "sensitivity", "specificity", "accuracy", "error of calibration")
+CLEARED_MEANS = (
+    "A cleared hurdle says only that what this test measures lies within its margin; it "
+)
+CLEARED_MEANS += "does not say that the model or the data are sound."
 
 
-class Kind(StrEnum):
-    """What sort of number a statistic is, and so how it is written and drawn."""
+class ExitCode(IntEnum):
+    """What `hurdles check` and `hurdles audit` exit with; a larger one beats a smaller one."""
 
-    COUNT = "count"
-    SHARE = "share"
-    AREA = "area"
-    NUMBER = "number"
+    NOTHING = 0
+    BAD_INPUT = 2
+    HIT = 3
+    OPEN = 4  # asked for by --strict; a hit beats it
+    FAULT = 5
+
+
+#: A share that no more than this much is unsure of says something.
+_SHARP = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Answer:
         return f"{words[0].upper()}{words[1:]}."
 
 
-def exit_code(findings: Findings, strict: bool = False) -> int:
+def exit_code(findings: Findings, strict: bool = False) -> ExitCode:
     """Return what a program should exit with, for continuous integration.
 
     Parameters
@@ -76,34 +78,49 @@ def exit_code(findings: Findings, strict: bool = False) -> int:
     findings : Findings
         Of all hurdles that were asked.
     strict : bool
-        Whether a hurdle that could not run is a failure too.
+        Whether what is inconclusive or could not run is a failure too.
 
     Returns
     -------
-    int
-        3 if a hurdle is hit; else 4 if `strict` and a hurdle, as a whole, could not run; else 0.
+    ExitCode
+        5 if a hurdle failed by a fault of its own; else 3 if one is hit; else 4 if `strict` and
+        one, as a whole, is inconclusive or could not run; else 0.
     """
+    if any(row.verdict is Verdict.FAILED for row in findings.rows):
+        return ExitCode.FAULT
     if findings.with_verdict(Verdict.HIT):
-        return _HIT
-    return _NOT_RUN if strict and findings.with_verdict(Verdict.COULD_NOT_RUN) else _NOTHING
+        return ExitCode.HIT
+    open_ = (Verdict.INCONCLUSIVE, Verdict.COULD_NOT_RUN)
+    if strict and any(findings.with_verdict(verdict) for verdict in open_):
+        return ExitCode.OPEN
+    return ExitCode.NOTHING
 
 
 def ranked(found: Sequence[Finding]) -> list[Finding]:
     """Return findings in the order in which to read them.
 
-    Hits first, by how far beyond the limit they are; then what is judged and cleared, the closest
-    to its limit first; then what could not run; then what is only shown, in its own order.
+    Hits first, by how far beyond the limit they are; then whatever keeps the hurdle from being
+    cleared (what failed, is inconclusive, or was to be judged and could not run); then what is
+    cleared, the closest to its limit first; then what is only shown, in its own order.
 
     Parameters
     ----------
     found : sequence of Finding
         Of one hurdle: the statistics of two are not on one scale.
     """
-    order = {Verdict.HIT: 0, Verdict.CLEARED: 1, Verdict.COULD_NOT_RUN: 2}
+    order = [
+        Verdict.HIT,
+        Verdict.FAILED,
+        Verdict.INCONCLUSIVE,
+        Verdict.COULD_NOT_RUN,
+        Verdict.CLEARED,
+        Verdict.SHOWN,
+    ]
 
-    def key(finding: Finding) -> tuple[int, float]:
-        shown = finding.limit is None and finding.verdict is Verdict.CLEARED
-        return (3 if shown else order[finding.verdict], -excess(finding))
+    def key(row: Finding) -> tuple[int, float]:
+        judged = row.limit is not None or row.subject == COULD_NOT
+        place = row.verdict if judged else Verdict.SHOWN
+        return order.index(place), -excess(row)
 
     return sorted(found, key=key)
 
@@ -144,8 +161,8 @@ def excess(finding: Finding) -> float:
 def sentence(findings: Findings) -> str:
     """Return the overall answer in one sentence.
 
-    It never calls data or a model good: that hurdles are cleared only says that these tests found
-    nothing.
+    It never calls data or a model good: that hurdles are cleared only says that what they measure
+    lies within their margins.
 
     Parameters
     ----------
@@ -156,8 +173,9 @@ def sentence(findings: Findings) -> str:
     --------
     >>> from hurdles.findings.finding import Limit, counted
     >>> shared = Finding("duplicates", "", "pairs", counted(3, n_images=90), Limit(0, "by name"))
-    >>> sentence(Findings((shared,), {"duplicates": "Are any?", "patients": "Do they stay apart?"}))
-    '1 of 2 hurdles is hit (duplicates), 1 cleared.'
+    >>> apart = Finding("patients", "", "shared", counted(0, n_images=90), Limit(0, "by name"))
+    >>> sentence(Findings((shared, apart), {"duplicates": "Any?", "patients": "Apart?"}))
+    '1 of 2 hurdles is hit (duplicates), 1 is cleared (patients).'
     """
     return str(answer(findings))
 
@@ -167,57 +185,32 @@ def answer(findings: Findings) -> Answer:
     return Answer(_fact(findings), tally(findings))
 
 
+#: Each verdict in the words of the tally, after a number; what is hit comes first.
+_TALLY = {
+    Verdict.HIT: "{are} hit",
+    Verdict.FAILED: "failed by a fault of its own",
+    Verdict.INCONCLUSIVE: "{are} inconclusive",
+    Verdict.CLEARED: "{are} cleared",
+    Verdict.SHOWN: "only shown",
+    Verdict.COULD_NOT_RUN: "could not run",
+}
+
+
 def tally(findings: Findings) -> str:
-    """Return how many hurdles are hit and which, how many cleared, and which could not run."""
+    """Return how many hurdles are hit, inconclusive, cleared or could not run, and which."""
     total = len(findings.hurdles)
-    hit, cleared, missing = (
-        findings.with_verdict(v) for v in (Verdict.HIT, Verdict.CLEARED, Verdict.COULD_NOT_RUN)
-    )
     if not total:
         return "no hurdle was asked, so nothing can be said"
-    if len(missing) == total:
-        return f"none of {_hurdles(total)} could run ({_listed(missing)}), so nothing can be said"
-    if hit:
-        is_or_are = "is" if len(hit) == 1 else "are"
-        words = f"{len(hit)} of {_hurdles(total)} {is_or_are} hit ({_listed(hit)})"
-        words += f", {len(cleared)} cleared" if cleared else ""
-    else:
-        words = f"none of {_hurdles(total)} is hit: {len(cleared)} cleared, which says only that "
-        words += "these tests found nothing"
-    return words + (f", {len(missing)} could not run ({_listed(missing)})" if missing else "")
-
-
-def kind(finding: Finding) -> Kind:
-    """Return what sort of number a finding states.
-
-    Its ``details["written"]`` says so (``count``, ``share``, ``area`` or ``number``); where that is
-    missing, what was counted is a count, and the words of the statistic tell the rest.
-
-    Parameters
-    ----------
-    finding : Finding
-        Any; one that could not run as well.
-
-    Examples
-    --------
-    >>> from hurdles.evaluation.estimate import Estimate
-    >>> auc = Estimate(0.81, 0.75, 0.86, 0.95, "DeLong", 436, 400)
-    >>> words = ["macro AUC", "drop in AUC", "share of answers that flip", "share over its area"]
-    >>> [str(kind(Finding("h", "", statistic, auc, None))) for statistic in words]
-    ['area', 'number', 'share', 'number']
-    """
-    said = finding.details.get("written")
-    if said in set(Kind):
-        return Kind(said)
-    if finding.estimate.method == "counted":
-        return Kind.COUNT
-    words = finding.statistic.lower()
-    if _RELATIVE.search(words):
-        return Kind.NUMBER
-    if words.startswith(_SHARES):
-        return Kind.SHARE
-    is_area = bool(re.search(r"\bauc\b|area under", words)) and not _DIFFERENCE.search(words)
-    return Kind.AREA if is_area else Kind.NUMBER
+    named = {verdict: findings.with_verdict(verdict) for verdict in _TALLY}
+    of = f"of {total} hurdle{'' if total == 1 else 's'}"
+    if len(named[Verdict.COULD_NOT_RUN]) == total:
+        return f"none {of} could run ({_listed(findings.hurdles)}), so nothing can be said"
+    words = [] if named[Verdict.HIT] else [f"none {of} is hit"]
+    for verdict, names in named.items():
+        if names:
+            which = _TALLY[verdict].format(are="is" if len(names) == 1 else "are")
+            words.append(f"{len(names)} {'' if words else f'{of} '}{which} ({_listed(names)})")
+    return ", ".join(words)
 
 
 def name_text(finding: Finding) -> str:
@@ -256,18 +249,19 @@ def value_text(finding: Finding, digits: int | None = None) -> str:
     --------
     >>> from hurdles.evaluation.estimate import Estimate
     >>> share = Estimate(0.824, 0.741, 0.903, 0.95, "MOVER", 436, 400)
-    >>> value_text(Finding("views", "", "share of the AUC above chance", share, None), 0)
+    >>> value_text(Finding("views", "", "share of answers", share, None, scale=Scale.SHARE), 0)
     '82 % [74, 90]'
     """
-    found, sort = finding.estimate, kind(finding)
+    found, scale = finding.estimate, finding.scale
     if not found.is_defined:
         return "undefined"
-    if sort is Kind.COUNT:
-        return f"{found.value:,.0f}"
-    scale = 100 if sort is Kind.SHARE else 1
-    places = digits if digits is not None else 1 if sort is Kind.SHARE else 3
-    value, low, high = (_decimal(scale * x, places) for x in (found.value, found.low, found.high))
-    unit = " %" if sort is Kind.SHARE else ""
+    if scale is Scale.COUNT:
+        most = f" to {found.high:,.0f}" if found.high > found.value else ""
+        return f"{found.value:,.0f}{most}"
+    factor = 100 if scale is Scale.SHARE else 1
+    places = digits if digits is not None else 1 if scale is Scale.SHARE else 3
+    value, low, high = (_decimal(factor * x, places) for x in (found.value, found.low, found.high))
+    unit = " %" if scale is Scale.SHARE else ""
     if found.low == found.value == found.high:
         # Calculated, not estimated: there is nothing to be unsure of.
         return f"{value}{unit}"
@@ -288,11 +282,81 @@ def limit_text(finding: Finding) -> str:
     'at most 0.55'
     """
     limit = finding.limit
+    return "shown, not judged" if limit is None else _side(finding, limit.value)
+
+
+def margin_text(finding: Finding) -> str:
+    """Return within what a statistic is cleared; empty where that is the limit itself.
+
+    Examples
+    --------
+    >>> from hurdles.evaluation.estimate import Estimate
+    >>> from hurdles.findings.finding import Limit
+    >>> auc = Estimate(0.81, 0.75, 0.86, 0.95, "DeLong", 436, 400)
+    >>> limit = Limit(0.53, "calibrated", margin=0.64, margin_source="a choice")
+    >>> margin_text(Finding("pixels", "border", "AUC", auc, limit))
+    'at most 0.64'
+    """
+    limit = finding.limit
+    if limit is None or limit.clears == limit.value:
+        return ""
+    return _side(finding, limit.clears)
+
+
+def against_text(finding: Finding) -> str:
+    """Return in one phrase where a statistic is a hit and where it is cleared.
+
+    Examples
+    --------
+    >>> from hurdles.evaluation.estimate import Estimate
+    >>> from hurdles.findings.finding import Limit
+    >>> slope = Estimate(0.85, 0.75, 0.95, 0.95, "bootstrap", 436, 400)
+    >>> limit = Limit(0.9, "Riley", "below", margin=0.8, margin_source="a choice")
+    >>> against_text(Finding("calibration", "", "slope", slope, limit))
+    'hit below 0.9, cleared from 0.8'
+    """
+    limit = finding.limit
     if limit is None:
         return "shown, not judged"
-    is_share = kind(finding) is Kind.SHARE
-    value = f"{100 * limit.value:.3g} %" if is_share else f"{limit.value:.3g}"
-    return f"at most {value}" if limit.beyond is Beyond.ABOVE else f"at least {value}"
+    above = limit.beyond is Beyond.ABOVE
+    hit = f"hit {'above' if above else 'below'} {_number(finding, limit.value)}"
+    if limit.clears == limit.value:
+        return hit
+    return f"{hit}, cleared {'up to' if above else 'from'} {_number(finding, limit.clears)}"
+
+
+def settled_text(finding: Finding) -> str:
+    """Return about how many patients would settle what is inconclusive; empty where it is not.
+
+    Two digits at most: the number rests on the estimate, which would move as well.
+
+    Examples
+    --------
+    >>> from hurdles.evaluation.estimate import Estimate
+    >>> from hurdles.findings.finding import Limit
+    >>> auc = Estimate(0.55, 0.43, 0.67, 0.95, "DeLong", 44, 44)
+    >>> limit = Limit(0.53, "calibrated", margin=0.64, margin_source="a choice")
+    >>> settled_text(Finding("pixels", "border", "AUC", auc, limit))
+    'about 78 patients would settle it if the estimate stayed'
+    """
+    needed = finding.to_settle
+    if needed is None:
+        return ""
+    if math.isinf(needed):
+        return f"between margin and limit: more {finding.settled_by} alone would not settle it"
+    digits = max(0, math.floor(math.log10(needed)) - 1) if needed >= 1 else 0
+    number = round(needed / 10**digits) * 10**digits
+    return f"about {number:,} {finding.settled_by} would settle it if the estimate stayed"
+
+
+def _side(finding: Finding, value: float) -> str:
+    assert finding.limit is not None
+    side = "most" if finding.limit.beyond is Beyond.ABOVE else "least"
+    return f"at {side} {_number(finding, value)}"
+
+
+def _number(finding: Finding, value: float) -> str:
+    return f"{100 * value:.3g} %" if finding.scale is Scale.SHARE else f"{value:.3g}"
 
 
 def _decimal(value: float, digits: int) -> str:
@@ -302,10 +366,6 @@ def _decimal(value: float, digits: int) -> str:
     return text.lstrip("-") if not text.strip("-0.") else text
 
 
-def _hurdles(number: int) -> str:
-    return f"{number} hurdle{'' if number == 1 else 's'}"
-
-
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -313,10 +373,12 @@ def _listed(names: Sequence[str]) -> str:
 def _fact(findings: Findings) -> str:
     """Return what tells most: first of a model without lungs, then of data without a look."""
     for row in findings.of("views"):
-        if "without any lung" in row.subject and row.estimate.is_defined:
+        share = row.estimate
+        says_something = share.low > 0 and share.high - share.low <= _SHARP  # NaN says nothing
+        if row.subject == "without any lung" and says_something:
             return (
-                f"{value_text(row, 0)} of what this model's AUC has above chance is reachable "
-                "without any lung"
+                "a small probe that sees no lung reaches "
+                f"{value_text(row, 0)} of what this model's AUC has above chance"
             )
     for row in _hit_areas(findings, "lungs-removed"):
         return f"with the lungs blanked out, this model's AUC is {value_text(row)}"
@@ -329,4 +391,4 @@ def _fact(findings: Findings) -> str:
 
 def _hit_areas(findings: Findings, hurdle: str) -> list[Finding]:
     hits = [row for row in ranked(findings.of(hurdle)) if row.verdict is Verdict.HIT]
-    return [row for row in hits if kind(row) is Kind.AREA and row.subject]
+    return [row for row in hits if row.scale is Scale.AUC and row.subject]

@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from hurdles.data.cells import as_cells
 from hurdles.data.files import write_text
 from hurdles.errors import EvaluationError
-from hurdles.findings.finding import Finding, Verdict
+from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 
 __all__ = ["COLUMNS", "Findings"]
 
@@ -27,10 +28,14 @@ COLUMNS: dict[str, str] = {
     "level": "confidence level of the interval, within (0, 1)",
     "n_images": "images that it rests on",
     "n_patients": "patients among these",
-    "limit": "what it is held against; empty where it is shown and not judged",
+    "scale": "what sort of number it is: count, share, AUC, ratio, difference or number",
+    "limit": "a hit if all of the interval lies beyond it; empty where it is shown and not judged",
     "beyond": "the bad side of the limit: above or below",
     "source": "where the limit comes from",
-    "verdict": "cleared, hit, or could not run",
+    "margin": "cleared if all of the interval lies within it",
+    "margin_source": "where the margin comes from",
+    "verdict": "hit, inconclusive, cleared, could not run, failed, or shown",
+    "to_settle": "about how many patients would settle what is inconclusive; inf: no number would",
     "note": "why it is undefined, or what weakens it",
     "advice": "what to do about a hit",
     "evidence": "names of images to look at, separated by a semicolon",
@@ -83,15 +88,21 @@ class Findings:
         return [row for row in self.rows if row.hurdle == hurdle]
 
     def verdict(self, hurdle: str) -> Verdict:
-        """Return a hurdle's verdict: hit if one of its findings is.
+        """Return a hurdle's verdict.
 
-        It could not run if none of those that are judged could be had.
+        Hit if one of its findings is; cleared only if everything that it judges is. Where a part
+        of that could not run, the rest does not clear it: it is inconclusive.
         """
-        verdicts = {row.verdict for row in self.of(hurdle) if row.limit is not None}
-        verdicts |= {v for r in self.of(hurdle) if (v := r.verdict) is Verdict.COULD_NOT_RUN}
-        if Verdict.HIT in verdicts:
-            return Verdict.HIT
-        return Verdict.COULD_NOT_RUN if verdicts == {Verdict.COULD_NOT_RUN} else Verdict.CLEARED
+        rows = self.of(hurdle)
+        # What stopped the hurdle stopped whatever it had not judged yet.
+        judged = {r.verdict for r in rows if r.limit is not None or r.subject == COULD_NOT}
+        for loudest in (Verdict.HIT, Verdict.FAILED):
+            if loudest in judged:
+                return loudest
+        if judged:
+            return judged.pop() if len(judged) == 1 else Verdict.INCONCLUSIVE
+        is_shown = any(row.verdict is Verdict.SHOWN for row in rows)
+        return Verdict.SHOWN if is_shown else Verdict.COULD_NOT_RUN
 
     def with_verdict(self, verdict: Verdict) -> list[str]:
         """Return the names of the hurdles with this verdict, in their order."""
@@ -123,7 +134,7 @@ class Findings:
     def save(self, path: str | Path) -> Path:
         """Write all of it to `path` (JSON) and the table beside it (CSV); return the path."""
         path = Path(path)
-        table = self.frame.to_csv(index=False, lineterminator="\n")
+        table = as_cells(self.frame).to_csv(index=False, lineterminator="\n")
         write_text(path.with_suffix(".csv"), table)
         write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
         return path
@@ -140,7 +151,10 @@ class Findings:
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EvaluationError(f"{path} holds no findings ({error}); run it again.") from error
+            raise EvaluationError(
+                f"{path} holds no findings that this version reads ({type(error).__name__}: "
+                f"{error}); run the check or the audit again."
+            ) from error
 
 
 def _row(finding: Finding) -> dict[str, Any]:
@@ -155,10 +169,14 @@ def _row(finding: Finding) -> dict[str, Any]:
         "level": found.level,
         "n_images": found.n_images,
         "n_patients": found.n_patients,
+        "scale": str(finding.scale),
         "limit": None if limit is None else limit.value,
         "beyond": "" if limit is None else str(limit.beyond),
         "source": "" if limit is None else limit.source,
+        "margin": None if limit is None else limit.clears,
+        "margin_source": "" if limit is None else limit.margin_source,
         "verdict": str(finding.verdict),
+        "to_settle": finding.to_settle,
         "note": found.note,
         "advice": finding.advice,
         "evidence": "; ".join(e.image for e in finding.evidence),

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles.data.cells import as_cells
 from hurdles.data.decode import decode
-from hurdles.data.files import write_bytes, write_text
+from hurdles.data.files import reads, remove, write_bytes, write_text, writes
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, ManifestError
 from hurdles.imaging.prepare import resize_square
@@ -104,6 +105,9 @@ def segment_images(
     files, others = image_files(paths, out)
     if others:
         listener.say(f"left out, being no images by their names: {others} of the folders' files")
+    names = mask_names(files)
+    reads(files)
+    writes(out / _TABLE, *(folder / f"{n}.png" for n in names for folder in (out, out / _FLAGGED)))
     segmenter = Segmenter(weights)
     segmenter.load()  # before anything is written
     _cleared(out)
@@ -111,13 +115,13 @@ def segment_images(
     listener.start("Finding lungs", len(files))
     rows: list[dict[str, Any]] = []
     with _pool() as pool:
-        for chunk in _ahead(files, mask_names(files), pool):
+        for chunk in _ahead(files, names, pool):
             rows += _segmented(chunk, segmenter, out, sheets, on_bad, pool)
             listener.advance(len(chunk))
     for sheet in sheets:
         sheet.close()
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    write_text(out / _TABLE, table.to_csv(index=False, float_format="%.4f"))
+    write_text(out / _TABLE, as_cells(table).to_csv(index=False, float_format="%.4f"))
     return table
 
 
@@ -138,7 +142,7 @@ def _cleared(out: Path) -> None:
     except FileExistsError as error:
         raise ManifestError(f"{out} is no folder; name another one for the results.") from error
     for old in [out / _TABLE, *out.glob("sheet*.png"), *(out / _FLAGGED).glob("sheet*.png")]:
-        old.unlink(missing_ok=True)
+        remove(old)
 
 
 def _ahead(files: Sequence[Path], names: Sequence[str], pool: Executor) -> Iterator[_Chunk]:
@@ -214,4 +218,4 @@ def _write(lungs: LungMask, shape: tuple[int, int], out: Path, name: str) -> Non
     pixels = np.multiply(stretched(lungs.mask, shape), 255, dtype=np.uint8)
     write_bytes(out / name, cv2.imencode(".png", pixels)[1].tobytes())
     other = out / Path(name).name if name.startswith(f"{_FLAGGED}/") else out / _FLAGGED / name
-    other.unlink(missing_ok=True)
+    remove(other)

@@ -173,7 +173,7 @@ def _checked(path: Path, published: Published) -> Path:
     if not found.startswith(published.digits):
         raise RunError(
             f"{path.name.strip('.')} has the SHA-256 {found[:8]}... but its name promises "
-            f"{published.digits}: it is damaged or another file ({path}). Delete it and try again."
+            f"{published.digits}: it is damaged or another file ({path}). Give the published one."
         )
     return path
 
@@ -194,9 +194,9 @@ def _unpickled(path: Path) -> dict[str, torch.Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes provoke
-        raise RunError(f"{path} cannot be read as weights ({error}). Delete it.") from error
+        raise RunError(f"{path} cannot be read as weights ({error}); give others.") from error
     if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
-        raise RunError(f"{path} holds no table of weights. Delete it.")
+        raise RunError(f"{path} holds no table of weights; give others.")
     return dict(found)
 
 

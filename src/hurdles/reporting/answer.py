@@ -62,6 +62,8 @@ class Exposure:
         Evaluated images of those patients.
     same_sources : bool
         Whether every evaluated image comes from a source that was trained on.
+    n_sources : int
+        Sources that are named among the images trained on.
     n_copies : int or None
         Evaluated images that show the same radiograph as one that was trained or chosen on; None
         where copies were not looked for.
@@ -75,6 +77,7 @@ class Exposure:
     shared_patients: int
     shared_images: int
     same_sources: bool
+    n_sources: int = 1
     n_copies: int | None = None
 
 
@@ -107,11 +110,11 @@ def exposure(
     Parameters
     ----------
     manifest : Manifest
-        All images, with their split.
+        The images, with their split.
     predictions : Predictions
-        On the judged ones.
+        Of the images that are evaluated.
     copies : Copies, optional
-        Among the images; None where nobody looked for any.
+        Among the images; None where nobody looked for them.
     """
     frame, groups = manifest.frame, manifest.groups
     judged = frame["image"].isin(predictions.frame["image"])
@@ -127,8 +130,8 @@ def exposure(
         trained=bool(learnt.any()) and int(judged.sum()) == len(predictions),
         shared_patients=int(groups[shared].nunique()),
         shared_images=int(shared.sum()),
-        same_sources=bool(frame.loc[judged, "source"].isin(trained_sources).all())
-        or not trained_sources,
+        same_sources=bool(frame.loc[judged, "source"].isin(trained_sources).all()),
+        n_sources=len(trained_sources),
         n_copies=None
         if copies is None
         else int(frame.loc[judged, "image"].isin(list(copies.known_of(manifest))).sum()),
@@ -170,21 +173,21 @@ def headline(accuracy: Estimate, known: Exposure) -> Headline:
 
 def _on_whom(known: Exposure) -> str:
     images = counted(known.n_images, "image")
-    unseen = ""
+    apart = ""
     if known.n_copies:
         images += f" ({count(known.n_copies)} of them copies of images that it had seen)"
     elif known.trained and not known.n_used:
         # What the split bears out, and, where copies were looked for and none was found, more.
         never = known.n_copies == 0
-        unseen = " that it had never seen" if never else " kept out of its training"
+        apart = " that it had never seen" if never else " kept out of its training"
     if known.n_unknown == known.n_images:
-        return f"On {images}{unseen} (whose patients are not known)"
+        return f"On {images}{apart} (patients not known)"
     if known.n_unknown:
-        return f"On {images}{unseen} (whose patients are known in part)"
+        return f"On {images}{apart} (patients known in part)"
     people = counted(known.n_patients, "patient")
     if known.shared_patients:
         return f"On {images} of {people}, {count(known.shared_patients)} of whom it knew already"
-    return f"On {images} of {people}{unseen}"
+    return f"On {images} of {people}{apart}"
 
 
 def baseline(predictions: Predictions) -> str:
@@ -207,13 +210,19 @@ def caveat(known: Exposure) -> str:
             "This holds for images like these. It does not say how the model does at another "
             "hospital, on other machines or in patients of another age."
         )
-    if known.same_sources:
+    if not known.n_sources:
         return (
-            "The model was trained and tested inside the same collection: this says nothing about "
+            "The images do not say which collection or hospital they come from: this says nothing "
+            "about another hospital, other machines or patients of another age."
+        )
+    if known.same_sources:
+        where = "collection" if known.n_sources == 1 else f"{known.n_sources} collections"
+        return (
+            f"The model was trained and tested inside the same {where}: this says nothing about "
             "another hospital, other machines or patients of another age."
         )
     return (
-        "The images come in part from sources that the model was not trained on. A further "
+        "Not all of these images come from sources that the model was trained on. A further "
         "hospital may still differ from all of these."
     )
 

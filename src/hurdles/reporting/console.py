@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hurdles.data.patients import several_sources
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.metrics import METRICS
-from hurdles.reporting.wording import odds
+from hurdles.reporting.wording import counted, odds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ __all__ = [
     "comparison_lines",
     "evaluation_lines",
     "explained",
+    "interval_unit",
     "lineage_lines",
     "lungs_lines",
     "manifest_lines",
@@ -45,9 +47,10 @@ _MEASURES = {
 def evaluation_lines(result: Evaluation) -> Iterator[str]:
     """Yield what a reader needs of one evaluation: overall measures, each class, and the notes."""
     level = result.get("accuracy").level
+    of = f" of {counted(result.n_patients, 'patient')}" if not result.n_unknown else ""
     yield (
-        f"Tested on {result.n_images} images of {result.n_patients} patients; {100 * level:g} % "
-        "intervals by patient."
+        f"Tested on {counted(result.n_images, 'image')}{of}; {100 * level:g} % intervals "
+        f"{interval_unit(result.n_images, result.n_unknown)}."
     )
     yield ""
     why: dict[str, None] = {}
@@ -66,7 +69,24 @@ def evaluation_lines(result: Evaluation) -> Iterator[str]:
     yield from (f"note: {note}" for note in result.notes)
 
 
-def comparison_lines(found: Sequence[Comparison], adjusted: Sequence[float]) -> Iterator[str]:
+def interval_unit(n_images: int, n_unknown: int) -> str:
+    """Return what an interval counts: patients, as far as they are known.
+
+    Examples
+    --------
+    >>> interval_unit(44, 0), interval_unit(44, 44)
+    ('by patient', 'by image, since no patient is known')
+    """
+    if not n_unknown:
+        return "by patient"
+    if n_unknown == n_images:
+        return "by image, since no patient is known"
+    return f"by patient, and by image for the {n_unknown} of {n_images} images without one"
+
+
+def comparison_lines(
+    found: Sequence[Comparison], adjusted: Sequence[float], unit: str = "by patient"
+) -> Iterator[str]:
     """Yield a table of comparisons, one row per measure and class, and how they were tested.
 
     Parameters
@@ -75,6 +95,8 @@ def comparison_lines(found: Sequence[Comparison], adjusted: Sequence[float]) -> 
         At least one.
     adjusted : sequence of float
         Their p-values after an adjustment for how many they are; NaN where there is none.
+    unit : str
+        What their intervals count; see `interval_unit`.
     """
     why: dict[str, None] = {}
     rows = [
@@ -95,7 +117,8 @@ def comparison_lines(found: Sequence[Comparison], adjusted: Sequence[float]) -> 
     methods = dict.fromkeys(c.p_method for c in found if c.p_value == c.p_value)
     level = found[0].difference.level
     tests = "; ".join(methods) or "none is possible"
-    yield f"Tests: {tests}. Intervals at {100 * level:g} %, by patient, paired."
+    yield f"Tests: {tests}. Intervals at {100 * level:g} %, paired, {unit}."
+    yield "Interval and p are of one row alone; only p, Holm allows for all rows together."
 
 
 def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
@@ -109,8 +132,10 @@ def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
 
 def explained(maps: Sequence[Heatmap], images: Sequence[str]) -> list[dict[str, str]]:
     """Return, for JSON, what became of each image that was to be explained."""
-    kept = ("image", "target", "method", "status", "message")
+    kept = ("image", "target", "speaks", "method", "status", "message")
     made = [{k: str(getattr(m, k)) for k in kept} for m in maps]
+    for heat, row in zip(maps, made, strict=True):
+        row["target"] = heat.target if heat.has_sign else ""
     lost = [i for i in images if i not in {m.image for m in maps}]
     message = "left out, it cannot be read"
     return [*made, *({"image": i, "status": "unreadable", "message": message} for i in lost)]
@@ -124,10 +149,13 @@ def manifest_summary(manifest: Manifest) -> dict[str, Any]:
         "labels": manifest.counts,
         "sources": manifest.sources,
         "patients": manifest.known_patients or None,
+        "patients_unknown": manifest.missing_patients == len(manifest),
         "images_without_patient": manifest.missing_patients,
+        "patient_ids_under_several_sources": several_sources(manifest.frame).to_dict(),
         "splits": {str(k): int(v) for k, v in frame["split"].value_counts().items()},
         "with_mask": int(frame["mask"].notna().sum()),
         "left_out": {str(k): int(v) for k, v in left_out.value_counts().items()},
+        "notes": list(manifest.notes),
     }
 
 
@@ -138,10 +166,16 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
     yield f"sources: {', '.join(s['sources']) or 'not named'}"
     unknown = s["images_without_patient"]
     if s["patients"] is None:
-        yield "patients: not known for any image"
+        yield f"patients unknown: {unknown} image{'s' * (unknown != 1)}"
     else:
         yield f"patients: {s['patients']}" + (
-            f", not known for {unknown} images" if unknown else ""
+            f"; unknown: {unknown} image{'s' * (unknown != 1)}" if unknown else ""
+        )
+    if several := s["patient_ids_under_several_sources"]:
+        yield (
+            f"patient ids under several sources: {len(several)}, for one {next(iter(several))!r} "
+            f"under {', '.join(next(iter(several.values())))}; each counts as another person in "
+            "each source (--join-patients: as one)"
         )
     if s["splits"]:
         yield f"splits: {_counts(s['splits'])}"

@@ -74,6 +74,7 @@ def render_findings(
         title=title,
         intro=intro,
         version=__version__,
+        pictures=bool(thumbnails),
         audit=findings_content(findings, figures=figures, thumbnails=thumbnails),
     )
 

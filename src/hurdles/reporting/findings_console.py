@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from hurdles.findings.finding import COULD_NOT, Finding, Verdict
+from hurdles.findings.finding import COULD_NOT, Finding, Scale, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,
-    limit_text,
+    against_text,
     name_text,
     ranked,
     sentence,
+    settled_text,
     value_text,
 )
 from hurdles.findings.table import Findings
@@ -20,10 +21,17 @@ __all__ = ["finding_lines"]
 
 _WIDTH = 100
 _INDENT = "    "
-#: How many findings of a hurdle are named: those of a hit, and of one that was cleared.
-_HITS, _CLEARED = 4, 1
+#: How many findings of a hurdle are named: those of a hit, and those of any other verdict.
+_HITS, _OTHERS = 4, 2
 _ADVICE = 3
-_WORDS = {Verdict.HIT: "HIT", Verdict.CLEARED: "cleared", Verdict.COULD_NOT_RUN: "could not run"}
+_WORDS = {
+    Verdict.HIT: "HIT",
+    Verdict.FAILED: "FAILED",
+    Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.CLEARED: "cleared",
+    Verdict.COULD_NOT_RUN: "could not run",
+    Verdict.SHOWN: "not judged",
+}
 
 
 def finding_lines(findings: Findings) -> list[str]:
@@ -44,7 +52,7 @@ def finding_lines(findings: Findings) -> list[str]:
     >>> findings = Findings((shared,), {"duplicates": "Are any images shared?"})
     >>> print(*finding_lines(findings), sep="\n")
     HIT            duplicates - Are any images shared?
-        pairs: 3 (at most 0)
+        pairs: 3 (hit above 0)
     <BLANKLINE>
     1 of 1 hurdle is hit (duplicates).
     Research use only. Not a medical device.
@@ -52,8 +60,10 @@ def finding_lines(findings: Findings) -> list[str]:
     lines = [line for hurdle in findings.hurdles for line in _hurdle_lines(findings, hurdle)]
     lines += [""] if lines else []
     lines += _wrapped(sentence(findings), "", "")
-    if findings.with_verdict(Verdict.CLEARED) and findings.with_verdict(Verdict.HIT):
+    if findings.with_verdict(Verdict.CLEARED):
         lines += _wrapped(CLEARED_MEANS, "", "")
+    if patients := findings.about.get("patients"):
+        lines += _wrapped(f"Patients: {patients}.", "", "")
     return [*lines, "Research use only. Not a medical device."]
 
 
@@ -64,14 +74,17 @@ def _hurdle_lines(findings: Findings, hurdle: str) -> Iterator[str]:
     yield from _wrapped(head, "", " " * widest)
     rows = ranked(findings.of(hurdle))
     hits = [row for row in rows if row.verdict is Verdict.HIT]
-    missing = [row for row in rows if row.verdict is Verdict.COULD_NOT_RUN]
+    missing = [row for row in rows if row.verdict in (Verdict.COULD_NOT_RUN, Verdict.FAILED)]
     if hits:
         yield from _named(hits, _HITS, "more hit")
     else:
-        numbers = [row for row in rows if row.verdict is Verdict.CLEARED]
-        yield from _named(numbers, _CLEARED, "")
-        if not missing and (not numbers or numbers[0].limit is None):
-            yield f"{_INDENT}nothing of it is judged"
+        for other in (Verdict.INCONCLUSIVE, Verdict.CLEARED, Verdict.SHOWN):
+            if those := [row for row in rows if row.verdict is other]:
+                yield from _named(those, _OTHERS, f"more {_WORDS[other]}")
+                break
+    counts = [row for row in rows if row.scale is Scale.COUNT and row.estimate.is_defined]
+    if len(counts) > 1:
+        yield from _wrapped(f"counts: {', '.join(f'{r.subject} {value_text(r)}' for r in counts)}")
     advice = list(dict.fromkeys(row.advice for row in hits if row.advice))
     for line in advice[:_ADVICE]:
         yield from _wrapped(f"do: {line}")
@@ -86,18 +99,20 @@ def _named(rows: list[Finding], most: int, rest: str) -> Iterator[str]:
     """Yield the first findings; those of one statistic in a table beneath its words."""
     tables: dict[str, list[Finding]] = {}
     for row in rows[:most]:
-        tables.setdefault(f"{row.statistic} ({limit_text(row)})", []).append(row)
+        tables.setdefault(f"{row.statistic} ({against_text(row)})", []).append(row)
     for words, together in tables.items():
         if len(together) == 1:
             (row,) = together
-            yield from _wrapped(f"{name_text(row)}: {value_text(row)} ({limit_text(row)})")
+            against = "; ".join(filter(None, (against_text(row), settled_text(row))))
+            yield from _wrapped(f"{name_text(row)}: {value_text(row)} ({against})")
             continue
         yield from _wrapped(f"{words}:")
         widest = min(max(len(row.subject) for row in together), _WIDTH // 2)
         for row in together:
-            text = f"{row.subject.ljust(widest)}  {value_text(row)}"
+            more = settled_text(row)
+            text = f"{row.subject.ljust(widest)}  {value_text(row)}{f'; {more}' if more else ''}"
             yield from _wrapped(text, _INDENT * 2, _INDENT * 3)
-    if rest and len(rows) > most:
+    if len(rows) > most:
         yield f"{_INDENT}and {len(rows) - most} {rest}"
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hurdles.findings.finding import COULD_NOT, Finding
+from hurdles.data.shown import plain_markdown as _plain
+from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,
     answer,
     limit_text,
+    margin_text,
     name_text,
     ranked,
+    settled_text,
     value_text,
     worst,
 )
@@ -41,7 +44,9 @@ def findings_markdown(findings: Findings, *, title: str) -> str:
     '**1 of 1 hurdle is hit (duplicates).**'
     """
     lines = [f"# {_plain(title)}", "", f"**{_plain(str(answer(findings)))}**", ""]
-    lines += [CLEARED_MEANS, "", *_overview(findings)]
+    if findings.with_verdict(Verdict.CLEARED):
+        lines += [CLEARED_MEANS, ""]
+    lines += _overview(findings)
     for hurdle in findings.hurdles:
         lines += _section(findings, hurdle)
     about = "; ".join(f"{name} {value}" for name, value in findings.about.items())
@@ -52,11 +57,11 @@ def findings_markdown(findings: Findings, *, title: str) -> str:
 
 
 def _overview(findings: Findings) -> Iterator[str]:
-    yield "| hurdle | verdict | what tells most | number | limit |"
-    yield "|---|---|---|---|---|"
+    yield "| hurdle | verdict | what tells most | number | no hit | cleared |"
+    yield "|---|---|---|---|---|---|"
     for hurdle in findings.hurdles:
         loudest = worst(findings, hurdle)
-        told = ["", "", ""] if loudest is None else _cells(loudest)
+        told = [""] * 4 if loudest is None else _cells(loudest)
         yield f"| {hurdle} | {findings.verdict(hurdle)} | {' | '.join(told)} |"
     yield ""
 
@@ -69,40 +74,46 @@ def _section(findings: Findings, hurdle: str) -> Iterator[str]:
     rows = ranked(findings.of(hurdle))
     there = [row for row in rows if row.estimate.is_defined]
     if there:
-        yield "| what | number | limit | verdict |"
-        yield "|---|---|---|---|"
+        yield "| what | number | no hit | cleared | verdict |"
+        yield "|---|---|---|---|---|"
         for row in there:
-            verdict = "shown" if row.limit is None else str(row.verdict)
+            settled = settled_text(row)
+            verdict = f"{row.verdict}: {settled}" if settled else str(row.verdict)
             yield f"| {' | '.join(_cells(row))} | {verdict} |"
         yield ""
     for row in rows:
         if not row.estimate.is_defined:
             what = "" if row.subject == COULD_NOT else f", {_plain(name_text(row))}"
-            yield f"- Could not run{what}: {_plain(row.estimate.note)}"
-    hits = [row for row in there if row.limit is not None and row.limit.is_passed_by(row.estimate)]
+            how = str(row.verdict).capitalize()
+            yield f"- {how}{what}: {_plain(row.estimate.note)}"
+    hits = [row for row in there if row.verdict is Verdict.HIT]
     for advice in dict.fromkeys(row.advice for row in hits if row.advice):
         yield f"- To do: {_plain(advice)}"
     for row in hits:
         if row.evidence:
             yield f"- Look at, for {_plain(row.subject or hurdle)}: {_evidence(row)}"
-    for source in dict.fromkeys(row.limit.source for row in there if row.limit is not None):
+    limits = [row.limit for row in there if row.limit is not None]
+    for source in dict.fromkeys(limit.source for limit in limits):
         yield f"- A limit comes from: {_plain(source)}"
+    for source in dict.fromkeys(x.margin_source for x in limits if x.clears != x.value):
+        yield f"- A margin comes from: {_plain(source)}"
     yield ""
 
 
 def _cells(row: Finding) -> list[str]:
     if not row.estimate.is_defined:
-        return ["" if row.subject == COULD_NOT else _plain(name_text(row)), "undefined", ""]
+        return [
+            "" if row.subject == COULD_NOT else _plain(name_text(row)),
+            "undefined",
+            "",
+            "",
+        ]
     limit = "" if row.limit is None else limit_text(row)
-    return [_plain(name_text(row)), value_text(row), limit]
+    cleared = "" if row.limit is None else margin_text(row) or limit
+    return [_plain(name_text(row)), value_text(row), limit, cleared]
 
 
 def _evidence(row: Finding) -> str:
-    shown = "; ".join(f"`{e.image}` ({_plain(e.says)})" for e in row.evidence[:_NAMED])
+    shown = "; ".join(f"{_plain(e.image)} ({_plain(e.says)})" for e in row.evidence[:_NAMED])
     more = len(row.evidence) - _NAMED
     return shown + (f" and {more} more" if more > 0 else "")
-
-
-def _plain(text: str) -> str:
-    """Keep what Markdown would take for a column or a tag as it is."""
-    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.findings.finding import COULD_NOT, Beyond, Finding, Verdict
-from hurdles.findings.summary import Kind, kind, limit_text, name_text, ranked, value_text, worst
+from hurdles.findings.finding import COULD_NOT, COUNTED, Beyond, Finding, Scale, Verdict
+from hurdles.findings.summary import (
+    limit_text,
+    margin_text,
+    name_text,
+    ranked,
+    settled_text,
+    value_text,
+    worst,
+)
 from hurdles.findings.table import Findings
 from hurdles.reporting import overlay, wording
 from hurdles.reporting.plane import ticks
@@ -23,8 +31,14 @@ _THUMBNAIL = 144
 #: Words that several statistics must share before they are said once, above their rows.
 _COMMON = 4
 _CHANCE = 0.5
-_NOTHING = "nothing judged"
-_CLASSES = {Verdict.HIT: "is-hit", Verdict.CLEARED: "is-cleared", Verdict.COULD_NOT_RUN: "is-open"}
+_CLASSES = {
+    Verdict.HIT: "is-hit",
+    Verdict.CLEARED: "is-cleared",
+    Verdict.INCONCLUSIVE: "is-unsure",
+    Verdict.COULD_NOT_RUN: "is-open",
+    Verdict.FAILED: "is-hit",
+    Verdict.SHOWN: "is-shown",
+}
 
 
 def hurdle_rows(findings: Findings) -> list[dict[str, Any]]:
@@ -42,6 +56,7 @@ def hurdle_rows(findings: Findings) -> list[dict[str, Any]]:
                 "value": "" if loudest is None or _is_open(loudest) else _value(loudest),
                 "why": loudest.estimate.note if loudest and _is_open(loudest) else "",
                 "limit": "" if loudest is None or loudest.limit is None else limit_text(loudest),
+                "settled": "" if loudest is None else settled_text(loudest),
             }
         )
     return rows
@@ -94,20 +109,18 @@ def _shared_note(rows: Sequence[Finding]) -> str:
 
 def _hurdle_badge(findings: Findings, hurdle: str) -> dict[str, str]:
     verdict = findings.verdict(hurdle)
-    judged = any(row.limit is not None for row in findings.of(hurdle))
-    if verdict is Verdict.CLEARED and not judged:
-        return {"verdict": _NOTHING, "class": "is-shown"}
-    return {"verdict": str(verdict), "class": _CLASSES[verdict]}
+    words = "nothing judged" if verdict is Verdict.SHOWN else str(verdict)
+    return {"verdict": words, "class": _CLASSES[verdict]}
 
 
 def _badge(finding: Finding) -> dict[str, str]:
-    if finding.limit is None:
-        return {"verdict": "not judged", "class": "is-shown"}
-    return {"verdict": str(finding.verdict), "class": _CLASSES[finding.verdict]}
+    verdict = finding.verdict
+    words = "not judged" if verdict is Verdict.SHOWN else str(verdict)
+    return {"verdict": words, "class": _CLASSES[verdict]}
 
 
 def _is_open(finding: Finding) -> bool:
-    return finding.verdict is Verdict.COULD_NOT_RUN
+    return finding.verdict in (Verdict.COULD_NOT_RUN, Verdict.FAILED)
 
 
 def _named(finding: Finding) -> str:
@@ -129,19 +142,19 @@ def _groups(rows: Sequence[Finding], said: str) -> list[dict[str, Any]]:
     Areas share an axis, and so do shares, whatever exactly was measured; other numbers only with
     those of the same statistic.
     """
-    groups: dict[tuple[Kind, str], list[Finding]] = {}
+    groups: dict[tuple[Scale, str], list[Finding]] = {}
     for row in rows:
-        sort = kind(row)
-        groups.setdefault((sort, row.statistic if sort is Kind.NUMBER else ""), []).append(row)
+        alone = row.scale not in (Scale.COUNT, Scale.SHARE, Scale.AUC)
+        groups.setdefault((row.scale, row.statistic if alone else ""), []).append(row)
     model = _model_area(rows)
-    return [_group(sort, together, model, said) for (sort, _), together in groups.items()]
+    return [_group(scale, together, model, said) for (scale, _), together in groups.items()]
 
 
-def _group(sort: Kind, rows: list[Finding], model: float, said: str) -> dict[str, Any]:
-    on_axis = sort is not Kind.COUNT and any(not _is_exact(r) or r.limit for r in rows)
+def _group(sort: Scale, rows: list[Finding], model: float, said: str) -> dict[str, Any]:
+    on_axis = sort is not Scale.COUNT and any(not _is_exact(r) or r.limit for r in rows)
     axis = _axis(sort, rows) if on_axis else []
     marks = []
-    if sort is Kind.AREA and axis:
+    if sort is Scale.AUC and axis:
         marks = [("chance", _CHANCE)] + ([("the model", model)] if math.isfinite(model) else [])
     heading, rests = _shared_words([row.statistic for row in rows])
     own = [
@@ -189,6 +202,8 @@ def _row(finding: Finding, axis: Sequence[float], said: str) -> dict[str, Any]:
         "value": _value(finding).partition(" [")[0].removesuffix(", no interval"),
         "interval": _bounds(finding),
         "limit_text": limit_text(finding) if finding.limit is not None else "",
+        "margin_text": margin_text(finding),
+        "settled": settled_text(finding),
         "note": "" if found.note == said else found.note,
         **_badge(finding),
     }
@@ -197,7 +212,14 @@ def _row(finding: Finding, axis: Sequence[float], said: str) -> dict[str, Any]:
     low = axis[0] if found.low == -math.inf else found.low
     high = axis[-1] if found.high == math.inf else found.high
     has_interval = math.isfinite(low) and math.isfinite(high)
-    row |= {"left": _place(found.value, axis), "low": "", "width": "", "limit": "", "bad": ""}
+    row |= {
+        "left": _place(found.value, axis),
+        "low": "",
+        "width": "",
+        "limit": "",
+        "bad": "",
+        "margin": "",
+    }
     if has_interval:
         width = (_share(high, axis) - _share(low, axis)) * 100
         row |= {"low": _place(low, axis), "width": f"{width:.2f}%"}
@@ -206,30 +228,32 @@ def _row(finding: Finding, axis: Sequence[float], said: str) -> dict[str, Any]:
         above = finding.limit.beyond is Beyond.ABOVE
         row["limit"] = f"{100 * at:.2f}%"
         row["bad"] = f"left:{100 * at:.2f}%;right:0" if above else f"left:0;width:{100 * at:.2f}%"
+        row["margin"] = (
+            f"{100 * _share(finding.limit.clears, axis):.2f}%" if margin_text(finding) else ""
+        )
     return row
 
 
 def _bounds(finding: Finding) -> str:
-    if _is_exact(finding):
+    if _is_exact(finding) or finding.scale is Scale.COUNT:
         return ""
-    write = wording.percent if kind(finding) is Kind.SHARE else wording.ratio
+    write = wording.percent if finding.scale is Scale.SHARE else wording.ratio
     found = finding.estimate
     if found.low == -math.inf and math.isfinite(found.high):
         return f"up to {write(found.high)}"
     return wording.interval(found, write=write)
 
 
-def _axis(sort: Kind, rows: Sequence[Finding]) -> list[float]:
+def _axis(sort: Scale, rows: Sequence[Finding]) -> list[float]:
     numbers = [n for row in rows for n in (row.estimate.value, row.estimate.low, row.estimate.high)]
-    numbers += [row.limit.value for row in rows if row.limit is not None]
+    numbers += [n for r in rows if r.limit is not None for n in (r.limit.value, r.limit.clears)]
     # Beyond an open bound the axis goes on, so that it is seen to be open.
     numbers += [2 * row.estimate.value for row in rows if row.estimate.high == math.inf]
     finite = [n for n in numbers if math.isfinite(n)]
-    if sort is Kind.AREA:
+    if sort is Scale.AUC:
         finite += [_CHANCE, 1.0]
-    if sort is Kind.SHARE:
-        # Below nothing there are only differences of shares, which need not reach the whole.
-        finite += [0.0] if min(finite, default=0.0) < 0 else [0.0, 1.0]
+    if sort is Scale.SHARE:
+        finite += [0.0, 1.0]
     return ticks(min(finite), max(finite)) if finite else []
 
 
@@ -241,8 +265,8 @@ def _place(value: float, axis: Sequence[float]) -> str:
     return f"{100 * _share(value, axis):.2f}%"
 
 
-def _written(tick: float, sort: Kind) -> str:
-    return f"{100 * tick:g}{wording.NARROW}%" if sort is Kind.SHARE else f"{tick:g}"
+def _written(tick: float, sort: Scale) -> str:
+    return f"{100 * tick:g}{wording.NARROW}%" if sort is Scale.SHARE else f"{tick:g}"
 
 
 def _model_area(rows: Sequence[Finding]) -> float:
@@ -256,12 +280,13 @@ def _model_area(rows: Sequence[Finding]) -> float:
 
 
 def _missing(rows: Sequence[Finding]) -> list[dict[str, str]]:
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        reasons.setdefault(row.estimate.note, []).append(_named(row))
+        how = str(row.verdict).capitalize()
+        reasons.setdefault((how, row.estimate.note), []).append(_named(row))
     return [
-        {"what": "; ".join(name for name in names if name), "why": why}
-        for why, names in reasons.items()
+        {"how": how, "what": "; ".join(name for name in names if name), "why": why}
+        for (how, why), names in reasons.items()
     ]
 
 
@@ -269,7 +294,11 @@ def _limits(rows: Sequence[Finding]) -> list[dict[str, str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.limit is not None:
-            found.setdefault((limit_text(row), row.limit.source), []).append(row.subject)
+            hit = (f"No hit if {limit_text(row)}", row.limit.source)
+            found.setdefault(hit, []).append(row.subject)
+            if margin := margin_text(row):
+                cleared = (f"Cleared if all of the interval is {margin}", row.limit.margin_source)
+                found.setdefault(cleared, []).append(row.subject)
     alone = len(found) == 1
     return [
         {"limit": limit, "source": source, "of": "" if alone else ", ".join(filter(None, subjects))}
@@ -284,7 +313,7 @@ def _methods(rows: Sequence[Finding]) -> list[str]:
     for e in defined:
         on = wording.counted(e.n_images, "image")
         on += f" of {wording.counted(e.n_patients, 'patient')}" if e.n_patients else ""
-        is_count = e.method == "counted"
+        is_count = e.method == COUNTED
         lines.append(f"counted in {on}" if is_count else f"{_level(e.level)} {e.method}, from {on}")
     return list(dict.fromkeys(lines))
 

@@ -101,7 +101,9 @@ def _way(way: str, done: Sequence[Done]) -> str:
         seeds = sorted((d for d in of_way if d.cell.row == row), key=lambda d: d.cell.seed)
         lines += [_measured(d) for d in seeds] or [_line(row, *["not done"] * 4, "")]
     return (
-        f"{title}Test part: {first.n_images} images of {first.n_patients} patients ({sizes}).\n\n"
+        f"{title}Test part: {first.n_images} images ({sizes}) of {first.n_patients} patients"
+        + (f", and {first.n_unknown} of these images of nobody known" if first.n_unknown else "")
+        + ".\n\n"
         + "\n".join(lines)
     )
 
@@ -142,7 +144,8 @@ def _comparisons(done: Sequence[Done]) -> str:
     significant = sum(p < 0.05 for p in adjusted)
     return (
         "## Do the rows differ?\n\nPaired, on the same test images of each way; p-values are "
-        f"two-sided, and Holm's adjustment is over the {len(found)} comparisons of this table. "
+        f"two-sided, and Holm's adjustment is over the {len(found)} comparisons of this table; "
+        "intervals and p are of one row alone. "
         f"{significant or 'None'} of them {'is' if significant in (0, 1) else 'are'} below 0.05 "
         "after adjustment.\n\n" + "\n".join(lines)
     )

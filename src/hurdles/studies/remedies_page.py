@@ -59,8 +59,8 @@ def _head(profile: Profile) -> str:
         "the collections bring along. *Inside* are test images of the same kind, *outside* images "
         "in which class and source do not go together. Areas under the curve, means over seeds; "
         "changes against no remedy are paired on the same images, with 95 % intervals by patient "
-        "and p-values corrected (Holm) over the remedies of a trial. Nothing was chosen on test "
-        "images.\n"
+        "of each change alone and p-values corrected (Holm) over the remedies of a trial. Nothing "
+        "was chosen on test images.\n"
     )
 
 

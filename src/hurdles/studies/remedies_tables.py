@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.significance import holm
+from hurdles.evaluation.significance import holm, ruled_by_test
 from hurdles.runs import Run
 from hurdles.studies.study import Cell
 
@@ -204,4 +205,6 @@ def _change(pairs: Sequence[AreaDifference]) -> dict[str, float]:
     error = float(np.mean([pair.standard_error for pair in pairs]))
     p = math.erfc(abs(change) / error / math.sqrt(2)) if error > 0 else math.nan
     low, high = (float(np.mean([getattr(d, bound) for d in found])) for bound in ("low", "high"))
-    return {"change": change, "low": low, "high": high, "p": p}
+    mean = replace(found[0], value=change, low=low, high=high)
+    told = ruled_by_test(mean, 1.0 if change == 0 else p)
+    return {"change": change, "low": told.low, "high": told.high, "p": p}

@@ -126,7 +126,10 @@ def _sets(stock: Stock) -> pd.DataFrame:
                 "of_covid": described.of_covid,
                 "says": described.says,
                 "images": len(manifest),
-                "patients": manifest.groups.nunique(),
+                "patients": f"{manifest.known_patients}"
+                + (
+                    f" + {missing} images without" if (missing := manifest.missing_patients) else ""
+                ),
                 "positive": manifest.counts.get(COVID, 0),
             }
         )

@@ -130,7 +130,7 @@ def _loss(sheet: Sheet) -> str:
     return (
         f"{title}{loss_sentence(gaps)}{rest} The sentence is about sets that share no collection "
         "with the model's own; the others are outside only in part. First seed of every row; "
-        "Holm's adjustment is over the whole table.\n\n"
+        "Holm's adjustment is over the whole table; the intervals are of one row alone.\n\n"
         f"{folded(count_of(len(rows), 'comparison'), markdown(header, rows))}"
     )
 

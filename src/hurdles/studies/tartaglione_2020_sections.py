@@ -170,7 +170,7 @@ def _pairs(table: pd.DataFrame) -> str:
     return (
         "Paired, on the images that both models can use. Test sets share images, so comparisons "
         "on two of them are not independent. Holm's adjustment is over this table and the other "
-        "paired ones of this page together.\n\n"
+        "paired ones of this page together; the intervals are of one row alone.\n\n"
         f"{folded(count_of(len(rows), 'comparison'), markdown(header, rows))}"
     )
 

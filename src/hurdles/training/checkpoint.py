@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingState", "load_metadata", "load_weights", "save_weights"]
 
+# The one entry of the metadata.
+_KEY = "sealed"
+_BEGIN = '{"meta": {'
 _MODEL, _BEST, _OPTIMISER = "model/", "best/", "optimiser/"
 
 
@@ -105,7 +109,10 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, s
     """
     from safetensors.torch import save
 
-    write_bytes(path, save({k: _plain(v) for k, v in weights.items()}, metadata=meta))
+    tensors = {k: _plain(v) for k, v in weights.items()}
+    # One entry: safetensors writes several in an order that changes from process to process.
+    text = json.dumps({"meta": meta, "sha256": _digest(tensors, meta)}, sort_keys=True)
+    write_bytes(path, save(tensors, metadata={_KEY: text}))
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -117,13 +124,17 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         If there is no such file, or it is not safetensors.
     """
     with _opened(path) as file:  # it has keys() but no iterator
-        return {k: file.get_tensor(k) for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        meta, digest = _described(path, file.metadata() or {})
+    if digest and digest != _digest(tensors, meta):
+        raise _damaged(path, "its checksum is another")
+    return tensors, meta
 
 
 def load_metadata(path: Path) -> dict[str, str]:
     """Read the metadata that `save_weights` wrote, and no tensor; errors as for `load_weights`."""
     with _opened(path) as file:
-        return file.metadata() or {}
+        return _described(path, file.metadata() or {})[0]
 
 
 @contextmanager
@@ -135,8 +146,41 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except SafetensorError as error:
-        raise RunError(f"{path} is damaged ({error}). Delete it to train the run again.") from error
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _described(path: Path, written: dict[str, str]) -> tuple[dict[str, str], str]:
+    """Return the metadata and the checksum; files of other programs and versions have none."""
+    text = written.get(_KEY)
+    if text is None:
+        if any(other.startswith(_BEGIN) for other in written.values()):
+            raise _damaged(path, "its description cannot be read")
+        return written, ""
+    try:
+        found = json.loads(text)
+        return {str(k): str(v) for k, v in found["meta"].items()}, str(found["sha256"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, "its description cannot be read") from error
+
+
+def _digest(tensors: dict[str, torch.Tensor], meta: dict[str, str]) -> str:
+    """Return the hash of names, types, shapes and values, and of what goes with them."""
+    import torch
+
+    found = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _damaged(path: Path, why: str) -> RunError:
+    return RunError(
+        f"{path} is damaged, or holds no weights ({why}). Restore it, or make what it belongs to "
+        "again in another folder."
+    )
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:

@@ -69,5 +69,5 @@ def images_by_fingerprint(path: Path) -> dict[str, str]:
         return dict(zip(table["sha256"], table["image"], strict=True))
     except ValueError as error:
         raise RunError(
-            f"{path} is damaged ({error}). Delete it to have the images of training read again."
+            f"{path} is damaged ({error}). Restore it, or make the run again in another folder."
         ) from error

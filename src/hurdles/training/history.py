@@ -73,13 +73,15 @@ class History:
     def best_epoch(self) -> int:
         """The epoch best in `choose_by`; of equals, the lowest validation loss, then the first.
 
-        A value that is not a number is worse than any.
+        An epoch of which the loss is not a number is worse than any.
         """
         columns, ascending = ["validation_loss", "epoch"], [True, True]
+        finite = np.isfinite(self.frame["validation_loss"].astype("float64"))
         if self.choose_by is not ChosenBy.LOSS:
             columns = [f"validation_{self.choose_by}", *columns]
             ascending = [False, *ascending]
-        return int(self.frame.sort_values(columns, ascending=ascending)["epoch"].iloc[0])
+        frame = self.frame[finite] if finite.any() else self.frame
+        return int(frame.sort_values(columns, ascending=ascending)["epoch"].iloc[0])
 
     def save(self, path: str | Path) -> Path:
         """Write the table to `path` as CSV and return the path."""

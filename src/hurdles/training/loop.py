@@ -289,18 +289,16 @@ class _Training:
 
     def _finish_epoch(self, state: TrainingState, started: float) -> None:
         loss, right, seen, _ = state.sums
-        if not np.isfinite(loss):
-            raise RunError(
-                f"the training loss is {loss} in epoch {state.epoch}: the weights have left the "
-                "range of numbers. Lower training.learning_rate, or set precision = 'float32'."
-            )
+        _refuse_no_number("training", loss, state.epoch)
+        validated = self._validate()
+        _refuse_no_number("validation", validated["validation_loss"], state.epoch)
         rate = self.optimiser.param_groups[0]["lr"]
         state.rows.append(
             {
                 "epoch": state.epoch,
                 "train_loss": loss / seen,
                 "train_accuracy": right / seen,
-                **self._validate(),
+                **validated,
                 "learning_rate": rate,
                 "seconds": time.monotonic() - started,
             }
@@ -331,6 +329,14 @@ class _Training:
         if self.state_path is not None:
             state.save(self.state_path, self.network, self.optimiser, self.identity)
         self._saved_at = time.monotonic()
+
+
+def _refuse_no_number(of: str, loss: float, epoch: int) -> None:
+    if not np.isfinite(loss):
+        raise RunError(
+            f"the {of} loss is {loss} in epoch {epoch}: the weights have left the range of "
+            "numbers. Lower training.learning_rate, or set precision = 'float32'."
+        )
 
 
 def _mix(*numbers: int) -> int:

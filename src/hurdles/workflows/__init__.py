@@ -2,13 +2,14 @@
 
 from hurdles.workflows.auditing import audit, calibrate_audit, check
 from hurdles.workflows.experiments import compare, demo, embed, evaluate, explain, report, run
-from hurdles.workflows.images import collections, manifest
+from hurdles.workflows.images import cache, collections, manifest
 from hurdles.workflows.lungs import segment, train_lungs
 from hurdles.workflows.origins import fingerprint, lineage
 from hurdles.workflows.studies import plan, study
 
 __all__ = [
     "audit",
+    "cache",
     "calibrate_audit",
     "check",
     "collections",

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
-from hurdles.data.files import write_text
+from hurdles.data.cells import as_cells
+from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import relabelled
+from hurdles.data.seals import sealed
 from hurdles.findings.table import Findings
 from hurdles.images import Options
-from hurdles.locations import Data, manifest_of, name_of
+from hurdles.locations import Data, classified, classified_apart, files_of, name_of
 from hurdles.runs import Run
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ def check(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     lungs: bool = False,
+    join_patients: bool = False,
+    pictures: bool = True,
+    force: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put images through the hurdles for data; no model is needed.
@@ -54,9 +59,17 @@ def check(
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
         Classes of the images -> what they are to be called; see `run`.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
+    pictures : bool
+        Show the radiographs to look at on the page: patients' pixels, which go where it goes.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -71,6 +84,8 @@ def check(
         If no image can be read.
     RegistryError
         If no hurdle has a name that was given.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
     """
     from hurdles.auditing.loading import material_of
     from hurdles.auditing.of_data import DATA_HURDLES
@@ -78,21 +93,22 @@ def check(
     from hurdles.auditing.running import run_hurdles
 
     options = options or Options()
-    load_hurdles(own)
-    for name in hurdles or ():
-        DATA_HURDLES.get(name)  # before the images are read
-    images = relabelled(manifest_of(data), labels or {})
-    given = material_of(images, name=_name(data), options=options, lungs=lungs)
-    found = run_hurdles(
-        DATA_HURDLES,
-        given,
-        names=hurdles,
-        about=_about(given.name, len(images)),
-        progress=options.listener,
-    )
-    if out is not None:
-        _write(found, Path(out), f"Hurdles for data: {given.name}", given)
-    return found
+    with outputs(*_files(out), inputs=[*own, *files_of(data)], force=force):
+        load_hurdles(own)
+        for name in hurdles or ():
+            DATA_HURDLES.get(name)  # before the images are read
+        images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
+        given = material_of(images, name=_name(data), options=options, lungs=lungs)
+        found = run_hurdles(
+            DATA_HURDLES,
+            given,
+            names=hurdles,
+            about=_about(given.name, len(images)),
+            progress=options.listener,
+        )
+        if out is not None:
+            _write(found, Path(out), f"Hurdles for data: {given.name}", given, pictures)
+        return found
 
 
 def audit(
@@ -104,6 +120,9 @@ def audit(
     hurdles: Sequence[str] | None = None,
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    pictures: bool = True,
+    force: bool = False,
     options: Options | None = None,
 ) -> Findings:
     """Put a finished run through the hurdles for models.
@@ -124,7 +143,13 @@ def audit(
     own : sequence of path
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
-        Classes of the other collections -> classes of the run.
+        Classes of the other collections -> classes of the run; see `run`.
+    columns : mapping, optional
+        Columns of their tables -> columns of a manifest; see `run`.
+    pictures : bool
+        Show the radiographs to look at on the page: patients' pixels, which go where it goes.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -139,6 +164,8 @@ def audit(
         If a run is not finished.
     RegistryError
         If no hurdle has a name that was given.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
     """
     from hurdles.auditing.loading import subject_of
     from hurdles.auditing.of_models import MODEL_HURDLES
@@ -148,30 +175,34 @@ def audit(
 
     options = options or Options()
     run = run if isinstance(run, Run) else Run(run)
-    load_hurdles(own)
-    for name in hurdles or ():
-        MODEL_HURDLES.get(name)
-    given = subject_of(
-        run,
-        on=_apart(on, labels or {}),
-        siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
-        options=options,
-    )
-    about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
-    found = run_hurdles(
-        MODEL_HURDLES,
-        given,
-        names=hurdles,
-        about=about,
-        progress=options.listener,
-        # What is found is kept, also if the audit is interrupted after it.
-        found=lambda some: some.save(run.path / "audit.json"),
-    )
-    title = f"Hurdles for a model: {run.recipe.name}"
-    for path in [run.path / "audit.html", *([] if out is None else [Path(out)])]:
-        _write(found, path, title, given.material)
-    write_page(run)
-    return found
+    own_page = run.path / "audit.html"
+    pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
+    known = [*own, *sealed(run.path), *files_of(on)]
+    with outputs(*(f for page in pages for f in _files(page)), inputs=known, force=force):
+        load_hurdles(own)
+        for name in hurdles or ():
+            MODEL_HURDLES.get(name)
+        given = subject_of(
+            run,
+            on=classified_apart(on, labels=labels, columns=columns),
+            siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
+            options=options,
+        )
+        about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
+        found = run_hurdles(
+            MODEL_HURDLES,
+            given,
+            names=hurdles,
+            about=about,
+            progress=options.listener,
+            # What is found is kept, also if the audit is interrupted after it.
+            found=lambda some: some.save(run.path / "audit.json"),
+        )
+        title = f"Hurdles for a model: {run.recipe.name}"
+        for path in [own_page, *pages]:
+            _write(found, path, title, given.material, pictures)
+        write_page(run, pictures=pictures)
+        return found
 
 
 def calibrate_audit(
@@ -181,6 +212,7 @@ def calibrate_audit(
     workers: int = 2,
     real: str | Path | None = None,
     results: str | Path | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Calibration:
     """Measure how often every hurdle cries wolf, and how often it sees a known shortcut.
@@ -198,6 +230,8 @@ def calibrate_audit(
         as well.
     results : path, optional
         Folder of the page, the tables and the limits; default: `out`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -212,27 +246,19 @@ def calibrate_audit(
         If `out` holds trials of other hurdles.
     """
     from hurdles.auditing.calibrating.calibration import calibrate_audit as calibrate
-    from hurdles.auditing.calibrating.page import write_calibration
+    from hurdles.auditing.calibrating.page import calibration_files, write_calibration
 
-    found = calibrate(
-        Path(out),
-        profile="fast" if fast else "full",
-        workers=workers,
-        real=None if real is None else Path(real),
-        options=options,
-    )
-    write_calibration(found, Path(results or out))
-    return found
-
-
-def _apart(on: Data | None, labels: Mapping[str, str]) -> dict[str, Manifest]:
-    """Return each collection by its name: every one of them is a test set of its own."""
-    if not on:
-        return {}
-    parts: list[Data] = [on] if isinstance(on, str | Path | Manifest) else list(on)
-    if isinstance(on, Mapping):
-        parts = [f"{name}={path}" for name, path in on.items()]
-    return {name_of(part): relabelled(manifest_of(part), labels) for part in parts}
+    folder = Path(results or out)
+    with outputs(*calibration_files(folder), force=force):
+        found = calibrate(
+            Path(out),
+            profile="fast" if fast else "full",
+            workers=workers,
+            real=None if real is None else Path(real),
+            options=options,
+        )
+        write_calibration(found, folder)
+        return found
 
 
 def _name(data: Data) -> str:
@@ -253,12 +279,21 @@ def _about(name: str, n_images: int) -> dict[str, str]:
     }
 
 
-def _write(found: Findings, path: Path, title: str, images: Material) -> None:
+def _files(page: str | Path | None) -> list[Path]:
+    """Return the page and what is written beside it."""
+    if page is None:
+        return []
+    path = Path(page)
+    kinds = [".csv"] if path.suffix == ".md" else [".json", ".csv"]
+    return [path, *(path.with_suffix(kind) for kind in kinds)]
+
+
+def _write(found: Findings, path: Path, title: str, images: Material, pictures: bool) -> None:
     from hurdles.reporting.findings import write_findings
     from hurdles.reporting.findings_markdown import findings_markdown
 
     if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
-        table = found.frame.to_csv(index=False, lineterminator="\n")
+        table = as_cells(found.frame).to_csv(index=False, lineterminator="\n")
         write_text(path.with_suffix(".csv"), table)
         write_text(path, findings_markdown(found, title=title))
         return
@@ -266,5 +301,5 @@ def _write(found: Findings, path: Path, title: str, images: Material) -> None:
     shown = {each.image for row in found.rows for each in row.evidence}
     names = images.manifest.frame["image"]
     rows = {name: row for row, name in enumerate(names) if name in shown}
-    pictures = {name: images.pixels[row] for name, row in rows.items()}
-    write_findings(found, path, title=title, thumbnails=pictures)
+    seen = {name: images.pixels[row] for name, row in rows.items()} if pictures else None
+    write_findings(found, path, title=title, thumbnails=seen)

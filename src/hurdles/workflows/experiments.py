@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from hurdles.assessment import evaluate_run
 from hurdles.data.cache import Prepared
-from hurdles.data.files import write_bytes
+from hurdles.data.files import outputs, write_bytes
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import relabelled
+from hurdles.data.seals import seal, sealed, unseal
 from hurdles.data.vocabulary import OnBad
-from hurdles.errors import ManifestError
+from hurdles.errors import ManifestError, RecipeError
 from hurdles.evaluation.comparisons import Comparison
 from hurdles.evaluation.comparisons import compare as compare_predictions
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.experiment import run_experiment
-from hurdles.explanation.heatmap import Heatmap
+from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
-from hurdles.findings.table import Findings
 from hurdles.images import Options, prepare_for
-from hurdles.locations import PHANTOM, Data, manifest_of, name_of
-from hurdles.presentation import write_page
+from hurdles.locations import Data, classified, files_of, name_of
+from hurdles.presentation import audited, write_page
 from hurdles.recipe import Recipe, load_recipe
 from hurdles.remedies import remedied
 from hurdles.reporting.contact_sheet import contact_sheet
 from hurdles.reporting.overlay import overlay
 from hurdles.runs import Run
+from hurdles.settings import with_settings
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
@@ -49,8 +49,11 @@ def run(
     resume: bool = False,
     split: str | Path | None = None,
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
     remedies: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    join_patients: bool = False,
     options: Options | None = None,
 ) -> Run:
     """Train as a recipe says, test, and write the report.
@@ -64,16 +67,26 @@ def run(
     out : path
         The run's folder; made, or gone on with if `resume`.
     resume : bool
-        Go on with an interrupted run; it ends with the numbers that it would have had.
+        Go on with an interrupted run; it ends with the numbers that it would have had. Images, a
+        split or settings other than those that it was begun with are refused; what is not given
+        again is as it was.
     split : path, optional
         A split written by another run (its ``split.csv``), to be used again.
     labels : mapping, optional
         Classes of the images -> what they are to be called; several may become one, as in
-        ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out.
+        ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out;
+        ``NAME:THEIRS`` means one of several collections, ``*`` stands for anything.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest, where their names do not tell.
     encoder_from : Run or path, optional
         A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
     remedies : sequence of str
         Remedies that are added to the recipe, by name; see `hurdles.remedies`.
+    settings : mapping, optional
+        Single settings of the recipe, before the remedies are added: ``{"training.epochs": 3,
+        "split.missing_patients": "one-each"}``.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
     options : Options, optional
         What to do with unreadable files, where the cache is, who listens.
 
@@ -82,11 +95,18 @@ def run(
     Run
         The finished run.
     """
-    recipe = remedied(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), remedies)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = _remedied(recipe, settings or {}, remedies)
     begun = resume and Run(out).is_begun
     images = None
-    if not begun:
-        images = relabelled(manifest_of(data, default=recipe.data), labels or {})
+    if not begun or data is not None or labels or columns or join_patients:
+        images = classified(
+            data,
+            labels=labels,
+            columns=columns,
+            default=recipe.data,
+            join_patients=join_patients,
+        )
     split_file = None if split is None else Path(split)
     return run_experiment(
         recipe,
@@ -99,12 +119,28 @@ def run(
     )
 
 
+def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[str]) -> Recipe:
+    asked = with_settings(recipe, settings)
+    done = remedied(asked, remedies)
+    for name in settings:
+        section, _, field = name.partition(".")
+        one, two = (getattr(getattr(r, section), field) for r in (asked, done))
+        # A preparation is added to, as the remedies' own words say; another setting is replaced.
+        if one != two and section != "preparation":
+            raise RecipeError(
+                f"{name} is to be {one!r}, and the remedies {', '.join(remedies)} make it {two!r}; "
+                "leave one of them out."
+            )
+    return done
+
+
 def evaluate(
     run: Run | str | Path,
     *,
     on: Data,
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     keep_seen: bool = False,
     options: Options | None = None,
 ) -> Evaluation:
@@ -121,15 +157,23 @@ def evaluate(
         What to call the set in the run's folder; default: from `on`.
     labels : mapping, optional
         Classes of the images -> classes of the run, where they are called otherwise. Images whose
-        class is mapped to an empty name are left out.
+        class is mapped to an empty name are left out, and so are those of classes that the run
+        does not know.
+    columns : mapping, optional
+        As for `run`.
     keep_seen : bool
         Keep images that the run has seen.
     options : Options, optional
         As for `run`.
     """
     run = _run(run)
-    images = relabelled(manifest_of(on), labels or {})
-    return evaluate_run(run, images, name=name or name_of(on), keep_seen=keep_seen, options=options)
+    name = name or name_of(on)
+    unseal(run.path, name)
+    with outputs(inputs=sealed(run.path)):
+        images = classified(on, labels=labels, columns=columns)
+        found = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
+        seal(run.path, of=name)
+        return found
 
 
 def explain(
@@ -139,6 +183,7 @@ def explain(
     out: str | Path | None = None,
     method: str = "grad-cam",
     target: str = "predicted",
+    force: bool = False,
     options: Options | None = None,
 ) -> list[Heatmap]:
     """Show where a run looks on single images.
@@ -155,7 +200,10 @@ def explain(
         ``grad-cam``, ``occlusion``, which needs no gradient, ``smoothgrad`` or
         ``integrated-gradients``, which show single pixels.
     target : str
-        The class to explain, or ``predicted``.
+        The class to explain, or ``predicted``. ``smoothgrad`` shows what moves the answer, for or
+        against it, and takes no target.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`; by default an unreadable image raises.
 
@@ -172,27 +220,35 @@ def explain(
         If an image cannot be read, unless `options` skip it.
     RegistryError
         If there is no such class or method.
+    RecipeError
+        If a target is given to a method that has none.
     RunError
         If the run is not finished.
     """
+    if method in SIGNLESS and target != "predicted":
+        raise RecipeError(
+            f"{method} shows what moves the answer, for or against: there is no map of {target!r} "
+            "alone. Leave the target out, or choose grad-cam, occlusion or integrated-gradients."
+        )
     run, options = _run(run), options or Options(on_bad=OnBad.STOP)
     paths = [str(Path(p).absolute()) for p in images]
-    if not paths:
-        raise ManifestError("no image is named; give at least one.")
-    rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
-    prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
-    network = run.network()
-    maps = make_heatmaps(
-        network,
-        network.spec,
-        prepared.pixels,
-        target=target,
-        method=method,
-        images=prepared.manifest.frame["image"].tolist(),
-    )
-    if out is not None:
-        _write_sheet(run, prepared, maps, Path(out))
-    return maps
+    with outputs(out, inputs=[*sealed(run.path), *paths], force=force):
+        if not paths:
+            raise ManifestError("no image is named; give at least one.")
+        rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
+        prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
+        network = run.network()
+        maps = make_heatmaps(
+            network,
+            network.spec,
+            prepared.pixels,
+            target=target,
+            method=method,
+            images=prepared.manifest.frame["image"].tolist(),
+        )
+        if out is not None:
+            _write_sheet(run, prepared, maps, Path(out))
+        return maps
 
 
 def embed(
@@ -202,6 +258,8 @@ def embed(
     out: str | Path,
     method: str = "t-sne",
     labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Embedding:
     """Draw a run's features by class and by collection, and say how well these can be told.
@@ -219,6 +277,10 @@ def embed(
     labels : mapping, optional
         Classes of the images -> what they are to be called, so that classes of several
         collections can be compared; see `run`.
+    columns : mapping, optional
+        As for `run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`.
 
@@ -227,11 +289,14 @@ def embed(
     Embedding
         Where the picture lies, and the probes with their intervals.
     """
-    from hurdles.features import embed_run
+    from hurdles.features import embed_run, embedding_files
 
     run, options = _run(run), options or Options()
-    images = relabelled(manifest_of(on), labels or {})
-    return embed_run(run, images, out=Path(out), method=method, options=options)
+    with outputs(
+        *embedding_files(Path(out)), inputs=[*sealed(run.path), *files_of(on)], force=force
+    ):
+        images = classified(on, labels=labels, columns=columns)
+        return embed_run(run, images, out=Path(out), method=method, options=options)
 
 
 def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> list[Comparison]:
@@ -256,17 +321,18 @@ def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> li
         If the runs were not tested on the same images.
     """
     one, two = _run(a), _run(b)
-    section = one.recipe.evaluation
-    return compare_predictions(
-        one.predictions(on),
+    section, predictions = one.recipe.evaluation, one.predictions(on)
+    found = compare_predictions(
+        predictions,
         two.predictions(on),
         level=section.level,
         n_resamples=section.resamples,
         seed=section.seed,
     )
+    return [c.without_patients() for c in found] if predictions.unknown.all() else found
 
 
-def report(run: Run | str | Path, *, on: str = "test") -> Path:
+def report(run: Run | str | Path, *, on: str = "test", pictures: bool = True) -> Path:
     """Write a run's report anew from what its folder holds, and return its path.
 
     Its audit, if there is one, is judged again by the limits that ship now.
@@ -277,12 +343,13 @@ def report(run: Run | str | Path, *, on: str = "test") -> Path:
         A finished run.
     on : str
         ``test``, or the name of a set that it was evaluated on.
+    pictures : bool
+        Show radiographs with their heat-maps: patients' pixels, which go where the page goes.
     """
     run = _run(run)
-    audit = run.path / "audit.json"
-    if audit.is_file():
-        judged_again(Findings.load(audit)).save(audit)
-    return write_page(run, on=on)
+    if (findings := audited(run)) is not None:
+        judged_again(findings).save(run.path / "audit.json")
+    return write_page(run, on=on, pictures=pictures)
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
@@ -295,7 +362,8 @@ def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Ru
     options : Options, optional
         As for `run`.
     """
-    return run("demo", data=PHANTOM, out=out, resume=True, options=options)
+    # The recipe names its images; given here, they would be compared with those of a moved cache.
+    return run("demo", out=out, resume=True, options=options)
 
 
 def _run(run: Run | str | Path) -> Run:
@@ -311,6 +379,6 @@ def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Pat
             f"{label} {100 * p:.0f} %" for label, p in zip(run.labels, row, strict=True)
         )
         pictures += [pixels, overlay(pixels, heat.values) if heat.is_drawable else pixels]
-        what = f"{heat.method} for {heat.target}" if heat.is_drawable else heat.message
+        what = f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message
         captions += [f"{Path(heat.image).name}: {said}", what]
     write_bytes(out, contact_sheet(pictures, captions, columns=2))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.files import outputs
 from hurdles.images import Options
 from hurdles.locations import Data, manifest_of
 
@@ -18,6 +19,7 @@ def segment(
     *,
     out: str | Path,
     weights: str | Path | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> pd.DataFrame:
     """Find the lungs in images; the weights come with the package.
@@ -31,6 +33,8 @@ def segment(
         `hurdles.lungs.use.segment_images`.
     weights : path, optional
         Of another lung network, as `train_lungs` writes them.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         What to do with unreadable files, who listens.
 
@@ -47,13 +51,18 @@ def segment(
     from hurdles.lungs.use import segment_images
 
     options = options or Options()
-    return segment_images(
-        images,
-        out=Path(out),
-        weights=None if weights is None else Path(weights),
-        progress=options.progress,
-        on_bad=options.on_bad,
-    )
+    with outputs(
+        folders=[out, Path(out) / "flagged"],
+        inputs=[] if weights is None else [weights],
+        force=force,
+    ):
+        return segment_images(
+            images,
+            out=Path(out),
+            weights=None if weights is None else Path(weights),
+            progress=options.progress,
+            on_bad=options.on_bad,
+        )
 
 
 def train_lungs(
@@ -62,6 +71,7 @@ def train_lungs(
     out: str | Path,
     measure: bool = False,
     other: Data | None = None,
+    columns: Mapping[str, str] | None = None,
     options: Options | None = None,
 ) -> Path:
     """Train the lung network again, as the shipped weights were trained.
@@ -77,6 +87,8 @@ def train_lungs(
         `hurdles.lungs.results.lungs_results`.
     other : Data, optional
         Images with masks of another convention, to be measured too and not trained on.
+    columns : mapping, optional
+        Columns of the table of `data` -> columns of a manifest; see `hurdles.run`.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -94,7 +106,8 @@ def train_lungs(
     from hurdles.lungs.training import train_lungs as train
 
     options = options or Options()
-    images, folder = manifest_of(data, default="montgomery-shenzhen"), Path(out)
+    images = manifest_of(data, default="montgomery-shenzhen", columns=columns)
+    folder = Path(out)
     if not measure:
         return train(images, folder, cache=options.cache, progress=options.progress)
     return lungs_results(

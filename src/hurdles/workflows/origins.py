@@ -12,7 +12,8 @@ import pandas as pd
 
 from hurdles.data.alignment import PRINT_SIZE
 from hurdles.data.cache import Prepared
-from hurdles.data.files import write_text
+from hurdles.data.cells import as_cells
+from hurdles.data.files import outputs, write_text
 from hurdles.data.lineage import (
     Fingerprint,
     shipped_fingerprints,
@@ -28,7 +29,7 @@ from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CollectionError, ManifestError
 from hurdles.images import Options, prepare_as
 from hurdles.imaging.prepare import Preparation
-from hurdles.locations import Data, manifest_of, name_of
+from hurdles.locations import Data, files_of, manifest_of, name_of
 
 __all__ = ["Lineage", "fingerprint", "lineage"]
 
@@ -72,6 +73,8 @@ def lineage(
     *,
     out: str | Path | None = None,
     fingerprints: Sequence[str | Path] = (),
+    columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Lineage:
     """Find out which images come from which public collection.
@@ -87,6 +90,10 @@ def lineage(
         Where to write the table (CSV).
     fingerprints : sequence of path
         Files that `fingerprint` wrote, beside those that ship with hurdles.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `hurdles.run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -97,17 +104,18 @@ def lineage(
     CollectionError
         If a fingerprint cannot be read.
     """
-    known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
-    options = options or Options()
-    images = _small(manifest_of(data), options)
-    here = _at_hand(options)
-    if here:
-        options.listener.say(f"comparing pixels with those of {', '.join(here)}")
-    compared = {each.name: "hashes" for each in known} | dict.fromkeys(here, "pixels")
-    found = Lineage(find_lineage(images, known, here=here), len(images), compared)
-    if out is not None:
-        write_text(out, found.table.to_csv(index=False, lineterminator="\n"))
-    return found
+    with outputs(out, inputs=[*fingerprints, *files_of(data)], force=force):
+        known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
+        options = options or Options()
+        images = _small(manifest_of(data, columns=columns), options)
+        here = _at_hand(options)
+        if here:
+            options.listener.say(f"comparing pixels with those of {', '.join(here)}")
+        compared = {each.name: "hashes" for each in known} | dict.fromkeys(here, "pixels")
+        found = Lineage(find_lineage(images, known, here=here), len(images), compared)
+        if out is not None:
+            write_text(out, as_cells(found.table).to_csv(index=False, lineterminator="\n"))
+        return found
 
 
 def fingerprint(
@@ -116,6 +124,8 @@ def fingerprint(
     out: str | Path,
     name: str | None = None,
     version: str = "",
+    columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Path:
     """Write the fingerprint of a collection: hashes of its images by name, and no pixels.
@@ -130,6 +140,10 @@ def fingerprint(
         What the collection is called; default: from `data`.
     version : str
         Which state of it.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `hurdles.run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -143,14 +157,15 @@ def fingerprint(
     ManifestError
         If no image can be read.
     """
-    manifest, name = manifest_of(data), name or name_of(data)
-    # Copies are taken of what a reader leaves out too.
-    if len(manifest.exclusions):
-        root = os.path.commonpath([*manifest.frame["path"], *manifest.exclusions["path"]])
-        manifest = with_left_out(manifest, Path(root))
-    images = _small(manifest, options or Options())
-    licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
-    return write_fingerprint(images, out, name=name, version=version, licence=licence)
+    with outputs(out, inputs=files_of(data), force=force):
+        manifest, name = manifest_of(data, columns=columns), name or name_of(data)
+        # Copies are taken of what a reader leaves out too.
+        if len(manifest.exclusions):
+            root = os.path.commonpath([*manifest.frame["path"], *manifest.exclusions["path"]])
+            manifest = with_left_out(manifest, Path(root))
+        images = _small(manifest, options or Options())
+        licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
+        return write_fingerprint(images, out, name=name, version=version, licence=licence)
 
 
 def _at_hand(options: Options) -> dict[str, Prepared]:

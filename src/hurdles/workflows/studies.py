@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.files import outputs
 from hurdles.images import Options
 from hurdles.locations import Data
 from hurdles.studies import Study, StudyResult
@@ -23,6 +24,7 @@ def study(
     fast: bool = False,
     cells: Sequence[str] = (),
     results: str | Path | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> StudyResult:
     """Carry out a study: many experiments, each resumable, and the table of what is done.
@@ -41,18 +43,23 @@ def study(
         Patterns, e.g. ``done right/*``: only these cells are computed.
     results : path, optional
         Folder to write the tables to; default: `out`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`.
     """
     found: Study = find_study(name)
-    return found.carry_out(
-        data,
-        Path(out),
-        fast=fast,
-        patterns=cells,
-        options=options or Options(),
-        results=Path(results) if results is not None else None,
-    )
+    folder = Path(results or out)
+    known = folder.glob(f"{name}.{'fast' if fast else 'full'}.*")
+    with outputs(*known, folders=[folder], force=force):
+        return found.carry_out(
+            data,
+            Path(out),
+            fast=fast,
+            patterns=cells,
+            options=options or Options(),
+            results=Path(results) if results is not None else None,
+        )
 
 
 def plan(

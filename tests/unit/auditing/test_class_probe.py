@@ -48,7 +48,8 @@ def test_what_tells_the_class_hits_and_shows_who_is_given_away():
     assert found.evidence[0].says.startswith("sick, told by corners alone with ")
     assert all(e.path == f"/{e.image}.png" for e in found.evidence)
     assert found.details["auc_by_class"]["sick"] == pytest.approx(found.estimate.value)
-    assert probe(*planted(80, 0.0)).verdict is Verdict.CLEARED
+    assert probe(*planted(80, 0.0)).verdict is Verdict.INCONCLUSIVE
+    assert probe(*planted(800, 0.0)).verdict is Verdict.CLEARED
 
 
 def test_several_findings_share_the_level():

@@ -13,7 +13,6 @@ from hurdles.auditing.material import Material
 from hurdles.auditing.probing import joined_level
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
-from hurdles.evaluation.bounds import wilson_bounds
 
 
 @dataclass
@@ -45,15 +44,28 @@ def flips(patients: list[str], before: list[float], after: list[float]) -> Flips
     return Flips(Answering(), images(patients), *both)  # type: ignore[arg-type] # stands for a Subject
 
 
+def clopper_pearson(flipped: int, n: int, level: float) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    found = binomtest(flipped, n).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
+
+
+def test_two_flips_in_ten_images_do_not_pass_a_limit_that_clean_cohorts_reach():
+    """Wilson's end passes 3.4 %, and would do so for 4.3 % of models that flip no more often."""
+    found = flips([str(i) for i in range(10)], [0.9] * 10, [0.1] * 2 + [0.9] * 8).share(of=11)
+    assert found.low < 0.034 < found.value
+
+
 def test_an_answer_flips_where_another_class_is_named():
     found = flips(list("abcd"), [0.9, 0.9, 0.2, 0.6], [0.8, 0.4, 0.6, 0.51])
     assert found.flipped.tolist() == [False, True, True, False]
     assert found.share().value == 0.5
 
 
-def test_the_interval_is_wilsons_where_each_patient_has_one_image():
+def test_the_interval_is_clopper_pearsons_where_each_patient_has_one_image():
     found = flips([str(i) for i in range(40)], [0.9] * 40, [0.1] * 6 + [0.9] * 34).share()
-    assert (found.low, found.high) == pytest.approx(wilson_bounds(6 / 40, 40))
+    assert (found.low, found.high) == pytest.approx(clopper_pearson(6, 40, 0.95))
     assert (found.n_images, found.n_patients) == (40, 40)
 
 
@@ -70,7 +82,7 @@ def test_images_of_one_patient_do_not_count_as_many():
 def test_a_family_has_wider_intervals_and_says_so():
     found = flips([str(i) for i in range(40)], [0.9] * 40, [0.1] * 6 + [0.9] * 34)
     wide = found.share(of=11)
-    assert (wide.low, wide.high) == pytest.approx(wilson_bounds(6 / 40, 40, joined_level(0.95, 11)))
+    assert (wide.low, wide.high) == pytest.approx(clopper_pearson(6, 40, joined_level(0.95, 11)))
     assert wide.low < found.share().low
     assert "simultaneous over 11" in wide.method
 

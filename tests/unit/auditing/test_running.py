@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
+from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from hurdles.auditing.hurdle import Hurdle
+from hurdles.auditing.material import Material
 from hurdles.auditing.running import run_hurdles
+from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError, RegistryError
 from hurdles.findings.finding import Finding, Limit, Verdict, counted
+from hurdles.findings.summary import exit_code
 from hurdles.registry import Registry
 
 
@@ -78,7 +85,69 @@ def test_a_fault_in_one_is_told_and_loses_nothing(hurdles, caplog):
         found = run_hurdles(registry, 3)
     assert "the hurdle 'broken' failed" in caplog.text
     assert "please report it: TypeError" in found.of("broken")[1].estimate.note
+    assert found.verdict("broken") is Verdict.FAILED  # what it had cleared does not clear it
     assert found.verdict("dirty") is Verdict.HIT
+    assert exit_code(found) == 5
+
+
+def leaves(given):
+    sys.exit(0)
+    yield
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [
+        (leaves, "SystemExit: 0"),
+        (lambda given: iter([None]), "no Finding"),
+        (lambda given: iter([finding("dirty", 0)]), "no Finding of the hurdle"),
+        (lambda given: iter([finding("own", 0), finding("own", 1)]), "'things' twice"),
+        (lambda given: None, "TypeError"),
+    ],
+    ids=["sys.exit", "no finding", "another's", "twice", "no iterator"],
+)
+def test_whatever_is_wrong_with_one_it_never_passes_for_clean(hurdles, caplog, run, says):
+    registry, add = hurdles
+    add("own", run)
+    found = run_hurdles(registry, 0)
+    assert found.verdict("own") is Verdict.FAILED
+    assert says in found.of("own")[-1].estimate.note
+    assert found.verdict("clean") is Verdict.CLEARED
+    assert exit_code(found) == 5
+
+
+def test_one_that_finds_nothing_has_judged_nothing(hurdles):
+    registry, add = hurdles
+    add("own", lambda given: iter(()))
+    found = run_hurdles(registry, 0)
+    assert found.verdict("own") is Verdict.COULD_NOT_RUN
+    assert exit_code(found, strict=True) == 4
+
+
+@pytest.mark.parametrize(
+    ("patients", "n_patients", "says"),
+    [
+        ([None] * 4, 0, "none of 4 images names one"),
+        (["p", "p", "q", None], 3, "1 of 4 images name none"),
+        (["p", "p", "q", "r"], 3, ""),
+    ],
+)
+def test_patients_that_are_not_known_are_not_counted(hurdles, patients, n_patients, says):
+    registry, add = hurdles
+    frame = pd.DataFrame({"image": list("abcd"), "path": list("abcd"), "label": ["x", "y"] * 2})
+    manifest = Manifest(frame.assign(patient=patients))
+    material = Material("made", manifest, np.zeros((4, 64, 64), np.uint8))
+
+    def counts(given):
+        n = len(set(given.groups))
+        yield replace(finding("counts", 0), estimate=counted(0, n_images=4, n_patients=n))
+
+    add("counts", counts)
+    found = run_hurdles(registry, material, names=["counts"])
+    (row,) = found.rows
+    assert row.estimate.n_patients == n_patients
+    assert row.settled_by == ("images" if not n_patients else "patients")
+    assert says in found.about.get("patients", "")
 
 
 def test_what_is_found_is_handed_out_after_every_hurdle(hurdles):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import signal
@@ -18,8 +17,9 @@ import pandas as pd
 import pytest
 
 from hurdles.data import cache as module
+from hurdles.data import files as whole
 from hurdles.data import hashes, layers, packs
-from hurdles.data.cache import Prepared, default_cache, prepare
+from hurdles.data.cache import Prepared, cache_folder, default_cache, prepare
 from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
@@ -408,6 +408,56 @@ def test_a_damaged_pack_is_noticed_and_rebuilt(
     np.testing.assert_array_equal(prepared.pixels, expected(manifest))
 
 
+def test_a_flipped_byte_anywhere_in_a_pack_changes_no_pixel(
+    manifest: Manifest, folder: Path, decodings: list[str]
+) -> None:
+    prepare(manifest, PREPARATION, cache=folder)
+    (pack,) = files(folder, "*.pack")
+    whole_pack = pack.read_bytes()
+    for position in np.linspace(0, len(whole_pack) - 1, 40).astype(int):
+        content = bytearray(whole_pack)
+        content[position] ^= 1
+        pack.write_bytes(content)
+        prepared = prepare(manifest, PREPARATION, cache=folder)
+        np.testing.assert_array_equal(prepared.pixels, expected(manifest))
+
+
+def test_a_flipped_pixel_costs_one_decoding(
+    manifest: Manifest, folder: Path, decodings: list[str]
+) -> None:
+    prepare(manifest, PREPARATION, cache=folder)
+    (pack,) = files(folder, "*.pack")
+    content = bytearray(pack.read_bytes())
+    content[content.index(b"\n") + 1 + 3 * SIZE * SIZE] ^= 1  # the first pixel of the fourth image
+    pack.write_bytes(content)
+    decodings.clear()
+    prepared = prepare(manifest, PREPARATION, cache=folder)
+    assert decodings == ["3.png"]
+    np.testing.assert_array_equal(prepared.pixels, expected(manifest))
+
+
+def test_a_pack_that_stays_as_it_is_is_verified_once(
+    manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(manifest, PREPARATION, cache=folder)
+    prepare(manifest, PREPARATION, cache=folder)
+    monkeypatch.setattr(packs.Pack, "is_intact", lambda *_: 1 / 0)
+    prepare(manifest, PREPARATION, cache=folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+def test_nobody_else_may_read_the_cache(
+    manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    prepare(manifest, PREPARATION, cache=folder)
+    (pack,) = files(folder, "*.pack")
+    assert (folder.stat().st_mode & 0o777, pack.parent.stat().st_mode & 0o777) == (0o700, 0o700)
+    monkeypatch.delenv("HURDLES_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "hurdles").mkdir(mode=0o755)
+    assert cache_folder().stat().st_mode & 0o777 == 0o700
+
+
 def test_a_damaged_row_is_not_copied_into_another_pack(
     manifest: Manifest, folder: Path, decodings: list[str]
 ) -> None:
@@ -433,7 +483,20 @@ def test_a_damaged_memory_of_hashes_is_ignored(
     memory.write_text(text)
     prepared = prepare(manifest, PREPARATION, cache=folder)
     np.testing.assert_array_equal(prepared.pixels, expected(manifest))
-    assert len(json.loads(memory.read_text())) == 12
+    assert len(whole.read_sealed(memory)) == 12
+
+
+def test_a_flipped_byte_in_the_memory_of_hashes_makes_no_other_content(
+    manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "_SETTLED_NS", 0)
+    prepare(manifest, PREPARATION, cache=folder)
+    (memory,) = files(folder, "hashes/*.json")
+    key = whole.read_sealed(memory)["0.png"][3]
+    other = ("1" if key[0] == "0" else "0") + key[1:]
+    memory.write_text(memory.read_text().replace(key, other))
+    prepare(manifest, PREPARATION, cache=folder)
+    assert whole.read_sealed(memory)["0.png"][3] == key
 
 
 SCRIPT = """
@@ -504,7 +567,7 @@ def test_what_a_killed_writer_left_is_swept_away_after_a_day(
     young, old = pack.parent / ".a.pack.1-2.part", pack.parent / ".b.pack.1-2.part"
     for part in (young, old):
         part.write_bytes(b"half")
-    os.utime(old, (time.time() - 2 * packs._STALE_S,) * 2)
+    os.utime(old, (time.time() - 2 * whole._STALE_S,) * 2)
     prepare(manifest, PREPARATION, cache=folder)
     assert (young.exists(), old.exists()) == (True, False)
 

@@ -293,6 +293,27 @@ def corda(root: Path) -> Path:
     return root
 
 
+def corda_released(root: Path) -> Path:
+    rows = """
+        patient_id | study_number | modality | sex | age | rx | covid | path | institution
+        7 | 1 | DX | M | 63.0 | 1 | 1 | molinette/7/1/IM0 | molinette
+        7 | 2 | CR | M | 63 | | 1.0 | molinette/7/2/IM0 | molinette
+        8 | 1 | DX | F | 045Y | 0 | 0 | monzino/8/1/IM0 | monzino
+        8 | 1 | CT | F | 45 | 0 | 0 | monzino/8/1/IM1 | monzino
+        9 | 1 | DX | F | | 0 | | monzino/9/1/IM0 | monzino
+        9 | 2 | DX | F | | 0 | 0 | monzino/9/2/IM0 | monzino
+        """
+    table(root / "corda.csv", rows)
+    table(root / "fold0_test.csv", "\n".join(rows.splitlines()[:4]))
+    table(root / "fold1_test.csv", "\n".join([*rows.splitlines()[:2], *rows.splitlines()[4:]]))
+    names = ["molinette/7/1/IM0", "molinette/7/2/IM0", "monzino/8/1/IM0", "monzino/8/1/IM1"]
+    for name in (*names, "monzino/9/1/IM0", "stray"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"\0" * 128 + b"DICM")
+    image(root / "224x224" / "molinette" / "IM0.png")
+    return root
+
+
 def montgomery_shenzhen(root: Path) -> Path:
     for name in ("MCUCXR_0001_0", "MCUCXR_0104_1", "CHNCXR_0001_0", "CHNCXR_0327_1"):
         image(root / "CXR_png" / f"{name}.png")
@@ -323,6 +344,7 @@ BUILDERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "darkcovidnet": ("darkcovidnet", darkcovidnet),
     "rsna": ("rsna", rsna),
     "corda": ("corda", corda),
+    "corda-released": ("corda", corda_released),
     "montgomery-shenzhen": ("montgomery-shenzhen", montgomery_shenzhen),
 }
 
@@ -671,6 +693,34 @@ def test_corda_signs_in_folder_names(manifests):
         "p5.png": "named in CORDA_fix.csv, but the file is missing",
         "p6.png": "covid is '?' and rx '1'; 0 and 1 are known",
         "stray.png": "not named in CORDA_fix.csv",
+    }
+
+
+def test_corda_as_released(manifests):
+    frame = manifests["corda-released"].frame
+    assert frame["image"].tolist() == [
+        "molinette/7/1/IM0", "molinette/7/2/IM0", "monzino/8/1/IM0",
+    ]  # fmt: skip
+    assert frame["label"].tolist() == ["COVID-19", "COVID-19", "Not COVID-19"]
+    assert frame["patient"].tolist() == ["7", "7", "8"]
+    assert frame["source"].tolist() == ["molinette", "molinette", "monzino"]
+    assert frame["sex"].tolist() == ["M", "M", "F"]
+    assert frame["age"].tolist() == [63, 63, 45]
+    assert frame["finding"].fillna("-").tolist() == ["RX+", "-", "RX-"]
+    assert frame["fold"].tolist() == ["0", "0", "1"]
+    assert frame["split"].isna().all()
+    assert "not used as a split" in manifests["corda-released"].notes[0]
+    root = Path(frame["path"][0]).parents[3]
+    reasons = {
+        str(Path(path).relative_to(root)): why
+        for path, why in manifests["corda-released"].exclusions.itertuples(index=False)
+    }
+    assert reasons == {
+        "monzino/8/1/IM1": "CT, no X-ray",
+        "monzino/9/1/IM0": "covid is ''; 0 and 1 are known",
+        "monzino/9/2/IM0": "named in corda.csv, but the file is missing",
+        "stray": "not named in corda.csv",
+        "224x224/molinette/IM0.png": "not named in corda.csv",
     }
 
 

@@ -316,7 +316,7 @@ def test_a_truncated_jpeg_with_a_whole_thumbnail_is_noticed(tmp_path: Path) -> N
     app1 = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
     whole = COMPLETE["JPEG"][:2] + app1 + COMPLETE["JPEG"][2:]
     assert decoded(tmp_path, whole).shape == GREY.shape
-    with pytest.raises(TruncatedImageError, match="end-of-image marker"):
+    with pytest.raises(TruncatedImageError, match="Premature end of JPEG file"):
         decoded(tmp_path, whole[:-40])
 
 
@@ -422,7 +422,6 @@ def test_tiff_without_a_range_of_its_own_is_refused(tmp_path: Path, dtype: type)
         (b"\x89PNG", NotAnImageError, "neither PNG, JPEG"),
         (b"%PDF-1.7", UnsupportedImageError, "a PDF file; convert it to PNG"),
         (saved(GREY, "GIF"), UnsupportedImageError, "a GIF file"),
-        (saved(GREY, "BMP"), UnsupportedImageError, "a BMP file"),
         (saved(GREY, "JPEG2000"), UnsupportedImageError, "a JPEG 2000 file"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), TruncatedImageError, "the PNG file is damaged"),
     ],
@@ -440,7 +439,7 @@ def test_what_is_no_radiograph_is_named(
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="No such file or directory"):
         decode(tmp_path / "nowhere.png")
-    with pytest.raises(ImageError, match="check the path"):
+    with pytest.raises(ImageError, match="this is no plain file"):
         decode(tmp_path)
 
 

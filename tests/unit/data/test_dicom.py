@@ -238,7 +238,7 @@ def test_a_modality_lut_goes_before_the_voi_lut(tmp_path: Path) -> None:
     item.ModalityLUTType = "US"
     ds.ModalityLUTSequence = [item]
     ds.VOILUTSequence = [lut(0, 12, (np.arange(4096) // 2).astype(np.uint16))]
-    expected = ((4095 - TWELVE.astype(int)) // 2) / 4095
+    expected = ((4095 - TWELVE.astype(int)) // 2) / 2047  # its own maximum
     np.testing.assert_allclose(decoded(tmp_path, ds), expected, atol=1e-6)
 
 
@@ -479,9 +479,7 @@ def test_a_truncated_jpeg_inside_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["symbol", "counts", "stray bytes"])
-def test_lossless_jpeg_that_would_bring_down_its_decoder_is_named(
-    tmp_path: Path, damage: str
-) -> None:
+def test_lossless_jpeg_that_brings_down_its_decoder_is_named(tmp_path: Path, damage: str) -> None:
     content = bytearray(transcoded(tmp_path, dataset(TWELVE, 12), LOSSLESS["JPEG lossless"]))
     table = content.index(b"\xff\xc4") + 5  # the counts of codes of 1 to 16 bits, then symbols
     if damage == "symbol":
@@ -490,7 +488,7 @@ def test_lossless_jpeg_that_would_bring_down_its_decoder_is_named(
         content[table] = 3
     else:
         content[table - 5 : table - 3] = b"\x09\x2a"
-    with pytest.raises(TruncatedImageError, match=r"Huffman table that cannot be|stray bytes"):
+    with pytest.raises(TruncatedImageError, match="pixels are damaged"):
         decoded(tmp_path, bytes(content))
 
 
@@ -555,7 +553,7 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
 
 
 def test_32_bit_pixels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedImageError, match="uint32; radiographs have 8 or 16 bits"):
+    with pytest.raises(UnsupportedImageError, match="32 bits; radiographs have 8 or 16 bits"):
         decoded(tmp_path, dataset(EIGHT.astype(np.uint32)))
 
 
@@ -566,15 +564,11 @@ def test_a_transfer_syntax_that_nobody_reads_is_refused(tmp_path: Path) -> None:
         decoded(tmp_path, ds)
 
 
-def test_a_form_that_no_plug_in_reads_is_refused(tmp_path: Path) -> None:
-    content = bytearray(cv2.imencode(".jpg", EIGHT)[1].tobytes())
-    content[content.index(b"\xff\xc0") + 4] = 12
-    content[content.index(b"\xff\xc0") + 1] = 0xC1
-    ds = jpeg_dataset(bytes(content))
-    ds.file_meta.TransferSyntaxUID = JPEGExtended12Bit
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
-    with pytest.raises(UnsupportedImageError, match="12-bit precision"):
-        decoded(tmp_path, ds)
+def test_jpeg_of_twelve_bits(tmp_path: Path) -> None:
+    ds = dataset(TWELVE, 12, WindowCenter=2048, WindowWidth=4096)
+    content = transcoded(tmp_path, ds, gdcm.TransferSyntax.JPEGExtendedProcess2_4)
+    assert JPEGExtended12Bit.encode() in content
+    assert np.abs(decoded(tmp_path, content) * 4095 - TWELVE).max() < 40
 
 
 @given(st.integers(132, 900), st.binary(min_size=1, max_size=12))

@@ -124,6 +124,8 @@ def test_one_class_is_allowed(tmp_path):
 def test_without_class_folders_the_expected_layout_is_said(tmp_path, files):
     for name in files:
         png(tmp_path / name)
+        if name.endswith(".txt"):  # what it holds counts
+            (tmp_path / name).write_text("read me")
     with pytest.raises(ManifestError, match=r"no class folders with images.*ROOT/Normal"):
         manifest_from_folder(tmp_path)
 
@@ -285,3 +287,96 @@ class TestTally:
             tally.leave(tmp_path / f"{n}.png", "a lateral view")
         with pytest.raises(ManifestError, match=r"no usable image \(3 x a lateral view\)"):
             tally.manifest()
+
+
+def test_masks_beside_their_images_are_masks(tmp_path):
+    for name in ("COVID/images/1.png", "COVID/masks/1.png", "COVID/masks/9.png", "Normal/1.png"):
+        png(tmp_path / name)
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.counts == {"COVID": 1, "Normal": 1}
+    assert manifest.frame["mask"].tolist()[0] == str(tmp_path / "COVID/masks/1.png")
+    assert reasons(manifest) == {"9.png": "in a folder of masks, no X-ray"}
+
+
+def test_folders_of_masks_are_no_classes(tmp_path):
+    for top in ("images", "masks"):
+        for name in ("Ill/1.png", "Well/1.png"):
+            png(tmp_path / top / name)
+    png(tmp_path / "annotations" / "1.png")
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.counts == {"Ill": 1, "Well": 1}
+    assert manifest.frame["mask"].tolist() == [
+        str(tmp_path / "masks" / name) for name in ("Ill/1.png", "Well/1.png")
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["a@.png", "a_mask.png", "a-mask.png", "mask_a.png", "a.mask.png", "a_seg.jpg"]
+)
+def test_a_mask_by_its_name_lies_beside_its_image(tmp_path, name):
+    png(tmp_path / "Ill" / "a.png")
+    png(tmp_path / "Ill" / name)
+    png(tmp_path / "Ill" / "b_mask.png")  # nothing is known of a 'b'
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.frame["image"].tolist() == ["Ill/a.png", "Ill/b_mask.png"]
+    assert reasons(manifest) == {name: "a mask by its name, beside its image; no X-ray"}
+
+
+def test_a_split_below_the_classes_is_a_split(tmp_path):
+    for label in ("Ill", "Well"):
+        for split in ("train", "test"):
+            png(tmp_path / label / split / "1.png")
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.counts == {"Ill": 2, "Well": 2}
+    assert sorted(manifest.frame["split"]) == ["test", "test", "train", "train"]
+    png(tmp_path / "Ill" / "2.png")
+    with pytest.raises(ManifestError, match="below some of its classes"):
+        manifest_from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("train_images", "test_images"), ("Training Set", "Test set")])
+def test_long_names_of_splits(tmp_path, names):
+    for name in names:
+        png(tmp_path / name / "Ill" / "1.png")
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.labels == ["Ill"]
+    assert set(manifest.frame["split"]) == {"train", "test"}
+
+
+def test_a_folder_of_training_images_is_no_split_without_classes(tmp_path):
+    for name in ("train_images", "test_images"):
+        png(tmp_path / name / "1.png")
+    assert manifest_from_folder(tmp_path).labels == ["test_images", "train_images"]
+
+
+def test_a_folder_around_a_split_is_no_class(tmp_path):
+    for name in ("chest/train/Ill/1.png", "chest/test/Well/1.png"):
+        png(tmp_path / name)
+    manifest = manifest_from_folder(tmp_path)
+    assert manifest.labels == ["Ill", "Well"]
+    assert manifest.frame["split"].tolist() == ["test", "train"]
+
+
+def test_one_class_with_folders_below_is_named(tmp_path):
+    for name in ("chest/Ill/1.png", "chest/Well/1.png"):
+        png(tmp_path / name)
+    manifest = manifest_from_folder(tmp_path)
+    assert "one class, 'chest'" in manifest.notes[0]
+    assert manifest.notes[0].endswith("('Ill', 'Well'), give the folder 'chest'")
+
+
+def test_blanks_around_a_class_are_not_part_of_it(tmp_path):
+    png(tmp_path / "Normal " / "1.png")
+    assert manifest_from_folder(tmp_path).labels == ["Normal"]
+
+
+def test_an_image_is_known_by_its_content_where_its_name_says_nothing(tmp_path: Path) -> None:
+    grey = Image.linear_gradient("L")
+    for name, form in [("a.jfif", "JPEG"), ("b.img", "TIFF"), ("c", "PNG"), ("d.ima", "BMP")]:
+        (tmp_path / "Normal").mkdir(exist_ok=True)
+        grey.save(tmp_path / "Normal" / name, form)
+    (tmp_path / "Normal" / "e.img").write_bytes(b"no image at all")
+    manifest = manifest_from_folder(tmp_path)
+    found = ["Normal/a.jfif", "Normal/b.img", "Normal/c", "Normal/d.ima"]
+    assert list(manifest.frame["image"]) == found
+    assert list(manifest.exclusions["reason"]) == ["not an image, by its extension"]

@@ -36,7 +36,8 @@ def no_data(monkeypatch):
 class TestReadManifest:
     @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
     def test_a_table(self, tmp_path, suffix):
-        frame = pd.DataFrame({"image": ["a"], "path": ["/a.png"], "label": ["x"]})
+        image = str(touch(tmp_path / "a.png"))
+        frame = pd.DataFrame({"image": ["a"], "path": [image], "label": ["x"]})
         path = Manifest(frame).save(tmp_path / f"cohort{suffix}")
         assert read_manifest(path).frame["image"].tolist() == ["a"]
 
@@ -195,5 +196,7 @@ class TestMerge:
 def test_a_folder_that_brings_its_table_is_read_by_it(tmp_path):
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "a.png").write_bytes(b"")
+    touch(tmp_path / "a.png")
+    touch(tmp_path / "b.png")
     (tmp_path / "manifest.csv").write_text("path,label,patient\na.png,x,p1\nb.png,y,p2\n")
     assert read_manifest(tmp_path).counts == {"x": 1, "y": 1}

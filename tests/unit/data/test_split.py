@@ -173,7 +173,7 @@ def test_missing_patients_need_a_flag():
     manifest = singles(A=20)
     frame = manifest.frame.copy()
     frame.loc[[3, 5], "patient"] = None
-    with pytest.raises(SplitError, match=r"empty in 2 of 20 rows.*missing_patients = 'one-each'"):
+    with pytest.raises(SplitError, match=r"empty in 2 of 20 rows.*--missing-patients one-each"):
         split(Manifest(frame))
     done = split(Manifest(frame), missing_patients="one-each")
     assert shares(done).loc["A"].tolist() == [14, 3, 3]
@@ -208,7 +208,9 @@ def test_many_images_of_two_patients_cannot_be_split():
 def test_two_classes_of_which_one_has_two_patients():
     done = split(singles(A=20, B=2))
     assert shares(done).loc["B"].tolist() == [1, 0, 1]
-    assert check_split(done) == ["class 'B' is missing from validation: 2 image(s) in all."]
+    (warning,) = check_split(done)
+    assert warning.startswith("1 of 2 classes without a validation image, so the epoch")
+    assert warning.endswith(": 'B' (of 2).")
 
 
 def test_rows_given_twice_never_reach_a_split():
@@ -218,7 +220,9 @@ def test_rows_given_twice_never_reach_a_split():
 
 
 def test_unknown_scheme_lists_the_known_ones():
-    with pytest.raises(RegistryError, match=r"did you mean 'patient'\? Known: patient, image"):
+    with pytest.raises(
+        RegistryError, match=r"did you mean 'patient'\? Known: auto, patient, image"
+    ):
         split(singles(A=9), by="patients")
 
 
@@ -272,13 +276,48 @@ def test_rows_without_a_split_are_refused():
     manifest = singles(A=4).with_split(["train", "validation", "test", None])
     with pytest.raises(SplitError, match="1 of 4 images have no split"):
         check_split(manifest)
-    with pytest.raises(SplitError, match="1 of 4 images have no split"):
-        split(manifest, by="given")
+    for by in ("given", "auto"):
+        with pytest.raises(SplitError, match="1 of 4 images have no split although") as caught:
+            split(manifest, by=by)
+        assert caught.value.options == ("--set", "split.scheme=patient")
 
 
 def test_given_keeps_what_was_given():
     manifest = singles(A=4).with_split(["test", "validation", "train", "train"])
     assert as_assigned(split(manifest, by="given")) == as_assigned(manifest)
+
+
+def test_auto_keeps_a_split_that_is_given_and_else_parts_by_patient():
+    manifest = singles(A=12)
+    given = manifest.with_split(["test"] * 4 + ["validation"] * 2 + ["train"] * 6)
+    assert as_assigned(split(given, by="auto")) == as_assigned(given)
+    assert as_assigned(split(manifest, by="auto")) == as_assigned(split(manifest, by="patient"))
+
+
+def test_validation_is_taken_out_of_training_by_patient():
+    manifest = table([[label] * 3 for label in "AB" * 12])
+    parts = ["test"] * 15 + ["train"] * (len(manifest) - 15)
+    done = split(manifest.with_split(parts), by="given", seed=3)
+    assert (done.frame["split"] == "test").tolist() == [part == "test" for part in parts]
+    assert done.frame.groupby("patient")["split"].nunique().max() == 1
+    # 15 of 85 of the training part, as between the shares of training and validation
+    assert 6 <= len(done.part("validation")) <= 15
+    assert set(done.part("validation").labels) == {"A", "B"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "lacks"), [(["train", "validation"], "no test"), (["test"], "no train")]
+)
+def test_a_given_split_that_cannot_be_used_names_the_part_it_lacks(parts, lacks):
+    manifest = singles(A=4).with_split(parts * (4 // len(parts)))
+    with pytest.raises(SplitError, match=f"images bring has {lacks} part"):
+        split(manifest, by="auto")
+
+
+def test_a_given_split_needs_no_patients():
+    given = singles(A=4).with_split(["test", "validation", "train", "train"])
+    unknown = Manifest(given.frame.assign(patient=None))
+    assert as_assigned(split(unknown, by="given")) == as_assigned(given)
 
 
 # --- Seed 004's split -------------------------------------------------------------------------
@@ -359,7 +398,7 @@ def test_the_split_column_at_loading_does_not_matter_but_other_columns_do(tmp_pa
 
 def test_other_images_are_named(tmp_path):
     path = save_split(split(singles(A=9)), tmp_path / "split.csv")
-    with pytest.raises(SplitError, match=r"1 image\(s\) are new: '9-0'.*delete the file"):
+    with pytest.raises(SplitError, match=r"1 image\(s\) are new: '9-0'.*give another --split"):
         load_split(singles(A=10), path)
     with pytest.raises(SplitError, match=r"1 image\(s\) are gone: '8-0'"):
         load_split(singles(A=8), path)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.comparisons import Comparison, compare, holm, mcnemar
+from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.significance import sign_flip
+from hurdles.evaluation.significance import ruled_by_test, sign_flip
 
 
 @given(st.lists(st.integers(-4, 4), max_size=9))
@@ -296,3 +297,72 @@ def test_comparison_survives_json(answers):
     for c in compare(answers([1, 1, 0, 1]), answers([1, 0, 0, 1]), n_resamples=50):
         plain = json.loads(json.dumps(c.to_dict(), allow_nan=False))
         assert Comparison.from_dict(plain) == c
+
+
+# -- interval and p-value ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "n", "p", "held"),
+    [(5, 0, 40, 0.0625, True), (6, 0, 40, 0.03125, False), (1, 7, 90, 0.0703125, True)],
+)
+def test_the_exact_test_decides_whether_zero_is_held(answers, only_a, only_b, n, p, held):
+    """5 of 40 images, all for one model: 0.125 [0.023, 0.254] beside p = 0.0625 once."""
+    rest = n - only_a - only_b
+    a, b = ([1] * only_a + [0] * only_b + [1] * rest, [0] * only_a + [1] * only_b + [1] * rest)
+    found = find(compare(answers(a), answers(b), metrics=["accuracy"]), "accuracy")
+    assert found.p_value == p
+    assert (found.difference.low <= 0 <= found.difference.high) == held
+
+
+@st.composite
+def two_models(draw: st.DrawFn):
+    """Answers of two models of which one may be better, one image a patient or several."""
+    n = draw(st.integers(6, 40))
+    classes = ["x", "y", "z"][: draw(st.integers(2, 3))]
+    seed, skill = (
+        draw(st.integers(0, 10**6)),
+        draw(st.lists(st.floats(0, 5), min_size=2, max_size=2)),
+    )
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(classes, n)
+    people = rng.integers(0, draw(st.integers(1, n)), n) if draw(st.booleans()) else np.arange(n)
+    tables, shared = [], rng.normal(size=(n, len(classes)))
+    for good in skill:
+        logits = shared + 0.5 * rng.normal(size=shared.shape)
+        logits += good * (truth[:, None] == np.array(classes))
+        prob = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        tables.append(
+            Predictions.from_arrays(
+                classes,
+                y_true=truth.tolist(),
+                y_prob=prob,
+                images=[str(i) for i in range(n)],
+                groups=[str(p) for p in people],
+            )
+        )
+    return tables
+
+
+@settings(deadline=None, max_examples=60)
+@given(two_models(), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+def test_zero_is_held_if_and_only_if_the_test_does_not_reject(tables, level):
+    for row in compare(*tables, level=level, n_resamples=40):
+        found = row.difference
+        if not math.isnan(row.p_value):
+            assert (found.low <= 0 <= found.high) == (row.p_value > 1 - level)
+        if found.is_defined:
+            assert -1 <= found.low <= found.value <= found.high <= 1
+
+
+@given(
+    st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.floats(1e-6, 1), st.floats(0.5, 0.999)
+)
+@settings(deadline=None)
+def test_only_the_end_near_zero_gives_way_to_the_test(value, down, up, p, level):
+    given = Estimate(value, max(-1, value - down), min(1, value + up), level, "some", 9, 9)
+    found = ruled_by_test(given, 1.0 if value == 0 else p)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert (found.low <= 0 <= found.high) == (value == 0 or p > 1 - level)
+    far = ("high", "low") if value < 0 else ("low", "high")
+    assert getattr(found, far[1]) == getattr(given, far[1])

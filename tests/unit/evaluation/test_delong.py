@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.delong import Area, area_bounds, compare_areas, logit_bounds
+from hurdles.evaluation.delong import (
+    Area,
+    area_bounds,
+    compare_areas,
+    joint_covariance,
+    logit_bounds,
+)
+from hurdles.evaluation.differences import reach_apart
 
 
 @st.composite
@@ -227,3 +234,97 @@ def test_thousands_of_images_take_no_pairs():
     a = area(truth, truth + rng.normal(size=40_000), rng.integers(0, 9_000, 40_000))
     assert 0.7 < a.value < 0.8
     assert 0 < a.variance < 1e-4
+
+
+@given(scored(), st.sampled_from([0.8, 0.95, 0.99]))
+@settings(deadline=None)
+def test_a_difference_holds_zero_if_and_only_if_the_test_does_not_reject(drawn, level):
+    truth, one, two, groups = drawn
+    a, b = area(truth, one, groups), area(truth, two, groups)
+    for other in (b, area(truth, two, groups + 500)):
+        found = compare_areas(a, other, level=level)
+        held = found.difference.low <= 0 <= found.difference.high
+        assert held == (found.p_value > 1 - level)
+
+
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.floats(-1, 1))
+def test_how_far_one_may_rise_above_another_equals_a_walk_around_the_ellipse(ends, correlation):
+    turn = np.linspace(0, 2 * np.pi, 2001)
+    one = np.cos(turn)
+    two = correlation * one + math.sqrt(1 - correlation**2) * np.sin(turn)
+    rises, falls = (ends[0], ends[1]), (ends[2], ends[3])
+    apart = one * np.where(one > 0, *rises) - two * np.where(two > 0, *falls)
+    assert reach_apart(rises, falls, correlation) == pytest.approx(apart.max(), abs=4e-3)
+
+
+def drawn_models(rng, positives, negatives, areas, common):
+    """Two models' areas on the same images, of true areas; `common` of their noise is shared."""
+    from scipy.special import ndtri
+
+    truth = np.arange(positives + negatives) < positives
+    shared = rng.normal(size=len(truth))
+    return [
+        area(
+            truth,
+            math.sqrt(2) * ndtri(true) * truth
+            + math.sqrt(common) * shared
+            + math.sqrt(1 - common) * rng.normal(size=len(truth)),
+        )
+        for true in areas
+    ]
+
+
+def test_near_one_a_paired_difference_is_about_as_wide_as_delong_makes_it():
+    """30 and 70 images, 0.99 against 0.99: the width was 0.099 where DeLong's is 0.019."""
+    rng, held, widths, delong = np.random.default_rng(0), 0, [], []
+    for _ in range(150):
+        found = compare_areas(*drawn_models(rng, 30, 70, (0.99, 0.99), 0.95))
+        held += found.difference.low <= 0 <= found.difference.high
+        widths.append(found.difference.high - found.difference.low)
+        delong.append(2 * 1.96 * found.standard_error)
+    assert held >= 140
+    assert np.mean(widths) < 1.6 * np.mean(delong) < 0.05
+
+
+def test_a_difference_near_one_holds_the_truth_where_delong_does_not():
+    rng, held, delong = np.random.default_rng(1), 0, 0
+    for _ in range(300):
+        found = compare_areas(*drawn_models(rng, 30, 70, (0.99, 0.95), 0.5))
+        held += found.difference.low <= 0.04 <= found.difference.high
+        delong += abs(found.difference.value - 0.04) <= 1.96 * found.standard_error
+    assert held >= 276 > delong  # 92 %
+
+
+def test_patients_who_look_like_the_other_class_are_allowed_for():
+    """One patient in ten looks well in all images, and often none of the 20 here is such a one."""
+    from scipy.special import ndtr
+
+    rng, held, true = np.random.default_rng(3), 0, 0.9 * ndtr(3 / math.sqrt(2)) + 0.1 * 0.5
+    groups = np.repeat(np.arange(120), 3)
+    truth = groups < 20
+    for _ in range(200):
+        seems = truth & ~(rng.random(120) < 0.1)[groups]
+        noise = math.sqrt(0.8) * rng.normal(size=120)[groups] + math.sqrt(0.2) * rng.normal(
+            size=360
+        )
+        low, high, method = area_bounds(area(truth, 3 * seems + noise, groups))
+        held += low <= true <= high
+    assert method.endswith("Student's t of 19")
+    assert held >= 186  # 93 %
+
+
+@given(scored())
+@settings(deadline=None)
+def test_no_area_has_better_bounds_than_a_perfect_one_of_the_same_patients(drawn):
+    truth, scores, _, groups = drawn
+    perfect = area(truth, truth.astype(float), groups)
+    assert area_bounds(area(truth, scores, groups))[0] <= area_bounds(perfect)[0] + 1e-9
+
+
+@given(scored())
+@settings(deadline=None)
+def test_joint_covariances_are_those_of_each_pair(drawn):
+    truth, one, two, groups = drawn
+    areas = [area(truth, one, groups), area(~truth, two, groups), area(truth, two, groups)]
+    slow = [[a.covariance(b) for b in areas[:2]] for a in areas]
+    assert joint_covariance(areas, areas[:2]) == pytest.approx(np.array(slow), abs=1e-12)

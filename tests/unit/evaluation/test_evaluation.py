@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.calibration import brier_error, calibration_error, reliability
 from hurdles.evaluation.evaluation import Evaluation, evaluate
+from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.recalibration import calibration_intercept, calibration_slope
 from hurdles.evaluation.scores import confusion_matrix
 
 
@@ -178,3 +184,60 @@ def test_an_odds_ratio_without_upper_end_survives_json_and_says_so():
     assert dor == found.get("diagnostic_odds_ratio", "b"), "a fourfold table has one odds ratio"
     text = json.dumps(found.to_dict(), allow_nan=False)
     assert Evaluation.from_dict(json.loads(text)) == found
+
+
+@pytest.mark.parametrize("said", ["a", "b"])
+def test_a_model_that_says_one_class_only_has_no_odds_ratio(said):
+    """0/0 is not 91.0."""
+    prob = [[0.9, 0.1] if said == "a" else [0.1, 0.9]] * 100
+    found = evaluate(table(["a", "b"], ["a"] * 5 + ["b"] * 95, prob))
+    for class_ in "ab":
+        ratio = found.get("diagnostic_odds_ratio", class_)
+        assert not ratio.is_defined
+        assert f"every image, is of {class_} or is named so: the ratio is 0/0" in ratio.note
+
+
+@st.composite
+def tables(draw: st.DrawFn):
+    """Any table: few images and patients, hard and constant answers, one class alone, unknown."""
+    n = draw(st.integers(1, 20))
+    classes = list("abc")[: draw(st.integers(1, 3))]
+    truth = draw(st.lists(st.sampled_from([*classes, "unknown"]), min_size=n, max_size=n))
+    weights = draw(
+        st.lists(
+            st.lists(st.integers(0, 4), min_size=len(classes), max_size=len(classes)),
+            min_size=n,
+            max_size=n,
+        )
+    )
+    prob = np.array(weights, dtype=float)
+    prob[prob.sum(axis=1) == 0] = 1
+    groups = draw(st.lists(st.integers(0, draw(st.integers(0, n))), min_size=n, max_size=n))
+    return table(classes, truth, prob / prob.sum(axis=1, keepdims=True), [str(g) for g in groups])
+
+
+@settings(deadline=None, max_examples=150)
+@given(tables(), st.sampled_from([0.5, 0.95, 0.999]))
+def test_every_number_is_within_its_bounds_or_says_why_it_is_not_there(predictions, level):
+    found = [
+        (METRICS[name].low, METRICS[name].high, estimate)
+        for (name, _), estimate in evaluate(predictions, level=level).estimates.items()
+    ]
+    found.append((0, 2, brier_error(predictions, level=level)))
+    found.append((0, 1, calibration_error(predictions, level=level)))
+    found.append((0, 1, macro_auc(predictions, level=level)))
+    found.append((-math.inf, math.inf, calibration_slope(predictions, level=level)))
+    for class_ in predictions.classes:
+        intercept = calibration_intercept(predictions, class_, level=level)
+        found.append((-math.inf, math.inf, intercept))
+        assert not abs(intercept.high) > 1e3, "an interval of everything is none"
+    for low, high, estimate in found:
+        if estimate.is_defined:
+            assert low <= estimate.low <= estimate.value <= estimate.high <= high
+            assert estimate.low < estimate.high
+        else:
+            assert estimate.note
+            assert math.isnan(estimate.low)
+            assert math.isnan(estimate.high)
+    for each in reliability(predictions, level=level):
+        assert 0 <= each.low <= each.share <= each.high <= 1

@@ -152,7 +152,9 @@ def test_five_copies_of_every_image_do_not_narrow_the_interval(
         else:
             found = estimate(PatientTable.of(table), metric, class_)
         widths.append(found.high - found.low)
-    assert widths[1] == pytest.approx(widths[0], rel=0.06)
+    # Student's quantile of an area's images in clusters adds a little for the 19 patients.
+    wider = 1.1 if (metric, method) == ("auc", "assigned") else 1.06
+    assert 0.94 * widths[0] < widths[1] < wider * widths[0]
     # The guard itself: the same copies, each as a patient of its own, do narrow it.
     alone = repeat_images(once, 5)
     frame = alone.frame.assign(group=alone.frame["image"])

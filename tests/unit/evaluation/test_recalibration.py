@@ -148,3 +148,57 @@ def test_the_interval_holds_the_truth(n, slope, classes, each, shared):
         held.append(found.low <= slope <= found.high)
     # Three standard errors of 400 repeats below 95 %.
     assert np.mean(held) > 0.917
+
+
+def test_inverted_and_barely_parted_classes_are_not_called_perfect():
+    """Each is said in its own true words."""
+    upright = np.array([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6], [0.2, 0.8]] * 5)
+    perfect = table("aabb" * 5, upright)
+    inverted = table("bbaa" * 5, upright)
+    notes = [calibration_slope(t).note for t in (perfect, inverted)]
+    assert notes[0].endswith("separate the classes perfectly, rightly: no slope is largest")
+    assert notes[1].endswith("the classes perfectly, the wrong way round: no slope is smallest")
+    # Two images, one of each class, share the probability at which the classes would be parted.
+    tied = np.array([[0.9, 0.1], [0.5, 0.5], [0.5, 0.5], [0.2, 0.8]] * 5)
+    for truth, how in (("aabb", "rightly"), ("bbaa", "the wrong way round")):
+        note = calibration_slope(table(truth * 5, tied)).note
+        assert "perfectly" not in note
+        assert "but for images of several classes that have the very same ones" in note
+        assert how in note
+    crossed = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.2, 0.8]] * 5)
+    assert calibration_slope(table("aabb" * 5, crossed)).is_defined
+
+
+def test_three_classes_may_be_parted_by_factors_that_two_by_two_would_not_show():
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], 10)
+    logits = 3.0 * np.eye(3)[truth] + rng.uniform(-1, 1, (30, 3)) + [0, 4, -4]
+    said = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    names = np.array(list("abc"))[truth]
+    assert (names != np.array(list("abc"))[said.argmax(axis=1)]).any(), "not right as it stands"
+    assert "perfectly, rightly" in calibration_slope(table(names, said, "abc")).note
+
+
+def test_hard_answers_have_no_intercept_and_their_slope_says_where_they_were_cut():
+    hard = np.array([[1.0, 0.0]] * 20 + [[0.0, 1.0]] * 20)
+    truth = "a" * 18 + "b" * 20 + "a" * 2
+    found = calibration_intercept(table(truth, hard), "a")
+    assert not found.is_defined
+    assert found.note == "40 of 40 probabilities of 'a' are 0 or 1: log-odds are infinite"
+    slope = calibration_slope(table(truth, hard))
+    assert slope.note == "40 images have a probability of 0 or 1, taken for 1e-06 from there"
+
+
+def test_a_few_certain_and_right_answers_change_nothing():
+    soft = drawn(200, 1, 4)
+    frame = soft.frame.copy()
+    sure = np.flatnonzero(frame["label"] == "a")[:5]
+    frame.loc[sure, ["p:a", "p:b"]] = [1.0, 0.0]
+    found = calibration_intercept(Predictions(frame), "a")
+    assert found.is_defined
+    assert found.high - found.low < 1.5
+
+
+def test_two_patients_have_no_intercept():
+    two = table("abab", np.array([[0.6, 0.4]] * 4), groups=["p", "p", "q", "q"])
+    assert calibration_intercept(two, "a").note == "images of three patients are needed"

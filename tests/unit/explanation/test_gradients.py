@@ -94,6 +94,25 @@ def test_smoothgrad_without_noise_is_captums_squared_saliency(monkeypatch):
         np.testing.assert_allclose(heat.values, wanted / wanted.max(), atol=1e-5)
 
 
+def test_smoothgrads_maps_of_two_classes_are_one_and_say_so():
+    maps = [
+        explain(network(), SPEC, images(), images="xyz", target=t, method="smoothgrad")
+        for t in SPEC.labels[:2]
+    ]
+    if len(SPEC.labels) == 2:
+        for one, other in zip(*maps, strict=True):
+            np.testing.assert_allclose(one.values, other.values, atol=1e-5)
+    assert maps[0][0].speaks == f"for or against {SPEC.labels[0]}"
+    assert not maps[0][0].has_sign
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "occlusion", "integrated-gradients"])
+def test_other_methods_speak_for_a_class(method):
+    found = explain(network(), SPEC, images(), images="xyz", target="b", method=method)[0]
+    assert found.speaks == "for b"
+    assert found.has_sign
+
+
 def test_smoothgrad_averages_over_the_noise_that_its_paper_names():
     # The mean of (2 w (x + s z))^2 is 4 w^2 (x^2 + s^2): with eight copies to within chance.
     weights = torch.linspace(0.1, 1, SIZE).expand(1, SIZE, SIZE)

@@ -56,3 +56,8 @@ def test_a_map_with_one_value_that_is_not_a_number_is_never_drawn(raw):
 def test_values_that_contradict_the_status_are_refused(values, status, message):
     with pytest.raises(EvaluationError, match=message):
         Heatmap("x", "ill", "grad-cam", values, HeatmapStatus(status))
+
+
+def test_an_empty_map_without_sign_says_so():
+    heat = Heatmap.from_raw("x", "ill", "smoothgrad", np.zeros((2, 2)))
+    assert heat.message == "no pixel speaks for or against 'ill'"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, counted
+from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, Scale, counted
 from hurdles.findings.table import Findings
 
 CALIBRATED = Limit(0.58, "calibrate-audit, 200 cohorts without a shortcut, 95 % stay below")
@@ -32,7 +32,7 @@ def area(
 ) -> Finding:
     words = "AUC of telling the class, macro"
     found = estimate(value, value - half, min(value + half, 1.0))
-    return Finding("views", subject, words, found, limit, **more)
+    return Finding("views", subject, words, found, limit, scale=Scale.AUC, **more)
 
 
 def view_findings() -> list[Finding]:
@@ -48,6 +48,7 @@ def view_findings() -> list[Finding]:
         estimate(0.824, 0.741, 0.903, "MOVER-R over paired patients"),
         None,
         details={"auc_of_model": {"value": 0.981, "low": 0.968, "high": 0.99}},
+        scale=Scale.SHARE,
     )
     return [
         area("metadata", 0.52, 0.05, advice=advice),
@@ -79,25 +80,27 @@ def other_findings() -> list[Finding]:
     flips, swap = "share of answers that flip", Limit(0.2, "provisional: not yet calibrated")
     return [
         Finding("lungs-removed", "background only", "AUC of the model, macro",
-                estimate(0.912, 0.88, 0.94), CALIBRATED, "Train on masked lungs."),
+                estimate(0.912, 0.88, 0.94), CALIBRATED, "Train on masked lungs.", scale=Scale.AUC),
         Finding("source", "within COVID-19", "AUC of telling the source from features",
-                estimate(0.59, 0.48, 0.69), CALIBRATED),
+                estimate(0.59, 0.48, 0.69), CALIBRATED, scale=Scale.AUC),
         Finding("attention", "grad-cam", "share of heat in the lungs over their share of the area",
                 estimate(0.71, 0.64, 0.78, "bootstrap-t over patients"),
                 Limit(1, "by definition: heat spread evenly over the image", Beyond.BELOW),
-                "Look at the heat-maps: it looks beside the lungs."),
+                "Look at the heat-maps: it looks beside the lungs.", scale=Scale.RATIO),
         Finding("attention", "integrated gradients", "share of heat in the lungs over their share "
                 "of the area", undefined("its maps stay the same when the weights are shuffled "
                 "(rank correlation 0.93), so they are no evidence"),
-                Limit(1, "by definition: heat spread evenly over the image", Beyond.BELOW)),
+                Limit(1, "by definition: heat spread evenly over the image", Beyond.BELOW),
+                scale=Scale.RATIO),
         Finding("perturbations", "blur, strong", flips, estimate(0.31, 0.26, 0.36, "Wilson"), swap,
-                "Augment with blur.", details={"curve": curve}),
+                "Augment with blur.", details={"curve": curve}, scale=Scale.SHARE),
         Finding("perturbations", "gamma, strong", flips, estimate(0.02, 0.01, 0.05, "Wilson"),
-                swap, details={"curve": flat}),
+                swap, details={"curve": flat}, scale=Scale.SHARE),
         Finding("calibration", "slope", "calibration slope", estimate(0.84, 0.63, 1.05, "sandwich"),
                 Limit(1, "by definition: as sure as it is right", Beyond.BELOW),
                 details={"reliability": reliability}),
-        Finding("calibration", "odds", "odds ratio", estimate(12.0, 3.1, math.inf, "Woolf"), None),
+        Finding("calibration", "odds", "odds ratio", estimate(12.0, 3.1, math.inf, "Woolf"), None,
+                scale=Scale.RATIO),
         Finding("stability", "could not be run", "nothing", undefined("it needs the predictions of "
                 "two further seeds; train them with `hurdles run --seed`"), None),
     ]  # fmt: skip
@@ -116,7 +119,7 @@ def data_findings(hits: int) -> Findings:
     rows = [
         Finding(name, "", f"images with a fault of {name}",
                 counted(2 if i < hits else 0, n_images=90), limit, "Drop them.",
-                (Evidence("a.png", "b.png, 0.99"),) if i < hits else ())
+                (Evidence("a.png", "b.png, 0.99"),) if i < hits else (), scale=Scale.COUNT)
         for i, name in enumerate(names)
     ]  # fmt: skip
     return Findings(tuple(rows), {name: f"Are the {name} sound?" for name in names})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, Verdict, counted
+from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, Scale, Verdict, counted
 
 bounds = st.floats(-2, 2)
 
@@ -26,30 +26,81 @@ def finding(found: Estimate, limit: Limit | None) -> Finding:
     ("low", "high", "beyond", "verdict"),
     [
         (0.60, 0.70, Beyond.ABOVE, Verdict.HIT),
-        (0.50, 0.70, Beyond.ABOVE, Verdict.CLEARED),  # straddles: the point alone is beyond
-        (0.55, 0.75, Beyond.ABOVE, Verdict.CLEARED),  # the limit itself still clears
+        (0.50, 0.70, Beyond.ABOVE, Verdict.INCONCLUSIVE),  # straddles: the point alone is beyond
+        (0.55, 0.75, Beyond.ABOVE, Verdict.INCONCLUSIVE),
+        (0.40, 0.55, Beyond.ABOVE, Verdict.CLEARED),  # the margin itself still clears
         (0.30, 0.54, Beyond.BELOW, Verdict.HIT),
-        (0.30, 0.60, Beyond.BELOW, Verdict.CLEARED),
-        (0.30, 0.55, Beyond.BELOW, Verdict.CLEARED),
-        (-math.inf, 0.9, Beyond.ABOVE, Verdict.CLEARED),
+        (0.30, 0.60, Beyond.BELOW, Verdict.INCONCLUSIVE),
+        (0.55, 0.60, Beyond.BELOW, Verdict.CLEARED),
+        (-math.inf, 0.9, Beyond.ABOVE, Verdict.INCONCLUSIVE),
+        (-math.inf, 0.5, Beyond.ABOVE, Verdict.CLEARED),
         (0.6, math.inf, Beyond.ABOVE, Verdict.HIT),
-        (math.nan, math.nan, Beyond.ABOVE, Verdict.CLEARED),
-        (math.nan, math.nan, Beyond.BELOW, Verdict.CLEARED),
+        (math.nan, math.nan, Beyond.ABOVE, Verdict.INCONCLUSIVE),
+        (math.nan, math.nan, Beyond.BELOW, Verdict.INCONCLUSIVE),
+        (math.nan, 0.5, Beyond.ABOVE, Verdict.CLEARED),  # the bound that decides is there
     ],
 )
-def test_only_an_interval_that_lies_beyond_as_a_whole_is_a_hit(low, high, beyond, verdict):
+def test_only_an_interval_that_lies_on_one_side_as_a_whole_decides(low, high, beyond, verdict):
     middle = (low + high) / 2
     value = middle if math.isfinite(middle) else 0.65
     found = Estimate(value, low, high, 0.95, "DeLong", 100, 90)
     assert finding(found, Limit(0.55, "made up", beyond)).verdict is verdict
 
 
-@given(low=bounds, width=st.floats(0, 1), limit=bounds)
-def test_a_statistic_is_judged_as_its_mirror_image_is(low, width, limit):
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.54, 0.70, Verdict.HIT),
+        (0.54, 0.60, Verdict.HIT),  # small, and there all the same
+        (0.50, 0.64, Verdict.CLEARED),
+        (0.50, 0.65, Verdict.INCONCLUSIVE),
+        (0.45, 0.47, Verdict.CLEARED),
+    ],
+)
+def test_a_margin_beyond_the_limit_clears_what_would_not_matter(low, high, verdict):
+    limit = Limit(0.53, "calibrated", margin=0.64, margin_source="a choice")
+    assert finding(estimate((low + high) / 2, low, high), limit).verdict is verdict
+
+
+def test_without_a_margin_the_limit_is_the_margin():
+    limit = Limit(0.5, "by definition")
+    assert (limit.clears, limit.margin_source) == (0.5, "by definition")
+    with pytest.raises(EvaluationError, match="cannot be defended"):
+        Limit(0.5, "by definition", margin=0.6)
+
+
+def settled(value: float, low: float, high: float, limit: Limit) -> float | None:
+    return finding(estimate(value, low, high), limit).to_settle
+
+
+def test_patients_that_would_settle_it_follow_from_the_width():
+    limit = Limit(0.53, "calibrated", margin=0.64, margin_source="a choice")
+    n = estimate(0.5, 0.4, 0.6).n_patients
+    # Half the way to the margin that the interval reaches: four times the patients.
+    assert settled(0.50, 0.40, 0.78, limit) == pytest.approx(4 * n)
+    # Either bound may settle it, and the nearer one does.
+    assert settled(0.60, 0.46, 0.80, limit) == pytest.approx(4 * n)
+    mirror = Limit(-0.53, "calibrated", Beyond.BELOW, -0.64, "a choice")
+    assert settled(-0.60, -0.80, -0.46, mirror) == pytest.approx(4 * n)
+    strict = Limit(0.7, "calibrated", margin=0.64, margin_source="a choice")
+    assert settled(0.66, 0.5, 0.8, strict) == math.inf  # between the two for ever
+    assert settled(0.5, 0.4, 0.6, limit) is None  # cleared already
+    # No flip among 44: a share at 0 is known to 5 % from far fewer than a square root would say.
+    flips = Limit(0.1, "calibrated", margin=0.05, margin_source="a choice")
+    none = Estimate(0.0, 0.0, 0.08, 0.95, "Clopper-Pearson", 44, 44)
+    share = Finding("h", "", "s", none, flips, scale=Scale.SHARE)
+    assert share.to_settle == pytest.approx(1.96**2 * 0.95 / 0.05, abs=0.1)
+    assert settled(0.5, math.nan, math.nan, limit) is None
+    one = finding(estimate(0.6, 0.46, 0.8), limit)
+    assert Finding("h", "", "s", one.estimate, limit, settled_by="").to_settle is None
+
+
+@given(low=bounds, width=st.floats(0, 1), limit=bounds, further=st.floats(-1, 1))
+def test_a_statistic_is_judged_as_its_mirror_image_is(low, width, limit, further):
     above = Estimate(low + width / 2, low, low + width, 0.95, "m", 9, 9)
     below = Estimate(-above.value, -above.high, -above.low, 0.95, "m", 9, 9)
-    one = finding(above, Limit(limit, "made up"))
-    other = finding(below, Limit(-limit, "made up", Beyond.BELOW))
+    one = finding(above, Limit(limit, "a", margin=limit + further, margin_source="b"))
+    other = finding(below, Limit(-limit, "a", Beyond.BELOW, -(limit + further), "b"))
     assert one.verdict is other.verdict
 
 
@@ -58,8 +109,14 @@ def test_what_is_undefined_could_not_run_even_where_nothing_is_judged():
     assert finding(undefined("one class"), Limit(0, "made up")).verdict is Verdict.COULD_NOT_RUN
 
 
-def test_what_is_not_judged_clears_however_large():
-    assert finding(estimate(0.99, 0.98, 1.0), None).verdict is Verdict.CLEARED
+def test_what_is_held_against_nothing_is_shown_and_never_cleared():
+    assert finding(estimate(0.5, 0.49, 0.51), None).verdict is Verdict.SHOWN
+
+
+def test_a_fault_of_a_hurdle_is_no_verdict_on_the_data():
+    failed = Finding("views", "", "nothing", undefined("sys.exit"), None, is_fault=True)
+    assert failed.verdict is Verdict.FAILED
+    assert through_json(failed).verdict is Verdict.FAILED
 
 
 def test_a_count_above_none_is_a_hit():
@@ -92,7 +149,15 @@ def through_json(one: Finding) -> Finding:
 def test_numbers_and_open_bounds_come_back_from_json(value, low, high, beyond):
     found = Estimate(value, low, high, 0.99, "MOVER", 12, 11, "few")
     one = Finding(
-        "views", "a/b", "x", found, Limit(0.5, "p", beyond), "Do.", (Evidence("i", "j", "/k"),)
+        "views",
+        "a/b",
+        "x",
+        found,
+        Limit(0.5, "p", beyond, 0.45, "q"),
+        "Do.",
+        (Evidence("i", "j", "/k"),),
+        scale=Scale.RATIO,
+        settled_by="images",
     )
     back = through_json(one)
     assert np.array_equal(
@@ -102,6 +167,7 @@ def test_numbers_and_open_bounds_come_back_from_json(value, low, high, beyond):
     )
     assert back.verdict is one.verdict
     assert (back.limit, back.advice, back.evidence) == (one.limit, one.advice, one.evidence)
+    assert (back.scale, back.settled_by) == (Scale.RATIO, "images")
     assert (back.estimate.note, back.estimate.level, back.estimate.n_patients) == ("few", 0.99, 11)
 
 

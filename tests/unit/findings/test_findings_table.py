@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from findings_samples import CALIBRATED, area, estimate, model_findings
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import undefined
-from hurdles.findings.finding import Finding, Verdict
+from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 from hurdles.findings.table import COLUMNS, Findings
 
 VIEWS = {"views": "What is left without lungs?"}
@@ -32,19 +33,30 @@ def test_the_same_thing_found_twice_is_refused():
 
 
 MISSING = Finding("views", "metadata", "AUC", undefined("one source"), CALIBRATED)
+STOPPED = Finding("views", COULD_NOT, "nothing", undefined("no lungs"), None)
+FAULT = replace(STOPPED, is_fault=True)
 
 
 @pytest.mark.parametrize(
     ("rows", "verdict"),
     [
         ([area("border", 0.8, 0.1), MISSING], Verdict.HIT),
-        ([area("border", 0.55, 0.1), MISSING], Verdict.CLEARED),
+        ([area("border", 0.5, 0.05)], Verdict.CLEARED),
+        ([area("border", 0.5, 0.05), area("lungs", 0.99, 0.01, None)], Verdict.CLEARED),
+        # A part that could not run is not cleared by the rest.
+        ([area("border", 0.5, 0.05), MISSING], Verdict.INCONCLUSIVE),
+        ([area("border", 0.5, 0.05), STOPPED], Verdict.INCONCLUSIVE),
+        ([area("border", 0.5, 0.05), FAULT], Verdict.FAILED),
+        ([area("border", 0.8, 0.05), FAULT], Verdict.HIT),
         ([area("lungs", 0.99, 0.01, None), MISSING], Verdict.COULD_NOT_RUN),
+        ([area("lungs", 0.99, 0.01, None)], Verdict.SHOWN),  # nothing was judged
         ([MISSING], Verdict.COULD_NOT_RUN),
-        ([area("border", 0.60, 0.1)], Verdict.CLEARED),  # straddles its limit
+        ([], Verdict.COULD_NOT_RUN),
+        ([area("border", 0.60, 0.1)], Verdict.INCONCLUSIVE),  # straddles its limit
+        ([area("border", 0.5, 0.05), area("box", 0.60, 0.1)], Verdict.INCONCLUSIVE),
     ],
 )
-def test_a_hurdle_is_hit_where_one_finding_is(rows, verdict):
+def test_a_hurdle_is_hit_by_one_finding_and_cleared_by_all(rows, verdict):
     assert table(*rows).verdict("views") is verdict
 
 
@@ -76,7 +88,7 @@ def test_a_verdict_in_a_file_is_judged_again(tmp_path):
     path = table(area("border", 0.8, 0.05)).save(tmp_path / "findings.json")
     plain = json.loads(path.read_text())
     assert plain["hurdles"][0]["verdict"] == "hit"
-    plain["findings"][0]["limit"]["value"] = 0.9
+    plain["findings"][0]["limit"] |= {"value": 0.9, "margin": 0.9}
     path.write_text(json.dumps(plain))
     assert Findings.load(path).verdict("views") is Verdict.CLEARED
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
+import numpy as np
 import pytest
 
 from hurdles.errors import RecipeError
@@ -18,6 +20,8 @@ def test_every_limit_that_ships_has_a_number_and_a_source_worth_the_name(key):
     limit = SHIPPED[key]
     assert math.isfinite(limit.value)
     assert len(limit.source.split()) >= 3
+    assert math.isfinite(limit.clears)
+    assert len(limit.margin_source.split()) >= 3
     assert limit_for(*key) == limit
 
 
@@ -80,5 +84,32 @@ def test_findings_are_judged_again_by_calibrated_limits_alone():
     again = judged_again(Findings(rows, dict.fromkeys(names, "What?")))
     shipped = limit_for("views", "background")
     assert again.rows[0].limit == shipped
-    assert again.rows[0].verdict is (Verdict.HIT if shipped.value < 0.62 else Verdict.CLEARED)
+    assert again.rows[0].verdict is shipped.judge(auc) is not Verdict.CLEARED
     assert again.rows[1:] == rows[1:]
+
+
+def test_margins_are_what_their_sources_say():
+    from hurdles.evaluation.forecast import forecast_area
+
+    blind = limit_for("views").clears
+    assert {limit_for(h).clears for h in ("confounders", "pixels", "lungs-removed")} == {blind}
+    lost = [inside - forecast_area(inside, blind) for inside in np.arange(0.80, 0.999, 0.01)]
+    assert 0.045 < max(lost) <= 0.05
+    assert math.sqrt(2) * NormalDist().inv_cdf(blind) == pytest.approx(0.5, abs=0.01)
+    # A mark in half as many images more of one class: its area is half a share more than chance.
+    assert 0.5 + limit_for("appearance", "marks").clears / 2 == pytest.approx(blind)
+    x = np.linspace(-20, 20, 100_001)
+    for side in ("overconfident", "underconfident"):
+        slope = limit_for("calibration", side).clears
+        moved = np.abs(1 / (1 + np.exp(-x)) - 1 / (1 + np.exp(-slope * x)))
+        assert 0.045 < moved.max() <= 0.05
+
+
+def test_a_margin_above_its_subjects_is_that_of_all_of_them(tmp_path):
+    path = tmp_path / "limits.toml"
+    path.write_text(
+        '[h]\nmargin = 0.6\nmargin_source = "a choice"\n\n'
+        '[h.a]\nvalue = 0.5\nsource = "x"\n\n[h.b]\nvalue = 0.55\nsource = "x"\nmargin = 0.7\n'
+    )
+    limits = load_limits(path)
+    assert {s: limit.clears for (_, s), limit in limits.items()} == {"a": 0.6, "b": 0.7}

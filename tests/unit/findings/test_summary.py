@@ -16,21 +16,22 @@ from findings_samples import (
 )
 
 from hurdles.evaluation.estimate import undefined
-from hurdles.findings.finding import Beyond, Finding, Limit, counted
+from hurdles.findings.finding import COULD_NOT, Beyond, Finding, Limit, Scale, counted
 from hurdles.findings.summary import (
-    Kind,
     excess,
     exit_code,
-    kind,
     limit_text,
+    margin_text,
     ranked,
     sentence,
+    settled_text,
     value_text,
     worst,
 )
 from hurdles.findings.table import Findings
 
 MISSING = Finding("views", "", "AUC", undefined("no lungs were found"), CALIBRATED)
+FAULT = Finding("views", COULD_NOT, "nothing", undefined("sys.exit"), None, is_fault=True)
 
 
 def of_views(*rows: Finding) -> Findings:
@@ -39,23 +40,35 @@ def of_views(*rows: Finding) -> Findings:
 
 def test_the_sentence_where_none_is_hit_praises_nothing():
     said = sentence(data_findings(0))
-    assert said == (
-        "None of 3 hurdles is hit: 3 cleared, which says only that these tests found nothing."
-    )
-    assert "good" not in said
+    assert said == "None of 3 hurdles is hit, 3 are cleared (files, patients and duplicates)."
 
 
 def test_the_sentence_where_some_or_all_are_hit():
-    assert sentence(data_findings(1)) == "1 of 3 hurdles is hit (files), 2 cleared."
+    assert sentence(data_findings(1)) == (
+        "1 of 3 hurdles is hit (files), 2 are cleared (patients and duplicates)."
+    )
     assert sentence(data_findings(3)) == "3 of 3 hurdles are hit (files, patients and duplicates)."
 
 
 def test_the_sentence_of_a_model_leads_with_what_is_reachable_without_a_lung():
     assert sentence(model_findings()) == (
-        "82 % [74, 90] of what this model's AUC has above chance is reachable without any lung; "
-        "4 of 7 hurdles are hit (views, lungs-removed, attention and perturbations), 2 cleared, "
-        "1 could not run (stability)."
+        "A small probe that sees no lung reaches 82 % [74, 90] of what this model's AUC has above "
+        "chance; 4 of 7 hurdles are hit (views, lungs-removed, attention and perturbations), 2 are "
+        "inconclusive (source and calibration), 1 could not run (stability)."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"), [(0.5, 0.05, 0.95), (0.2, -0.1, 0.3), (0.5, math.nan, math.nan)]
+)
+def test_a_share_whose_interval_says_nothing_does_not_lead(value, low, high):
+    rows = [
+        replace(row, estimate=estimate(value, low, high))
+        if row.subject == "without any lung"
+        else row
+        for row in model_findings().rows
+    ]
+    assert "probe" not in sentence(replace(model_findings(), rows=tuple(rows)))
 
 
 def test_where_that_is_undefined_the_next_fact_leads():
@@ -73,12 +86,19 @@ def test_where_that_is_undefined_the_next_fact_leads():
 def test_a_fact_that_is_no_hit_does_not_lead():
     found = Finding("lungs-removed", "background", "AUC", estimate(0.6, 0.5, 0.7), CALIBRATED)
     said = sentence(Findings((found,), {"lungs-removed": "?"}))
-    assert said.startswith("None of 1 hurdle is hit")
+    assert said == "None of 1 hurdle is hit, 1 is inconclusive (lungs-removed)."
 
 
 def test_data_lead_with_the_single_column_that_tells_the_class():
     rows = [
-        Finding("confounders", subject, "AUC", estimate(v, v - 0.02, v + 0.01), CALIBRATED)
+        Finding(
+            "confounders",
+            subject,
+            "AUC",
+            estimate(v, v - 0.02, v + 0.01),
+            CALIBRATED,
+            scale=Scale.AUC,
+        )
         for subject, v in (("source", 0.93), ("all of them together", 0.98), ("aspect", 0.7))
     ]
     said = sentence(Findings(tuple(rows), {"confounders": "?"}))
@@ -101,7 +121,12 @@ def test_where_nothing_could_be_said_it_says_so():
         (data_findings(1), 3, 3),
         (of_views(MISSING), 0, 4),
         (model_findings(), 3, 3),  # a hit outweighs what could not run
-        (of_views(MISSING, area("border", 0.5, 0.1)), 0, 0),  # as a whole, it could
+        (of_views(MISSING, area("border", 0.5, 0.05)), 0, 4),  # a part of it could not
+        (of_views(area("border", 0.6, 0.1)), 0, 4),  # inconclusive
+        (of_views(area("border", 0.5, 0.05)), 0, 0),
+        (of_views(area("lungs", 0.9, 0.05, None)), 0, 0),  # judges nothing
+        (of_views(FAULT), 5, 5),
+        (of_views(area("border", 0.8, 0.05), FAULT), 5, 5),  # a fault outweighs a hit
     ],
 )
 def test_exit_codes(findings, plain, strict):
@@ -117,9 +142,10 @@ def test_an_interval_that_straddles_its_limit_changes_no_exit_code():
 def test_findings_are_read_hits_first_and_what_is_only_shown_last():
     rows = [*view_findings(), replace(MISSING, subject="boxes")]
     names = [row.subject for row in ranked(rows)]
-    assert names[:4] == ["background", "border", "outside the lungs' box", "metadata"]
-    assert names[4:] == [
-        "boxes", "thumbnail", "histogram", "lungs' box", "lungs", "full image", "without any lung",
+    # What was to be judged and could not run stands before what is cleared: it keeps it from that.
+    assert names[:5] == ["background", "border", "outside the lungs' box", "boxes", "metadata"]
+    assert names[5:] == [
+        "thumbnail", "histogram", "lungs' box", "lungs", "full image", "without any lung",
     ]  # fmt: skip
     assert worst(of_views(*rows), "views") is ranked(rows)[0]
     assert worst(of_views(), "views") is None
@@ -134,32 +160,57 @@ def test_below_its_limit_is_as_far_beyond_as_above_it():
     assert excess(replace(found, estimate=estimate(0.9, math.nan, math.nan))) == -math.inf
 
 
+def test_a_verdict_of_each_kind_is_counted_and_named():
+    rows = {
+        "a": area("x", 0.8, 0.05),
+        "b": FAULT,
+        "c": area("x", 0.6, 0.1),
+        "d": area("x", 0.5, 0.05),
+        "e": area("x", 0.5, 0.05, None),
+        "f": MISSING,
+    }
+    found = Findings(
+        tuple(replace(row, hurdle=name) for name, row in rows.items()), dict.fromkeys(rows, "?")
+    )
+    assert sentence(found) == (
+        "1 of 6 hurdles is hit (a), 1 failed by a fault of its own (b), 1 is inconclusive (c), "
+        "1 is cleared (d), 1 only shown (e), 1 could not run (f)."
+    )
+
+
 @pytest.mark.parametrize(
-    ("statistic", "expected"),
+    ("scale", "value", "limit"),
     [
-        ("macro AUC of telling the class", Kind.AREA),
-        ("drop in AUC", Kind.NUMBER),
-        ("share of images whose answer flips", Kind.SHARE),
-        ("share of heat in the lungs over their share of the area", Kind.NUMBER),
-        ("AUC lost outside: inside less outside", Kind.NUMBER),
-        ("AUC of a small probe that sees this view only (0.5 is chance)", Kind.AREA),
-        ("share of what the model's AUC has above chance that needs no lung", Kind.SHARE),
-        ("share of images on which two seeds disagree, mean over pairs", Kind.SHARE),
-        ("AUC: group minus rest (level 0.995: 10 comparisons)", Kind.NUMBER),
-        ("calibration slope", Kind.NUMBER),
-        ("width of the interval of sensitivity", Kind.NUMBER),
+        (Scale.AUC, "0.200 [0.100, 0.300]", "at most 0.58"),
+        (Scale.SHARE, "20.0 % [10.0, 30.0]", "at most 58 %"),
+        (Scale.DIFFERENCE, "0.200 [0.100, 0.300]", "at most 0.58"),
+        (Scale.RATIO, "0.200 [0.100, 0.300]", "at most 0.58"),
+        (Scale.COUNT, "0 to 0", "at most 0.58"),
     ],
 )
-def test_the_words_of_a_statistic_say_how_it_is_written(statistic, expected):
-    found = Finding("h", "", statistic, estimate(0.2, 0.1, 0.3), None)
-    assert kind(found) is expected
-    assert kind(replace(found, details={"written": "share"})) is Kind.SHARE
-    assert kind(replace(found, details={"written": "nonsense"})) is expected
-    assert kind(replace(found, estimate=counted(3, n_images=9))) is Kind.COUNT
+def test_the_scale_says_how_a_number_is_written_whatever_its_words(scale, value, limit):
+    for words in ("share of the AUC", "drop in AUC", "count", "sensitivity"):
+        found = Finding("h", "", words, estimate(0.2, 0.1, 0.3), CALIBRATED, scale=scale)
+        assert (value_text(found), limit_text(found)) == (value, limit)
+
+
+def test_what_is_inconclusive_says_what_would_settle_it():
+    limit = Limit(0.53, "calibrated", margin=0.64, margin_source="a choice")
+    found = Finding("h", "", "AUC", estimate(0.5, 0.4, 0.78), limit, settled_by="images")
+    assert margin_text(found) == "at most 0.64"
+    assert settled_text(found) == "about 1,600 images would settle it if the estimate stayed"
+    strict = replace(limit, value=0.7)
+    between = replace(found, limit=strict, estimate=estimate(0.66, 0.5, 0.8))
+    assert settled_text(between) == (
+        "between margin and limit: more images alone would not settle it"
+    )
+    assert settled_text(replace(found, estimate=estimate(0.5, 0.4, 0.6))) == ""
 
 
 def test_numbers_are_written_with_their_interval():
-    share = Finding("h", "", "share of answers", estimate(0.0004, -0.0004, 0.5), CALIBRATED)
+    share = Finding(
+        "h", "", "answers", estimate(0.0004, -0.0004, 0.5), CALIBRATED, scale=Scale.SHARE
+    )
     assert value_text(share) == "0.0 % [0.0, 50.0]"
     assert limit_text(share) == "at most 58 %"
     odds = Finding("h", "", "odds", estimate(12.0, 3.1, math.inf), Limit(1, "s", Beyond.BELOW))
@@ -169,5 +220,5 @@ def test_numbers_are_written_with_their_interval():
         "0.500, no interval"
     )
     assert value_text(MISSING) == "undefined"
-    many = Finding("h", "", "pairs", counted(1234, n_images=9999), None)
+    many = Finding("h", "", "pairs", counted(1234, n_images=9999), None, scale=Scale.COUNT)
     assert value_text(many) == "1,234"

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "findings"))
 import findings_samples as samples
 
+from hurdles.findings.finding import Finding, Limit, counted
 from hurdles.findings.table import Findings
 from hurdles.reporting.findings_console import finding_lines
 
@@ -28,7 +29,7 @@ LINES = finding_lines(samples.model_findings())
 def test_a_hit_names_its_findings_with_interval_and_limit_and_what_to_do():
     said = block(LINES, "views")
     assert said.startswith("HIT  ")
-    assert "AUC of telling the class, macro (at most 0.58):" in said
+    assert "AUC of telling the class, macro (hit above 0.58):" in said
     assert "background              0.897 [0.867, 0.927]" in said
     assert "thumbnail" not in said
     assert said.count("do: Train on images") == 1  # three hits with one advice
@@ -41,10 +42,11 @@ def test_what_could_not_run_says_why():
     assert "two further seeds" in said
 
 
-def test_what_is_cleared_shows_the_number_that_is_closest_to_its_limit():
+def test_what_is_inconclusive_says_so_with_what_would_settle_it():
     said = block(LINES, "source")
-    assert said.startswith("cleared  ")
-    assert "0.590 [0.480, 0.690] (at most 0.58)" in said
+    assert said.startswith("inconclusive  ")
+    assert "0.590 [0.480, 0.690] (hit above 0.58; about" in " ".join(said.split())
+    assert "about 48,000 patients would settle it" in said
     assert "do:" not in said
 
 
@@ -72,9 +74,9 @@ def test_many_hits_are_counted_and_not_listed():
 def test_a_hurdle_in_which_nothing_is_judged_says_so():
     row = samples.area("lungs", 0.9, 0.01, None)
     said = "\n".join(finding_lines(Findings((row,), {"views": "?"})))
-    assert "nothing of it is judged" in said
+    assert said.startswith("not judged")
     empty = "\n".join(finding_lines(Findings((), {"views": "?"})))
-    assert "nothing of it is judged" in empty
+    assert empty.startswith("could not run")
 
 
 def test_none_asked_is_said():
@@ -83,4 +85,14 @@ def test_none_asked_is_said():
 
 def test_counts_need_no_interval():
     lines = finding_lines(samples.data_findings(1))
-    assert "    images with a fault of files: 2 (at most 0)" in lines
+    assert "    images with a fault of files: 2 (hit above 0)" in lines
+
+
+def test_every_count_of_a_hurdle_is_printed_whatever_its_verdict():
+    limit = Limit(0, "by definition")
+    rows = tuple(
+        Finding("duplicates", subject, f"pairs {subject}", counted(n, n_images=99), held)
+        for subject, n, held in (("split", 22, limit), ("labels", 0, limit), ("likely", 7, None))
+    )
+    said = "\n".join(finding_lines(Findings(rows, {"duplicates": "?"})))
+    assert "counts: split 22, labels 0, likely 7" in said

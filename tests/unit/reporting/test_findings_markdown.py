@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Evidence, Finding, Limit, counted
+from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted
 from hurdles.findings.table import Findings
 from hurdles.reporting.findings_markdown import findings_markdown
 
@@ -11,14 +11,36 @@ from hurdles.reporting.findings_markdown import findings_markdown
 def made():
     auc = Estimate(0.81, 0.75, 0.86, 0.95, "DeLong", 436, 400)
     limit = Limit(0.55, "calibrate-audit, 150 cohorts")
+    gap, five = (
+        Estimate(0.01, -0.07, 0.09, 0.95, "MOVER", 436, 400),
+        Limit(-0.05, "five points", "below", -0.1, "ten points"),
+    )
     evidence = tuple(Evidence(f"a|{i}.png", "told <b>surely</b>") for i in range(6))
     rows = (
-        Finding("pixels", "borders", "AUC from borders", auc, limit, "Crop them.", evidence),
+        Finding(
+            "pixels",
+            "borders",
+            "AUC from borders",
+            auc,
+            limit,
+            "Crop them.",
+            evidence,
+            scale=Scale.AUC,
+        ),
         Finding("pixels", "histogram", "AUC from histogram", auc, None, "Only shown."),
-        Finding("patients", "", "ids shared", counted(0, n_images=9), Limit(0, "by definition")),
+        Finding(
+            "patients",
+            "",
+            "ids shared",
+            counted(0, n_images=9),
+            Limit(0, "by definition"),
+            scale=Scale.COUNT,
+        ),
+        Finding("subgroups", "F", "AUC: F minus M", gap, five, scale=Scale.DIFFERENCE),
         Finding("size", "COVID-19", "width", undefined("no split"), Limit(0.2, "Riley")),
     )
-    questions = {"pixels": "Told from pixels?", "patients": "Apart?", "size": "Enough?"}
+    questions = {"pixels": "Told from pixels?", "patients": "Apart?", "subgroups": "Alike?"}
+    questions["size"] = "Enough?"
     return Findings(rows, questions, {"images": "ours, 436 images"})
 
 
@@ -27,9 +49,14 @@ def test_it_leads_with_the_answer_and_shows_every_row():
     lines = page.splitlines()
     assert lines[0] == "# Hurdles for data: ours \\| all"
     assert lines[2].startswith("**The class can be told from borders alone with an AUC of 0.810")
-    assert "| AUC from borders | 0.810 [0.750, 0.860] | at most 0.55 | hit |" in page
-    assert "| AUC from histogram | 0.810 [0.750, 0.860] |  | shown |" in page
-    assert "| patients | cleared | ids shared | 0 | at most 0 |" in page
+    assert "| AUC from borders | 0.810 [0.750, 0.860] | at most 0.55 | at most 0.55 | hit |" in page
+    assert "| AUC from histogram | 0.810 [0.750, 0.860] |  |  | shown |" in page
+    assert "| patients | cleared | ids shared | 0 | at most 0 | at most 0 |" in page
+    assert (
+        "| AUC: F minus M | 0.010 [-0.070, 0.090] | at least -0.05 | at least -0.1 | cleared |"
+        in page
+    )
+    assert "- A margin comes from: ten points" in page
     assert "- Could not run, COVID-19: width: no split" in page
     assert "- A limit comes from: calibrate-audit, 150 cohorts" in page
     assert "Looked at: images ours, 436 images." in page

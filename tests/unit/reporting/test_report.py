@@ -358,7 +358,7 @@ def test_patients_that_are_not_known_are_named_on_the_first_screen():
     table = samples.manifest(patients=False)
     text = Page(render(samples.content(manifest=table))).text
     first = text[: text.index("Who was in the data")]
-    assert "(whose patients are not known)" in first
+    assert "(patients not known)" in first
     assert "Patients are not known for 2,905 images: each was treated as a patient" in first
 
 
@@ -372,7 +372,7 @@ def test_patients_on_both_sides_of_the_split_are_named_and_unseen_is_not_said():
     text = report(table, said).text
     assert "On 2 images of 2 patients, 1 of whom it knew already, the model" in text
     assert "1 patient of the tested images also has images" in text
-    assert "never seen" not in text
+    assert "kept out of its training" not in text
 
 
 def test_images_that_were_trained_on_are_named():
@@ -382,15 +382,14 @@ def test_images_that_were_trained_on_are_named():
     )
     text = report(table, said).text
     assert "1 tested image belongs to the part that the model was trained or chosen on" in text
-    assert "never seen" not in text
+    assert "kept out of its training" not in text
 
 
-def test_never_seen_is_not_claimed_for_images_outside_the_manifest():
+def test_kept_out_of_training_is_not_claimed_for_images_outside_the_manifest():
     table, said = small(["a", "b", "a"], ["a", "b", "a"], split=["train", "test", "test"])
-    none = Copies(pd.DataFrame(columns=list(COPIES)))
-    assert "never seen" in report(table, said, copies=none).text
+    assert "kept out of its training" in report(table, said).text
     elsewhere = Predictions(said.frame.assign(image=["x", "y"]))
-    assert "never seen" not in report(table, elsewhere, copies=none).text
+    assert "kept out of its training" not in report(table, elsewhere).text
 
 
 def test_never_seen_is_said_only_where_copies_were_looked_for_and_there_is_none():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from hurdles.errors import RunError
-from hurdles.training.checkpoint import TrainingState, load_weights, save_weights
+from hurdles.training.checkpoint import TrainingState, load_metadata, load_weights, save_weights
 
 
 def network_and_optimiser(seed: int = 0):
@@ -68,7 +71,7 @@ class TestState:
         path = tmp_path / "s"
         TrainingState().save(path, network, optimiser, "mine")
         path.write_bytes(path.read_bytes()[:-10])
-        with pytest.raises(RunError, match=r"s is damaged .*Delete it to train"):
+        with pytest.raises(RunError, match=r"s is damaged.*make what it belongs to again"):
             TrainingState.load(path, network, optimiser, "mine")
 
 
@@ -108,3 +111,48 @@ class TestWeights:
         monkeypatch.undo()
         assert [p.name for p in tmp_path.iterdir()] == ["w"]
         assert load_weights(tmp_path / "w")[0]["a"].tolist() == [0, 0]
+
+
+META = {str(n): "x" * n for n in range(9)}
+
+
+class TestDamage:
+    def test_the_same_weights_are_the_same_bytes_in_every_process(self, tmp_path):
+        program = (
+            "import sys, torch; from pathlib import Path\n"
+            "from hurdles.training.checkpoint import save_weights\n"
+            "meta = {str(n): 'x' * n for n in range(9)}\n"
+            "save_weights(Path(sys.argv[1]), {'a': torch.arange(4.0)}, meta)"
+        )
+        for name in ("one", "two", "three"):
+            call = [sys.executable, "-c", program, str(tmp_path / name)]
+            subprocess.run(call, check=True)
+        save_weights(tmp_path / "here", {"a": torch.arange(4.0)}, META)
+        assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+    def test_a_flipped_byte_anywhere_is_noticed(self, tmp_path):
+        path = tmp_path / "weights"
+        save_weights(path, {"a": torch.arange(4.0), "b": torch.ones(2, 3)}, META)
+        whole = path.read_bytes()
+        for position in range(8, len(whole)):
+            if whole[position : position + 1] == b" ":
+                continue  # the padding of the header
+            content = bytearray(whole)
+            content[position] ^= 1
+            path.write_bytes(content)
+            with pytest.raises(RunError, match="weights is damaged"):
+                load_weights(path)
+
+    def test_weights_of_an_earlier_version_are_read(self, tmp_path):
+        from safetensors.torch import save_file
+
+        save_file({"a": torch.arange(4.0)}, tmp_path / "weights", metadata={"hurdles": "0.1.0"})
+        weights, meta = load_weights(tmp_path / "weights")
+        assert torch.equal(weights["a"], torch.arange(4.0))
+        assert meta == load_metadata(tmp_path / "weights") == {"hurdles": "0.1.0"}
+
+    def test_nobody_is_told_to_delete_what_hurdles_did_not_write(self, tmp_path):
+        (tmp_path / "model.pt").write_bytes(b"PK\x03\x04 a pickle of somebody else")
+        with pytest.raises(RunError, match=r"model\.pt .*holds no weights") as caught:
+            load_weights(tmp_path / "model.pt")
+        assert "elete" not in str(caught.value).replace(str(tmp_path), "")

@@ -27,5 +27,5 @@ def test_memory_layout_makes_no_difference():
 @pytest.mark.parametrize("content", ["", "image\na\n"])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "f.csv").write_text(content)
-    with pytest.raises(RunError, match=r"f\.csv is damaged .*Delete it"):
+    with pytest.raises(RunError, match=r"f\.csv is damaged .*Restore it"):
         load_fingerprints(tmp_path / "f.csv")

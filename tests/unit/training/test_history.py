@@ -26,7 +26,7 @@ def history(accuracy: list[float], loss: list[float] | None = None) -> History:
         ([0.3, 0.3, 0.3], [2, 1, 3], 2),
         ([0.3, 0.3, 0.3], [1, 1, 1], 1),
         ([0.5], [1], 1),
-        ([0.5, 0.4], [float("nan"), 1.0], 1),
+        ([0.5, 0.4], [float("nan"), 1.0], 2),
     ],
 )
 def test_the_best_epoch(accuracy, loss, best):
@@ -81,6 +81,11 @@ class TestChoice:
     def test_where_no_auc_is_defined_the_loss_decides(self):
         frame = self.FRAME.assign(validation_auc=float("nan"))
         assert History(frame, ChosenBy.AUC).best_epoch == 3
+
+    @pytest.mark.parametrize("by", list(ChosenBy))
+    def test_an_epoch_without_a_loss_is_the_worst(self, by):
+        frame = history([1.0, 0.1], [float("nan"), 9.0]).frame.assign(validation_auc=[1.0, 0.1])
+        assert History(frame, by).best_epoch == 2
 
     def test_what_it_is_chosen_by_is_said_again_on_loading(self, tmp_path):
         path = History(self.FRAME, ChosenBy.AUC).save(tmp_path / "history.csv")

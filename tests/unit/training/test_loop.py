@@ -223,6 +223,14 @@ class TestTheEnd:
         with pytest.raises(RunError, match=r"loss is (nan|inf) in epoch \d.*learning_rate"):
             train(recipe_of(epochs=5, learning_rate=rate), data_of(), state_path=state)
 
+    def test_a_validation_that_is_no_number_stops_training_with_the_reason(
+        self, recipe_of, data_of, monkeypatch
+    ):
+        rows = {"validation_loss": float("nan"), "validation_accuracy": 1.0, "validation_auc": 1.0}
+        monkeypatch.setattr(loop, "validate", lambda *_: dict(rows))
+        with pytest.raises(RunError, match=r"validation loss is nan in epoch 1.*learning_rate"):
+            train(recipe_of(epochs=2), data_of())
+
     def test_a_class_missing_from_training_is_harmless(self, recipe_of, data_of):
         data = replace(data_of(), labels=("dark", "bright", "never"))
         trained = train(recipe_of(), data)

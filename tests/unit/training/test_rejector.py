@@ -106,7 +106,6 @@ class TestInARun:
         from types import SimpleNamespace
 
         from conftest import tiny_recipe
-
         from hurdles import assessment
         from hurdles.assessment import assess_own
         from hurdles.runs import Run

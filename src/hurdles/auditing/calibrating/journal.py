@@ -31,6 +31,8 @@ class Measured:
         Bad side of the limit: above or below; empty where the finding is not judged.
     fixed : float or None
         The limit, where it holds by definition or from a paper; None where it is calibrated.
+    margin : float or None
+        Within which it is cleared; None where it is not judged.
     """
 
     hurdle: str
@@ -40,6 +42,7 @@ class Measured:
     high: float
     beyond: str
     fixed: float | None
+    margin: float | None = None
 
     @classmethod
     def of(cls, finding: Finding) -> Measured:
@@ -49,7 +52,7 @@ class Measured:
         if limit is None:
             return cls(*numbers, "", None)
         fixed = None if is_calibrated(limit) else limit.value
-        return cls(*numbers, str(limit.beyond), fixed)
+        return cls(*numbers, str(limit.beyond), fixed, limit.clears)
 
     @property
     def is_defined(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from hurdles._version import __version__
 from hurdles.auditing.calibrating.journal import Measured, Record, is_calibrated
 from hurdles.auditing.calibrating.trials import Trial
 from hurdles.data.files import write_text
-from hurdles.findings.finding import Beyond, Limit
+from hurdles.evaluation.estimate import Estimate
+from hurdles.findings.finding import Beyond, Finding, Limit, Verdict
+from hurdles.findings.table import Findings
 
-__all__ = ["FLOORS", "allowed_beyond", "is_hit", "limits_from", "write_limits"]
+__all__ = ["FLOORS", "allowed_beyond", "limits_from", "verdict_of", "write_limits"]
 
 Limits = Mapping[tuple[str, str], Limit]
 
@@ -102,21 +105,29 @@ def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, s
     limits = {k: v for k, v in shipped.items() if k[0] not in found or not is_calibrated(v)}
     for hurdle, subjects in found.items():
         for subject, bound in _with_others(subjects).items():
-            limits[hurdle, subject] = _limit(hurdle, bound, Beyond(sides[hurdle]), cohorts[hurdle])
+            made = _limit(hurdle, bound, Beyond(sides[hurdle]), cohorts[hurdle])
+            limits[hurdle, subject] = _with_margin(made, shipped, hurdle, subject)
     return limits
 
 
-def is_hit(found: Iterable[Measured], limits: Limits) -> bool:
-    """Return whether one of a hurdle's findings lies beyond its limit.
+def verdict_of(hurdle: str, found: Iterable[Measured], limits: Limits) -> Verdict:
+    """Return the verdict of a hurdle on a cohort, as `Findings.verdict` gives it.
 
     Parameters
     ----------
+    hurdle : str
+        Its name.
     found : iterable of Measured
-        Of one hurdle.
+        Of any hurdles.
     limits : mapping
         By hurdle and subject.
     """
-    return any(_is_beyond(m, limits) for m in found)
+    rows = tuple(
+        Finding(hurdle, m.subject, str(i), _estimate(m), _held_against(m, limits))
+        for i, m in enumerate(found)
+        if m.hurdle == hurdle
+    )
+    return Findings(rows, {hurdle: ""}).verdict(hurdle)
 
 
 def write_limits(limits: Limits, path: Path) -> Path:
@@ -131,29 +142,58 @@ def write_limits(limits: Limits, path: Path) -> Path:
     """
     import tomli_w
 
-    tables: dict[str, dict[str, object]] = {}
+    tables: dict[str, dict[str, dict[str, object]]] = {}
     for (hurdle, subject), limit in limits.items():
-        entry = {"value": limit.value, "beyond": str(limit.beyond), "source": limit.source}
+        entry: dict[str, object] = {
+            "value": limit.value,
+            "beyond": str(limit.beyond),
+            "source": limit.source,
+        }
+        if limit.clears != limit.value:
+            entry |= {"margin": limit.clears, "margin_source": limit.margin_source}
         tables.setdefault(hurdle, {})[subject] = entry
-    plain = {h: t[""] if list(t) == [""] else t for h, t in tables.items()}
-    head = (
-        "# What statistics are held against. A hurdle is hit where the whole interval lies beyond "
-        "the limit.\n\n"
-    )
-    write_text(path, head + tomli_w.dumps(plain))
+    plain = {h: t[""] if list(t) == [""] else _hoisted(t) for h, t in tables.items()}
+    write_text(path, _HEAD + tomli_w.dumps(plain))
     return path
 
 
-def _is_beyond(found: Measured, limits: Limits) -> bool:
-    if not found.is_defined or not found.beyond:
-        return False
+_HEAD = """\
+# What statistics are held against. A hurdle is hit where the whole interval lies beyond the limit
+# (value), cleared where all of it lies within the margin, and inconclusive otherwise. Where there
+# is no margin, the limit is the margin. `hurdles calibrate-audit` replaces the limits that are its
+# own; margins are kept.
+
+"""
+
+
+def _hoisted(table: dict[str, dict[str, object]]) -> dict[str, object]:
+    """Say a margin that all subjects of a hurdle share once, above them."""
+    margins = {(e.get("margin"), e.get("margin_source")) for e in table.values()}
+    if len(margins) > 1 or margins == {(None, None)}:
+        return dict(table)
+    shared = {k: next(iter(table.values()))[k] for k in ("margin", "margin_source")}
+    return shared | {s: {k: e[k] for k in e if k not in shared} for s, e in table.items()}
+
+
+def _with_margin(made: Limit, shipped: Limits, hurdle: str, subject: str) -> Limit:
+    """Give a calibrated limit the margin that its hurdle had: no calibration sets margins."""
+    before = shipped.get((hurdle, subject)) or shipped.get((hurdle, ""))
+    if before is None or before.clears == before.value:
+        return made
+    return replace(made, margin=before.clears, margin_source=before.margin_source)
+
+
+def _estimate(found: Measured) -> Estimate:
+    return Estimate(found.value, found.low, found.high, 0.95, "", 0, 0)
+
+
+def _held_against(found: Measured, limits: Limits) -> Limit | None:
+    if not found.beyond:
+        return None
     if found.fixed is not None:
-        limit: Limit | None = Limit(found.fixed, "fixed", Beyond(found.beyond))
-    else:
-        limit = limits.get((found.hurdle, found.subject)) or limits.get((found.hurdle, ""))
-    if limit is None:
-        return False
-    return found.low > limit.value if limit.beyond is Beyond.ABOVE else found.high < limit.value
+        margin = found.fixed if found.margin is None else found.margin
+        return Limit(found.fixed, "fixed", Beyond(found.beyond), margin, "fixed")
+    return limits.get((found.hurdle, found.subject)) or limits.get((found.hurdle, ""))
 
 
 def _side(records: Sequence[Record], hurdle: str) -> str:

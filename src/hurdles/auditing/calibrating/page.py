@@ -16,7 +16,7 @@ from hurdles.auditing.calibrating.limits import write_limits
 from hurdles.auditing.calibrating.table import ANY
 from hurdles.data.files import write_bytes, write_text
 
-__all__ = ["answer_lines", "calibration_page", "write_calibration"]
+__all__ = ["answer_lines", "calibration_files", "calibration_page", "write_calibration"]
 
 _STEM = "audit-calibration"
 #: A row of the table of rates.
@@ -33,15 +33,19 @@ def write_calibration(calibration: Calibration, folder: Path) -> list[Path]:
     folder : Path
         ``audit-calibration.md``, ``.csv``, ``.networks.csv`` and ``.png``, and ``limits.toml``.
     """
-    page, table, networks, figure = (
-        folder / f"{_STEM}{end}" for end in (".md", ".csv", ".networks.csv", ".png")
-    )
+    page, table, networks, figure, limits = calibration_files(folder)
     write_text(page, calibration_page(calibration))
     for frame, path in ((calibration.rates, table), (calibration.areas, networks)):
         write_text(path, frame.round(4).to_csv(index=False, lineterminator="\n"))
     drawn = detection_figure(calibration.rates, calibration.areas, calibration.references)
     write_bytes(figure, drawn)
-    return [page, table, networks, figure, write_limits(calibration.limits, folder / "limits.toml")]
+    return [page, table, networks, figure, write_limits(calibration.limits, limits)]
+
+
+def calibration_files(folder: Path) -> list[Path]:
+    """Return what `write_calibration` writes: page, table, table of networks, figure, limits."""
+    ends = (".md", ".csv", ".networks.csv", ".png")
+    return [*(folder / f"{_STEM}{end}" for end in ends), folder / "limits.toml"]
 
 
 def answer_lines(calibration: Calibration) -> list[str]:

@@ -9,9 +9,10 @@ import pandas as pd
 
 from hurdles.auditing.calibrating.faults import FAULTS
 from hurdles.auditing.calibrating.journal import Record
-from hurdles.auditing.calibrating.limits import Limits, is_hit
+from hurdles.auditing.calibrating.limits import Limits, verdict_of
 from hurdles.auditing.calibrating.trials import Trial
 from hurdles.evaluation.bounds import wilson
+from hurdles.findings.finding import Verdict
 
 __all__ = ["ANY", "COLUMNS", "MEANT", "areas_table", "rates_table", "references_from"]
 
@@ -53,6 +54,8 @@ COLUMNS: dict[str, str] = {
     "patients": "in each cohort",
     "cohorts": "how many were drawn",
     "hit": "in how many the hurdle was hit",
+    "inconclusive": "in how many it was inconclusive",
+    "cleared": "in how many it was cleared; of all together: every one of them",
     "could_not_run": "in how many it said nothing; counted as not hit",
     "share": "hit / cohorts",
     "low": "lower end of Wilson's 95 % interval",
@@ -125,15 +128,12 @@ def _rows(
     condition: Trial, members: list[Record], limits: Limits, references: Mapping[str, float]
 ) -> Iterator[dict[str, object]]:
     hurdles = members[0].asked
-    hits = {h: [is_hit((m for m in r.found if m.hurdle == h), limits) for r in members]
-            for h in hurdles}  # fmt: skip
-    silent = {h: [_is_silent(r, h) for r in members] for h in hurdles}
+    verdicts = {h: [verdict_of(h, r.found, limits) for r in members] for h in hurdles}
     joined = [h for h in hurdles if condition.patients >= CLEAN_FROM.get(h, 0)]
     if len(joined) > 1:
-        hits[ANY] = [any(hits[h][i] for h in joined) for i in range(len(members))]
-        silent[ANY] = [all(silent[h][i] for h in joined) for i in range(len(members))]
-    for hurdle, hit in hits.items():
-        rate = wilson(sum(hit), len(hit))
+        verdicts[ANY] = [_joined([verdicts[h][i] for h in joined]) for i in range(len(members))]
+    for hurdle, each in verdicts.items():
+        rate = wilson(each.count(Verdict.HIT), len(each))
         goal = _goal(condition, hurdle, references)
         yield {
             "kind": condition.kind,
@@ -143,9 +143,11 @@ def _rows(
             "strength": condition.strength,
             "disease": condition.disease,
             "patients": condition.patients,
-            "cohorts": len(hit),
-            "hit": sum(hit),
-            "could_not_run": sum(silent[hurdle]),
+            "cohorts": len(each),
+            "hit": each.count(Verdict.HIT),
+            "inconclusive": each.count(Verdict.INCONCLUSIVE),
+            "cleared": each.count(Verdict.CLEARED),
+            "could_not_run": each.count(Verdict.COULD_NOT_RUN),
             "share": rate.value,
             "low": rate.low,
             "high": rate.high,
@@ -155,8 +157,13 @@ def _rows(
         }
 
 
-def _is_silent(record: Record, hurdle: str) -> bool:
-    return not any(m.is_defined for m in record.found if m.hurdle == hurdle)
+def _joined(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict of several hurdles together."""
+    for loudest in (Verdict.HIT, Verdict.INCONCLUSIVE):
+        if loudest in verdicts:
+            return loudest
+    said = {v for v in verdicts if v is not Verdict.SHOWN}
+    return said.pop() if len(said) == 1 else Verdict.INCONCLUSIVE
 
 
 def _goal(condition: Trial, hurdle: str, references: Mapping[str, float]) -> str:

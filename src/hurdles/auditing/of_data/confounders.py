@@ -14,7 +14,7 @@ from hurdles.auditing.of_data.attributes import Attribute, attributes_of, left_o
 from hurdles.auditing.probing import class_probe
 from hurdles.errors import HurdleError
 from hurdles.evaluation.estimate import undefined
-from hurdles.findings.finding import Beyond, Finding, Limit, counted
+from hurdles.findings.finding import Beyond, Finding, Limit, Scale, counted
 from hurdles.findings.limits import limit_for
 
 __all__ = ["confounders"]
@@ -114,7 +114,7 @@ def _coincidence(material: Material) -> Finding:
         mixed = int((table > 0).sum(axis=1).gt(1).sum())
         found = counted(mixed, n_images=len(named), n_patients=patients)
     return Finding("confounders", "class and source", statistic, found, _APART, advice,
-                   details=details)  # fmt: skip
+                   details=details, scale=Scale.COUNT)  # fmt: skip
 
 
 def _probed(material: Material, attribute: Attribute, rows: NDArray[np.int64], of: int) -> Finding:

@@ -13,7 +13,7 @@ from hurdles.auditing.hurdle import data_hurdle
 from hurdles.data.cache import Prepared
 from hurdles.data.duplicates import LIKELY, THRESHOLD, matches
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Evidence, Finding, counted
+from hurdles.findings.finding import Evidence, Finding, Scale, counted
 from hurdles.findings.limits import limit_for
 
 if TYPE_CHECKING:
@@ -151,15 +151,17 @@ class _Found:
         needs: str = "",
     ) -> Finding:
         """Return one finding; undefined where the manifest says nothing of what it needs."""
+        found = self._count(len(pairs), needs)
         return Finding(
             _NAME,
             subject,
             statistic,
-            self._count(len(pairs), needs),
-            limit_for(_NAME) if judged else None,
+            found,
+            limit_for(_NAME) if judged and found.is_defined else None,  # no split: none to judge
             advice,
             self._evidence(pairs),
             self._details(pairs),
+            scale=Scale.COUNT,
         )
 
     def _count(self, number: int, needs: str) -> Estimate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.errors import ConstantImageError, ImageError
 from hurdles.evaluation.bounds import mover_difference, proportion_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Evidence, Finding, counted
+from hurdles.findings.finding import Evidence, Finding, Scale, counted
 from hurdles.findings.limits import limit_for
 
 __all__ = [
@@ -97,7 +98,9 @@ def files(material: Material) -> Iterator[Finding]:
     coarse = grey_levels(pixels) < LEVELS
     yield _defect(
         material, "few grey levels", coarse, f"images with fewer than {LEVELS} grey levels",
-        "Export them again from the original, with at least 8 bits.", f"below {LEVELS} levels",
+        "Export them again from the original with at least 8 bits, and over the whole range: a "
+        "picture of 12 bits in a file of 16, or a DICOM window far wider than the values, uses few "
+        "of them.", f"below {LEVELS} levels",
     )  # fmt: skip
     yield _identical(material)
     yield from _marks(material)
@@ -144,7 +147,7 @@ def _unread(material: Material) -> Iterator[Finding]:
             counted(len(left), n_images=seen + len(left)), None,
             "See that none of them is left out by mistake.",
             tuple(Evidence(Path(p).name, r, p) for p, r in left.head(3).to_numpy()),
-            {"reasons": dict(reasons)},
+            {"reasons": dict(reasons)}, scale=Scale.COUNT,
         )  # fmt: skip
 
 
@@ -156,7 +159,7 @@ def _failed(
     kinds = Counter(type(error).__name__.removesuffix("Error") for error in failed.values())
     return Finding(
         "files", subject, statistic, counted(len(failed), n_images=seen), limit_for("files"),
-        advice, evidence, {"kinds": dict(kinds)} if kinds else {},
+        advice, evidence, {"kinds": dict(kinds)} if kinds else {}, scale=Scale.COUNT,
     )  # fmt: skip
 
 
@@ -185,6 +188,7 @@ def _defect(
     return Finding(
         "files", subject, statistic, found, limit_for("files"), advice,
         _evidence(material, np.flatnonzero(is_so), says), _by_class(material, is_so),
+        scale=Scale.COUNT,
     )  # fmt: skip
 
 
@@ -204,10 +208,7 @@ def _identical(material: Material) -> Finding:
         Evidence(e.image, f"the same pixels as {_other(e.image, first, last, prints[i])}", e.path)
         for i, e in zip(order, _evidence(material, order, ""), strict=False)
     )
-    return Finding(
-        "files", finding.subject, finding.statistic, finding.estimate, finding.limit,
-        finding.advice, evidence, finding.details,
-    )  # fmt: skip
+    return replace(finding, evidence=evidence)
 
 
 def _other(image: str, first: dict[bytes, str], last: dict[bytes, str], key: bytes) -> str:
@@ -230,7 +231,7 @@ def _told(
     found = _share(material, is_so)
     return Finding(
         "files", subject, statistic, found, limit_for("appearance", subject), advice,
-        _evidence(material, rows, subject), _by_class(material, is_so),
+        _evidence(material, rows, subject), _by_class(material, is_so), scale=Scale.SHARE,
     )  # fmt: skip
 
 
@@ -273,16 +274,22 @@ def _differing(
         why = "only one class can be asked"
         if subject == "JPEG blocks":
             why = "the images were resized, and blocks with them; see JPEG quality in confounders"
-        return Finding("files", subject, statistic, undefined(why), limit, advice)
+        return Finding(
+            "files", subject, statistic, undefined(why), limit, advice, scale=Scale.DIFFERENCE
+        )
     level = joined_level(material.level, of)
     asked = classes if len(classes) > 2 else classes[:1]
     found = [(c, _difference(material, is_so, known, labels == c, level)) for c in asked]
-    label, most = max(found, key=lambda pair: (pair[1].low, pair[1].value))
+    # A hit speaks for all classes; where there is none, the one that could yet differ most does.
+    label, most = max(
+        found, key=lambda pair: (max(pair[1].low - limit.value, 0.0), pair[1].high, pair[1].value)
+    )
     rows = np.flatnonzero(is_so & known)
     details = _by_class(material, is_so & known) | {"class": label}
     return Finding(
         "files", subject, statistic, simultaneous(most, of), limit, advice,
         _evidence(material, rows[:: max(1, len(rows) // _SHOWN)], says), details,
+        scale=Scale.DIFFERENCE,
     )  # fmt: skip
 
 

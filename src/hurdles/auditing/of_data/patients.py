@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -11,8 +12,9 @@ import pandas as pd
 
 from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
+from hurdles.data.patients import several_sources
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Evidence, Finding, Limit, counted
+from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted
 from hurdles.findings.limits import limit_for
 
 __all__ = ["folded", "patient_in_name", "patients"]
@@ -42,8 +44,9 @@ def patients(material: Material) -> Iterator[Finding]:
     Yields
     ------
     Finding
-        Split, missing ids, ids shared by two people, patients with several classes, people with
-        several ids, and images whose name tells a patient that the table does not.
+        Split, missing ids, ids shared by two people, ids under several sources, patients with
+        several classes, people with several ids, and images whose name tells a patient that the
+        table does not.
     """
     frame = material.manifest.frame.assign(group=material.groups)
     named = frame[frame["patient"].notna()]
@@ -52,6 +55,7 @@ def patients(material: Material) -> Iterator[Finding]:
     if named.empty:
         return
     yield _two_people(named)
+    yield _two_sources(named)
     yield _two_classes(named)
     yield _two_names(named)
     yield _in_names(frame)
@@ -97,10 +101,13 @@ def patient_in_name(name: str) -> str | None:
 def _split(frame: pd.DataFrame, named: pd.DataFrame) -> Finding:
     statistic = "patients who stand in more than one part of the split"
     advice = "Split again by patient: the test part must show nobody whom the model has seen."
-    limit = limit_for("patients")
+    limit: Limit | None = limit_for("patients")
     parted = named[named["split"].notna()]
     if not frame["split"].notna().any():
-        why = "there is no split yet; hurdles makes one by patient"
+        limit, why = (
+            None,
+            "there is no split yet, so nothing to judge; hurdles makes one by patient",
+        )
     elif parted.empty:
         why = (
             "no image that has a part names its patient, so nobody knows whether the parts share "
@@ -112,8 +119,13 @@ def _split(frame: pd.DataFrame, named: pd.DataFrame) -> Finding:
         images = parted[parted["group"].isin(torn.index)]
         evidence = _evidence(images, "patient " + images["patient"] + ", " + images["split"])
         found = counted(len(torn), n_images=len(parted), n_patients=len(parts))
-        return _finding("split", statistic, found, limit, advice, evidence)
-    return Finding("patients", "split", statistic, undefined(why), limit, advice)
+        unnamed = int((frame["patient"].isna() & frame["split"].notna()).sum())
+        if unnamed:  # each may show somebody who stands in another part
+            note = f"{unnamed} images of the split name no patient, so there may be more of them"
+            found = replace(found, high=found.value + unnamed, note=note)
+        finding = _finding("split", statistic, found, limit, advice, evidence)
+        return replace(finding, settled_by="")  # ids would settle it, not more patients
+    return Finding("patients", "split", statistic, undefined(why), limit, advice, scale=Scale.COUNT)
 
 
 def _missing(frame: pd.DataFrame) -> Finding:
@@ -134,7 +146,9 @@ def _missing(frame: pd.DataFrame) -> Finding:
     statistic = "images that name no patient"
     details = {"by_class": by_class}
     evidence = _evidence(frame[missing].head(3), "no patient")
-    return Finding("patients", "missing", statistic, found, None, advice, evidence, details)
+    return Finding(
+        "patients", "missing", statistic, found, None, advice, evidence, details, scale=Scale.COUNT
+    )
 
 
 def _two_people(named: pd.DataFrame) -> Finding:
@@ -171,6 +185,33 @@ def _allowed(images: pd.DataFrame) -> float:
     return YEARS_WITHOUT_DATES
 
 
+def _two_sources(named: pd.DataFrame) -> Finding:
+    """Name the ids that stand under several sources: whether they are one person, no table says."""
+    several = several_sources(named)
+    images = named[named["patient"].isin(several.index)].sort_values("patient", kind="stable")
+    torn = int((images.groupby("patient")["split"].nunique() > 1).sum())
+    n, people = len(several), named["group"].nunique()
+    if n:
+        first = " and ".join(several.iloc[0])
+        found = undefined(
+            f"{n} of the ids {'stand' if n > 1 else 'stands'} under several sources, for one "
+            f"{several.index[0]!r} under {first}, and nobody but you knows whether equal ids are "
+            "one person; each counts as another person in each source"
+            + (f", and {torn} of them stand in more than one part of the split" if torn else ""),
+            n_images=len(named),
+            n_patients=people,
+        )
+    else:
+        found = counted(0, n_images=len(named), n_patients=people)
+    source = images["source"].fillna("no source")
+    evidence = _evidence(images, "patient " + images["patient"] + ", " + source)
+    statistic = "ids under several sources that may be one person, and count as several"
+    advice = "If equal ids are one person, join them by --join-patients; else leave them."
+    limit = limit_for("patients")
+    finding = _finding("several sources", statistic, found, limit, advice, evidence)
+    return replace(finding, details={"ids": n, "in_several_parts": torn})
+
+
 def _two_classes(named: pd.DataFrame) -> Finding:
     classes = named.groupby("group")["label"].nunique()
     several = classes.index[classes > 1]
@@ -186,7 +227,9 @@ def _two_classes(named: pd.DataFrame) -> Finding:
 
 
 def _two_names(named: pd.DataFrame) -> Finding:
-    keys = named["source"].fillna("") + "\x1f" + named["patient"].map(folded)
+    # An id without a source, or joined over sources, is compared as it is counted.
+    within = named["group"].str.rpartition("\x1f")[0]
+    keys = within + "\x1f" + named["patient"].map(folded)
     ids = named.groupby(keys)["patient"].nunique()
     images = named[keys.isin(ids.index[ids > 1])].drop_duplicates("group")
     evidence = _evidence(images, "patient " + images["patient"])
@@ -232,5 +275,6 @@ def _finding(
     evidence: Sequence[Evidence],
 ) -> Finding:
     return Finding(
-        "patients", subject, statistic, found, limit, advice, tuple(evidence[:_MOST_SHOWN])
-    )
+        "patients", subject, statistic, found, limit, advice, tuple(evidence[:_MOST_SHOWN]),
+        scale=Scale.COUNT,
+    )  # fmt: skip

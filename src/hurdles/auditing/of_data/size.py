@@ -20,7 +20,7 @@ from hurdles.evaluation.sample_size import (
     scores_of_area,
     supported_parameters,
 )
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
 __all__ = ["size"]
@@ -150,7 +150,9 @@ def _needed(part: _Part, label: str) -> Finding:
     most = max(needed.values()) * share
     found = part.exact(positives / most, len(part.material), positives + negatives)
     details = {"patients": positives, "share": share, "patients_needed_in_all": needed}
-    return Finding("size", label, statistic, found, None, advice, details=details)
+    return Finding(
+        "size", label, statistic, found, None, advice, details=details, scale=Scale.RATIO
+    )
 
 
 def _difference(part: _Part) -> Finding:
@@ -167,7 +169,7 @@ def _difference(part: _Part) -> Finding:
     else:
         found = part.exact(value, len(part.material), patients)
     advice = "Call models that differ by less equally good."
-    return Finding("size", "two models", statistic, found, None, advice)
+    return Finding("size", "two models", statistic, found, None, advice, scale=Scale.DIFFERENCE)
 
 
 def _learnable(part: _Part, label: str) -> Finding:
@@ -184,4 +186,6 @@ def _learnable(part: _Part, label: str) -> Finding:
     ten = patients_for_development(10, share, level=part.material.level)
     details = {"patients": everyone, "patients_needed_for_10_coefficients": ten.needed}
     subject = f"{label} against the rest"
-    return Finding("size", subject, statistic, found, None, advice, details=details)
+    return Finding(
+        "size", subject, statistic, found, None, advice, details=details, scale=Scale.COUNT
+    )

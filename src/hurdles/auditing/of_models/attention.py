@@ -26,7 +26,7 @@ from hurdles.evaluation.means import patient_mean
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.localisation import ShareInside, share_inside
 from hurdles.explanation.methods import explain
-from hurdles.findings.finding import Evidence, Finding
+from hurdles.findings.finding import Evidence, Finding, Scale
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.prepare import PREPARATIONS, View
 from hurdles.imaging.regions import stretched
@@ -188,7 +188,7 @@ def _findings(subject: Subject, seen: _Seen, maps: list[Heatmap]) -> Iterator[Fi
     if usable:
         says = "share of the heat in the lungs over the lungs' share of the image"
         plain = patient_mean(gain[shown], material.groups, level=subject.material.level)
-        yield Finding("attention", method, says, plain, None)
+        yield Finding("attention", method, says, plain, None, scale=Scale.RATIO)
 
 
 def _at_random(
@@ -232,6 +232,7 @@ def _finding(
         _ADVICE,
         tuple(evidence),
         details,
+        scale=Scale.RATIO,
     )
 
 
@@ -252,8 +253,11 @@ def _against_random(
         why = f"only {len(random)} of {_DRAWS} random networks give maps to compare with"
         return undefined(why, level=whole.level, **sizes)
     by_draw, by_image = np.nanmean(random, axis=1), _over_draws(random)
-    if whole.value <= 0 or (by_draw <= 0).any():
-        return undefined("no heat at all lies in the lungs", level=whole.level, **sizes)
+    if (by_draw <= 0).any():
+        why = "a network with random weights puts no heat into the lungs, so none can be held to it"
+        return undefined(why, level=whole.level, **sizes)
+    if whole.value <= 0:
+        return _none_at_all(whole)
     logs, there = np.log(by_draw), np.isfinite(by_image)
     images = patient_mean(by_image[there], groups[there], level=whole.level)
     draws = float(logs.var(ddof=1)) * (1 + 1 / len(logs))
@@ -265,6 +269,17 @@ def _against_random(
     value, low, high = (math.exp(centre + side * reach) for side in (0, -1, 1))
     method = f"Welch's t on the log scale, over patients and {len(logs)} random networks"
     return Estimate(value, low, high, whole.level, method, whole.n_images, whole.n_patients)
+
+
+def _none_at_all(whole: Estimate) -> Estimate:
+    """Bound the ratio where no image has any heat in its lungs.
+
+    As many patients as Clopper and Pearson's bound for none of them allows might have had what
+    random weights put there.
+    """
+    most = 1 - ((1 - whole.level) / 2) ** (1 / whole.n_patients)
+    method = "Clopper-Pearson: patients that might have the heat of random weights"
+    return replace(whole, value=0.0, low=0.0, high=most, method=method)
 
 
 def _over_draws(random: NDArray[np.float64]) -> NDArray[np.float64]:

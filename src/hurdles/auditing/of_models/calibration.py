@@ -19,7 +19,7 @@ from hurdles.evaluation.calibration import (
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.recalibration import calibration_intercept, calibration_slope
-from hurdles.findings.finding import Evidence, Finding
+from hurdles.findings.finding import Evidence, Finding, Scale
 from hurdles.findings.limits import limit_for
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def calibration(subject: Subject) -> Iterator[Finding]:
     for side in ("overconfident", "underconfident"):
         yield _judged(side, f"calibration slope {said}", slope)
     error = calibration_error(test, level=level)
-    found = _judged("error", f"expected calibration error {said}", error)
+    found = _judged("error", f"expected calibration error {said}", error, Scale.SHARE)
     curve = [point.to_dict() for point in reliability(test, level=usual)]
     plain = plain_calibration_error(test)
     yield replace(
@@ -63,9 +63,13 @@ def calibration(subject: Subject) -> Iterator[Finding]:
     yield _shown("Brier score", "mean squared distance from the truth", brier)
 
 
-def _judged(subject: str, statistic: str, estimate: Estimate) -> Finding:
+def _judged(
+    subject: str, statistic: str, estimate: Estimate, scale: Scale = Scale.NUMBER
+) -> Finding:
     limit = limit_for("calibration", subject)
-    return Finding("calibration", subject, statistic, estimate, limit, _ADVICE[subject])
+    return Finding(
+        "calibration", subject, statistic, estimate, limit, _ADVICE[subject], scale=scale
+    )
 
 
 def _shown(subject: str, statistic: str, estimate: Estimate) -> Finding:

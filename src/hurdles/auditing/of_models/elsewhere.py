@@ -9,25 +9,22 @@ import numpy as np
 
 from hurdles.auditing.hurdle import model_hurdle
 from hurdles.auditing.material import Material
-from hurdles.auditing.nested import answers_of, described
+from hurdles.auditing.nested import answers_of, best_blind_view, described
 from hurdles.auditing.probing import joined_level, said_of, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.delong import Area, compare_areas
 from hurdles.evaluation.estimate import undefined
-from hurdles.evaluation.forecast import forecast_auc, track_record
+from hurdles.evaluation.forecast import ASSUMPTION, forecast_auc, track_record
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.probing import fit_predict, out_of_fold
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
 __all__ = ["elsewhere"]
 
 _NAME = "elsewhere"
-#: Views without a lung that forecasts take away: shuffled pixels, as Ong Ly et al. 2024 have them,
-#: keep nothing but the histogram; the background is everything but the lungs.
-_BLIND = ("histogram", "background")
 #: Patients of each class that a source needs before it is left out by itself.
 _FEW = 10
 _ADVICE = (
@@ -94,7 +91,7 @@ def elsewhere(subject: Subject) -> Iterator[Finding]:
             f"{_FEW} patients of two classes; name another collection by --on."
         )
     yield from _lost(pairs, subject.material.level)
-    yield from _forecasts(subject)
+    yield _forecast(subject)
 
 
 def _lost(pairs: list[_Pair], level: float) -> Iterator[Finding]:
@@ -102,7 +99,10 @@ def _lost(pairs: list[_Pair], level: float) -> Iterator[Finding]:
     for pair in pairs:
         if not pair.told:
             why = "inside and outside share fewer than two classes"
-            yield Finding(_NAME, pair.name, pair.statistic, undefined(why), limit_for(_NAME))
+            none = undefined(why)
+            yield Finding(
+                _NAME, pair.name, pair.statistic, none, limit_for(_NAME), scale=Scale.DIFFERENCE
+            )
         for label in pair.told:
             inside, outside = (pair.area(p, label) for p in (pair.inside, pair.outside))
             lost = compare_areas(inside, outside, level=joined_level(level, of)).difference
@@ -115,6 +115,7 @@ def _lost(pairs: list[_Pair], level: float) -> Iterator[Finding]:
                 limit_for(_NAME),
                 _ADVICE,
                 details=ends,
+                scale=Scale.DIFFERENCE,
             )
 
 
@@ -142,28 +143,33 @@ def _left_out(material: Material, source: str) -> _Pair:
     )
 
 
-def _forecasts(subject: Subject) -> Iterator[Finding]:
-    """Yield what the model's own test images forecast, and how that fits what came."""
-    level = subject.material.level
-    blind = answers_of(subject).said
+def _forecast(subject: Subject) -> Finding:
+    """Say what the model's own test images forecast, and how that fits what came.
+
+    One forecast: by the view without any lung that does best on validation images, which is fixed
+    before anything is known of the tested ones.
+    """
+    level, found = subject.material.level, answers_of(subject)
+    statistic = "AUC to be expected elsewhere, by squared effect sizes"
+    chosen = best_blind_view(found)
+    if chosen is None:
+        none = undefined("there are no validation images to choose a view on", level=level)
+        return Finding(_NAME, "forecast", statistic, none, None, scale=Scale.AUC)
+    told = found.said[chosen.name].test
+    rows = subject.test.frame["image"].isin(told.frame["image"])
+    inside = Predictions(subject.test.frame[rows].reset_index(drop=True))
+    estimate = forecast_auc(inside, told, level=level)
     outside = [macro_auc(there.predictions).value for there in subject.elsewhere]
     came = [auc for auc in outside if auc == auc]
     home = macro_auc(subject.test).value
-    for view in (name for name in _BLIND if name in blind):
-        told = blind[view].test
-        rows = subject.test.frame["image"].isin(told.frame["image"])
-        inside = Predictions(subject.test.frame[rows].reset_index(drop=True))
-        found = forecast_auc(inside, told, level=level)
-        details: dict[str, object] = {"inside": home, "outside": came}
-        if came:
-            record = track_record([found.value] * len(came), [home] * len(came), came)
-            details["record"] = str(record)
-        yield Finding(
-            _NAME,
-            f"forecast, {view}",
-            f"AUC to be expected elsewhere: inside, less what the {view} tells above chance "
-            "(Ong Ly et al. 2024)",
-            found,
-            None,
-            details=details,
-        )
+    details: dict[str, object] = {"inside": home, "outside": came, "view": chosen.name}
+    if came and estimate.is_defined:
+        record = track_record([estimate.value] * len(came), [home] * len(came), came)
+        details["record"] = str(record)
+    words = (
+        f"{statistic}: inside, less what the {chosen.name} tells (of the views without a lung the "
+        "best on validation images)"
+    )
+    return Finding(
+        _NAME, "forecast", words, estimate, None, ASSUMPTION, (), details, scale=Scale.AUC
+    )

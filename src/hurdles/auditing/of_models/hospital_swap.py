@@ -16,7 +16,7 @@ from hurdles.auditing.material import Material
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.style import Style, bands_of, joined, restyle, style_of
 
@@ -165,11 +165,13 @@ def _swapped(
             "styles": {n: _described(*pair) for n, pair in pairs.items()},
             "change_by_class": _by_class(flips),
         },
+        scale=Scale.SHARE,
     )
     labels = subject.labels
     for column, label in enumerate(labels[:1] if len(labels) == 2 else labels):
         statistic = f"mean change of the probability of {label}"
-        yield Finding("hospital-swap", name, statistic, _mean_change(flips, column), None)
+        change = _mean_change(flips, column)
+        yield Finding("hospital-swap", name, statistic, change, None, scale=Scale.DIFFERENCE)
 
 
 def _control(subject: Subject, homes: Mapping[str, _Home]) -> Finding:
@@ -185,6 +187,7 @@ def _control(subject: Subject, homes: Mapping[str, _Home]) -> Finding:
         None,
         "Not judged: it is what flips where no hospital is swapped.",
         () if flips is None else flips.evidence("in the style of others of its source"),
+        scale=Scale.SHARE,
     )
 
 

@@ -17,7 +17,7 @@ from hurdles.errors import HurdleError
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.macro import compare_macro_auc, macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.findings.finding import Finding, Limit
+from hurdles.findings.finding import Finding, Limit, Scale
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.prepare import PREPARATIONS
 
@@ -93,16 +93,30 @@ def _compared(
         _OTHER if limit is None else _ADVICE,
         extremes(altered, _SHOWN, f"the {name}") if limit is not None else (),
         details,
+        scale=Scale.AUC,
     )
     statistic = f"AUC lost on {name}, of that on the whole images"
     if not area.is_defined:
-        yield Finding("lungs-removed", f"drop, {name}", statistic, area, None, _OTHER)
+        yield _drop(name, statistic, area, {})
         return
     drop = compare_macro_auc(plain, altered, level=level)
     p_value = None if np.isnan(drop.p_value) else drop.p_value
     more = {"p_value": p_value, "test": drop.method}
     found = _noted(drop.difference, note)
-    yield Finding("lungs-removed", f"drop, {name}", statistic, found, None, _OTHER, (), more)
+    yield _drop(name, statistic, found, more)
+
+
+def _drop(name: str, statistic: str, found: Estimate, details: dict[str, Any]) -> Finding:
+    return Finding(
+        "lungs-removed",
+        f"drop, {name}",
+        statistic,
+        found,
+        None,
+        _OTHER,
+        details=details,
+        scale=Scale.DIFFERENCE,
+    )
 
 
 def _masks(masks: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from hurdles.auditing.subject import Subject
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import compare_macro_auc, macro_auc
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.perturb import PERTURBATIONS, Perturbation
 
@@ -90,9 +90,12 @@ def _of(subject: Subject, name: str, family: int, start: Flips) -> Iterator[Find
         _ADVICE.get(name, "Look at the images, and train with copies altered in this way."),
         flips.evidence(words),
         {"curve": [_point(f, amount) for amount, f in found.items()]},
+        scale=Scale.SHARE,
     )
     statistic = f"drop in AUC, {words}"
-    yield Finding("perturbations", name, statistic, _drop(start, flips), None)
+    yield Finding(
+        "perturbations", name, statistic, _drop(start, flips), None, scale=Scale.DIFFERENCE
+    )
 
 
 def _asked(subject: Subject, one: Perturbation, amount: float) -> NDArray[np.float64]:

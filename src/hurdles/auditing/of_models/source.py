@@ -14,14 +14,14 @@ from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.explanation.probe import Probe, source_probes, thumbnails
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
 __all__ = ["source"]
 
 _ADVICE = (
     "The model's features tell the source of an image, so that it may answer by it; take every "
-    "class from every source, or train with a remedy (`hurdles train --remedy`)."
+    "class from every source, or train with a remedy (`hurdles run --remedy`)."
 )
 _BEFORE = "Shown, not judged: what plain pixels tell of the source before any model."
 
@@ -110,6 +110,7 @@ def _finding(probe: Probe, of: str, family: int) -> Finding:
             "accuracy": probe.accuracy.to_dict(),
             "chance_accuracy": probe.chance,
         },
+        scale=Scale.AUC,
     )
 
 

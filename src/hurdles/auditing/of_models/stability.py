@@ -23,7 +23,7 @@ from hurdles.evaluation.comparisons import align
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.findings.finding import Evidence, Finding
+from hurdles.findings.finding import Evidence, Finding, Scale
 from hurdles.findings.limits import limit_for
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def stability(subject: Subject) -> Iterator[Finding]:
             "areas": [None if math.isnan(a.value) else a.value for a in areas],
             "seeds": len(runs),
         },
+        scale=Scale.RATIO,
+        settled_by="",  # more patients do not tell more of the seeds
     )
     said = [subject.decided(run.y_prob) for run in runs]
     share, evidence = _disagreement(said, subject.test, level)
@@ -78,6 +80,7 @@ def stability(subject: Subject) -> Iterator[Finding]:
         None,
         _ADVICE,
         evidence,
+        scale=Scale.SHARE,
     )
 
 

@@ -24,7 +24,7 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.significance import holm
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def subgroups(subject: Subject) -> Iterator[Finding]:
                 "p_value": None if math.isnan(p) else p,
                 "p_holm": None if math.isnan(adjusted) else adjusted,
             },
+            scale=Scale.DIFFERENCE,
         )
     yield from _too_small([w for w in wanted if w.missing()])
 
@@ -200,4 +201,6 @@ def _too_small(comparisons: list[_Comparison]) -> Iterator[Finding]:
         why = f"fewer than {FEWEST_PATIENTS} patients: {missing}"
         n = mine[0].inside
         estimate = undefined(why, n_images=len(n.frame), n_patients=len(np.unique(n.groups)))
-        yield Finding("subgroups", group, f"not compared: {what}", estimate, None)
+        yield Finding(
+            "subgroups", group, f"not compared: {what}", estimate, None, scale=Scale.DIFFERENCE
+        )

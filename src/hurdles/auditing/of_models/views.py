@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-
-import numpy as np
+from typing import Any
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.nested import VIEWS, Answers, Said, View, answers_of
+from hurdles.auditing.nested import VIEWS, Answers, Said, View, answers_of, best_blind_view
 from hurdles.auditing.probing import class_aucs, extremes, joined_level, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc, share_above_chance
 from hurdles.evaluation.predictions import Predictions
-from hurdles.findings.finding import Finding
+from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
 __all__ = ["views"]
@@ -65,37 +64,55 @@ def _finding(view: View, found: Estimate, said: Said | None = None) -> Finding:
         _ADVICE if view.judged else _LUNGS,
         extremes(said.test, _SHOWN, view.name) if said is not None and view.judged else (),
         {} if said is None else {"auc_by_class": class_aucs(said.test)},
+        scale=Scale.AUC,
     )
 
 
 def _share(subject: Subject, found: Answers) -> Finding:
     """Compare the best view without lungs, chosen on validation images, with the model itself."""
-    chosen, inside = "", -np.inf
-    for view in VIEWS:
-        one = found.said.get(view.name)
-        if view.judged and one is not None and one.validation is not None:
-            area = macro_auc(one.validation)
-            if area.is_defined and area.value > inside:
-                chosen, inside = view.name, area.value
-    subject_name, level = "without any lung", subject.material.level
-    statistic = "share of what the model's AUC has above chance that needs no lung"
-    if not chosen:
+    best = best_blind_view(found)
+    level = subject.material.level
+    statistic = (
+        "what a probe without lungs has above chance, over what the model has (no decomposition: "
+        "the lungs alone may give most of it as well)"
+    )
+    if best is None:
         none = undefined("there are no validation images to choose a view on", level=level)
-        return Finding("views", subject_name, statistic, none, None, _ADVICE)
-    part = found.said[chosen].test
+        return _shown(statistic, none)
+    part = found.said[best.name].test
     own = subject.test.frame
     whole = Predictions(own[own["image"].isin(part.frame["image"])].reset_index(drop=True))
-    share = share_above_chance(part, whole, level=level)
+    share = _whole_at_most(share_above_chance(part, whole, level=level))
     details = {
-        "view": chosen,
-        "auc_on_validation": inside,
+        "view": best.name,
+        "auc_on_validation": best.auc,
         "auc_of_view": macro_auc(part, level=level).to_dict(),
         "auc_of_model": macro_auc(whole, level=level).to_dict(),
     }
-    words = f"{statistic} ({chosen}, the best such view on validation images)"
+    words = f"{statistic}; {best.name}, the best such view on validation images"
+    return _shown(words, _noted(share, found.note), details)
+
+
+def _shown(words: str, share: Estimate, details: dict[str, Any] | None = None) -> Finding:
     return Finding(
-        "views", subject_name, words, _noted(share, found.note), None, _ADVICE, (), details
+        "views",
+        "without any lung",
+        words,
+        share,
+        None,
+        _ADVICE,
+        details=details or {},
+        scale=Scale.SHARE,
     )
+
+
+def _whole_at_most(share: Estimate) -> Estimate:
+    """Return the share within 1: what a probe has beyond the model is no share of the model's."""
+    if not share.is_defined or share.high <= 1:
+        return share
+    note = "the probe does better than the model; shares end at 100 %" if share.value > 1 else ""
+    value, low, high = (min(x, 1.0) for x in (share.value, share.low, share.high))
+    return _noted(replace(share, value=value, low=low, high=high), note)
 
 
 def _noted(estimate: Estimate, note: str) -> Estimate:

@@ -17,7 +17,7 @@ from hurdles.data.phantom.disease import PATTERNS
 from hurdles.data.phantom.render import render
 from hurdles.errors import CollectionError
 
-__all__ = ["FORMAT", "write_phantom"]
+__all__ = ["FORMAT", "is_phantom", "write_phantom"]
 
 #: Goes up whenever the same settings would give other pixels.
 FORMAT = 1
@@ -85,13 +85,20 @@ def _is_there(folder: Path, settings: dict[str, Any]) -> bool:
             f"{k} is {found.get(k)!r}, not {v!r}" for k, v in settings.items() if found.get(k) != v
         )
         raise CollectionError(
-            f"{folder} holds a phantom with other settings: {differing}. Choose another folder, or "
-            "delete this one."
+            f"{folder} holds a phantom with other settings: {differing}. Choose another folder."
         )
     if not (folder / _MANIFEST).is_file():
         return False
     table = pd.read_csv(folder / _MANIFEST, usecols=["path", "mask"])
     return all((folder / p).is_file() for p in [*table["path"], *table["mask"]])
+
+
+def is_phantom(folder: Path) -> bool:
+    """Return whether `write_phantom` has filled a folder."""
+    try:
+        return bool(_found_settings(folder))
+    except CollectionError:
+        return False
 
 
 def _found_settings(folder: Path) -> dict[str, Any]:

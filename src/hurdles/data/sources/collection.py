@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hurdles.data.manifest import Manifest
+from hurdles.data.spreadsheet import read_sheet
 from hurdles.errors import CollectionError, ManifestError
 from hurdles.registry import Registry
 
@@ -40,7 +39,7 @@ class Layout:
         lacks = [need for need in self.needs if not _matches(root, need)]
         if self.header is not None and not lacks:
             table, columns = self.header
-            there = _first_line(root / table)
+            there = _heading(root / table)
             lacks = [f"column '{column}' in {table}" for column in columns if column not in there]
         return lacks
 
@@ -51,11 +50,10 @@ def _matches(root: Path, need: str) -> bool:
     return (root / need).exists()
 
 
-def _first_line(table: Path) -> list[str]:
+def _heading(table: Path) -> list[str]:
     try:
-        with table.open(encoding="latin-1", newline="") as handle:
-            return [cell.strip() for cell in next(csv.reader(handle), [])]
-    except (OSError, csv.Error):
+        return read_sheet(table).columns
+    except ManifestError:
         return []
 
 
@@ -165,18 +163,10 @@ def collection(
 
 
 def read_rows(table: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV as text, stripped; an absent cell is an empty string.
+    """Yield the rows of a table as text, stripped; an absent cell is an empty string.
 
-    UTF-8 is tried first; several published tables are in Windows-1252 without saying so.
+    Somebody may have saved it again, with other separators and letters; see `read_sheet`.
     """
-    content = table.read_bytes()
-    for encoding in ("utf-8-sig", "cp1252", "latin-1"):
-        try:
-            text = content.decode(encoding)
-            break
-        except UnicodeDecodeError:
-            continue
-    # Lines are left to the csv module, which knows that a quoted note may hold line breaks.
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    for row in reader:
-        yield {(key or "").strip(): (value or "").strip() for key, value in row.items() if key}
+    sheet = read_sheet(table)
+    for row in sheet.rows:
+        yield {name: cell for name, cell in zip(sheet.columns, row, strict=True) if name}

@@ -8,18 +8,22 @@ import pytest
 from hurdles.auditing.calibrating.journal import Measured, Record
 from hurdles.auditing.calibrating.limits import (
     allowed_beyond,
-    is_hit,
     limits_from,
+    verdict_of,
     write_limits,
 )
 from hurdles.auditing.calibrating.trials import Trial
-from hurdles.findings.finding import Limit
+from hurdles.findings.finding import Limit, Verdict
 from hurdles.findings.limits import load_limits
 
 SHIPPED = {
     ("pixels", ""): Limit(0.55, "provisional: not yet calibrated"),
     ("files", ""): Limit(0.0, "by definition: none"),
 }
+
+
+def is_hit(found, limits):
+    return verdict_of(found[0].hurdle, found, limits) is Verdict.HIT
 
 
 def cohorts(n, seed, *, subjects=8, hurdle="pixels", beyond="above", patients=240):
@@ -108,6 +112,19 @@ def test_what_is_undefined_or_not_judged_hits_nothing():
     assert not is_hit([Measured("pixels", "", nan, nan, nan, "above", None)], limits)
     assert not is_hit([Measured("pixels", "", 0.9, 0.8, 1.0, "", None)], limits)
     assert is_hit([Measured("pixels", "", 0.9, 0.8, 1.0, "above", None)], limits)
+
+
+def test_a_calibration_leaves_margins_as_they_are():
+    margin = {"margin": 0.64, "margin_source": "a choice"}
+    shipped = {("pixels", ""): Limit(0.55, "provisional: not yet calibrated", **margin)}
+    limits = limits_from(cohorts(60, 0), shipped)
+    assert {limit.clears for limit in limits.values()} == {0.64}
+    sure = [Measured("pixels", "s0", 0.5, 0.45, 0.55, "above", None)]
+    assert verdict_of("pixels", sure, limits) is Verdict.CLEARED
+    unsure = [Measured("pixels", "s0", 0.5, 0.3, 0.7, "above", None)]
+    assert verdict_of("pixels", [*sure, *unsure], limits) is Verdict.INCONCLUSIVE
+    fixed = [Measured("slope", "", 0.95, 0.85, 1.05, "below", 0.9, 0.8)]
+    assert verdict_of("slope", fixed, {}) is Verdict.CLEARED
 
 
 def test_cohorts_in_which_a_finding_is_undefined_do_not_spoil_the_others():

@@ -73,7 +73,7 @@ def test_what_has_nothing_to_do_with_the_class_clears(seed):
             age=rng.integers(20, 90, 120).astype(float),
         )
     )
-    assert {f.verdict for f in findings.values()} == {Verdict.CLEARED}
+    assert Verdict.HIT not in {f.verdict for f in findings.values()}
     assert list(findings) == [
         "class and source", "source", "sex", "age", "image size", "JPEG quality",
         "all of them together",

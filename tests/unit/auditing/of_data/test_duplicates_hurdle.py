@@ -55,7 +55,8 @@ def other(value, first, second):
 
 def test_phantoms_of_different_people_are_no_copies(cohort, monkeypatch):
     findings = by_subject(material(cohort))
-    assert {f.verdict for f in findings.values()} == {Verdict.CLEARED}
+    assert Verdict.HIT not in {f.verdict for f in findings.values()}
+    assert findings["across the split"].verdict is Verdict.CLEARED
     # The guard is how alike two must be: without it people of like build are taken for one.
     monkeypatch.setattr(hurdle, "THRESHOLD", 0.80)
     monkeypatch.setattr(hurdle, "LIKELY", 0.80)

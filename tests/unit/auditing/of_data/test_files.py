@@ -45,7 +45,13 @@ def hits(given: Material) -> set[str]:
 
 
 def test_clean_images_clear(clean):
-    assert {f.verdict for f in found(clean).values()} == {Verdict.CLEARED}
+    verdicts = {name: f.verdict for name, f in found(clean).items()}
+    assert Verdict.HIT not in verdicts.values()
+    # What is counted is certain; a share or a difference on so few images is not.
+    assert {verdicts[n] for n in ("unreadable", "constant", "tiny", "identical")} == {
+        Verdict.CLEARED
+    }
+    assert verdicts["not a frontal chest"] is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_inverted_images_are_named_and_are_not_called_no_chest(clean):
     assert findings["inverted"].verdict is Verdict.HIT
     named = {e.image for e in findings["inverted"].evidence}
     assert named == set(clean.manifest.frame["image"][:9])
-    assert findings["not a frontal chest"].verdict is Verdict.CLEARED
+    assert findings["not a frontal chest"].estimate.value == 0
 
 
 def test_what_is_no_chest_is_named(clean):

@@ -29,7 +29,7 @@ CLEAN = {"patient": ["p1", "p1", "p2", "p3"], "split": ["train", "train", "test"
 
 
 def test_a_clean_table_clears():
-    assert {f.verdict for f in found(**CLEAN).values()} == {Verdict.CLEARED}
+    assert {f.verdict for f in found(**CLEAN).values()} == {Verdict.CLEARED, Verdict.SHOWN}
 
 
 def test_a_patient_in_two_parts_is_hit():
@@ -39,20 +39,50 @@ def test_a_patient_in_two_parts_is_hit():
     assert [(e.image, e.says) for e in hit.evidence] == [
         ("0.png", "patient p1, train"), ("1.png", "patient p1, test"),
     ]  # fmt: skip
-    assert [f.verdict for s, f in findings.items() if s != "split"] == [Verdict.CLEARED] * 5
+    assert Verdict.HIT not in {f.verdict for s, f in findings.items() if s != "split"}
 
 
-def test_one_id_in_two_hospitals_is_two_people():
+def test_one_id_in_two_hospitals_is_two_people_and_named():
     findings = found(**CLEAN | {"split": ["train", "test", "test", "train"],
                                 "source": ["x", "y", "x", "x"]})  # fmt: skip
     assert findings["split"].verdict is Verdict.CLEARED
+    named = findings["several sources"]
+    assert named.verdict is Verdict.COULD_NOT_RUN
+    assert (
+        "1 of the ids stands under several sources, for one 'p1' under x and y"
+        in named.estimate.note
+    )
+    assert "1 of them stand in more than one part" in named.estimate.note
+    assert [e.says for e in named.evidence] == ["patient p1, x", "patient p1, y"]
+    assert "--join-patients" in named.advice
+
+
+def test_an_id_without_a_source_is_that_of_the_only_source_which_has_it():
+    findings = found(**CLEAN | {"split": ["train", "test", "test", "validation"],
+                                "source": ["x", None, "x", "y"]})  # fmt: skip
+    assert findings["split"].estimate.value == 1
+    assert findings["several sources"].verdict is Verdict.CLEARED
 
 
 def test_without_ids_the_split_cannot_be_checked():
     findings = found(split=["train", "test"] * 2, patient=[None] * 4)
     assert findings["split"].verdict is Verdict.COULD_NOT_RUN
     assert "nobody knows whether the parts share" in findings["split"].estimate.note
-    assert "no split yet" in found(patient=["p1", "p2"])["split"].estimate.note
+    unsplit = found(patient=["p1", "p2"])["split"]
+    assert "no split yet" in unsplit.estimate.note
+    assert unsplit.limit is None  # nothing is left unjudged
+
+
+def test_images_without_a_patient_keep_the_split_from_being_cleared():
+    columns = {"patient": ["p1", "p1", "p2", None], "split": CLEAN["split"]}
+    split = found(**columns)["split"]
+    assert (split.verdict, split.estimate.value, split.estimate.high) == (
+        Verdict.INCONCLUSIVE, 0, 1,
+    )  # fmt: skip
+    assert "1 images of the split name no patient" in split.estimate.note
+    assert split.to_settle is None
+    torn = found(**columns | {"split": ["train", "test", "test", "validation"]})["split"]
+    assert torn.verdict is Verdict.HIT
 
 
 def test_missing_ids_are_counted_by_class():
@@ -88,7 +118,7 @@ def test_two_people_under_one_id(columns, hit):
 
 def test_several_classes_are_shown_and_not_judged():
     finding = found(patient=["p1", "p1", "p2", "p3"])["several classes"]
-    assert (finding.estimate.value, finding.verdict) == (1, Verdict.CLEARED)
+    assert (finding.estimate.value, finding.verdict) == (1, Verdict.SHOWN)
     assert [e.says for e in finding.evidence] == ["patient p1: a", "patient p1: b"]
 
 

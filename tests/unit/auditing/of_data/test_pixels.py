@@ -88,7 +88,7 @@ def test_the_lungs_are_not_looked_at_where_they_were_found():
             describe(material.pixels, where), abs=0.5
         )
     noisy = found(other)["noise"]
-    assert noisy.verdict is Verdict.CLEARED
+    assert noisy.verdict is not Verdict.HIT
     assert "away from the lungs" in noisy.statistic
     assert next(f for f in pixels(blind) if f.subject == "sharpness").statistic.startswith(
         "AUC of telling the class from sharpness in the outer eighth"

@@ -69,7 +69,8 @@ def test_a_model_that_reads_sharpness_outside_the_lungs_is_hit_and_its_control_i
 def test_a_model_that_reads_lungs_alone_never_flips(reading, phantoms):
     found = list(hospital_swap(reading(two_hospitals(phantoms()), reads_lungs)))
     assert {f.estimate.value for f in found} == {0.0}
-    assert {f.verdict for f in found} == {Verdict.CLEARED}
+    # No flip among so few images does not show that there are few among others.
+    assert {f.verdict for f in found} == {Verdict.INCONCLUSIVE, Verdict.SHOWN}
 
 
 def test_each_image_is_asked_about_in_the_style_of_another_source_than_its_own(reading, phantoms):

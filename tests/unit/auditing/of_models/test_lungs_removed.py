@@ -51,11 +51,11 @@ def test_a_model_that_reads_the_marker_is_hit(phantoms, reading):
     assert gone.details["p_value"] < 0.001
 
 
-def test_a_model_that_reads_the_lungs_is_cleared(phantoms, reading):
+def test_a_model_that_reads_the_lungs_is_not_hit(phantoms, reading):
     every = found(reading(shaded(phantoms()), reads_lungs))
     assert every["lungs only"].estimate.low > 0.8
     assert every["lungs only"].limit is None
-    assert every["background only"].verdict is Verdict.CLEARED
+    assert every["background only"].verdict is not Verdict.HIT
     assert every["background only"].estimate.value < 0.7
     assert every["drop, background only"].estimate.low > 0.2
 

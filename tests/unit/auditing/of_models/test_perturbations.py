@@ -45,7 +45,7 @@ def test_a_model_that_reads_the_marker_is_hit_by_the_marker_and_not_by_gamma(rea
     found = by_name(list(perturbations(reading(phantoms("marker"), reads_corner))))
     assert found["marker"].verdict is Verdict.HIT
     assert found["marker"].estimate.value == pytest.approx(0.5, abs=0.15)  # the half without it
-    assert found["gamma"].verdict is Verdict.CLEARED
+    assert found["gamma"].verdict is not Verdict.HIT
     assert "crop or mask" in found["marker"].advice
     shown = found["marker"].evidence
     assert shown
@@ -64,9 +64,11 @@ def test_a_model_that_reads_sharpness_is_hit_by_noise_and_not_by_flips(reading, 
     assert points[2]["flipped"] > 0.3 > points[1]["flipped"]
 
 
-def test_a_constant_answer_clears_everything(reading, phantoms):
+def test_a_constant_answer_never_flips_and_few_images_do_not_show_that_none_would(
+    reading, phantoms
+):
     found = list(perturbations(reading(phantoms(), lambda pixels, masks: np.ones(len(pixels)))))
-    assert {f.verdict for f in found} == {Verdict.CLEARED}
+    assert {f.verdict for f in found} == {Verdict.INCONCLUSIVE, Verdict.SHOWN}
     assert {f.estimate.value for f in found} == {0.0}
 
 

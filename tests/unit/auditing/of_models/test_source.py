@@ -90,14 +90,14 @@ def test_features_that_know_the_source_are_hit_in_each_class():
     assert every["Normal, plain pixels"].estimate.level == 0.95
 
 
-def test_features_that_know_the_class_alone_are_cleared():
+def test_features_that_know_the_class_alone_are_not_hit():
     """Classes are shared out unevenly, so that telling the class tells the source of all images."""
     images = material(160)
     frame = images.manifest.frame
     uneven = (frame["label"] == "COVID-19") & (frame["source"] == "east")
     kept = ~(uneven & (np.arange(160) % 3 > 0)).to_numpy()
     every = found(subject(images.take(kept), sees=(1,)))
-    assert [every[f"{c}, features"].verdict for c in LABELS] == [Verdict.CLEARED] * 2
+    assert Verdict.HIT not in [every[f"{c}, features"].verdict for c in LABELS]
 
 
 def test_other_collections_are_sources_too():

@@ -1,0 +1,45 @@
+"""Tables in which a spreadsheet finds no formula.
+
+File names and labels come from elsewhere, and ``=1+1`` in a cell would be computed. What is written
+by `as_cells` is read as it was by `from_cells`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pandas as pd
+
+__all__ = ["as_cells", "from_cells"]
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_QUOTED = re.compile(r"''*[=+\-@\t\r]")
+
+
+def as_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which a spreadsheet sees no formula: an apostrophe stands before it.
+
+    Examples
+    --------
+    >>> as_cells(pd.DataFrame({"image": ["=1+1", "a.png"], "age": [-1, 2]})).values.tolist()
+    [["'=1+1", -1], ['a.png', 2]]
+    """
+    return _changed(frame, lambda text: f"'{text}" if _FORMULA.match(text) else text)
+
+
+def from_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as it was before `as_cells`."""
+    return _changed(frame, lambda text: text[1:] if _QUOTED.match(text) else text)
+
+
+def _changed(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    found = {}
+    for column in frame.columns:
+        texts = frame[column]
+        if not pd.api.types.is_numeric_dtype(texts):
+            hits = [i for i, v in enumerate(texts) if isinstance(v, str) and change(v) != v]
+            if hits:
+                found[column] = texts.astype(object).where(texts.notna(), None)
+                found[column].iloc[hits] = [change(texts.iloc[i]) for i in hits]
+    return frame.assign(**found) if found else frame

@@ -1,0 +1,231 @@
+"""Classes that nobody can have meant: spelt in two ways, several in one, or no class at all."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from hurdles.data.manifest import Manifest
+from hurdles.data.masks import is_mask_folder
+from hurdles.errors import ManifestError
+
+__all__ = ["TINY", "doubtful_classes", "judged_classes", "known_classes", "same_class"]
+
+logger = logging.getLogger("hurdles.data")
+
+#: A class of fewer images is named: a fifth of them, as a test part has, is one image or none, and
+#: of one image answered rightly the Wilson interval of the sensitivity is [21, 100] %.
+TINY = 10
+#: Folders that hold images of any class, letters only; ``train_images``, ``test set`` ...
+_PLACE = re.compile(
+    r"(?:(?:train|training|val|valid|validation|test|testing)[ _-]*)?"
+    r"(?:images?|imgs?|pictures|pics|png|jpe?g|dicoms?|dcm|data|dataset|set|xrays?|files)"
+)
+#: These part findings; the others may belong to a class's own name.
+_PLAIN_SEPARATORS = "|;"
+_SEPARATORS = ",+&/"
+_SHOWN = 6
+
+
+def same_class(label: str) -> str:
+    """Return a spelling that labels which differ in case and blanks only have in common.
+
+    Examples
+    --------
+    >>> same_class("Viral  Pneumonia") == same_class("viral_pneumonia")
+    True
+    """
+    plain = unicodedata.normalize("NFKC", label).casefold()
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", "".join(plain.split()))
+
+
+def doubtful_classes(labels: Sequence[str], *, meant: Collection[str] = ()) -> list[str]:
+    """Return what is doubtful about classes, a sentence each, with what to type.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        The classes.
+    meant : collection of str
+        Classes that the user names: these are not doubted.
+
+    Examples
+    --------
+    >>> doubtful_classes(["NORMAL", "Normal", "Pneumonia"])
+    ["'NORMAL' and 'Normal' differ in case or blanks only; join them: --label NORMAL=Normal"]
+    >>> doubtful_classes(["train_images", "test_images"])[0]
+    "'train_images' and 'test_images' are names of folders, not of a class. Give a table that \
+names the class of each image, or leave what is in there out: --label train_images= \
+--label test_images="
+    """
+    found = []
+    spelt: defaultdict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        spelt[same_class(label)].append(label)
+    for alike in spelt.values():
+        if len(alike) > 1 and not set(alike) <= set(meant):
+            best = max(alike, key=lambda each: (each in meant, each.istitle(), each))
+            joins = " ".join(_option(each, best) for each in alike if each != best)
+            found.append(f"{_and(alike)} differ in case or blanks only; join them: {joins}")
+    rest = [label for label in labels if label not in meant]
+    if several := _combined(rest, labels):
+        found.append(_of_several(several))
+    if places := [each for each in rest if _is_place(each)]:
+        away = " ".join(_option(each, "") for each in places)
+        what = "are names of folders" if len(places) > 1 else "is the name of a folder"
+        found.append(
+            f"{_and(places)} {what}, not of a class. Give a table that names the class of each "
+            f"image, or leave what is in there out: {away}"
+        )
+    return found
+
+
+def known_classes(
+    manifest: Manifest, known: Sequence[str], *, who: str
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Return the images of the classes that a model knows: of others it cannot be right or wrong.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images.
+    known : sequence of str
+        The model's classes.
+    who : str
+        What the model is called in messages.
+
+    Returns
+    -------
+    Manifest
+        Images of other classes are among its exclusions.
+    tuple of str
+        A sentence on what was left out; none where nothing was.
+
+    Raises
+    ------
+    ManifestError
+        If the model knows none of the classes, or one is only spelt otherwise.
+    """
+    counts = {label: n for label, n in manifest.counts.items() if label not in known}
+    if not counts:
+        return manifest, ()
+    spelt = {same_class(label): label for label in known}
+    joins = " ".join(_option(each, spelt.get(same_class(each), known[0])) for each in counts)
+    if len(counts) == len(manifest.labels):
+        raise ManifestError(
+            f"{who} knows none of the images' classes: it knows {', '.join(known)}, they are "
+            f"{', '.join(manifest.labels)}. Say which is which, as in {joins}"
+        )
+    alike = {each: spelt[same_class(each)] for each in counts if same_class(each) in spelt}
+    if alike:
+        joins = " ".join(_option(theirs, ours) for theirs, ours in alike.items())
+        raise ManifestError(
+            f"{who} calls {_and([*alike.values()])} what the images call {_and([*alike])}; say so: "
+            f"{joins}"
+        )
+    shown = ", ".join(f"{label!r} ({n})" for label, n in counts.items())
+    note = (
+        f"{sum(counts.values())} of {len(manifest)} images are left out, since {who} knows no "
+        f"class {shown}; it knows {', '.join(known)}. To test on them, say which is which, as in "
+        f"{joins}"
+    )
+    logger.warning(note)
+    strange = manifest.frame.loc[manifest.frame["label"].isin(counts), ["image", "label"]]
+    reasons = [f"its class {label!r} is none of the model's" for label in strange["label"]]
+    return manifest.without(strange["image"], reasons), (note,)
+
+
+def judged_classes(
+    manifest: Manifest, *, meant: Collection[str] = (), refuse: bool = True
+) -> Manifest:
+    """Refuse classes that cannot be meant, and name tiny ones; nothing has been decoded by then.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images, under the classes that the user wants.
+    meant : collection of str
+        Classes that the user names: these are not doubted.
+    refuse : bool
+        Raise; otherwise doubts are among the notes.
+
+    Returns
+    -------
+    Manifest
+        The same rows, with a note on everything that is named.
+
+    Raises
+    ------
+    ManifestError
+        With everything that is doubtful, and what to type.
+    """
+    found = doubtful_classes(manifest.labels, meant=meant)
+    if found and refuse:
+        more = "\n- " if len(found) > 1 else ""
+        raise ManifestError("of the classes, " + more + "\n- ".join(found))
+    notes = [f"of the classes, {doubt}" for doubt in found] + _tiny(manifest.counts, meant)
+    for note in notes:
+        logger.warning(note)
+    return replace(manifest, notes=(*manifest.notes, *notes))
+
+
+def _tiny(counts: dict[str, int], meant: Collection[str]) -> list[str]:
+    """Name classes of fewer than `TINY` images, if another class has more."""
+    tiny = {label: n for label, n in counts.items() if n < TINY and label not in meant}
+    if not tiny or max(counts.values()) < TINY:
+        return []
+    shown = ", ".join(f"{label!r} {n}" for label, n in [*tiny.items()][:_SHOWN])
+    more = f" and {len(tiny) - _SHOWN} more" if len(tiny) > _SHOWN else ""
+    away = " ".join(_option(label, "") for label in [*tiny][:_SHOWN])
+    return [
+        f"{len(tiny)} of {len(counts)} classes {'has' if len(tiny) == 1 else 'have'} fewer than "
+        f"{TINY} images ({shown}{more}): a test part of them shows nothing. To leave "
+        f"{'it' if len(tiny) == 1 else 'them'} out: {away}"
+    ]
+
+
+def _combined(rest: Sequence[str], labels: Sequence[str]) -> dict[str, list[str]]:
+    """Return the classes that are several findings in one, each with its findings."""
+    singles = {same_class(label) for label in labels}
+    found = {}
+    for label in rest:
+        for sign in _PLAIN_SEPARATORS + _SEPARATORS:
+            parts = [part.strip(" []'\"") for part in label.split(sign)]
+            parts = [part for part in parts if part]
+            alone = all(same_class(part) in singles for part in parts)
+            if len(parts) > 1 and (sign in _PLAIN_SEPARATORS or alone):
+                found[label] = parts
+                break
+    return found
+
+
+def _of_several(several: dict[str, list[str]]) -> str:
+    """Say that one image has one class here, and how several findings become one."""
+    shown = ", ".join(map(repr, [*several][:_SHOWN])) + (", ..." if len(several) > _SHOWN else "")
+    first = Counter(part for parts in several.values() for part in parts).most_common(1)[0][0]
+    used = {s: None for s in _PLAIN_SEPARATORS + _SEPARATORS for each in several if s in each}
+    away = " ".join(_option(f"*{sign}*", "") for sign in used)
+    return (
+        f"{len(several)} {'is' if len(several) == 1 else 'are'} several findings in one ({shown}), "
+        "and an image has one class here. "
+        f"To leave such images out: {away}. To count one finding wherever it is named: "
+        f"{_option(f'*{first}*', first)} {_option('*', 'other')}"
+    )
+
+
+def _is_place(label: str) -> bool:
+    return is_mask_folder(label) or _PLACE.fullmatch(label.casefold().strip()) is not None
+
+
+def _option(theirs: str, ours: str) -> str:
+    return f"--label {shlex.quote(f'{theirs}={ours}')}"
+
+
+def _and(labels: Sequence[str]) -> str:
+    *some, last = map(repr, labels)
+    return f"{', '.join(some)} and {last}" if some else last

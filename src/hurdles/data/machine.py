@@ -1,0 +1,13 @@
+"""What this process may use of the machine."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["processors"]
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use; not every system tells."""
+    affinity = getattr(os, "sched_getaffinity", None)  # os.process_cpu_count: from Python 3.13 on
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,134 @@
+"""No verb overwrites what it reads, or what hurdles did not write."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hurdles.cli import app
+from hurdles.data.files import file_hash
+
+pytestmark = pytest.mark.full
+THEIRS = b"three years of work"
+
+
+@pytest.fixture
+def own(phantom, tmp_path) -> Path:
+    """Return a copy of the phantom's folder that a verb may try to destroy."""
+    shutil.copytree(phantom.parent, tmp_path / "own")
+    (tmp_path / "own" / "manifest.csv").rename(tmp_path / "own" / "my.csv")
+    return tmp_path / "own"
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(p): file_hash(p) for p in folder.rglob("*") if p.is_file()}
+
+
+def refused(*words: object) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code != 0
+    return str(done.exception)
+
+
+# The verb with RUN, TABLE (a table), IMAGE and OWN (their folder).
+OVER_INPUTS = [
+    "check TABLE --out OWN/my.html",
+    "check TABLE --out OWN/my.md",
+    "audit RUN --on TABLE --hurdle calibration --out OWN/my.html",
+    "explain RUN IMAGE --out IMAGE",
+    "lineage TABLE --out TABLE",
+    "fingerprint TABLE --out TABLE",
+    "manifest TABLE --out TABLE",
+    "manifest TABLE --out IMAGE",
+    "lineage TABLE --out IMAGE",
+]
+
+
+@pytest.mark.parametrize("line", OVER_INPUTS)
+def test_an_input_is_never_overwritten_even_by_force(line, finished, own):
+    image = sorted(own.rglob("*.png"))[0]
+    names = {"RUN": finished.path, "TABLE": own / "my.csv", "IMAGE": image, "OWN": own}
+    before = content(own)
+    for name, path in names.items():
+        line = line.replace(name, str(path))
+    for words in (line.split(), [*line.split(), "--force"]):
+        said = refused(*words)
+        assert "is read by this command" in said or "hurdles did not write it" in said
+        assert content(own) == before
+    assert "is read by this command" in said
+
+
+OVER_OTHERS = {
+    "check TABLE --hurdle size --out OUT/page.html": "page.json",
+    "check TABLE --hurdle size --out OUT/page.md": "page.csv",
+    "audit RUN --hurdle calibration --out OUT/page.html": "page.html",
+    "explain RUN IMAGE --out OUT/sheet.png": "sheet.png",
+    "embed RUN --on TABLE --out OUT": "features.npz",
+    "lineage TABLE --out OUT/found.csv": "found.csv",
+    "fingerprint TABLE --out OUT/print.npz": "print.npz",
+    "manifest TABLE --out OUT/table.csv": "table.exclusions.csv",
+    "segment IMAGE --out OUT": "masks.csv",
+    "study lazaro-barco-2020 --fast --out OUT": "lazaro-barco-2020.fast.md",
+    "calibrate-audit --fast --out OUT": "limits.toml",
+}
+
+
+@pytest.mark.parametrize(("line", "name"), OVER_OTHERS.items())
+def test_a_file_that_hurdles_did_not_write_is_refused_before_anything_is_written(
+    line, name, finished, phantom, tmp_path
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_bytes(THEIRS)
+    image = sorted(phantom.parent.rglob("*.png"))[0]
+    names = {"RUN": finished.path, "TABLE": phantom, "IMAGE": image, "OUT": out}
+    for each, path in names.items():
+        line = line.replace(each, str(path))
+    assert "hurdles did not write it" in refused(*line.split())
+    assert [(p.name, p.read_bytes()) for p in out.iterdir()] == [(name, THEIRS)]
+
+
+def test_the_same_command_twice_replaces_its_own_files(phantom, tmp_path):
+    for _ in range(2):
+        words = ["check", str(phantom), "--hurdle", "size", "--out", str(tmp_path / "page.html")]
+        assert CliRunner().invoke(app, words).exit_code in {0, 3}
+    assert {p.suffix for p in tmp_path.iterdir()} == {".html", ".json", ".csv"}
+
+
+def test_two_outputs_of_one_name_are_refused(own):
+    before = content(own)
+    said = refused("check", own / "my.csv", "--out", own / "other.csv", "--force")
+    assert "written twice" in said
+    assert content(own) == before
+
+
+def test_a_recipe_of_the_users_in_the_folder_of_a_run_stays(phantom, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('# for the thesis\nname = "mine"\n')
+    words = ["run", str(recipe), "--data", str(phantom), "--out", str(tmp_path)]
+    assert "not written by hurdles" in refused(*words)
+    assert recipe.read_text().startswith("# for the thesis")
+
+
+def test_the_command_that_empties_the_cache(tmp_path, phantom):
+    words = ["lineage", str(phantom), "--cache", str(tmp_path)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert " files, " in CliRunner().invoke(app, ["cache", "--cache", str(tmp_path)]).output
+    emptied = CliRunner().invoke(app, ["cache", "--cache", str(tmp_path), "--empty", "--json"])
+    assert '"emptied": true' in emptied.output
+    assert list(tmp_path.rglob("*.pack")) == []
+
+
+def test_pages_without_patients_pixels(finished, phantom, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished.path, run)
+    words = ["check", phantom, "--hurdle", "duplicates", "--out", tmp_path / "page.html"]
+    assert CliRunner().invoke(app, [*map(str, words), "--no-images"]).exit_code in {0, 3}
+    assert "data:image" not in (tmp_path / "page.html").read_text()
+    assert CliRunner().invoke(app, ["report", str(run)]).exit_code == 0
+    assert "data:image/jpeg" in (run / "report.html").read_text()
+    assert CliRunner().invoke(app, ["report", str(run), "--no-images"]).exit_code == 0
+    assert "data:image/jpeg" not in (run / "report.html").read_text()
