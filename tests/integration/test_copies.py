@@ -59,9 +59,8 @@ def with_copies(manifest, rows, folder, **columns) -> Manifest:
 def test_copies_stay_in_one_part_and_a_resumed_run_does_not_look_again(
     finished, alone, tiny, options, tmp_path, monkeypatch
 ):
-    images = with_copies(
-        finished.manifest.with_split([""] * len(finished.manifest)), alone, tmp_path
-    )
+    unparted = finished.manifest.with_split([""] * len(finished.manifest))
+    images = with_copies(unparted, alone, tmp_path, split="")
     run = workflows.run(tiny, data=images, out=tmp_path / "run", options=options)
     where = run.manifest.frame.set_index("image")["split"]
     assert all(where[f"copy {name}"] == where[name] for name in alone["image"])

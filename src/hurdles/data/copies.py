@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 from hurdles.data.duplicates import COLUMNS
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
+from hurdles.data.patients import JOINED
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
 
@@ -95,15 +96,15 @@ class Copies:
         if not one:
             return manifest
         # Who reads an error about them is shown no signs that cannot be printed.
-        name = groups.map(one).str.replace("\x1f", ": ").str.lstrip("\x1e")
+        name = groups.map(one).str.replace("\x1f", ": ").str.lstrip("\x1d\x1e")
         changed = name.notna()
-        return Manifest(
-            frame.assign(
-                patient=name.where(changed, frame["patient"]),
-                source=frame["source"].where(~changed, None),
-            ),
-            manifest.exclusions,
+        united = frame.assign(
+            patient=name.where(changed, frame["patient"]),
+            source=frame["source"].where(~changed, None),
         )
+        if JOINED in frame:  # such ids are one person already, and named by their group
+            united[JOINED] = frame[JOINED].where(~changed, None)
+        return replace(manifest, frame=united)
 
     def known_of(self, manifest: Manifest, part: Split = Split.TEST) -> dict[str, str]:
         """Return the images of a part that show what was learnt from, each with one such image.

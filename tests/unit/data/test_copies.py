@@ -35,6 +35,13 @@ def test_linked_patients_become_one_also_through_a_third():
     assert (groups[untouched] == rows().groups[untouched]).all()
 
 
+def test_patients_whose_ids_were_joined_are_united_too():
+    manifest = rows(source=["here", "there"] * 20).with_patients_joined()
+    found = copies(("i00", "i10")).united(manifest)
+    assert found.groups.iloc[[0, 1, 10, 11]].nunique() == 1
+    assert found.groups.nunique() == manifest.groups.nunique() - 1
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_no_split_parts_copies_and_without_copies_it_is_as_before(known):
     manifest = rows(patient=rows().frame["patient"] if known else None)

@@ -388,6 +388,20 @@ def test_kept_out_of_training_is_not_claimed_for_images_outside_the_manifest():
     assert "kept out of its training" in report(table, said).text
     elsewhere = Predictions(said.frame.assign(image=["x", "y"]))
     assert "kept out of its training" not in report(table, elsewhere).text
+<<<<<<< HEAD
+=======
+
+
+def test_never_seen_is_said_only_where_copies_were_looked_for_and_there_is_none():
+    table, said = small(["a", "b", "a"], ["a", "b", "a"], split=["train", "test", "test"])
+    unasked = report(table, said).text
+    assert "never seen" not in unasked
+    assert "2 images of 2 patients kept out of its training" in unasked
+    pairs = [("0", "2", 0.99, False, True), ("1", "2", 0.98, False, False)]
+    copied = report(table, said, copies=Copies(pd.DataFrame(pairs, columns=list(COPIES)))).text
+    assert "never seen" not in copied
+    assert "2 images (1 of them copies of images that it had seen) of 2 patients" in copied
+>>>>>>> copies
 
 
 @pytest.mark.parametrize(
