@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hurdles.data.copies import Copies
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.evaluation import evaluate
@@ -388,8 +389,6 @@ def test_kept_out_of_training_is_not_claimed_for_images_outside_the_manifest():
     assert "kept out of its training" in report(table, said).text
     elsewhere = Predictions(said.frame.assign(image=["x", "y"]))
     assert "kept out of its training" not in report(table, elsewhere).text
-<<<<<<< HEAD
-=======
 
 
 def test_never_seen_is_said_only_where_copies_were_looked_for_and_there_is_none():
@@ -401,7 +400,6 @@ def test_never_seen_is_said_only_where_copies_were_looked_for_and_there_is_none(
     copied = report(table, said, copies=Copies(pd.DataFrame(pairs, columns=list(COPIES)))).text
     assert "never seen" not in copied
     assert "2 images (1 of them copies of images that it had seen) of 2 patients" in copied
->>>>>>> copies
 
 
 @pytest.mark.parametrize(
