@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.data.copies import Copies
+from hurdles.data.duplicates import COLUMNS as COPIES
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.evaluation import evaluate
