@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from statistics import NormalDist
 from typing import Any
 
 from hurdles.errors import EvaluationError
@@ -140,7 +139,8 @@ class Limit:
         """Return about how many patients would bring a verdict if the estimate stayed where it is.
 
         The interval is thought to shrink with the square root of the number of patients; that of a
-        share as Wilson's does, which near 0 and 1 is faster. Infinite where no number would do,
+        share as Wilson's does, which near 0 and 1 is faster. Either way it is the interval at hand
+        that shrinks, so never fewer than there are would do. Infinite where no number would,
         because the estimate lies between margin and limit; NaN where there is nothing to reckon
         with.
 
@@ -157,15 +157,19 @@ class Limit:
             low, value, high, limit, margin = -high, -value, -low, -limit, -margin
         if math.isnan(low) or math.isnan(high):
             return math.nan
-        goals = [(limit, value - low)] if value > limit else []
-        goals += [(margin, high - value)] if value < margin else []
+        goals = [(limit, low)] if value > limit else []
+        goals += [(margin, high)] if value < margin else []
         n = estimate.n_patients or estimate.n_images
-        needed = [n * (reach / (goal - value)) ** 2 for goal, reach in goals]
-        if scale is Scale.SHARE:
-            z = NormalDist().inv_cdf((1 + estimate.level) / 2)
-            within = [abs(goal) for goal, _ in goals if 0 < abs(goal) < 1]
-            needed = [z**2 * g * (1 - g) / (g - abs(value)) ** 2 for g in within]
-        return float(min(needed, default=math.inf))
+
+        def further(goal: float, end: float) -> float:
+            """Return how many times the patients would bring the interval's end to the goal."""
+            times = ((end - value) / (goal - value)) ** 2
+            spread = [abs(x) * (1 - abs(x)) for x in (goal, end)]
+            # Wilson's end lies where the share's own variance would put it.
+            return times * spread[0] / spread[1] if is_share and min(spread) > 0 else times
+
+        is_share = scale is Scale.SHARE
+        return float(min((n * further(*pair) for pair in goals), default=math.inf))
 
 
 @dataclass(frozen=True)
