@@ -26,7 +26,7 @@ from hurdles.evaluation.means import patient_mean
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.localisation import ShareInside, share_inside
 from hurdles.explanation.methods import explain
-from hurdles.findings.finding import Evidence, Finding, Scale
+from hurdles.findings.finding import Evidence, Finding, Scale, Verdict
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.prepare import PREPARATIONS, View
 from hurdles.imaging.regions import stretched
@@ -165,8 +165,11 @@ def _findings(subject: Subject, seen: _Seen, maps: list[Heatmap]) -> Iterator[Fi
     few = shown[np.linspace(0, len(shown) - 1, min(_IMAGES_AT_RANDOM, len(shown))).astype(int)]
     check, random = _at_random(subject, seen, [maps[i] for i in few], few)
     whole = patient_mean(gain[shown], material.groups, level=level)
+    settled_by = "patients"
     if check.is_passed:
         ratio = _against_random(whole, random, seen.material.take(few).groups)
+        if not _patients_would_do(method, ratio, random):
+            settled_by = ""
     else:
         sizes = {"n_images": whole.n_images, "n_patients": whole.n_patients}
         ratio = undefined(f"no evidence: {check}", level=level, **sizes)
@@ -184,7 +187,7 @@ def _findings(subject: Subject, seen: _Seen, maps: list[Heatmap]) -> Iterator[Fi
     }
     usable = ratio.is_defined
     evidence = _least(material, [shares[i] for i in shown]) if usable else ()
-    yield _finding(method, ratio, level, details, evidence)
+    yield _finding(method, ratio, level, details, evidence, settled_by)
     if usable:
         says = "share of the heat in the lungs over the lungs' share of the image"
         plain = patient_mean(gain[shown], material.groups, level=subject.material.level)
@@ -221,6 +224,7 @@ def _finding(
     level: float,
     details: dict[str, Any],
     evidence: Sequence[Evidence] = (),
+    settled_by: str = "patients",
 ) -> Finding:
     return Finding(
         "attention",
@@ -233,6 +237,7 @@ def _finding(
         tuple(evidence),
         details,
         scale=Scale.RATIO,
+        settled_by=settled_by,
     )
 
 
@@ -246,8 +251,6 @@ def _against_random(
     among others: the network at hand may be thought of as one more draw, so that it spans how much
     networks without any knowledge differ.
     """
-    from scipy.stats import t
-
     sizes = {"n_images": whole.n_images, "n_patients": whole.n_patients}
     if len(random) < _FEWEST_DRAWS:
         why = f"only {len(random)} of {_DRAWS} random networks give maps to compare with"
@@ -260,15 +263,36 @@ def _against_random(
         return _none_at_all(whole)
     logs, there = np.log(by_draw), np.isfinite(by_image)
     images = patient_mean(by_image[there], groups[there], level=whole.level)
-    draws = float(logs.var(ddof=1)) * (1 + 1 / len(logs))
-    parts = [(draws, len(logs) - 1), _relative_variance(whole), _relative_variance(images)]
-    variance = sum(part for part, _ in parts)
-    freedom = variance**2 / sum(part**2 / n for part, n in parts) if variance else 1.0
-    reach = float(t.ppf((1 + whole.level) / 2, freedom)) * math.sqrt(variance)
+    parts = [_variance_of_draws(random), _relative_variance(whole), _relative_variance(images)]
+    reach = _reach(parts, whole.level)
     centre = math.log(whole.value) - float(logs.mean())
     value, low, high = (math.exp(centre + side * reach) for side in (0, -1, 1))
     method = f"Welch's t on the log scale, over patients and {len(logs)} random networks"
     return Estimate(value, low, high, whole.level, method, whole.n_images, whole.n_patients)
+
+
+def _patients_would_do(method: str, ratio: Estimate, random: NDArray[np.float64]) -> bool:
+    """Return whether endless patients would bring a verdict: they make no more random networks."""
+    if not ratio.is_defined or ratio.value <= 0:
+        return True
+    reach = _reach([_variance_of_draws(random)], ratio.level)
+    low, high = (ratio.value * math.exp(side * reach) for side in (-1, 1))
+    limit = limit_for("attention", method)
+    return limit.judge(replace(ratio, low=low, high=high)) is not Verdict.INCONCLUSIVE
+
+
+def _reach(parts: Sequence[tuple[float, float]], level: float) -> float:
+    """Return half the width of Welch's interval of a sum of (variance, degrees of freedom)."""
+    from scipy.stats import t
+
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / n for part, n in parts) if variance else 1.0
+    return float(t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
+
+
+def _variance_of_draws(random: NDArray[np.float64]) -> tuple[float, float]:
+    logs = np.log(np.nanmean(random, axis=1))
+    return float(logs.var(ddof=1)) * (1 + 1 / len(logs)), len(logs) - 1
 
 
 def _none_at_all(whole: Estimate) -> Estimate:

@@ -27,6 +27,7 @@ from hurdles.auditing.subject import Subject
 from hurdles.data.manifest import Manifest
 from hurdles.data.phantom import Shortcut, phantom_cohort
 from hurdles.errors import HurdleError
+from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.methods import METHODS
 from hurdles.findings.finding import Verdict
@@ -199,6 +200,13 @@ def test_lungs_are_looked_for_where_the_network_sees_them(preparation):
         assert (seen.pixels[seen.lungs] > 0).mean() > 0.8
     if "cropped" in preparation:
         assert seen.lungs.mean() > 1.2 * subject.tested.masks.mean()
+
+
+@pytest.mark.parametrize(("apart", "more_would_do"), [(1.05, True), (3.0, False)])
+def test_patients_settle_nothing_where_the_random_networks_themselves_differ(apart, more_would_do):
+    random = np.array([[apart**side] for side in (-1, 0, 1)] * 8)
+    ratio = Estimate(1.5, 0.5, 4.5, 0.975, "Welch", 14, 14)
+    assert module._patients_would_do("grad-cam", ratio, random) is more_would_do
 
 
 def test_lungs_must_have_been_looked_for():
