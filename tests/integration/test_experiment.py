@@ -266,6 +266,8 @@ class TestBadImages:
         left_out = run.manifest.exclusions
         assert sorted(left_out["path"]) == sorted(set(frame["path"]) - set(images.frame["path"]))
         assert any(f"2 of {len(images)} images cannot be read" in s for s in listener.said)
+        (note,) = [n for n in run.evaluation().notes if "could not be used" in n]
+        assert note.startswith(f"2 of {len(images)} images could not be used and are left out (")
         html = run.report_path.read_text(encoding="utf-8")
         assert all(p.rpartition("/")[2] in html for p in left_out["path"])
 

@@ -139,10 +139,10 @@ class Limit:
         """Return about how many patients would bring a verdict if the estimate stayed where it is.
 
         The interval is thought to shrink with the square root of the number of patients; that of a
-        share as Wilson's does, which near 0 and 1 is faster. Either way it is the interval at hand
-        that shrinks, so never fewer than there are would do. Infinite where no number would,
-        because the estimate lies between margin and limit; NaN where there is nothing to reckon
-        with.
+        share as Wilson's does, which near 0 and 1 is faster, and that of a ratio on the log scale,
+        where it reaches equally far to both sides. It is the interval at hand that shrinks, so
+        never fewer than there are would do. Infinite where no number would, because the estimate
+        lies between margin and limit; NaN where there is nothing to reckon with.
 
         Examples
         --------
@@ -153,6 +153,9 @@ class Limit:
         """
         low, value, high = estimate.low, estimate.value, estimate.high
         limit, margin = self.value, self.clears
+        if scale is Scale.RATIO and min(low, limit, margin) > 0:
+            numbers = (low, value, high, limit, margin)
+            low, value, high, limit, margin = (math.log(number) for number in numbers)
         if self.beyond is Beyond.BELOW:  # turned, so that higher is worse
             low, value, high, limit, margin = -high, -value, -low, -limit, -margin
         if math.isnan(low) or math.isnan(high):

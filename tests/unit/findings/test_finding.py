@@ -92,6 +92,10 @@ def test_patients_that_would_settle_it_follow_from_the_width():
     share = Finding("h", "", "s", none, flips, scale=Scale.SHARE)
     assert share.to_settle == pytest.approx(math.log(0.025) / math.log(0.95), abs=2)
     assert settled(0.5, math.nan, math.nan, limit) is None
+    # A ratio of 2 [1/2, 8] reaches 4 times to both sides; from a limit of 1 it is 2 times away.
+    least = Limit(1, "by definition", Beyond.BELOW)
+    ratio = Finding("h", "", "s", estimate(2, 0.5, 8), least, scale=Scale.RATIO)
+    assert ratio.to_settle == pytest.approx(4 * n)
     one = finding(estimate(0.6, 0.46, 0.8), limit)
     assert Finding("h", "", "s", one.estimate, limit, settled_by="").to_settle is None
 
