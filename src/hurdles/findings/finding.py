@@ -228,6 +228,9 @@ class Finding:
     settled_by : str
         What there must be more of to settle what is inconclusive; empty where no more of anything
         that can be counted would.
+    uncleared : str
+        What keeps it from being cleared although its interval lies within the margin, as a class
+        that a mean over classes hides; empty where nothing does.
     is_fault : bool
         Whether there is no number because the hurdle itself failed.
 
@@ -249,6 +252,7 @@ class Finding:
     details: dict[str, Any] = field(default_factory=dict)
     scale: Scale = field(default=Scale.NUMBER, kw_only=True)
     settled_by: str = field(default="patients", kw_only=True)
+    uncleared: str = field(default="", kw_only=True)
     is_fault: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -264,7 +268,8 @@ class Finding:
             return Verdict.FAILED
         if not self.estimate.is_defined:
             return Verdict.COULD_NOT_RUN
-        return Verdict.SHOWN if self.limit is None else self.limit.judge(self.estimate)
+        judged = Verdict.SHOWN if self.limit is None else self.limit.judge(self.estimate)
+        return Verdict.INCONCLUSIVE if judged is Verdict.CLEARED and self.uncleared else judged
 
     @property
     def to_settle(self) -> float | None:
@@ -275,6 +280,8 @@ class Finding:
         """
         if self.verdict is not Verdict.INCONCLUSIVE or self.limit is None or not self.settled_by:
             return None
+        if self.limit.judge(self.estimate) is not Verdict.INCONCLUSIVE:
+            return None  # it is something else that is not settled
         needed = self.limit.patients_to_settle(self.estimate, self.scale)
         return None if math.isnan(needed) else needed
 
@@ -289,6 +296,7 @@ class Finding:
             "scale": str(self.scale),
             "limit": None if self.limit is None else asdict(self.limit),
             "settled_by": self.settled_by,
+            "uncleared": self.uncleared,
             "to_settle": _plain(self.to_settle),
             "advice": self.advice,
             "evidence": [asdict(e) for e in self.evidence],
@@ -311,6 +319,7 @@ class Finding:
             plain["details"],
             scale=plain["scale"],
             settled_by=plain["settled_by"],
+            uncleared=plain["uncleared"],
             is_fault=plain["is_fault"],
         )
 

@@ -131,8 +131,9 @@ def test_a_network_that_reads_a_corner_is_hit_by_both_methods():
 def test_a_network_that_reads_the_lungs_is_not_hit():
     found = found_by(attention, on_trial(Looking(lungs()), phantoms()))
     for one in judged(found).values():
-        assert one.verdict is Verdict.CLEARED
+        assert one.verdict is not Verdict.HIT
         assert one.estimate.value > 2
+    assert judged(found)["smoothgrad"].verdict is Verdict.CLEARED
     counts = {c["class"]: c["n"] for c in judged(found)["grad-cam"].details["by_class"]}
     assert set(counts) == set(LABELS)
 
