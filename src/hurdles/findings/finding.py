@@ -128,6 +128,8 @@ class Limit:
         """
         if not estimate.is_defined:
             return Verdict.COULD_NOT_RUN
+        if estimate.low > estimate.high:  # no interval, as a hurdle of one's own may give it
+            return Verdict.INCONCLUSIVE
         above = self.beyond is Beyond.ABOVE
         if estimate.low > self.value if above else estimate.high < self.value:
             return Verdict.HIT

@@ -63,6 +63,12 @@ def test_a_margin_beyond_the_limit_clears_what_would_not_matter(low, high, verdi
     assert finding(estimate((low + high) / 2, low, high), limit).verdict is verdict
 
 
+def test_bounds_in_the_wrong_order_clear_and_hit_nothing():
+    for limit in (0.3, 0.5, 0.7):
+        found = finding(estimate(0.5, 0.6, 0.4), Limit(limit, "by definition"))
+        assert found.verdict is Verdict.INCONCLUSIVE
+
+
 def test_without_a_margin_the_limit_is_the_margin():
     limit = Limit(0.5, "by definition")
     assert (limit.clears, limit.margin_source) == (0.5, "by definition")
