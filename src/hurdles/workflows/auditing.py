@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hurdles.auditing.calibrating.calibration import Calibration
     from hurdles.auditing.material import Material
 
-__all__ = ["audit", "calibrate_audit", "check"]
+__all__ = ["audit", "calibrate_audit", "check", "not_asked_again"]
 
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless", "torch")
 _USE = "research use only; not a medical device"

@@ -49,7 +49,14 @@ def patients(material: Material) -> Iterator[Finding]:
         table does not.
     """
     frame = material.manifest.frame.assign(group=material.groups)
-    named = frame[frame["patient"].notna()]
+    unnamed = int(frame["patient"].isna().sum())
+    # What holds of the ids that there are says nothing of the images without one.
+    uncleared = f"{unnamed:,} of {len(frame):,} images name no patient" if unnamed else ""
+    for finding in _findings(frame, frame[frame["patient"].notna()]):
+        yield finding if finding.limit is None else replace(finding, uncleared=uncleared)
+
+
+def _findings(frame: pd.DataFrame, named: pd.DataFrame) -> Iterator[Finding]:
     yield _split(frame, named)
     yield _missing(frame)
     if named.empty:

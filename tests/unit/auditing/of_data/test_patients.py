@@ -156,3 +156,10 @@ def test_names_tell_patients_whom_the_table_does_not():
 def test_words_that_hold_patient_by_chance_tell_nothing():
     assert patient_in_name("impatient7.png") is None
     assert patient_in_name("compat12_3.png") is None
+
+
+def test_images_without_a_patient_keep_the_others_ids_from_clearing():
+    some = found(patient=["p1", "p1", "p2", None])["two people"]
+    assert some.verdict is Verdict.INCONCLUSIVE
+    assert some.uncleared == "1 of 4 images name no patient"
+    assert found(patient=["p1", "p1", "p2", "p3"])["two people"].verdict is Verdict.CLEARED
