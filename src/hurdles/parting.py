@@ -140,10 +140,11 @@ def _given_split(given: Manifest, done: Manifest, recipe: Recipe) -> Iterator[st
 
 def _not_used(given: Manifest, done: Manifest) -> Iterator[str]:
     """Say how many images of each class are gone: the rest may be its easier cases."""
-    of_all = given.frame["label"].value_counts()
     lost = given.frame.loc[~given.frame["image"].isin(done.frame["image"]), "label"].value_counts()
     if len(lost):
-        counts = ", ".join(f"{n} of {of_all[label]} {label}" for label, n in lost.items())
+        counts = ", ".join(
+            f"{n} of {given.counts[str(label)]} {label}" for label, n in lost.items()
+        )
         yield (
             f"{lost.sum()} of {len(given)} images could not be used and are left out ({counts}); "
             "the exclusions name each."
