@@ -237,7 +237,9 @@ def classes_too_small_to_test() -> str:
         if not said.code:
             return "trained, and tested without twelve of fifteen classes"
         when = "after" if "Reading images" in said.err else "before"
-        return f"{when} decoding: {said.err.strip().splitlines()[0]}"
+        lines = said.err.strip().splitlines()
+        refusal = next((line for line in lines if "Error" in line), lines[0])
+        return f"{when} decoding: {refusal}"
 
 
 def _resumed(place: _Place, data: str, *words: str) -> str:
