@@ -54,8 +54,8 @@ COLUMNS: dict[str, str] = {
 }
 
 #: Pairs at least this similar are taken for one radiograph. Two real persons reach 0.962; drawn
-#: chests, more alike than those, 0.970 at 224 pixels and 0.978 at 96 (a false alarm); docs/results/bench-near-duplicates.txt
-#: shows what is found.
+#: chests, more alike than those, 0.970 at 224 pixels and 0.978 at 96, a false alarm.
+#: docs/results/bench-near-duplicates.txt shows what is found.
 THRESHOLD = 0.975
 
 #: Pairs from here on are shown to be looked at: copies with much cut off or drawn upon, or one
