@@ -54,13 +54,13 @@ COLUMNS: dict[str, str] = {
 }
 
 #: Pairs at least this similar are taken for one radiograph. Drawn chests, more alike than those of
-#: any two persons, reach 0.970, two real persons 0.962; docs/results/bench-near-duplicates.txt
+#: any two persons, reach 0.980, two real persons 0.974; docs/results/bench-near-duplicates.txt
 #: shows what is found.
-THRESHOLD = 0.975
+THRESHOLD = 0.982
 
 #: Pairs from here on are shown to be looked at: copies with much cut off or drawn upon, or one
 #: person twice.
-LIKELY = 0.95
+LIKELY = 0.96
 
 #: Above this many pairs hashes take the place of matrix products, which would need minutes then.
 _MANY_PAIRS = 200_000_000
