@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=12, help="networks of each size")
     parser.add_argument("--shortcuts", type=int, default=6, help="networks a shortcut")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--page", action="store_true", help="write the page of what is done")
     chosen = parser.parse_args()
     register_hurdles()
     journal = Journal(chosen.out / "trials.jsonl", {"made by": "bench/verdicts.py"})
@@ -69,6 +70,18 @@ def main() -> None:
         for plant in SHORTCUTS
         for n in range(chosen.shortcuts)
     ]
+    if not chosen.page:
+        _carry_out([*planted, *clean], journal, chosen)
+    records = journal.among(t.name for _, t in clean)
+    table = verdicts_table(records)
+    table.to_csv(RESULTS / "verdicts.csv", index=False, lineterminator="\n")
+    shortcut = journal.among(t.name for _, t in planted)
+    (RESULTS / "verdicts.md").write_text("\n".join(page(table, records, shortcut)) + "\n")
+
+
+def _carry_out(
+    trials: Sequence[tuple[Plan, Trial]], journal: Journal, chosen: argparse.Namespace
+) -> None:
     with ProgressBar() as bar, _workers(chosen.workers) as pool:
         fresh = _plan(chosen.out, 240).pools("fresh")
         tasks = [(n, *task) for n, one in enumerate(fresh) for task in one.tasks(SHORTCUTS)]
@@ -78,16 +91,11 @@ def main() -> None:
         ):
             done.result()
             bar.advance()
-        wanted = [(p, t.name) for p, t in [*planted, *clean] if t.name not in journal.records]
+        wanted = [(p, t.name) for p, t in trials if t.name not in journal.records]
         bar.start("Cohorts", len(wanted))
         for done in as_completed(pool.submit(run_trial, *each) for each in wanted):
             journal.add(done.result())
             bar.advance()
-    records = journal.among(t.name for _, t in clean)
-    table = verdicts_table(records)
-    table.to_csv(RESULTS / "verdicts.csv", index=False, lineterminator="\n")
-    shortcut = journal.among(t.name for _, t in planted)
-    (RESULTS / "verdicts.md").write_text("\n".join(page(table, records, shortcut)) + "\n")
 
 
 def _plan(out: Path, patients: int, models: Sequence[str] | None = None) -> Plan:

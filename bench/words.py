@@ -17,6 +17,7 @@ import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -65,10 +66,14 @@ def _written(page: str, source: str | None, only: str) -> pd.DataFrame:
     """Run the cases of a page, print each, and write the page unless only some were run."""
     modules = PAGES[page][2]
     names = [n for n in CASES if n.partition(".")[0] in modules and only in n]
-    before = _earlier(page) if source is None else {n: _ask(n, source) for n in names}
     rows = []
-    for name in names:
-        each, after = CASES[name], _ask(name)
+    with ThreadPoolExecutor(2) as pool:  # of processes that are waited for
+        asked = pool.map(_ask, names)
+        earlier = [] if source is None else list(pool.map(_ask, names, [source] * len(names)))
+        answers = list(asked)
+    before = _earlier(page) if source is None else dict(zip(names, earlier, strict=True))
+    for name, after in zip(names, answers, strict=True):
+        each = CASES[name]
         holds = each.holds(after)
         print(f"{'ok  ' if holds else 'NOT '} {name}: {after}", flush=True)
         rows.append((name, each.point, each.what, each.right, before.get(name, ""), after, holds))

@@ -17,7 +17,7 @@ from hurdles.errors import RecipeError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
-from hurdles.images import Options, prepare_for
+from hurdles.images import Options, left_out_lines, prepare_for
 from hurdles.presentation import save_sheets, sheets_of, write_page
 from hurdles.recipe import EvaluationSection
 from hurdles.runs import Run
@@ -105,6 +105,7 @@ def evaluate_run(
     run.require_free(name)
     manifest, strange = known_classes(manifest, run.labels, who=str(run.path))
     prepared = prepare_for(run, manifest, options)
+    lost = tuple(left_out_lines(manifest, prepared.failures))
     seen = seen_by(run, prepared, options)
     said = _said_of(seen, keep_seen)
     for line in said:
@@ -115,7 +116,7 @@ def evaluate_run(
     result = _measured(run, predictions)
     sheets = sheets_of(run, prepared, predictions, options.listener)
     notes = _selected(run, prepared, predictions, name)
-    result = replace(result, notes=(*said, *strange, *notes, *result.notes))
+    result = replace(result, notes=(*said, *strange, *lost, *notes, *result.notes))
     with run.locked():  # everything is computed: the files of one set belong together
         predictions.save(run.path / "predictions" / f"{name}.csv")
         run.write_json(f"evaluation.{name}.json", result.to_dict())

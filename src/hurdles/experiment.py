@@ -85,9 +85,9 @@ def run_experiment(
         recipe = settled(recipe, manifest, by_file=split_file is not None)
     elif run.is_begun and recipe.split.scheme == SplitScheme.AUTO:
         recipe = recipe.changed(split={"scheme": run.recipe.split.scheme})
+    recipe, start = start_of(run, recipe, encoder_from)
     if manifest is not None and not run.is_begun:
         _say_how_parted(manifest, recipe, split_file, options)
-    recipe, start = start_of(run, recipe, encoder_from)
     with run.locked():
         run.begin(recipe, resume=resume)
         if run.is_begun:

@@ -15,7 +15,14 @@ from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.training.progress import Progress, Silent
 
-__all__ = ["Options", "preparation_of", "prepare_as", "prepare_for", "prepare_pixels"]
+__all__ = [
+    "Options",
+    "left_out_lines",
+    "preparation_of",
+    "prepare_as",
+    "prepare_for",
+    "prepare_pixels",
+]
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prep
         If one of them cannot, and the options say stop.
     """
     prepared = prepare_as(manifest, preparation_of(recipe), options)
-    for line in _left_out(manifest, prepared.failures):
+    for line in left_out_lines(manifest, prepared.failures):
         options.listener.say(line)
     if not len(prepared):
         last = prepared.manifest.exclusions.iloc[-1]
@@ -161,8 +168,16 @@ def prepare_for(run: Run, manifest: Manifest, options: Options) -> Prepared:
     return prepare_pixels(manifest, run.recipe, options)
 
 
-def _left_out(manifest: Manifest, failures: Mapping[str, ImageError]) -> Iterator[str]:
-    """Say how many images are left out: those that cannot be read, and those without lungs."""
+def left_out_lines(manifest: Manifest, failures: Mapping[str, ImageError]) -> Iterator[str]:
+    """Yield how many images are left out: those that cannot be read, and those without lungs.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images as they were given.
+    failures : mapping of str to ImageError
+        From `hurdles.data.cache.Prepared`.
+    """
     lost = {i: e for i, e in failures.items() if isinstance(e, LungsNotFoundError)}
     unread = {i: e for i, e in failures.items() if i not in lost}
     if unread:

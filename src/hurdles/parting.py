@@ -100,7 +100,7 @@ def remarks(given: Manifest, done: Manifest, recipe: Recipe, *, shared: bool = T
     shared : bool
         Whether to speak of patients in several parts, too.
     """
-    found = [*_given_split(given, done, recipe), *same_ids(done)]
+    found = [*_given_split(given, done, recipe), *same_ids(done), *_not_used(given, done)]
     if not shared:
         return [*found, *missing_classes(done)]
     return [*found, *check_split(done, grouped=SCHEMES.get(recipe.split.scheme).grouped)]
@@ -135,6 +135,18 @@ def _given_split(given: Manifest, done: Manifest, recipe: Recipe) -> Iterator[st
         yield (
             f"The split that the images bring has no validation part: {len(out)} images were taken "
             f"out of its training part for that ({how}). Its test part is as it was given."
+        )
+
+
+def _not_used(given: Manifest, done: Manifest) -> Iterator[str]:
+    """Say how many images of each class are gone: the rest may be its easier cases."""
+    of_all = given.frame["label"].value_counts()
+    lost = given.frame.loc[~given.frame["image"].isin(done.frame["image"]), "label"].value_counts()
+    if len(lost):
+        counts = ", ".join(f"{n} of {of_all[label]} {label}" for label, n in lost.items())
+        yield (
+            f"{lost.sum()} of {len(given)} images could not be used and are left out ({counts}); "
+            "the exclusions name each."
         )
 
 

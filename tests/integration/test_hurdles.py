@@ -97,6 +97,12 @@ def test_audit_writes_its_page_and_a_section_into_the_report(call, home, run):
     report = run.report_path.read_text()
     assert "Hurdles" in report
     assert "without any lung" in report
+    # Fewer hurdles do not replace an audit by more: a hit of the others would be gone.
+    fewer = call("audit", run.path, "--hurdle", "calibration")
+    assert "written" not in fewer.stdout
+    assert "audit asked 3 more (views, lungs-removed, elsewhere)" in fewer.stderr
+    assert Findings.load(run.path / "audit.json").hurdles == found.hurdles
+    assert run.report_path.read_text() == report
 
 
 @pytest.mark.full

@@ -71,6 +71,13 @@ class TestRemarks:
         assert said.startswith("The images bring a split (16 train, 8 test), and it is NOT used")
         assert f"keeps for testing, the model was trained or chosen on {learnt}." in said
 
+    def test_images_that_could_not_be_used_by_class(self):
+        manifest = images()
+        recipe = settled(AUTO, manifest)
+        kept = manifest.select(~manifest.frame["image"].isin(["i00", "i02", "i03"]))
+        (said,) = remarks(manifest, parted(kept, recipe), recipe)
+        assert said.startswith("3 of 24 images could not be used and are left out (2 of 12 A, 1")
+
     @pytest.mark.parametrize(
         ("patients", "how"),
         [("known", "(by patient)"), ("none", "by image, since no patient is known")],

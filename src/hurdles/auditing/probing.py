@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hurdles.auditing.material import Material
 from hurdles.errors import HurdleError
-from hurdles.evaluation.delong import Area
+from hurdles.evaluation.delong import Area, area_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
@@ -23,6 +23,7 @@ __all__ = [
     "class_aucs",
     "class_probe",
     "extremes",
+    "hidden_classes",
     "joined_level",
     "said_of",
     "simultaneous",
@@ -95,8 +96,42 @@ def class_probe(
     details: dict[str, Any] = {"auc_by_class": class_aucs(said), "n_features": table.shape[1]}
     evidence = extremes(said, shown, f"{subject} alone") if shown else ()
     return Finding(
-        hurdle, subject, statistic, found, limit, advice, evidence, details, scale=Scale.AUC
+        hurdle,
+        subject,
+        statistic,
+        found,
+        limit,
+        advice,
+        evidence,
+        details,
+        scale=Scale.AUC,
+        uncleared=f"not asked of {few}" if few else hidden_classes(said, limit, level),
     )
+
+
+def hidden_classes(said: Predictions, limit: Limit | None, level: float) -> str:
+    """Name the classes that a mean within the margin would hide; empty where there are none.
+
+    Parameters
+    ----------
+    said : Predictions
+        Of which the mean AUC over classes is judged.
+    limit : Limit or None
+        What it is held against.
+    level : float
+        Of the mean's interval; those of the classes hold together at it.
+    """
+    there = [c for c in said.classes if 0 < int((said.y_true == c).sum()) < len(said.y_true)]
+    if limit is None or len(there) < 3:
+        return ""
+    beyond = []
+    for name in there:
+        scores = said.y_prob[:, said.classes.index(name)]
+        area = Area.of(said.y_true, scores, positive=name, groups=said.groups)
+        low, high, _ = area_bounds(area, joined_level(level, len(there)))
+        if high > limit.clears:
+            beyond.append(f"{name} {area.value:.3f} [{low:.3f}, {high:.3f}]")
+    return f"the mean hides what is not within the margin: {', '.join(beyond)}" if beyond else ""
 
 
 def joined_level(level: float, of: int) -> float:

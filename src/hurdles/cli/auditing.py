@@ -132,8 +132,11 @@ def audit(
     with 5 if a hurdle failed by a fault of its own.
     """
     from hurdles import workflows
+    from hurdles.runs import Run
+    from hurdles.workflows.auditing import not_asked_again
 
     with carried_out(on_bad, cache, quiet) as options:
+        own_page = None if not_asked_again(Run(run), hurdle) else run / "audit.html"
         found = workflows.audit(
             run,
             on=on,
@@ -147,7 +150,7 @@ def audit(
             force=force,
             options=options,
         )
-    _print(found, as_json, out or run / "audit.html", strict)
+    _print(found, as_json, out or own_page, strict)
 
 
 def lineage(

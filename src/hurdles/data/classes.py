@@ -115,7 +115,7 @@ def known_classes(
     if not counts:
         return manifest, ()
     spelt = {same_class(label): label for label in known}
-    joins = " ".join(_option(each, spelt.get(same_class(each), known[0])) for each in counts)
+    joins = " ".join(_option(each, spelt.get(same_class(each), "OURS")) for each in counts)
     if len(counts) == len(manifest.labels):
         raise ManifestError(
             f"{who} knows none of the images' classes: it knows {', '.join(known)}, they are "

@@ -11,6 +11,9 @@ from hurdles.evaluation.estimate import Estimate
 
 __all__ = ["AreaDifference", "judged_difference", "reach_apart"]
 
+#: A smaller share of the areas' own standard errors is rounding.
+_NO_ERROR = 1e-6
+
 
 @dataclass(frozen=True)
 class AreaDifference:
@@ -60,7 +63,8 @@ def judged_difference(
         Of the two.
     alike : bool
         Whether no patient here parts the two. That does not show that none ever will: they are
-        joined as if independent.
+        joined as if independent. So are two of which every patient moves either area as much as
+        the other, though they differ: their difference seems to be without error.
     level : float
         Confidence level, within (0, 1).
     test : str
@@ -72,14 +76,19 @@ def judged_difference(
     correlation = max(-1.0, min(1.0, covariance / (spreads[0] * spreads[1])))
     common = correlation * spreads[0] * spreads[1]
     error = math.sqrt(max(0.0, spreads[0] ** 2 + spreads[1] ** 2 - 2 * common))
-    joined = 0.0 if alike else correlation
+    parted = error > _NO_ERROR * max(spreads)
+    if not parted and value != 0:
+        error = math.hypot(*spreads)
+    joined = correlation if parted and not alike else 0.0
     down, up = ([v - b[0] for v, b in zip(values, bounds, strict=True)],
                 [b[1] - v for v, b in zip(values, bounds, strict=True)])  # fmt: skip
     tested = normal_quantile(level) * error
     low = value - max(tested, reach_apart((up[1], down[1]), (up[0], down[0]), joined))
     high = value + max(tested, reach_apart((up[0], down[0]), (up[1], down[1]), joined))
     low, high = (value - tested if value > 0 else low, value + tested if value < 0 else high)
-    method = "as if independent" if alike else f"DeLong's correlation {correlation:.2f}"
+    together = "" if parted else "every patient moves both alike"
+    note = "the two rank every image alike" if alike else together
+    method = "as if independent" if note else f"DeLong's correlation {correlation:.2f}"
     difference = Estimate(
         value,
         max(-1.0, low),
@@ -88,7 +97,7 @@ def judged_difference(
         f"DeLong near zero, MOVER away from it, {method}",
         n_images,
         n_patients,
-        "the two rank every image alike" if alike else "",
+        note,
     )
     return AreaDifference(difference, error, _p_value(value, error), test)
 

@@ -32,7 +32,8 @@ def patient_mean(
     """Return the mean over images, with Student's interval over patients.
 
     The images of a patient are added up first (the ratio estimator of a cluster sample, Cochran
-    1977, section 6); where every patient has one image it is the textbook interval. The quantile is
+    1977, section 6), and their spread is never taken to be below that of independent images; where
+    every patient has one image it is the textbook interval. The quantile is
     that of Student's distribution with one degree of freedom less than there are patients. Where
     all values are one, their spread says nothing: of a bounded value the interval is then Wilson's,
     for a value that is at one of its bounds or the other varies most.
@@ -88,6 +89,7 @@ def patient_mean(
         return Estimate(mean, min(below, mean), max(above, mean), level, method, n, count)
     deviations = np.bincount(codes, numbers - mean)
     error = math.sqrt(count / (count - 1) * float(deviations @ deviations)) / n
+    error = max(error, float(numbers.std(ddof=1)) / math.sqrt(n))
     reach = student_quantile(level, count - 1) * error
     method = f"Student's t over {count} patients"
     return Estimate(mean, max(low, mean - reach), min(high, mean + reach), level, method, n, count)

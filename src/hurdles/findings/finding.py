@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from statistics import NormalDist
 from typing import Any
 
 from hurdles.errors import EvaluationError
@@ -129,6 +128,8 @@ class Limit:
         """
         if not estimate.is_defined:
             return Verdict.COULD_NOT_RUN
+        if estimate.low > estimate.high:  # no interval, as a hurdle of one's own may give it
+            return Verdict.INCONCLUSIVE
         above = self.beyond is Beyond.ABOVE
         if estimate.low > self.value if above else estimate.high < self.value:
             return Verdict.HIT
@@ -140,9 +141,10 @@ class Limit:
         """Return about how many patients would bring a verdict if the estimate stayed where it is.
 
         The interval is thought to shrink with the square root of the number of patients; that of a
-        share as Wilson's does, which near 0 and 1 is faster. Infinite where no number would do,
-        because the estimate lies between margin and limit; NaN where there is nothing to reckon
-        with.
+        share as Wilson's does, which near 0 and 1 is faster, and that of a ratio on the log scale,
+        where it reaches equally far to both sides. It is the interval at hand that shrinks, so
+        never fewer than there are would do. Infinite where no number would, because the estimate
+        lies between margin and limit; NaN where there is nothing to reckon with.
 
         Examples
         --------
@@ -153,19 +155,26 @@ class Limit:
         """
         low, value, high = estimate.low, estimate.value, estimate.high
         limit, margin = self.value, self.clears
+        if scale is Scale.RATIO and min(low, limit, margin) > 0:
+            numbers = (low, value, high, limit, margin)
+            low, value, high, limit, margin = (math.log(number) for number in numbers)
         if self.beyond is Beyond.BELOW:  # turned, so that higher is worse
             low, value, high, limit, margin = -high, -value, -low, -limit, -margin
         if math.isnan(low) or math.isnan(high):
             return math.nan
-        goals = [(limit, value - low)] if value > limit else []
-        goals += [(margin, high - value)] if value < margin else []
+        goals = [(limit, low)] if value > limit else []
+        goals += [(margin, high)] if value < margin else []
         n = estimate.n_patients or estimate.n_images
-        needed = [n * (reach / (goal - value)) ** 2 for goal, reach in goals]
-        if scale is Scale.SHARE:
-            z = NormalDist().inv_cdf((1 + estimate.level) / 2)
-            within = [abs(goal) for goal, _ in goals if 0 < abs(goal) < 1]
-            needed = [z**2 * g * (1 - g) / (g - abs(value)) ** 2 for g in within]
-        return float(min(needed, default=math.inf))
+
+        def further(goal: float, end: float) -> float:
+            """Return how many times the patients would bring the interval's end to the goal."""
+            times = ((end - value) / (goal - value)) ** 2
+            spread = [abs(x) * (1 - abs(x)) for x in (goal, end)]
+            # Wilson's end lies where the share's own variance would put it.
+            return times * spread[0] / spread[1] if is_share and min(spread) > 0 else times
+
+        is_share = scale is Scale.SHARE
+        return float(min((n * further(*pair) for pair in goals), default=math.inf))
 
 
 @dataclass(frozen=True)
@@ -221,6 +230,9 @@ class Finding:
     settled_by : str
         What there must be more of to settle what is inconclusive; empty where no more of anything
         that can be counted would.
+    uncleared : str
+        What keeps it from being cleared although its interval lies within the margin, as a class
+        that a mean over classes hides; empty where nothing does.
     is_fault : bool
         Whether there is no number because the hurdle itself failed.
 
@@ -242,6 +254,7 @@ class Finding:
     details: dict[str, Any] = field(default_factory=dict)
     scale: Scale = field(default=Scale.NUMBER, kw_only=True)
     settled_by: str = field(default="patients", kw_only=True)
+    uncleared: str = field(default="", kw_only=True)
     is_fault: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -257,7 +270,8 @@ class Finding:
             return Verdict.FAILED
         if not self.estimate.is_defined:
             return Verdict.COULD_NOT_RUN
-        return Verdict.SHOWN if self.limit is None else self.limit.judge(self.estimate)
+        judged = Verdict.SHOWN if self.limit is None else self.limit.judge(self.estimate)
+        return Verdict.INCONCLUSIVE if judged is Verdict.CLEARED and self.uncleared else judged
 
     @property
     def to_settle(self) -> float | None:
@@ -268,6 +282,8 @@ class Finding:
         """
         if self.verdict is not Verdict.INCONCLUSIVE or self.limit is None or not self.settled_by:
             return None
+        if self.limit.judge(self.estimate) is not Verdict.INCONCLUSIVE:
+            return None  # it is something else that is not settled
         needed = self.limit.patients_to_settle(self.estimate, self.scale)
         return None if math.isnan(needed) else needed
 
@@ -282,6 +298,7 @@ class Finding:
             "scale": str(self.scale),
             "limit": None if self.limit is None else asdict(self.limit),
             "settled_by": self.settled_by,
+            "uncleared": self.uncleared,
             "to_settle": _plain(self.to_settle),
             "advice": self.advice,
             "evidence": [asdict(e) for e in self.evidence],
@@ -304,6 +321,7 @@ class Finding:
             plain["details"],
             scale=plain["scale"],
             settled_by=plain["settled_by"],
+            uncleared=plain["uncleared"],
             is_fault=plain["is_fault"],
         )
 

@@ -339,6 +339,8 @@ def settled_text(finding: Finding) -> str:
     >>> settled_text(Finding("pixels", "border", "AUC", auc, limit))
     'about 78 patients would settle it if the estimate stayed'
     """
+    if finding.verdict is Verdict.INCONCLUSIVE and finding.uncleared:
+        return finding.uncleared
     needed = finding.to_settle
     if needed is None:
         return ""

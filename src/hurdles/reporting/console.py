@@ -148,6 +148,7 @@ def manifest_summary(manifest: Manifest) -> dict[str, Any]:
         "images": len(manifest),
         "labels": manifest.counts,
         "sources": manifest.sources,
+        "images_without_source": int(frame["source"].isna().sum()),
         "patients": manifest.known_patients or None,
         "patients_unknown": manifest.missing_patients == len(manifest),
         "images_without_patient": manifest.missing_patients,
@@ -163,7 +164,10 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
     """Yield the same for a reader."""
     s = manifest_summary(manifest)
     yield f"{s['images']} images: {_counts(s['labels'])}"
-    yield f"sources: {', '.join(s['sources']) or 'not named'}"
+    nowhere = s["images_without_source"] if s["sources"] else 0
+    yield f"sources: {', '.join(s['sources']) or 'not named'}" + (
+        f"; not named: {nowhere} image{'s' * (nowhere != 1)}" if nowhere else ""
+    )
     unknown = s["images_without_patient"]
     if s["patients"] is None:
         yield f"patients unknown: {unknown} image{'s' * (unknown != 1)}"

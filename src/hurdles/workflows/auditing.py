@@ -14,6 +14,7 @@ from hurdles.data.cells import as_cells
 from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.seals import sealed
+from hurdles.errors import EvaluationError
 from hurdles.findings.table import Findings
 from hurdles.images import Options
 from hurdles.locations import Data, classified, classified_apart, files_of, name_of
@@ -131,7 +132,8 @@ def audit(
     ----------
     run : Run or path
         A finished run. ``audit.json``, ``audit.csv`` and ``audit.html`` are written into its
-        folder, and its report gets a section.
+        folder, and its report gets a section; both stay as they are where only some `hurdles`
+        are run and the audit there asked others, too.
     on : Data, optional
         Other collections, each a test set of its own.
     seeds : sequence of Run or path
@@ -176,6 +178,7 @@ def audit(
     options = options or Options()
     run = run if isinstance(run, Run) else Run(run)
     own_page = run.path / "audit.html"
+    others = not_asked_again(run, hurdles)
     pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
     known = [*own, *sealed(run.path), *files_of(on)]
     with outputs(*(f for page in pages for f in _files(page)), inputs=known, force=force):
@@ -196,13 +199,41 @@ def audit(
             about=about,
             progress=options.listener,
             # What is found is kept, also if the audit is interrupted after it.
-            found=lambda some: some.save(run.path / "audit.json"),
+            found=None if others else lambda some: some.save(run.path / "audit.json"),
         )
         title = f"Hurdles for a model: {run.recipe.name}"
-        for path in [own_page, *pages]:
+        for path in pages if others else [own_page, *pages]:
             _write(found, path, title, given.material, pictures)
-        write_page(run, pictures=pictures)
+        if others:
+            options.listener.say(
+                f"{own_page} and the report stay as they were: that audit asked {len(others)} "
+                f"more ({', '.join(others)}). Audit without --hurdle to replace it."
+            )
+        else:
+            write_page(run, pictures=pictures)
         return found
+
+
+def not_asked_again(run: Run, hurdles: Sequence[str] | None) -> list[str]:
+    """Return the hurdles that a run's audit on record asked and that are not among some.
+
+    A hit of theirs would vanish from the run's report if an audit by fewer hurdles replaced it.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    hurdles : sequence of str, optional
+        Those that are to be run; none: all.
+    """
+    path = run.path / "audit.json"
+    if not hurdles or not path.is_file():
+        return []
+    try:
+        before = Findings.load(path).hurdles
+    except EvaluationError:  # of another version, which the report does not read either
+        return []
+    return [name for name in before if name not in hurdles]
 
 
 def calibrate_audit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,3 +83,27 @@ def test_a_class_of_few_patients_is_left_out_and_named():
 def test_every_image_needs_its_features():
     with pytest.raises(HurdleError, match="79 rows of features for 80 images"):
         probe(material(["a", "b"] * 40), np.zeros((79, 2)))
+
+
+def test_a_mean_over_classes_clears_no_class_that_it_hides():
+    rng = np.random.default_rng(0)
+    labels = np.array(["a", "b", "c", "d", "e", "f"] * 100)
+    features = rng.normal(size=(600, 4))
+    limit = replace(LIMIT, value=0.7, margin=0.7, margin_source="a choice")
+    words = {"hurdle": "pixels", "subject": "corners", "statistic": "AUC", "advice": "Look."}
+    plain = class_probe(material(labels.tolist()), features, limit=limit, **words)
+    assert plain.verdict is Verdict.CLEARED
+    features[labels == "a", 0] += 2
+    hiding = class_probe(material(labels.tolist()), features, limit=limit, **words)
+    assert hiding.estimate.high <= limit.clears  # as a mean it lies within the margin
+    assert hiding.verdict is Verdict.INCONCLUSIVE
+    assert hiding.uncleared.startswith("the mean hides what is not within the margin: a 0.")
+    assert hiding.to_settle is None
+
+
+def test_a_class_that_is_too_small_to_be_asked_keeps_the_others_from_clearing():
+    labels = ["sick", "well"] * 400 + ["rare"] * 3
+    features = np.random.default_rng(0).normal(size=(803, 4))
+    found = probe(material(labels), features)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.uncleared == "not asked of rare (3)"

@@ -247,6 +247,19 @@ def test_a_difference_holds_zero_if_and_only_if_the_test_does_not_reject(drawn, 
         assert held == (found.p_value > 1 - level)
 
 
+@pytest.mark.parametrize("pairs", [3, 10, 200])
+def test_areas_that_every_patient_moves_alike_do_not_differ_without_error(pairs):
+    truth, scores = list("pn") * pairs, np.arange(2 * pairs)
+    swapped = scores + np.tile([1, -1], pairs)
+    one, two = (Area.of(truth, x, positive="p") for x in (swapped, scores))
+    found = compare_areas(one, two)
+    assert found.difference.value == pytest.approx(1 / pairs)
+    assert found.standard_error == pytest.approx(math.sqrt(one.variance + two.variance))
+    assert found.p_value > 0.3
+    assert found.difference.low < 0
+    assert found.difference.note == "every patient moves both alike"
+
+
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.floats(-1, 1))
 def test_how_far_one_may_rise_above_another_equals_a_walk_around_the_ellipse(ends, correlation):
     turn = np.linspace(0, 2 * np.pi, 2001)

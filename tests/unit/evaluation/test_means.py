@@ -35,3 +35,11 @@ def test_values_that_are_all_one_have_the_interval_of_a_share():
 def test_a_value_out_of_bounds_is_refused():
     with pytest.raises(EvaluationError, match=r"from 0 to 3 are not all within \[0, 2\]"):
         patient_mean([0, 3], ["p", "q"], low=0, high=2)
+
+
+def test_patients_who_agree_are_no_surer_than_independent_images():
+    """Each patient has a right and a wrong image: the patients' sums do not vary at all."""
+    values = np.tile([0.0, 1.0], 20)
+    alike = patient_mean(values, np.repeat(np.arange(20), 2), low=0, high=1)
+    apart = patient_mean(values, np.arange(40), low=0, high=1)
+    assert alike.low <= apart.low < 0.5 < apart.high <= alike.high

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.means import patient_share
 from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, Scale, Verdict, counted
 
 bounds = st.floats(-2, 2)
@@ -62,6 +63,12 @@ def test_a_margin_beyond_the_limit_clears_what_would_not_matter(low, high, verdi
     assert finding(estimate((low + high) / 2, low, high), limit).verdict is verdict
 
 
+def test_bounds_in_the_wrong_order_clear_and_hit_nothing():
+    for limit in (0.3, 0.5, 0.7):
+        found = finding(estimate(0.5, 0.6, 0.4), Limit(limit, "by definition"))
+        assert found.verdict is Verdict.INCONCLUSIVE
+
+
 def test_without_a_margin_the_limit_is_the_margin():
     limit = Limit(0.5, "by definition")
     assert (limit.clears, limit.margin_source) == (0.5, "by definition")
@@ -87,12 +94,26 @@ def test_patients_that_would_settle_it_follow_from_the_width():
     assert settled(0.5, 0.4, 0.6, limit) is None  # cleared already
     # No flip among 44: a share at 0 is known to 5 % from far fewer than a square root would say.
     flips = Limit(0.1, "calibrated", margin=0.05, margin_source="a choice")
-    none = Estimate(0.0, 0.0, 0.08, 0.95, "Clopper-Pearson", 44, 44)
+    none = Estimate(0.0, 0.0, 1 - 0.025 ** (1 / 44), 0.95, "Clopper-Pearson", 44, 44)
     share = Finding("h", "", "s", none, flips, scale=Scale.SHARE)
-    assert share.to_settle == pytest.approx(1.96**2 * 0.95 / 0.05, abs=0.1)
+    assert share.to_settle == pytest.approx(math.log(0.025) / math.log(0.95), abs=2)
     assert settled(0.5, math.nan, math.nan, limit) is None
+    # A ratio of 2 [1/2, 8] reaches 4 times to both sides; from a limit of 1 it is 2 times away.
+    least = Limit(1, "by definition", Beyond.BELOW)
+    ratio = Finding("h", "", "s", estimate(2, 0.5, 8), least, scale=Scale.RATIO)
+    assert ratio.to_settle == pytest.approx(4 * n)
     one = finding(estimate(0.6, 0.46, 0.8), limit)
     assert Finding("h", "", "s", one.estimate, limit, settled_by="").to_settle is None
+
+
+@pytest.mark.parametrize("level", [0.95, 1 - 0.05 / 11])
+@pytest.mark.parametrize("n", [20, 46, 111, 400])
+def test_never_fewer_patients_than_there_are_would_settle_a_share(n, level):
+    limit = Limit(0.034, "calibrated", margin=0.05, margin_source="a choice")
+    for flipped in range(n // 3):
+        share = patient_share(np.arange(n) < flipped, np.arange(n), level=level, exact=True)
+        needed = Finding("h", "", "s", share, limit, scale=Scale.SHARE).to_settle
+        assert needed is None or needed > n
 
 
 @given(low=bounds, width=st.floats(0, 1), limit=bounds, further=st.floats(-1, 1))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -113,3 +115,11 @@ def test_a_margin_above_its_subjects_is_that_of_all_of_them(tmp_path):
     )
     limits = load_limits(path)
     assert {s: limit.clears for (_, s), limit in limits.items()} == {"a": 0.6, "b": 0.7}
+
+
+def test_documents_that_limits_rest_on_are_there():
+    root = Path(__file__).parents[3]
+    told = " ".join(f"{one.source} {one.margin_source}" for one in load_limits().values())
+    named = set(re.findall(r"(?:docs|bench)/[\w/.-]+\.(?:md|py)", told))
+    assert named
+    assert [name for name in sorted(named) if not (root / name).is_file()] == []

@@ -24,7 +24,7 @@ from hurdles.auditing.of_data.appearance import (
 )
 from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.errors import ConstantImageError, ImageError
-from hurdles.evaluation.bounds import mover_difference, proportion_bounds
+from hurdles.evaluation.bounds import exact_bounds, mover_difference, proportion_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Scale, counted
 from hurdles.findings.limits import limit_for
@@ -237,9 +237,9 @@ def _told(
 
 def _share(material: Material, is_so: Flags) -> Estimate:
     part, whole = _per_patient(material.groups, is_so)
-    low, high = proportion_bounds(part, whole, material.level)
+    low, high = exact_bounds(part, whole, material.level)  # one end decides
     share = float(is_so.mean())
-    method = "Wilson, by patient"
+    method = "Clopper-Pearson, by patient"
     return Estimate(share, low, high, material.level, method, len(is_so), len(whole))
 
 

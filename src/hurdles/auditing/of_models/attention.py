@@ -233,6 +233,7 @@ def _finding(
         tuple(evidence),
         details,
         scale=Scale.RATIO,
+        settled_by="",  # no more images are looked at, and no more random networks
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hurdles.auditing.blanking import blankable, only_lungs, without_lungs
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.probing import class_aucs, extremes
+from hurdles.auditing.probing import class_aucs, extremes, hidden_classes
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.estimate import Estimate
@@ -94,6 +94,7 @@ def _compared(
         extremes(altered, _SHOWN, f"the {name}") if limit is not None else (),
         details,
         scale=Scale.AUC,
+        uncleared=hidden_classes(altered, limit, level),
     )
     statistic = f"AUC lost on {name}, of that on the whole images"
     if not area.is_defined:

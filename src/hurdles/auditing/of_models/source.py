@@ -32,7 +32,7 @@ def source(subject: Subject) -> Iterator[Finding]:
 
     The images are those of the test part and, where given, of other collections. Within a class
     it is the source alone that is told, not the class. Classes are judged together: their
-    intervals hold at once.
+    intervals hold at once, and a class that cannot be asked is not cleared on the others.
 
     Parameters
     ----------
@@ -60,11 +60,12 @@ def source(subject: Subject) -> Iterator[Finding]:
             seed=seed,
             level=level,
         )
-        return [probe for probe in found[1:] if probe.auc.is_defined]
+        return list(found[1:])
 
     level = subject.material.level
     classes = len(np.unique(labels[known]))
-    before = probes(plain, level)  # whether there is anything to tell, before the network is asked
+    # Whether there is anything to tell, before the network is asked.
+    before = [probe for probe in probes(plain, level) if probe.auc.is_defined]
     if not before:
         raise HurdleError(
             f"no two sources have ten patients of the same class among {len(labels)} images "

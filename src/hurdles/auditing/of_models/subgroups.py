@@ -3,7 +3,8 @@
 Each group of test images (by sex, age, view, source; what is not known is a group of its own) is
 compared with all others: by the mean area under the curve over classes, and by each class's
 sensitivity. The groups are fixed beforehand, not searched for; those too small to say anything are
-named, not judged. Intervals are simultaneous over everything that is compared (Bonferroni).
+named, and the hurdle is not cleared on the others. Intervals are simultaneous over everything that
+is compared (Bonferroni).
 """
 
 from __future__ import annotations
@@ -202,5 +203,10 @@ def _too_small(comparisons: list[_Comparison]) -> Iterator[Finding]:
         n = mine[0].inside
         estimate = undefined(why, n_images=len(n.frame), n_patients=len(np.unique(n.groups)))
         yield Finding(
-            "subgroups", group, f"not compared: {what}", estimate, None, scale=Scale.DIFFERENCE
+            "subgroups",
+            group,
+            f"not compared: {what}",
+            estimate,
+            limit_for("subgroups"),  # what could not be asked is not cleared on the rest
+            scale=Scale.DIFFERENCE,
         )

@@ -8,7 +8,13 @@ from typing import Any
 
 from hurdles.auditing.hurdle import model_hurdle
 from hurdles.auditing.nested import VIEWS, Answers, Said, View, answers_of, best_blind_view
-from hurdles.auditing.probing import class_aucs, extremes, joined_level, simultaneous
+from hurdles.auditing.probing import (
+    class_aucs,
+    extremes,
+    hidden_classes,
+    joined_level,
+    simultaneous,
+)
 from hurdles.auditing.subject import Subject
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc, share_above_chance
@@ -46,25 +52,28 @@ def views(subject: Subject) -> Iterator[Finding]:
         said = found.said[view.name]
         level = subject.material.level
         if view.judged:
-            area = macro_auc(said.test, level=joined_level(level, _JUDGED))
+            level = joined_level(level, _JUDGED)
+            area = macro_auc(said.test, level=level)
             area = simultaneous(area, _JUDGED)
         else:
             area = macro_auc(said.test, level=level)
-        yield _finding(view, _noted(area, found.note), said)
+        yield _finding(view, _noted(area, found.note), said, level)
     yield _share(subject, found)
 
 
-def _finding(view: View, found: Estimate, said: Said | None = None) -> Finding:
+def _finding(view: View, found: Estimate, said: Said | None = None, level: float = 0.95) -> Finding:
+    limit = limit_for("views", view.name) if view.judged else None
     return Finding(
         "views",
         view.name,
         "AUC of a small probe that sees this view only (0.5 is chance)",
         found,
-        limit_for("views", view.name) if view.judged else None,
+        limit,
         _ADVICE if view.judged else _LUNGS,
         extremes(said.test, _SHOWN, view.name) if said is not None and view.judged else (),
         {} if said is None else {"auc_by_class": class_aucs(said.test)},
         scale=Scale.AUC,
+        uncleared="" if said is None else hidden_classes(said.test, limit, level),
     )
 
 

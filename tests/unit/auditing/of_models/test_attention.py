@@ -27,6 +27,7 @@ from hurdles.auditing.subject import Subject
 from hurdles.data.manifest import Manifest
 from hurdles.data.phantom import Shortcut, phantom_cohort
 from hurdles.errors import HurdleError
+from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.methods import METHODS
 from hurdles.findings.finding import Verdict
@@ -130,10 +131,18 @@ def test_a_network_that_reads_a_corner_is_hit_by_both_methods():
 def test_a_network_that_reads_the_lungs_is_not_hit():
     found = found_by(attention, on_trial(Looking(lungs()), phantoms()))
     for one in judged(found).values():
-        assert one.verdict is Verdict.CLEARED
+        assert one.verdict is not Verdict.HIT
         assert one.estimate.value > 2
+    assert judged(found)["smoothgrad"].verdict is Verdict.CLEARED
     counts = {c["class"]: c["n"] for c in judged(found)["grad-cam"].details["by_class"]}
     assert set(counts) == set(LABELS)
+
+
+def test_more_patients_are_not_said_to_settle_what_random_networks_leave_open():
+    ratio = Estimate(1.3, 0.9, 1.8, 0.975, "Welch's t", 120, 120)
+    one = module._finding("smoothgrad", ratio, 0.975, {})
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.to_settle is None
 
 
 @pytest.mark.full

@@ -111,9 +111,14 @@ def test_other_collections_are_sources_too():
         assert set(every["Normal, features"].details["images"]) == {"a", name}
 
 
-def test_a_class_of_one_source_is_left_out_and_the_rest_judged():
+def test_a_class_of_one_source_is_said_not_to_be_asked_and_not_cleared_on_the_rest():
     images = material(120)
     frame = images.manifest.frame
     lone = (frame["label"] == "Normal") & (frame["source"] == "west")
     every = found(subject(images.take(~lone.to_numpy())))
-    assert [s for s in every if s.endswith("features")] == ["COVID-19, features"]
+    assert [s for s in every if s.endswith("pixels")] == ["COVID-19, plain pixels"]
+    asked, lone_class = (every[f"{c}, features"] for c in LABELS)
+    assert asked.verdict is Verdict.HIT
+    assert lone_class.verdict is Verdict.COULD_NOT_RUN
+    assert lone_class.limit is not None
+    assert lone_class.estimate.note == "east alone has 10 patients or more"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from answering import answering, drawn, found_by
 
 from hurdles.auditing.of_models.subgroups import age_groups, subgroups
 from hurdles.errors import HurdleError
+from hurdles.evaluation.estimate import Estimate
 from hurdles.findings.finding import Verdict
 from hurdles.findings.table import Findings
 
@@ -66,7 +68,7 @@ def test_groups_mirror_each_other_where_there_are_two():
         assert a.details["p_value"] == pytest.approx(b.details["p_value"])
 
 
-def test_small_groups_are_named_with_their_count_and_not_judged():
+def test_small_groups_are_named_with_their_count_and_nothing_is_cleared_without_them():
     truth, said = drawn(200, 4)
     ages = np.where(np.arange(200) < 12, 4.0, 40.0)
     found = found_by(subgroups, answering(truth, said, age=ages))
@@ -76,6 +78,10 @@ def test_small_groups_are_named_with_their_count_and_not_judged():
     n = int((truth[:12] == "ill").sum())
     assert f"{n} of this group with 'ill'" in children[0].estimate.note
     assert "fewer than 10 patients" in children[0].estimate.note
+    fine = replace(found[0], subject="sex: F", estimate=Estimate(0, -0.01, 0.01, 0.95, "m", 9, 9))
+    all_of_it = Findings((fine, *children), {"subgroups": "?"})
+    assert fine.verdict is Verdict.CLEARED
+    assert all_of_it.verdict("subgroups") is Verdict.INCONCLUSIVE
 
 
 def test_one_class_alone_is_compared_where_the_other_is_missing():
