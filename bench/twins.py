@@ -36,7 +36,7 @@ from hurdles.evaluation.bounds import wilson
 from hurdles.imaging.prepare import Preparation, resize_square
 
 SIZE = 64
-_EDGES = (0.60, 0.80, 0.90, 0.925, 0.95, 0.96, 0.965, 0.97, 0.975, 0.98, 0.985, 1.001)
+_EDGES = (0.60, 0.80, 0.90, 0.95, 0.96, 0.97, 0.975, 0.98, 0.982, 0.985, 0.99, 1.001)
 
 
 def main() -> None:

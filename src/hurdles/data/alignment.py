@@ -22,6 +22,9 @@ _OVERLAP = 0.6
 _STRETCH = 1.4
 #: Prints that agree less once aligned are of two chests, and not printed anew.
 _WORTH_PRINTING = 0.75
+#: Both are softened by so much before that, in pixels: a copy may be less sharp, or have traces
+#: of JPEG.
+_SOFTENED = 0.7
 #: Share of the overlap that may differ because something was drawn on one of the images.
 _DRAWN_ON = 0.05
 
@@ -197,7 +200,10 @@ def _correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
 
 def _print_inside(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the print of a part of an image, as if there were nothing else."""
+    import cv2
+
     share = inside.astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), _SOFTENED)
     there = np.maximum(_blur(share), 1e-6)
     grey = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     ranks = _ranks(grey, grey[inside])

@@ -53,14 +53,14 @@ COLUMNS: dict[str, str] = {
     "mirrored": "true where left and right are exchanged",
 }
 
-#: Pairs at least this similar are taken for one radiograph. Two real persons reach 0.962; drawn
-#: chests, more alike than those, 0.970 at 224 pixels and 0.978 at 96, a false alarm.
-#: docs/results/bench-near-duplicates.txt shows what is found.
-THRESHOLD = 0.975
+#: Pairs at least this similar are taken for one radiograph. Drawn chests, more alike than those of
+#: any two persons, reach 0.980, two real persons 0.974; docs/results/bench-near-duplicates.txt
+#: shows what is found.
+THRESHOLD = 0.982
 
 #: Pairs from here on are shown to be looked at: copies with much cut off or drawn upon, or one
 #: person twice.
-LIKELY = 0.95
+LIKELY = 0.96
 
 #: Above this many pairs hashes take the place of matrix products, which would need minutes then.
 _MANY_PAIRS = 200_000_000
