@@ -107,7 +107,7 @@ def evaluate_run(
     prepared = prepare_for(run, manifest, options)
     lost = tuple(left_out_lines(manifest, prepared.failures))
     seen = seen_by(run, prepared, options)
-    said = _said_of(seen, keep_seen)
+    said = seen.lines(kept=keep_seen)
     for line in said:
         options.listener.say(line)
     if not keep_seen:
@@ -117,6 +117,8 @@ def evaluate_run(
     sheets = sheets_of(run, prepared, predictions, options.listener)
     notes = _selected(run, prepared, predictions, name)
     result = replace(result, notes=(*said, *strange, *lost, *notes, *result.notes))
+    if (run.path / f"evaluation.{name}.json").is_file():
+        options.listener.say(f"the earlier test on {name} in {run.path} is replaced")
     with run.locked():  # everything is computed: the files of one set belong together
         predictions.save(run.path / "predictions" / f"{name}.csv")
         run.write_json(f"evaluation.{name}.json", result.to_dict())
@@ -330,25 +332,6 @@ def refuse_undecidable(
             f"{rule} is fixed on the validation images, and none of them is "
             f'{" or ".join(lacking)}; give validation a larger part or use "argmax".'
         )
-
-
-def _said_of(seen: Seen, kept: bool) -> list[str]:
-    """Return what a reader must know of images that were seen in training, and of the search."""
-    number, of = int(seen.known.sum()), len(seen.known)
-    said = []
-    if number and kept:
-        said.append(
-            f"{number} of {of} images show what was used to train or choose the network and were "
-            "kept by request: the results are too good."
-        )
-    elif number:
-        said.append(
-            f"{number} of {of} images show what was used to train or choose the network and are "
-            "left out; the exclusions name each, and what it is a copy of."
-        )
-    if seen.unchecked:
-        said.append(f"{seen.unchecked[0].upper()}{seen.unchecked[1:]}.")
-    return said
 
 
 def _without(run: Run, prepared: Prepared, seen: Seen) -> Prepared:

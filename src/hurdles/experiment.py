@@ -156,9 +156,12 @@ def _say_how_parted(
     if recipe.split.scheme != SplitScheme.GIVEN:
         refuse_untested(done)
     refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
-    sizes = ", ".join(f"{len(done.part(part))} {part}" for part in Split)
-    options.listener.say(f"split {_how(manifest, recipe)}: {sizes} images")
+    options.listener.say(f"split {_how(manifest, recipe)}: {_sizes(done)}")
     _say(remarks(manifest, done, recipe), options)
+
+
+def _sizes(done: Manifest) -> str:
+    return ", ".join(f"{len(done.part(part))} {part}" for part in Split) + " images"
 
 
 def _how(manifest: Manifest, recipe: Recipe) -> str:
@@ -218,6 +221,8 @@ def _data_of(
     done = whole.with_split(parted(united, recipe, split_file).frame["split"])
     for line in copies.lines(done):
         options.listener.say(line)
+    if united is not whole:
+        options.listener.say(f"the split, with copies kept together: {_sizes(done)}")
     refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
     if split_file is not None:
         _say(remarks(manifest, done, recipe), options)

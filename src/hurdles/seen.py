@@ -53,6 +53,25 @@ class Seen:
     known: NDArray[np.bool_]
     unchecked: str = ""
 
+    def lines(self, *, kept: bool = False) -> list[str]:
+        """Return what a reader must know of the images that were seen, and of the search.
+
+        Parameters
+        ----------
+        kept : bool
+            Whether they are tested on all the same.
+        """
+        number, of = int(self.known.sum()), len(self.known)
+        found = f"{number} of {of} images show what was used to train or choose the network and "
+        said = []
+        if number and kept:
+            said.append(f"{found}were kept by request: the results are too good.")
+        elif number:
+            said.append(f"{found}are left out; the exclusions name each, and what it is a copy of.")
+        if self.unchecked:
+            said.append(f"{self.unchecked[0].upper()}{self.unchecked[1:]}.")
+        return said
+
 
 def copies_among(run: Run, prepared: Prepared, options: Options) -> Copies:
     """Return which of a run's images show one radiograph; looked for once, before it is split.

@@ -281,3 +281,13 @@ def test_the_version(call):
     import hurdles
 
     assert call("--version").stdout == f"hurdles {hurdles.__version__}\n"
+
+
+def test_a_file_where_a_folder_is_needed_is_said_to_be_one(main, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r").write_text("mine")
+    code, _, err = main("run", "small-data", "--data", "phantom", "--out", "r")
+    assert code == 2
+    assert "A file stands where a folder is needed; name another." in err
+    assert "space" not in err
+    assert (tmp_path / "r").read_text() == "mine"

@@ -171,7 +171,7 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
 
 
 def _elsewhere(run: Run, name: str, images: Manifest, options: Options) -> Elsewhere:
-    images, _ = known_classes(images, run.labels, who=str(run.path))
+    images, strange = known_classes(images, run.labels, who=str(run.path))
     prepared = prepare_for(run, images, options)
     seen = seen_by(run, prepared, options)
     left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
@@ -180,17 +180,12 @@ def _elsewhere(run: Run, name: str, images: Manifest, options: Options) -> Elsew
     section = run.recipe
     size, level = section.preparation.size, section.evaluation.level
     material = material_of(left, name=name, options=options, size=size, level=level)
-    if seen.known.any():
-        options.listener.say(
-            f"{name}: {int(seen.known.sum())} of {len(prepared)} images show what the run was "
-            "trained or chosen on, and are left out"
-        )
-    if seen.unchecked:
-        options.listener.say(f"{name}: {seen.unchecked}")
+    for line in seen.lines():
+        options.listener.say(f"{name}: {line}")
     predictions, _ = predict_on(run, material.manifest, name=f"audit-{name}", options=options)
     order = {image: row for row, image in enumerate(predictions.frame["image"])}
     kept = [image in order for image in material.manifest.frame["image"]]
-    return Elsewhere(material.take(np.array(kept)), predictions)
+    return Elsewhere(material.take(np.array(kept)), predictions, (*seen.lines(), *strange))
 
 
 def _sibling(run: Run, other: Run) -> Predictions:

@@ -92,7 +92,7 @@ def class_probe(
     said = said_of(asked, told)
     found = simultaneous(macro_auc(said, level=level), of)
     if few:
-        found = _noted(found, f"too few patients: {few}")
+        found = found.noted(f"too few patients: {few}")
     details: dict[str, Any] = {"auc_by_class": class_aucs(said), "n_features": table.shape[1]}
     evidence = extremes(said, shown, f"{subject} alone") if shown else ()
     return Finding(
@@ -240,7 +240,3 @@ def _enough(material: Material) -> tuple[NDArray[np.intp], str]:
     few = {name: n for name, n in counts.items() if n < 2 * _FOLDS}
     rows = np.flatnonzero(~np.isin(labels, list(few)))
     return rows, ", ".join(f"{name} ({n})" for name, n in few.items())
-
-
-def _noted(estimate: Estimate, note: str) -> Estimate:
-    return replace(estimate, note="; ".join(filter(None, (estimate.note, note))))

@@ -44,10 +44,13 @@ class Elsewhere:
         Its images; classes are called as the model calls them.
     predictions : Predictions
         Of these images, in the same order.
+    notes : tuple of str
+        What was left out of the collection, and why.
     """
 
     material: Material
     predictions: Predictions
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,6 +94,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, HurdlesError) or not isinstance(error, OSError) or not error.strerror:
         return str(error)
     where = error.filename if error.filename is not None else "a file"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{where}: {error.strerror}. A file stands where a folder is needed; name another."
     return (
         f"{where}: {error.strerror}. Check that it is there, that you may use it, and that there "
         "is space left."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 __all__ = ["Estimate", "undefined"]
@@ -46,6 +46,10 @@ class Estimate:
     def is_defined(self) -> bool:
         """Whether there is a value at all."""
         return not math.isnan(self.value)
+
+    def noted(self, note: str) -> Estimate:
+        """Return the same with one more remark, if there is one."""
+        return replace(self, note="; ".join(filter(None, (self.note, note))))
 
     def percent(self, digits: int = 1) -> str:
         """Return e.g. ``95.4 % [93.0, 97.0]``, or ``undefined (why)``."""

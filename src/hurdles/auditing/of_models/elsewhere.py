@@ -40,6 +40,7 @@ class _Pair(NamedTuple):
     statistic: str
     inside: Predictions
     outside: Predictions
+    note: str = ""
 
     @property
     def common(self) -> list[str]:
@@ -80,6 +81,7 @@ def elsewhere(subject: Subject) -> Iterator[Finding]:
             "AUC lost outside: inside less outside, on the classes that both have",
             subject.test,
             there.predictions,
+            " ".join(there.notes),
         )
         for there in subject.elsewhere
     ]
@@ -111,7 +113,7 @@ def _lost(pairs: list[_Pair], level: float) -> Iterator[Finding]:
                 _NAME,
                 f"{pair.name}, {label}",
                 pair.statistic,
-                simultaneous(lost, of),
+                simultaneous(lost, of).noted(pair.note),
                 limit_for(_NAME),
                 _ADVICE,
                 details=ends,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +87,7 @@ def _compared(
         "lungs-removed",
         name,
         f"the model's AUC on {name} (0.5 is chance)",
-        _noted(area, note),
+        area.noted(note),
         limit,
         _OTHER if limit is None else _ADVICE,
         extremes(altered, _SHOWN, f"the {name}") if limit is not None else (),
@@ -103,7 +102,7 @@ def _compared(
     drop = compare_macro_auc(plain, altered, level=level)
     p_value = None if np.isnan(drop.p_value) else drop.p_value
     more = {"p_value": p_value, "test": drop.method}
-    found = _noted(drop.difference, note)
+    found = drop.difference.noted(note)
     yield _drop(name, statistic, found, more)
 
 
@@ -124,7 +123,3 @@ def _masks(masks: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     if masks is None:
         raise HurdleError("the lungs were not looked for; segment them (`hurdles segment`) first.")
     return masks
-
-
-def _noted(estimate: Estimate, note: str) -> Estimate:
-    return replace(estimate, note="; ".join(filter(None, (estimate.note, note))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,13 +94,12 @@ def _with_sources(subject: Subject) -> tuple[list[Material], NDArray[np.str_]]:
 def _finding(probe: Probe, of: str, family: int) -> Finding:
     judged = of == "features"
     estimate = simultaneous(probe.auc, family)
-    note = "; ".join(filter(None, (estimate.note, probe.note)))
     where = "the model's features" if judged else "a thumbnail of 16 by 16 pixels"
     return Finding(
         "source",
         f"{probe.within}, {of}",
         f"AUC of telling the source of {probe.within} images from {where} (0.5 is chance)",
-        replace(estimate, note=note),
+        estimate.noted(probe.note),
         limit_for("source", of) if judged else None,
         _ADVICE if judged else _BEFORE,
         (),

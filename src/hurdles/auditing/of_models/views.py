@@ -57,7 +57,7 @@ def views(subject: Subject) -> Iterator[Finding]:
             area = simultaneous(area, _JUDGED)
         else:
             area = macro_auc(said.test, level=level)
-        yield _finding(view, _noted(area, found.note), said, level)
+        yield _finding(view, area.noted(found.note), said, level)
     yield _share(subject, found)
 
 
@@ -99,7 +99,7 @@ def _share(subject: Subject, found: Answers) -> Finding:
         "auc_of_model": macro_auc(whole, level=level).to_dict(),
     }
     words = f"{statistic}; {best.name}, the best such view on validation images"
-    return _shown(words, _noted(share, found.note), details)
+    return _shown(words, share.noted(found.note), details)
 
 
 def _shown(words: str, share: Estimate, details: dict[str, Any] | None = None) -> Finding:
@@ -121,8 +121,4 @@ def _whole_at_most(share: Estimate) -> Estimate:
         return share
     note = "the probe does better than the model; shares end at 100 %" if share.value > 1 else ""
     value, low, high = (min(x, 1.0) for x in (share.value, share.low, share.high))
-    return _noted(replace(share, value=value, low=low, high=high), note)
-
-
-def _noted(estimate: Estimate, note: str) -> Estimate:
-    return replace(estimate, note="; ".join(filter(None, (estimate.note, note))))
+    return replace(share, value=value, low=low, high=high).noted(note)

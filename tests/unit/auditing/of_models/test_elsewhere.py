@@ -84,6 +84,15 @@ def test_what_is_lost_outside_is_found_and_what_is_not_is_not():
     assert "simultaneous over 2" in found["same, COVID-19"].estimate.method
 
 
+def test_what_was_left_out_of_a_collection_stands_beside_its_number():
+    own, there = material("ours"), material("there", seed=1)
+    plain = subject(own, others=[(there, 9.0)])
+    (one,) = plain.elsewhere
+    noted = replace(plain, elsewhere=[replace(one, notes=("3 of 9 are left out.",))])
+    found = {f.subject: f for f in elsewhere(noted)}
+    assert "3 of 9 are left out." in found["there, COVID-19"].estimate.note
+
+
 def test_only_classes_that_both_have_are_compared():
     own = material("ours", labels=LABELS)
     there = material("there", labels=LABELS[:2], seed=3)
