@@ -34,6 +34,16 @@ ALTERATIONS = {
 }
 
 
+class Heard(Silent):
+    """Keep what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
 @pytest.fixture(scope="module")
 def alone(finished) -> pd.DataFrame:
     """Return rows of patients with one image: two drawn images of one patient are copies nearly."""
@@ -61,7 +71,12 @@ def test_copies_stay_in_one_part_and_a_resumed_run_does_not_look_again(
 ):
     unparted = finished.manifest.with_split([""] * len(finished.manifest))
     images = with_copies(unparted, alone, tmp_path, split="")
-    run = workflows.run(tiny, data=images, out=tmp_path / "run", options=options)
+    heard = Heard()
+    run = workflows.run(
+        tiny, data=images, out=tmp_path / "run", options=replace(options, progress=heard)
+    )
+    sizes = ", ".join(f"{len(run.manifest.part(p))} {p}" for p in ("train", "validation", "test"))
+    assert f"the split, with copies kept together: {sizes} images" in heard.lines
     where = run.manifest.frame.set_index("image")["split"]
     assert all(where[f"copy {name}"] == where[name] for name in alone["image"])
     assert "copies of images" not in run.report_path.read_text("utf-8")
