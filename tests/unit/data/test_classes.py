@@ -77,12 +77,12 @@ class TestKnownClasses:
         assert left.counts == {"A": 2}
         assert set(left.exclusions["reason"]) == {"its class 'X' is none of the model's"}
         assert "3 of 5 images are left out, since run knows no class 'X' (3)" in notes[0]
-        assert "--label X=A" in notes[0]
+        assert "--label X=OURS" in notes[0]
 
     def test_a_spelling_is_no_other_class(self):
         with pytest.raises(ManifestError, match=r"run calls 'A' what the images call 'a'.*a=A"):
             known_classes(manifest(a=2, B=1), ["A", "B"], who="run")
 
     def test_none_known(self):
-        with pytest.raises(ManifestError, match=r"knows none.*--label X=A"):
+        with pytest.raises(ManifestError, match=r"knows none.*--label X=OURS"):
             known_classes(manifest(X=2), ["A", "B"], who="run")
