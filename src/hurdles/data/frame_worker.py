@@ -1,11 +1,13 @@
-"""Decodes compressed DICOM frames in a process of its own; `hurdles.data.frames` starts it.
+"""Decodes compressed DICOM and TIFF in a process of its own; `hurdles.data.frames` starts it.
 
-A script: it imports nothing of hurdles, so that it starts fast. A request is a line of JSON and the
-frame's bytes; an answer is a line of JSON and the pixels' bytes. It ends with its input.
+A script: it imports nothing of hurdles, so that it starts fast, and all libraries at once, before
+there is a limit. A request is a line of JSON and the
+bytes to decode; an answer is a line of JSON and the pixels' bytes. It ends with its input.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -16,7 +18,9 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
+from PIL.TiffImagePlugin import TiffImageFile
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
@@ -36,12 +40,12 @@ def main() -> None:
     os.dup2(words.fileno(), 2)
     while line := sys.stdin.buffer.readline():
         request = json.loads(line)
-        frame = sys.stdin.buffer.read(request["bytes"])
+        content = sys.stdin.buffer.read(request["bytes"])
         _limit(request["seconds"], request["memory"])
         pixels = np.empty(0, dtype=np.uint8)
         try:
             words.truncate(0)
-            pixels = _decoded(frame, request["syntax"], request["options"])
+            pixels = _decoded(content, request)
             _refuse_warnings(words)
             said = {"shape": pixels.shape, "dtype": pixels.dtype.str}
         except Exception as error:  # decoders fail in many ways on damaged bytes
@@ -75,7 +79,32 @@ def _refuse_warnings(words: BinaryIO) -> None:
         raise ValueError(printed.splitlines()[0])
 
 
-def _decoded(frame: bytes, syntax: str, options: dict[str, Any]) -> np.ndarray:
+def _decoded(content: bytes, request: dict[str, Any]) -> np.ndarray:
+    if "page" not in request:
+        return _frame(content, request["syntax"], request["options"])
+    if request["mode"] is None:
+        return _deep_page(content, request["page"])
+    return _page(content, request["page"], request["mode"])
+
+
+def _page(tiff: bytes, number: int, mode: str) -> np.ndarray:
+    image = TiffImageFile(io.BytesIO(tiff))
+    image.seek(number)
+    return np.asarray(image.convert(mode) if mode else image)
+
+
+def _deep_page(tiff: bytes, number: int) -> np.ndarray:
+    """Decode colours of 16 bits, of which Pillow keeps only the upper byte."""
+    content = np.frombuffer(tiff, dtype=np.uint8)
+    wanted = (number, number + 1)
+    found, pages = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=wanted)
+    if not found or len(pages) != 1:
+        raise ValueError("its pixels cannot be decoded")
+    return np.asarray(pages[0])
+
+
+def _frame(frame: bytes, syntax: str, options: dict[str, Any]) -> np.ndarray:
+    """Decode a compressed frame of DICOM."""
     if syntax in (_BASELINE, _EXTENDED):
         if options["bits_stored"] > 8:
             return _by_gdcm(frame, syntax, options)

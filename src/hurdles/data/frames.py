@@ -1,6 +1,6 @@
-"""Compressed DICOM frames, decoded where a decoder may die.
+"""Compressed DICOM frames and TIFF pages, decoded where a decoder may die.
 
-Native decoders abort or run away on damaged frames: one byte of a JPEG-LS stream ends the process.
+Native decoders abort or run away on damaged bytes: one byte of a JPEG-LS stream ends the process.
 So they run in processes of their own (`hurdles.data.frame_worker`), with limits of time and memory
 that follow from what the header announces. A process serves one frame after the other, and is
 started again after it died; there are as many as threads that decode.
@@ -25,7 +25,7 @@ import numpy as np
 
 from hurdles.errors import ImageTooLargeError, TruncatedImageError, UnsupportedImageError
 
-__all__ = ["DecodingError", "decode_frame"]
+__all__ = ["DecodingError", "decode_frame", "decode_page"]
 
 #: Seconds of processor time for any frame, and for each million of samples on top.
 _SECONDS, _SECONDS_PER_MILLION = 5, 1.5
@@ -37,7 +37,7 @@ _SCRIPT = Path(__file__).with_name("frame_worker.py")
 
 
 class DecodingError(Exception):
-    """A decoder lived to say why it does not read a frame."""
+    """A decoder lived to say why it does not read the bytes."""
 
 
 def decode_frame(frame: bytes, syntax: str, options: dict[str, Any]) -> np.ndarray:
@@ -65,15 +65,46 @@ def decode_frame(frame: bytes, syntax: str, options: dict[str, Any]) -> np.ndarr
         If the decoder dies, or would take more time or memory than its header allows.
     """
     samples = options["rows"] * options["columns"] * options["samples_per_pixel"]
+    return _decode(frame, samples, {"syntax": str(syntax), "options": options})
+
+
+def decode_page(tiff: bytes, page: int, samples: int, mode: str | None) -> np.ndarray:
+    """Decode one page of a TIFF in another process.
+
+    Parameters
+    ----------
+    tiff : bytes
+        The whole file.
+    page : int
+        Number of the page, from 0.
+    samples : int
+        How many the page announces: they limit time and memory.
+    mode : str, optional
+        The mode to which Pillow converts the page, its own if empty; None leaves it to OpenCV,
+        which keeps 16 bits of colour, blue first.
+
+    Returns
+    -------
+    ndarray, shape (H, W) or (H, W, C)
+
+    Raises
+    ------
+    DecodingError
+        With the decoder's own words.
+    ImageError
+        If the decoder dies, or would take more time or memory than the page announces.
+    """
+    return _decode(tiff, samples, {"page": page, "mode": mode})
+
+
+def _decode(content: bytes, samples: int, wanted: dict[str, Any]) -> np.ndarray:
     request = {
-        "bytes": len(frame),
-        "syntax": str(syntax),
-        "options": options,
+        "bytes": len(content),
         "seconds": math.ceil(_SECONDS + _SECONDS_PER_MILLION * samples / 1e6),
-        "memory": _MEMORY + _MEMORY_PER_SAMPLE * samples,
+        "memory": _MEMORY + _MEMORY_PER_SAMPLE * samples + 2 * len(content),
     }
     with _worker() as worker:
-        return worker.decode(frame, request)
+        return worker.decode(content, request | wanted)
 
 
 class _Worker:
@@ -89,9 +120,8 @@ class _Worker:
             )  # fmt: skip
         except OSError as error:
             raise UnsupportedImageError(
-                "compressed DICOM frames are decoded in a process of their own, and none can be "
-                f"started ({error.strerror or error}); free some memory, or re-export the file "
-                "uncompressed."
+                "TIFF and compressed DICOM are decoded in a process of their own, and none can be "
+                f"started ({error.strerror or error}); free some memory."
             ) from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -101,13 +131,13 @@ class _Worker:
     def lives(self) -> bool:
         return self._process.poll() is None
 
-    def decode(self, frame: bytes, request: dict[str, Any]) -> np.ndarray:
+    def decode(self, content: bytes, request: dict[str, Any]) -> np.ndarray:
         timer = threading.Timer(_PATIENCE * request["seconds"], self._process.kill)
         timer.daemon = True
         timer.start()
         try:
             self._to.write(json.dumps(request).encode() + b"\n")
-            self._to.write(frame)
+            self._to.write(content)
             self._to.flush()
             line = self._from.readline()
             if not line:
@@ -116,8 +146,8 @@ class _Worker:
             if "error" in answer:
                 raise DecodingError(answer["error"])
             dtype = np.dtype(answer["dtype"])
-            content = bytearray(self._from.read(math.prod(answer["shape"]) * dtype.itemsize))
-            pixels = np.frombuffer(content, dtype).reshape(answer["shape"])
+            raw = bytearray(self._from.read(math.prod(answer["shape"]) * dtype.itemsize))
+            pixels = np.frombuffer(raw, dtype).reshape(answer["shape"])
         except (EOFError, OSError, ValueError):
             raise self._died(request["seconds"]) from None
         finally:
@@ -136,12 +166,11 @@ class _Worker:
             how = f"exit code {code}"
         if how in ("SIGXCPU", "SIGKILL"):
             return ImageTooLargeError(
-                f"its compressed frame takes more time ({seconds} s of a processor) or memory than "
-                "the size in its header explains; leave the file out, or re-export it uncompressed."
+                f"decoding it takes more time ({seconds} s of a processor) or memory than the size "
+                "in its header explains; leave the file out, or re-export it uncompressed."
             )
         return TruncatedImageError(
-            f"the DICOM pixels are damaged (their decoder died of them, {how}); fetch the file "
-            "again."
+            f"its pixels are damaged (their decoder died of them, {how}); fetch the file again."
         )
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
 """TIFF: its largest page, read by Pillow, and by OpenCV where colour has 16 bits.
 
-"White is zero" is inverted. Pages that are marked as smaller copies, or have at most half as many
-pixels as the largest, are none of the image's frames. Signed and floating-point samples, and 32-bit
-integers, have no range of their own and are refused.
+Pixels are decoded in another process (`hurdles.data.frames`). "White is zero" is inverted. Pages
+that are marked as smaller copies, or have at most half as many pixels as the largest, are none of
+the image's frames. Signed and floating-point samples, and 32-bit integers, have no range of their
+own and are refused.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from hurdles.data.containers import damaged
+from hurdles.data.frames import decode_page
 from hurdles.data.header import ImageHeader, check_header
 from hurdles.data.samples import grey, unit
 from hurdles.errors import ImageError, UnsupportedImageError
@@ -138,32 +140,23 @@ def _check_form(image: Any, header: ImageHeader) -> None:
 def _pixels(image: Any, header: ImageHeader, data: bytes) -> np.ndarray:
     """Return the pixels; Pillow applies the orientation itself."""
     mode, bits = image.mode, header.bits
+    size = image.width * image.height * len(image.getbands())
+
+    def decoded(wanted: str | None) -> np.ndarray:
+        return decode_page(data, image.tell(), size, wanted)
+
     if mode.startswith("I;16"):
-        samples = np.asarray(image).astype(np.uint16, copy=False)
+        samples = decoded("").astype(np.uint16, copy=False)
         if header.photometric == "MONOCHROME1":
             return 1 - unit(samples, (1 << bits) - 1)
         return unit(samples, (1 << bits) - 1 if bits < 16 else None)
     if mode in ("RGB", "RGBA") and bits == 16:  # of these Pillow keeps only the upper byte
-        return _by_opencv(data, image.tell())
+        return grey(decoded(None), blue_first=True)
     if mode in ("1", "L"):
-        return unit(np.asarray(image.convert("L")))
+        return unit(decoded("L"))
     if mode in ("LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
-        wanted = "RGBA" if mode in ("LA", "RGBA", "PA") else "RGB"
-        return grey(np.asarray(image.convert(wanted)))
+        return grey(decoded("RGBA" if mode in ("LA", "RGBA", "PA") else "RGB"))
     raise UnsupportedImageError(
         f"the TIFF holds {bits}-bit samples (mode {mode}) without a range of their own; scale "
         "them to 16-bit unsigned integers."
     )
-
-
-def _by_opencv(data: bytes, page: int) -> np.ndarray:
-    import cv2
-
-    content = np.frombuffer(data, dtype=np.uint8)
-    try:
-        found, pages = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
-    except cv2.error as error:
-        raise damaged("TIFF", str(error.err)) from error
-    if not found or len(pages) != 1:
-        raise damaged("TIFF", "its pixels cannot be decoded")
-    return grey(np.asarray(pages[0]), blue_first=True)
