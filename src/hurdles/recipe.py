@@ -372,9 +372,10 @@ def _commented(toml: str, sentences: dict[str, str]) -> str:
 
 def _parse(text: str, where: str) -> Recipe:
     try:
-        return _validated(tomllib.loads(text), where)
-    except tomllib.TOMLDecodeError as error:
+        plain = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # numbers too long, brackets too deep
         raise RecipeError(f"{where} is not valid TOML: {error}.") from error
+    return _validated(plain, where)
 
 
 def _validated(plain: dict[str, Any], where: str) -> Recipe:

@@ -46,7 +46,7 @@ def _value(text: str, value: str) -> Any:
         return value  # the recipe knows which type it is to be
     try:
         return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{text!r}: {value} is not valid TOML ({error}).") from error
 
 

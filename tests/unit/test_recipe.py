@@ -228,6 +228,8 @@ class TestMessages:
         ("text", "message"),
         [
             ("", r"name is missing"),
+            (MINIMAL + "deep = " + "[" * 5000, r"is not valid TOML: maximum recursion"),
+            (MINIMAL + f"[training]\nepochs = {'9' * 5000}\n", r"is not valid TOML: Exceeds"),
             (
                 MINIMAL + "[trainning]\nepochs = 3\n",
                 r"trainning is no section or field; known: .*"

@@ -147,6 +147,8 @@ def _age(value: Any) -> float | None:
 
 def _put_right(dataset: Any, header: ImageHeader) -> None:
     """Write the elements that decoders need as they are meant, and refuse what nobody reads."""
+    from pydicom.datadict import dictionary_VR
+
     allocated = whole(dataset, "BitsAllocated", 0)
     if allocated not in (1, 8, 16):
         raise UnsupportedImageError(
@@ -158,13 +160,21 @@ def _put_right(dataset: Any, header: ImageHeader) -> None:
             "the file as MONOCHROME2."
         )
     samples = whole(dataset, "SamplesPerPixel", 3 if header.photometric in _COLOURS else 1)
-    dataset.SamplesPerPixel = samples
-    dataset.PhotometricInterpretation = header.photometric
-    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = header.height, header.width, 1
-    dataset.BitsAllocated, dataset.BitsStored = allocated, header.bits
-    dataset.PixelRepresentation = whole(dataset, "PixelRepresentation", 0)
+    signed = whole(dataset, "PixelRepresentation", 0)
+    if samples not in (1, 3) or signed not in (0, 1):  # decoders die of others
+        raise TruncatedImageError(
+            f"the DICOM header announces {samples} samples per pixel (1 or 3 are possible) and "
+            f"pixel representation {signed} (0 or 1); fetch the file again."
+        )
+    read = {
+        "SamplesPerPixel": samples, "PhotometricInterpretation": header.photometric,
+        "Rows": header.height, "Columns": header.width, "NumberOfFrames": 1,
+        "BitsAllocated": allocated, "BitsStored": header.bits, "PixelRepresentation": signed,
+    }  # fmt: skip
     if samples > 1:
-        dataset.PlanarConfiguration = whole(dataset, "PlanarConfiguration", 0)
+        read["PlanarConfiguration"] = whole(dataset, "PlanarConfiguration", 0)
+    for keyword, value in read.items():  # in the place of what pydicom may refuse to read
+        dataset.add_new(keyword, dictionary_VR(keyword), value)
 
 
 def _notice_geometry(dataset: Any) -> None:
@@ -288,6 +298,12 @@ def _native(dataset: Any) -> np.ndarray:
         raise TruncatedImageError(
             f"the DICOM file is damaged (its pixel data end early: {len(dataset.PixelData):,} of "
             f"{announced:,} bytes); fetch it again."
+        )
+    if len(dataset.PixelData) >= 2 * announced:  # pydicom would return several frames
+        raise TruncatedImageError(
+            f"the DICOM header announces {dataset.Columns} x {dataset.Rows} pixels, "
+            f"{announced:,} bytes, but the pixel data have {len(dataset.PixelData):,}; fetch the "
+            "file again."
         )
     return np.asarray(pixel_array(dataset, correct_unused_bits=False))
 

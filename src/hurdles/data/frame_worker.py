@@ -1,8 +1,8 @@
 """Decodes compressed DICOM and TIFF in a process of its own; `hurdles.data.frames` starts it.
 
 A script: it imports nothing of hurdles, so that it starts fast, and all libraries at once, before
-there is a limit. A request is a line of JSON and the
-bytes to decode; an answer is a line of JSON and the pixels' bytes. It ends with its input.
+there is a limit. A request is a line of JSON and the bytes to decode; an answer is a line of JSON
+and the pixels' bytes. It ends with its input.
 """
 
 from __future__ import annotations
@@ -144,7 +144,10 @@ def _by_gdcm(frame: bytes, syntax: str, options: dict[str, Any]) -> np.ndarray:
     bits, samples = options["bits_stored"], options["samples_per_pixel"]
     signed = options["pixel_representation"]
     image.SetPixelFormat(gdcm.PixelFormat(samples, 16, bits, bits - 1, signed))
-    raw = image.GetBuffer().encode("utf-8", "surrogateescape")
+    pixels = image.GetBuffer()
+    if pixels is None:
+        raise ValueError("GDCM cannot decode them")
+    raw = pixels.encode("utf-8", "surrogateescape")
     shape = (options["rows"], options["columns"], samples)[: 2 if samples == 1 else 3]
     return np.frombuffer(raw, dtype="<i2" if signed else "<u2").reshape(shape)
 

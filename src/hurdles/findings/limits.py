@@ -103,7 +103,7 @@ def _parsed(text: str, where: str) -> dict[tuple[str, str], Limit]:
             for hurdle, table in tables.items()
             for subject, entry in _entries(table)
         }
-    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise RecipeError(f"{where} holds no limits: {error}") from error
 
 

@@ -111,6 +111,32 @@ def stretched(values: np.ndarray) -> np.ndarray:
 # --- finite or refused ---------------------------------------------------------------------------
 
 
+def test_pixels_of_several_pictures_under_the_size_of_one_are_refused(tmp_path: Path) -> None:
+    ds = dataset(TWELVE, 12, Columns=3)  # pydicom returns them all, as frames of three columns
+    with pytest.raises(TruncatedImageError, match=r"announces 3 x 48 pixels, 288 bytes, .* 3,072"):
+        decoded(tmp_path, ds)
+    ds = dataset(TWELVE, 12, **WINDOW)
+    ds.PixelData += bytes(100)  # padding
+    np.testing.assert_allclose(decoded(tmp_path, ds), TWELVE / 4095, atol=0.001)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("PixelRepresentation", 9), ("SamplesPerPixel", 64)]
+)
+def test_what_decoders_die_of_is_refused_before(tmp_path: Path, keyword: str, value: int) -> None:
+    with pytest.raises(TruncatedImageError, match=f"{value} .*fetch the file again"):
+        decoded(tmp_path, dataset(TWELVE, 12, **{keyword: value}))
+
+
+def test_a_number_of_frames_that_is_none_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "image.dcm"
+    dataset(TWELVE, 12, **WINDOW, NumberOfFrames=11111).save_as(path, enforce_file_format=True)
+    content = path.read_bytes().replace(
+        b"11111", b"1e999"
+    )  # which pydicom neither reads nor writes
+    np.testing.assert_allclose(decoded(tmp_path, content), TWELVE / 4095, atol=0.001)
+
+
 @pytest.mark.parametrize("content", [b"NaN", b"inf", b"-inf", b"wide", b"1e400"])
 @pytest.mark.parametrize("keyword", ["WindowCenter", "WindowWidth"])
 def test_a_window_that_is_no_number_counts_as_missing(

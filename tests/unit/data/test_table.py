@@ -192,6 +192,14 @@ def test_a_missing_file_is_left_out_and_named(images):
     assert "1 of 2 files are missing and left out: row 3" in manifest.notes[0]
 
 
+def test_a_name_that_is_too_long_for_a_file_is_a_missing_file(images):
+    manifest = manifest_from_table(write(images, f"file,label\na.png,x\n{'[' * 500},x\n"))
+    assert len(manifest) == 1
+    assert manifest.exclusions["reason"].tolist() == [
+        "named in cohort.csv, but the file is missing"
+    ]
+
+
 def test_all_files_missing_is_an_error_that_says_where(images):
     path = write(images, "file,label\nx/1.png,x\nx/2.png,x\n")
     with pytest.raises(ManifestError, match=r"not one of its 2 files.*looked at .*/x/1\.png"):
