@@ -32,12 +32,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from fuzzing.targets import TARGETS, BrokenPromiseError, Target
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 #: How many cases a group is to have, all its kinds of input together.
-GOALS = {"decoders": 1_000_000, "tables and recipes": 100_000, "run folders": 10_000}
+GOALS = {
+    "pictures": 500_000,
+    "DICOM": 500_000,
+    "tables and recipes": 100_000,
+    "run folders": 10_000,
+}
 SECONDS, MEGABYTES = 5, 500
 _BATCH, _KILLED_AFTER = 5000, 60
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -46,7 +52,10 @@ _FAULTS = ("death", "hang", "memory", "foreign exception", "broken promise")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="TEXT", default="", help="inputs with this in their name")
+    parser.add_argument(
+        "--only", metavar="TEXT", default="", help="inputs with this in their group or name"
+    )
+    parser.add_argument("--again", action="store_true", help="put the faults found once more")
     parser.add_argument("--cases", type=int, help="of each of them, instead of what the page asks")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of table and page")
     parser.add_argument("--show", nargs=3, metavar=("NAME", "NUMBER", "FILE"))
@@ -61,13 +70,20 @@ def main() -> int:
         _carry_out(name, Path(note))
         return 0
     ledger = _Ledger(chosen.out)
-    goals = {name: chosen.cases or _goal(name) for name in TARGETS if chosen.only in name}
-    while pending := {n: g for n, g in goals.items() if ledger.done(n) < g}:
+    if chosen.again:
+        ledger.ask_again()
+        return 0
+    goals = {
+        name: chosen.cases or _goal(name)
+        for name, target in TARGETS.items()
+        if chosen.only in f"{target.group}: {name}"
+    }
+    while lags := {n: ledger.done(n) / goal for n, goal in goals.items() if ledger.done(n) < goal}:
         # The kind that lags most comes next, so that whatever is stopped has seen all of them.
-        name = min(pending, key=lambda each: ledger.done(each) / goals[each])
-        _batch(name, ledger, min(_BATCH, goals[name] - ledger.done(name)))
-        ledger.save()
-    return 0 if ledger.faults == 0 else 1
+        name = min(lags, key=lags.__getitem__)
+        done = ledger.done(name)
+        ledger.add(name, *_batch(name, done, min(done + _BATCH, goals[name])))
+    return 0
 
 
 def _goal(name: str) -> int:
@@ -84,44 +100,71 @@ def _rng(name: str, number: int) -> np.random.Generator:
 
 
 class _Ledger:
-    """Cases by kind of input and outcome, on disk as a table; and the faults, one a line."""
+    """Cases by kind of input and outcome, and the faults, each a table on disk.
+
+    Several processes may fill it, each with other kinds of input.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._table, self._page = folder / "fuzz.csv", folder / "fuzz.md"
-        self._list = folder / "fuzz.faults.csv"
-        self.counts: dict[str, collections.Counter[str]] = {
-            n: collections.Counter() for n in TARGETS
-        }
-        self.listed: list[dict[str, Any]] = []
-        if self._table.is_file():
-            for row in pd.read_csv(self._table).itertuples():
-                self.counts[row.input][row.outcome] = int(row.cases)
-        if self._list.is_file():
-            self.listed = pd.read_csv(self._list).to_dict("records")
-
-    def done(self, name: str) -> int:
-        return sum(n for outcome, n in self.counts[name].items() if outcome not in _UNITS)
+        self._table, self._list = folder / "fuzz.csv", folder / "fuzz.faults.csv"
+        self._page = folder / "fuzz.md"
+        self._lock = FileLock(Path(tempfile.gettempdir()) / "hurdles-fuzz.lock")
 
     @property
-    def faults(self) -> int:
-        return sum(count[fault] for count in self.counts.values() for fault in _FAULTS)
+    def counts(self) -> dict[str, collections.Counter[str]]:
+        counts: dict[str, collections.Counter[str]] = {n: collections.Counter() for n in TARGETS}
+        if self._table.is_file():
+            for row in pd.read_csv(self._table).itertuples():
+                counts[row.input][row.outcome] = int(row.cases)
+        return counts
 
-    def fault(self, name: str, number: int, what: str, words: str) -> None:
-        print(f"{what}: {name} {number}: {words}", flush=True)
-        self.counts[name][what] += 1
-        self.listed.append({"input": name, "number": number, "fault": what, "words": words})
+    @property
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults found, with what comes of the same case now."""
+        if not self._list.is_file():
+            return []
+        return pd.read_csv(self._list, keep_default_na=False).to_dict("records")
 
-    def save(self) -> None:
+    def done(self, name: str) -> int:
+        return _cases(self.counts[name])
+
+    def add(self, name: str, more: collections.Counter[str], faults: list[dict[str, Any]]) -> None:
+        with self._lock:
+            counts = self.counts
+            counts[name].update(more)
+            listed = self.faults + [{"input": name, **fault, "now": ""} for fault in faults]
+            self._write(counts, listed)
+
+    def ask_again(self) -> None:
+        """Put every fault once more: what is mended moves to its new outcome."""
+        for fault in [each for each in self.faults if not each["now"]]:
+            counts, faults = _batch(fault["input"], fault["number"], fault["number"] + 1)
+            if faults:
+                continue
+            with self._lock:
+                total, listed = self.counts, self.faults
+                total[fault["input"]][fault["what"]] -= 1
+                total[fault["input"]].update(counts)
+                listed[listed.index(fault)]["now"] = "refused" if counts["refused"] else "accepted"
+                self._write(total, listed)
+
+    def _write(
+        self, counts: dict[str, collections.Counter[str]], faults: list[dict[str, Any]]
+    ) -> None:
         rows = [
             {"input": name, "outcome": outcome, "cases": cases}
-            for name, counts in self.counts.items()
-            for outcome, cases in sorted(counts.items())
+            for name, found in counts.items()
+            for outcome, cases in sorted(found.items())
         ]
         pd.DataFrame(rows).to_csv(self._table, index=False, lineterminator="\n")
-        if self.listed:
-            pd.DataFrame(self.listed).to_csv(self._list, index=False, lineterminator="\n")
-        self._page.write_text(_page(self), encoding="utf-8")
+        if faults:
+            pd.DataFrame(faults).to_csv(self._list, index=False, lineterminator="\n")
+        self._page.write_text(_page(counts, faults), encoding="utf-8")
+
+
+def _cases(counts: collections.Counter[str]) -> int:
+    return sum(cases for outcome, cases in counts.items() if outcome not in _UNITS)
 
 
 #: Counted beside the outcomes: seconds of processor time, and decoders that died in their process.
@@ -135,10 +178,12 @@ _UNITS = ("seconds", "decoder died")
 _NOTE = struct.Struct("<qqdqqqd")
 
 
-def _batch(name: str, ledger: _Ledger, cases: int) -> None:
-    """Carry out the next cases of a kind, in as many processes as it takes."""
-    first = ledger.done(name)
-    last = first + cases
+def _batch(
+    name: str, first: int, last: int
+) -> tuple[collections.Counter[str], list[dict[str, Any]]]:
+    """Carry out cases of a kind, in as many processes as it takes; return counts and faults."""
+    counts: collections.Counter[str] = collections.Counter()
+    faults = []
     with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
         note, printed = Path(folder) / "note", Path(folder) / "printed"
         while first < last:
@@ -150,21 +195,24 @@ def _batch(name: str, ledger: _Ledger, cases: int) -> None:
                     env={**os.environ, "TMPDIR": folder}, start_new_session=True,
                 )  # fmt: skip
                 hung = _watched(child, note)
-            lines = printed.read_text().splitlines()
+            lines = printed.read_text(errors="replace").splitlines()
             if child.returncode > 0:  # a fault of this script; signals are negative
                 raise RuntimeError("\n".join(lines))
-            for line in lines:
-                if line.startswith("{"):
-                    ledger.fault(name, **json.loads(line))
+            faults += [json.loads(line) for line in lines if line.startswith("{")]
             first, _, _, accepted, refused, died, seconds = _NOTE.unpack(note.read_bytes())
-            ledger.counts[name]["accepted"] += accepted
-            ledger.counts[name]["refused"] += refused
-            ledger.counts[name]["decoder died"] += died
-            ledger.counts[name]["seconds"] += round(seconds)
+            counts["accepted"] += accepted
+            counts["refused"] += refused
+            counts["decoder died"] += died
+            counts["seconds"] += round(seconds)
             if child.returncode:  # with this case in hand
                 how = f"the process ended with {child.returncode}"
-                ledger.fault(name, first, "hang" if hung else "death", how)
+                what = "hang" if hung else "death"
+                faults.append({"number": first, "what": what, "words": how})
                 first += 1
+    for fault in faults:
+        counts[fault["what"]] += 1
+        print(f"{name} {fault['number']}: {fault['what']}: {fault['words']}", flush=True)
+    return counts, faults
 
 
 def _watched(child: subprocess.Popen[bytes], note: Path) -> bool:
@@ -253,11 +301,12 @@ def _peaks() -> dict[int, int]:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def _page(ledger: _Ledger) -> str:
+def _page(counts: dict[str, collections.Counter[str]], faults: list[dict[str, Any]]) -> str:
     from importlib.metadata import version
 
     import hurdles
 
+    left = sum(found[fault] for found in counts.values() for fault in _FAULTS)
     lines = [
         "# Searched for, not waited for: damaged and hostile inputs",
         "",
@@ -281,14 +330,16 @@ def _page(ledger: _Ledger) -> str:
         names = [name for name, target in TARGETS.items() if target.group == group]
         total: collections.Counter[str] = collections.Counter()
         for name in names:
-            total.update(ledger.counts[name])
-            lines.append(_row(name, ledger.counts[name]))
+            total.update(counts[name])
+            lines.append(_row(name, counts[name]))
         lines.append(_row(f"**{group}** (of {GOALS[group]:,})", total))
     lines += [
         "",
-        f"{ledger.faults:,} faults. Memory is that of the process and of the one that decodes for "
-        "it; seconds are of a processor, and a case that takes a minute by the clock is ended.",
+        f"{len(faults):,} faults were found; {left:,} are left. Memory is that of the process and "
+        "of the one that decodes for it; seconds are of a processor, and a case that takes a "
+        "minute by the clock is ended.",
         "",
+        *_listed(faults),
         f"hurdles {hurdles.__version__}, pydicom {version('pydicom')}, Pillow {version('pillow')}, "
         f"OpenCV {version('opencv-python-headless')}, simplejpeg {version('simplejpeg')}, "
         f"python-gdcm {version('python-gdcm')}; Python {platform.python_version()}, "
@@ -297,6 +348,22 @@ def _page(ledger: _Ledger) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _listed(faults: list[dict[str, Any]]) -> list[str]:
+    """Return a table of the faults: of each kind of words the first case."""
+    if not faults:
+        return []
+    rows = ["| found | input | cases | first | now |", "|---|---|---:|---:|---|"]
+    table = pd.DataFrame(faults)
+    table["kind"] = table["words"].str.replace(r"\d+", "N", regex=True)
+    for (kind, name), cases in table.groupby(["kind", "input"], sort=False):
+        words = str(kind).replace("|", "\\|").replace("\n", " ")[:160]
+        now = ", ".join(sorted({each or "not mended" for each in cases["now"]}))
+        first = cases["number"].iloc[0]
+        what = cases["what"].iloc[0]
+        rows.append(f"| {what}: `{words}` | {name} | {len(cases)} | {first} | {now} |")
+    return [*rows, ""]
 
 
 def _row(name: str, counts: collections.Counter[str]) -> str:

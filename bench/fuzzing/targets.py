@@ -318,12 +318,12 @@ def _run_read(path: Path) -> None:
 TARGETS = {
     **{
         kind: Target(
-            "decoders", f".{kind.lower()}", functools.partial(_picture_case, kind), _decoded
+            "pictures", f".{kind.lower()}", functools.partial(_picture_case, kind), _decoded
         )
         for kind in ("PNG", "JPEG", "WebP", "TIFF", "BMP")
     },
     **{
-        f"DICOM {name}": Target("decoders", ".dcm", functools.partial(dicom.case, name), _decoded)
+        f"DICOM {name}": Target("DICOM", ".dcm", functools.partial(dicom.case, name), _decoded)
         for name in dicom.SYNTAXES
     },
     "CSV": Target("tables and recipes", ".csv", _table_case, _table_read),
