@@ -6,7 +6,8 @@ The rules:
   of 12 bits in a file of 16 is divided by 4095, and this is said. Gamma and colour profiles are not
   applied.
 - Colour becomes luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); equal channels stay exact.
-- What is transparent lies on black, the colour of what the collimator left unexposed.
+- What is transparent lies on black, the colour of what the collimator left unexposed; only in a BMP
+  transparency counts for nothing, as in its viewers.
 - An EXIF orientation is applied, as every viewer does, so a photographed film stands upright.
 - A JPEG that its decoder warns of is damaged: it would fill what is missing with grey.
 """

@@ -23,15 +23,21 @@ __all__ = ["decode_tiff", "read_tiff_header"]
 
 #: TIFF 6.0: NewSubfileType, ImageWidth, ImageLength, BitsPerSample, Compression ...
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_SAMPLES, _PLANAR, _FORMAT = 277, 284, 339
+_STRIPS, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _FORMAT, _EXTRA = 273, 277, 278, 284, 339, 338
+_TILE_WIDTH, _TILE_HEIGHT, _TILES = 322, 323, 324
 _SIGNED, _FLOAT = 2, 3
+_MULTIPLIED = 1
+#: No pixels lie in the first bytes of a file.
+_HEAD = 8
 _COLOURS = {"P": "PALETTE COLOR", "PA": "PALETTE COLOR", "CMYK": "CMYK"}
 _MOST_PAGES = 1000
 #: Compressions: none, LZW, Deflate, PackBits; fax, JPEG, LZMA and Zstandard.
 _IN_OPENCV = frozenset({1, 5, 8, 32773, 32946})
 _IN_PILLOW = frozenset({2, 3, 4, 6, 7, 34925, 50000})
 #: Tags without which Pillow gives up with a bare KeyError; any other is a compression.
-_NEEDED = frozenset({_WIDTH, _HEIGHT, 273, 278, 279, 322, 323, 324, 325})
+_NEEDED = frozenset(
+    {_WIDTH, _HEIGHT, _STRIPS, _ROWS_PER_STRIP, 279, _TILE_WIDTH, _TILE_HEIGHT, _TILES, 325}
+)
 
 
 class _Page(NamedTuple):
@@ -53,6 +59,7 @@ def decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
     check_header(header, max_pixels)
     _check_form(image, header)
     try:
+        _check_parts(image)
         return np.ascontiguousarray(_pixels(image, header, data))
     except (ImageError, MemoryError):
         raise
@@ -137,6 +144,27 @@ def _check_form(image: Any, header: ImageHeader) -> None:
         )
 
 
+def _check_parts(image: Any) -> None:
+    """Refuse a page of which strips or tiles are missing: Pillow leaves them black."""
+
+    def first(tag: int, otherwise: int) -> int:
+        return int(np.atleast_1d(image.tag_v2.get(tag, otherwise))[0])
+
+    planes = first(_SAMPLES, 1) if first(_PLANAR, 1) == 2 else 1
+    tiled = _TILES in image.tag_v2
+    width, height = first(_WIDTH, 0), first(_HEIGHT, 0)  # before the image is turned
+    if tiled:
+        across, high = -(-width // first(_TILE_WIDTH, 0)), first(_TILE_HEIGHT, 0)
+    else:
+        across, high = 1, min(first(_ROWS_PER_STRIP, height), height)
+    announced = across * -(-height // high) * planes
+    places = image.tag_v2.get(_TILES if tiled else _STRIPS, ())
+    there = sum(place >= _HEAD for place in places)
+    if there < max(announced, len(places)):
+        what = "tiles" if tiled else "strips"
+        raise damaged("TIFF", f"it holds {there:,} of {announced:,} {what}")
+
+
 def _pixels(image: Any, header: ImageHeader, data: bytes) -> np.ndarray:
     """Return the pixels; Pillow applies the orientation itself."""
     mode, bits = image.mode, header.bits
@@ -151,12 +179,19 @@ def _pixels(image: Any, header: ImageHeader, data: bytes) -> np.ndarray:
             return 1 - unit(samples, (1 << bits) - 1)
         return unit(samples, (1 << bits) - 1 if bits < 16 else None)
     if mode in ("RGB", "RGBA") and bits == 16:  # of these Pillow keeps only the upper byte
-        return grey(decoded(None), blue_first=True)
+        deep = decoded(None)
+        if image.tag_v2.get(_EXTRA, (0,))[0] == _MULTIPLIED:  # transparency has darkened it already
+            deep = deep[..., :3]
+        return grey(deep, blue_first=True)
     if mode in ("1", "L"):
         return unit(decoded("L"))
     if mode in ("LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
         return grey(decoded("RGBA" if mode in ("LA", "RGBA", "PA") else "RGB"))
+    if mode in ("I", "F"):
+        raise UnsupportedImageError(
+            f"the TIFF holds {bits}-bit samples (mode {mode}) without a range of their own; scale "
+            "them to 16-bit unsigned integers."
+        )
     raise UnsupportedImageError(
-        f"the TIFF holds {bits}-bit samples (mode {mode}) without a range of their own; scale "
-        "them to 16-bit unsigned integers."
+        f"the TIFF holds colors in a form that is not read (mode {mode}); convert it to PNG."
     )

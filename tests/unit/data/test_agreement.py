@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from hurdles.data.decode import decode
-from hurdles.errors import UnsupportedImageError
+from hurdles.errors import TruncatedImageError, UnsupportedImageError
 
 SMOOTH = cv2.GaussianBlur(
     np.random.default_rng(4).random((40, 34, 4)).astype(np.float32), (0, 0), 3
@@ -124,3 +124,37 @@ def test_as_tifffile_reads_it(
     if photometric == "miniswhite":
         theirs = 1 - theirs
     np.testing.assert_allclose(decode(path), theirs, atol=1.1 / highest)
+
+
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 8}, {"tile": (16, 16)}], ids=str)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("damage", ["fewer", "nowhere"])
+def test_a_tiff_of_which_a_part_is_missing_is_damaged(
+    tmp_path: Path, layout: dict[str, object], compression: str | None, damage: str
+) -> None:
+    path = tmp_path / "image.tif"
+    values = (SMOOTH[..., 0] * 255).astype(np.uint8)
+    tifffile.imwrite(path, values, compression=compression, metadata=None, **layout)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages[0].tags
+    if damage == "fewer":  # rows are announced for which there are no strips
+        height = tags["ImageLength"]
+        content[height.valueoffset : height.valueoffset + 2] = (4000).to_bytes(2, "little")
+    else:
+        places = tags.get("StripOffsets") or tags["TileOffsets"]
+        size = 4 if places.dtype == 4 else 2
+        content[places.valueoffset + size : places.valueoffset + 2 * size] = bytes(size)
+    path.write_bytes(content)
+    with pytest.raises(TruncatedImageError, match=r"it holds .* of .* (strips|tiles)"):
+        decode(path)
+
+
+def test_multiplied_transparency_is_not_multiplied_again(tmp_path: Path) -> None:
+    opaque, alpha = SMOOTH[..., :3], 0.5 + SMOOTH[..., 3:] / 2
+    values = np.concatenate([opaque * alpha, alpha], axis=-1)
+    path = tmp_path / "image.tif"
+    deep = (values * 65535).astype(np.uint16)
+    tifffile.imwrite(path, deep, photometric="rgb", extrasamples=["assocalpha"], metadata=None)
+    theirs = (opaque * alpha) @ _LUMA
+    np.testing.assert_allclose(decode(path), theirs, atol=2 / 65535)
