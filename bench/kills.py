@@ -156,8 +156,16 @@ CASES = {
             "audit",
             "four hurdles for a finished run, with its page and the run's report",
             (
-                "audit", "out", "--hurdle", "lungs-removed", "--hurdle", "calibration",
-                "--hurdle", "subgroups", "--hurdle", "stability",
+                "audit",
+                "out",
+                "--hurdle",
+                "lungs-removed",
+                "--hurdle",
+                "calibration",
+                "--hurdle",
+                "subgroups",
+                "--hurdle",
+                "stability",
             ),  # fmt: skip
             after="run",
         ),
@@ -431,9 +439,7 @@ class Bench:
             outcome, again = REFUSED, [*again, advised[0]]
         return *self._judged(folder, whole, ended, outcome), again
 
-    def _judged(
-        self, folder: Path, whole: Ended, ended: Ended, outcome: str
-    ) -> tuple[str, str]:
+    def _judged(self, folder: Path, whole: Ended, ended: Ended, outcome: str) -> tuple[str, str]:
         left = sorted(_leftovers(self.work) | (_files(self.work) - _files(folder)))
         if left:
             return "left behind", ", ".join(left[:5])
@@ -481,7 +487,7 @@ class Bench:
             "seconds": patience if die_after is None else die_after,
         }
         answer = self._server.ask(asked)
-        texts = [Path(name).read_text(encoding="utf-8", errors="replace") for name in files.values()]
+        texts = [Path(f).read_text(encoding="utf-8", errors="replace") for f in files.values()]
         return Ended(answer["code"], *texts, answer["seconds"])
 
 
@@ -545,7 +551,7 @@ TIMES: tuple[tuple[str, str, str], ...] = (
     (r"\.html$", rf"<dd>{_ISO}</dd>", "when it was made"),
     (
         r"(^|/)report\.html$",
-        r"<dt>seconds</dt><dd>[\d.]+</dd>|(?<=<td class="n">)\d+\.\d(?=</td></tr>$)",
+        r'<dt>seconds</dt><dd>[\d.]+</dd>|(?<=<td class="n">)\d+\.\d(?=</td></tr>$)',
         "how long the run and each epoch took",
     ),
     (r"(^|/)(audit|page)\.json$", rf'"made": "{_ISO}"', "when it was made"),
