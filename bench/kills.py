@@ -75,7 +75,7 @@ class Case:
     says: str
     arguments: tuple[str, ...] = ()
     resume: str = ""
-    before: Callable[[Path], None] = lambda folder: None
+    before: Callable[[], None] | None = None
     after: str = ""
 
 
@@ -99,16 +99,15 @@ def _prepare(folder: Path) -> None:
     prepared.manifest.save("out/manifest.csv")
 
 
-def _save_always(folder: Path) -> None:
+def _save_always() -> None:
     """Save the state of training after every step, so that a kill may fall into it."""
-    del folder
     from hurdles.training import loop
 
     loop.SAVE_EVERY = 0.0
 
 
-def _small_study(folder: Path) -> None:
-    _save_always(folder)
+def _small_study() -> None:
+    _save_always()
     from hurdles.studies import remedies, remedies_sets
     from hurdles.studies.study import Profile
 
@@ -118,8 +117,7 @@ def _small_study(folder: Path) -> None:
     remedies._PROFILES["fast"] = Profile("fast", changes, "tiny")
 
 
-def _small_calibration(folder: Path) -> None:
-    del folder
+def _small_calibration() -> None:
     from hurdles.auditing.calibrating import trials
     from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 
@@ -135,6 +133,8 @@ def _small_calibration(folder: Path) -> None:
         for name in set(registry.names()) - kept:
             del registry._items[name]
 
+
+_ASKED = ("lungs-removed", "calibration", "subgroups", "stability")
 
 CASES = {
     case.name: case
@@ -155,18 +155,7 @@ CASES = {
         Case(
             "audit",
             "four hurdles for a finished run, with its page and the run's report",
-            (
-                "audit",
-                "out",
-                "--hurdle",
-                "lungs-removed",
-                "--hurdle",
-                "calibration",
-                "--hurdle",
-                "subgroups",
-                "--hurdle",
-                "stability",
-            ),  # fmt: skip
+            ("audit", "out", *(f"--hurdle={name}" for name in _ASKED)),
             after="run",
         ),
         Case(
@@ -214,7 +203,8 @@ def make_input(folder: Path) -> None:
 def carry_out(case: Case, folder: Path, more: Sequence[str], die_at: int) -> None:
     """Do what a case does, here; end the process group before the `die_at`-th writing call."""
     _count_writes(die_at)
-    case.before(folder)
+    if case.before is not None:
+        case.before()
     if not case.arguments:
         _prepare(folder)
         return
