@@ -427,24 +427,8 @@ class Bench:
             if not advised:
                 return "different", f"ends with {ended.code}: {ended.err[-400:]}", again
             outcome, again = REFUSED, [*again, advised[0]]
-        return *self._judged(folder, whole, ended, outcome), again
-
-    def _judged(self, folder: Path, whole: Ended, ended: Ended, outcome: str) -> tuple[str, str]:
-        left = sorted(_leftovers(self.work) | (_files(self.work) - _files(folder)))
-        if left:
-            return "left behind", ", ".join(left[:5])
-        other = sorted(
-            name
-            for name in _files(folder)
-            if not (self.work / name).is_file()
-            or timeless(name, (self.work / name).read_bytes())
-            != timeless(name, (folder / name).read_bytes())
-        )
-        if ended.out != whole.out:
-            other.append("stdout")
-        if other:
-            return "different", ", ".join(other[:5])
-        return outcome, ""
+        fault, detail = judged(self.work, folder, said=ended.out, should_say=whole.out)
+        return fault or outcome, detail, again
 
     def _fresh(self, case: Case) -> None:
         prior = self.reference(case.after) / "out" if case.after else None
@@ -481,6 +465,30 @@ class Bench:
         return Ended(answer["code"], *texts, answer["seconds"])
 
 
+def judged(work: Path, reference: Path, *, said: str, should_say: str) -> tuple[str, str]:
+    """Return which fault a folder shows beside that of an undisturbed run, if any, and where.
+
+    Parameters
+    ----------
+    work, reference : Path
+        With ``out``, ``cache`` and ``tmp``.
+    said, should_say : str
+        On stdout.
+    """
+    here, there = _files(work), _files(reference)
+    if left := sorted(_leftovers(work) | (here - there)):
+        return "left behind", ", ".join(left[:5])
+    other = sorted(there - here) + [
+        name
+        for name in sorted(there & here)
+        if timeless(name, (work / name).read_bytes())
+        != timeless(name, (reference / name).read_bytes())
+    ]
+    if said != should_say:
+        other.append("stdout")
+    return ("different", ", ".join(other[:5])) if other else ("", "")
+
+
 class _Server:
     """The process that forks those that are killed."""
 
@@ -505,6 +513,7 @@ class _Server:
     def close(self) -> None:
         self._to.close()
         self._process.wait()
+        self._from.close()
 
 
 def _place(text: str) -> str:
