@@ -5,7 +5,7 @@ process group by SIGKILL, and gives the command again, as its own messages say. 
 bit for bit what an undisturbed run leaves, but for times of day and durations. Half of the kills
 fall at a moment drawn from the duration, half right before one of the command's writing calls
 (files that are opened, renamed, removed; folders that are made): most windows in which something
-can be lost lie there. Every third kill is followed by another one. The number of a kill is its
+can be lost lie there. A third of them is followed by another one. The number of a kill is its
 seed, and every kill is a line in a journal: the same command goes on where it was stopped.
 
     python bench/kills.py --out runs/kills [--kills 100] [--only check]
@@ -33,6 +33,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -41,8 +42,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results" / "kills.md"
-#: A command that takes so many times its undisturbed duration, and no less than a minute, hangs.
-PATIENCE = 12
+#: Seconds after which a command hangs; undisturbed each takes a few.
+PATIENCE = 120.0
 SAME, REFUSED = "same bits", "refused, and what it said works"
 #: What may come of a kill; all but the first two are faults.
 OUTCOMES = (SAME, REFUSED, "different", "traceback", "left behind", "hung")
@@ -291,8 +292,9 @@ def _waited(process: int, end: float) -> int:
         if done:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() >= end:
-            os.killpg(process, signal.SIGKILL)
-            end = math.inf
+            with suppress(ProcessLookupError):  # it is so young that it has no group yet
+                os.killpg(process, signal.SIGKILL)
+                end = math.inf
         time.sleep(0.001)
 
 
@@ -445,7 +447,7 @@ class Bench:
         *,
         die_at: int = 0,
         die_after: float | None = None,
-        patience: float = 120.0,
+        patience: float = PATIENCE,
     ) -> Ended:
         """Carry a case out in a process group of its own, and end that at a moment."""
         own = {"HURDLES_CACHE": "cache", "XDG_STATE_HOME": "state", "TMPDIR": "tmp"}
