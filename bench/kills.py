@@ -642,14 +642,14 @@ def page(kills: Sequence[Kill], out: Path) -> str:
         "# Killed at random moments, and given again",
         "",
         f"{len(kills)} times a command was ended by `kill -9`, its whole process group, and given "
-        f"again as its own messages say; {sum(len(k.kills) > 1 for k in kills)} of them were "
+        f"again as its own messages say; {len(hit) - len(kills)} of them were "
         f"killed twice in a row. {good} ended as they should: every file bit for bit that of an "
         "undisturbed run but for the times named below, the same words on stdout, nothing left "
         "behind.",
         "",
         f"Of {len(hit)} kills, {sum(w.startswith('after') for w in hit)} fell at a moment drawn "
         f"from the duration, {sum(w.startswith('before') for w in hit)} right before a writing "
-        f"call; {len(fell) - len(hit)} second ones came when the command had ended already.",
+        f"call; {len(fell) - len(hit)} further second ones came when it had ended already.",
         "",
         "| command | what | seconds | writing calls | cases | " + " | ".join(OUTCOMES) + " |",
         "|---|---|--:|--:|--:|" + "--:|" * len(OUTCOMES),
@@ -663,7 +663,11 @@ def page(kills: Sequence[Kill], out: Path) -> str:
         cells = [f"`{name}`", case.says, f"{seconds:.1f}", writes, len(own)]
         cells += [counts[outcome] for outcome in OUTCOMES]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", "Everything was imported before the kills: none of them falls into imports."]
+    lines += [
+        "",
+        "Seconds are of the undisturbed run, on a machine that may do other things as well. All "
+        "modules were imported before: no kill falls into imports.",
+    ]
     if faults := [kill for kill in kills if kill.is_fault]:
         lines += ["", "## Faults", ""]
         lines += [f"- kill {k.number}, `{k.case}`: {k.outcome}: {_line(k.detail)}" for k in faults]
