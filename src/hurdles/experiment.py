@@ -93,6 +93,7 @@ def run_experiment(
         if run.is_begun:
             _refuse_others(run, manifest, split_file)
         if run.is_finished:
+            run.clear()  # a kill may have come right before that
             options.listener.say(f"{run.path} is finished already")
             return run
         started = time.monotonic()
@@ -110,8 +111,7 @@ def run_experiment(
         meta = _meta(run, recipe, prepared.manifest, seconds)
         write_page(run, meta=meta)
         run.write_json("meta.json", meta)
-        run.state_path.unlink(missing_ok=True)
-        run.start_path.unlink(missing_ok=True)
+        run.clear()
     return Run(out)
 
 

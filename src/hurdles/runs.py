@@ -318,7 +318,7 @@ class Run:
                     f"{_differences(self.recipe, recipe)}. Resume with the recipe that it was "
                     "begun with, or give another --out."
                 )
-        elif self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
+        elif self.path.is_dir() and not all(_is_leftover(p) for p in self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run; give another --out.")
         else:
             write_text(self.path / "recipe.toml", recipe.to_toml())
@@ -350,6 +350,11 @@ class Run:
         if name == "meta.json":
             seal(self.path, {name: text})
         write_text(self.path / name, text)
+
+    def clear(self) -> None:
+        """Remove what only training needs."""
+        self.state_path.unlink(missing_ok=True)
+        self.start_path.unlink(missing_ok=True)
 
     def starting_weights(self) -> StartingWeights:
         """Return the encoder of this run's chosen epoch, for another run to start from."""
@@ -409,6 +414,11 @@ class Run:
     def _weights_path(self, epoch: ChosenEpoch | None) -> Path:
         choice = ChosenEpoch(epoch) if epoch is not None else self.recipe.training.choose
         return self.path / "weights" / f"{choice}.safetensors"
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a process may have left it that was killed before it wrote anything."""
+    return path.name == ".lock" or (path.name.startswith(".") and path.suffix == ".part")
 
 
 def _differences(mine: Recipe, other: Recipe) -> str:

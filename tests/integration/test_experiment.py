@@ -48,6 +48,13 @@ def broken(path, tmp_path) -> str:
 
 
 class TestTheWholeWay:
+    def test_killed_before_it_cleared_its_state_it_does_so_later(self, copied, tiny, options):
+        for path in (copied.state_path, copied.start_path):
+            path.write_bytes(b"only for training")
+        workflows.run(tiny, out=copied.path, resume=True, options=options)
+        assert not copied.state_path.exists()
+        assert not copied.start_path.exists()
+
     def test_the_folder_holds_what_it_says(self, finished):
         for name in (
             "recipe.toml", "manifest.csv", "split.csv", "history.csv", "fingerprints.csv",

@@ -68,6 +68,12 @@ class TestStates:
             Run(tmp_path).begin(RECIPE, resume=resume)
         assert [p.name for p in tmp_path.iterdir()] == ["thesis.docx"]
 
+    def test_what_a_process_leaves_that_is_killed_at_once_is_no_other_content(self, tmp_path):
+        (tmp_path / ".lock").touch()
+        (tmp_path / ".recipe.toml.00c0ffee-1-00c0ffee.part").touch()
+        Run(tmp_path).begin(RECIPE, resume=False)
+        assert Run(tmp_path).recipe == RECIPE
+
     def test_unfinished(self, tmp_path):
         run = begun(tmp_path / "r")
         with pytest.raises(RunError, match=r"r is not finished.*hurdles run .* --resume"):

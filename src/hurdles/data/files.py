@@ -94,11 +94,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         for guard in _GUARDS:
             guard.refuse(target, part)
-        announced = any(guard.announces(target) for guard in _GUARDS)
-        content = file_hash(part) if announced else ""
+        if any(guard.announces(target) for guard in _GUARDS):
+            _remember(target, file_hash(part))  # before: a kill may follow the renaming
         part.replace(target)
-        if announced:
-            _remember(target, content)
     except OSError as error:
         if isinstance(error, HurdlesError) or error.errno not in _UNWRITABLE | {errno.EEXIST}:
             raise
@@ -354,7 +352,7 @@ def _record(path: Path) -> Path:
 
 def _is_remembered(path: Path) -> bool:
     try:
-        return _record(path).read_text() == file_hash(path)
+        return file_hash(path) in _record(path).read_text().split()
     except (OSError, ValueError):
         return False
 
@@ -363,4 +361,7 @@ def _remember(path: Path, content: str) -> None:
     record = _record(path)
     with contextlib.suppress(OSError):  # then --force is asked for the next time
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        record.write_text(content)
+        # Added, as the earlier content is still there.
+        if not record.is_file() or content not in record.read_text().split():
+            with record.open("a") as handle:
+                handle.write(f"\n{content}")

@@ -64,7 +64,6 @@ class Layer:
         self.packs = Packs(folder, preparation.size)
         self.refusals = Refusals(folder)
         self.rows: dict[str, np.ndarray] = {}
-        self._new: list[str] = []
 
     def find(self, keys: Iterable[str]) -> None:
         """Open the rows of these contents, as far as they were made before."""
@@ -107,7 +106,6 @@ class Layer:
         rows = {made.key: made.rows[self] for made in batch if self in made.rows}
         if rows:
             self.rows |= self.packs.put_away(rows)
-            self._new += rows
         refused = {made.key: made.error for made in batch if made.refused_by is self}
         self.refusals.put_away(
             {key: error for key, error in refused.items() if isinstance(error, LungsNotFoundError)}
@@ -115,9 +113,7 @@ class Layer:
 
     def merge(self) -> None:
         """Write what was put away into one pack, in place of its batches."""
-        if self._new:
-            self.packs.write(self._new, self.rows)
-            self._new = []
+        self.packs.merge()
 
 
 @dataclass(frozen=True, eq=False)

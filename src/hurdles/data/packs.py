@@ -93,8 +93,10 @@ class Packs:
     def whole(self, keys: Sequence[str]) -> Pack | None:
         """Return the pack of exactly these rows in this order, or None; all of it is intact."""
         pack = self._open(self._path(keys, "pack"))
-        fits = pack is not None and pack.keys == list(keys) and pack.is_whole()
-        return pack if fits else None
+        if pack is None or pack.keys != list(keys) or not pack.is_whole():
+            return None
+        self._remove_batches(keys)  # of a process that was killed before it came to that
+        return pack
 
     def rows(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
         """Return the images that some pack holds intact, by key; they stay memory-mapped."""
@@ -137,11 +139,25 @@ class Packs:
         pack = self._open(path)
         if pack is None:
             raise CacheError(f"{path} was written but cannot be read back; choose another cache.")
+        self._remove_batches(keys)
+        return pack
+
+    def merge(self) -> None:
+        """Write the rows of all batches into one pack, also those that a killed process left."""
+        rows = {
+            key: batch.pixels[row]
+            for batch in self._all([".batch"])
+            for row, key in enumerate(batch.keys)
+            if batch.is_intact(row)
+        }
+        if rows:
+            self.write(sorted(rows), rows)
+
+    def _remove_batches(self, keys: Sequence[str]) -> None:
         held = set(keys)
         for batch in self._all([".batch"]):
             if held.issuperset(batch.keys):
                 _remove(batch.path)
-        return pack
 
     def _path(self, keys: Sequence[str], kind: str) -> Path:
         digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()

@@ -253,6 +253,17 @@ def test_batches_are_gone_once_a_whole_set_holds_them(
     np.testing.assert_array_equal(prepared.pixels, expected(manifest))
 
 
+def test_batches_of_a_process_that_was_killed_before_it_removed_them_are_gone(
+    manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(packs, "_remove", lambda path: None)
+        prepare(manifest, PREPARATION, cache=folder)
+    assert len(files(folder, "*.batch")) == 1
+    prepare(manifest, PREPARATION, cache=folder)
+    assert [len(files(folder, p)) for p in ("*.pack", "*.batch")] == [1, 0]
+
+
 def test_a_pack_opens_with_numpy_alone(manifest: Manifest, folder: Path) -> None:
     prepared = prepare(manifest, PREPARATION, cache=folder)
     (pack,) = files(folder, "*.pack")

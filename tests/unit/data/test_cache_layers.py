@@ -18,6 +18,7 @@ from hurdles.data import cache as module
 from hurdles.data.cache import Prepared, prepare
 from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest
+from hurdles.data.packs import Packs
 from hurdles.data.phantom import Cohort, phantom_cohort
 from hurdles.data.phantom.store import write_phantom
 from hurdles.data.refusals import Refusals
@@ -244,6 +245,34 @@ def test_memory_is_bounded_by_a_batch_and_batches_are_merged(
     np.testing.assert_array_equal(prepared.pixels, expected(paths, "masked"))
     assert len(list(folder.rglob("*.pack"))) == 2
     assert list(folder.rglob("*.batch")) == []
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 5])
+def test_killed_and_prepared_again_the_cache_holds_the_same_files(
+    paths: list[Path], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", 4)
+    manifest, preparation = manifest_of(paths), Preparation(16, "masked", Lungs())
+    prepare(manifest, preparation, cache=folder)
+    put_away, written = Packs.put_away, []
+
+    def killed(self: Packs, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if len(written) == after:
+            raise KeyboardInterrupt
+        written.append(rows)
+        return put_away(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Packs, "put_away", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(manifest, preparation, cache=tmp_path / "again")
+    again = prepare(manifest, preparation, cache=tmp_path / "again")
+    np.testing.assert_array_equal(again.pixels, expected(paths, "masked"))
+    one, two = (
+        {p.relative_to(root): p.read_bytes() for p in root.glob("*-d*/*")}
+        for root in (folder, tmp_path / "again")
+    )
+    assert one == two
 
 
 def test_a_mask_that_breaks_its_word_is_named(paths: list[Path], folder: Path) -> None:

@@ -89,6 +89,25 @@ class TestFilesThatHurdlesDidNotWrite:
                 write_text(tmp_path / "a.csv", text)
         assert (tmp_path / "a.csv").read_text() == "second"
 
+    @pytest.mark.parametrize("renamed", [False, True])
+    def test_what_a_killed_process_wrote_is_replaced(self, tmp_path, monkeypatch, renamed):
+        replace = Path.replace
+
+        def killed(part, target):
+            if renamed:
+                replace(part, target)
+            raise KeyboardInterrupt
+
+        with outputs(tmp_path / "a.csv"):
+            write_text(tmp_path / "a.csv", "first")
+        monkeypatch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt), outputs(tmp_path / "a.csv"):
+            write_text(tmp_path / "a.csv", "second")
+        monkeypatch.undo()
+        assert (tmp_path / "a.csv").read_text() == ("second" if renamed else "first")
+        with outputs(tmp_path / "a.csv"):
+            write_text(tmp_path / "a.csv", "third")
+
     def test_what_was_changed_since_is_the_users(self, tmp_path):
         with outputs(tmp_path / "a.csv"):
             write_text(tmp_path / "a.csv", "ours")

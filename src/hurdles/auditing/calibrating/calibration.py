@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -303,5 +305,14 @@ _held = ExitStack()
 
 def _prepare(imports: Sequence[str]) -> None:
     """Make a new process ready: its hurdles, and one thread for as long as it lives."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     register_hurdles(imports)
     _held.enter_context(one_thread())
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that gives it work is killed; otherwise it waited for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

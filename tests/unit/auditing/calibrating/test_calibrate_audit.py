@@ -1,5 +1,7 @@
 """The whole: hurdles with known answers get the rates that they must get, however it is run."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -101,6 +103,29 @@ def test_the_number_of_processes_changes_nothing(tmp_path, tiny, known_hurdles):
     assert found[0].rates.equals(found[1].rates)
     assert found[0].areas.equals(found[1].areas)
     assert found[0].limits == found[1].limits
+
+
+CREW = """
+import sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from hurdles.auditing.calibrating.calibration import _prepare
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(2, get_context("spawn"), _prepare, ((),))
+    pool.submit(time.time).result()
+    print("at work", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.full
+def test_processes_end_with_the_one_that_gives_them_work(tmp_path):
+    (tmp_path / "crew.py").write_text(CREW)
+    process = subprocess.Popen([sys.executable, tmp_path / "crew.py"], stdout=subprocess.PIPE)
+    assert process.stdout.readline().strip() == b"at work"
+    process.kill()
+    process.communicate(timeout=30)  # the output ends when nobody can write to it any more
 
 
 def test_unknown_names_are_refused(tmp_path):
