@@ -45,6 +45,8 @@ _SYNTAXES = {0xC0: "50", 0xC1: "51", 0xC2: "50", 0xC3: "57", 0xF7: "80"}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 _FRAMES = (frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xC8, 0xCC}
 _SQUARE = (0.98, 1.02)
+#: JPEG 2000 fills what it holds no bytes for with grey. Radiographs have 1 to 100 pixels a byte.
+_MOST_PIXELS_PER_BYTE = 2000
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
@@ -322,6 +324,11 @@ def _frame(dataset: Any, syntax: Any) -> np.ndarray:
         raise TruncatedImageError(
             f"the compressed frame holds {form.width} x {form.height} pixels, but the header "
             f"announces {dataset.Columns} x {dataset.Rows}; fetch the file again."
+        )
+    if dataset.Rows * dataset.Columns > _MOST_PIXELS_PER_BYTE * len(frame):
+        raise TruncatedImageError(
+            f"the compressed frame has {len(frame):,} bytes for {dataset.Columns} x {dataset.Rows} "
+            "pixels, too few for a radiograph; fetch the file again."
         )
     options = {
         "rows": dataset.Rows,

@@ -22,16 +22,16 @@ from hurdles.reporting.template import template
 __all__ = ["render", "write_report"]
 
 
-#: Column of the history, what it is multiplied by, how it is written.
+#: Column of the history, its heading, what it is multiplied by, how it is written.
 _EPOCH_COLUMNS = (
-    ("epoch", 1, ".0f"),
-    ("train_loss", 1, ".4f"),
-    ("validation_loss", 1, ".4f"),
-    ("train_accuracy", 100, ".1f"),
-    ("validation_accuracy", 100, ".1f"),
-    ("validation_auc", 1, ".3f"),
-    ("learning_rate", 1, ".2g"),
-    ("seconds", 1, ".1f"),
+    ("epoch", "Epoch", 1, ".0f"),
+    ("train_loss", "Training loss", 1, ".4f"),
+    ("validation_loss", "Validation loss", 1, ".4f"),
+    ("train_accuracy", "Training, % right", 100, ".1f"),
+    ("validation_accuracy", "Validation, % right", 100, ".1f"),
+    ("validation_auc", "Validation AUC", 1, ".3f"),
+    ("learning_rate", "Learning rate", 1, ".2g"),
+    ("seconds", "Seconds", 1, ".1f"),
 )
 
 
@@ -75,6 +75,7 @@ def _context(content: ReportContent) -> dict[str, Any]:
         "forest_notes": [note for note in (wide, *content.evaluation.notes) if note],
         "cohort": cohort.cohort_rows(content.manifest),
         "curves": [] if content.history is None else curves(content.history, content.chosen_epoch),
+        "epoch_headings": [heading for _, heading, _, _ in _EPOCH_COLUMNS],
         "epochs": _epoch_table(content.history),
         "confusion": tables.confusion_rows(content.evaluation),
         "measures": tables.measure_tables(content.evaluation),
@@ -98,7 +99,7 @@ def _epoch_table(history: pd.DataFrame | None) -> list[list[str]]:
         return []
     columns = [
         [_number(float(value) * factor, pattern) for value in history[column]]
-        for column, factor, pattern in _EPOCH_COLUMNS
+        for column, _, factor, pattern in _EPOCH_COLUMNS
     ]
     return [list(row) for row in zip(*columns, strict=True)]
 

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -21,6 +22,7 @@ from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGLSLossless,
     RLELossless,
     generate_uid,
@@ -118,6 +120,21 @@ def test_pixels_of_several_pictures_under_the_size_of_one_are_refused(tmp_path: 
     ds = dataset(TWELVE, 12, **WINDOW)
     ds.PixelData += bytes(100)  # padding
     np.testing.assert_allclose(decoded(tmp_path, ds), TWELVE / 4095, atol=0.001)
+
+
+def test_a_frame_of_few_bytes_for_its_size_is_damaged(tmp_path: Path) -> None:
+    coded = io.BytesIO()
+    Image.fromarray(EIGHT).save(coded, "JPEG2000", no_jp2=True, num_resolutions=3)
+    stream = bytearray(coded.getvalue())
+    size = stream.index(b"\xff\x51")
+    for place in (size + 6, size + 22):  # of the grid, and of its one tile
+        struct.pack_into(">II", stream, place, 9000, 9000)
+    ds = dataset(EIGHT, 8, Rows=9000, Columns=9000)
+    ds.PixelData = encapsulate([bytes(stream)])
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    with pytest.raises(TruncatedImageError, match="bytes for 9000 x 9000 pixels, too few"):
+        decoded(tmp_path, ds)
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,17 @@ def test_a_history_with_gaps_is_drawn_and_named():
     assert len(points) + sum(t == "circle" for t, _ in page.tags) == 6
 
 
+def test_every_column_of_a_table_has_its_heading():
+    whole = render(samples.content())
+    tables = re.findall(r"<table.*?</table>", whole, re.DOTALL)
+    assert len(tables) > 3
+    for table in tables:
+        head, _, body = table.partition("</thead>")
+        if body:
+            first = body.split("</tr>")[0]
+            assert len(re.findall("<t[hd]", first)) == len(re.findall("<t[hd][ >]", head)), first
+
+
 @pytest.mark.parametrize("epochs", [0, 1, 2, 300])
 def test_any_number_of_epochs(epochs: int):
     history = samples.history(300).head(epochs)
