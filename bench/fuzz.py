@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import math
 import os
 import platform
 import re
@@ -87,9 +88,9 @@ def main() -> int:
 
 
 def _goal(name: str) -> int:
-    group = TARGETS[name].group
-    several = [each for each in TARGETS.values() if each.group == group]
-    return -(-GOALS[group] // len(several))
+    target = TARGETS[name]
+    shares = [each.share for each in TARGETS.values() if each.group == target.group]
+    return math.ceil(GOALS[target.group] * target.share / sum(shares))
 
 
 def _rng(name: str, number: int) -> np.random.Generator:

@@ -37,6 +37,8 @@ class Target(NamedTuple):
     suffix: str
     case: Callable[[Rng], bytes]
     enter: Callable[[Path], None]
+    share: float = 1.0
+    """How many of its group's cases it gets, beside the others."""
 
 
 def _picture(dtype: str = "uint8") -> np.ndarray:
@@ -326,11 +328,11 @@ TARGETS = {
         f"DICOM {name}": Target("DICOM", ".dcm", functools.partial(dicom.case, name), _decoded)
         for name in dicom.SYNTAXES
     },
-    "CSV": Target("tables and recipes", ".csv", _table_case, _table_read),
+    "CSV": Target("tables and recipes", ".csv", _table_case, _table_read, share=1.5),
     "Excel": Target("tables and recipes", ".xlsx", _sheet_case, _table_read),
     "Parquet": Target(
-        "tables and recipes", ".parquet", lambda rng: blind(_columns(), rng), _table_read
+        "tables and recipes", ".parquet", lambda rng: blind(_columns(), rng), _table_read, 3.5
     ),
     "run folder": Target("run folders", ".run", _run_case, _run_read),
-    "recipe": Target("tables and recipes", ".toml", _recipe_case, _recipe_read),
+    "recipe": Target("tables and recipes", ".toml", _recipe_case, _recipe_read, share=4),
 }
