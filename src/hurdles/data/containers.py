@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from hurdles.errors import TruncatedImageError
 
-__all__ = ["Container", "check_complete", "damaged", "read_container"]
+__all__ = ["Container", "damaged", "read_container", "whole"]
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_COLOURS = {1: "MONOCHROME2", 3: "RGB", 4: "CMYK"}
@@ -56,8 +56,8 @@ def read_container(handle: BinaryIO, kind: str) -> Container:
     return found
 
 
-def check_complete(data: bytes, kind: str) -> None:
-    """Refuse a file that ends early.
+def whole(data: bytes, kind: str) -> bytes:
+    """Return a PNG or WebP without what lies behind its end, at which decoders look as well.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def check_complete(data: bytes, kind: str) -> None:
         If a PNG does not reach its last chunk with all checksums right, a WebP not the length
         that it announces.
     """
-    _CHECKS[kind](data)
+    return data[: _ENDS[kind](data)]
 
 
 # --- JPEG ----------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def _read_png(handle: BinaryIO) -> Container | None:
     )
 
 
-def _check_png(data: bytes) -> None:
+def _png_end(data: bytes) -> int:
     view = memoryview(data)
     position = 8
     while position + 12 <= len(data):
@@ -137,7 +137,7 @@ def _check_png(data: bytes) -> None:
         if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             raise damaged("PNG", f"wrong checksum in chunk {name.decode('latin-1')!r}")
         if name == b"IEND":
-            return
+            return end
         position = end
     raise TruncatedImageError("the PNG file ends before its last chunk; fetch it again.")
 
@@ -178,12 +178,13 @@ def _webp_size(name: bytes, body: bytes) -> tuple[int, int]:
     return height, width
 
 
-def _check_webp(data: bytes) -> None:
+def _webp_end(data: bytes) -> int:
     announced = 8 + int.from_bytes(data[4:8], "little")
     if len(data) < announced:
         raise TruncatedImageError(
             f"the WebP file has {len(data)} of {announced} bytes; fetch it again."
         )
+    return announced
 
 
 # --- EXIF ----------------------------------------------------------------------------------------
@@ -207,4 +208,4 @@ def _exif_orientation(exif: bytes) -> int:
 
 
 _READERS = {"JPEG": _read_jpeg, "PNG": _read_png, "WebP": _read_webp}
-_CHECKS = {"PNG": _check_png, "WebP": _check_webp}
+_ENDS = {"PNG": _png_end, "WebP": _webp_end}

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hurdles.data.containers import Container, check_complete, damaged, read_container
+from hurdles.data.containers import Container, damaged, read_container, whole
 from hurdles.data.header import ImageHeader, check_header
 from hurdles.data.samples import grey, unit
 from hurdles.data.tiff import decode_tiff, read_tiff_header
@@ -73,8 +73,7 @@ def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
     if kind == "JPEG":
         pixels = _decode_jpeg(data, container)
     else:
-        check_complete(data, kind)
-        pixels = _decode_colour(data, kind, container)
+        pixels = _decode_colour(whole(data, kind), kind, container)
     return np.ascontiguousarray(_upright(pixels, container.orientation))
 
 

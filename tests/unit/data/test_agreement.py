@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from pathlib import Path
 
 import cv2
@@ -158,3 +159,19 @@ def test_multiplied_transparency_is_not_multiplied_again(tmp_path: Path) -> None
     tifffile.imwrite(path, deep, photometric="rgb", extrasamples=["assocalpha"], metadata=None)
     theirs = (opaque * alpha) @ _LUMA
     np.testing.assert_allclose(decode(path), theirs, atol=2 / 65535)
+
+
+def test_what_lies_behind_a_picture_is_not_decoded(tmp_path: Path) -> None:
+    """OpenCV asked for 4 GB, as a chunk behind the end announces."""
+    coded = cv2.imencode(".png", (SMOOTH[..., 0] * 255).astype(np.uint8))[1].tobytes()
+    head, rest = coded[:33], coded[33:]
+    behind = head + rest[-12:] + b"\xff\0\0\xfdIDAT" + rest
+    whole = tmp_path / "whole.png"
+    whole.write_bytes(coded + b"\xff\0\0\xfdIDAT")
+    np.testing.assert_allclose(decode(whole), SMOOTH[..., 0], atol=1.1 / 255)
+    empty = tmp_path / "empty.png"
+    empty.write_bytes(behind)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TruncatedImageError, match="cannot be decoded"):
+        decode(empty)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
