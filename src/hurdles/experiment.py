@@ -94,6 +94,8 @@ def run_experiment(
             _refuse_others(run, manifest, split_file)
         if run.is_finished:
             options.listener.say(f"{run.path} is finished already")
+            if not options.pictures:
+                write_page(run, pictures=False)
             return run
         started = time.monotonic()
         if start is not None:
@@ -108,7 +110,7 @@ def run_experiment(
         # An interrupted training counts with all its epochs, not only those of this session.
         seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
         meta = _meta(run, recipe, prepared.manifest, seconds)
-        write_page(run, meta=meta)
+        write_page(run, meta=meta, pictures=options.pictures)
         run.write_json("meta.json", meta)
         run.state_path.unlink(missing_ok=True)
         run.start_path.unlink(missing_ok=True)

@@ -53,7 +53,7 @@ class Run:
     predictions/*.csv      one row per image, for each set
     threshold.json         from which probability on an image is positive, if the recipe asks for it
     evaluation.json        measures on the test split, with intervals
-    heatmaps.npz           what the report's contact sheets show
+    heatmaps.npz           what the report's contact sheets show: patients' pixels
     report.html            the report
     meta.json              written last: the run is finished; versions, machine, hashes
     state.safetensors      only while training: where to go on

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hurdles import workflows
 from hurdles.cli import app
 from hurdles.data.files import file_hash
 
@@ -132,3 +133,35 @@ def test_pages_without_patients_pixels(finished, phantom, tmp_path):
     assert "data:image/jpeg" in (run / "report.html").read_text()
     assert CliRunner().invoke(app, ["report", str(run), "--no-images"]).exit_code == 0
     assert "data:image/jpeg" not in (run / "report.html").read_text()
+
+
+def test_a_run_and_its_tests_without_patients_pixels(phantom, other_phantom, tiny, tmp_path):
+    recipe, run = tmp_path / "tiny.toml", tmp_path / "run"
+    recipe.write_text(tiny.to_toml())
+    words = ["run", str(recipe), "--data", str(phantom), "--out", str(run)]
+    assert CliRunner().invoke(app, [*words, "--no-images"]).exit_code == 0
+    elsewhere = ["evaluate", str(run), "--on", str(other_phantom), "--name", "ward"]
+    assert CliRunner().invoke(app, [*elsewhere, "--no-images"]).exit_code == 0
+    audit = ["audit", str(run), "--hurdle", "calibration", "--hurdle", "attention"]
+    assert CliRunner().invoke(app, [*audit, "--no-images"]).exit_code in {0, 3}
+    assert {p.name for p in run.glob("*.html")} == {"report.html", "report.ward.html", "audit.html"}
+    for page in run.glob("*.html"):
+        assert "data:image" not in page.read_text()
+        assert "patients' pixels" not in page.read_text()
+    assert CliRunner().invoke(app, elsewhere).exit_code == 0
+    held = (run / "report.ward.html").read_text()
+    assert "data:image/jpeg" in held
+    assert "This page holds patients' pixels" in held
+    workflows.report(run)
+    assert CliRunner().invoke(app, [*words, "--resume", "--no-images"]).exit_code == 0
+    assert "data:image" not in (run / "report.html").read_text()
+
+
+def test_every_command_that_writes_a_page_can_leave_the_pictures_out():
+    for name in ("run", "evaluate", "report", "check", "audit", "study"):
+        said = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
+        assert "--no-images" in said, name
+        assert "patients' pixels" in said, name
+    for name in ("explain", "segment"):
+        said = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
+        assert "patients' pixels" in " ".join(said.split()), name

@@ -90,6 +90,7 @@ def run(
             "times. hurdles recipes RECIPE explains them all.",
         ),
     ] = None,
+    no_images: NoImagesOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -108,7 +109,7 @@ def run(
     settings = settings_of(setting or [])
     if missing_patients is not None:
         settings["split.missing_patients"] = missing_patients.value
-    with carried_out(on_bad, cache, quiet) as options:
+    with carried_out(on_bad, cache, quiet, no_images) as options:
         done = workflows.run(
             recipe,
             data=data,
@@ -160,6 +161,7 @@ def evaluate(
         bool,
         typer.Option("--keep-seen", help="Keep images that the run was trained on, and copies."),
     ] = False,
+    no_images: NoImagesOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -173,7 +175,7 @@ def evaluate(
     from hurdles.locations import name_of
 
     name = name or name_of(on)
-    with carried_out(on_bad, cache, quiet) as options:
+    with carried_out(on_bad, cache, quiet, no_images) as options:
         result = workflows.evaluate(
             run,
             on=on,
@@ -210,7 +212,8 @@ def explain(
 ) -> None:
     """Show where a run looks: each radiograph beside its heat-map, in one picture.
 
-    A heat-map shows what moved the network, not what is wrong with the lungs.
+    A heat-map shows what moved the network, not what is wrong with the lungs. The picture holds
+    patients' pixels.
     """
     from hurdles import workflows
     from hurdles.reporting.console import explained

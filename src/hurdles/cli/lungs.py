@@ -43,7 +43,8 @@ def segment(
     """Find the lungs: a mask for each radiograph, and a sheet to look at.
 
     Nothing is downloaded: the weights come with the package. A mask that cannot be two lungs is
-    flagged and kept apart, under flagged/. masks.csv lists every image.
+    flagged and kept apart, under flagged/. masks.csv lists every image. The sheet holds patients'
+    pixels.
     """
     from hurdles import workflows
     from hurdles.reporting.console import lungs_lines
