@@ -162,6 +162,7 @@ def evaluate(
         typer.Option("--keep-seen", help="Keep images that the run was trained on, and copies."),
     ] = False,
     no_images: NoImagesOption = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -173,6 +174,7 @@ def evaluate(
     """
     from hurdles import workflows
     from hurdles.locations import name_of
+    from hurdles.runs import Run
 
     name = name or name_of(on)
     with carried_out(on_bad, cache, quiet, no_images) as options:
@@ -183,9 +185,10 @@ def evaluate(
             labels=pairs(label),
             columns=pairs(column),
             keep_seen=keep_seen,
+            force=force,
             options=options,
         )
-    print_evaluation(result, as_json, report=run / f"report.{name}.html")
+    print_evaluation(result, as_json, report=Run(run).page_path(name))
 
 
 def explain(
@@ -305,8 +308,14 @@ def report(
     run: RunArgument,
     on: Annotated[str, typer.Option("--on", help="test, or a set it was evaluated on.")] = "test",
     no_images: NoImagesOption = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
     from hurdles import workflows
 
-    typer.echo(workflows.report(run, on=on, pictures=not no_images))
+    page = workflows.report(run, on=on, pictures=not no_images, force=force)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        typer.echo(page)

@@ -72,7 +72,9 @@ def train_lungs(
         typer.Option("--other", metavar="[NAME=]PATH", help="Measure on these masks as well."),
     ] = None,
     column: ColumnOption = None,
+    force: ForceOption = False,
     cache: CacheOption = None,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train the network that finds lungs, as the shipped one was trained.
@@ -90,6 +92,10 @@ def train_lungs(
             measure=measure,
             other=other,
             columns=pairs(column),
+            force=force,
             options=options,
         )
-    typer.echo(made)
+    if as_json:
+        print_json({"written": str(made)})
+    else:
+        typer.echo(made)

@@ -141,7 +141,9 @@ def _cleared(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise ManifestError(f"{out} is no folder; name another one for the results.") from error
-    for old in [out / _TABLE, *out.glob("sheet*.png"), *(out / _FLAGGED).glob("sheet*.png")]:
+    sheets = [sheet for folder in (out, out / _FLAGGED) for sheet in folder.glob("sheet*.png")]
+    writes(*sheets)  # refused before a mask is written
+    for old in [out / _TABLE, *sheets]:
         remove(old)
 
 
