@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hurdles.data.files import replacing, write_text
+from hurdles.data.cells import as_csv
+from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
@@ -182,5 +183,4 @@ def results_files(out: Path) -> list[Path]:
 
 def _write_scores(path: Path, measured: list[Measured]) -> None:
     tables = [each.scores.drop(columns="group").assign(measured=each.name) for each in measured]
-    with replacing(path) as part:
-        pd.concat(tables).to_csv(part, index=False, float_format="%.4f", lineterminator="\n")
+    write_text(path, as_csv(pd.concat(tables, ignore_index=True), float_format="%.4f"))

@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.choices import RejectBy
+from hurdles.data.cells import as_csv
 from hurdles.data.files import replacing, write_text
 from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
@@ -199,8 +200,7 @@ class Rejector:
         judged : Judged
             What is written: ``predictions/<set>.rejection.csv`` and ``rejection.<set>.json``.
         """
-        with replacing(folder / "predictions" / f"{name}.rejection.csv") as part:
-            judged.table.to_csv(part, index=False)
+        write_text(folder / "predictions" / f"{name}.rejection.csv", as_csv(judged.table))
         text = json.dumps(judged.found.to_dict(), indent=1, ensure_ascii=False)
         write_text(folder / f"rejection.{name}.json", text + "\n")
 

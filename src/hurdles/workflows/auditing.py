@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
-from hurdles.data.cells import as_cells
+from hurdles.data.cells import as_csv
 from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.seals import sealed
@@ -327,8 +327,7 @@ def _write(found: Findings, path: Path, title: str, images: Material, pictures: 
     from hurdles.reporting.findings_markdown import findings_markdown
 
     if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
-        table = as_cells(found.frame).to_csv(index=False, lineterminator="\n")
-        write_text(path.with_suffix(".csv"), table)
+        write_text(path.with_suffix(".csv"), as_csv(found.frame))
         write_text(path, findings_markdown(found, title=title))
         return
     found.save(path.with_suffix(".json"))
