@@ -6,7 +6,8 @@ first asks whether the image is like any that was seen, the second whether the n
 network that follows a shortcut does not doubt.
 
 Features of more than `WIDEST` numbers are projected at random to so many, which keeps distances
-(Johnson and Lindenstrauss 1984): of the three networks of seed 004 the head is given a whole map.
+(Johnson and Lindenstrauss 1984): the heads of the three networks of Lázaro and Barco 2020 are given
+whole maps.
 """
 
 from __future__ import annotations
