@@ -126,8 +126,7 @@ class AugmentationSection(_Section):
         AugmentationPolicy.NONE,
         description="none; enlarge (fixed altered copies of one class, drawn once, as "
         "Lázaro and Barco 2020 do); balanced (every epoch draws each class equally often and "
-        "alters every image); each "
-        "(every epoch alters every image).",
+        "alters every image); each (every epoch alters every image).",
     )
     flip: float = Field(0.7, ge=0, le=1, description="Probability of a left-right flip.")
     rotation: float = Field(0.7, ge=0, le=1, description="Probability of a rotation.")
