@@ -1,4 +1,4 @@
-"""Training images/s of the seeds' networks, beside a plain loop of the same network in one run.
+"""Training images/s of both papers' networks, beside a plain loop of the same one in one run.
 
     python bench/training.py [--json] [--seconds 15] [NETWORK ...]
 

@@ -124,7 +124,7 @@ def evaluate_run(
         run.write_json(f"evaluation.{name}.json", result.to_dict())
         save_sheets(run.path / f"heatmaps.{name}.npz", sheets)
         prepared.manifest.save(run.path / f"manifest.{name}.csv")
-        write_page(run, on=name)
+        write_page(run, on=name, pictures=options.pictures)
     return result
 
 

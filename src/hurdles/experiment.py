@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hurdles.assessment import assess_own, refuse_undecidable
 from hurdles.data.cache import Prepared
+from hurdles.data.files import note, outputs
 from hurdles.data.manifest import Manifest
 from hurdles.data.schemes import SCHEMES
 from hurdles.data.split import load_split, require_split_of, save_split
@@ -95,6 +96,9 @@ def run_experiment(
         if run.is_finished:
             run.clear()  # a kill may have come right before that
             options.listener.say(f"{run.path} is finished already")
+            if not options.pictures:
+                with outputs(run.report_path, ledger=run.ledger):
+                    write_page(run, pictures=False)
             return run
         started = time.monotonic()
         if start is not None:
@@ -109,7 +113,7 @@ def run_experiment(
         # An interrupted training counts with all its epochs, not only those of this session.
         seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
         meta = _meta(run, recipe, prepared.manifest, seconds)
-        write_page(run, meta=meta)
+        note(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
         run.write_json("meta.json", meta)
         run.clear()
     return Run(out)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hurdles.choices import RejectBy
 from hurdles.data.cache import Prepared, prepare
-from hurdles.data.cells import as_cells
+from hurdles.data.cells import as_csv
 from hurdles.data.files import replacing, write_bytes, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad, Split
@@ -273,6 +273,6 @@ def _write(
     write_bytes(picture, figure)
     with replacing(numbers) as part, part.open("wb") as stream:
         np.savez_compressed(stream, images=table["image"].to_numpy(dtype=str), features=features)
-    text = as_cells(table[list(COLUMNS)]).to_csv(index=False, lineterminator="\n")
+    text = as_csv(table[list(COLUMNS)])
     write_text(points, text)
     write_text(probes, json.dumps(found.to_dict(), indent=2) + "\n")

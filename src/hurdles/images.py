@@ -37,11 +37,14 @@ class Options:
         Where prepared pixels are kept; default: the user's cache folder.
     progress : Progress, optional
         Who listens.
+    pictures : bool
+        Show radiographs on the pages: patients' pixels, which go where the pages go.
     """
 
     on_bad: OnBad = OnBad.SKIP
     cache: Path | None = None
     progress: Progress | None = None
+    pictures: bool = True
 
     @property
     def listener(self) -> Progress:

@@ -170,8 +170,7 @@ def write_page(
         Show radiographs with their heat-maps.
     """
     content = _content(run, on, meta if meta is not None else run.meta, pictures)
-    name = "report.html" if on == "test" else f"report.{on}.html"
-    return write_report(content, run.path / name)
+    return write_report(content, run.page_path(on))
 
 
 def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:

@@ -53,8 +53,9 @@ class Run:
     predictions/*.csv      one row per image, for each set
     threshold.json         from which probability on an image is positive, if the recipe asks for it
     evaluation.json        measures on the test split, with intervals
-    heatmaps.npz           what the report's contact sheets show
+    heatmaps.npz           what the report's contact sheets show: patients' pixels
     report.html            the report
+    written.json           hashes of its pages and of what was found later: hurdles wrote them
     meta.json              written last: the run is finished; versions, machine, hashes
     state.safetensors      only while training: where to go on
     start.safetensors      only while training: the encoder that it starts from, if from elsewhere
@@ -140,6 +141,26 @@ class Run:
     def report_path(self) -> Path:
         """Where the report lies."""
         return self.path / "report.html"
+
+    @property
+    def ledger(self) -> Path:
+        """Where it stands which pages, and which files of further sets, hurdles wrote."""
+        return self.path / "written.json"
+
+    def page_path(self, name: str = "test") -> Path:
+        """Return where the report on a set lies."""
+        return self.report_path if name == "test" else self.path / f"report.{name}.html"
+
+    def files_of(self, name: str) -> list[Path]:
+        """Return what a test on a further set of images writes."""
+        answers = self.path / "predictions"
+        return [
+            *(answers / f"{name}{end}.csv" for end in ("", ".rejection")),
+            *Manifest.files(self.path / f"manifest.{name}.csv"),
+            *(self.path / f"{stem}.{name}.json" for stem in ("evaluation", "rejection")),
+            self.path / f"heatmaps.{name}.npz",
+            self.page_path(name),
+        ]
 
     @property
     def fingerprints_path(self) -> Path:

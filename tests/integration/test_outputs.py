@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from hurdles import workflows
 from hurdles.cli import app
 from hurdles.data.files import file_hash
+from hurdles.lungs import results
+from hurdles.lungs.recipe import LungRecipe
 
 pytestmark = pytest.mark.full
 THEIRS = b"three years of work"
+SHORT = LungRecipe(
+    width=2, epochs=1, calm_epochs=0, images=4, batch_size=4, fractions=(0.5, 0.25, 0.25)
+)
 
 
 @pytest.fixture
@@ -91,6 +99,84 @@ def test_a_file_that_hurdles_did_not_write_is_refused_before_anything_is_written
     assert [(p.name, p.read_bytes()) for p in out.iterdir()] == [(name, THEIRS)]
 
 
+#: Every command that writes, with RUN (a copy that may be changed), TABLE, OTHER, IMAGE and OUT.
+WRITING = [
+    "manifest TABLE --out OUT/table.csv",
+    "segment IMAGE --out OUT",
+    "explain RUN IMAGE --out OUT/sheet.png",
+    "embed RUN --on TABLE --out OUT",
+    "check TABLE --hurdle size --out OUT/page.html",
+    "check TABLE --hurdle size --out OUT/page.md",
+    "audit RUN --hurdle calibration --out OUT/page.html",
+    "evaluate RUN --on OTHER --name ward",
+    "report RUN",
+    "lineage TABLE --out OUT/found.csv",
+    "fingerprint TABLE --out OUT/print.npz",
+    "train-lungs --data TABLE --measure --out OUT",
+]
+#: These begin a run (a folder that is empty, or by hurdles), or are tested above.
+BEGINNING = {"run", "demo", "study", "calibrate-audit"}
+WRITING_NOTHING = {"recipes", "cache", "collections", "compare"}
+#: What hurdles keeps for itself: checksums, and what it wrote.
+KEPT = ("checksums.", "written.json", ".lock")
+
+
+def test_every_command_is_tried():
+    tried = {line.split()[0] for line in WRITING} | BEGINNING | WRITING_NOTHING
+    assert tried == {
+        c.name or c.callback.__name__.replace("_", "-") for c in app.registered_commands
+    }
+
+
+@pytest.mark.parametrize("line", WRITING)
+def test_each_file_that_a_command_writes_is_replaced_only_if_hurdles_wrote_it(
+    line, finished, phantom, other_phantom, tmp_path, monkeypatch
+):
+    out, run = tmp_path / "out", tmp_path / "run"
+    image = sorted(phantom.parent.rglob("*.png"))[0]
+    names = {"RUN": run, "TABLE": phantom, "OTHER": other_phantom, "IMAGE": image, "OUT": out}
+    words = [str(names.get(w, w)) for w in line.replace("OUT/", f"{out}/").split()]
+    if line.startswith("train-lungs"):
+        short = partial(results.lungs_results, recipe=SHORT, crossed=SHORT)
+        monkeypatch.setattr(results, "lungs_results", short)
+
+    def clean():
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(run, ignore_errors=True)
+        out.mkdir()
+        shutil.copytree(finished.path, run)
+
+    clean()
+    begun = time.time()
+    for _ in range(2):  # its own files it replaces, the second time
+        assert CliRunner().invoke(app, words).exit_code in {0, 3}
+    there = [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.startswith(KEPT)]
+    written = sorted(p for p in there if p.stat().st_mtime >= begun)
+    assert written
+    for path in written:
+        clean()
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(THEIRS)
+        there = content(tmp_path)
+        said = refused(*words)
+        assert "hurdles did not write it" in said or path.name == "state.safetensors", path
+        assert path.read_bytes() == THEIRS
+        # The networks of train-lungs come one after the other; all else is refused at once.
+        assert content(tmp_path) == there or line.startswith("train-lungs"), path
+    if path.suffix != ".safetensors":
+        assert CliRunner().invoke(app, [*words, "--force"]).exit_code in {0, 3}
+        assert path.read_bytes() != THEIRS
+
+
+def test_a_run_that_was_moved_or_is_older_than_its_ledger_is_written_on(finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished.path, run)
+    assert CliRunner().invoke(app, ["report", str(run)]).exit_code == 0
+    (run / "written.json").unlink()
+    (run / "report.html").write_text("by an earlier version")
+    assert CliRunner().invoke(app, ["report", str(run)]).exit_code == 0
+
+
 def test_the_same_command_twice_replaces_its_own_files(phantom, tmp_path):
     for _ in range(2):
         words = ["check", str(phantom), "--hurdle", "size", "--out", str(tmp_path / "page.html")]
@@ -132,3 +218,35 @@ def test_pages_without_patients_pixels(finished, phantom, tmp_path):
     assert "data:image/jpeg" in (run / "report.html").read_text()
     assert CliRunner().invoke(app, ["report", str(run), "--no-images"]).exit_code == 0
     assert "data:image/jpeg" not in (run / "report.html").read_text()
+
+
+def test_a_run_and_its_tests_without_patients_pixels(phantom, other_phantom, tiny, tmp_path):
+    recipe, run = tmp_path / "tiny.toml", tmp_path / "run"
+    recipe.write_text(tiny.to_toml())
+    words = ["run", str(recipe), "--data", str(phantom), "--out", str(run)]
+    assert CliRunner().invoke(app, [*words, "--no-images"]).exit_code == 0
+    elsewhere = ["evaluate", str(run), "--on", str(other_phantom), "--name", "ward"]
+    assert CliRunner().invoke(app, [*elsewhere, "--no-images"]).exit_code == 0
+    audit = ["audit", str(run), "--hurdle", "calibration", "--hurdle", "attention"]
+    assert CliRunner().invoke(app, [*audit, "--no-images"]).exit_code in {0, 3}
+    assert {p.name for p in run.glob("*.html")} == {"report.html", "report.ward.html", "audit.html"}
+    for page in run.glob("*.html"):
+        assert "data:image" not in page.read_text()
+        assert "patients' pixels" not in page.read_text()
+    assert CliRunner().invoke(app, elsewhere).exit_code == 0
+    held = (run / "report.ward.html").read_text()
+    assert "data:image/jpeg" in held
+    assert "This page holds patients' pixels" in held
+    workflows.report(run)
+    assert CliRunner().invoke(app, [*words, "--resume", "--no-images"]).exit_code == 0
+    assert "data:image" not in (run / "report.html").read_text()
+
+
+def test_every_command_that_writes_a_page_can_leave_the_pictures_out():
+    for name in ("run", "evaluate", "report", "check", "audit", "study"):
+        said = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
+        assert "--no-images" in said, name
+        assert "patients' pixels" in said, name
+    for name in ("explain", "segment"):
+        said = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
+        assert "patients' pixels" in " ".join(said.split()), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -203,6 +204,7 @@ def fingerprint(
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write the hashes of a collection's images by name, for hurdles lineage; no pixels.
@@ -221,7 +223,10 @@ def fingerprint(
             force=force,
             options=options,
         )
-    typer.echo(f"written: {path}")
+    if as_json:
+        print_json({"written": str(path)})
+    else:
+        typer.echo(f"written: {path}")
 
 
 def calibrate_audit(
@@ -239,6 +244,7 @@ def calibrate_audit(
     ] = None,
     force: ForceOption = False,
     cache: CacheOption = None,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure the hurdles themselves: false alarms without a shortcut, and power with one.
@@ -259,8 +265,13 @@ def calibrate_audit(
             force=force,
             options=options,
         )
+    page = (results or out) / "audit-calibration.md"
+    if as_json:
+        rates = json.loads(found.rates.to_json(orient="records"))
+        print_json({"rates": rates, "references": found.references, "written": str(page)})
+        return
     print_lines(answer_lines(found))
-    typer.echo(f"written: {(results or out) / 'audit-calibration.md'}")
+    typer.echo(f"written: {page}")
 
 
 def _print(found: Findings, as_json: bool, page: Path | None, strict: bool) -> None:

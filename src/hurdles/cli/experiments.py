@@ -90,6 +90,7 @@ def run(
             "times. hurdles recipes RECIPE explains them all.",
         ),
     ] = None,
+    no_images: NoImagesOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -108,7 +109,7 @@ def run(
     settings = settings_of(setting or [])
     if missing_patients is not None:
         settings["split.missing_patients"] = missing_patients.value
-    with carried_out(on_bad, cache, quiet) as options:
+    with carried_out(on_bad, cache, quiet, no_images) as options:
         done = workflows.run(
             recipe,
             data=data,
@@ -160,6 +161,8 @@ def evaluate(
         bool,
         typer.Option("--keep-seen", help="Keep images that the run was trained on, and copies."),
     ] = False,
+    no_images: NoImagesOption = False,
+    force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -171,9 +174,10 @@ def evaluate(
     """
     from hurdles import workflows
     from hurdles.locations import name_of
+    from hurdles.runs import Run
 
     name = name or name_of(on)
-    with carried_out(on_bad, cache, quiet) as options:
+    with carried_out(on_bad, cache, quiet, no_images) as options:
         result = workflows.evaluate(
             run,
             on=on,
@@ -181,9 +185,10 @@ def evaluate(
             labels=pairs(label),
             columns=pairs(column),
             keep_seen=keep_seen,
+            force=force,
             options=options,
         )
-    print_evaluation(result, as_json, report=run / f"report.{name}.html")
+    print_evaluation(result, as_json, report=Run(run).page_path(name))
 
 
 def explain(
@@ -210,7 +215,8 @@ def explain(
 ) -> None:
     """Show where a run looks: each radiograph beside its heat-map, in one picture.
 
-    A heat-map shows what moved the network, not what is wrong with the lungs.
+    A heat-map shows what moved the network, not what is wrong with the lungs. The picture holds
+    patients' pixels.
     """
     from hurdles import workflows
     from hurdles.reporting.console import explained
@@ -302,8 +308,14 @@ def report(
     run: RunArgument,
     on: Annotated[str, typer.Option("--on", help="test, or a set it was evaluated on.")] = "test",
     no_images: NoImagesOption = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
     from hurdles import workflows
 
-    typer.echo(workflows.report(run, on=on, pictures=not no_images))
+    page = workflows.report(run, on=on, pictures=not no_images, force=force)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        typer.echo(page)

@@ -43,7 +43,8 @@ def segment(
     """Find the lungs: a mask for each radiograph, and a sheet to look at.
 
     Nothing is downloaded: the weights come with the package. A mask that cannot be two lungs is
-    flagged and kept apart, under flagged/. masks.csv lists every image.
+    flagged and kept apart, under flagged/. masks.csv lists every image. The sheet holds patients'
+    pixels.
     """
     from hurdles import workflows
     from hurdles.reporting.console import lungs_lines
@@ -71,7 +72,9 @@ def train_lungs(
         typer.Option("--other", metavar="[NAME=]PATH", help="Measure on these masks as well."),
     ] = None,
     column: ColumnOption = None,
+    force: ForceOption = False,
     cache: CacheOption = None,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train the network that finds lungs, as the shipped one was trained.
@@ -89,6 +92,10 @@ def train_lungs(
             measure=measure,
             other=other,
             columns=pairs(column),
+            force=force,
             options=options,
         )
-    typer.echo(made)
+    if as_json:
+        print_json({"written": str(made)})
+    else:
+        typer.echo(made)

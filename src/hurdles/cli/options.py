@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,16 +91,19 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fi
 
 
 @contextmanager
-def carried_out(on_bad: OnBad, cache: Path | None, quiet: bool) -> Iterator[Options]:
+def carried_out(
+    on_bad: OnBad, cache: Path | None, quiet: bool, no_images: bool = False
+) -> Iterator[Options]:
     """Yield what the options say of how a verb is carried out, with a bar unless it is quiet."""
     from hurdles.images import Options
     from hurdles.progress_bar import ProgressBar
 
+    options = Options(on_bad=on_bad, cache=cache, pictures=not no_images)
     if quiet:
-        yield Options(on_bad=on_bad, cache=cache)
+        yield options
         return
     with ProgressBar() as bar:
-        yield Options(on_bad=on_bad, cache=cache, progress=bar)
+        yield replace(options, progress=bar)
 
 
 def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None:

@@ -13,6 +13,7 @@ from hurdles.cli.options import (
     DataOption,
     ForceOption,
     JsonOption,
+    NoImagesOption,
     OnBadOption,
     QuietOption,
     carried_out,
@@ -41,6 +42,7 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the cells, with images and status.")
     ] = False,
+    no_images: NoImagesOption = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,
@@ -61,7 +63,7 @@ def study(
         else:
             print_lines(plan_lines(plan))
         return
-    with carried_out(on_bad, cache, quiet) as options:
+    with carried_out(on_bad, cache, quiet, no_images) as options:
         result = workflows.study(
             name,
             data=data,

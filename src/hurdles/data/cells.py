@@ -1,7 +1,7 @@
 """Tables in which a spreadsheet finds no formula.
 
-File names and labels come from elsewhere, and ``=1+1`` in a cell would be computed. What is written
-by `as_cells` is read as it was by `from_cells`.
+File names and labels come from elsewhere, and ``=1+1`` in a cell would be computed. Every CSV of
+hurdles is made by `as_csv`; `from_cells` returns what it was made of.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
-__all__ = ["as_cells", "from_cells"]
+__all__ = ["as_cells", "as_csv", "from_cells"]
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_HEADING = re.compile(r"[=+\-@\t\r]")
 _QUOTED = re.compile(r"''*[=+\-@\t\r]")
 
 
@@ -25,7 +26,20 @@ def as_cells(frame: pd.DataFrame) -> pd.DataFrame:
     >>> as_cells(pd.DataFrame({"image": ["=1+1", "a.png"], "age": [-1, 2]})).values.tolist()
     [["'=1+1", -1], ['a.png', 2]]
     """
-    return _changed(frame, lambda text: f"'{text}" if _FORMULA.match(text) else text)
+    found = _changed(frame, lambda text: f"'{text}" if _FORMULA.match(text) else text)
+    return found.rename(columns=lambda name: f"'{name}" if _HEADING.match(str(name)) else name)
+
+
+def as_csv(frame: pd.DataFrame, *, float_format: str | None = None) -> str:
+    """Return a table as CSV in which a spreadsheet sees no formula.
+
+    Examples
+    --------
+    >>> as_csv(pd.DataFrame({"image": ["@home.png"], "share": [0.25]})).splitlines()
+    ['image,share', "'@home.png,0.25"]
+    """
+    text: str = as_cells(frame).to_csv(index=False, float_format=float_format, lineterminator="\n")
+    return text
 
 
 def from_cells(frame: pd.DataFrame) -> pd.DataFrame:

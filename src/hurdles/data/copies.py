@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hurdles.data.cells import as_csv, from_cells
 from hurdles.data.duplicates import COLUMNS
-from hurdles.data.files import replacing
+from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.patients import JOINED
 from hurdles.data.vocabulary import Split
@@ -50,8 +51,7 @@ class Copies:
 
     def save(self, path: str | Path) -> Path:
         """Write the table to `path`, as CSV."""
-        with replacing(path) as part:
-            self.pairs[list(COLUMNS)].to_csv(part, index=False, lineterminator="\n")
+        write_text(path, as_csv(self.pairs[list(COLUMNS)]))
         return Path(path)
 
     @classmethod
@@ -66,7 +66,7 @@ class Copies:
         texts = {"image_a": "str", "image_b": "str"}
         types = {"similarity": "float64", "inverted": "bool", "mirrored": "bool"}
         try:
-            table = pd.read_csv(path, dtype=texts, keep_default_na=False)
+            table = from_cells(pd.read_csv(path, dtype=texts, keep_default_na=False))
             return cls(table[list(COLUMNS)].astype(types))
         except (ValueError, KeyError) as error:
             raise ManifestError(

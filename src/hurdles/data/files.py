@@ -3,7 +3,8 @@
 Every file of hurdles is written by `replacing`: beside, then renamed into place. What a verb writes
 for its user is announced by `outputs`, and then neither an input of the verb nor a file that
 hurdles did not write is replaced. What hurdles wrote is remembered in the user's state folder, as
-hashes: a file that was changed since is the user's.
+hashes: a file that was changed since is the user's. A run, which may go from machine to machine,
+keeps a ledger of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "expanded",
     "file_hash",
     "locked",
+    "note",
     "outputs",
     "read_sealed",
     "reads",
@@ -94,9 +96,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         for guard in _GUARDS:
             guard.refuse(target, part)
-        if any(guard.announces(target) for guard in _GUARDS):
+        announced = any(guard.announces(target) for guard in _GUARDS)
+        if announced:
             _remember(target, file_hash(part))  # before: a kill may follow the renaming
         part.replace(target)
+        if announced:
+            for guard in _GUARDS:
+                guard.note(target)
     except OSError as error:
         if isinstance(error, HurdlesError) or error.errno not in _UNWRITABLE | {errno.EEXIST}:
             raise
@@ -216,11 +222,13 @@ def _refuse_what_is_no_file(target: Path) -> None:
 class _Guard:
     """The outputs and the inputs of a verb that is being carried out."""
 
-    def __init__(self, force: bool, folders: Iterable[str | Path]) -> None:
+    def __init__(self, force: bool, folders: Iterable[str | Path], ledger: Path | None) -> None:
         self.force = force
+        self.ledger = ledger
         self.folders = {Path(folder).resolve() for folder in folders}
         self.announced: set[Path] = set()
         self.inputs: set[str] = set()
+        self.written: set[str] = set()
         self._identities: set[tuple[int, int]] | None = None
 
     def announces(self, path: Path) -> bool:
@@ -236,11 +244,30 @@ class _Guard:
                 f"{target} is read by this command, which would overwrite it; give the output "
                 "another name or folder."
             )
-        if self.announces(target) and not self.force and not _is_remembered(target):
+        if self.announces(target) and not self.force and not self.knows(target):
             raise OutputError(
                 f"{target} is there, and hurdles did not write it, or it was changed since; give "
                 "another name, or --force (force=True) to replace it."
             )
+
+    def knows(self, path: Path) -> bool:
+        """Return whether hurdles wrote a file; so it did all of a folder older than its ledger."""
+        if (ledger := self._ledger_of(path)) is None:
+            return _is_remembered(path)
+        written = (read_sealed(ledger) or {}).get(_entry(ledger, path))
+        return not ledger.is_file() or written == file_hash(path) or _is_remembered(path)
+
+    def note(self, path: Path) -> None:
+        """Keep that this verb wrote a file, which it may read then; in the ledger, if any, too."""
+        self.written.add(str(path))
+        if (ledger := self._ledger_of(path)) is not None and ledger.is_file():
+            note(ledger, path)
+
+    def _ledger_of(self, path: Path) -> Path | None:
+        if self.ledger is None or not self.announces(path):
+            return None
+        inside = _place(path).is_relative_to(_place(self.ledger).parent)
+        return self.ledger if inside else None
 
     def _is_read(self, target: Path) -> bool:
         if self._identities is None:
@@ -248,7 +275,7 @@ class _Guard:
         return _identity(target) in self._identities
 
     def read(self, paths: Iterable[str]) -> None:
-        self.inputs.update(paths)
+        self.inputs.update(path for path in paths if path not in self.written)
         self._identities = None
         for path in sorted(self.announced):
             self.refuse(path)
@@ -263,6 +290,7 @@ def outputs(
     folders: Iterable[str | Path] = (),
     inputs: Iterable[str | Path] = (),
     force: bool = False,
+    ledger: Path | None = None,
 ) -> Iterator[None]:
     """Announce what a verb writes; refuse before anything is computed what would destroy a file.
 
@@ -279,13 +307,15 @@ def outputs(
         What is read; `reads` adds what is known later.
     force : bool
         Replace files that hurdles did not write; never an input.
+    ledger : path, optional
+        The file of a folder, begun by `note`, that remembers what hurdles wrote there.
 
     Raises
     ------
     OutputError
         With the path, and what to do.
     """
-    guard = _Guard(force, folders)
+    guard = _Guard(force, folders, ledger)
     guard.read(map(str, inputs))
     _GUARDS.append(guard)
     try:
@@ -323,8 +353,18 @@ def reads(paths: Iterable[str | Path]) -> None:
 def remove(path: Path) -> None:
     """Remove a file of hurdles; an announced output only if hurdles wrote it, or by force."""
     announced = [guard for guard in _GUARDS if guard.announces(path)]
-    if all(guard.force for guard in announced) or _is_remembered(path):
-        path.unlink(missing_ok=True)
+    if path.is_file() and all(guard.force or guard.knows(path) for guard in announced):
+        path.unlink()
+
+
+def note(ledger: Path, *paths: Path) -> None:
+    """Begin a ledger, or add to it that hurdles wrote these files as they are now."""
+    written = {_entry(ledger, path): file_hash(path) for path in paths}
+    write_sealed(ledger, (read_sealed(ledger) or {}) | written)
+
+
+def _entry(ledger: Path, path: Path) -> str:
+    return _place(path).relative_to(_place(ledger).parent).as_posix()
 
 
 def _same_content(one: Path, two: Path) -> bool:

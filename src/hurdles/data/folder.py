@@ -213,7 +213,7 @@ def _is_repeated(tally: Tally, file: Seen, label: str, firsts: dict[str, tuple[s
     if first_label != label:
         raise ManifestError(
             f"{name} and {file.name} below {tally.root} are one file ({file.real}), linked, but of "
-            f"the classes {first_label!r} and {label!r}. Remove one of them."
+            f"the classes {first_label!r} and {label!r}. Keep it in one of them alone."
         )
     tally.leave(file.path, f"the same file as {name}, by a link")
     return True

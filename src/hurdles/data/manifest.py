@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hurdles.data.cells import as_cells, from_cells
-from hurdles.data.files import reads, remove, replacing
+from hurdles.data.cells import as_csv, from_cells
+from hurdles.data.files import reads, remove, replacing, write_text
 from hurdles.data.patients import groups_of, joined_patients
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
@@ -174,15 +174,14 @@ class Manifest:
         # The exclusions first: whoever finds the table finds them, also after an interruption, and
         # never those of a table that stood here before.
         if len(self.exclusions):
-            with replacing(_exclusions_path(path)) as part:
-                as_cells(self.exclusions).to_csv(part, index=False)
+            write_text(_exclusions_path(path), as_csv(self.exclusions))
         else:
             remove(_exclusions_path(path))
-        with replacing(path) as part:
-            if path.suffix == ".parquet":
+        if path.suffix == ".parquet":
+            with replacing(path) as part:
                 self.frame.to_parquet(part, index=False)
-            else:
-                as_cells(self.frame).to_csv(part, index=False)
+        else:
+            write_text(path, as_csv(self.frame))
         return path
 
     @staticmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hurdles.data.cells import as_cells, from_cells
+from hurdles.data.cells import as_csv, from_cells
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
 from hurdles.data.schemes import SCHEMES, Fractions, meant
@@ -175,7 +175,7 @@ def save_split(manifest: Manifest, path: str | Path) -> Path:
     if manifest.frame["split"].isna().any():
         raise SplitError("some images have no split yet; call split() before save_split().")
     table = manifest.frame[["image", "split"]].sort_values("image")
-    text = as_cells(table).to_csv(index=False, lineterminator="\n")
+    text = as_csv(table)
     with replacing(path) as part:
         part.write_bytes(f"{_HEADER}{_data_hash(manifest)}\n{text}".encode())
     return Path(path)

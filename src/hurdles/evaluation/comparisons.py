@@ -10,7 +10,8 @@ the accuracy, and one image per patient, that is exactly McNemar's test.
 
 A row holds zero in its interval if and only if its p-value is above 1 - level: where interval and
 test would disagree, the test rules (`hurdles.evaluation.significance.ruled_by_test`). Neither is
-adjusted for the other rows; `holm` adjusts the p-values, and then only those.
+adjusted for the other rows; `holm` adjusts the p-values, and then only those. Of two classes, the
+one's specificity is the other's sensitivity: unasked, a number that stands there already is no row.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ __all__ = ["Comparison", "align", "compare", "holm", "mcnemar"]
 _ENUMERATE = 12
 #: Cells of weights in memory at a time (float64: 16 MB).
 _CELLS = 2_000_000
+#: Of two classes, these are the sensitivity and the positive predictive value of the other.
+_MIRRORS = frozenset({"specificity", "npv"})
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ def compare(
         Of the same images with the same labels and patients; the order may differ.
     metrics : sequence of str, optional
         Keys of `METRICS`; if not given, all but those that only mirror another or have no
-        meaningful difference (see `Metric.compared`).
+        meaningful difference (see `Metric.compared`); of two classes, also without specificity,
+        negative predictive value and the second area, which are numbers of the other class.
     level : float
         Confidence level, within (0, 1).
     n_resamples, seed : int
@@ -147,6 +151,8 @@ def compare(
     first, second = PatientTable.of(a), PatientTable.of(align(a, b))
     shared = tuple(c for c in first.classes if c in second.classes)
     wanted = _wanted(shared, metrics)
+    if metrics is None and all(_is_of_two(t, shared) for t in (first, second)):
+        wanted = [m for m in wanted if m[0] not in _MIRRORS and m != ("auc", shared[1])]
     resampled = [m for m in wanted if m[0] != "auc"]
     statistics = [t.statistic(*m) for m in resampled for t in (first, second)]
     drawn = replicate(statistics, first.n_patients, n_resamples=n_resamples, seed=seed)
@@ -189,6 +195,11 @@ def _wanted(
                 "sensitivity and specificity, which it is made of."
             )
     return [m for m in known if m[0] in metrics]
+
+
+def _is_of_two(table: PatientTable, classes: tuple[str, ...]) -> bool:
+    """Return whether all that is not of the one class is of the other, in truth and answer."""
+    return len(classes) == 2 and {*table.classes, *table.truth, *table.said} == {*classes}
 
 
 def _area(table: PatientTable, class_: str) -> Area:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.cells import as_cells, from_cells
-from hurdles.data.files import replacing
+from hurdles.data.cells import as_csv, from_cells
+from hurdles.data.files import write_text
 from hurdles.data.patients import UNKNOWN
 from hurdles.errors import EvaluationError
 
@@ -146,8 +146,7 @@ class Predictions:
 
     def save(self, path: str | Path) -> Path:
         """Write the table to `path` as CSV and return the path."""
-        with replacing(path) as part:
-            as_cells(self.frame).to_csv(part, index=False)
+        write_text(path, as_csv(self.frame))
         return Path(path)
 
     @classmethod

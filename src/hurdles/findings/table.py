@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from hurdles.data.cells import as_cells
+from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.errors import EvaluationError
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
@@ -134,8 +134,7 @@ class Findings:
     def save(self, path: str | Path) -> Path:
         """Write all of it to `path` (JSON) and the table beside it (CSV); return the path."""
         path = Path(path)
-        table = as_cells(self.frame).to_csv(index=False, lineterminator="\n")
-        write_text(path.with_suffix(".csv"), table)
+        write_text(path.with_suffix(".csv"), as_csv(self.frame))
         write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
         return path
 

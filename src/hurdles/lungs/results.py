@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hurdles.data.files import replacing, write_text
+from hurdles.data.cells import as_csv
+from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
@@ -18,7 +19,7 @@ from hurdles.lungs.recipe import LungRecipe
 from hurdles.lungs.segmenter import Segmenter
 from hurdles.training.progress import Progress
 
-__all__ = ["CROSSED", "Measured", "lungs_results", "measure_lungs"]
+__all__ = ["CROSSED", "Measured", "lungs_results", "measure_lungs", "results_files"]
 
 #: How the networks that cross from one collection to the others are trained, for less time.
 CROSSED = LungRecipe(epochs=16, calm_epochs=4)
@@ -168,13 +169,18 @@ def lungs_results(
         unsplit = Manifest(other.frame.assign(split=None), other.exclusions)
         foreign.append(measure_lungs("other masks", unsplit, weights, cache=cache))
     counts = {s.value: len(parts.part(s)) for s in Split}
-    write_text(out / "card.md", lungs_card(held_out, counts))
-    _write_scores(out / "lungs.csv", [held_out, own, *leaps, *foreign])
-    write_text(out / "lungs.md", lungs_page(held_out, own, leaps, foreign, counts))
-    return out / "lungs.md"
+    card, table, page = results_files(out)
+    write_text(card, lungs_card(held_out, counts))
+    _write_scores(table, [held_out, own, *leaps, *foreign])
+    write_text(page, lungs_page(held_out, own, leaps, foreign, counts))
+    return page
+
+
+def results_files(out: Path) -> list[Path]:
+    """Return what `lungs_results` writes beside the trainings: card, table and page."""
+    return [out / name for name in ("card.md", "lungs.csv", "lungs.md")]
 
 
 def _write_scores(path: Path, measured: list[Measured]) -> None:
     tables = [each.scores.drop(columns="group").assign(measured=each.name) for each in measured]
-    with replacing(path) as part:
-        pd.concat(tables).to_csv(part, index=False, float_format="%.4f", lineterminator="\n")
+    write_text(path, as_csv(pd.concat(tables, ignore_index=True), float_format="%.4f"))

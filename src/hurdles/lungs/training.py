@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from hurdles._version import __version__
+from hurdles.data.files import writes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError, RunError
@@ -127,6 +128,8 @@ class _Training:
     def run(self) -> Path:
         path = self.out / STATE
         state = TrainingState()
+        if not path.exists():  # weights beside a state of this training are its own
+            writes(path, self.out / WEIGHTS)
         if path.exists():
             state = TrainingState.load(path, self.network, self.optimiser, self.identity)
         self.progress.start("Training", self.recipe.steps)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.cells import as_cells
+from hurdles.data.cells import as_csv
 from hurdles.data.decode import decode
 from hurdles.data.files import reads, remove, write_bytes, write_text, writes
 from hurdles.data.vocabulary import OnBad
@@ -121,7 +121,7 @@ def segment_images(
     for sheet in sheets:
         sheet.close()
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    write_text(out / _TABLE, as_cells(table).to_csv(index=False, float_format="%.4f"))
+    write_text(out / _TABLE, as_csv(table, float_format="%.4f"))
     return table
 
 
@@ -141,7 +141,9 @@ def _cleared(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise ManifestError(f"{out} is no folder; name another one for the results.") from error
-    for old in [out / _TABLE, *out.glob("sheet*.png"), *(out / _FLAGGED).glob("sheet*.png")]:
+    sheets = [sheet for folder in (out, out / _FLAGGED) for sheet in folder.glob("sheet*.png")]
+    writes(*sheets)  # refused before a mask is written
+    for old in [out / _TABLE, *sheets]:
         remove(old)
 
 

@@ -53,7 +53,7 @@ class ModelSpec:
         where a notebook reads grey files as RGB; the network takes one channel all the same.
     hidden : tuple of int, default ()
         Widths of the hidden layers of the head. Where a head was published with its network (the
-        three of seed 004, the LeNets) that head is kept, and this must be empty.
+        three of Lázaro and Barco 2020, the LeNets) that head is kept, and this must be empty.
     mean, std : float
         Subtracted from the pixels, which lie within [0, 1], and divided by; part of the network.
 

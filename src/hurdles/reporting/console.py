@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "collection_lines",
     "comparison_lines",
+    "comparison_sentence",
     "evaluation_lines",
     "explained",
     "interval_unit",
@@ -42,6 +43,8 @@ _MEASURES = {
     "auc": "AUC",
     "diagnostic_odds_ratio": "DOR",
 }
+#: A p-value below this is not written out.
+_SMALLEST_P = 1e-4
 
 
 def evaluation_lines(result: Evaluation) -> Iterator[str]:
@@ -119,6 +122,57 @@ def comparison_lines(
     tests = "; ".join(methods) or "none is possible"
     yield f"Tests: {tests}. Intervals at {100 * level:g} %, paired, {unit}."
     yield "Interval and p are of one row alone; only p, Holm allows for all rows together."
+    if not any(c.metric == "specificity" for c in found):
+        yield (
+            "Of two classes, the specificity of one is the sensitivity of the other, the NPV its "
+            "PPV, and the AUC one number: each stands here once."
+        )
+    yield ""
+    yield comparison_sentence(found, adjusted)
+
+
+def comparison_sentence(found: Sequence[Comparison], adjusted: Sequence[float]) -> str:
+    """Return what a comparison shows, in one sentence: who is better in what, or that it is open.
+
+    Parameters
+    ----------
+    found, adjusted
+        As for `comparison_lines`.
+    """
+    rows = [(c, p) for c, p in zip(found, adjusted, strict=True) if p == p]
+    if not rows:
+        return "Inconclusive: no measure of the two can be compared on these images."
+    alpha = 1 - found[0].difference.level
+    shown = [(c, p) for c, p in rows if p < alpha]
+    if not shown:
+        return (
+            f"Inconclusive: after Holm's adjustment none of the {counted(len(rows), 'row')} sets A "
+            f"and B apart; {_clause(*rows[0])}."
+        )
+    parts = []
+    for better, worse, sign in (("A", "B", 1), ("B", "A", -1)):
+        won = sorted(((c, p) for c, p in shown if sign * c.difference.value > 0), key=_by_p)
+        if won:
+            parts.append(
+                f"{better} is better than {worse} in {len(won)} of {counted(len(rows), 'row')}, "
+                f"most clearly: {_clause(*won[0])}"
+            )
+    rest = "; the others are inconclusive" if len(shown) < len(rows) else ""
+    return f"After Holm's adjustment {'; '.join(parts)}{rest}."
+
+
+def _by_p(row: tuple[Comparison, float]) -> float:
+    return row[1]
+
+
+def _clause(comparison: Comparison, adjusted: float) -> str:
+    c = comparison
+    name = _MEASURES.get(c.metric, c.metric.replace("_", " "))
+    name += f" of {c.class_}" if c.class_ else ""
+    number, ends = _difference(c).split(" ", 1)
+    unit = "" if METRICS[c.metric].written == "number" else " points"
+    sign = "" if adjusted < _SMALLEST_P else "= "
+    return f"{name}, A - B: {number}{unit} {ends}, adjusted p {sign}{_p(adjusted)}"
 
 
 def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
@@ -234,7 +288,7 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _p(value: float) -> str:
-    return "-" if value != value else f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
+    return "-" if value != value else f"{value:.4f}" if value >= _SMALLEST_P else "< 0.0001"
 
 
 def lineage_lines(

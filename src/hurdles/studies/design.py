@@ -13,7 +13,8 @@ from hurdles.errors import CollectionError
 
 __all__ = ["FRACTIONS", "SEED", "Collection", "Design", "ImageSet", "parted"]
 
-#: Shares of training, validation and test, as in seed 000's code: 30 % test, then 20 % of the rest.
+#: Shares of training, validation and test, as in the code of Tartaglione et al. 2020: 30 % test,
+#: then 20 % of the rest.
 FRACTIONS = (0.56, 0.14, 0.30)
 #: Of every split and sample of a race: all its models are asked about the same images.
 SEED = 0

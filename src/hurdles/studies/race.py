@@ -11,6 +11,7 @@ import pandas as pd
 
 from hurdles.assessment import predict_on, test_predictions
 from hurdles.choices import ChosenEpoch
+from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
@@ -284,7 +285,7 @@ class Race:
             rows.append(_row(cell, runs[cell.name], status, failed.get(cell.name, ""), profile))
         table = pd.DataFrame(rows)
         path = folder / f"{self.name}.{profile.name}.csv"
-        write_text(path, table.to_csv(index=False, lineterminator="\n"))
+        write_text(path, as_csv(table))
         done = {name: run for name, run in runs.items() if run.is_finished}
         standing = Standing(self.name, profile, tuple(cells), done, stock, table)
         page, files = self.draw(standing, folder)

@@ -1,8 +1,8 @@
 """Whether the features of a race's models tell the collection: a picture and a number.
 
-As in the figure of seed 000: the images of all collections as one model sees them, coloured by
-class and by collection. The number beside it is what a linear probe makes of the same features,
-and, as the measure before any network, of the prepared pixels themselves.
+As in the figure of Tartaglione et al. 2020: the images of all collections as one model sees them,
+coloured by class and by collection. The number beside it is what a linear probe makes of the same
+features, and, as the measure before any network, of the prepared pixels themselves.
 """
 
 from __future__ import annotations

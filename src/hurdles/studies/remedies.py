@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from hurdles.assessment import predict_on
+from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
@@ -165,8 +166,7 @@ class Remedies:
         stem = f"{self.name}.{profile.name}"
         files = {"cells": table, "table": summary}
         for kind, frame in files.items():
-            text = frame.to_csv(index=False, lineterminator="\n")
-            write_text(folder / f"{stem}.{kind}.csv", text)
+            write_text(folder / f"{stem}.{kind}.csv", as_csv(frame))
         made_on = in_words(tried[0].run.meta["environment"]) if tried else ""
         words = page(self.trials, profile, summary, table, made_on)
         write_text(folder / f"{stem}.md", words)

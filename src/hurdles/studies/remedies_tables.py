@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from hurdles.data.cells import from_cells
 from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.significance import holm, ruled_by_test
@@ -91,7 +92,7 @@ class Tried(NamedTuple):
         told = self.told(part)
         if not path.is_file():
             return told
-        table = pd.read_csv(path, dtype={"image": "str"})
+        table = from_cells(pd.read_csv(path, dtype={"image": "str"}))
         rejected = told.frame["image"].isin(table.loc[table["rejected"], "image"])
         return Predictions(told.frame[~rejected].reset_index(drop=True))
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from hurdles.data.cache import Prepared, prepare
+from hurdles.data.cells import as_csv, from_cells
 from hurdles.data.duplicates import THRESHOLD, matches
-from hurdles.data.files import replacing
+from hurdles.data.files import write_text
 from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import apart
@@ -82,9 +83,9 @@ class Stock:
         """
         if not self.twins_path.is_file():
             table = self._search()
-            with replacing(self.twins_path) as part:
-                table.to_csv(part, index=False)
-        return pd.read_csv(self.twins_path, dtype={"image_a": "str", "image_b": "str"})
+            write_text(self.twins_path, as_csv(table))
+        texts = {"image_a": "str", "image_b": "str"}
+        return from_cells(pd.read_csv(self.twins_path, dtype=texts))
 
     @property
     def twins_known(self) -> bool:

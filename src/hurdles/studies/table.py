@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hurdles.assessment import test_predictions
+from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdlesError, RunError
@@ -126,7 +127,7 @@ class TableStudy:
         )
         stem = f"{self.name}.{profile.name}"
         done = [d for d in found if d is not None]
-        write_text(folder / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / f"{stem}.csv", as_csv(table))
         write_text(folder / f"{stem}.md", self.page(done, profile))
         return StudyResult(table, folder / f"{stem}.md", folder / f"{stem}.csv", failed)
 

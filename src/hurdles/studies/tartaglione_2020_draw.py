@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hurdles.data.cells import as_csv
 from hurdles.data.files import write_bytes, write_text
 from hurdles.errors import HurdlesError
 from hurdles.reporting.matrix import matrix_figure
@@ -92,7 +93,7 @@ def _frames(tables: Tables) -> dict[str, pd.DataFrame]:
 
 
 def _save(path: Path, table: pd.DataFrame) -> Path:
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_text(path, as_csv(table))
     return path
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.files import replacing
+from hurdles.data.cells import as_csv, from_cells
+from hurdles.data.files import write_text
 from hurdles.errors import RunError
 
 __all__ = ["fingerprints", "images_by_fingerprint", "load_fingerprints", "save_fingerprints"]
@@ -46,9 +47,7 @@ def save_fingerprints(path: Path, images: list[str], pixels: NDArray[np.uint8]) 
     pixels : uint8 array of shape (n, size, size)
         The prepared images, in the same order.
     """
-    with replacing(path) as part:
-        table = pd.DataFrame({"image": images, "sha256": fingerprints(pixels)})
-        table.to_csv(part, index=False)
+    write_text(path, as_csv(pd.DataFrame({"image": images, "sha256": fingerprints(pixels)})))
 
 
 def load_fingerprints(path: Path) -> set[str]:
@@ -65,7 +64,8 @@ def images_by_fingerprint(path: Path) -> dict[str, str]:
         If the file is damaged.
     """
     try:
-        table = pd.read_csv(path, usecols=["image", "sha256"], dtype="str", keep_default_na=False)
+        text = pd.read_csv(path, usecols=["image", "sha256"], dtype="str", keep_default_na=False)
+        table = from_cells(text)
         return dict(zip(table["sha256"], table["image"], strict=True))
     except ValueError as error:
         raise RunError(

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from hurdles.choices import ChosenBy
-from hurdles.data.files import replacing
+from hurdles.data.cells import as_csv
+from hurdles.data.files import write_text
 from hurdles.errors import RunError
 
 __all__ = ["COLUMNS", "History"]
@@ -85,8 +86,7 @@ class History:
 
     def save(self, path: str | Path) -> Path:
         """Write the table to `path` as CSV and return the path."""
-        with replacing(path) as part:
-            self.frame.to_csv(part, index=False)
+        write_text(path, as_csv(self.frame))
         return Path(path)
 
     @classmethod

@@ -96,7 +96,7 @@ def focal_loss(logits: torch.Tensor, targets: torch.Tensor, *, gamma: float) -> 
     """Return the focal loss of each image, -(1 - p)^gamma log p, with p that of the true class.
 
     Images that are named rightly with confidence hardly count; gamma = 0 is cross-entropy. Of two
-    logits (0, z) it is the binary focal loss of seed 000 with sigmoid(z).
+    logits (0, z) it is the binary focal loss of Tartaglione et al. 2020 with sigmoid(z).
 
     Parameters
     ----------

@@ -6,7 +6,8 @@ first asks whether the image is like any that was seen, the second whether the n
 network that follows a shortcut does not doubt.
 
 Features of more than `WIDEST` numbers are projected at random to so many, which keeps distances
-(Johnson and Lindenstrauss 1984): of the three networks of seed 004 the head is given a whole map.
+(Johnson and Lindenstrauss 1984): the heads of the three networks of Lázaro and Barco 2020 are given
+whole maps.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.choices import RejectBy
+from hurdles.data.cells import as_csv
 from hurdles.data.files import replacing, write_text
 from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
@@ -199,8 +201,7 @@ class Rejector:
         judged : Judged
             What is written: ``predictions/<set>.rejection.csv`` and ``rejection.<set>.json``.
         """
-        with replacing(folder / "predictions" / f"{name}.rejection.csv") as part:
-            judged.table.to_csv(part, index=False)
+        write_text(folder / "predictions" / f"{name}.rejection.csv", as_csv(judged.table))
         text = json.dumps(judged.found.to_dict(), indent=1, ensure_ascii=False)
         write_text(folder / f"rejection.{name}.json", text + "\n")
 

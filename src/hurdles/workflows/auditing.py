@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
-from hurdles.data.cells import as_cells
+from hurdles.data.cells import as_csv
 from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.seals import sealed
@@ -181,7 +181,9 @@ def audit(
     others = not_asked_again(run, hurdles)
     pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
     known = [*own, *sealed(run.path), *files_of(on)]
-    with outputs(*(f for page in pages for f in _files(page)), inputs=known, force=force):
+    written = [] if others else [*_files(own_page), run.report_path]
+    written += [file for page in pages for file in _files(page)]
+    with outputs(*written, inputs=known, ledger=run.ledger, force=force):
         load_hurdles(own)
         for name in hurdles or ():
             MODEL_HURDLES.get(name)
@@ -280,7 +282,8 @@ def calibrate_audit(
     from hurdles.auditing.calibrating.page import calibration_files, write_calibration
 
     folder = Path(results or out)
-    with outputs(*calibration_files(folder), force=force):
+    stock = [] if real is None else [Path(out) / "real.npz"]
+    with outputs(*calibration_files(folder), *stock, force=force):
         found = calibrate(
             Path(out),
             profile="fast" if fast else "full",
@@ -324,8 +327,7 @@ def _write(found: Findings, path: Path, title: str, images: Material, pictures: 
     from hurdles.reporting.findings_markdown import findings_markdown
 
     if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
-        table = as_cells(found.frame).to_csv(index=False, lineterminator="\n")
-        write_text(path.with_suffix(".csv"), table)
+        write_text(path.with_suffix(".csv"), as_csv(found.frame))
         write_text(path, findings_markdown(found, title=title))
         return
     found.save(path.with_suffix(".json"))

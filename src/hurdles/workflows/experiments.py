@@ -142,6 +142,7 @@ def evaluate(
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     keep_seen: bool = False,
+    force: bool = False,
     options: Options | None = None,
 ) -> Evaluation:
     """Test a finished run on other images.
@@ -163,13 +164,18 @@ def evaluate(
         As for `run`.
     keep_seen : bool
         Keep images that the run has seen.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`.
     """
     run = _run(run)
     name = name or name_of(on)
-    unseal(run.path, name)
-    with outputs(inputs=sealed(run.path)):
+    run.require_free(name)
+    files = run.files_of(name)
+    read = [*(path for path in sealed(run.path) if path not in files), *files_of(on)]
+    with outputs(*files, inputs=read, ledger=run.ledger, force=force):
+        unseal(run.path, name)
         images = classified(on, labels=labels, columns=columns)
         found = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
         seal(run.path, of=name)
@@ -332,7 +338,9 @@ def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> li
     return [c.without_patients() for c in found] if predictions.unknown.all() else found
 
 
-def report(run: Run | str | Path, *, on: str = "test", pictures: bool = True) -> Path:
+def report(
+    run: Run | str | Path, *, on: str = "test", pictures: bool = True, force: bool = False
+) -> Path:
     """Write a run's report anew from what its folder holds, and return its path.
 
     Its audit, if there is one, is judged again by the limits that ship now.
@@ -345,11 +353,16 @@ def report(run: Run | str | Path, *, on: str = "test", pictures: bool = True) ->
         ``test``, or the name of a set that it was evaluated on.
     pictures : bool
         Show radiographs with their heat-maps: patients' pixels, which go where the page goes.
+    force : bool
+        Replace files that hurdles did not write.
     """
     run = _run(run)
-    if (findings := audited(run)) is not None:
-        judged_again(findings).save(run.path / "audit.json")
-    return write_page(run, on=on, pictures=pictures)
+    findings = audited(run)
+    judged = [] if findings is None else [run.path / f"audit.{kind}" for kind in ("json", "csv")]
+    with outputs(run.page_path(on), *judged, ledger=run.ledger, force=force):
+        if findings is not None:
+            judged_again(findings).save(run.path / "audit.json")
+        return write_page(run, on=on, pictures=pictures)
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hurdles.data.files import outputs
 from hurdles.images import Options
-from hurdles.locations import Data, manifest_of
+from hurdles.locations import Data, files_of, manifest_of
 
 __all__ = ["segment", "train_lungs"]
 
@@ -72,6 +72,7 @@ def train_lungs(
     measure: bool = False,
     other: Data | None = None,
     columns: Mapping[str, str] | None = None,
+    force: bool = False,
     options: Options | None = None,
 ) -> Path:
     """Train the lung network again, as the shipped weights were trained.
@@ -89,6 +90,8 @@ def train_lungs(
         Images with masks of another convention, to be measured too and not trained on.
     columns : mapping, optional
         Columns of the table of `data` -> columns of a manifest; see `hurdles.run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -101,19 +104,22 @@ def train_lungs(
     ------
     ManifestError, RunError
         As `hurdles.lungs.training.train_lungs`.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
     """
-    from hurdles.lungs.results import lungs_results
+    from hurdles.lungs.results import lungs_results, results_files
     from hurdles.lungs.training import train_lungs as train
 
-    options = options or Options()
-    images = manifest_of(data, default="montgomery-shenzhen", columns=columns)
-    folder = Path(out)
-    if not measure:
-        return train(images, folder, cache=options.cache, progress=options.progress)
-    return lungs_results(
-        images,
-        folder,
-        other=None if other is None else manifest_of(other),
-        cache=options.cache,
-        progress=options.progress,
-    )
+    options, folder = options or Options(), Path(out)
+    files = results_files(folder) if measure else []
+    with outputs(*files, inputs=[*files_of(data), *files_of(other)], force=force):
+        images = manifest_of(data, default="montgomery-shenzhen", columns=columns)
+        if not measure:
+            return train(images, folder, cache=options.cache, progress=options.progress)
+        return lungs_results(
+            images,
+            folder,
+            other=None if other is None else manifest_of(other),
+            cache=options.cache,
+            progress=options.progress,
+        )

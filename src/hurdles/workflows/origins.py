@@ -12,7 +12,7 @@ import pandas as pd
 
 from hurdles.data.alignment import PRINT_SIZE
 from hurdles.data.cache import Prepared
-from hurdles.data.cells import as_cells
+from hurdles.data.cells import as_csv
 from hurdles.data.files import outputs, write_text
 from hurdles.data.lineage import (
     Fingerprint,
@@ -114,7 +114,7 @@ def lineage(
         compared = {each.name: "hashes" for each in known} | dict.fromkeys(here, "pixels")
         found = Lineage(find_lineage(images, known, here=here), len(images), compared)
         if out is not None:
-            write_text(out, as_cells(found.table).to_csv(index=False, lineterminator="\n"))
+            write_text(out, as_csv(found.table))
         return found
 
 

@@ -674,6 +674,18 @@ def test_rsna_filters_rows_and_never_mixes_boxes(manifests):
     }
 
 
+def test_rsna_headers_are_read_through_the_door_of_all_dicom(tmp_path):
+    root = rsna(tmp_path)
+    whole = root / "stage_2_train_images" / "aaaa.dcm"
+    content = whole.read_bytes()
+    whole.write_bytes(content[132:])  # without preamble, as the decoder reads it
+    manifest = COLLECTIONS.get("rsna").read(root)
+    assert by_image(manifest, "view")["aaaa.dcm"] == "PA"
+    for cut in range(140, len(content), 97):
+        whole.write_bytes(content[:cut])
+        assert len(COLLECTIONS.get("rsna").read(root)) == 3
+
+
 def test_rsna_without_details_does_not_call_anything_normal(tmp_path):
     root = rsna(tmp_path)
     (root / "stage_2_detailed_class_info.csv").unlink()

@@ -93,6 +93,34 @@ def test_every_measure_is_compared(make):
         assert c.difference.n_patients == 120
 
 
+def test_of_two_classes_each_number_stands_once_and_holm_pays_once(make):
+    two = {"classes": ["COVID-19", "Normal"], "prior": (0.4, 0.6)}
+    a, b = make(seed=3, skill=0.5, **two), make(seed=2, skill=0.8, **two)
+    found = compare(a, b, n_resamples=200)
+    values = [(c.a.value, c.b.value, c.a.low) for c in found]
+    assert len(set(values)) == len(values) == 9
+    assert not {"specificity", "npv"} & {c.metric for c in found}
+    assert len([c for c in found if c.metric == "auc"]) == 1
+    asked = compare(a, b, n_resamples=200, metrics=["specificity", "auc"])
+    assert [(c.metric, c.class_) for c in asked] == [
+        (m, c) for m in ("specificity", "auc") for c in two["classes"]
+    ]  # what is asked for is given
+    mirror = find(found, "sensitivity", "Normal")
+    assert find(asked, "specificity", "COVID-19").p_value == mirror.p_value
+
+
+def test_two_classes_of_three_mirror_nothing(make):
+    a, b = make(seed=1), make(seed=2)
+    only = [c for c in b.frame if c != "p:Normal"]
+    known = b.frame[only].assign(prediction=b.frame["prediction"].replace("Normal", "COVID-19"))
+    total = known["p:COVID-19"] + known["p:Viral pneumonia"]
+    for column in ("p:COVID-19", "p:Viral pneumonia"):
+        known[column] /= total
+    known["prediction"] = known[["p:COVID-19", "p:Viral pneumonia"]].idxmax(axis=1).str[2:]
+    found = compare(a, Predictions(known), n_resamples=50)
+    assert {"specificity", "npv"} <= {c.metric for c in found}
+
+
 def test_swapping_the_models_turns_the_sign(make):
     a, b = make(seed=1), make(seed=2, skill=2.5)
     there, back = compare(a, b, n_resamples=200), compare(b, a, n_resamples=200)

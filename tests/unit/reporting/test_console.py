@@ -3,7 +3,14 @@
 import pandas as pd
 
 from hurdles.data.manifest import Manifest
-from hurdles.reporting.console import manifest_lines, manifest_summary
+from hurdles.evaluation.comparisons import Comparison
+from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.reporting.console import (
+    comparison_lines,
+    comparison_sentence,
+    manifest_lines,
+    manifest_summary,
+)
 
 
 def test_images_of_no_known_source_are_counted_beside_the_sources():
@@ -13,3 +20,38 @@ def test_images_of_no_known_source_are_counted_beside_the_sources():
     assert manifest_summary(some)["images_without_source"] == 2
     assert "sources: A" in list(manifest_lines(Manifest(frame.assign(label="x", source="A"))))
     assert "sources: not named" in list(manifest_lines(Manifest(frame.assign(label="x"))))
+
+
+def row(metric, difference, p, class_=""):
+    low, high = difference - 0.1, difference + 0.1
+    estimates = [Estimate(0.5, 0.4, 0.6, 0.95, "m", n_images=9, n_patients=9)] * 2
+    between = Estimate(difference, low, high, 0.95, "m", n_images=9, n_patients=9)
+    return Comparison(metric, class_, *estimates, between, p, "exact McNemar")
+
+
+def test_a_comparison_ends_with_a_sentence_that_says_inconclusive():
+    rows = [row("accuracy", 0.05, 0.3), row("auc", 0.02, 0.6, "ill")]
+    said = list(comparison_lines(rows, [0.6, 0.6]))[-1]
+    assert said == (
+        "Inconclusive: after Holm's adjustment none of the 2 rows sets A and B apart; accuracy, "
+        "A - B: +5.0 points [-5.0, +15.0], adjusted p = 0.6000."
+    )
+
+
+def test_a_comparison_ends_with_who_is_better_in_what():
+    rows = [row("accuracy", 0.2, 0.01), row("auc", 0.3, 1e-6, "ill"), row("f1", 0.0, 0.8, "ill")]
+    said = comparison_sentence(rows, [0.02, 3e-6, 0.8])
+    assert said == (
+        "After Holm's adjustment A is better than B in 2 of 3 rows, most clearly: AUC of ill, "
+        "A - B: +0.300 [+0.200, +0.400], adjusted p < 0.0001; the others are inconclusive."
+    )
+    both = comparison_sentence([row("accuracy", -0.2, 0.01), rows[1]], [0.02, 3e-6])
+    assert "A is better than B in 1 of 2 rows" in both
+    assert "B is better than A in 1 of 2 rows, most clearly: accuracy, A - B: -20.0 points" in both
+    assert "inconclusive" not in both
+
+
+def test_where_nothing_can_be_compared_the_sentence_says_so():
+    nothing = undefined("no image", level=0.95, n_images=0, n_patients=0)
+    lone = Comparison("accuracy", "", nothing, nothing, nothing, float("nan"), "none")
+    assert comparison_sentence([lone], [float("nan")]).startswith("Inconclusive: no measure")

@@ -135,7 +135,7 @@ class Journal:
         if not lines or lines[0] != head:
             raise RunError(
                 f"{self.path} holds trials of another calibration (settings, versions or hurdles "
-                "differ); give another folder, or remove this one."
+                "differ), or other things; give another --out."
             )
         if whole != text:  # killed within a line
             write_text(self.path, whole)

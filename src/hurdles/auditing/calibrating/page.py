@@ -14,6 +14,7 @@ from hurdles.auditing.calibrating.faults import FAULTS
 from hurdles.auditing.calibrating.figure import detection_figure
 from hurdles.auditing.calibrating.limits import write_limits
 from hurdles.auditing.calibrating.table import ANY
+from hurdles.data.cells import as_csv
 from hurdles.data.files import write_bytes, write_text
 
 __all__ = ["answer_lines", "calibration_files", "calibration_page", "write_calibration"]
@@ -36,7 +37,7 @@ def write_calibration(calibration: Calibration, folder: Path) -> list[Path]:
     page, table, networks, figure, limits = calibration_files(folder)
     write_text(page, calibration_page(calibration))
     for frame, path in ((calibration.rates, table), (calibration.areas, networks)):
-        write_text(path, frame.round(4).to_csv(index=False, lineterminator="\n"))
+        write_text(path, as_csv(frame.round(4)))
     drawn = detection_figure(calibration.rates, calibration.areas, calibration.references)
     write_bytes(figure, drawn)
     return [page, table, networks, figure, write_limits(calibration.limits, limits)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from hurdles.data.cells import as_csv
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.phantom.cohort import Case, Shortcuts, draw_cohort, planted
@@ -69,8 +70,7 @@ def write_phantom(
     )
     write_text(folder / _SETTINGS, _as_json(settings, cases))
     rows = [row for case in cases for row in _write_case(folder, case, size)]
-    text = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
-    write_text(folder / _MANIFEST, text)
+    write_text(folder / _MANIFEST, as_csv(pd.DataFrame(rows)))
     return Manifest.load(folder / _MANIFEST)
 
 

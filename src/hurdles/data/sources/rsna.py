@@ -13,6 +13,7 @@ import warnings
 from collections import defaultdict
 from pathlib import Path
 
+from hurdles.data.dicom_file import open_dataset
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources.cells import age_of, sex_of, view_of
 from hurdles.data.sources.collection import Layout, collection, read_rows
@@ -94,16 +95,13 @@ def _header(path: Path) -> dict[str, str | float | None]:
 
     A file that is damaged is for the decoder to name, with its own error.
     """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
     tags = ["ViewPosition", "PatientSex", "PatientAge"]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as handle:
             # The challenge writes the age as '51', which is not DICOM's '051Y'.
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(tags))
+            header = open_dataset(handle)
             view, sex, age = (str(header.get(tag, "") or "") for tag in tags)
-    except (InvalidDicomError, OSError, EOFError, ValueError):
+    except Exception:  # pydicom parses an element only when it is asked for, and raises anything
         return {}
     return {"view": view_of(view), "sex": sex_of(sex), "age": age_of(age)}

@@ -1,0 +1,85 @@
+"""Every command prints JSON with --json, and nothing else on stdout."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from hurdles import workflows
+from hurdles.cli import app
+from hurdles.lungs import training
+from hurdles.lungs.recipe import LungRecipe
+from hurdles.studies import StudyResult
+
+pytestmark = pytest.mark.full
+SHORT = LungRecipe(
+    width=2, epochs=1, calm_epochs=0, images=4, batch_size=4, fractions=(0.5, 0.25, 0.25)
+)
+#: With RUN (a copy that may be changed), TABLE, OTHER, IMAGE and OUT (an empty folder).
+COMMANDS = [
+    "recipes",
+    "recipes demo",
+    "cache",
+    "collections",
+    "manifest TABLE",
+    "manifest TABLE --out OUT/table.csv",
+    "segment IMAGE --out OUT",
+    "run small-data --data TABLE --out RUN --resume",
+    "demo --out OUT",
+    "evaluate RUN --on OTHER --name ward",
+    "compare RUN RUN",
+    "explain RUN IMAGE --out OUT/sheet.png",
+    "embed RUN --on TABLE --out OUT",
+    "report RUN",
+    "study lazaro-barco-2020 --out OUT",
+    "study lazaro-barco-2020 --out OUT --dry-run",
+    "train-lungs --data TABLE --out OUT",
+    "check TABLE --hurdle size --out OUT/page.html",
+    "audit RUN --hurdle calibration",
+    "lineage TABLE --out OUT/found.csv",
+    "fingerprint TABLE --out OUT/print.npz",
+    "calibrate-audit --fast --out OUT",
+]
+
+
+def test_every_command_is_tried():
+    assert {line.split()[0] for line in COMMANDS} == set(get_command(app).commands)
+
+
+@pytest.fixture
+def short(finished, monkeypatch):
+    """Replace what takes minutes by its result."""
+    cells = pd.DataFrame({"status": ["done", "pending"], "accuracy": [0.5, math.nan]})
+    studied = StudyResult(cells, Path("page.md"), Path("table.csv"), {})
+    calibrated = SimpleNamespace(rates=cells, references={"age": 0.5})
+    monkeypatch.setattr(workflows, "study", lambda *_, **__: studied)
+    monkeypatch.setattr(workflows, "demo", lambda **_: finished)
+    monkeypatch.setattr(workflows, "calibrate_audit", lambda *_, **__: calibrated)
+    monkeypatch.setattr(training, "LungRecipe", lambda: SHORT)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.usefixtures("short")
+def test_stdout_is_json(line, finished, phantom, other_phantom, tiny, tmp_path):
+    run, out, recipe = tmp_path / "run", tmp_path / "out", tmp_path / "tiny.toml"
+    shutil.copytree(finished.path, run)
+    out.mkdir()
+    recipe.write_text(tiny.to_toml())
+    image = sorted(phantom.parent.rglob("*.png"))[0]
+    names = {"RUN": run, "TABLE": phantom, "OTHER": other_phantom, "IMAGE": image, "OUT": out}
+    line = line.replace("OUT/", f"{out}/").replace("small-data", str(recipe))
+    done = CliRunner().invoke(app, [*(str(names.get(w, w)) for w in line.split()), "--json"])
+    assert done.exit_code in {0, 3}, done.exception
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    assert json.loads(done.stdout, parse_constant=refuse)
