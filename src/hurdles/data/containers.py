@@ -131,7 +131,7 @@ def _png_end(data: bytes) -> int:
     position = 8
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
+        end: int = position + 12 + length
         if end > len(data):
             break
         if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
