@@ -81,6 +81,7 @@ def run_experiment(
     """
     options = options or Options()
     run = Run(out)
+    run.refuse_others_folder()
     _refuse_hopeless(recipe, manifest)
     if manifest is not None:
         recipe = settled(recipe, manifest, by_file=split_file is not None)

@@ -339,10 +339,17 @@ class Run:
                     f"{_differences(self.recipe, recipe)}. Resume with the recipe that it was "
                     "begun with, or give another --out."
                 )
-        elif self.path.is_dir() and not all(_is_leftover(p) for p in self.path.iterdir()):
-            raise RunError(f"{self.path} is not empty and holds no run; give another --out.")
         else:
+            self.refuse_others_folder()
             write_text(self.path / "recipe.toml", recipe.to_toml())
+
+    def refuse_others_folder(self) -> None:
+        """Raise a RunError if the folder holds other things; asked before anything is put there."""
+        holds = self.path.is_dir() and not all(_is_leftover(p) for p in self.path.iterdir())
+        if holds and not self.exists:
+            raise RunError(f"{self.path} is not empty and holds no run; give another --out.")
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; give the name of a folder by --out.")
 
     def refuse_other_images(self, manifest: Manifest) -> None:
         """Raise a RunError if the images are not those that the run was begun with.

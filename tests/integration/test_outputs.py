@@ -199,6 +199,15 @@ def test_a_recipe_of_the_users_in_the_folder_of_a_run_stays(phantom, tmp_path):
     assert recipe.read_text().startswith("# for the thesis")
 
 
+def test_nothing_is_put_into_a_folder_that_is_no_run(phantom, tmp_path):
+    (tmp_path / "notes.md").write_bytes(THEIRS)
+    words = ["run", "small-data", "--data", str(phantom), "--out"]
+    assert "holds no run" in refused(*words, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.md"]
+    assert "is a file; give the name of a folder" in refused(*words, tmp_path / "notes.md")
+    assert (tmp_path / "notes.md").read_bytes() == THEIRS
+
+
 def test_the_command_that_empties_the_cache(tmp_path, phantom):
     words = ["lineage", str(phantom), "--cache", str(tmp_path)]
     assert CliRunner().invoke(app, words).exit_code == 0

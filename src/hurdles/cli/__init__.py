@@ -17,7 +17,7 @@ import typer
 
 from hurdles._version import __version__
 from hurdles.cli import auditing, experiments, images, lungs, studies
-from hurdles.data.shown import shown
+from hurdles.cli.options import say
 from hurdles.errors import HurdlesError
 
 __all__ = ["app", "main"]
@@ -63,7 +63,7 @@ for _panel, _verbs in _COMMANDS.items():
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(f"hurdles {__version__}")
+        say(f"hurdles {__version__}")
         raise typer.Exit
 
 
@@ -87,7 +87,7 @@ class _Spoken(logging.Handler):
     """Says on stderr how images were read, and what of the user's was not used."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(record.getMessage(), err=True)
+        say(record.getMessage(), err=True)
 
 
 def _sentence(error: Exception) -> str:
@@ -109,15 +109,15 @@ def main() -> None:
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer has caught Ctrl-C and says nothing
             again = "the same command goes on where it stopped (hurdles run: with --resume)"
-            typer.echo(f"interrupted; {again}", err=True)
+            say(f"interrupted; {again}", err=True)
         raise
     except BrokenPipeError:
         # The reader of our output has gone; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (HurdlesError, OSError) as error:
-        typer.echo(shown(f"{type(error).__name__}: {_sentence(error)}"), err=True)
+        say(f"{type(error).__name__}: {_sentence(error)}", err=True)
         if isinstance(error, HurdlesError) and error.options:
             again = shlex.join(["hurdles", *sys.argv[1:], *error.options])
-            typer.echo(f"To go on so: {again}", err=True)
+            say(f"To go on so: {again}", err=True)
         sys.exit(2)

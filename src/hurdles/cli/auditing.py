@@ -23,6 +23,7 @@ from hurdles.cli.options import (
     pairs,
     print_json,
     print_lines,
+    say,
 )
 from hurdles.data.vocabulary import OnBad
 
@@ -190,7 +191,7 @@ def lineage(
         return
     print_lines(lineage_lines(found.summary, found.n_images, found.compared))
     if out is not None:
-        typer.echo(f"written: {out}")
+        say(f"written: {out}")
 
 
 def fingerprint(
@@ -226,7 +227,7 @@ def fingerprint(
     if as_json:
         print_json({"written": str(path)})
     else:
-        typer.echo(f"written: {path}")
+        say(f"written: {path}")
 
 
 def calibrate_audit(
@@ -271,7 +272,7 @@ def calibrate_audit(
         print_json({"rates": rates, "references": found.references, "written": str(page)})
         return
     print_lines(answer_lines(found))
-    typer.echo(f"written: {page}")
+    say(f"written: {page}")
 
 
 def _print(found: Findings, as_json: bool, page: Path | None, strict: bool) -> None:
@@ -283,6 +284,6 @@ def _print(found: Findings, as_json: bool, page: Path | None, strict: bool) -> N
     else:
         print_lines(finding_lines(found))
         if page is not None:
-            typer.echo(f"\nwritten: {page}")
+            say(f"\nwritten: {page}")
     if code := exit_code(found, strict=strict):
         raise typer.Exit(code)

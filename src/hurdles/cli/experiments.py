@@ -24,6 +24,7 @@ from hurdles.cli.options import (
     print_evaluation,
     print_json,
     print_lines,
+    say,
 )
 from hurdles.data.vocabulary import MissingPatients, OnBad
 
@@ -140,13 +141,13 @@ def recipes(
             print_json(found)
         else:
             for each, description in found.items():
-                typer.echo(f"{each}\n    {description}")
+                say(f"{each}\n    {description}")
         return
     recipe = load_recipe(name)
     if as_json:
         print_json(recipe.model_dump(mode="json"))
         return
-    typer.echo(recipe.to_toml(explained=True))
+    say(recipe.to_toml(explained=True))
 
 
 def evaluate(
@@ -230,7 +231,7 @@ def explain(
         print_json(rows)
         return
     print_lines(f"{r['image']}: {r['message'] or r['method'] + ' ' + r['speaks']}" for r in rows)
-    typer.echo(f"written: {out}")
+    say(f"written: {out}")
 
 
 def embed(
@@ -271,7 +272,7 @@ def embed(
         print_json({**found.to_dict(), "figure": str(found.figure)})
         return
     print_lines(found.lines())
-    typer.echo(f"\nwritten: {found.figure}; research use only")
+    say(f"\nwritten: {found.figure}; research use only")
 
 
 def compare(
@@ -298,7 +299,7 @@ def compare(
             ]
         )
         return
-    typer.echo(f"A = {a}\nB = {b}\n")
+    say(f"A = {a}\nB = {b}\n")
     tested = Run(a).predictions(on)
     unit = interval_unit(len(tested), int(tested.unknown.sum()))
     print_lines(comparison_lines(found, adjusted, unit))
@@ -318,4 +319,4 @@ def report(
     if as_json:
         print_json({"report": str(page)})
     else:
-        typer.echo(page)
+        say(page)

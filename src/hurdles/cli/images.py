@@ -19,6 +19,7 @@ from hurdles.cli.options import (
     pairs,
     print_json,
     print_lines,
+    say,
 )
 
 __all__ = ["cache", "collections", "manifest"]
@@ -41,7 +42,7 @@ def cache(
         numbers = {"n_files": found.n_files, "n_bytes": found.n_bytes, "emptied": empty}
         print_json({"folder": str(found.folder), **numbers})
         return
-    typer.echo(f"{'emptied: ' if empty else ''}{found}")
+    say(f"{'emptied: ' if empty else ''}{found}")
 
 
 def collections(data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -91,4 +92,4 @@ def manifest(
         return
     print_lines(manifest_lines(found))
     if out is not None:
-        typer.echo(f"written: {out}")
+        say(f"written: {out}")

@@ -20,6 +20,7 @@ from hurdles.cli.options import (
     pairs,
     print_json,
     print_lines,
+    say,
 )
 from hurdles.data.vocabulary import OnBad
 
@@ -57,7 +58,7 @@ def segment(
     print_lines(lungs_lines(found))
     sheets = sorted(out.glob("sheet*.png"))  # none where no image could be read
     names = ", ".join(str(path) for path in [out / "masks.csv", *sheets])
-    typer.echo(f"written: {names}; research use only")
+    say(f"written: {names}; research use only")
 
 
 def train_lungs(
@@ -98,4 +99,4 @@ def train_lungs(
     if as_json:
         print_json({"written": str(made)})
     else:
-        typer.echo(made)
+        say(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,7 +36,11 @@ __all__ = [
     "print_evaluation",
     "print_json",
     "print_lines",
+    "say",
 ]
+
+#: What JSON does not escape and a terminal would obey, or UTF-8 cannot hold.
+_OBEYED = re.compile(r"[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 DataOption = Annotated[
     list[str] | None,
@@ -114,18 +119,24 @@ def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None
         print_json({**result.to_dict(), "report": str(report)})
         return
     print_lines(evaluation_lines(result))
-    typer.echo(f"\nreport: {report}\nResearch use only; not a medical device.")
+    say(f"\nreport: {report}\nResearch use only; not a medical device.")
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print text, of which a terminal obeys nothing, to stdout unless told otherwise."""
+    typer.echo(shown(str(text)), err=err)
 
 
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines, to stdout unless told otherwise."""
     for line in lines:
-        typer.echo(shown(line), err=err)
+        say(line, err=err)
 
 
 def print_json(content: Any) -> None:
     """Print JSON; a number that is none raises ValueError rather than print ``NaN``."""
-    typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    typer.echo(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def pairs(texts: Sequence[str] | None) -> dict[str, str]:

@@ -19,6 +19,7 @@ from hurdles.cli.options import (
     carried_out,
     print_json,
     print_lines,
+    say,
 )
 from hurdles.data.vocabulary import OnBad
 
@@ -78,8 +79,8 @@ def study(
         print_json(json.loads(result.cells.to_json(orient="records")))
     else:
         done = int((result.cells["status"] == "done").sum())
-        typer.echo(f"{done} of {len(result.cells)} cells done")
-        typer.echo(f"page:  {result.page}\ntable: {result.table}")
+        say(f"{done} of {len(result.cells)} cells done")
+        say(f"page:  {result.page}\ntable: {result.table}")
     if result.failed:
         print_lines((f"failed: {c}: {why}" for c, why in result.failed.items()), err=True)
         raise typer.Exit(1)

@@ -10,6 +10,9 @@ import unicodedata
 
 __all__ = ["plain_markdown", "shown"]
 
+#: Control, format and surrogate characters, and what ends a line or a paragraph.
+_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
 
 def shown(text: str) -> str:
     r"""Return text for a terminal: what it would obey is written out; line ends and tabs stay.
@@ -19,9 +22,10 @@ def shown(text: str) -> str:
     >>> shown("a\x1b[31mb.png")
     'a\\x1b[31mb.png'
     """
+    if text.isprintable():
+        return text
     return "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs"} else _written(c)
-        for c in text
+        c if c in "\n\t" or unicodedata.category(c) not in _OBEYED else _written(c) for c in text
     )
 
 

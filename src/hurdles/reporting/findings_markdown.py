@@ -78,7 +78,7 @@ def _section(findings: Findings, hurdle: str) -> Iterator[str]:
         yield "|---|---|---|---|---|"
         for row in there:
             settled = settled_text(row)
-            verdict = f"{row.verdict}: {settled}" if settled else str(row.verdict)
+            verdict = f"{row.verdict}: {_plain(settled)}" if settled else str(row.verdict)
             yield f"| {' | '.join(_cells(row))} | {verdict} |"
         yield ""
     for row in rows:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.data.shown import shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -122,7 +124,7 @@ def _draw(axes: Axes, points: NDArray[np.float64], names: list[str], first: int)
         spine.set_edgecolor("#bbbbbb")
     handles = [
         Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6,
-               label=f"{name} ({counts[name]:,})")
+               label=f"{_plain(name)} ({counts[name]:,})")
         for name, (colour, marker) in looks.items()
     ]  # fmt: skip
     axes.legend(
@@ -140,3 +142,8 @@ def _looks(names: Sequence[str], first: int) -> dict[str, tuple[str, str]]:
         )
         for i, name in enumerate(names)
     }
+
+
+def _plain(name: str) -> str:
+    """Return a name in which matplotlib finds no formula and a font no control character."""
+    return shown(name).replace("$", r"\$")

@@ -8,6 +8,17 @@ from hurdles.findings.table import Findings
 from hurdles.reporting.findings_markdown import findings_markdown
 
 
+def test_what_would_settle_a_row_names_classes_and_obeys_none():
+    auc = Estimate(0.6, 0.5, 0.7, 0.95, "DeLong", 436, 400)
+    limit = Limit(0.65, "calibrate-audit", "above", 0.55, "a margin")
+    row = Finding("age", "age", "AUC", auc, limit, scale=Scale.AUC,
+                  settled_by="beyond: [x](http://e.example), <img src=x>")  # fmt: skip
+    page = findings_markdown(Findings((row,), {"age": "Is it?"}), title="Ours")
+    assert "beyond: " in page
+    assert "[x](" not in page.replace("\\[x\\](", "")
+    assert "<img" not in page
+
+
 def made():
     auc = Estimate(0.81, 0.75, 0.86, 0.95, "DeLong", 436, 400)
     limit = Limit(0.55, "calibrate-audit, 150 cohorts")
