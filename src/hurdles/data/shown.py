@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["plain_markdown", "shown"]
-
 
 def shown(text: str) -> str:
     r"""Return text for a terminal: what it would obey is written out; line ends and tabs stay.
