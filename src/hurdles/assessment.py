@@ -26,27 +26,9 @@ from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 from hurdles.training.rejection import Rejector
 
-__all__ = [
-    "assess_own",
-    "evaluate_run",
-    "predict_on",
-    "refuse_undecidable",
-    "test_predictions",
-]
-
 
 def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
-    """Write what a trained run says of its own validation and test images, and how good that is.
-
-    Parameters
-    ----------
-    run : Run
-        Trained; its weights and recipe are there.
-    prepared : Prepared
-        All its images, with their split.
-    options : Options
-        Who listens.
-    """
+    """Write what a trained run says of its own validation and test images, and how good that is."""
     where, remedy = prepared.manifest.frame["split"], run.recipe.remedy
     if remedy.reject:
         seen = [prepared.pixels[where == part] for part in (Split.TRAIN, Split.VALIDATION)]
@@ -75,31 +57,7 @@ def evaluate_run(
     keep_seen: bool = False,
     options: Options | None = None,
 ) -> Evaluation:
-    """Test a finished run on further images and write what comes out into its folder.
-
-    Parameters
-    ----------
-    run : Run
-        Finished.
-    manifest : Manifest
-        The images; those that show what the run was trained or chosen on (`hurdles.seen.seen_by`)
-        are left out and listed.
-    name : str
-        The set's name, in letters, digits and hyphens, unlike the run's own parts. It goes into
-        ``predictions/<name>.csv``, ``evaluation.<name>.json`` and ``report.<name>.html``.
-    keep_seen : bool
-        Keep the images that the run has seen; the evaluation and its report warn.
-    options : Options, optional
-        How.
-
-    Raises
-    ------
-    RunError
-        If the run is not finished, the name cannot be used, or every image was seen in training.
-    ManifestError
-        If the run knows none of the images' classes. Images of single classes that it does not
-        know are left out, and a note says so.
-    """
+    """Test a finished run on further images and write what comes out into its folder."""
     options = options or Options()
     run.require_finished()
     run.require_free(name)
@@ -129,17 +87,7 @@ def evaluate_run(
 
 
 def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predictions:
-    """Return what the weights of an epoch say of a run's own test images; computed once.
-
-    Parameters
-    ----------
-    run : Run
-        Finished.
-    epoch : ChosenEpoch
-        Best or last.
-    options : Options
-        How.
-    """
+    """Return what the weights of an epoch say of a run's own test images; computed once."""
     if epoch is run.recipe.training.choose:
         return run.predictions("test")
     path = run.path / "predictions" / f"test.{epoch}.csv"
@@ -163,34 +111,6 @@ def predict_on(
 
     Unlike `evaluate_run` it measures nothing, draws nothing, and leaves no image out because it was
     seen: a study asks one run about thousands of images and decides afterwards which of them count.
-
-    Parameters
-    ----------
-    run : Run
-        Finished.
-    manifest : Manifest
-        The images; their labels may be of any kind, and are written as they are.
-    name : str
-        What the set is called in the run's folder: ``predictions/<name>.csv``, and beside it
-        ``asked.<name>.json``, by which the same question is known again.
-    epoch : ChosenEpoch, optional
-        Best or last; default: what the recipe chooses.
-    options : Options, optional
-        How.
-
-    Returns
-    -------
-    Predictions
-        Of every image that can be prepared.
-    dict of str to str
-        The other images, each with the reason.
-
-    Raises
-    ------
-    RunError
-        If the run is not finished or the name cannot be used.
-    ManifestError
-        If none of the images can be prepared.
     """
     options = options or Options()
     run.require_finished()
@@ -297,21 +217,6 @@ def refuse_undecidable(
     """Raise unless the threshold that a recipe asks for can be fixed on these images.
 
     Before the training, which would be lost otherwise.
-
-    Parameters
-    ----------
-    section : EvaluationSection
-        Of the recipe.
-    labels : sequence of str
-        Classes of all images.
-    validation : collection of str, optional
-        Classes of the validation images, once they are parted.
-
-    Raises
-    ------
-    RecipeError
-        If there are not two classes, the one looked for is not among them, or the validation
-        images lack one.
     """
     if section.threshold is ThresholdRule.ARGMAX:
         return

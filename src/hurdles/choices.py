@@ -4,22 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = [
-    "AugmentationPolicy",
-    "ChosenBy",
-    "ChosenEpoch",
-    "ClassWeights",
-    "Loss",
-    "Optimiser",
-    "Precision",
-    "RejectBy",
-    "Sampling",
-    "Scaling",
-    "Schedule",
-    "Start",
-    "Threshold",
-]
-
 
 class AugmentationPolicy(StrEnum):
     """Which training images are altered."""

@@ -32,8 +32,6 @@ from hurdles.training.groups import Sources, require_sources
 from hurdles.training.loop import TrainingData, train
 from hurdles.training.machine import environment, this_machine
 
-__all__ = ["run_experiment"]
-
 
 def run_experiment(
     recipe: Recipe,
@@ -45,40 +43,7 @@ def run_experiment(
     encoder_from: Run | str | Path | None = None,
     options: Options | None = None,
 ) -> Run:
-    """Carry out a recipe on a manifest and fill the folder `out`.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What to do.
-    manifest : Manifest or None
-        On which images; may be None only to go on with a run whose split is already made.
-    out : path
-        The run's folder.
-    resume : bool
-        Go on with what `out` holds. A finished run is returned as it is.
-    split_file : path, optional
-        A split written before (`hurdles.data.split.save_split`), instead of a new one.
-    encoder_from : Run or path, optional
-        A finished run, or a file of weights that hurdles wrote: training starts from its encoder
-        (``model.start = "run"``). Not needed again to go on with what was begun.
-    options : Options, optional
-        How.
-
-    Returns
-    -------
-    Run
-        Finished.
-
-    Raises
-    ------
-    RunError
-        If `out` holds another run, or holds one and `resume` is false.
-    RecipeError
-        If the recipe cannot be carried out, or what it starts from does not fit.
-    SplitError, ManifestError, ImageError
-        If the data do not allow the experiment.
-    """
+    """Carry out a recipe on a manifest and fill the folder `out`."""
     options = options or Options()
     run = Run(out)
     run.refuse_others_folder()

@@ -30,8 +30,6 @@ from hurdles.training.machine import this_machine
 from hurdles.training.prediction import embed
 from hurdles.training.rejection import Rejector
 
-__all__ = ["COLUMNS", "Embedding", "embed_run", "embedding_files", "rejection_of"]
-
 #: Columns of ``embedding.csv``.
 COLUMNS: dict[str, str] = {
     "image": "name of the image, as in the manifest",
@@ -113,33 +111,6 @@ def embed_run(
 
     The same probe is asked of the plain pixels before and after the run's preparation, so that it
     can be seen what the preparation takes away and what the network adds.
-
-    Parameters
-    ----------
-    run : Run
-        Finished.
-    manifest : Manifest
-        The images, with their sources; several manifests are put together by
-        `hurdles.data.reading.merge`. Classes may be others than the run's.
-    out : Path
-        The folder to write to; made where it is missing.
-    method : Projection
-        ``t-sne`` or ``umap``.
-    limit : int
-        Most images in the picture, drawn evenly from the collections. The probe takes all.
-    seed : int
-        Of the picture, and of the probe's folds.
-    options : Options, optional
-        How images are read, who listens.
-
-    Raises
-    ------
-    RunError
-        If the run is not finished, or would be given images prepared otherwise.
-    ManifestError
-        If none of the images can be used.
-    EvaluationError
-        If the projection is not available, or there are fewer than five images.
     """
     options = options or Options()
     method = available_projection(method)
@@ -172,24 +143,7 @@ def rejection_of(
     by: RejectBy | str = RejectBy.DISTANCE,
     options: Options | None = None,
 ) -> Rejector:
-    """Return a rule of rejection for a finished run, fixed on its own validation images.
-
-    Parameters
-    ----------
-    run : Run
-        Finished; its recipe need not ask for a rule, and its folder is left alone.
-    acceptance : float
-        Share of images such as those of validation that is to be accepted, within (0, 1).
-    by : RejectBy
-        What makes an image strange.
-    options : Options, optional
-        How images are read, who listens.
-
-    Raises
-    ------
-    RunError
-        If the run is not finished, or images would be prepared otherwise now.
-    """
+    """Return a rule of rejection for a finished run, fixed on its own validation images."""
     run.require_finished()
     parts = (run.manifest.part(part) for part in (Split.TRAIN, Split.VALIDATION))
     train, validation = (prepare_for(run, part, options or Options()).pixels for part in parts)

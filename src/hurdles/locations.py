@@ -17,17 +17,6 @@ from hurdles.data.sets import matched, relabelled
 from hurdles.data.table import known_columns
 from hurdles.errors import ManifestError
 
-__all__ = [
-    "PHANTOM",
-    "Data",
-    "classified",
-    "classified_apart",
-    "files_of",
-    "manifest_of",
-    "name_of",
-    "named_folders",
-]
-
 #: A manifest; a path; a collection's name; ``NAME=PATH``; several of these; or a mapping.
 Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, str | Path]"
 
@@ -54,22 +43,7 @@ def named_folders(data: Data | None) -> dict[str, Path]:
 def manifest_of(
     data: Data | None, *, default: str = "", columns: Mapping[str, str] | None = None
 ) -> Manifest:
-    """Return the images that `data` means; several parts are merged.
-
-    Parameters
-    ----------
-    data : Data or None
-        What the user gave. Of several parts, one that names no source becomes one by its name.
-    default : str
-        The collection to use if nothing was given.
-    columns : mapping of str to str, optional
-        Columns of the tables -> columns of a manifest, as from ``--column THEIRS=OURS``.
-
-    Raises
-    ------
-    ManifestError
-        If nothing was given and there is no default.
-    """
+    """Return the images that `data` means; several parts are merged."""
     return _merged(_parts(data, default, columns or {}))
 
 
@@ -82,28 +56,7 @@ def classified(
     refuse: bool = True,
     join_patients: bool = False,
 ) -> Manifest:
-    """Return the images that `data` means under the classes that the user wants.
-
-    Parameters
-    ----------
-    data : Data or None
-        What the user gave.
-    labels : mapping of str to str, optional
-        Their class -> ours, as from ``--label THEIRS=OURS``; or ``NAME:THEIRS`` -> ours, for the
-        part of this name or source alone. Patterns as in `hurdles.data.sets.matched`.
-    columns, default
-        As for `manifest_of`.
-    refuse : bool
-        Refuse doubtful classes; otherwise they are named by the manifest's notes.
-    join_patients : bool
-        Equal patient ids are one person, whatever their source.
-
-    Raises
-    ------
-    ManifestError
-        If a class that is named is nowhere, no image is left, or what is left are classes that
-        nobody can mean; see `hurdles.data.classes`.
-    """
+    """Return the images that `data` means under the classes that the user wants."""
     wanted = labels or {}
     found = _merged(_under(_parts(data, default, columns or {}), wanted))
     found = found.with_patients_joined() if join_patients else found
@@ -116,13 +69,7 @@ def classified_apart(
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> dict[str, Manifest]:
-    """Return each part of `data` by its name, otherwise as `classified`; none where none is given.
-
-    Parameters
-    ----------
-    data, labels, columns
-        As for `classified`.
-    """
+    """Return each part of `data` by its name, otherwise as `classified`; none if none is given."""
     if not data:
         return {}
     wanted, found = labels or {}, {}

@@ -13,21 +13,9 @@ from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import SplitError
 from hurdles.recipe import Recipe
 
-__all__ = ["parted", "refuse_untested", "remarks", "same_ids", "settled"]
-
 
 def settled(recipe: Recipe, manifest: Manifest, *, by_file: bool = False) -> Recipe:
-    """Return the recipe with the scheme that ``auto`` means for these images.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        As it was asked for.
-    manifest : Manifest
-        The images, with the split that they bring.
-    by_file : bool
-        Whether a split file says it all; what the images bring is then not used.
-    """
+    """Return the recipe with the scheme that ``auto`` means for these images."""
     scheme = meant(recipe.split.scheme, manifest)
     if by_file and recipe.split.scheme == SplitScheme.AUTO:
         scheme = SplitScheme.PATIENT
@@ -35,22 +23,7 @@ def settled(recipe: Recipe, manifest: Manifest, *, by_file: bool = False) -> Rec
 
 
 def parted(manifest: Manifest, recipe: Recipe, split_file: Path | None = None) -> Manifest:
-    """Return the images with their split: that of a file, or made as the recipe says.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images, with the split that they bring.
-    recipe : Recipe
-        From `settled`.
-    split_file : path, optional
-        What `hurdles.data.split.save_split` wrote.
-
-    Raises
-    ------
-    SplitError
-        If there can be none.
-    """
+    """Return the images with their split: that of a file, or made as the recipe says."""
     section = recipe.split
     if split_file is not None:
         return load_split(manifest, split_file, grouped=SCHEMES.get(section.scheme).grouped)
@@ -64,13 +37,7 @@ def parted(manifest: Manifest, recipe: Recipe, split_file: Path | None = None) -
 
 
 def refuse_untested(manifest: Manifest) -> None:
-    """Raise a SplitError if there is a class that no test image shows, and say what to do with it.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images with a split that was made for them; one that was given is taken as it is.
-    """
+    """Raise a SplitError that says what to do if there is a class that no test image shows."""
     tested = set(manifest.part(Split.TEST).labels)
     lost = [label for label in manifest.labels if label not in tested]
     if not lost:
@@ -87,19 +54,7 @@ def refuse_untested(manifest: Manifest) -> None:
 
 
 def remarks(given: Manifest, done: Manifest, recipe: Recipe, *, shared: bool = True) -> list[str]:
-    """Return what a reader must know of how images were parted, the gravest first.
-
-    Parameters
-    ----------
-    given : Manifest
-        The images as they were given, with the split that they brought.
-    done : Manifest
-        Those that were used, with the split that was used.
-    recipe : Recipe
-        As it was carried out.
-    shared : bool
-        Whether to speak of patients in several parts, too.
-    """
+    """Return what a reader must know of how images were parted, the gravest first."""
     found = [*_given_split(given, done, recipe), *same_ids(done), *_not_used(given, done)]
     if not shared:
         return [*found, *missing_classes(done)]
@@ -152,13 +107,7 @@ def _not_used(given: Manifest, done: Manifest) -> Iterator[str]:
 
 
 def same_ids(done: Manifest) -> Iterator[str]:
-    """Yield a sentence on patient ids that stand under several sources, if there are any.
-
-    Parameters
-    ----------
-    done : Manifest
-        The images, with their split if they have one.
-    """
+    """Yield a sentence on patient ids that stand under several sources, if there are any."""
     several = several_sources(done.frame)
     if several.empty:
         return

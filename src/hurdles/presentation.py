@@ -28,8 +28,6 @@ from hurdles.reporting.page import write_report
 from hurdles.runs import Run
 from hurdles.training.progress import Progress
 
-__all__ = ["audited", "item_of", "load_sheets", "save_sheets", "sheets_of", "write_page"]
-
 _log = logging.getLogger("hurdles")
 #: Radiographs shown of each class, right and wrong.
 PER_CELL = 6
@@ -39,19 +37,7 @@ METHOD = "grad-cam"
 def sheets_of(
     run: Run, prepared: Prepared, predictions: Predictions, progress: Progress
 ) -> list[Sheet]:
-    """Return contact sheets of right and wrong answers of every class, with heat-maps.
-
-    Parameters
-    ----------
-    run : Run
-        Its weights make the heat-maps.
-    prepared : Prepared
-        Pixels of the predicted images.
-    predictions : Predictions
-        What the run said of them.
-    progress : Progress
-        Who listens.
-    """
+    """Return contact sheets of right and wrong answers of every class, with heat-maps."""
     examples = choose_examples(predictions, per_cell=PER_CELL)
     progress.start("Heat-maps", sum(map(len, examples.values())))
     network = run.network()
@@ -73,17 +59,7 @@ def sheets_of(
 
 
 def item_of(heat: Heatmap, pixels: np.ndarray, row: Mapping[Any, Any]) -> SheetItem:
-    """Return a radiograph, its heat-map and what was said of it, as the report shows them.
-
-    Parameters
-    ----------
-    heat : Heatmap
-        Of this radiograph; one that cannot be drawn gives its message instead.
-    pixels : uint8 array of shape (size, size)
-        The prepared radiograph.
-    row : mapping
-        Its row of the predictions: ``label``, ``prediction`` and ``p:<class>``.
-    """
+    """Return a radiograph, its heat-map and what was said of it, as the report shows them."""
     return SheetItem(
         image=heat.image,
         pixels=np.asarray(pixels),
@@ -120,13 +96,7 @@ def save_sheets(path: Path, sheets: Sequence[Sheet]) -> None:
 
 
 def load_sheets(path: Path) -> list[Sheet]:
-    """Read what `save_sheets` wrote.
-
-    Raises
-    ------
-    RunError
-        If there is no such file, or it is damaged.
-    """
+    """Read what `save_sheets` wrote."""
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
     with reading(path):
@@ -156,19 +126,7 @@ def write_page(
     meta: Mapping[str, Any] | None = None,
     pictures: bool = True,
 ) -> Path:
-    """Write the report of a run, or of its evaluation on another set, and return its path.
-
-    Parameters
-    ----------
-    run : Run
-        The folder; everything that the report shows is read from it.
-    on : str
-        ``test``, or the name that an evaluation on further images was given.
-    meta : mapping, optional
-        The run's meta data where they are not written yet.
-    pictures : bool
-        Show radiographs with their heat-maps.
-    """
+    """Write the report of a run, or of its evaluation on another set, and return its path."""
     content = _content(run, on, meta if meta is not None else run.meta, pictures)
     return write_report(content, run.page_path(on))
 
@@ -212,11 +170,6 @@ def audited(run: Run) -> Findings | None:
     """Return what an audit found of a run; None where there was none.
 
     Findings that this version cannot read cost no report: a warning names them.
-
-    Parameters
-    ----------
-    run : Run
-        Finished.
     """
     path = run.path / "audit.json"
     try:

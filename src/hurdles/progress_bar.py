@@ -9,8 +9,6 @@ from typing import Any, TextIO
 
 from hurdles.data.shown import shown
 
-__all__ = ["ProgressBar"]
-
 _EVERY = 15.0
 
 

@@ -29,8 +29,6 @@ from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.training.fingerprints import fingerprints, images_by_fingerprint
 
-__all__ = ["Seen", "copies_among", "kept_together", "seen_by"]
-
 _PLAIN = "raw"
 _GIVEN = "given"
 
@@ -54,13 +52,7 @@ class Seen:
     unchecked: str = ""
 
     def lines(self, *, kept: bool = False) -> list[str]:
-        """Return what a reader must know of the images that were seen, and of the search.
-
-        Parameters
-        ----------
-        kept : bool
-            Whether they are tested on all the same.
-        """
+        """Return what a reader must know of the images that were seen, and of the search."""
         number, of = int(self.known.sum()), len(self.known)
         found = f"{number} of {of} images show what was used to train or choose the network and "
         said = []
@@ -77,15 +69,6 @@ def copies_among(run: Run, prepared: Prepared, options: Options) -> Copies:
     """Return which of a run's images show one radiograph; looked for once, before it is split.
 
     The pairs, and the hashes by which the images are known again, are written into its folder.
-
-    Parameters
-    ----------
-    run : Run
-        Begun; its recipe is written.
-    prepared : Prepared
-        All its images.
-    options : Options
-        Where the cache is, who listens.
     """
     images = _thumbnails(run.recipe, prepared, options)
     found = Copies(_search(images, None, options))
@@ -104,15 +87,6 @@ def kept_together(copies: Copies, manifest: Manifest, recipe: Recipe) -> Manifes
 
     A split that was given stays as it is, and so does one by image, as in some published work: what
     of it holds copies is named afterwards (`hurdles.data.copies.Copies.remarks`).
-
-    Parameters
-    ----------
-    copies : Copies
-        Among these images.
-    manifest : Manifest
-        The images.
-    recipe : Recipe
-        With the scheme of its split.
     """
     section = recipe.split
     refused = manifest.missing_patients and section.missing_patients is MissingPatients.REFUSE
@@ -128,15 +102,6 @@ def seen_by(run: Run, prepared: Prepared, options: Options) -> Seen:
     images went through, resized, re-encoded, cropped, inverted or mirrored as they may be. Where an
     image of training is not at hand, or is no longer the one that was trained on, its stored hashes
     stand in.
-
-    Parameters
-    ----------
-    run : Run
-        Trained.
-    prepared : Prepared
-        n images, prepared as the run's own.
-    options : Options
-        Where the cache is, who listens.
     """
     learnt = run.manifest.select(run.manifest.frame["split"] != Split.TEST)
     images = _thumbnails(run.recipe, prepared, options)

@@ -9,21 +9,9 @@ from typing import Any
 from hurdles.errors import RecipeError
 from hurdles.recipe import Recipe
 
-__all__ = ["settings_of", "with_settings"]
-
 
 def settings_of(texts: Iterable[str]) -> dict[str, Any]:
     """Return ``SECTION.FIELD=VALUE`` texts as a mapping; of two for one field the last one counts.
-
-    Parameters
-    ----------
-    texts : iterable of str
-        A value stands as it is (``3``, ``balanced``); a list, or text in quotes, as in TOML.
-
-    Raises
-    ------
-    RecipeError
-        If one has another form.
 
     Examples
     --------
@@ -52,18 +40,6 @@ def _value(text: str, value: str) -> Any:
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """Return a recipe with single settings changed, checked like any other recipe.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        The recipe; it stays as it is.
-    settings : mapping of str to any
-        ``section.field`` -> value.
-
-    Raises
-    ------
-    RecipeError
-        If there is no such field (those there are are listed) or a value cannot be one of it.
 
     Examples
     --------

@@ -14,35 +14,11 @@ from hurdles.recipe import Recipe
 from hurdles.runs import Run
 from hurdles.training.checkpoint import load_weights
 
-__all__ = ["start_of"]
-
 
 def start_of(
     run: Run, recipe: Recipe, encoder_from: Run | str | Path | None
 ) -> tuple[Recipe, StartingWeights | None]:
-    """Return the recipe with the origin of its starting weights, and these weights.
-
-    Parameters
-    ----------
-    run : Run
-        The folder to be filled. Where it was begun, what it was begun with is used again.
-    recipe : Recipe
-        What to do.
-    encoder_from : Run or path, optional
-        A finished run or a file of weights; turns ``model.start`` into ``run``.
-
-    Returns
-    -------
-    tuple of (Recipe, StartingWeights or None)
-        None where nothing is to be started from, or the run keeps it already.
-
-    Raises
-    ------
-    RecipeError
-        If the recipe starts from a run and none is given, or the weights do not fit.
-    RunError
-        If there are no such weights.
-    """
+    """Return the recipe with the origin of its starting weights, and these weights."""
     start = recipe.model.start
     if encoder_from is not None:
         if start is Start.IMAGENET:

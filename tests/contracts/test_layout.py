@@ -89,17 +89,31 @@ def test_a_module_says_what_it_is_for():
     refuse(lambda m: "no docstring" if not ast.get_docstring(parsed(m)) else "")
 
 
-def test_a_module_lists_what_it_defines_for_others_sorted():
+def test_a_documented_module_lists_what_it_defines_sorted():
+    """`__all__` makes a module part of the documented API; test_docstrings.py looks at those."""
+
     def problem(module: Path) -> str:
         listed = declared(module)
         if listed is None:
-            return "no __all__" if public_definitions(module) else ""
+            return ""
         if listed != sorted(set(listed), key=sort_key):
             return "__all__ is not sorted"
         if module.parent.name == "cli":
             return ""  # its functions are commands, called by name from the shell alone
         left_out = public_definitions(module) - set(listed)
         return f"not in __all__: {sorted(left_out)}" if left_out else ""
+
+    refuse(problem)
+
+
+def test_what_others_may_use_says_in_a_sentence_what_it_is():
+    def problem(module: Path) -> list[str]:
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        nodes = [n for n in parsed(module).body if isinstance(n, kinds) and n.name[0] != "_"]
+        docs = {node.name: ast.get_docstring(node) or "" for node in nodes}
+        return [
+            name for name, doc in docs.items() if not doc.split("\n\n")[0].endswith((".", ":", "?"))
+        ]
 
     refuse(problem)
 

@@ -16,8 +16,6 @@ from hurdles.errors import HurdleError, LungsNotFoundError
 from hurdles.imaging.prepare import BLANK_MARGIN, CROP_MARGIN, PREPARATIONS, View, resize_square
 from hurdles.imaging.regions import box_of, grown
 
-__all__ = ["blankable", "lungs_box", "only_edges", "only_lungs", "outside_box", "without_lungs"]
-
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
@@ -25,87 +23,22 @@ _EDGES = 1 / 12
 
 
 def without_lungs(pixels: Bytes, masks: Flags) -> Bytes:
-    """Return images whose lungs, with a margin around them, are blank: as ``background`` does.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, S, S)
-    masks : bool array of shape (n, S, S)
-        Their lungs; see `blankable`.
-
-    Returns
-    -------
-    uint8 array of shape (n, S, S)
-
-    Raises
-    ------
-    HurdleError
-        If an image has no lungs.
-    """
+    """Return images whose lungs, with a margin around them, are blank: as ``background`` does."""
     return _each(pixels, masks, lambda image, mask: _step("background", image, mask))
 
 
 def only_lungs(pixels: Bytes, masks: Flags) -> Bytes:
-    """Return images of nothing but the lungs, whose greys fill the scale: as ``masked`` does.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, S, S)
-    masks : bool array of shape (n, S, S)
-        Their lungs; see `blankable`.
-
-    Returns
-    -------
-    uint8 array of shape (n, S, S)
-
-    Raises
-    ------
-    HurdleError
-        If an image has no lungs.
-    """
+    """Return images of nothing but the lungs, whose greys fill the scale: as ``masked`` does."""
     return _each(pixels, masks, lambda image, mask: _step("masked", image, mask))
 
 
 def lungs_box(pixels: Bytes, masks: Flags) -> Bytes:
-    """Return the lungs' box with a margin, stretched to the whole image: as ``cropped`` does.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, S, S)
-    masks : bool array of shape (n, S, S)
-        Their lungs; see `blankable`.
-
-    Returns
-    -------
-    uint8 array of shape (n, S, S)
-
-    Raises
-    ------
-    HurdleError
-        If an image has no lungs.
-    """
+    """Return the lungs' box with a margin, stretched to the whole image: as ``cropped`` does."""
     return _each(pixels, masks, lambda image, mask: _step("cropped", image, mask))
 
 
 def outside_box(pixels: Bytes, masks: Flags) -> Bytes:
-    """Return images in which the lungs' box with a margin is blank.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, S, S)
-    masks : bool array of shape (n, S, S)
-        Their lungs; see `blankable`.
-
-    Returns
-    -------
-    uint8 array of shape (n, S, S)
-        Where the box is the whole image, all of it is mid-grey: nothing lies outside.
-
-    Raises
-    ------
-    HurdleError
-        If an image has no lungs.
-    """
+    """Return images in which the lungs' box with a margin is blank."""
 
     def one(image: NDArray[np.float32], mask: Flags) -> NDArray[np.float32]:
         inside = np.zeros(mask.shape, dtype=bool)
@@ -117,14 +50,6 @@ def outside_box(pixels: Bytes, masks: Flags) -> Bytes:
 
 def only_edges(pixels: Bytes) -> Bytes:
     """Return images of which a twelfth on every side is left.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, S, S)
-
-    Returns
-    -------
-    uint8 array of shape (n, S, S)
 
     Examples
     --------
@@ -141,12 +66,7 @@ def only_edges(pixels: Bytes) -> Bytes:
 
 
 def blankable(masks: Flags) -> Flags:
-    """Return in which images lungs were found that leave something outside, shape (n,).
-
-    Parameters
-    ----------
-    masks : bool array of shape (n, S, S)
-    """
+    """Return in which images lungs were found that leave something outside, shape (n,)."""
     found = np.asarray(masks.any(axis=(1, 2)))
     for row in np.flatnonzero(found):
         found[row] = not grown(masks[row], BLANK_MARGIN).all()

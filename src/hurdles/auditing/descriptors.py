@@ -13,19 +13,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "borders",
-    "compression",
-    "corners",
-    "frame",
-    "grey_levels",
-    "histogram",
-    "noise",
-    "shapes",
-    "sharpness",
-    "symmetry",
-]
-
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -47,12 +34,6 @@ _TINY = 1e-3  # squared grey levels: below rounding
 def histogram(pixels: Bytes, bins: int = 32) -> Floats:
     """Return the share of pixels in each of equal ranges of grey, shape (N, bins).
 
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-    bins : int
-        A divisor of 256.
-
     Examples
     --------
     >>> histogram(np.full((1, 64, 64), 200, dtype=np.uint8), bins=4).tolist()
@@ -67,19 +48,6 @@ def histogram(pixels: Bytes, bins: int = 32) -> Floats:
 
 def grey_levels(pixels: Bytes, where: Flags | None = None) -> Floats:
     """Return mean, deviation, percentiles, and the shares of black and of white, shape (N, 11).
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-    where : bool array of shape (N, S, S), optional
-        The pixels that count; default: all.
-
-    Returns
-    -------
-    float32 array of shape (N, 11)
-        Mean and standard deviation in grey levels; the 1st, 5th, 25th, 50th, 75th, 95th and 99th
-        percentile (the grey level that so many pixels do not exceed); then two shares, within
-        [0, 1], of pixels that are 0 and 255.
 
     Examples
     --------
@@ -101,21 +69,7 @@ def grey_levels(pixels: Bytes, where: Flags | None = None) -> Floats:
 
 
 def sharpness(pixels: Bytes, where: Flags | None = None) -> Floats:
-    """Return how much of the structure is fine, shape (N, 4).
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-    where : bool array of shape (N, S, S), optional
-        The pixels that count; default: all.
-
-    Returns
-    -------
-    float32 array of shape (N, 4)
-        Natural logarithms of mean squares, as a share of that between Gaussian blurs of 2.8 and
-        5.6 pixels: of the Laplacian, and between blurs of 0, 0.7, 1.4 and 2.8 pixels. Contrast,
-        which a disease changes by way of the exposure, is not in them.
-    """
+    """Return how much of the structure is fine, shape (N, 4)."""
 
     def one(image: Floats, kept: Flags) -> Floats:
         import cv2
@@ -134,19 +88,6 @@ def sharpness(pixels: Bytes, where: Flags | None = None) -> Floats:
 
 def noise(pixels: Bytes, where: Flags | None = None) -> Floats:
     """Return how noisy flat places are, and where on the scale of grey, shape (N, 6).
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-    where : bool array of shape (N, S, S), optional
-        The pixels that count; default: all.
-
-    Returns
-    -------
-    float32 array of shape (N, 6)
-        Logarithms of the noise's standard deviation in grey levels (Immerkaer): of all, of the
-        darker and of the brighter half of the pixels, and at the 25th and 75th percentile of the
-        filter's answer; then the share of pixels without any answer, within [0, 1].
 
     References
     ----------
@@ -175,20 +116,6 @@ def compression(pixels: Bytes, where: Flags | None = None) -> Floats:
 
     Blocks are seen as they lie in the file; an image that was made smaller since has lost them, and
     what is left of its compression is in its fine structure.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-    where : bool array of shape (N, S, S), optional
-        The pixels that count; default: all.
-
-    Returns
-    -------
-    float32 array of shape (N, 19)
-        For each of the eight places of a column in a block, the mean difference between that
-        column and the next, as a share of the mean over all places; the same for rows; the shares
-        of equal neighbours in a row and in a column, and of grey levels not used between the
-        lowest and the highest.
     """
 
     def one(image: Floats, kept: Flags) -> Floats:
@@ -211,20 +138,7 @@ def compression(pixels: Bytes, where: Flags | None = None) -> Floats:
 
 
 def borders(pixels: Bytes) -> Floats:
-    """Return what the four strips along the edges look like, shape (N, 32).
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-
-    Returns
-    -------
-    float32 array of shape (N, 32)
-        For the left, top, right and bottom strip, a sixteenth of the image deep: mean grey level;
-        the standard deviation along the outermost line and that in the whole strip; the mean of
-        each quarter of its depth from the edge inwards, less the strip's mean; and by how much the
-        line just inside the strip is brighter than the strip.
-    """
+    """Return what the four strips along the edges look like, shape (N, 32)."""
     size = pixels.shape[1]
     depth = max(4, round(size * _BORDER))
     found = []
@@ -239,21 +153,7 @@ def borders(pixels: Bytes) -> Floats:
 
 
 def corners(pixels: Bytes, cells: int = 6) -> Floats:
-    """Return coarse pictures of the four corners, where markers stand, shape (N, 4 (cells^2 + 3)).
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-    cells : int
-        Each corner, a fifth of the image wide and high, is divided into that many by that many.
-
-    Returns
-    -------
-    float32 array of shape (N, 4 (cells^2 + 3))
-        For each corner its mean; by how much its brightest pixel exceeds the mean; its standard
-        deviation; then its cells from left to right and from top to bottom, less the mean. All in
-        grey levels.
-    """
+    """Return coarse pictures of the four corners, where markers stand: (N, 4 (cells^2 + 3))."""
     import cv2
 
     side = max(cells, round(pixels.shape[1] * _CORNER))
@@ -275,18 +175,6 @@ def symmetry(pixels: Bytes) -> Floats:
     """Return how alike the halves are, and whether dark and bright have changed places, (N, 4).
 
     Images are reduced to 64 pixels first.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-
-    Returns
-    -------
-    float32 array of shape (N, 4)
-        The correlation of the left half with the mirrored right one and of the upper half with the
-        mirrored lower one, within [-1, 1]; by how many grey levels the middle third of the image
-        (in both directions) is brighter than the outermost sixteenth, and than the rest of its
-        rows, where the lungs are.
     """
     import cv2
 
@@ -310,10 +198,6 @@ def shapes(pixels: Bytes) -> Floats:
     Four by four blocks, each of two by two cells of 8 pixels with 9 directions, normalised within
     the block, so that brightness and contrast are gone.
 
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-
     References
     ----------
     Dalal and Triggs, CVPR 2005:886-893.
@@ -329,13 +213,6 @@ def shapes(pixels: Bytes) -> Floats:
 
 def frame(size: int, share: float) -> Flags:
     """Return the outermost pixels of a square image as a mask, shape (size, size).
-
-    Parameters
-    ----------
-    size : int
-        Height and width.
-    share : float
-        Depth of the frame as a share of `size`; at least one pixel.
 
     Examples
     --------

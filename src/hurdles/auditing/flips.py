@@ -17,8 +17,6 @@ from hurdles.evaluation.means import patient_share
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Evidence
 
-__all__ = ["Flips"]
-
 
 @dataclass(frozen=True, eq=False)
 class Flips:
@@ -67,26 +65,13 @@ class Flips:
         """Return the share of answers that flip, with its exact interval over patients.
 
         Exact, because its lower end alone decides whether a hurdle is hit.
-
-        Parameters
-        ----------
-        of : int
-            Findings in the family; the interval holds for all of them together.
         """
         level = joined_level(self.material.level, of)
         found = patient_share(self.flipped, self.material.groups, level=level, exact=True)
         return simultaneous(found, of)
 
     def evidence(self, how: str, most: int = 6) -> tuple[Evidence, ...]:
-        """Return the images whose probabilities moved furthest on the way to another class.
-
-        Parameters
-        ----------
-        how : str
-            What was done to them, in a few words.
-        most : int
-            Of so many patients at most, one image of each.
-        """
+        """Return the images whose probabilities moved furthest on the way to another class."""
         moved = np.abs(self.after - self.before).sum(axis=1) / 2
         one, two = self._said(self.before), self._said(self.after)
         frame, groups = self.material.manifest.frame, self.material.groups

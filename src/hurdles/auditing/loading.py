@@ -24,8 +24,6 @@ from hurdles.imaging.regions import stretched
 from hurdles.runs import Run
 from hurdles.seen import seen_by
 
-__all__ = ["material_of", "subject_of"]
-
 #: Side of the pixels that hurdles for data look at: what networks of this kind are trained on.
 SIZE = 224
 
@@ -40,28 +38,7 @@ def material_of(
     level: float = 0.95,
     seed: int = 0,
 ) -> Material:
-    """Read images, what their files say of themselves and, if wanted, their lungs.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Which images.
-    name : str
-        What a reader calls them.
-    options : Options
-        Where the cache is, who listens.
-    size : int
-        Side of the pixels.
-    lungs : bool
-        Whether lungs are looked for; the first time that takes some thirty milliseconds an image.
-    level, seed
-        As for `Material`.
-
-    Raises
-    ------
-    ManifestError
-        If none of the images can be read.
-    """
+    """Read images, what their files say of themselves and, if wanted, their lungs."""
     raw = prepare_as(manifest, Preparation(size), options)
     if not len(raw):
         last = raw.manifest.exclusions.iloc[-1]
@@ -90,27 +67,7 @@ def subject_of(
     siblings: Sequence[Run] = (),
     options: Options | None = None,
 ) -> Subject:
-    """Bring a finished run before the hurdles, with its images and those of other collections.
-
-    Parameters
-    ----------
-    run : Run
-        Finished.
-    on : mapping of str to Manifest, optional
-        Other collections by name, their classes called as the run calls them. Images that the run
-        was trained or chosen on, or copies of them, are left out.
-    siblings : sequence of Run, optional
-        Runs that differ in nothing but the seed.
-    options : Options, optional
-        Where the cache is, who listens.
-
-    Raises
-    ------
-    RunError
-        If a run is not finished.
-    HurdleError
-        If a sibling has other settings than a seed, or was tested on other images.
-    """
+    """Bring a finished run before the hurdles, with its images and those of other collections."""
     options = options or Options()
     run.require_finished()
     size = run.recipe.preparation.size

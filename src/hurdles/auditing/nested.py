@@ -35,8 +35,6 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.probing import fit_predict
 from hurdles.explanation.probe import thumbnails
 
-__all__ = ["VIEWS", "Answers", "Best", "Said", "View", "answers_of", "best_blind_view", "described"]
-
 Bytes = NDArray[np.uint8]
 Features = NDArray[np.floating]
 
@@ -138,13 +136,7 @@ class Best(NamedTuple):
 
 
 def best_blind_view(answers: Answers) -> Best | None:
-    """Return the view without a lung that does best on validation images; None without such images.
-
-    Parameters
-    ----------
-    answers : Answers
-        Nothing of the test images is looked at.
-    """
+    """Return the view without a lung that does best on validation images; None without such."""
     areas = [
         Best(view.name, macro_auc(one.validation).value)
         for view in VIEWS
@@ -160,16 +152,6 @@ def answers_of(subject: Subject) -> Answers:
 
     Every view is of the same images. Where the lungs were looked for, those in which they were
     not found are left out of all views; where not, the views that need them could not be had.
-
-    Parameters
-    ----------
-    subject : Subject
-        The model and its images with their split. The answers to the last one are kept.
-
-    Raises
-    ------
-    HurdleError
-        If no image of training or test is left.
     """
     material, note = _reduced(subject.material, subject.labels)
     rows = {part: material.rows(part) for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
@@ -193,16 +175,7 @@ def answers_of(subject: Subject) -> Answers:
 
 
 def described(pixels: Bytes) -> Features:
-    """Return what the probe knows of any view, edge directions, a thumbnail and a histogram.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, S, S)
-
-    Returns
-    -------
-    float array of shape (n, 864)
-    """
+    """Return what the probe knows of any view, edge directions, a thumbnail and a histogram."""
     return np.hstack([shapes(pixels), thumbnails(pixels), histogram(pixels)])
 
 

@@ -19,16 +19,6 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.probing import out_of_fold
 from hurdles.findings.finding import Evidence, Finding, Limit, Scale
 
-__all__ = [
-    "class_aucs",
-    "class_probe",
-    "extremes",
-    "hidden_classes",
-    "joined_level",
-    "said_of",
-    "simultaneous",
-]
-
 _FOLDS = 5
 
 
@@ -48,35 +38,6 @@ def class_probe(
 
     A ridge logistic regression, cross-validated over patients (`out_of_fold`); the statistic is
     the mean area under the curve of each class against the rest, 0.5 being chance.
-
-    Parameters
-    ----------
-    material : Material
-        N images. A class with fewer than ten patients is left out, and named in the note.
-    features : array of shape (N, D)
-        Finite numbers of any unit.
-    hurdle, subject, statistic, advice : str
-        As for `Finding`.
-    of : int
-        How many findings the hurdle tests together: the interval is widened (Bonferroni) so that
-        all of them hold at the material's level.
-    limit : Limit, optional
-        What the area is held against; None: shown, not judged.
-    shown : int
-        How many images of each class to show that its features give away most surely.
-
-    Returns
-    -------
-    Finding
-        Undefined, with the reason, where fewer than two classes have ten patients. Details: the
-        area of each class, and the number of images.
-
-    Raises
-    ------
-    HurdleError
-        If there is not one row of features per image.
-    EvaluationError
-        If a feature is not a finite number.
     """
     rows, few = _enough(material)
     level = joined_level(material.level, of)
@@ -110,17 +71,7 @@ def class_probe(
 
 
 def hidden_classes(said: Predictions, limit: Limit | None, level: float) -> str:
-    """Name the classes that a mean within the margin would hide; empty where there are none.
-
-    Parameters
-    ----------
-    said : Predictions
-        Of which the mean AUC over classes is judged.
-    limit : Limit or None
-        What it is held against.
-    level : float
-        Of the mean's interval; those of the classes hold together at it.
-    """
+    """Name the classes that a mean within the margin would hide; empty where there are none."""
     there = [c for c in said.classes if 0 < int((said.y_true == c).sum()) < len(said.y_true)]
     if limit is None or len(there) < 3:
         return ""
@@ -137,13 +88,6 @@ def hidden_classes(said: Predictions, limit: Limit | None, level: float) -> str:
 def joined_level(level: float, of: int) -> float:
     """Return the level at which each of several intervals is made so that all hold together.
 
-    Parameters
-    ----------
-    level : float
-        Wanted for all at once, within (0, 1).
-    of : int
-        How many intervals there are; at least 1.
-
     Examples
     --------
     >>> joined_level(0.95, 5)
@@ -153,15 +97,7 @@ def joined_level(level: float, of: int) -> float:
 
 
 def simultaneous(estimate: Estimate, of: int) -> Estimate:
-    """Return the estimate with its method saying that it is one of several.
-
-    Parameters
-    ----------
-    estimate : Estimate
-        Its interval is made at `joined_level` already.
-    of : int
-        How many findings hold together.
-    """
+    """Return the estimate with its method saying that it is one of several."""
     if of < 2 or not estimate.is_defined:
         return estimate
     words = f"{estimate.method}; simultaneous over {of} (Bonferroni)"
@@ -171,17 +107,7 @@ def simultaneous(estimate: Estimate, of: int) -> Estimate:
 def said_of(
     material: Material, probability: NDArray[np.float64], classes: Sequence[str] | None = None
 ) -> Predictions:
-    """Return probabilities as a table of predictions of these images.
-
-    Parameters
-    ----------
-    material : Material
-        n images.
-    probability : array of shape (n, K)
-        Rows sum to 1.
-    classes : sequence of str, optional
-        The columns; default: the material's own classes, sorted.
-    """
+    """Return probabilities as a table of predictions of these images."""
     frame = material.manifest.frame
     known = np.unique(material.labels).tolist() if classes is None else list(classes)
     return Predictions.from_arrays(
@@ -206,17 +132,7 @@ def class_aucs(said: Predictions) -> dict[str, float]:
 
 
 def extremes(said: Predictions, count: int, by: str) -> tuple[Evidence, ...]:
-    """Return images of each class that were told most surely, one patient once.
-
-    Parameters
-    ----------
-    said : Predictions
-        What features said of them.
-    count : int
-        How many of each class, at most.
-    by : str
-        What told them, e.g. ``"corners alone"``.
-    """
+    """Return images of each class that were told most surely, one patient once."""
     found: list[Evidence] = []
     names, paths = said.frame["image"].tolist(), said.frame["path"].tolist()
     truth, groups, told = said.y_true, said.groups.tolist(), said.y_prob

@@ -17,8 +17,6 @@ from hurdles.findings.table import Findings
 from hurdles.registry import Registry
 from hurdles.training.progress import Progress, Silent
 
-__all__ = ["run_hurdles"]
-
 T = TypeVar("T")
 _log = logging.getLogger("hurdles")
 
@@ -32,34 +30,7 @@ def run_hurdles(
     progress: Progress | None = None,
     found: Callable[[Findings], object] | None = None,
 ) -> Findings:
-    """Run hurdles on what is given and return all that they found.
-
-    Parameters
-    ----------
-    hurdles : Registry of Hurdle
-        `hurdles.auditing.hurdle.DATA_HURDLES` or ``MODEL_HURDLES``.
-    given : Material or Subject
-        What they look at.
-    names : sequence of str, optional
-        Which of them, in any order; default: all.
-    about : mapping of str to str, optional
-        Goes into the findings.
-    progress : Progress, optional
-        Who listens.
-    found : callable, optional
-        Given the findings so far after every hurdle, so that nothing is lost.
-
-    Returns
-    -------
-    Findings
-        A hurdle that could not run, or failed because of an error in it, has a finding that says
-        why; what it found before is kept.
-
-    Raises
-    ------
-    RegistryError
-        If no hurdle has a name that was given.
-    """
+    """Run hurdles on what is given and return all that they found."""
     listener = progress or Silent()
     images, unnamed = _without_patient(given)
     about = dict(about or {}) | ({"patients": _patients(images, unnamed)} if unnamed else {})

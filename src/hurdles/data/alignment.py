@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PRINT_SIZE", "Look", "aligned_similarity", "central", "prints"]
-
 #: Height and width of a print: ribs are told apart, traces of JPEG are not.
 PRINT_SIZE = 64
 
@@ -36,21 +34,6 @@ def prints(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     the mean of a pixel's neighbourhood is subtracted and the rest divided by its standard deviation
     there. An inverted image gives the negative print.
 
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, size, size)
-        At least 64x64.
-
-    Returns
-    -------
-    float32 array of shape (N, 64, 64)
-        About within [-4, 4].
-
-    Raises
-    ------
-    ValueError
-        If the images are smaller than 64x64.
-
     Examples
     --------
     >>> chest = np.random.default_rng(0).integers(0, 128, (1, 64, 64), dtype=np.uint8)
@@ -75,22 +58,7 @@ def prints(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def central(
     image: NDArray[np.float32], cut: float, size: int, *, sides: Sequence[float] = ()
 ) -> NDArray[np.float32]:
-    """Return the central part of a print, averaged down.
-
-    Parameters
-    ----------
-    image : float32 array of shape (64, 64)
-    cut : float
-        Share cut off each side, within [0, 0.5).
-    size : int
-        Height and width of the result.
-    sides : sequence of four floats, optional
-        Shares cut off above, below, left and right instead.
-
-    Returns
-    -------
-    float32 array of shape (size, size)
-    """
+    """Return the central part of a print, averaged down."""
     import cv2
 
     if len(sides):
@@ -141,20 +109,6 @@ def aligned_similarity(a: Look, b: Look, scale: float = 1.0) -> float:
     are another share of the chest, becomes that of the same part of the whole image. The twentieth
     of the pixels that differ most is left out, so that an arrow or a letter that was drawn in does
     not hide a copy.
-
-    Parameters
-    ----------
-    a, b : Look
-        The images; an inverted or mirrored one turned back.
-    scale : float
-        Where the search starts: how much of the side of `b` the side of `a` covers; below 1
-        where `a` is a crop of `b`.
-
-    Returns
-    -------
-    float
-        Within [-1, 1]; 0 where no map was found that leaves at least 60 % to compare and
-        changes no length by more than 40 %.
 
     Examples
     --------

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from hurdles.data.vocabulary import Split
 
-__all__ = ["share_out"]
-
 _SPLITS = tuple(Split)
 # A class of two patients can be learnt and tested; one of one patient can only be learnt.
 _NEEDED_FIRST = (Split.TRAIN, Split.TEST, Split.VALIDATION)
@@ -35,22 +33,6 @@ def share_out(
 
     With groups of one class each, a class's count in a split is off by less than its largest
     group, or by less than twice that where a class has so few groups that the last rule decides.
-
-    Parameters
-    ----------
-    labels, groups : Series of str
-        Class and group of every image, n of them with the same index, none empty.
-    fractions : tuple of floats
-        Share of each of `parts`, above 0, together 1.
-    seed : int
-        Draws the order of equals and the odds.
-    parts : tuple of Split
-        Between which splits; default: train, validation and test.
-
-    Returns
-    -------
-    list of str
-        The split of every image, n of them. It depends on the set of rows, not on their order.
 
     Examples
     --------

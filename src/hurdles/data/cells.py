@@ -11,8 +11,6 @@ from collections.abc import Callable
 
 import pandas as pd
 
-__all__ = ["as_cells", "as_csv", "from_cells"]
-
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _HEADING = re.compile(r"[=+\-@\t\r]")
 _QUOTED = re.compile(r"''*[=+\-@\t\r]")

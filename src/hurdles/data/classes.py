@@ -14,8 +14,6 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.masks import is_mask_folder
 from hurdles.errors import ManifestError
 
-__all__ = ["TINY", "doubtful_classes", "judged_classes", "known_classes", "same_class"]
-
 logger = logging.getLogger("hurdles.data")
 
 #: A class of fewer images is named: a fifth of them, as a test part has, is one image or none, and
@@ -47,21 +45,14 @@ def same_class(label: str) -> str:
 def doubtful_classes(labels: Sequence[str], *, meant: Collection[str] = ()) -> list[str]:
     """Return what is doubtful about classes, a sentence each, with what to type.
 
-    Parameters
-    ----------
-    labels : sequence of str
-        The classes.
-    meant : collection of str
-        Classes that the user names: these are not doubted.
-
     Examples
     --------
     >>> doubtful_classes(["NORMAL", "Normal", "Pneumonia"])
     ["'NORMAL' and 'Normal' differ in case or blanks only; join them: --label NORMAL=Normal"]
     >>> doubtful_classes(["train_images", "test_images"])[0]
     "'train_images' and 'test_images' are names of folders, not of a class. Give a table that \
-names the class of each image, or leave what is in there out: --label train_images= \
---label test_images="
+    names the class of each image, or leave what is in there out: --label train_images= \
+    --label test_images="
     """
     found = []
     spelt: defaultdict[str, list[str]] = defaultdict(list)
@@ -88,29 +79,7 @@ names the class of each image, or leave what is in there out: --label train_imag
 def known_classes(
     manifest: Manifest, known: Sequence[str], *, who: str
 ) -> tuple[Manifest, tuple[str, ...]]:
-    """Return the images of the classes that a model knows: of others it cannot be right or wrong.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images.
-    known : sequence of str
-        The model's classes.
-    who : str
-        What the model is called in messages.
-
-    Returns
-    -------
-    Manifest
-        Images of other classes are among its exclusions.
-    tuple of str
-        A sentence on what was left out; none where nothing was.
-
-    Raises
-    ------
-    ManifestError
-        If the model knows none of the classes, or one is only spelt otherwise.
-    """
+    """Return the images of classes that a model knows: of others it is neither right nor wrong."""
     counts = {label: n for label, n in manifest.counts.items() if label not in known}
     if not counts:
         return manifest, ()
@@ -143,27 +112,7 @@ def known_classes(
 def judged_classes(
     manifest: Manifest, *, meant: Collection[str] = (), refuse: bool = True
 ) -> Manifest:
-    """Refuse classes that cannot be meant, and name tiny ones; nothing has been decoded by then.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images, under the classes that the user wants.
-    meant : collection of str
-        Classes that the user names: these are not doubted.
-    refuse : bool
-        Raise; otherwise doubts are among the notes.
-
-    Returns
-    -------
-    Manifest
-        The same rows, with a note on everything that is named.
-
-    Raises
-    ------
-    ManifestError
-        With everything that is doubtful, and what to type.
-    """
+    """Refuse classes that cannot be meant, and name tiny ones; nothing has been decoded by then."""
     found = doubtful_classes(manifest.labels, meant=meant)
     if found and refuse:
         more = "\n- " if len(found) > 1 else ""

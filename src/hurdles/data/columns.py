@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from hurdles.data.manifest import COLUMNS
 from hurdles.errors import ManifestError
 
-__all__ = ["ALIASES", "Named", "named_columns"]
-
 #: Other names of a column, letters and digits only, in lower case; the column's own name wins.
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
@@ -82,19 +80,6 @@ class Named:
 
 def named_columns(columns: list[str], wanted: Mapping[str, str]) -> Named:
     """Match the columns of a table with those of a manifest.
-
-    Parameters
-    ----------
-    columns : list of str
-        The table's heading.
-    wanted : mapping of str to str
-        The table's column -> the manifest's, as the user says; empty: not to be used. What is
-        said wins over what a column is called.
-
-    Raises
-    ------
-    ManifestError
-        If `wanted` names a column that a manifest does not have.
 
     Examples
     --------

@@ -13,8 +13,6 @@ from typing import BinaryIO, NamedTuple
 
 from hurdles.errors import TruncatedImageError
 
-__all__ = ["Container", "damaged", "read_container", "whole"]
-
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_COLOURS = {1: "MONOCHROME2", 3: "RGB", 4: "CMYK"}
 _PNG_COLOURS = {2: "RGB", 3: "PALETTE COLOR", 6: "RGB"}
@@ -39,13 +37,7 @@ def damaged(kind: str, why: str) -> TruncatedImageError:
 
 
 def read_container(handle: BinaryIO, kind: str) -> Container:
-    """Read the parts that describe the image, and skip those that are the image.
-
-    Raises
-    ------
-    TruncatedImageError
-        If there is no header.
-    """
+    """Read the parts that describe the image, and skip those that are the image."""
     handle.seek(0)
     try:
         found = _READERS[kind](handle)
@@ -57,14 +49,7 @@ def read_container(handle: BinaryIO, kind: str) -> Container:
 
 
 def whole(data: bytes, kind: str) -> bytes:
-    """Return a PNG or WebP without what lies behind its end, at which decoders look as well.
-
-    Raises
-    ------
-    TruncatedImageError
-        If a PNG does not reach its last chunk with all checksums right, a WebP not the length
-        that it announces.
-    """
+    """Return a PNG or WebP without what lies behind its end, at which decoders look as well."""
     return data[: _ENDS[kind](data)]
 
 

@@ -32,8 +32,6 @@ from hurdles.errors import (
     UnsupportedImageError,
 )
 
-__all__ = ["decode_dicom", "is_dicom", "read_dicom_header"]
-
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}
 _DAYS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 _COLOURS = frozenset(
@@ -200,13 +198,7 @@ def _notice_geometry(dataset: Any) -> None:
 
 
 def _high_bit(dataset: Any, stored: np.ndarray, bits: int) -> int:
-    """Return the position of the highest bit of a sample in its word (PS3.5, 8.1.1).
-
-    Raises
-    ------
-    UnsupportedImageError
-        If header and values contradict each other.
-    """
+    """Return the position of the highest bit of a sample in its word (PS3.5, 8.1.1)."""
     right = bits - 1
     high = whole(dataset, "HighBit", right)
     if high == right or (dataset.file_meta.TransferSyntaxUID.is_compressed and _fit(stored, bits)):

@@ -6,26 +6,9 @@ import math
 from itertools import islice
 from typing import Any
 
-__all__ = ["number", "text", "whole"]
-
 
 def number(dataset: Any, keyword: str, place: int = 0) -> float | None:
-    """Return a value of an element.
-
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-        Where to look.
-    keyword : str
-        Of an element whose values are numbers, written out or not.
-    place : int
-        Which of several values; by default the first.
-
-    Returns
-    -------
-    float or None
-        None where the element is missing or empty; NaN where it is no number.
-    """
+    """Return a value of an element."""
     try:
         value = dataset.get(keyword)
     except Exception:  # pydicom converts a value when it is asked for, and refuses "1,5" so
@@ -42,33 +25,13 @@ def number(dataset: Any, keyword: str, place: int = 0) -> float | None:
 
 
 def whole(dataset: Any, keyword: str, otherwise: int) -> int:
-    """Return the first value of an element as an integer.
-
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-        Where to look.
-    keyword : str
-        Of an element whose values are numbers.
-    otherwise : int
-        Returned where it is missing, empty or no number.
-    """
+    """Return the first value of an element as an integer."""
     found = number(dataset, keyword)
     return otherwise if found is None or not math.isfinite(found) else int(found)
 
 
 def text(dataset: Any, keyword: str, place: int = 0) -> str:
-    """Return a code string in capitals and without padding.
-
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-        Where to look.
-    keyword : str
-        Of an element whose values are text.
-    place : int
-        Which of several values; where there is none, the text is empty.
-    """
+    """Return a code string in capitals and without padding."""
     value = dataset.get(keyword) or ""
     values = [value] if isinstance(value, str) else value
     return str(next(islice(values, place, None), "")).strip(" \0").upper()

@@ -15,8 +15,6 @@ from typing import Any, BinaryIO
 from hurdles.data.dicom_elements import whole
 from hurdles.errors import ImageTooLargeError, TruncatedImageError
 
-__all__ = ["DicomFile", "open_dataset"]
-
 #: For all elements of a deflated file but its pixels.
 MAX_HEADER_BYTES = 16 << 20
 _DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
@@ -54,15 +52,7 @@ class DicomFile:
             self.dataset.file_meta.TransferSyntaxUID = syntax
 
     def read_pixels(self) -> None:
-        """Add the elements from the pixels on to `dataset`.
-
-        Raises
-        ------
-        ImageTooLargeError
-            If the file inflates to more than its header explains.
-        TruncatedImageError
-            If it ends before its pixels do.
-        """
+        """Add the elements from the pixels on to `dataset`."""
         from pydicom.filereader import read_dataset
 
         at, stream = self._stream.tell(), self._stream

@@ -12,22 +12,12 @@ import pandas as pd
 from hurdles.data.manifest import COLUMNS, Manifest
 from hurdles.data.patients import JOINED
 
-__all__ = ["differences"]
-
 #: What says something of an image; where its file and its mask lie does not.
 _SAYING = [c for c in (*COLUMNS, JOINED) if c not in ("image", "path", "mask")]
 
 
 def differences(before: Manifest, now: Manifest, *, but: Sequence[str] = ()) -> list[str]:
     """Return in what images differ from those there were before; nothing where they are the same.
-
-    Parameters
-    ----------
-    before, now : Manifest
-        The images. A file that lies elsewhere is the same if its bytes are, or if the earlier one
-        is there no more.
-    but : sequence of str
-        Columns that are not compared.
 
     Examples
     --------

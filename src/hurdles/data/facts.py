@@ -22,8 +22,6 @@ from hurdles.data.jpeg_quality import jpeg_quality
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError
 
-__all__ = ["COLUMNS", "facts_of"]
-
 _log = logging.getLogger("hurdles")
 
 #: Every column with its meaning. A cell is empty where the file does not say.
@@ -62,22 +60,6 @@ def facts_of(
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Read what the files of a manifest say of themselves.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Which images.
-    workers : int, optional
-        Threads; default: 8, since most of the time is spent waiting for files.
-    progress : callable, optional
-        Called as ``progress(done, total)`` from this thread.
-
-    Returns
-    -------
-    DataFrame
-        One row per image in the manifest's order, columns as in `COLUMNS`: numbers as float64,
-        flags as 0 or 1 (float64), the rest as text. A file that cannot be read, or is not there,
-        has empty cells; nothing is raised.
 
     Examples
     --------

@@ -24,23 +24,6 @@ from typing import Any
 
 from hurdles.errors import HurdlesError, OutputError, RunError
 
-__all__ = [
-    "expanded",
-    "file_hash",
-    "locked",
-    "note",
-    "outputs",
-    "read_sealed",
-    "reads",
-    "remove",
-    "replacing",
-    "sweep",
-    "write_bytes",
-    "write_sealed",
-    "write_text",
-    "writes",
-]
-
 _STALE_S = 24 * 3600.0
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _UNWRITABLE = {
@@ -66,11 +49,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never half of one. A killed writer leaves only a file
     whose name starts with a dot and ends in ``.part``, and the next one that writes into the folder
     removes it.
-
-    Raises
-    ------
-    OutputError
-        If `path` cannot be written, is a folder or a device, or `outputs` forbids it.
 
     Examples
     --------
@@ -162,13 +140,7 @@ def file_hash(path: str | Path, *, algorithm: Callable[..., hashlib._Hash] = has
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a second process from filling a folder, which is made; the lock dies with its process.
-
-    Raises
-    ------
-    RunError
-        If another process holds the lock.
-    """
+    """Keep a second process from filling a folder, which is made; a lock dies with its process."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -296,24 +268,6 @@ def outputs(
 
     Within the block, no file that `inputs` or `reads` name is replaced, announced or not, and of
     those that are announced none that hurdles did not write.
-
-    Parameters
-    ----------
-    *paths : path or None
-        Every file that will be written, also those beside the one that was asked for.
-    folders : iterable of path
-        Announces all that is written right into them, where the names are not known before.
-    inputs : iterable of path
-        What is read; `reads` adds what is known later.
-    force : bool
-        Replace files that hurdles did not write; never an input.
-    ledger : path, optional
-        The file of a folder, begun by `note`, that remembers what hurdles wrote there.
-
-    Raises
-    ------
-    OutputError
-        With the path, and what to do.
     """
     guard = _Guard(force, folders, ledger)
     guard.read(map(str, inputs))

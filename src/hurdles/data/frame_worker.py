@@ -24,8 +24,6 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
-__all__ = ["main"]
-
 #: GDCM is asked only where nothing else reads a transfer syntax: JPEG-LS and lossless JPEG.
 _PLUGINS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom", "gdcm")
 _BASELINE, _EXTENDED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"

@@ -25,8 +25,6 @@ import numpy as np
 
 from hurdles.errors import ImageTooLargeError, TruncatedImageError, UnsupportedImageError
 
-__all__ = ["DecodingError", "decode_frame", "decode_page"]
-
 #: Seconds of processor time for any frame, and for each million of samples on top.
 _SECONDS, _SECONDS_PER_MILLION = 5, 1.5
 #: Bytes for any frame, and for each announced sample on top: decoders hold several copies.
@@ -41,59 +39,13 @@ class DecodingError(Exception):
 
 
 def decode_frame(frame: bytes, syntax: str, options: dict[str, Any]) -> np.ndarray:
-    """Decode one compressed frame in another process.
-
-    Parameters
-    ----------
-    frame : bytes
-        The code stream, without encapsulation.
-    syntax : str
-        UID of the transfer syntax.
-    options : dict
-        As pydicom's decoders take them: rows, columns, samples_per_pixel, bits_stored ...
-
-    Returns
-    -------
-    ndarray, shape (H, W) or (H, W, 3)
-        Stored values; YBR comes as RGB.
-
-    Raises
-    ------
-    DecodingError
-        With the decoder's own words.
-    ImageError
-        If the decoder dies, or would take more time or memory than its header allows.
-    """
+    """Decode one compressed frame in another process."""
     samples = options["rows"] * options["columns"] * options["samples_per_pixel"]
     return _decode(frame, samples, {"syntax": str(syntax), "options": options})
 
 
 def decode_page(tiff: bytes, page: int, samples: int, mode: str | None) -> np.ndarray:
-    """Decode one page of a TIFF in another process.
-
-    Parameters
-    ----------
-    tiff : bytes
-        The whole file.
-    page : int
-        Number of the page, from 0.
-    samples : int
-        How many the page announces: they limit time and memory.
-    mode : str, optional
-        The mode to which Pillow converts the page, its own if empty; None leaves it to OpenCV,
-        which keeps 16 bits of colour, blue first.
-
-    Returns
-    -------
-    ndarray, shape (H, W) or (H, W, C)
-
-    Raises
-    ------
-    DecodingError
-        With the decoder's own words.
-    ImageError
-        If the decoder dies, or would take more time or memory than the page announces.
-    """
+    """Decode one page of a TIFF in another process."""
     return _decode(tiff, samples, {"page": page, "mode": mode})
 
 

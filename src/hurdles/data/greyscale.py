@@ -29,36 +29,11 @@ from hurdles.data.lut import Lut, read_lut
 from hurdles.data.notices import notice
 from hurdles.errors import ConstantImageError, TruncatedImageError
 
-__all__ = ["check_window", "grey_table"]
-
 
 def grey_table(
     dataset: Any, stored: np.ndarray, header: ImageHeader, high_bit: int | None = None
 ) -> np.ndarray:
-    """Return what each stored value becomes.
-
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-        The elements of the modality and VOI transformations, and of padding.
-    stored : ndarray of 8- or 16-bit integers, shape (H, W)
-        The stored values; looked at only where there is no window.
-    header : ImageHeader
-        Bits stored, and the photometric interpretation.
-    high_bit : int, optional
-        Position of the highest bit of a sample in its word; by default the samples are at its
-        right end.
-
-    Returns
-    -------
-    ndarray of float32, 256 or 65,536 entries within [0, 1]
-        Indexed by a stored value's bit pattern, taken as an unsigned integer.
-
-    Raises
-    ------
-    TruncatedImageError
-        If slope or intercept are no numbers, or a table lacks entries.
-    """
+    """Return what each stored value becomes."""
     values, modal = _pipeline(dataset, stored, header, high_bit)
     padding = _padding(dataset, values)
     grey = _voi_lut(dataset, modal)
@@ -79,18 +54,7 @@ def grey_table(
 def check_window(
     dataset: Any, stored: np.ndarray, header: ImageHeader, high_bit: int | None = None
 ) -> None:
-    """Say of a picture in which nothing is seen whether its window is the reason.
-
-    Parameters
-    ----------
-    dataset, stored, header, high_bit
-        As for `grey_table`.
-
-    Raises
-    ------
-    ConstantImageError
-        If the values that are present differ, and all lie on one side of the window.
-    """
+    """Say of a picture in which nothing is seen whether its window is the reason."""
     values, modal = _pipeline(dataset, stored, header, high_bit)
     seen = modal[_present(stored) & ~_padding(dataset, values)]
     windowed = _windowed(dataset, seen) if seen.size and seen.min() < seen.max() else None

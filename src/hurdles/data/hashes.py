@@ -21,8 +21,6 @@ from typing import TypeAlias
 from hurdles.data.files import file_hash, read_sealed, write_sealed
 from hurdles.errors import ImageError
 
-__all__ = ["Hashed", "Signature", "content_hashes", "signature"]
-
 #: Size, modification time and change time: a file of the same three is taken for the same file.
 Signature: TypeAlias = tuple[int, int, int]
 
@@ -60,17 +58,7 @@ def signature(path: str | Path) -> Signature:
 
 
 def content_hashes(paths: Iterable[str], store: Path, pool: Executor) -> list[Hashed | ImageError]:
-    """Hash every file, in order; one that cannot be read gives its error instead.
-
-    Parameters
-    ----------
-    paths : iterable of str
-        Files, in any number of folders.
-    store : Path
-        A folder for the memory; it is made where it is missing.
-    pool : Executor
-        Where the hashing runs.
-    """
+    """Hash every file, in order; one that cannot be read gives its error instead."""
     paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - ten times as fast
     known = {folder: _load(store, folder) for folder in {os.path.split(p)[0] for p in paths}}
     results = list(pool.map(lambda path: _hashed(path, known), paths))

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from hurdles.data.alignment import central, prints
 from hurdles.data.near import BITS, RADIUS, WORDS, NearPairs, near_pairs
 
-__all__ = ["CUTS", "VIEWS", "HashMatch", "hash_matches", "image_hashes", "small_prints"]
-
 #: Share cut off each side of an image before it is hashed: a crop meets its whole in one of them.
 CUTS = (0.0, 0.04, 0.08)
 #: The hashes of an image, in their order.
@@ -66,21 +64,6 @@ def image_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     or a rotation by two degrees about 25, another patient about half. An inverted image has the
     complement. An image without structure has zeros only.
 
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, size, size)
-        At least 64x64.
-
-    Returns
-    -------
-    uint64 array of shape (N, 4, 4)
-        Views in the order of `VIEWS`, words of 64 bits.
-
-    Raises
-    ------
-    ValueError
-        If the images are smaller than 64x64.
-
     Examples
     --------
     >>> chest = np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8)
@@ -98,19 +81,7 @@ def image_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def small_prints(whole: NDArray[np.float32], cut: float = 0.0) -> NDArray[np.float32]:
-    """Return the central parts of prints, averaged down to 16x16, as rows of length one.
-
-    Parameters
-    ----------
-    whole : float32 array of shape (N, 64, 64)
-    cut : float
-        Share cut off each side, within [0, 0.5).
-
-    Returns
-    -------
-    float32 array of shape (N, 256)
-        Rows of zeros where there is no structure.
-    """
+    """Return the central parts of prints, averaged down to 16x16, as rows of length one."""
     rows = np.empty((len(whole), _SMALL * _SMALL), dtype=np.float32)
     for row, one in enumerate(whole):
         rows[row] = central(np.ascontiguousarray(one), cut, _SMALL).ravel()
@@ -126,23 +97,7 @@ def hash_matches(
     radius: int = RADIUS,
     mirrored: bool = True,
 ) -> list[HashMatch]:
-    """Return the pairs of images of which some views are near.
-
-    Parameters
-    ----------
-    a, b : uint64 arrays of shape (N, V, 4)
-        As `image_hashes` returns them; `b` may lack the mirrored view. Without `b`, pairs within
-        `a`, the earlier row first.
-    radius : int
-        Most bits that may differ.
-    mirrored : bool
-        Whether mirrored copies are looked for.
-
-    Returns
-    -------
-    list of HashMatch
-        Each pair once, by its nearest views, in the order of rows.
-    """
+    """Return the pairs of images of which some views are near."""
     best: dict[tuple[int, int], HashMatch] = {}
     for one, two in [*_CROPPED, *([(_MIRRORED, 0)] if mirrored else [])]:
         for match in _between(a, b, one, two, radius):

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from hurdles.errors import ImageError
 
-__all__ = ["jpeg_quality"]
-
 # ITU-T T.81, table K.1: brightness, row by row.
 _K1 = (
     16, 11, 10, 16, 24, 40, 51, 61,
@@ -32,21 +30,6 @@ def jpeg_quality(table: Sequence[int]) -> int:
     below quality 50 and by 200 - 2q above; most programs do as it does. A program with tables of
     its own gets the quality at which the library's rounding is as coarse. The order of the table
     does not matter: both are sorted first, since libraries hand it out row by row or in zigzag.
-
-    Parameters
-    ----------
-    table : sequence of 64 int
-        Steps of quantisation, each at least 1.
-
-    Returns
-    -------
-    int
-        1 to 100.
-
-    Raises
-    ------
-    ImageError
-        If there are not 64 numbers.
 
     References
     ----------

@@ -18,8 +18,6 @@ from hurdles.data.packs import Packs
 from hurdles.data.refusals import Refusals
 from hurdles.errors import CacheError, ImageError, LungsNotFoundError
 
-__all__ = ["Layer", "LayeredPreparation", "Made", "PixelPreparation", "layers_of"]
-
 
 class PixelPreparation(Protocol):
     """What turns decoded pixels into stored ones; `hurdles.imaging.prepare` has the usual one."""
@@ -70,23 +68,7 @@ class Layer:
         self.rows = self.packs.rows(keys)
 
     def make(self, pixels: np.ndarray, lower: np.ndarray | None, path: str) -> np.ndarray:
-        """Prepare one image.
-
-        Parameters
-        ----------
-        pixels : float32 array of shape (H, W), within [0, 1]
-        lower : uint8 array, optional
-            What the layer beneath has made of it, if there is one.
-        path : str
-            The file, for messages.
-
-        Raises
-        ------
-        ImageError
-            With the path, if the preparation cannot use the image.
-        CacheError
-            If the preparation makes something other than it promises.
-        """
+        """Prepare one image."""
         arguments = (pixels,) if lower is None else (pixels, lower)
         try:
             row = self.preparation(*arguments)
@@ -139,15 +121,7 @@ class Made:
 
 
 def layers_of(preparation: PixelPreparation, cache: Path) -> list[Layer]:
-    """Return a preparation and all that lies beneath it, the lowest first.
-
-    Parameters
-    ----------
-    preparation : PixelPreparation or LayeredPreparation
-        The highest.
-    cache : Path
-        The cache's folder.
-    """
+    """Return a preparation and all that lies beneath it, the lowest first."""
     found: list[Layer] = []
     current: PixelPreparation | None = preparation
     while current is not None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-__all__ = ["Links"]
-
 
 @dataclass(frozen=True, eq=False)
 class Links:
@@ -37,15 +35,7 @@ class Links:
 
     @classmethod
     def of(cls, pairs: pd.DataFrame, groups: Mapping[str, str]) -> Links:
-        """Return the links that pairs of images make.
-
-        Parameters
-        ----------
-        pairs : DataFrame
-            Columns ``image_a`` and ``image_b``.
-        groups : mapping of str to str
-            Image -> group. A pair with an image that is not here makes no link.
-        """
+        """Return the links that pairs of images make."""
         named = zip(pairs["image_a"], pairs["image_b"], strict=True)
         known = [(groups[a], groups[b]) for a, b in named if a in groups and b in groups]
         return cls.between(known)

@@ -14,8 +14,6 @@ import numpy as np
 
 from hurdles.errors import TruncatedImageError
 
-__all__ = ["Lut", "read_lut"]
-
 
 @dataclass(frozen=True, eq=False)
 class Lut:
@@ -53,27 +51,7 @@ class Lut:
 
 
 def read_lut(item: Any, prefix: str = "LUT", *, signed: bool = False) -> Lut | None:
-    """Read a table.
-
-    Parameters
-    ----------
-    item : pydicom.Dataset
-        The item of a sequence, or the dataset for a palette.
-    prefix : str
-        Of the keywords: ``LUT``, or ``RedPaletteColorLookupTable`` and so on.
-    signed : bool
-        Whether the values to be looked up may be negative: decides how a first value is read.
-
-    Returns
-    -------
-    Lut or None
-        None where descriptor or data are missing or empty.
-
-    Raises
-    ------
-    TruncatedImageError
-        If there are fewer entries than announced.
-    """
+    """Read a table."""
     little = bool(item.original_encoding[1]) if item.original_encoding[1] is not None else True
     descriptor = _words(item.get(f"{prefix}Descriptor"), little)
     words = _words(item.get(f"{prefix}Data"), little)

@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-__all__ = ["ANNOTATIONS", "drawn_on", "drawn_over", "is_mask_folder"]
-
 #: Names of folders whose pictures are drawings, letters only.
 _MASKS = frozenset({"lungmask", "lungmasks", "mask", "masks"})
 ANNOTATIONS = _MASKS | {
@@ -41,11 +39,6 @@ def drawn_on(names: Sequence[str]) -> dict[str, str]:
 
     A name tells nothing by itself: ``a_mask.png`` is a mask where ``a.png`` lies beside it.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Paths with ``/`` between folders.
-
     Examples
     --------
     >>> drawn_on(["x/a.png", "x/a_mask.png", "x/a@.png", "x/mask_b.png"])
@@ -70,13 +63,6 @@ def drawn_over(drawings: Iterable[str], images: Iterable[str]) -> dict[str, str]
 
     The mask has the image's name, or that with ``mask`` before or behind it. It lies in ``masks/``
     beside the image, or in ``masks/`` where the image lies in ``images/``.
-
-    Parameters
-    ----------
-    drawings : iterable of str
-        Paths of pictures in folders of masks.
-    images : iterable of str
-        Paths of the radiographs.
 
     Examples
     --------

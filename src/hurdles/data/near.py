@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 from hurdles.data.machine import processors
 
-__all__ = ["BITS", "GUARANTEED", "RADIUS", "WORDS", "NearPairs", "near_pairs"]
-
 #: Bits of a hash, and 64-bit words that hold them.
 BITS = 256
 WORDS = 4
@@ -75,25 +73,6 @@ def near_pairs(
 
     Up to a hundred million comparisons (14,000 hashes in one set) the answer is exact. Beyond, it
     is exact up to `GUARANTEED` bits, and nearly complete above; no pair is ever wrong.
-
-    Parameters
-    ----------
-    a, b : uint64 arrays of shape (N, 4)
-        Without `b`, pairs within `a`, the earlier row first. A hash of zeros is that of an image
-        without structure, and near to nothing.
-    radius : int
-        Most bits that may differ, within [0, 127].
-    workers : int, optional
-        Threads; as many as this process may use processors if not given.
-
-    Returns
-    -------
-    NearPairs
-
-    Raises
-    ------
-    ValueError
-        If the shape or the radius is another.
 
     Examples
     --------

@@ -16,8 +16,6 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-__all__ = ["about", "notice"]
-
 #: A collection may have thousands of files of one kind: so many of them are warned of, the rest is
 #: logged for debugging.
 _WARNED_OF_ONE_KIND = 5
@@ -28,15 +26,7 @@ _said: Counter[str] = Counter()
 
 
 def notice(kind: str, message: str) -> None:
-    """Warn about the file that is being read.
-
-    Parameters
-    ----------
-    kind : str
-        Of each kind five files are warned of; more are logged for debugging.
-    message : str
-        What is to be known, without the path.
-    """
+    """Warn about the file that is being read."""
     _said[kind] += 1
     last = " (more files like this are not listed)"
     _log.log(

@@ -28,8 +28,6 @@ import numpy as np
 from hurdles.data.files import replacing, sweep
 from hurdles.errors import CacheError
 
-__all__ = ["Pack", "Packs"]
-
 _MAGIC = b"hurdles1"
 _TAIL = struct.Struct("<QI8s")  # footer length, footer checksum, magic
 #: Packs of which every row was found intact, as they were then: within a process that is enough.
@@ -120,20 +118,7 @@ class Packs:
         return dict(rows) if pack is None else dict(zip(pack.keys, pack.pixels, strict=True))
 
     def write(self, keys: Sequence[str], rows: dict[str, np.ndarray]) -> Pack:
-        """Write and open the pack of these rows in this order; remove batches it makes needless.
-
-        Parameters
-        ----------
-        keys : sequence of str
-            Content hashes, in the order of the rows.
-        rows : dict of str to uint8 array of shape (size, size)
-            The image of each key.
-
-        Raises
-        ------
-        CacheError
-            If what was written cannot be read back.
-        """
+        """Write and open the pack of these rows in this order; remove batches it makes needless."""
         path = self._path(keys, "pack")
         self._write(path, rows, keys)
         pack = self._open(path)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-__all__ = ["JOINED", "UNKNOWN", "groups_of", "joined_patients", "several_sources"]
-
 #: A further column of a manifest: who an image shows whatever its source, where ids were joined.
 JOINED = "joined_patient"
 #: A group whose name begins so is an image without a patient, by itself.
@@ -19,11 +17,6 @@ def groups_of(frame: pd.DataFrame) -> pd.Series[str]:
     An id belongs to its source: two hospitals may both have a "1". An id without a source is that
     of the one source which has it, if there is just one; ids that were joined are one person over
     all sources; an image without an id is by itself.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns image, patient and source, and `JOINED` where ids were joined.
 
     Examples
     --------
@@ -53,18 +46,7 @@ def joined_patients(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def several_sources(frame: pd.DataFrame) -> pd.Series:
-    """Return the ids that stand for several people, one in each source, with these sources.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        As for `groups_of`.
-
-    Returns
-    -------
-    Series of list of str
-        By id, sorted; a source that is missing is called "no source".
-    """
+    """Return the ids that stand for several people, one in each source, with these sources."""
     rows = frame[frame["patient"].notna()]
     rows = rows.assign(group=groups_of(rows), source=rows["source"].fillna("no source"))
     several = rows.groupby("patient")["group"].transform("nunique") > 1

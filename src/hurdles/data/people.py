@@ -17,8 +17,6 @@ import pandas as pd
 from hurdles.data.sources.cells import age_of, least_age, sex_of, view_of
 from hurdles.data.tally import starts_as_dicom
 
-__all__ = ["read_headers", "with_headers", "without_placeholders"]
-
 _TAGS = {
     "institution": 0x0008_0080,
     "patient": 0x0010_0020,
@@ -44,15 +42,7 @@ _SAME = 4
 
 
 def read_headers(paths: Sequence[str]) -> pd.DataFrame:
-    """Read what DICOM headers say, up to the view; other files are asked for 132 bytes.
-
-    Returns
-    -------
-    DataFrame
-        One row a path: ``dicom`` (bool), and institution, patient, sex, age (years) and view as
-        objects, None where the file does not say. A damaged header says nothing: it is for the
-        decoder to name.
-    """
+    """Read what DICOM headers say, up to the view; other files are asked for 132 bytes."""
     with ThreadPoolExecutor(_THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the decoder speaks of bad headers, if they matter
         rows = list(pool.map(_read, paths))
@@ -112,15 +102,6 @@ def without_placeholders(
 ) -> tuple[pd.Series, list[str]]:
     """Return ids with those emptied that name nobody, and a sentence on each of these.
 
-    Parameters
-    ----------
-    patients : Series of str
-        Missing where there is no id.
-    where : str
-        What the ids stand in, in the plural, for the sentence.
-    same : bool
-        Whether an id that all rows have is one of these.
-
     Examples
     --------
     >>> ids, notes = without_placeholders(pd.Series(["A1", "Anonymous", "0", None]), where="rows")
@@ -158,20 +139,6 @@ def with_headers(frame: pd.DataFrame, *, names: Sequence[str]) -> tuple[pd.DataF
 
     What the frame says itself stays. Patients are not filled in between those of a table that calls
     the same people otherwise.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns of a manifest, missing where not known.
-    names : sequence of str
-        What each row is called in a sentence.
-
-    Returns
-    -------
-    DataFrame
-        The same rows, with a column ``institution`` where the headers name some.
-    list of str
-        What was read, and what was not used.
     """
     headers = read_headers(frame["path"].tolist())
     there = headers["dicom"].to_numpy()

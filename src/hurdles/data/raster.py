@@ -25,8 +25,6 @@ from hurdles.data.samples import grey, unit
 from hurdles.data.tiff import decode_tiff, read_tiff_header
 from hurdles.errors import ImageTooLargeError, UnsupportedImageError
 
-__all__ = ["decode_raster", "read_raster_header"]
-
 #: A progressive JPEG is decoded once for each of its scans: of 100 megapixels usual files have 10.
 MAX_SCANNED_PIXELS = 1_500_000_000
 #: Sequential and progressive Huffman coding.
@@ -43,27 +41,7 @@ def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:
 
 
 def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
-    """Decode the content of a file that is no DICOM.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    kind : str
-        Its format: ``PNG``, ``JPEG``, ``WebP``, ``TIFF`` or ``BMP``.
-    max_pixels : int
-        The header's height times width may not exceed this; it is checked before decoding.
-
-    Returns
-    -------
-    float32 array of shape (H, W)
-        Grey levels within [0, 1], turned upright.
-
-    Raises
-    ------
-    ImageError
-        If the file is damaged, cut short, too large, or of a form that cannot be read.
-    """
+    """Decode the content of a file that is no DICOM."""
     if kind == "TIFF":
         return decode_tiff(data, max_pixels)
     if kind == "BMP":

@@ -12,8 +12,6 @@ from pathlib import Path
 from hurdles.data.files import read_sealed, write_sealed
 from hurdles.errors import CacheError, LungsNotFoundError
 
-__all__ = ["Refusals"]
-
 
 class Refusals:
     """The refused contents of one preparation.
@@ -34,18 +32,7 @@ class Refusals:
         return None if reason is None else LungsNotFoundError(reason, path)
 
     def put_away(self, errors: dict[str, LungsNotFoundError]) -> None:
-        """Remember refusals by content; where two processes write at once, one may be forgotten.
-
-        Parameters
-        ----------
-        errors : dict of str to LungsNotFoundError
-            By the SHA-256 of the file's content.
-
-        Raises
-        ------
-        CacheError
-            If the file cannot be written.
-        """
+        """Remember refusals by content; where two processes write at once, one may be forgotten."""
         if not errors:
             return
         new = {key: error.message for key, error in errors.items()}

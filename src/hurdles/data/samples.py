@@ -6,8 +6,6 @@ import numpy as np
 
 from hurdles.data.notices import notice
 
-__all__ = ["grey", "unit"]
-
 #: Depths of detectors and of displays. A picture of fewer bits than its file has uses the next one.
 _DEPTHS = (8, 10, 12, 14)
 

@@ -19,8 +19,6 @@ from hurdles.data.files import file_hash, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdlesError, RunError
 
-__all__ = ["SEALS", "reading", "require_version", "require_whole", "seal", "sealed", "unseal"]
-
 #: The file that holds them.
 SEALS = "checksums.json"
 
@@ -35,13 +33,7 @@ _WHOLE: dict[Path, dict[str, int]] = {}
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with a file's content into an error that names the file.
-
-    Raises
-    ------
-    RunError
-        With the file, and what to do.
-    """
+    """Turn whatever goes wrong with a file's content into an error that names the file."""
     try:
         yield
     except Exception as error:
@@ -52,18 +44,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def seal(folder: Path, coming: Mapping[str, str] | None = None, *, of: str = "") -> None:
-    """Note the content of every file that is read again, so that damage to it is noticed.
-
-    Parameters
-    ----------
-    folder : Path
-        A run's.
-    coming : mapping of str to str, optional
-        Text of files that will be written next, by name.
-    of : str
-        Only the files of this further set of images; they have seals of their own, so that those of
-        the run stay as they are.
-    """
+    """Note the content of every file that is read again, so that damage to it is noticed."""
     pattern = f"*.{of}.*" if of else "*"
     files = [p for p in folder.rglob("*") if p.is_file() and not _UNSEALED.fullmatch(p.name)]
     chosen = [p for p in files if p.match(pattern) or p.match(f"predictions/{of}.*")]
@@ -87,11 +68,6 @@ def require_whole(folder: Path) -> None:
     """Raise a RunError if a file that is sealed has changed; its reader says if it is missing.
 
     A folder without seals, as earlier versions wrote it, is taken as it is.
-
-    Parameters
-    ----------
-    folder : Path
-        Read through once a process, unless a file of it has a new date.
     """
     seals = _seals(folder)
     dates = {name: _date(folder / name) for name in seals}
@@ -105,15 +81,7 @@ def require_whole(folder: Path) -> None:
 
 
 def require_version(folder: Path, meta: Mapping[str, Any]) -> None:
-    """Raise a RunError if a run was written by a version whose runs this one does not read.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's.
-    meta : mapping
-        What its ``meta.json`` says.
-    """
+    """Raise a RunError if a run was written by a version whose runs this one does not read."""
     wrote = str(dict(meta.get("environment") or {}).get("hurdles", __version__))
     if wrote.split(".")[:2] != __version__.split(".")[:2]:
         raise RunError(

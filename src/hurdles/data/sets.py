@@ -19,18 +19,6 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
 
-__all__ = [
-    "apart",
-    "balanced",
-    "completed",
-    "gathered",
-    "joined",
-    "matched",
-    "one_against_rest",
-    "relabelled",
-    "sampled",
-]
-
 _SPLITS = tuple(s.value for s in Split)
 
 
@@ -39,16 +27,6 @@ def gathered(manifests: Mapping[str, Manifest]) -> dict[str, Manifest]:
 
     Sets that are taken from several of them, in whatever combination, then call an image by one
     name only, and `joined` puts them together.
-
-    Parameters
-    ----------
-    manifests : mapping of str to Manifest
-        By any name.
-
-    Raises
-    ------
-    ManifestError
-        If a row names no source, or an image stands in two of the manifests.
 
     Examples
     --------
@@ -73,18 +51,7 @@ def gathered(manifests: Mapping[str, Manifest]) -> dict[str, Manifest]:
 
 
 def joined(*manifests: Manifest) -> Manifest:
-    """Put manifests whose images have names of their own into one; splits and labels stay.
-
-    Parameters
-    ----------
-    *manifests : Manifest
-        At least one; see `gathered`.
-
-    Raises
-    ------
-    ManifestError
-        If there is none, or an image stands in two of them.
-    """
+    """Put manifests whose images have names of their own into one; splits and labels stay."""
     if not manifests:
         raise ManifestError("there is nothing to put together; give at least one manifest.")
     if len(manifests) == 1:
@@ -100,21 +67,6 @@ def relabelled(
     manifest: Manifest, labels: Mapping[str, str], *, drop: Sequence[str] = ()
 ) -> Manifest:
     """Return the images under other classes.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images.
-    labels : mapping of str to str
-        Their class -> ours. A class that is not named keeps its name; one that is mapped to an
-        empty name is left out. See `matched` for patterns.
-    drop : sequence of str
-        Further classes that are left out.
-
-    Raises
-    ------
-    ManifestError
-        If no image is of a class that is named.
 
     Examples
     --------
@@ -136,14 +88,6 @@ def relabelled(
 
 def matched(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]:
     """Return what each class that is named is to be called.
-
-    Parameters
-    ----------
-    labels : mapping of str to str
-        Their class -> ours. A name with ``*`` stands for every class that has anything in its
-        place; a class that is named itself comes first, then the first pattern that fits.
-    classes : sequence of str
-        The classes that there are.
 
     Examples
     --------
@@ -169,22 +113,6 @@ def one_against_rest(
 ) -> Manifest:
     """Return the images in two classes: one of theirs, and everything else.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        The images.
-    label : str
-        The class that is looked for.
-    name : str
-        What it is called in the result; empty: as it is.
-    rest : str
-        What all other classes are called.
-
-    Raises
-    ------
-    ManifestError
-        If no image is of the class, since a spelling mistake would make a set of one class.
-
     Examples
     --------
     >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["COVID", "CT"]})
@@ -200,20 +128,6 @@ def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Man
 
     Patients are taken in a drawn order as long as all their images fit. A class of which no patient
     fits is represented by images of one of them, since it would be gone otherwise.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images.
-    n : int or mapping of str to int
-        How many: of every class, or by class, where a class that is not named is left as it is.
-    seed : int
-        Another seed draws others; the order of the rows makes no difference.
-
-    Raises
-    ------
-    ManifestError
-        If a number is below 1.
 
     Examples
     --------
@@ -255,24 +169,6 @@ def completed(
     As `balance_corda_with_other` of Tartaglione et al. 2020 does: in each part of the split, as
     many as the class lacks are drawn from the same part of `other`, by whole patients; all of them
     where there are fewer.
-
-    Parameters
-    ----------
-    main : Manifest
-        The images, with or without a split.
-    other : Manifest
-        Where images of the class come from, split alike; see `gathered` for names.
-    label : str
-        The class that is completed.
-    seed : int
-        Of the draw.
-    n : int, optional
-        Add so many in each part, instead of what is lacking.
-
-    Raises
-    ------
-    ManifestError
-        If `other` has no image of the class, or shares one with `main`.
     """
     if label not in other.labels:
         raise ManifestError(
@@ -297,15 +193,6 @@ def balanced(
     """Return, of each part of the split, as many images of every class as the rarest has.
 
     By whole patients, so a class may have a few less.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images, with or without a split.
-    seed : int
-        Of the draw.
-    parts : sequence of str or None
-        Only these parts of the split; the others stay as they are. None: images without a split.
     """
     kept: list[str] = []
     for part, rows in _parts(manifest):
@@ -320,13 +207,6 @@ def apart(manifest: Manifest, links: Links) -> Manifest:
     Of the validation images, those of a patient who is linked to one in training are left out; of
     the test images, those linked to one in training or validation. The reasons are among the
     exclusions.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Rows with their split.
-    links : Links
-        Which patients have an image in common, within and across collections.
     """
     frame, groups = manifest.frame, manifest.groups
     known = set(groups[frame["split"] == Split.TRAIN])

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["plain_markdown", "shown"]
-
 #: Control, format and surrogate characters, and what ends a line or a paragraph.
 _OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

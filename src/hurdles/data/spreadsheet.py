@@ -13,8 +13,6 @@ import numpy as np
 
 from hurdles.errors import ManifestError
 
-__all__ = ["SUFFIXES", "Sheet", "read_sheet"]
-
 _TEXT = frozenset({".csv", ".tab", ".tsv", ".txt"})
 _BOOKS = frozenset({".ods", ".xls", ".xlsm", ".xlsx"})
 _PARQUET = frozenset({".parquet", ".pq"})
@@ -53,11 +51,6 @@ def read_sheet(path: Path) -> Sheet:
 
     Text may be separated by comma, semicolon, tab or bar, and be in UTF-8, UTF-16 or Windows-1252,
     with or without a byte order mark. Of a workbook the first sheet is read.
-
-    Raises
-    ------
-    ManifestError
-        If there is no such file, it cannot be read as a table, or it is empty.
 
     Examples
     --------

@@ -10,8 +10,6 @@ from pathlib import Path
 from hurdles.data.cache import default_cache
 from hurdles.data.phantom.store import is_phantom
 
-__all__ = ["Stored", "empty_cache", "stored"]
-
 # What hurdles writes into a cache; anything else there is somebody else's.
 _PATTERNS = (
     "*-d*/*.pack",
@@ -44,26 +42,14 @@ class Stored:
 
 
 def stored(cache: str | Path | None = None) -> Stored:
-    """Return how much a cache holds.
-
-    Parameters
-    ----------
-    cache : path, optional
-        `hurdles.data.cache.default_cache` if not given.
-    """
+    """Return how much a cache holds."""
     folder = Path(cache or default_cache())
     sizes = [path.stat().st_size for path in _files(folder)]
     return Stored(folder, len(sizes), sum(sizes))
 
 
 def empty_cache(cache: str | Path | None = None) -> Stored:
-    """Remove what hurdles has put into a cache, and nothing else; return what was removed.
-
-    Parameters
-    ----------
-    cache : path, optional
-        As for `stored`.
-    """
+    """Remove what hurdles has put into a cache, and nothing else; return what was removed."""
     held = stored(cache)
     files = list(_files(held.folder))
     for path in files:

@@ -18,8 +18,6 @@ from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.data.shown import shown
 from hurdles.errors import ManifestError
 
-__all__ = ["IMAGE_SUFFIXES", "Seen", "Tally", "starts_as_dicom", "walk"]
-
 #: Extensions that are taken for images, in lower case. What a file really holds is for the decoder.
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -187,13 +185,7 @@ class Tally:
                 self.leave(path, reason)
 
     def manifest(self) -> Manifest:
-        """Return what was kept, with what was left.
-
-        Raises
-        ------
-        ManifestError
-            If nothing was kept; the message counts the reasons.
-        """
+        """Return what was kept, with what was left."""
         if not self._rows:
             reasons = Counter(reason for _, reason in self._left).most_common(5)
             why = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "it is empty"

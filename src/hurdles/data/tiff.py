@@ -19,8 +19,6 @@ from hurdles.data.header import ImageHeader, check_header
 from hurdles.data.samples import grey, unit
 from hurdles.errors import ImageError, UnsupportedImageError
 
-__all__ = ["decode_tiff", "read_tiff_header"]
-
 #: TIFF 6.0: NewSubfileType, ImageWidth, ImageLength, BitsPerSample, Compression ...
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _FORMAT, _EXTRA = 273, 277, 278, 284, 339, 338

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
 
-__all__ = ["Projection", "available_projection", "project", "standardised"]
-
 #: Dimensions that are kept before images are laid out: van der Maaten and Hinton 2008 keep 30.
 _COMPONENTS = 50
 _PERPLEXITY = 30.0
@@ -28,16 +26,6 @@ class Projection(StrEnum):
 
 def available_projection(method: Projection | str) -> Projection:
     """Return the projection of this name, if it can be made here: to be asked before long work.
-
-    Parameters
-    ----------
-    method : str
-        ``t-sne`` or ``umap``.
-
-    Raises
-    ------
-    EvaluationError
-        If there is none of this name, or the package that it needs is not installed.
 
     Examples
     --------
@@ -66,27 +54,6 @@ def project(
     densities do not, and groups may appear where there are none. What can be read off with an
     interval is `hurdles.explanation.probe.source_probe`.
 
-    Parameters
-    ----------
-    features : array of shape (N, D)
-        Finite; N at least 5.
-    method : Projection
-        ``t-sne`` (van der Maaten and Hinton 2008) of the standardised features' first 50 principal
-        components, which also give its start, with perplexity 30 or a third of the other images;
-        ``umap`` (McInnes, Healy and Melville 2018) of the same, with 15 neighbours.
-    seed : int
-        The same seed gives the same picture on the same machine.
-
-    Returns
-    -------
-    float32 array of shape (N, 2)
-
-    Raises
-    ------
-    EvaluationError
-        If there are fewer than five images, a feature is not finite, the method is not known, or
-        the package that it needs is not installed.
-
     Examples
     --------
     >>> features = np.random.default_rng(0).normal(size=(20, 4))
@@ -108,15 +75,6 @@ def project(
 
 def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return features of mean 0 and standard deviation 1; those that never vary become 0.
-
-    Parameters
-    ----------
-    features : array of shape (N, D)
-
-    Raises
-    ------
-    EvaluationError
-        If they are not a finite table.
 
     Examples
     --------

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from hurdles.evaluation.predictions import Predictions
 
-__all__ = ["Answer", "choose_examples"]
-
 Answer: TypeAlias = Literal["right", "wrong"]
 
 
@@ -23,20 +21,6 @@ def choose_examples(
     The images of a cell are ranked by the probability of the class that was predicted and cut into
     `per_cell` equal parts; one image is drawn from each, so that a sheet shows hesitant answers
     beside sure ones. Where a cell has enough patients, no patient appears twice in it.
-
-    Parameters
-    ----------
-    predictions : Predictions
-    per_cell : int, default 6
-        Images for each class and answer at most; fewer where there are fewer.
-    seed : int, default 0
-        Decides the draw. The order of the rows does not matter, and neither do other cells.
-
-    Returns
-    -------
-    dict
-        ``(true class, "right" | "wrong")`` to names of images, the most confident first. Every
-        class of the model and every true class has both keys; the list may be empty.
 
     Examples
     --------

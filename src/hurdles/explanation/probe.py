@@ -24,8 +24,6 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.probing import out_of_fold
 from hurdles.evaluation.statistics import PatientTable
 
-__all__ = ["Probe", "source_probe", "source_probes", "thumbnails"]
-
 _CHANCE_AUC = 0.5
 
 
@@ -108,33 +106,6 @@ def source_probe(
     are chosen within the training folds (the latter on patients held out from them), and every
     image is judged by the model that did not see it. The interval counts patients, not images, and
     holds for these models: others, trained on other patients, would vary a little more.
-
-    Parameters
-    ----------
-    features : array of shape (N, D)
-        Of a network (`hurdles.training.prediction.embed`), or plain pixels (`thumbnails`).
-    sources : sequence of N str
-        The collection of each image.
-    groups : sequence of N str
-        The patient of each image, as `Manifest.groups` gives them.
-    within : str
-        What the images have in common, for the record: see `source_probes`.
-    folds : int
-        At least 2. A collection with fewer than twice as many patients is left out.
-    seed : int
-        Of the folds.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    Probe
-        Undefined, with the reason, where fewer than two collections have enough patients.
-
-    Raises
-    ------
-    EvaluationError
-        If lengths differ, a feature is not finite, or there are fewer than two folds.
     """
     table = np.asarray(features, dtype=np.float64)
     names, patients = np.asarray(sources, dtype=str), np.asarray(groups, dtype=str)
@@ -184,26 +155,6 @@ def source_probes(
 
     Where collections differ in their classes, telling the class tells the collection: only within
     a class is it the collection alone that is told.
-
-    Parameters
-    ----------
-    features, sources
-        As for `source_probe`.
-    labels : sequence of N str
-        The class of each image.
-    groups, folds, seed, level
-        As for `source_probe`.
-
-    Returns
-    -------
-    list of Probe
-        That of all images, then one per class, in the order of names. Classes that one collection
-        alone has are among them, undefined.
-
-    Raises
-    ------
-    EvaluationError
-        As for `source_probe`.
     """
     table, names, patients = np.asarray(features), np.asarray(sources), np.asarray(groups)
     classes = np.asarray(labels, dtype=str)
@@ -230,16 +181,6 @@ def source_probes(
 
 def thumbnails(pixels: NDArray[np.uint8], size: int = 16) -> NDArray[np.float32]:
     """Return grey values of small images as features: what is told without any network.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, height, width)
-    size : int
-        Height and width of the small images.
-
-    Returns
-    -------
-    float32 array of shape (N, size * size), within [0, 1]
 
     Examples
     --------

@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 else:
     AnyModule = TypeVar("AnyModule")
 
-__all__ = [
-    "MAX_RANK_CORRELATION",
-    "SanityCheck",
-    "check_sanity",
-    "random_maps",
-    "randomised",
-    "similarity",
-]
-
 #: Above it maps are said not to depend on the weights: more than half of the variance of their
 #: ranks is then shared with a network that has learnt nothing. The paper names no number. An edge
 #: detector has 1; where a network averages its last maps, the middle of every image weighs more,
@@ -90,13 +81,6 @@ def randomised(module: AnyModule, seed: int) -> AnyModule:
     normalisations) get random signs. Each layer thus keeps the size of what it computes, whatever
     the architecture, and nothing of what it has learnt.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Left as it is.
-    seed : int
-        Decides the order and the signs.
-
     Examples
     --------
     >>> from hurdles.models.spec import build
@@ -137,29 +121,7 @@ def random_maps(
     draws: int = 2,
     seed: int = 0,
 ) -> list[list[Heatmap]]:
-    """Make the maps that the network would give with random weights.
-
-    Parameters
-    ----------
-    module, spec, pixels
-        As for `hurdles.explanation.methods.explain`; a dozen images serve.
-    like : sequence of N Heatmap
-        Maps of the network itself, one for each image: the images' names, the classes and the
-        method are taken from them.
-    draws : int
-        How many random networks, at least 1.
-    seed : int
-        Of the first of them; the next takes the next number.
-
-    Returns
-    -------
-    list of `draws` lists of N Heatmap
-
-    Raises
-    ------
-    EvaluationError
-        If there is no map or no draw, or a map speaks of no class.
-    """
+    """Make the maps that the network would give with random weights."""
     if not like or draws < 1 or not all(m.target for m in like):
         raise EvaluationError(
             f"{len(like)} maps and {draws} draws compare nothing; give at least one of each, of "
@@ -180,18 +142,6 @@ def random_maps(
 
 def check_sanity(before: Sequence[Heatmap], after: Sequence[Sequence[Heatmap]]) -> SanityCheck:
     """Compare maps of a network with those of the same network with random weights.
-
-    Parameters
-    ----------
-    before : sequence of N Heatmap
-        By one method.
-    after : sequence of draws, each a sequence of N Heatmap
-        As `random_maps` makes them.
-
-    Raises
-    ------
-    EvaluationError
-        If there is nothing to compare.
 
     Examples
     --------
@@ -214,21 +164,6 @@ def check_sanity(before: Sequence[Heatmap], after: Sequence[Sequence[Heatmap]]) 
 
 def similarity(before: Heatmap, after: Heatmap) -> tuple[float, float]:
     """Return the rank correlation of two maps of one image and their structural similarity.
-
-    Parameters
-    ----------
-    before, after : Heatmap
-        Of the same shape.
-
-    Returns
-    -------
-    rank_correlation, structural : float
-        Within [-1, 1]; both 0 where one of the two maps is empty or even, NaN where both are.
-
-    Raises
-    ------
-    EvaluationError
-        If their shapes differ.
 
     Examples
     --------

@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DRAW", "apply_draws", "draw", "inner_scale"]
-
 #: One altered image, or an unaltered one: apart from the position, zero alters nothing.
 #:
 #: =============== =================================================================================
@@ -54,27 +52,6 @@ def draw(
     brightness, each uniformly within its range. What has no range draws no number, so that a recipe
     without it keeps its random numbers.
 
-    Parameters
-    ----------
-    positions : int array of shape (n,)
-        Positions of the images among the prepared pixels.
-    rng : numpy.random.Generator
-        Where the numbers come from.
-    flip, rotation : float
-        Probabilities, within [0, 1], of a flip and of a rotation.
-    degrees : float
-        A rotation is uniform within -degrees to degrees.
-    shift : float
-        Largest shift along either axis, to either side, as a share of the side.
-    scale : float
-        Largest enlargement, at least 1, which is none.
-    contrast : float
-        Largest change, to either side, of contrast and of brightness.
-
-    Returns
-    -------
-    array of shape (n,) and dtype `DRAW`
-
     Examples
     --------
     >>> rng = np.random.default_rng(0)
@@ -106,17 +83,6 @@ def apply_draws(
     004 used: where only one class is altered, black corners would name the class. What a shift
     brings in from beyond the edge is the mirrored image. Rotation, enlargement and shift are one
     resampling, so that an image is blurred once.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, size, size)
-    draws : array of shape (n,) and dtype `DRAW`
-    out : uint8 array of shape (n, size, size), optional
-        Where the result is written.
-
-    Returns
-    -------
-    uint8 array of shape (n, size, size)
     """
     if out is None:
         out = np.empty((len(draws), *pixels.shape[1:]), dtype=np.uint8)

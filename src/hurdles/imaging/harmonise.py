@@ -39,8 +39,6 @@ from numpy.typing import NDArray
 
 from hurdles.imaging.equalise import equalize
 
-__all__ = ["ENERGIES", "GREYS", "LARGEST", "SIDE", "band_energies", "grey_quantiles", "harmonize"]
-
 Pixels: TypeAlias = NDArray[np.float32]
 
 #: The longer side of an image is reduced to so many pixels.
@@ -71,15 +69,6 @@ _NOTHING = 0.25 / 255
 
 def harmonize(pixels: Pixels) -> Pixels:
     """Bring grey levels and texture to those of the reference.
-
-    Parameters
-    ----------
-    pixels : float32 array of shape (H, W), within [0, 1]
-
-    Returns
-    -------
-    float32 array of shape (h, w), within [0, 1]
-        The longer side has at most `SIDE` pixels. An image of a single grey level comes back so.
 
     References
     ----------
@@ -115,16 +104,6 @@ def harmonize(pixels: Pixels) -> Pixels:
 def band_energies(pixels: Pixels) -> dict[int, float]:
     """Return the energy of each band that an image of this size can hold.
 
-    Parameters
-    ----------
-    pixels : float32 array of shape (H, W), within [0, 1]
-
-    Returns
-    -------
-    dict of int to float
-        From the number of the band, 0 the finest, to the root mean square over the middle of the
-        image of its values, of which the largest per cent are clipped.
-
     Examples
     --------
     >>> noise = np.random.default_rng(0).random((64, 64), dtype=np.float32)
@@ -138,14 +117,7 @@ def band_energies(pixels: Pixels) -> dict[int, float]:
 
 
 def grey_quantiles(pixels: Pixels, n: int) -> NDArray[np.float64]:
-    """Return the grey levels at `n` equally spaced ranks of the middle of an image.
-
-    Parameters
-    ----------
-    pixels : float32 array of shape (H, W), within [0, 1]
-    n : int
-        At least 2.
-    """
+    """Return the grey levels at `n` equally spaced ranks of the middle of an image."""
     image = _reduced(pixels)
     return np.asarray(np.quantile(image[_middle(image.shape)], np.linspace(0, 1, n)))
 

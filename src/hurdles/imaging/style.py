@@ -22,8 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Style", "bands_of", "joined", "restyle", "style_of"]
-
 Bytes = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -124,17 +122,6 @@ def bands_of(size: int) -> NDArray[np.float64]:
 def style_of(pixels: Bytes, masks: Masks) -> Style:
     """Return the style of images: their mean histogram and amplitudes outside the lungs.
 
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, size, size), n at least 1
-    masks : bool array of shape (n, size, size)
-        True in the lungs; an image without any counts as a whole.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, the masks are of other images, or a mask leaves nothing outside.
-
     Examples
     --------
     >>> flat = style_of(np.full((2, 64, 64), 100, np.uint8), np.zeros((2, 64, 64), bool))
@@ -154,13 +141,7 @@ def style_of(pixels: Bytes, masks: Masks) -> Style:
 
 
 def joined(one: Style, two: Style) -> Style:
-    """Return the style of the images of both, which are of one size.
-
-    Raises
-    ------
-    ValueError
-        If they are of two sizes.
-    """
+    """Return the style of the images of both, which are of one size."""
     if one.size != two.size:
         raise ValueError(f"styles of {one.size} and {two.size} pixels a side cannot be joined.")
     n = one.n_images + two.n_images
@@ -183,27 +164,6 @@ def restyle(
     the one source to that of the other. The same gains and curve for all images: what makes an
     image differ from others of its source stays. Around the lungs the image fades into its own
     pixels, so that their edge is not drawn.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, size, size)
-        Of the source of `own`.
-    masks : bool array of shape (n, size, size)
-        True in the lungs. An image without any is changed everywhere.
-    own, other : Style
-        Of images of this size: where they are from, and whose style they get.
-    strength : float
-        0 changes nothing, 1 all the way; within [0, 1].
-
-    Returns
-    -------
-    uint8 array of shape (n, size, size)
-
-    Raises
-    ------
-    ValueError
-        If the strength is out of range, the masks are of other images, or a style is of another
-        size.
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength:g}; give 0 (nothing) to 1 (all the way).")

@@ -13,8 +13,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ALTERATION", "alter", "draw_alterations"]
-
 _Pixels: TypeAlias = NDArray[np.float32]
 _OPACITIES, _LINES = 4, 3
 
@@ -50,22 +48,7 @@ ALTERATION = np.dtype(
 def draw_alterations(
     positions: NDArray[np.integer], rng: np.random.Generator, *, calm: float = 0.0
 ) -> NDArray[np.void]:
-    """Draw one alteration for each position.
-
-    Parameters
-    ----------
-    positions : int array of shape (n,)
-        Positions of the images.
-    rng : numpy.random.Generator
-        Where the numbers come from.
-    calm : float
-        Probability, within [0, 1], that an image is hardly altered: a quarter of the geometry and
-        exposure, and nothing laid over it.
-
-    Returns
-    -------
-    array of shape (n,) and dtype `ALTERATION`
-    """
+    """Draw one alteration for each position."""
     n = len(positions)
     drawn = np.zeros(n, dtype=ALTERATION)
     drawn["position"] = positions
@@ -145,21 +128,7 @@ def _draw_things(drawn: NDArray[np.void], rng: np.random.Generator) -> None:
 def alter(
     pixels: NDArray[np.uint8], masks: NDArray[np.bool_], drawn: NDArray[np.void]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the images that `drawn` describes, and their lungs.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, size, size)
-    masks : bool array of shape (N, size, size)
-    drawn : array of shape (n,) and dtype `ALTERATION`
-
-    Returns
-    -------
-    uint8 array of shape (n, size, size)
-        The altered images.
-    bool array of shape (n, size, size)
-        Where the lungs are in them; what a border covers is no lung.
-    """
+    """Return the images that `drawn` describes, and their lungs."""
     size = pixels.shape[1:]
     images = np.empty((len(drawn), *size), np.uint8)
     lungs = np.empty((len(drawn), *size), np.bool_)

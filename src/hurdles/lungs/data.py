@@ -17,8 +17,6 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import ImageError, ManifestError
 from hurdles.imaging.prepare import Preparation, resize_square
 
-__all__ = ["LungData", "across", "read_lungs", "split_lungs"]
-
 #: As `hurdles.lungs.network.SIZE`, which only torch can import.
 _SIZE = 256
 
@@ -50,21 +48,7 @@ class LungData:
 
 
 def read_lungs(manifest: Manifest, *, cache: str | Path | None = None) -> LungData:
-    """Read the images that have a mask.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Rows without a mask are passed over; rows whose mask is empty or cannot be read move to
-        the exclusions, as images that cannot be read do.
-    cache : path, optional
-        As for `hurdles.data.cache.prepare`.
-
-    Raises
-    ------
-    ManifestError
-        If no image with a mask is left.
-    """
+    """Read the images that have a mask."""
     masked = manifest.select(manifest.frame["mask"].notna())
     if not len(masked):
         raise ManifestError(
@@ -99,22 +83,7 @@ def _mask(path: str) -> NDArray[np.bool_] | str:
 def split_lungs(
     manifest: Manifest, *, fractions: tuple[float, float, float], seed: int
 ) -> Manifest:
-    """Split by patient, every collection and class shared out alike; a given split is kept.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images. A split that covers every row is checked and kept; any other is replaced.
-    fractions : tuple of three floats
-        Shares of train, validation and test, as for `hurdles.data.split.split`.
-    seed : int
-        Another seed draws another split.
-
-    Raises
-    ------
-    SplitError
-        As `hurdles.data.split.split`.
-    """
+    """Split by patient, every collection and class shared out alike; a given split is kept."""
     if manifest.frame["split"].notna().all():
         return split(manifest, by="given")
     frame = manifest.frame
@@ -124,24 +93,7 @@ def split_lungs(
 
 
 def across(manifest: Manifest, source: str, *, seed: int, validation: float = 0.15) -> Manifest:
-    """Train on one collection and test on all others.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Images of several sources.
-    source : str
-        The one to train on.
-    seed : int
-        Of the choice of validation patients.
-    validation : float
-        Their share among the patients of `source`, within (0, 1).
-
-    Raises
-    ------
-    ManifestError
-        If there is no such source, or no other.
-    """
+    """Train on one collection and test on all others."""
     if source not in manifest.sources or len(manifest.sources) < 2:
         raise ManifestError(
             f"cannot train on {source!r} and test on the others: the sources are "

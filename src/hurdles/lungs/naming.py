@@ -12,8 +12,6 @@ from pathlib import Path
 from hurdles.data.tally import walk
 from hurdles.errors import ManifestError
 
-__all__ = ["image_files", "mask_names"]
-
 #: Names that the results themselves need: a mask may not be called like a contact sheet.
 _TAKEN = re.compile(r"sheet(-\d+)?", re.IGNORECASE)
 #: Bytes: file systems take 255, of which the extension and a temporary name need some.
@@ -21,28 +19,7 @@ _LONGEST = 180
 
 
 def image_files(paths: Iterable[str | Path], out: Path) -> tuple[list[Path], int]:
-    """Return the files that are meant: those named, and the images below the folders named.
-
-    Parameters
-    ----------
-    paths : iterable of str or Path
-        Files, of any name, and folders. A file that is met twice counts once.
-    out : Path
-        Where results go: what lies below it in a folder is an earlier result, and is left out.
-
-    Returns
-    -------
-    list of Path
-        In the order of `paths`, within a folder by name.
-    int
-        How many files of the folders are no images, by their names.
-
-    Raises
-    ------
-    ManifestError
-        If there is no file, if a path leads nowhere, or if a named image lies in `out`, where a
-        mask might replace it.
-    """
+    """Return the files that are meant: those named, and the images below the folders named."""
     results = os.path.realpath(out)
     kept: dict[str, Path] = {}
     others = 0

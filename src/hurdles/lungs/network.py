@@ -12,8 +12,6 @@ from torch import nn
 from hurdles.errors import RunError
 from hurdles.training.checkpoint import load_weights, save_weights
 
-__all__ = ["SIZE", "LungNet", "load_lungs", "save_lungs"]
-
 #: Height and width of the square that the network takes, in pixels.
 SIZE = 256
 
@@ -60,17 +58,7 @@ class LungNet(nn.Module):
         self.last = nn.Conv2d(width, 4, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return a logit per pixel, positive in the lungs.
-
-        Parameters
-        ----------
-        x : float tensor of shape (N, 1, 256, 256), within [0, 1]
-            Decoded pixels, stretched by `hurdles.imaging.prepare.resize_square`.
-
-        Returns
-        -------
-        tensor of shape (N, 1, 256, 256)
-        """
+        """Return a logit per pixel, positive in the lungs."""
         x = nn.functional.pixel_unshuffle(_standardised(x), 2)
         passed = []
         for level, block in enumerate(self.down):
@@ -105,17 +93,7 @@ def _block(before: int, after: int) -> nn.Sequential:
 
 
 def save_lungs(path: Path, network: LungNet, meta: Mapping[str, str]) -> None:
-    """Write a network as half-precision safetensors, whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    network : LungNet
-        What to keep; its width goes with it.
-    meta : mapping of str to str
-        What else a reader should know, such as the recipe and the licence of the data.
-    """
+    """Write a network as half-precision safetensors, whole or not at all."""
     halves = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in network.state_dict().items()
@@ -124,25 +102,7 @@ def save_lungs(path: Path, network: LungNet, meta: Mapping[str, str]) -> None:
 
 
 def load_lungs(path: Path | None = None) -> tuple[LungNet, dict[str, str]]:
-    """Return a network that `save_lungs` wrote, ready for use, and what was written with it.
-
-    Parameters
-    ----------
-    path : Path, optional
-        The file; the weights that ship with the package if not given.
-
-    Returns
-    -------
-    LungNet
-        In float32 and evaluation mode, on the processor.
-    dict of str to str
-        As given to `save_lungs`, with ``kind`` and ``width``.
-
-    Raises
-    ------
-    RunError
-        If the file is missing, damaged, or holds another network.
-    """
+    """Return a network that `save_lungs` wrote, ready for use, and what was written with it."""
     if path is None:
         with resources.as_file(resources.files("hurdles.lungs") / "weights") as folder:
             return load_lungs(folder / "lungs.safetensors")

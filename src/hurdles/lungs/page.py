@@ -15,8 +15,6 @@ from hurdles.training.machine import environment, in_words, this_machine
 if TYPE_CHECKING:
     from hurdles.lungs.results import Measured
 
-__all__ = ["lungs_card", "lungs_page"]
-
 _WORST = 10
 _HEAD = (
     "| images | n | Dice | median | worst | IoU | inside drawn mask | boundary, px | flagged |\n"
@@ -31,21 +29,7 @@ def lungs_page(
     foreign: Sequence[Measured],
     counts: Mapping[str, int],
 ) -> str:
-    """Return the page of results.
-
-    Parameters
-    ----------
-    held_out : Measured
-        The shipped network on its test patients.
-    own : Measured
-        The same on the patients that it was trained on.
-    leaps : sequence of Measured
-        Networks trained on one collection, on the others.
-    foreign : sequence of Measured
-        The shipped network on masks of another convention.
-    counts : mapping of str to int
-        Images of each split.
-    """
+    """Return the page of results."""
     parts = [
         "# Lungs: how well they are found",
         "Research use only; not a medical device. Written by `hurdles train-lungs --measure`; "
@@ -68,13 +52,7 @@ def lungs_page(
 
 
 def lungs_card(held_out: Measured, counts: Mapping[str, int]) -> str:
-    """Return what belongs beside the weights: what they are, for what, and how good.
-
-    Parameters
-    ----------
-    held_out, counts
-        As for `lungs_page`.
-    """
+    """Return what belongs beside the weights: what they are, for what, and how good."""
     dice = mean_estimate(held_out.scores, "dice")
     sources = " and ".join(sorted(held_out.scores["source"].dropna().unique()))
     lines = [

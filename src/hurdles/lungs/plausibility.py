@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BOUNDS", "Bound", "flaw_of", "measures"]
-
 
 @dataclass(frozen=True)
 class Bound:
@@ -117,24 +115,7 @@ BOUNDS: dict[str, Bound] = {
 
 
 def measures(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, float]:
-    """Return the measures of two parts of a mask that `BOUNDS` judges.
-
-    Parameters
-    ----------
-    left, right : bool arrays of shape (H, W)
-        The part on the left of the image and the one on the right, none of them empty.
-
-    Returns
-    -------
-    dict of str to float
-        Each within [0, 1], but `lean` from -1. `area`: of both, as a share of the image.
-        `balance`: smaller area by larger. `beside`: share of the narrower part's columns that are
-        not the other part's too. `level`: share of the shorter part's rows that are the other
-        part's too. `height`: of the shorter part, in image heights. `solidity`: least area by that
-        of the convex hull. `border`: share of the image's border that lies in the mask. `lean`:
-        how far the lowest tenth of a part lies outwards of its highest tenth, in widths of the
-        part, mean of both: a lung's apex is near the spine and its base reaches the ribs.
-    """
+    """Return the measures of two parts of a mask that `BOUNDS` judges."""
     areas = sorted((int(left.sum()), int(right.sum())))
     rows, columns = ([_span(part.any(axis)) for part in (left, right)] for axis in (1, 0))
     both = left | right
@@ -152,11 +133,6 @@ def measures(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, flo
 
 def flaw_of(parts: Sequence[NDArray[np.bool_]]) -> str:
     """Return why the parts of a mask cannot be two lungs, or nothing where they can.
-
-    Parameters
-    ----------
-    parts : sequence of at most two bool arrays of shape (H, W)
-        From left to right, none of them empty.
 
     Examples
     --------

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from hurdles.errors import LungsNotFoundError
 from hurdles.lungs.segmenter import SIZE, Segmenter
 
-__all__ = ["LungPreparation", "shipped_lungs"]
-
 #: Part of every key. Raise it when one and the same mask comes to be stored otherwise.
 _VERSION = 1
 
@@ -40,22 +38,7 @@ class LungPreparation:
         return f"{self.segmenter.key}-v{_VERSION}"
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return the mask of the lungs.
-
-        Parameters
-        ----------
-        pixels : float32 array of shape (H, W), within [0, 1]
-
-        Returns
-        -------
-        uint8 array of shape (256, 256)
-            255 inside the lungs, 0 outside.
-
-        Raises
-        ------
-        LungsNotFoundError
-            If what was found cannot be two lungs.
-        """
+        """Return the mask of the lungs."""
         lungs = self.segmenter(pixels)
         if not lungs.is_plausible:
             raise LungsNotFoundError(

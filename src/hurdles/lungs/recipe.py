@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from hurdles.errors import RecipeError
 
-__all__ = ["LungRecipe"]
-
 
 @dataclass(frozen=True)
 class LungRecipe:

@@ -19,8 +19,6 @@ from hurdles.lungs.recipe import LungRecipe
 from hurdles.lungs.segmenter import Segmenter
 from hurdles.training.progress import Progress
 
-__all__ = ["CROSSED", "Measured", "lungs_results", "measure_lungs", "results_files"]
-
 #: How the networks that cross from one collection to the others are trained, for less time.
 CROSSED = LungRecipe(epochs=16, calm_epochs=4)
 
@@ -61,28 +59,6 @@ def measure_lungs(
 
     The masks are those that `hurdles.lungs.segmenter.Segmenter` gives, cleaned; flagged ones count
     like the others.
-
-    Parameters
-    ----------
-    name : str
-        As for `Measured`.
-    data : Manifest
-        The images. Where rows have a split, only those of `part` are measured, and the weights
-        must have been trained with this very split.
-    weights : Path, optional
-        As from `hurdles.lungs.training.train_lungs`; the weights in the package if not given.
-    part : Split
-        Which part.
-    cache : Path, optional
-        As for `hurdles.lungs.data.read_lungs`.
-
-    Raises
-    ------
-    ManifestError
-        If no image has a usable mask.
-    RunError
-        If the weights cannot be read, or were trained on another split, whose training part may
-        hold these test images.
     """
     from hurdles.lungs.network import load_lungs
 
@@ -126,29 +102,6 @@ def lungs_results(
     `out` gets ``main/`` and a folder for each collection with a training in it, and then
     ``lungs.md`` (the page), ``lungs.csv`` (a row per image) and ``card.md`` (what belongs beside
     the weights of ``main/``). An interrupted call goes on where it was when it is made again.
-
-    Parameters
-    ----------
-    data : Manifest
-        Images with lung masks, of one or more sources.
-    out : Path
-        The folder.
-    other : Manifest, optional
-        Images with masks of another convention, none of them trained on.
-    recipe, crossed : LungRecipe
-        How the network is trained on all collections, and on each alone.
-    cache, progress
-        As for `hurdles.lungs.training.train_lungs`.
-
-    Returns
-    -------
-    Path
-        The page.
-
-    Raises
-    ------
-    ManifestError, RunError
-        As `train_lungs` and `measure_lungs`.
     """
     from hurdles.lungs.page import lungs_card, lungs_page
     from hurdles.lungs.training import train_lungs

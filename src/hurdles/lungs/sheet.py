@@ -11,8 +11,6 @@ from hurdles.data.files import write_bytes
 from hurdles.lungs.mask import LungMask, stretched
 from hurdles.reporting.contact_sheet import contact_sheet
 
-__all__ = ["PER_SHEET", "Sheets", "outlined", "thumbnail"]
-
 #: Images on one sheet: six rows of eight.
 PER_SHEET = 48
 _COLUMNS = 8
@@ -55,16 +53,7 @@ class Sheets:
 
 
 def thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return a radiograph small enough for a sheet.
-
-    Parameters
-    ----------
-    pixels : float32 array of shape (H, W), within [0, 1]
-
-    Returns
-    -------
-    uint8 array, the longer side at most 200 pixels, with the aspect ratio of `pixels`
-    """
+    """Return a radiograph small enough for a sheet."""
     import cv2
 
     scale = _CELL / max(pixels.shape)
@@ -76,17 +65,6 @@ def thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def outlined(image: NDArray[np.uint8], lungs: LungMask) -> NDArray[np.uint8]:
     """Draw the edge of a mask, of any shape, on a radiograph.
-
-    Parameters
-    ----------
-    image : uint8 array of shape (H, W)
-    lungs : LungMask
-        Stretched to the image. A plausible mask is outlined in blue, a flagged one in red.
-
-    Returns
-    -------
-    uint8 array of shape (H, W, 3)
-        Red, green and blue.
 
     Examples
     --------

@@ -31,8 +31,6 @@ from hurdles.training.machine import Machine, this_machine
 from hurdles.training.prediction import as_input
 from hurdles.training.progress import Progress, Silent
 
-__all__ = ["lung_loss", "train_lungs"]
-
 #: What a finished training leaves in its folder.
 WEIGHTS, STATE = "lungs.safetensors", "state.safetensors"
 
@@ -51,35 +49,6 @@ def train_lungs(
     The state is kept after each epoch, and a call with the same `out` goes on from there. The same
     recipe and data give the same weights on the same machine: every random number is drawn from
     the seed and the epoch alone.
-
-    Parameters
-    ----------
-    data : Manifest
-        Images with masks. A split that covers every row is used, otherwise `recipe` makes one.
-    out : Path
-        Folder of the training; made if missing.
-    recipe : LungRecipe, optional
-        How; `LungRecipe()` made the weights that ship.
-    cache : Path, optional
-        Of prepared pixels, as for `hurdles.data.cache.prepare`.
-    machine : Machine, optional
-        Default: the fastest device here.
-    progress : Progress, optional
-        Who listens.
-
-    Returns
-    -------
-    Path
-        The weights of the epoch with the best Dice on the validation patients, as
-        `hurdles.lungs.network.save_lungs` writes them.
-
-    Raises
-    ------
-    ManifestError, SplitError
-        If there are no masks, the images cannot be split by patient, or no mask of the training or
-        the validation part can be used.
-    RunError
-        If `out` holds another training, or the loss is no longer a number.
     """
     recipe = recipe or LungRecipe()
     manifest = data.select(data.frame["mask"].notna())
@@ -228,15 +197,6 @@ def lung_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
     The sum of both is the usual choice (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z): the
     first is smooth everywhere, the second is what is measured.
-
-    Parameters
-    ----------
-    logits : float tensor of shape (N, 1, H, W)
-    truth : float tensor of shape (N, 1, H, W), 0 or 1
-
-    Returns
-    -------
-    scalar tensor, at least 0
     """
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
     probability = logits.sigmoid()

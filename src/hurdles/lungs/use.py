@@ -26,8 +26,6 @@ from hurdles.lungs.segmenter import SIZE, Segmenter
 from hurdles.lungs.sheet import Sheets, thumbnail
 from hurdles.training.progress import Progress, Silent
 
-__all__ = ["COLUMNS", "segment_images"]
-
 #: Columns of ``masks.csv``; shares are of the image's area, empty where it cannot be read.
 COLUMNS: dict[str, str] = {
     "image": "name of the image in this table and on the sheets, unique",
@@ -72,34 +70,6 @@ def segment_images(
     the outlines on the images, and one of the flagged alone under ``flagged/``; at last
     ``masks.csv``: while it is missing, the folder is not finished. Results of an earlier call
     with the same names are replaced.
-
-    Parameters
-    ----------
-    paths : iterable of str or Path
-        Images, and folders, which are searched to any depth.
-    out : Path
-        Folder for the results; made where there is none.
-    weights : Path, optional
-        Of the lung network; default: those in the package.
-    progress : Progress, optional
-        Who listens.
-    on_bad : OnBad
-        ``skip`` lists a file that cannot be read as ``unreadable``; ``stop`` raises. An image
-        whose lungs are not found can be read: it is flagged, and never a reason to stop.
-
-    Returns
-    -------
-    DataFrame
-        The table, one row per image in their order; `COLUMNS` explains it.
-
-    Raises
-    ------
-    ManifestError
-        If there is no image, a path leads nowhere, or an image lies in `out`.
-    ImageError
-        With the path, if `on_bad` is ``stop``.
-    RunError
-        If the weights cannot be used.
     """
     on_bad, out, listener = OnBad(on_bad), Path(out), progress or Silent()
     files, others = image_files(paths, out)

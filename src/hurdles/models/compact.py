@@ -16,8 +16,6 @@ from hurdles.models.head import dense_head, he_normal, require_size
 from hurdles.models.network import GreyConvolution, Network
 from hurdles.models.spec import NETWORKS, ModelSpec
 
-__all__ = ["Compact", "small"]
-
 _WIDTHS = (32, 64, 128, 256)
 _LEAST_SIZE = 33  # five halvings, rounded up, then leave 2x2
 

@@ -28,8 +28,6 @@ from hurdles.models.head import dense_head, he_normal, require_size
 from hurdles.models.network import GreyConvolution, Network
 from hurdles.models.spec import NETWORKS, ModelSpec
 
-__all__ = ["CovidNet", "covid_net", "pepx"]
-
 _STAGES = ((3, 256), (4, 512), (6, 1024), (3, 2048))
 _STEM = 64
 _LEAST_SIZE = 61  # two halvings rounded up and three rounded down then leave 2x2

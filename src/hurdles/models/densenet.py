@@ -14,8 +14,6 @@ from hurdles.models.head import dense_head, require_size
 from hurdles.models.network import GreyConvolution, Network
 from hurdles.models.spec import NETWORKS, ModelSpec
 
-__all__ = ["DenseNet", "densenet_121", "torchvision_names"]
-
 T = TypeVar("T")
 
 # Checkpoints of before 2018 part 'norm.1'; both spellings stand in files that are handed out.
@@ -78,11 +76,6 @@ def torchvision_names(state: Mapping[str, T]) -> dict[str, T]:
     ``features.`` is left out, and the parts of each dense layer stand in its ``layers``, as MONAI
     has them. A ResNet needs no such thing: the names are the same. The classifier is to be left
     out by the caller, who knows what it is called.
-
-    Parameters
-    ----------
-    state : mapping of str to anything
-        A state dictionary without its classifier.
 
     Examples
     --------

@@ -16,8 +16,6 @@ from hurdles.models.head import dense_head, he_normal, require_size
 from hurdles.models.network import Network
 from hurdles.models.spec import NETWORKS, ModelSpec
 
-__all__ = ["EfficientNetLite", "efficientnet_lite0"]
-
 _FEATURES = 1280
 _DROP = 0.2  # of the last block's residual branch, rising from 0 at the first, as published
 _LEAST_SIZE = 33  # five halvings, rounded up, then leave 2x2
@@ -66,11 +64,6 @@ def efficientnet_lite0(spec: ModelSpec, generator: torch.Generator) -> Network:
 
     Batch normalisation has torch's momentum of 0.1 instead of the published 0.01: a run on a few
     hundred images has too few steps for running means that slow.
-
-    Raises
-    ------
-    RecipeError
-        If the extra ``imagenet`` is not installed, or images are below 33 pixels.
     """
     require_size(spec, _LEAST_SIZE)
     try:

@@ -11,8 +11,6 @@ from torch import nn
 from hurdles.errors import RecipeError
 from hurdles.models.spec import ModelSpec
 
-__all__ = ["dense_head", "he_normal", "require_size"]
-
 
 def dense_head(spec: ModelSpec, inputs: int, generator: torch.Generator) -> nn.Sequential:
     """Return dense layers from `inputs` features to the labels, with ReLU between them.
@@ -22,13 +20,6 @@ def dense_head(spec: ModelSpec, inputs: int, generator: torch.Generator) -> nn.S
     their pneumonia head. Two labels get one output, as there (see `Network.logits`). Weights and
     biases are uniform within ``1 / sqrt(inputs of the layer)``, torch's default, but drawn from
     the generator, so that the same seed gives the same head to every encoder of that width.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-    inputs : int
-        Number of features.
-    generator : torch.Generator
 
     Examples
     --------
@@ -52,13 +43,6 @@ def he_normal(module: nn.Module, generator: torch.Generator, *, gain: float = 2.
 
     They are normal with variance ``gain / fan_in``, biases zero; batch normalisation keeps torch's
     ones and zeros.
-
-    Parameters
-    ----------
-    module : nn.Module
-    generator : torch.Generator
-    gain : float, default 2
-        2 keeps the variance through a ReLU, 1 where there is none.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

@@ -19,8 +19,6 @@ from hurdles.models.starting import StartingWeights
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PUBLISHED", "Published", "imagenet_weights", "published_file"]
-
 #: Mean over the three channels of the values that torchvision's weights were trained with.
 _GREY_MEAN, _GREY_STD = 0.449, 0.226
 
@@ -85,23 +83,6 @@ def imagenet_weights(
 
     The first convolution is summed over red, green and blue, which for a grey image gives what the
     three would give together. (Tartaglione et al. keep the red one alone.)
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        Architecture and channels of the network that is to start from them; ``channels = 3`` keeps
-        the three.
-    folder : path, optional
-        Where the file may lie, besides ``$HURDLES_WEIGHTS`` and the user's cache.
-    url : str
-        Where it is downloaded from otherwise.
-
-    Raises
-    ------
-    RecipeError
-        If there are none for this architecture.
-    RunError
-        If the file cannot be had, or is not what its name says.
     """
     if spec.architecture not in PUBLISHED:
         raise RecipeError(
@@ -126,20 +107,7 @@ def imagenet_weights(
 def published_file(
     published: Published, *, folder: str | Path | None = None, url: str = _URL
 ) -> Path:
-    """Return the path of a file of published weights, downloading it into the cache if need be.
-
-    Parameters
-    ----------
-    published : Published
-        Which file.
-    folder, url : see `imagenet_weights`
-
-    Raises
-    ------
-    RunError
-        If it can neither be found nor downloaded, or its hash is not that of its name. A download
-        that fails leaves nothing behind.
-    """
+    """Return the path of a file of published weights, downloading it into the cache if need be."""
     if published.package:
         return _packaged(published)
     named = [folder, os.environ.get("HURDLES_WEIGHTS"), default_cache() / "weights"]

@@ -16,8 +16,6 @@ from hurdles.errors import RecipeError
 from hurdles.models.network import GreyConvolution, Network, glorot_uniform
 from hurdles.models.spec import NETWORKS, ModelSpec
 
-__all__ = ["Baseline", "Inception", "baseline", "inception_as_coded", "inception_like"]
-
 _DROPOUT = 0.3
 
 

@@ -18,8 +18,6 @@ from hurdles.models.head import dense_head, require_size
 from hurdles.models.network import GreyConvolution, Network
 from hurdles.models.spec import NETWORKS, ModelSpec
 
-__all__ = ["LeNet", "lenet_1024", "lenet_1024_no_pooling", "lenet_1024_strided"]
-
 
 class LeNet(Network):
     """Blocks of convolution, batch normalisation, ReLU and, in one of the three, 2x2 max pooling.

@@ -13,8 +13,6 @@ from hurdles.models.head import dense_head, require_size
 from hurdles.models.network import GreyConvolution, Network
 from hurdles.models.spec import NETWORKS, ModelSpec
 
-__all__ = ["ResNet", "resnet_18", "resnet_50"]
-
 _LEAST_SIZE = 33  # five halvings, rounded up, then leave 2x2
 
 

@@ -24,17 +24,6 @@ from hurdles.reporting.wording import (
     share,
 )
 
-__all__ = [
-    "Exposure",
-    "Headline",
-    "baseline",
-    "caveat",
-    "exposure",
-    "headline",
-    "own_warnings",
-    "width_notes",
-]
-
 #: Balanced accuracy from which on the source alone says as much as a good model would.
 _SOURCE_TELLS = 0.90
 _IMAGES_PER_SOURCE = 10
@@ -106,15 +95,6 @@ def exposure(
 
     Images and patients of the train and of the validation part both count as seen: the weights
     were fitted on the first and chosen on the second.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images, with their split.
-    predictions : Predictions
-        Of the images that are evaluated.
-    copies : Copies, optional
-        Among the images; None where nobody looked for them.
     """
     frame, groups = manifest.frame, manifest.groups
     judged = frame["image"].isin(predictions.frame["image"])
@@ -140,13 +120,6 @@ def exposure(
 
 def headline(accuracy: Estimate, known: Exposure) -> Headline:
     """Return the answer in one sentence.
-
-    Parameters
-    ----------
-    accuracy : Estimate
-        Share of images that were given the right class.
-    known : Exposure
-        From `exposure`: "never seen" is said only where copies were looked for and none found.
 
     Examples
     --------

@@ -12,8 +12,6 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.reporting.wording import count, share
 
-__all__ = ["CohortRow", "ExclusionGroup", "cohort_rows", "exclusion_groups"]
-
 _NO_REASON = "no reason given"
 _SEXES = {Sex.FEMALE: "female", Sex.MALE: "male", Sex.OTHER: "other"}
 _VIEWS = {View.PA: "PA", View.AP: "AP", View.AP_SUPINE: "AP supine", View.LATERAL: "lateral"}

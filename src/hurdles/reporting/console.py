@@ -18,21 +18,6 @@ if TYPE_CHECKING:
     from hurdles.evaluation.evaluation import Evaluation
     from hurdles.explanation.heatmap import Heatmap
 
-__all__ = [
-    "collection_lines",
-    "comparison_lines",
-    "comparison_sentence",
-    "evaluation_lines",
-    "explained",
-    "interval_unit",
-    "lineage_lines",
-    "lungs_lines",
-    "manifest_lines",
-    "manifest_summary",
-    "plan_lines",
-    "table_lines",
-]
-
 #: The columns of a terminal; the miss rate, all that sensitivity leaves, is in the JSON.
 _MEASURES = {
     "sensitivity": "sensitivity",
@@ -90,17 +75,7 @@ def interval_unit(n_images: int, n_unknown: int) -> str:
 def comparison_lines(
     found: Sequence[Comparison], adjusted: Sequence[float], unit: str = "by patient"
 ) -> Iterator[str]:
-    """Yield a table of comparisons, one row per measure and class, and how they were tested.
-
-    Parameters
-    ----------
-    found : sequence of Comparison
-        At least one.
-    adjusted : sequence of float
-        Their p-values after an adjustment for how many they are; NaN where there is none.
-    unit : str
-        What their intervals count; see `interval_unit`.
-    """
+    """Yield a table of comparisons, one row per measure and class, and how they were tested."""
     why: dict[str, None] = {}
     rows = [
         [
@@ -132,13 +107,7 @@ def comparison_lines(
 
 
 def comparison_sentence(found: Sequence[Comparison], adjusted: Sequence[float]) -> str:
-    """Return what a comparison shows, in one sentence: who is better in what, or that it is open.
-
-    Parameters
-    ----------
-    found, adjusted
-        As for `comparison_lines`.
-    """
+    """Return what a comparison shows, in a sentence: who is better in what, or that it is open."""
     rows = [(c, p) for c, p in zip(found, adjusted, strict=True) if p == p]
     if not rows:
         return "Inconclusive: no measure of the two can be compared on these images."
@@ -294,17 +263,7 @@ def _p(value: float) -> str:
 def lineage_lines(
     summary: pd.DataFrame, n_images: int, compared: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield how many images come from which collection, and what was compared to find out.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        Columns as in `hurdles.data.lineage.SUMMARY`.
-    n_images : int
-        How many images were asked about.
-    compared : mapping of str to str
-        Collections that were asked, each with ``pixels`` or ``hashes``.
-    """
+    """Yield how many images come from which collection, and what was compared to find out."""
     yield f"Where {n_images:,} images are found:"
     yield ""
     rows = [
@@ -331,13 +290,7 @@ def lineage_lines(
 
 
 def lungs_lines(table: pd.DataFrame) -> Iterator[str]:
-    """Yield what became of each image that is not well, and how many are.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `hurdles.lungs.use.segment_images` returns it.
-    """
+    """Yield what became of each image that is not well, and how many are."""
     for row in table[table["status"] != "ok"].itertuples():
         yield f"{row.status}: {row.path}: {row.flaw}"
     counts = table["status"].value_counts()
@@ -346,13 +299,7 @@ def lungs_lines(table: pd.DataFrame) -> Iterator[str]:
 
 
 def plan_lines(plan: pd.DataFrame) -> Iterator[str]:
-    """Yield a study's cells with their status and numbers of images.
-
-    Parameters
-    ----------
-    plan : DataFrame
-        As `hurdles.plan` returns it.
-    """
+    """Yield a study's cells with their status and numbers of images."""
     columns = [c for c in plan.columns if c not in {"folder", "message"}]
     rows = [[_number(value) for value in row] for row in plan[columns].to_numpy().tolist()]
     yield from table_lines(columns, rows)

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["contact_sheet"]
-
 _PAPER, _INK = (250, 249, 246), (38, 46, 51)
 _GAP, _MARGIN = 14, 18
 
@@ -30,24 +28,6 @@ def contact_sheet(
 
     For a radiograph beside its heat-map give two images, the second from
     `hurdles.reporting.overlay.overlay`, and two columns.
-
-    Parameters
-    ----------
-    images : sequence of uint8 arrays of shape (H, W) or (H, W, 3)
-        Grey or RGB; each is fitted into a square cell without being distorted.
-    captions : sequence of str
-        One each; lines too long for the cell are wrapped, and after three lines cut.
-    columns : int
-        Images in a row.
-    cell : int
-        Side of a cell in pixels.
-    font_size : int
-        Of the captions in pixels.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or not one caption for each.
 
     Examples
     --------

@@ -19,8 +19,6 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.table import Findings
 from hurdles.training.history import COLUMNS as HISTORY
 
-__all__ = ["ReportContent", "Sheet", "SheetItem"]
-
 
 @dataclass(frozen=True, eq=False)
 class SheetItem:

@@ -11,8 +11,6 @@ import pandas as pd
 from hurdles.reporting.plane import Plane, ticks
 from hurdles.reporting.wording import NARROW, counted, percent
 
-__all__ = ["Curve", "curves"]
-
 #: A diverging loss would press everything else flat: the axis ends at this multiple of the middle.
 _TALLEST = 6.0
 
@@ -37,15 +35,7 @@ class Curve:
 
 
 def curves(history: pd.DataFrame, chosen_epoch: int | None) -> list[Curve]:
-    """Return the charts of accuracy and of loss, train and validation in each.
-
-    Parameters
-    ----------
-    history : DataFrame
-        Columns as in `hurdles.training.history.COLUMNS`; not-a-number breaks a line.
-    chosen_epoch : int or None
-        Marked by a vertical line.
-    """
+    """Return the charts of accuracy and of loss, train and validation in each."""
     if history.empty:
         return []
     return [

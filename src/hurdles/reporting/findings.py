@@ -14,12 +14,9 @@ from hurdles.data.files import write_text
 from hurdles.findings.finding import Verdict
 from hurdles.findings.summary import CLEARED_MEANS, answer
 from hurdles.findings.table import Findings
-from hurdles.reporting.findings_console import finding_lines
 from hurdles.reporting.findings_figures import Drawing, drawings
 from hurdles.reporting.findings_rows import hurdle_blocks, hurdle_rows
 from hurdles.reporting.template import template
-
-__all__ = ["finding_lines", "findings_content", "render_findings", "write_findings"]
 
 
 def write_findings(
@@ -31,23 +28,7 @@ def write_findings(
     figures: Sequence[Drawing] = (),
     thumbnails: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> Path:
-    """Write findings as one self-contained HTML page, whole or not at all, and return its path.
-
-    Parameters
-    ----------
-    findings : Findings
-        Of data or of a model.
-    path : path
-        Where to.
-    title : str
-        What was looked at.
-    intro : str
-        A sentence beneath it.
-    figures : sequence of Drawing
-        Shown beneath their hurdles, after those that the details of the findings allow.
-    thumbnails : mapping of str to uint8 array of shape (H, W), optional
-        Pixels of images that are evidence, by name; without them images are only named.
-    """
+    """Write findings as one self-contained HTML page, whole or not at all, and return its path."""
     page = render_findings(
         findings, title=title, intro=intro, figures=figures, thumbnails=thumbnails
     )
@@ -63,13 +44,7 @@ def render_findings(
     figures: Sequence[Drawing] = (),
     thumbnails: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> str:
-    """Return the same page as text: no script, nothing loaded from anywhere.
-
-    Parameters
-    ----------
-    findings, title, intro, figures, thumbnails
-        As for `write_findings`.
-    """
+    """Return the same page as text: no script, nothing loaded from anywhere."""
     return template("findings.html.j2").render(
         title=title,
         intro=intro,
@@ -85,13 +60,7 @@ def findings_content(
     figures: Sequence[Drawing] = (),
     thumbnails: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> dict[str, Any]:
-    """Return what the parts of the templates that show findings need.
-
-    Parameters
-    ----------
-    findings, figures, thumbnails
-        As for `write_findings`.
-    """
+    """Return what the parts of the templates that show findings need."""
     said = answer(findings)
     blocks = hurdle_blocks(findings, thumbnails or {})
     drawn = [*drawings(findings), *figures]

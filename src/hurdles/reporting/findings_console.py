@@ -17,8 +17,6 @@ from hurdles.findings.summary import (
 )
 from hurdles.findings.table import Findings
 
-__all__ = ["finding_lines"]
-
 _WIDTH = 100
 _INDENT = "    "
 #: How many findings of a hurdle are named: those of a hit, and those of any other verdict.
@@ -39,11 +37,6 @@ def finding_lines(findings: Findings) -> list[str]:
 
     For each hurdle its verdict and its question, the findings that speak loudest with interval and
     limit, what to do about a hit, and why something could not run; then the overall answer.
-
-    Parameters
-    ----------
-    findings : Findings
-        Of data or of a model.
 
     Examples
     --------

@@ -15,8 +15,6 @@ from hurdles.findings.table import Findings
 from hurdles.reporting.plane import Plane, ticks
 from hurdles.reporting.wording import NARROW, counted, percent
 
-__all__ = ["Drawing", "drawings"]
-
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SQUARE = {"width": 320, "height": 320, "bottom": 50}
 
@@ -47,15 +45,7 @@ class Drawing:
 
 
 def drawings(findings: Findings) -> list[Drawing]:
-    """Return the drawings that the details of all findings allow.
-
-    Parameters
-    ----------
-    findings : Findings
-        ``details["reliability"]`` is a list of bins with ``mean_probability``, ``share``, ``low``,
-        ``high`` and ``n``; ``details["curve"]`` a list of points with ``amount``, ``auc``, ``low``,
-        ``high`` and ``flipped``.
-    """
+    """Return the drawings that the details of all findings allow."""
     return [drawing for row in findings.rows for drawing in _of(row)]
 
 

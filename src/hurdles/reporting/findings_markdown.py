@@ -19,21 +19,12 @@ from hurdles.findings.summary import (
 )
 from hurdles.findings.table import Findings
 
-__all__ = ["findings_markdown"]
-
 #: Evidence that is named before the rest is only counted.
 _NAMED = 4
 
 
 def findings_markdown(findings: Findings, *, title: str) -> str:
     """Return findings as Markdown: the answer, the table of hurdles, then each with its rows.
-
-    Parameters
-    ----------
-    findings : Findings
-        Of data or of a model.
-    title : str
-        What was looked at.
 
     Examples
     --------

@@ -23,8 +23,6 @@ from hurdles.findings.table import Findings
 from hurdles.reporting import overlay, wording
 from hurdles.reporting.plane import ticks
 
-__all__ = ["hurdle_blocks", "hurdle_rows"]
-
 #: What is in sight before a reader asks for more.
 _ROWS, _IMAGES, _NAMES = 12, 12, 24
 _THUMBNAIL = 144
@@ -65,15 +63,7 @@ def hurdle_rows(findings: Findings) -> list[dict[str, Any]]:
 def hurdle_blocks(
     findings: Findings, thumbnails: Mapping[str, NDArray[np.uint8]]
 ) -> list[dict[str, Any]]:
-    """Return what is shown of each hurdle: rows in groups, limits, advice, images, what is missing.
-
-    Parameters
-    ----------
-    findings : Findings
-        Of data or of a model.
-    thumbnails : mapping of str to uint8 array of shape (H, W)
-        Pixels of images that are evidence, by name; those without are only named.
-    """
+    """Return what is shown of each hurdle: rows in groups, limits, advice, images, what lacks."""
     return [_block(findings, hurdle, thumbnails) for hurdle in findings.hurdles]
 
 

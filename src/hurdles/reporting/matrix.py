@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["matrix_figure"]
-
 #: Inches: one cell, the names of the rows, what stands above, below and beside the cells.
 _CELL, _ROW, _ABOVE, _BELOW, _BESIDE = 1.18, 0.52, 1.35, 0.85, 0.75
 _LETTER = 0.078
@@ -37,29 +35,6 @@ def matrix_figure(
 
     Cells inside a model's own collection are outlined; undefined ones are hatched and say so; a
     pair that was not measured stays empty.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns model, test, measure, value, low, high (NaN: undefined) and n_images, as
-        `hurdles.evaluation.matrix.matrix` returns; one row per model, test and measure.
-    measure : str
-        Which measure; its values are within [0, 1], and 0.5 is drawn as chance.
-    inside : mapping of model to test
-        Each model's own test set.
-    models, tests : sequence of str
-        Order of the rows and columns; those that are not named follow. Default: as in the table.
-    title : str
-        Above the matrix.
-    notes : sequence of str
-        Lines below it.
-    form : str
-        ``png`` or ``svg``.
-
-    Raises
-    ------
-    ValueError
-        If the table has no row of the measure, or two for one cell.
 
     Examples
     --------

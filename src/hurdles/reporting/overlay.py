@@ -14,8 +14,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["data_uri", "heat_fault", "heat_layer", "legend_stops", "overlay"]
-
 _COLOURS = (0.28, 0.97)
 #: Opacity rises smoothly from nothing at the first share of the maximum to full at the second.
 _FADE = (0.12, 0.75)
@@ -47,25 +45,7 @@ def heat_fault(heat: NDArray[np.floating] | None) -> str:
 
 
 def heat_layer(heat: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a heat-map as a colour layer.
-
-    Parameters
-    ----------
-    heat : array of shape (h, w)
-        Values; those at or below zero are cold, the largest is the warmest colour.
-    shape : (H, W)
-        Height and width of the layer in pixels.
-
-    Returns
-    -------
-    uint8 array of shape (H, W, 4)
-        Red, green, blue and opacity (not premultiplied).
-
-    Raises
-    ------
-    ValueError
-        If the map cannot be drawn; see `heat_fault`.
-    """
+    """Return a heat-map as a colour layer."""
     import cv2
     from matplotlib import colormaps
 
@@ -86,18 +66,6 @@ def heat_layer(heat: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np
 
 def overlay(pixels: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return the radiograph with its heat-map laid over it.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (H, W)
-        The radiograph.
-    heat : array of shape (h, w)
-        As for `heat_layer`; stretched to the radiograph.
-
-    Returns
-    -------
-    uint8 array of shape (H, W, 3)
-        Red, green and blue.
 
     Examples
     --------
@@ -126,24 +94,7 @@ def legend_stops(n: int = 9) -> list[str]:
 def data_uri(
     pixels: NDArray[np.uint8], form: Literal["jpeg", "png"], *, longest: int, quality: int = 84
 ) -> str:
-    """Return pixels as a ``data:`` address that a page can hold.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (H, W), (H, W, 3) or (H, W, 4)
-        Grey, RGB or RGBA.
-    form : {"jpeg", "png"}
-        JPEG for radiographs, PNG where there is opacity.
-    longest : int
-        Larger images are shrunk until their longer side has this many pixels.
-    quality : int
-        Of JPEG, 1 to 100.
-
-    Raises
-    ------
-    ValueError
-        If the pixels cannot be written in this form.
-    """
+    """Return pixels as a ``data:`` address that a page can hold."""
     import cv2
 
     scale = longest / max(pixels.shape[:2])

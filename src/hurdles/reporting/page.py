@@ -19,9 +19,6 @@ from hurdles.reporting.curves import curves
 from hurdles.reporting.findings import findings_content
 from hurdles.reporting.template import template
 
-__all__ = ["render", "write_report"]
-
-
 #: Column of the history, its heading, what it is multiplied by, how it is written.
 _EPOCH_COLUMNS = (
     ("epoch", "Epoch", 1, ".0f"),
@@ -36,18 +33,7 @@ _EPOCH_COLUMNS = (
 
 
 def render(content: ReportContent) -> str:
-    """Return the report as HTML: no script, nothing loaded from anywhere.
-
-    Parameters
-    ----------
-    content : ReportContent
-        All that it shows.
-
-    Returns
-    -------
-    str
-        A whole page. Its own content policy forbids scripts and every request to a network.
-    """
+    """Return the report as HTML: no script, nothing loaded from anywhere."""
     return template("report.html.j2").render(_context(content))
 
 

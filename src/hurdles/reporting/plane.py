@@ -7,16 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Plane", "ticks"]
-
 
 def ticks(low: float, high: float) -> list[float]:
     """Return round numbers from at most `low` to at least `high`: two or a few of them.
-
-    Parameters
-    ----------
-    low, high : float
-        Finite; `high` is not below `low`.
 
     Examples
     --------
@@ -84,15 +77,7 @@ class Plane:
         write_across: Callable[[float], str] = "{:g}".format,
         write_along: Callable[[float], str] = "{:g}".format,
     ) -> list[str]:
-        """Return a line with its number for every tick of y, and a number for every tick of x.
-
-        Parameters
-        ----------
-        across, along : sequence of float
-            Ticks of y, whose lines go across, and ticks of x.
-        write_across, write_along : callable
-            From a tick to its text.
-        """
+        """Return a line with its number for every tick of y, and a number for every tick of x."""
         pieces = []
         right, bottom = self.width - self.right, self.height - self.bottom
         for tick in across:
@@ -110,15 +95,7 @@ class Plane:
         return pieces
 
     def svg(self, pieces: Sequence[str], label: str) -> str:
-        """Return the whole drawing.
-
-        Parameters
-        ----------
-        pieces : sequence of str
-            SVG, escaped.
-        label : str
-            What is drawn, in words, for those who do not see it; it is escaped here.
-        """
+        """Return the whole drawing."""
         return (
             f'<svg class="chart" viewBox="0 0 {self.width} {self.height}" role="img" '
             f'aria-label="{escape(label)}">{"".join(pieces)}</svg>'

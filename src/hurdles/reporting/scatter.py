@@ -15,8 +15,6 @@ from hurdles.data.shown import shown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["embedding_figure"]
-
 #: Okabe and Ito 2008, told apart with any colour vision; yellow, too pale for points, is left out.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X")
@@ -37,24 +35,6 @@ def embedding_figure(
 
     If the right panel falls into patches of one colour, the features know where an image comes
     from. Names beyond the seventh share a colour with an earlier one, but not its marker.
-
-    Parameters
-    ----------
-    xy : array of shape (N, 2)
-        From `hurdles.explanation.embedding.project`; axes have no unit and no scale is drawn.
-    classes, sources : sequences of N str
-        What the points are coloured by; legends give the number of images.
-    title : str
-        Above both panels.
-    notes : sequence of str
-        Lines below them, such as what a probe measured.
-    form : str
-        ``png`` or ``svg``.
-
-    Raises
-    ------
-    ValueError
-        If there is no point, or lengths differ.
 
     Examples
     --------

@@ -15,8 +15,6 @@ from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.metrics import METRICS, Metric
 from hurdles.reporting import wording
 
-__all__ = ["confusion_rows", "difference_tables", "forest_rows", "measure_tables"]
-
 #: Headings short enough for a table; a measure that is not named here goes by its own title.
 _SHORT = {"ppv": "PPV", "npv": "NPV", "diagnostic_odds_ratio": "DOR"}
 #: What another column says already: a table must fit its page.

@@ -14,17 +14,9 @@ from hurdles.reporting import wording
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
-__all__ = ["template"]
-
 
 def template(name: str) -> Template:
-    """Return a template by the name of its file; a name that it uses and is not given is an error.
-
-    Parameters
-    ----------
-    name : str
-        In ``hurdles/reporting/templates``.
-    """
+    """Return a template by its file's name; a name that it uses must be given."""
     return _environment().get_template(name)
 
 

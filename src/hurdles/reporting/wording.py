@@ -8,22 +8,6 @@ from typing import Any
 
 from hurdles.evaluation.estimate import Estimate
 
-__all__ = [
-    "NARROW",
-    "and_list",
-    "count",
-    "counted",
-    "interval",
-    "level",
-    "odds",
-    "p_value",
-    "percent",
-    "plain",
-    "ratio",
-    "share",
-    "signed",
-]
-
 #: A narrow space that no line breaks at, as ISO 80000 asks for between a number and its sign.
 NARROW = "\u202f"
 
@@ -41,15 +25,6 @@ def count(n: int) -> str:
 
 def counted(n: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun.
-
-    Parameters
-    ----------
-    n : int
-        How many.
-    noun : str
-        Of what, for one of them.
-    plural : str, optional
-        For another number; the noun with an s if not given.
 
     Examples
     --------

@@ -20,8 +20,6 @@ from hurdles.runs import Run
 from hurdles.studies.race import ASKED, RaceCell, Standing
 from hurdles.studies.stock import Stock
 
-__all__ = ["Answer", "Book", "answers_of", "known_to", "told", "whole"]
-
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -82,15 +80,7 @@ class Book:
 
 
 def answers_of(cell: RaceCell, standing: Standing) -> dict[str, Answer]:
-    """Return what a finished model says of every test set.
-
-    Parameters
-    ----------
-    cell : RaceCell
-        Finished, and asked.
-    standing : Standing
-        What is done.
-    """
+    """Return what a finished model says of every test set."""
     run, stock = standing.runs[cell.name], standing.stock
     said = told(run, stock)
     if said is None:
@@ -125,17 +115,7 @@ def known_to(cell: RaceCell, standing: Standing) -> set[str]:
 
 
 def whole(run: Run, stock: Stock, manifest: Manifest) -> Predictions | None:
-    """Return what a run says of a set, whatever it has seen; None if it says nothing.
-
-    Parameters
-    ----------
-    run : Run
-        Finished.
-    stock : Stock
-        The images that it was asked about.
-    manifest : Manifest
-        The set, some of them.
-    """
+    """Return what a run says of a set, whatever it has seen; None if it says nothing."""
     said = told(run, stock)
     return None if said is None else _labelled(said, manifest, manifest.frame["image"])
 

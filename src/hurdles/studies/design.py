@@ -11,8 +11,6 @@ from hurdles.data.split import split
 from hurdles.data.vocabulary import MissingPatients
 from hurdles.errors import CollectionError
 
-__all__ = ["FRACTIONS", "SEED", "Collection", "Design", "ImageSet", "parted"]
-
 #: Shares of training, validation and test, as in the code of Tartaglione et al. 2020: 30 % test,
 #: then 20 % of the rest.
 FRACTIONS = (0.56, 0.14, 0.30)
@@ -97,20 +95,7 @@ class Design:
     def taken(
         self, found: Mapping[str, Manifest], limits: Mapping[str, int]
     ) -> dict[str, Manifest]:
-        """Return the collections that are here, sampled, named and split.
-
-        Parameters
-        ----------
-        found : mapping of str to Manifest
-            By the public collection's name.
-        limits : mapping of str to int
-            Most images of each class, by the race's name of the collection; others are whole.
-
-        Raises
-        ------
-        SplitError
-            If a collection is too small to be split.
-        """
+        """Return the collections that are here, sampled, named and split."""
         chosen: dict[str, Manifest] = {}
         for name, collection in self.collections.items():
             first = next((n for n in collection.names if n in found), None)
@@ -122,13 +107,7 @@ class Design:
         }
 
     def made(self, image_set: ImageSet, here: Mapping[str, Manifest]) -> Manifest:
-        """Return a set's images.
-
-        Raises
-        ------
-        CollectionError
-            If a collection that it needs is not here.
-        """
+        """Return a set's images."""
         if lacking := self.lacking(image_set.needs, here):
             names = " or ".join(self.collections[lacking[0]].names)
             raise CollectionError(f"not here: {lacking[0]}. Give --data {names}=PATH.")

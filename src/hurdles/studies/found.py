@@ -12,8 +12,6 @@ from hurdles.data.sources import COLLECTIONS
 from hurdles.errors import CollectionError, ManifestError
 from hurdles.locations import Data, named_folders
 
-__all__ = ["Given", "found_collections"]
-
 #: What the user said, or manifests by the collection's name.
 Given: TypeAlias = "Data | Mapping[str, Manifest] | None"
 
@@ -21,30 +19,7 @@ Given: TypeAlias = "Data | Mapping[str, Manifest] | None"
 def found_collections(
     given: Given, names: Iterable[str]
 ) -> tuple[dict[str, Manifest], dict[str, str]]:
-    """Return the collections that are here, and why the others are not.
-
-    Parameters
-    ----------
-    given : Given
-        ``NAME=PATH``, names, folders whose layout tells which collection they are, or a mapping of
-        names to paths or manifests. What is not given is looked for under ``$HURDLES_DATA``.
-    names : iterable of str
-        Collections that are asked for.
-
-    Returns
-    -------
-    dict of str to Manifest
-        What is here.
-    dict of str to str
-        What is not, with the reason.
-
-    Raises
-    ------
-    ManifestError
-        If images are given of which it is not known which collection they are.
-    CollectionError
-        If a collection that was given cannot be read.
-    """
+    """Return the collections that are here, and why the others are not."""
     wanted = list(names)
     here, folders = _given(given)
     strange = sorted((set(here) | set(folders)) - set(wanted))

@@ -10,8 +10,6 @@ from hurdles.studies.lazaro_barco_2020_page import COLUMNS, page
 from hurdles.studies.study import STUDIES, Cell, Profile
 from hurdles.studies.table import TableStudy
 
-__all__ = ["NAME", "ROWS", "WAYS", "Way", "cells"]
-
 NAME = "lazaro-barco-2020"
 
 #: Row -> the shipped recipe as their text describes it, and how many seeds are run.

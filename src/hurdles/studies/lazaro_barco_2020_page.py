@@ -16,8 +16,6 @@ from hurdles.evaluation.resolution import (
 from hurdles.studies.study import Done, Profile
 from hurdles.training.machine import in_words
 
-__all__ = ["COLUMNS", "PUBLISHED", "page"]
-
 #: Row -> right answers in the published table, of 436, 33, 201 and 202 test images.
 PUBLISHED: dict[str, tuple[int, int, int, int]] = {
     "baseline": (416, 26, 198, 192),
@@ -47,15 +45,7 @@ _WAYS = {
 
 
 def page(done: Sequence[Done], profile: Profile) -> str:
-    """Return the study's page in Markdown, from whatever is done.
-
-    Parameters
-    ----------
-    done : sequence of Done
-        The finished cells.
-    profile : Profile
-        How much was spent.
-    """
+    """Return the study's page in Markdown, from whatever is done."""
     parts = [_head(profile), _published()]
     parts += [_way(way, done) for way in _WAYS]
     parts += [_comparisons(done), _seeds(done), _what_33_prove(), _machine(done)]

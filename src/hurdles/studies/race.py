@@ -26,8 +26,6 @@ from hurdles.studies.found import Given
 from hurdles.studies.stock import Stock
 from hurdles.studies.study import Cell, Profile, StudyResult, chosen
 
-__all__ = ["ASKED", "Race", "RaceCell", "RaceProfile", "Standing"]
-
 #: How the predictions on a collection are called in a run's folder.
 ASKED = "on-{}"
 
@@ -141,15 +139,7 @@ class Race:
         return self.cells_of(self.profiles[profile.name])
 
     def plan(self, data: Given, out: Path, *, fast: bool, patterns: Sequence[str]) -> pd.DataFrame:
-        """Return what `carry_out` would do, without reading an image.
-
-        Returns
-        -------
-        DataFrame
-            One row per cell: cell, status (done, to do, or not here: NAME), train, validation,
-            test (images of its own set, before those are left out that twins give away, unless the
-            twins are known), asked (images of other sets), folder.
-        """
+        """Return what `carry_out` would do, without reading an image."""
         profile = self.profiles["fast" if fast else "full"]
         stock = self._stock(data, profile, out, Options())
         cells = self.cells(profile)
@@ -171,13 +161,6 @@ class Race:
         A cell that fails is listed with its reason and does not stop the others; one whose
         collections are not here is listed so and has not failed. Tables, pictures and the page are
         drawn at the end, and also when the study is interrupted.
-
-        Raises
-        ------
-        RunError
-            If no cell matches the patterns.
-        CollectionError
-            If none of the collections is here.
         """
         profile = self.profiles["fast" if fast else "full"]
         cells = self.cells(profile)

@@ -39,8 +39,6 @@ from hurdles.studies.tartaglione_2020_words import (
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import embed
 
-__all__ = ["PROBE_COLUMNS", "embeddings"]
-
 #: Columns of the table of probes.
 PROBE_COLUMNS: dict[str, str] = {
     "features": "whose features: pixels of a preparation, or a model",
@@ -61,15 +59,6 @@ def embeddings(standing: Standing, folder: Path, stem: str) -> tuple[pd.DataFram
 
     Of the first seed of the row of preparations, as far as it is done. What is computed for a
     model is kept in its run's folder and not computed again for the same images.
-
-    Parameters
-    ----------
-    standing : Standing
-        What is done.
-    folder : Path
-        Where the pictures are written.
-    stem : str
-        How their names begin.
     """
     rows: list[dict[str, Any]] = []
     pictures: dict[str, Path] = {}

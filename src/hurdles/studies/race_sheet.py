@@ -9,8 +9,6 @@ import pandas as pd
 
 from hurdles.studies.race_tables import Tables
 
-__all__ = ["Sheet"]
-
 
 @dataclass(frozen=True, eq=False)
 class Sheet:

@@ -24,8 +24,6 @@ from hurdles.studies.tartaglione_2020_words import (
     row_name,
 )
 
-__all__ = ["FAULTS", "Tables", "tables_of"]
-
 Key = tuple[str, str]
 
 #: Fault of the published code -> what it is.

@@ -29,8 +29,6 @@ from hurdles.studies.remedies_tables import NONE, OUTSIDE, Tried, cells_table, r
 from hurdles.studies.study import STUDIES, Cell, Profile, StudyResult, chosen
 from hurdles.training.machine import in_words
 
-__all__ = ["STUDY", "Remedies"]
-
 _PROFILES = {
     "full": Profile(
         "full",
@@ -114,11 +112,6 @@ class Remedies:
 
         A remedy that cannot be carried out on a trial (one source only) is listed with the reason.
         The tables are written after every cell, so an interruption loses nothing.
-
-        Raises
-        ------
-        RunError
-            If no cell matches the patterns.
         """
         profile = _PROFILES["fast" if fast else "full"]
         cells = self.cells(profile)

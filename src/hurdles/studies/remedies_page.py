@@ -16,8 +16,6 @@ from hurdles.studies.study import Profile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["page"]
-
 _LEVEL = 0.05
 
 
@@ -28,19 +26,7 @@ def page(
     cells: pd.DataFrame,
     made_on: str = "",
 ) -> str:
-    """Return the study's page in Markdown, from whatever is done.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        What remedies were tried on.
-    profile : Profile
-        How much was spent.
-    table, cells : DataFrame
-        As from `hurdles.studies.remedies_tables`.
-    made_on : str
-        Versions and machine, as one line; empty where nothing is done.
-    """
+    """Return the study's page in Markdown, from whatever is done."""
     parts = ["# Remedies: what they gain outside, and what they cost inside\n", _head(profile)]
     parts.append(_in_short(trials, table))
     parts += [_trial(trial, table, cells) for trial in trials]

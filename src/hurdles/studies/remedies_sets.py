@@ -22,8 +22,6 @@ from hurdles.data.vocabulary import MissingPatients, Split
 from hurdles.images import Options
 from hurdles.imaging.prepare import Preparation
 
-__all__ = ["TRIALS", "Images", "Trial"]
-
 SEED = 0
 #: How far class and shortcut coincide in training: nine of ten patients follow it.
 STRENGTH = 0.9

@@ -17,16 +17,6 @@ from hurdles.evaluation.significance import holm, ruled_by_test
 from hurdles.runs import Run
 from hurdles.studies.study import Cell
 
-__all__ = [
-    "CELL_COLUMNS",
-    "NONE",
-    "OUTSIDE",
-    "TABLE_COLUMNS",
-    "Tried",
-    "cells_table",
-    "remedy_table",
-]
-
 #: What the row without a remedy is called, and the predictions on images from outside.
 NONE, OUTSIDE = "none", "outside"
 _PARTS = ("inside", "outside")
@@ -106,17 +96,7 @@ class Tried(NamedTuple):
 def cells_table(
     cells: Sequence[Cell], tried: Iterable[Tried], failed: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Return one row per cell; columns as in `CELL_COLUMNS`.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-        All of them.
-    tried : iterable of Tried
-        The finished ones.
-    failed : mapping of str to str
-        Cells that could not be carried out, with the reason.
-    """
+    """Return one row per cell; columns as in `CELL_COLUMNS`."""
     done = {each.cell.name: each for each in tried}
     rows = [
         _row(cell, done[cell.name]) if cell.name in done else _pending(cell, failed)
@@ -155,13 +135,7 @@ def _row(cell: Cell, tried: Tried) -> dict[str, Any]:
 
 
 def remedy_table(tried: Sequence[Tried]) -> pd.DataFrame:
-    """Return one row per trial and remedy; columns as in `TABLE_COLUMNS`.
-
-    Parameters
-    ----------
-    tried : sequence of Tried
-        Finished cells. A change is taken over the seeds that are done with and without the remedy.
-    """
+    """Return one row per trial and remedy; columns as in `TABLE_COLUMNS`."""
     plain = {(t.cell.way, t.cell.seed): t for t in tried if t.cell.row == NONE}
     rows = []
     for trial in dict.fromkeys(t.cell.way for t in tried):

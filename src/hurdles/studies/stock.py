@@ -24,8 +24,6 @@ from hurdles.imaging.prepare import Preparation
 from hurdles.studies.design import Design
 from hurdles.studies.found import Given, found_collections
 
-__all__ = ["Stock"]
-
 #: Side of the images that are held against each other.
 _PRINT = 64
 
@@ -112,15 +110,7 @@ class Stock:
         }
 
     def training(self, name: str, *, links: Links | None = None) -> Manifest:
-        """Return a training set with its split, without what stands in two parts by another name.
-
-        Parameters
-        ----------
-        name : str
-            One of the design's training sets.
-        links : Links, optional
-            Instead of all that is known: for a plan, or for what a careless study would do.
-        """
+        """Return a training set with its split, without what stands in two parts by other names."""
         made = self.design.made(self.design.training[name], self.here)
         return apart(made, self.links if links is None else links)
 

@@ -21,8 +21,6 @@ from hurdles.recipe import Recipe
 from hurdles.registry import Registry
 from hurdles.runs import Run
 
-__all__ = ["STUDIES", "Cell", "Done", "Profile", "Study", "StudyResult", "chosen", "study"]
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -163,14 +161,7 @@ class Study(Protocol):
     def plan(
         self, data: Data | None, out: Path, *, fast: bool, patterns: Sequence[str]
     ) -> pd.DataFrame:
-        """Return what `carry_out` would do, without doing any of it.
-
-        Returns
-        -------
-        DataFrame
-            One row per cell: cell, status (done, to do, or what is not here), train, validation and
-            test (images), and what else a study knows.
-        """
+        """Return what `carry_out` would do, without doing any of it."""
 
     def carry_out(
         self,
@@ -182,28 +173,7 @@ class Study(Protocol):
         options: Options,
         results: Path | None,
     ) -> StudyResult:
-        """Compute the cells that are asked for and not done, and draw the table of all.
-
-        Parameters
-        ----------
-        data : Data or None
-            Where its collections lie.
-        out : Path
-            Folder of the runs.
-        fast : bool
-            The fast profile instead of the full one.
-        patterns : sequence of str
-            Only cells whose name matches one of them; none: all.
-        options : Options
-            As for `hurdles.run`.
-        results : Path or None
-            Folder of the tables and the page; None: `out`.
-
-        Raises
-        ------
-        RunError
-            If no cell matches the patterns.
-        """
+        """Compute the cells that are asked for and not done, and draw the table of all."""
 
 
 #: Studies by name.
@@ -211,13 +181,7 @@ STUDIES: Registry[Study] = Registry("study")
 
 
 def study(name: str) -> Study:
-    """Return a study by name.
-
-    Raises
-    ------
-    RegistryError
-        If there is none of this name.
-    """
+    """Return a study by name."""
     import hurdles.studies.lazaro_barco_2020
     import hurdles.studies.remedies
     import hurdles.studies.tartaglione_2020  # noqa: F401 - they register themselves
@@ -226,22 +190,7 @@ def study(name: str) -> Study:
 
 
 def chosen(cells: Sequence[Cell], patterns: Sequence[str], *, study: str) -> list[Cell]:
-    """Return the cells whose name matches one of the patterns; all, if there is no pattern.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-        To choose from.
-    patterns : sequence of str
-        As `fnmatch` understands them, e.g. ``done right/*/0``.
-    study : str
-        Whose cells they are, for the message.
-
-    Raises
-    ------
-    RunError
-        If none does; the message names them all.
-    """
+    """Return the cells whose name matches one of the patterns; all, if there is no pattern."""
     wanted = [
         cell
         for cell in cells

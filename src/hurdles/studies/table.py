@@ -21,8 +21,6 @@ from hurdles.locations import Data, manifest_of
 from hurdles.runs import Run
 from hurdles.studies.study import Cell, Done, Profile, StudyResult, chosen
 
-__all__ = ["TableStudy"]
-
 
 @dataclass(frozen=True)
 class TableStudy:
@@ -88,11 +86,6 @@ class TableStudy:
 
         A cell that fails is listed with its reason and does not stop the others. The table is
         written after every cell, so an interruption loses nothing.
-
-        Raises
-        ------
-        RunError
-            If no cell matches the patterns.
         """
         profile = self.profiles["fast" if fast else "full"]
         cells = self.cells(profile)

@@ -26,8 +26,6 @@ from hurdles.studies.tartaglione_2020_words import (
     row_name,
 )
 
-__all__ = ["NAME", "RECIPES", "cells"]
-
 NAME = "tartaglione-2020"
 
 #: Profile -> the shipped recipes of the pre-training and of the COVID-19 classifier.
@@ -66,13 +64,7 @@ _CHANGES: dict[str, tuple[dict[str, dict[str, object]], dict[str, dict[str, obje
 
 
 def cells(profile: RaceProfile) -> list[RaceCell]:
-    """Return the race's cells: each pre-training stands before the first cell that needs it.
-
-    Parameters
-    ----------
-    profile : RaceProfile
-        Full or fast.
-    """
+    """Return the race's cells: each pre-training stands before the first cell that needs it."""
     ordered: dict[str, RaceCell] = {}
     for cell in _Cells(profile).all():
         if isinstance(cell.parent, RaceCell):

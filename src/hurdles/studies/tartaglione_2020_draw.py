@@ -21,8 +21,6 @@ from hurdles.studies.tartaglione_2020_page import page
 from hurdles.studies.tartaglione_2020_sets import COVID
 from hurdles.training.machine import in_words
 
-__all__ = ["draw"]
-
 _NOTES = (
     "Outlined: the test part of the model's own set. Above 0.5 better than chance, below worse.",
     "Columns RX+/RX-: no image shows COVID-19; how far other findings are ranked as COVID-19.",
@@ -30,22 +28,7 @@ _NOTES = (
 
 
 def draw(standing: Standing, folder: Path) -> tuple[Path, tuple[Path, ...]]:
-    """Write everything that a race has brought so far.
-
-    Parameters
-    ----------
-    standing : Standing
-        What is done.
-    folder : Path
-        Where to write.
-
-    Returns
-    -------
-    Path
-        The page.
-    tuple of Path
-        Tables and pictures.
-    """
+    """Write everything that a race has brought so far."""
     stem = f"{standing.name}.{standing.profile.name}"
     book = Book.of(standing)
     tables = tables_of(book)

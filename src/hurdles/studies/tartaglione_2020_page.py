@@ -26,8 +26,6 @@ from hurdles.studies.tartaglione_2020_words import (
     points,
 )
 
-__all__ = ["page"]
-
 
 def page(sheet: Sheet) -> str:
     """Return the page in Markdown, from whatever is done."""

@@ -20,18 +20,6 @@ from hurdles.studies.tartaglione_2020_words import (
     points,
 )
 
-__all__ = [
-    "background_words",
-    "fault_words",
-    "faults",
-    "masking_words",
-    "pneumonia",
-    "preparations",
-    "seeds",
-    "start_words",
-    "starts",
-]
-
 #: Question of the paired table -> the subject of its sentence.
 _ASKED = {
     "equalized": "Equalising, against raw images,",

@@ -16,8 +16,6 @@ from hurdles.data.sets import balanced, completed, joined, one_against_rest, rel
 from hurdles.data.sources.kermany import identify
 from hurdles.studies.design import SEED, Collection, Design, ImageSet
 
-__all__ = ["COVID", "DESIGN", "OTHER", "PRETRAINING"]
-
 COVID, OTHER = "COVID-19", "other"
 
 Here = Mapping[str, Manifest]

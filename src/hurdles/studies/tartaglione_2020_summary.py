@@ -15,8 +15,6 @@ from hurdles.studies.tartaglione_2020_sections import (
 )
 from hurdles.studies.tartaglione_2020_words import count_of, loss_sentence
 
-__all__ = ["summary"]
-
 _CHANCE = 0.5
 
 

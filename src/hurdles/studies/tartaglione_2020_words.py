@@ -8,29 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = [
-    "ALPHA",
-    "BASE_PREPARATION",
-    "BASE_START",
-    "BASE_TRAINING",
-    "CARELESS",
-    "DONE_RIGHT",
-    "NOTHING",
-    "PREPARATIONS",
-    "PRETRAINED",
-    "area",
-    "count_of",
-    "folded",
-    "line",
-    "listed",
-    "loss_sentence",
-    "markdown",
-    "p_value",
-    "paired_sentence",
-    "points",
-    "row_name",
-]
-
 DONE_RIGHT, CARELESS, PRETRAINED = "done right", "as coded", "pre-training"
 #: What stands for no pre-training in a row's name.
 NOTHING = "scratch"
@@ -43,11 +20,6 @@ ALPHA = 0.05
 def row_name(training: str, preparation: str = BASE_PREPARATION, start: str = BASE_START) -> str:
     """Return a row's name.
 
-    Parameters
-    ----------
-    training, preparation, start : str
-        What the model was trained on, how, and what its encoder was trained on before.
-
     Examples
     --------
     >>> row_name("cohen"), row_name("cohen", "raw", NOTHING)
@@ -58,11 +30,6 @@ def row_name(training: str, preparation: str = BASE_PREPARATION, start: str = BA
 
 def points(value: float, low: float, high: float) -> str:
     """Return a difference of areas in points, with its interval.
-
-    Parameters
-    ----------
-    value, low, high : float
-        The difference and its interval, -1 to 1; NaN: undefined.
 
     Examples
     --------
@@ -97,13 +64,6 @@ def p_value(p: float) -> str:
 def paired_sentence(what: str, table: pd.DataFrame) -> str:
     """Say what paired differences show about `what`, from their number, sign and p-values.
 
-    Parameters
-    ----------
-    what : str
-        The subject of the sentence, e.g. ``"Masking"``.
-    table : DataFrame
-        Rows of `hurdles.evaluation.matrix.paired`: columns difference, low, high, p_holm.
-
     Examples
     --------
     >>> one = pd.DataFrame({"difference": [0.1], "low": [0.02], "high": [0.18], "p_holm": [0.01]})
@@ -134,15 +94,7 @@ def paired_sentence(what: str, table: pd.DataFrame) -> str:
 
 
 def loss_sentence(gaps: pd.DataFrame) -> str:
-    """Say what models lose outside the collection that they were trained on.
-
-    Parameters
-    ----------
-    gaps : DataFrame
-        Rows of `hurdles.evaluation.matrix.gaps`, of tests on COVID-19 only, after the column
-        ``shared``: the collections that a test set shares with the model's own. Only sets that
-        share none count.
-    """
+    """Say what models lose outside the collection that they were trained on."""
     defined = gaps[gaps["difference"].notna() & (gaps["shared"] == "")]
     if defined.empty:
         return "No model has been tested outside its own collection yet."

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["TrainingState", "load_metadata", "load_weights", "save_weights"]
-
 # The one entry of the metadata.
 _KEY = "sealed"
 _BEGIN = '{"meta": {'
@@ -71,13 +69,7 @@ class TrainingState:
     def load(
         cls, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: str
     ) -> TrainingState:
-        """Put a saved state back into `module` and `optimiser`, bit for bit.
-
-        Raises
-        ------
-        RunError
-            If the state belongs to another training, or is damaged.
-        """
+        """Put a saved state back into `module` and `optimiser`, bit for bit."""
         tensors, meta = load_weights(path)
         if meta.get("identity") != identity:
             raise RunError(
@@ -96,17 +88,7 @@ class TrainingState:
 
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, str]) -> None:
-    """Write weights and what they need to be fed rightly into one safetensors file.
-
-    Parameters
-    ----------
-    path : Path
-        The file: written whole or not at all.
-    weights : dict of str to Tensor
-        Of any shape and on any device.
-    meta : dict of str to str
-        What goes with them, such as the network's specification.
-    """
+    """Write weights and what they need to be fed rightly into one safetensors file."""
     from safetensors.torch import save
 
     tensors = {k: _plain(v) for k, v in weights.items()}
@@ -116,13 +98,7 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, s
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read what `save_weights` wrote: the weights and their metadata.
-
-    Raises
-    ------
-    RunError
-        If there is no such file, or it is not safetensors.
-    """
+    """Read what `save_weights` wrote: the weights and their metadata."""
     with _opened(path) as file:  # it has keys() but no iterator
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
         meta, digest = _described(path, file.metadata() or {})

@@ -13,15 +13,9 @@ from hurdles.data.cells import as_csv, from_cells
 from hurdles.data.files import write_text
 from hurdles.errors import RunError
 
-__all__ = ["fingerprints", "images_by_fingerprint", "load_fingerprints", "save_fingerprints"]
-
 
 def fingerprints(pixels: NDArray[np.uint8]) -> list[str]:
     """Return the SHA-256 of each image's prepared pixels.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, size, size)
 
     Examples
     --------
@@ -37,15 +31,6 @@ def save_fingerprints(path: Path, images: list[str], pixels: NDArray[np.uint8]) 
 
     The hashes tell nothing of a patient, and go with the run's folder to where its training images
     are not.
-
-    Parameters
-    ----------
-    path : Path
-        The CSV file: written whole or not at all.
-    images : list of str
-        Names, n of them.
-    pixels : uint8 array of shape (n, size, size)
-        The prepared images, in the same order.
     """
     write_text(path, as_csv(pd.DataFrame({"image": images, "sha256": fingerprints(pixels)})))
 
@@ -56,13 +41,7 @@ def load_fingerprints(path: Path) -> set[str]:
 
 
 def images_by_fingerprint(path: Path) -> dict[str, str]:
-    """Return the names that `save_fingerprints` wrote, by the hash of their pixels.
-
-    Raises
-    ------
-    RunError
-        If the file is damaged.
-    """
+    """Return the names that `save_fingerprints` wrote, by the hash of their pixels."""
     try:
         text = pd.read_csv(path, usecols=["image", "sha256"], dtype="str", keep_default_na=False)
         table = from_cells(text)

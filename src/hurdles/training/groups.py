@@ -12,16 +12,6 @@ from hurdles.choices import Sampling
 from hurdles.errors import RecipeError
 from hurdles.recipe import RemedySection
 
-__all__ = [
-    "UNNAMED",
-    "Groups",
-    "Sources",
-    "balance_of",
-    "groups_of",
-    "require_sources",
-    "warning_of",
-]
-
 #: Images whose source is not known are one source, called so.
 UNNAMED = "not named"
 
@@ -81,15 +71,6 @@ class Groups:
 def groups_of(classes: NDArray[np.integer], sources: Sources, labels: Sequence[str]) -> Groups:
     """Return the groups of class by source, those without an image left out.
 
-    Parameters
-    ----------
-    classes : int array of shape (n,)
-        Classes of the training images, as indices into `labels`.
-    sources : Sources
-        Of the same n images.
-    labels : sequence of str
-        Names of the classes.
-
     Examples
     --------
     >>> sources = Sources.numbered(["A", "A", "B", "B"])
@@ -108,30 +89,14 @@ def groups_of(classes: NDArray[np.integer], sources: Sources, labels: Sequence[s
 def balance_of(
     section: RemedySection, sources: Sources, groups: Groups
 ) -> NDArray[np.int64] | None:
-    """Return what every epoch shows equally often, one number per training image; None: nothing.
-
-    Parameters
-    ----------
-    section : RemedySection
-        The recipe's remedies.
-    sources, groups
-        Of the training images, see `Sources` and `Groups`.
-    """
+    """Return what every epoch shows equally often, one number per training image; None: nothing."""
     if section.sampling is Sampling.NONE:
         return None
     return sources.of if section.sampling is Sampling.SOURCE else groups.of
 
 
 def warning_of(section: RemedySection, groups: Groups) -> str:
-    """Return what a reader must know of remedies on these groups, or nothing.
-
-    Parameters
-    ----------
-    section : RemedySection
-        The recipe's remedies.
-    groups : Groups
-        Of the training images.
-    """
+    """Return what a reader must know of remedies on these groups, or nothing."""
     if not (section.needs_sources and groups.parted):
         return ""
     return (
@@ -143,25 +108,13 @@ def warning_of(section: RemedySection, groups: Groups) -> str:
 def require_sources(section: RemedySection, sources: Sequence[str | float | None]) -> None:
     """Raise unless the remedies of a recipe have sources to work with.
 
-    Parameters
-    ----------
-    section : RemedySection
-        The recipe's remedies.
-    sources : sequence of str or None
-        Source of each training image.
-
-    Raises
-    ------
-    RecipeError
-        If a remedy needs two sources and there is one.
-
     Examples
     --------
     >>> require_sources(RemedySection(sampling="source"), ["A", "A"])
     Traceback (most recent call last):
     hurdles.errors.RecipeError: remedy.sampling = 'source' needs training images of two sources at \
-least, and all of them come from 'A'. Name the sources in the manifest's 'source' column, add \
-another collection, or leave the remedy out.
+    least, and all of them come from 'A'. Name the sources in the manifest's 'source' column, add \
+    another collection, or leave the remedy out.
     """
     if not section.needs_sources:
         return

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     from hurdles.models.starting import StartingWeights
 
-__all__ = ["Trained", "TrainingData", "train"]
-
 #: Seconds between two saved states: what a kill costs at most.
 SAVE_EVERY = 60.0
 
@@ -114,30 +112,6 @@ def train(
     The same recipe and data give the same weights bit for bit on the same machine, whether or not
     the training was interrupted: every random number is drawn from the seed, the epoch and the
     step alone.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What to train, and how.
-    data : TrainingData
-        On what.
-    start : StartingWeights, optional
-        First weights of the encoder, where the recipe does not start from scratch. A training that
-        goes on from its saved state needs them no longer.
-    state_path : Path, optional
-        Where the state is kept between steps. If the file exists, training goes on from it.
-    progress : Progress, optional
-        Who listens.
-    machine : Machine, optional
-        Default: the fastest device here.
-
-    Raises
-    ------
-    RecipeError
-        If the starting weights are missing or not those of the recipe, do not fit the network, or
-        the recipe freezes what it does not have; or if a remedy needs sources and there is one.
-    RunError
-        If the saved state belongs to another training, or the loss is no longer a number.
     """
     return _Training(recipe, data, start, state_path, progress or Silent(), machine).run()
 

@@ -18,8 +18,6 @@ from hurdles.choices import Precision
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Machine", "deterministic", "environment", "in_words", "keep_big_blocks", "this_machine"]
-
 # glibc's mallopt parameters, from malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -57,14 +55,7 @@ class Machine:
 
 
 def this_machine(precision: Precision | str = Precision.AUTO) -> Machine:
-    """Return the fastest device here, unasked: a CUDA GPU where there is one.
-
-    Parameters
-    ----------
-    precision : Precision
-        ``auto`` takes bfloat16 where the processor has instructions for it, which on other
-        processors would be slower than float32.
-    """
+    """Return the fastest device here, unasked: a CUDA GPU where there is one."""
     keep_big_blocks()
     import torch
 
@@ -105,11 +96,6 @@ def keep_big_blocks() -> bool:
     by the kernel when it comes back. Keeping them spares that; ``bench/training.py`` measures the
     loop with it, beside a plain one without. Takes effect for later allocations, once per
     process; does nothing where the C library is not glibc.
-
-    Returns
-    -------
-    bool
-        Whether the allocator was told.
     """
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
@@ -142,13 +128,7 @@ def environment(machine: Machine | None = None) -> dict[str, Any]:
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """Return an environment as one line of a page.
-
-    Parameters
-    ----------
-    found : mapping
-        As from `environment`.
-    """
+    """Return an environment as one line of a page."""
     words = (
         f"hurdles {found['hurdles']}, Python {found['python']}, torch {found['torch']}, numpy "
         f"{found['numpy']}, OpenCV {found['opencv-python-headless']}; {found['processor']}, "

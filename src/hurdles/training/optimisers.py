@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["WARM_UP", "learning_rate", "make_optimiser"]
-
 #: Share of all steps in which the cosine schedule rises.
 WARM_UP = 0.05
 
@@ -23,14 +21,6 @@ def make_optimiser(
     parameters: Iterable[nn.Parameter], section: TrainingSection
 ) -> torch.optim.Optimizer:
     """Return the optimiser of a recipe, in torch's fused form: one kernel for a step.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        Those that do not require a gradient are left out, and with them their moments.
-    section : TrainingSection
-        The recipe's section. Weight decay is a penalty on squared weights for adam and sgd, and
-        apart from the gradient for adamw (Loshchilov and Hutter 2019, arXiv 1711.05101).
 
     Examples
     --------
@@ -58,20 +48,6 @@ def learning_rate(
 
     It follows from the step and from the epochs before alone, so that a resumed training needs no
     state of a schedule.
-
-    Parameters
-    ----------
-    section : TrainingSection
-        The recipe's section. ``plateau`` divides the rate by ten after so many epochs in which the
-        validation loss was not lower than ever before, and counts anew; torch's ReduceLROnPlateau
-        waits one epoch longer for the same number. ``cosine`` rises over `WARM_UP` of all steps and
-        falls along half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983).
-    step : int
-        From 0, over all epochs.
-    steps : int
-        Of all epochs.
-    losses : sequence of float
-        Validation losses of the epochs that are finished.
 
     Examples
     --------

@@ -10,8 +10,6 @@ from hurdles.errors import RecipeError
 from hurdles.imaging.augment import DRAW, draw
 from hurdles.recipe import AugmentationSection
 
-__all__ = ["EpochPlanner"]
-
 # Each purpose draws from a stream of its own, so that a change to one leaves the others alone.
 _ORDER, _COPIES, _BALANCE, _EACH, _SAMPLED = 1, 2, 3, 4, 5
 

@@ -40,8 +40,6 @@ from hurdles.training.prediction import embed, probabilities
 if TYPE_CHECKING:
     from hurdles.models.network import Network
 
-__all__ = ["WIDEST", "Judged", "Rejector"]
-
 #: Numbers kept of an image's features.
 WIDEST = 1024
 
@@ -93,26 +91,7 @@ class Rejector:
         by: RejectBy | str = RejectBy.DISTANCE,
         machine: Machine | None = None,
     ) -> Rejector:
-        """Fix the rule of a trained network.
-
-        Parameters
-        ----------
-        network : Network
-            Is brought to the device of `machine`.
-        train, validation : uint8 arrays of shape (m, size, size) and (n, size, size)
-            The prepared images that it was trained and chosen on.
-        acceptance : float
-            Share of images such as those of validation that is to be accepted.
-        by : RejectBy
-            What the score is.
-        machine : Machine, optional
-            Default: this machine in float32.
-
-        Raises
-        ------
-        EvaluationError
-            If there is no validation image, or the share is out of range.
-        """
+        """Fix the rule of a trained network."""
         by, machine = RejectBy(by), machine or this_machine("float32")
         known = np.empty((0, 0), dtype=np.float32)
         if by is RejectBy.DISTANCE:
@@ -123,17 +102,7 @@ class Rejector:
     def scores(
         self, network: Network, pixels: NDArray[np.uint8], *, machine: Machine | None = None
     ) -> NDArray[np.float64]:
-        """Return how strange images are, shape (n,); the rule tells which of them are rejected.
-
-        Parameters
-        ----------
-        network : Network
-            The one that the rule was fixed for.
-        pixels : uint8 array of shape (n, size, size)
-            Prepared as in training.
-        machine : Machine, optional
-            Default: this machine in float32.
-        """
+        """Return how strange images are, shape (n,); the rule tells which of them are rejected."""
         machine = machine or this_machine("float32")
         return _scores(RejectBy(self.rule.by), self.known, network, pixels, machine)
 
@@ -145,17 +114,7 @@ class Rejector:
         *,
         level: float = 0.95,
     ) -> Judged:
-        """Return which images of a set are rejected, and how good the answers to the others are.
-
-        Parameters
-        ----------
-        network, pixels
-            As for `scores`.
-        predictions : Predictions
-            What the network says of the same n images, in their order.
-        level : float
-            Confidence level, within (0, 1).
-        """
+        """Return which images of a set are rejected, and how good the answers to the others are."""
         images = predictions.frame["image"].tolist()
         table = rejection_table(self.rule, images, self.scores(network, pixels))
         rejected = table["rejected"].to_numpy(dtype=np.bool_)
@@ -169,13 +128,7 @@ class Rejector:
 
     @classmethod
     def load(cls, folder: Path) -> Rejector:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        RunError
-            If the folder holds no rule, or a file is damaged.
-        """
+        """Read what `save` wrote."""
         try:
             rule = json.loads((folder / _RULE).read_text(encoding="utf-8"))
             with np.load(folder / _KNOWN, allow_pickle=False) as file:
@@ -190,17 +143,7 @@ class Rejector:
 
     @staticmethod
     def write(folder: Path, name: str, judged: Judged) -> None:
-        """Write the scores of the set `name` and what they come to into a run's `folder`.
-
-        Parameters
-        ----------
-        folder : Path
-            Of the run.
-        name : str
-            Of the set.
-        judged : Judged
-            What is written: ``predictions/<set>.rejection.csv`` and ``rejection.<set>.json``.
-        """
+        """Write the scores of the set `name` and what they come to into a run's `folder`."""
         write_text(folder / "predictions" / f"{name}.rejection.csv", as_csv(judged.table))
         text = json.dumps(judged.found.to_dict(), indent=1, ensure_ascii=False)
         write_text(folder / f"rejection.{name}.json", text + "\n")

@@ -31,8 +31,6 @@ from hurdles.training.losses import Objective
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GroupWeights", "StepLoss", "disentangling", "entangling"]
-
 
 class GroupWeights:
     """The weights of group DRO.
@@ -75,19 +73,7 @@ class GroupWeights:
         self._weights = torch.tensor(weights, dtype=torch.float64, device=self._weights.device)
 
     def robust(self, losses: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-        """Move the weights by a batch, and return its loss by the new ones.
-
-        Parameters
-        ----------
-        losses : float tensor of shape (n,)
-            One per image.
-        groups : int64 tensor of shape (n,)
-            The group of each.
-
-        Returns
-        -------
-        scalar tensor, ready for ``backward``
-        """
+        """Move the weights by a batch, and return its loss by the new ones."""
         import torch
 
         # A product with zeros and ones: scattered sums have no fixed order on an accelerator.
@@ -145,18 +131,7 @@ class StepLoss:
         targets: torch.Tensor,
         positions: NDArray[np.integer],
     ) -> torch.Tensor:
-        """Return the loss of a batch, ready for ``backward``.
-
-        Parameters
-        ----------
-        logits : float32 tensor of shape (n, K)
-        features : tensor of shape (n, D)
-            What the head was given.
-        targets : int64 tensor of shape (n,)
-            True classes.
-        positions : int array of shape (n,)
-            Of the images among all prepared ones.
-        """
+        """Return the loss of a batch, ready for ``backward``."""
         if self.weights is None:
             loss = self.objective.of_logits(logits, targets)
         else:
@@ -178,16 +153,6 @@ class StepLoss:
 def disentangling(features: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
     """Return how alike the features of one source are: 0 where they are orthogonal on average.
 
-    Parameters
-    ----------
-    features : float32 tensor of shape (n, D)
-        Of any length; only directions count.
-    sources : int64 tensor of shape (n,)
-
-    Returns
-    -------
-    scalar tensor within [0, 1]; 0 where no two images share a source
-
     Examples
     --------
     >>> import torch
@@ -208,16 +173,6 @@ def entangling(
     features: torch.Tensor, classes: torch.Tensor, sources: torch.Tensor
 ) -> torch.Tensor:
     """Return how unlike the features of one class are across sources: 0 where they are parallel.
-
-    Parameters
-    ----------
-    features : float32 tensor of shape (n, D)
-        Of any length; only directions count.
-    classes, sources : int64 tensors of shape (n,)
-
-    Returns
-    -------
-    scalar tensor within [0, 1]; 0 where no class of the batch has two sources
 
     Examples
     --------

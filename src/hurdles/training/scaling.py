@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from hurdles.errors import RecipeError
 
-__all__ = ["pixel_scaling"]
-
 # Images at a time, so that a memory map larger than the memory will do.
 _CHUNK = 256
 
@@ -19,18 +17,6 @@ def pixel_scaling(pixels: NDArray[np.uint8], positions: NDArray[np.integer]) -> 
     """Return the mean and the standard deviation of all pixels of some images, from 0 to 1.
 
     Bytes are counted by their value, so that sums are of integers and nothing depends on the order.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, size, size)
-        Prepared pixels; a memory map will do.
-    positions : int array of shape (n,)
-        Which of them: the training images.
-
-    Raises
-    ------
-    RecipeError
-        If every pixel is the same.
 
     Examples
     --------

@@ -20,30 +20,11 @@ if TYPE_CHECKING:
     from hurdles.models.starting import StartingWeights
     from hurdles.training.loop import TrainingData
 
-__all__ = ["first_network", "identity_of", "scaling_of"]
-
 
 def first_network(
     recipe: Recipe, spec: ModelSpec, start: StartingWeights | None, machine: Machine
 ) -> Network:
-    """Return the network before its first step, on the machine's device.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Seed, and what is frozen.
-    spec : ModelSpec
-        Which network.
-    start : StartingWeights or None
-        Of the encoder, if it does not start from the seed.
-    machine : Machine
-        Where it is to live.
-
-    Raises
-    ------
-    RecipeError
-        If the weights do not fit, or a pattern of ``model.freeze`` matches nothing.
-    """
+    """Return the network before its first step, on the machine's device."""
     import torch
 
     network = build(spec, seed=recipe.training.seed)
@@ -65,22 +46,6 @@ def scaling_of(
     """Return the mean and standard deviation that the network takes off pixels within [0, 1].
 
     They are those of the starting weights, or else what ``model.scaling`` says.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Its section on the model.
-    data : TrainingData
-        The images that ``scaling = 'training'`` measures.
-    start : StartingWeights or None
-        What training starts from, if it is given in this session.
-    state_path : Path or None
-        Where a training that was begun with such weights has noted their scaling.
-
-    Raises
-    ------
-    RecipeError
-        If starting weights are missing, or are not those of the recipe.
     """
     model = recipe.model
     if start is not None:
@@ -102,19 +67,7 @@ def scaling_of(
 def identity_of(
     recipe: Recipe, data: TrainingData, machine: Machine, start: StartingWeights | None
 ) -> str:
-    """Return a hash of all that decides a training's bits; a saved state carries it.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        All settings of training.
-    data : TrainingData
-        Its identity and its classes.
-    machine : Machine
-        Device and number format; the thread count and torch's version enter, too.
-    start : StartingWeights or None
-        Enters by its origin; without it, by the one that the recipe notes.
-    """
+    """Return a hash of all that decides a training's bits; a saved state carries it."""
     import torch
 
     sections = {"preparation", "model", "augmentation", "training"}

@@ -8,23 +8,11 @@ from numpy.typing import NDArray
 from hurdles.evaluation.scores import auc_score
 from hurdles.training.losses import Objective
 
-__all__ = ["macro_auc", "validate"]
-
 
 def validate(
     probability: NDArray[np.float64], truth: NDArray[np.integer], objective: Objective
 ) -> dict[str, float]:
-    """Return loss, accuracy and AUC under their names in `hurdles.training.history.COLUMNS`.
-
-    Parameters
-    ----------
-    probability : float array of shape (n, K)
-        What the network says, rows that sum to one.
-    truth : int array of shape (n,)
-        True classes.
-    objective : Objective
-        The loss of training, class weights included.
-    """
+    """Return loss, accuracy and AUC under their names in `hurdles.training.history.COLUMNS`."""
     return {
         "validation_loss": objective.of_probabilities(probability, truth),
         "validation_accuracy": float((probability.argmax(1) == truth).mean()),
@@ -34,18 +22,6 @@ def validate(
 
 def macro_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
     """Return the AUC of each class against the rest, averaged over the classes that are present.
-
-    Parameters
-    ----------
-    probability : float array of shape (n, K)
-        What the network says.
-    truth : int array of shape (n,)
-        True classes.
-
-    Returns
-    -------
-    float
-        Within [0, 1]; NaN where fewer than two classes are present, or a probability is NaN.
 
     Examples
     --------

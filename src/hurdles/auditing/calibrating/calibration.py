@@ -46,8 +46,6 @@ from hurdles.imaging.plant import PLANTS
 from hurdles.registry import Registry
 from hurdles.training.progress import Progress
 
-__all__ = ["Calibration", "calibrate_audit"]
-
 T = TypeVar("T")
 #: Modules of this package that judge what was measured; changing one asks for no new cohorts.
 _AFTERWARDS = ("calibration", "figure", "limits", "page")
@@ -103,30 +101,6 @@ def calibrate_audit(
     Limits are set on cohorts without a shortcut; false alarms and power are measured on others.
     Every finished trial is a line in ``out/trials.jsonl``: called again, only what is missing is
     computed. The number of processes changes nothing but the time.
-
-    Parameters
-    ----------
-    out : Path
-        Folder for what is rendered and measured, and for nothing else.
-    profile : str or Profile
-        ``full`` or ``fast``.
-    workers : int
-        Processes, each on one thread; 1: in this process.
-    real : Path, optional
-        Folder of public collections; shortcuts are then planted into real images as well.
-    data, models : sequence of str, optional
-        Which hurdles; default: all that are registered.
-    imports : sequence of str
-        Modules that register hurdles beside the shipped ones.
-    options : Options, optional
-        Who listens, and where the cache of real images is.
-
-    Raises
-    ------
-    RunError
-        If `out` holds trials of another calibration.
-    RegistryError
-        If a hurdle or the profile is unknown.
     """
     register_hurdles(imports)
     chosen = _profile(profile)

@@ -18,8 +18,6 @@ from hurdles.data.phantom.shortcuts import is_planted
 from hurdles.data.split import split
 from hurdles.errors import RecipeError
 
-__all__ = ["ALIKE", "Planting", "draw_materials"]
-
 T = TypeVar("T", bound=np.generic)
 
 #: Classes that differ in nothing: both are drawn from the patients without a disease.
@@ -59,26 +57,7 @@ def draw_materials(
     seed: int,
     strengths: Sequence[float] | None = None,
 ) -> list[Material]:
-    """Draw cohorts that share no patient, each split by patient (60, 15 and 25 %).
-
-    Parameters
-    ----------
-    stock : Stock
-        Where patients are drawn from, without replacement.
-    planting : Planting
-        What distinguishes the classes.
-    counts : sequence of int
-        Patients of each cohort, the classes alike.
-    seed : int
-        Of the choice, the shortcut's draw, the split and the hurdles.
-    strengths : sequence of float, optional
-        Of the shortcut in each cohort; default: as in `planting`.
-
-    Raises
-    ------
-    RecipeError
-        If the stock has too few patients.
-    """
+    """Draw cohorts that share no patient, each split by patient (60, 15 and 25 %)."""
     present = stock.shelf(state_of(planting.plant, True) if planting.plant else PLAIN)
     absent = stock.shelf(state_of(planting.plant, False)) if planting.plant else present
     rng = np.random.default_rng((seed, 1))

@@ -14,8 +14,6 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import TruncatedImageError
 from hurdles.registry import Registry
 
-__all__ = ["FAULTS", "Fault", "fault_numbers"]
-
 Change = Callable[[Material, int, np.random.Generator], Material]
 
 
@@ -46,13 +44,7 @@ FAULTS: Registry[Fault] = Registry("fault")
 
 
 def fault_numbers(hurdles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Return the faults that one of these hurdles is to see, with how many cases are planted.
-
-    Parameters
-    ----------
-    hurdles : tuple of str
-        Names of hurdles for data.
-    """
+    """Return the faults that one of these hurdles is to see, with how many cases are planted."""
     faults = {name: FAULTS.get(name) for name in FAULTS}
     return {name: fault.numbers for name, fault in faults.items() if fault.seen_by in hurdles}
 

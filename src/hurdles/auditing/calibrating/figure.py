@@ -13,8 +13,6 @@ from hurdles.auditing.calibrating.table import ANY, GOALS, MEANT
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["detection_figure"]
-
 #: Okabe and Ito 2008, told apart with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _ACROSS, _PANEL = 3, (3.35, 2.55)
@@ -29,20 +27,6 @@ def detection_figure(
     Black is any of the hurdles, colours are those that are meant to see it; the leftmost point is
     the share of cohorts with nothing planted. Grey is the AUC of a network that has nothing but
     the shortcut to read, and the upright line is where power is judged.
-
-    Parameters
-    ----------
-    rates : DataFrame
-        From `hurdles.auditing.calibrating.table.rates_table`.
-    areas : DataFrame
-        From `hurdles.auditing.calibrating.table.areas_table`.
-    references : mapping of str to float
-        Strength at which each shortcut's power is judged.
-
-    Returns
-    -------
-    bytes
-        A PNG.
     """
     from matplotlib.figure import Figure
 

@@ -14,8 +14,6 @@ from hurdles.errors import RunError
 from hurdles.findings.finding import Beyond, Finding, Limit
 from hurdles.findings.limits import CALIBRATED
 
-__all__ = ["Journal", "Measured", "Record", "is_calibrated"]
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -157,13 +155,7 @@ class Journal:
 
 
 def is_calibrated(limit: Limit) -> bool:
-    """Return whether a limit comes from a calibration, or is to come from one.
-
-    Parameters
-    ----------
-    limit : Limit
-        Otherwise it holds by definition, or comes from a paper.
-    """
+    """Return whether a limit comes from a calibration, or is to come from one."""
     return limit.source.startswith(("provisional", CALIBRATED))
 
 

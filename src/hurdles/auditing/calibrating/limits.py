@@ -25,8 +25,6 @@ from hurdles.evaluation.estimate import Estimate
 from hurdles.findings.finding import Beyond, Finding, Limit, Verdict
 from hurdles.findings.table import Findings
 
-__all__ = ["FLOORS", "allowed_beyond", "limits_from", "verdict_of", "write_limits"]
-
 Limits = Mapping[tuple[str, str], Limit]
 
 #: What says nothing at all: no limit is stricter, however narrow the intervals were.
@@ -49,20 +47,6 @@ SHARE, CONFIDENCE = 0.05, 0.9
 def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CONFIDENCE) -> int:
     """Return how many cohorts may lie beyond a limit, so that few of all cohorts do.
 
-    Parameters
-    ----------
-    cohorts : int
-        How many were drawn.
-    share : float
-        Largest share of all cohorts, within (0, 1).
-    confidence : float
-        How sure that is to be, within (0, 1).
-
-    Returns
-    -------
-    int
-        -1 where there are too few cohorts to be that sure.
-
     Examples
     --------
     >>> allowed_beyond(200), allowed_beyond(45), allowed_beyond(44)
@@ -75,21 +59,7 @@ def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CO
 
 
 def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, str], Limit]:
-    """Return all limits: calibrated ones from these cohorts, the others as they are.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        Of cohorts without a shortcut. Cohorts of different sizes are taken apart, and of their
-        limits the laxest holds: larger cohorts have narrower intervals.
-    shipped : mapping
-        What ships, by hurdle and subject.
-
-    Returns
-    -------
-    dict
-        By hurdle and subject; the subject ``""`` stands for all that are not named.
-    """
+    """Return all limits: calibrated ones from these cohorts, the others as they are."""
     found: dict[str, dict[str, float]] = {}
     sides: dict[str, str] = {}
     cohorts: dict[str, list[int]] = {}
@@ -111,17 +81,7 @@ def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, s
 
 
 def verdict_of(hurdle: str, found: Iterable[Measured], limits: Limits) -> Verdict:
-    """Return the verdict of a hurdle on a cohort, as `Findings.verdict` gives it.
-
-    Parameters
-    ----------
-    hurdle : str
-        Its name.
-    found : iterable of Measured
-        Of any hurdles.
-    limits : mapping
-        By hurdle and subject.
-    """
+    """Return the verdict of a hurdle on a cohort, as `Findings.verdict` gives it."""
     rows = tuple(
         Finding(hurdle, m.subject, str(i), _estimate(m), _held_against(m, limits))
         for i, m in enumerate(found)
@@ -131,15 +91,7 @@ def verdict_of(hurdle: str, found: Iterable[Measured], limits: Limits) -> Verdic
 
 
 def write_limits(limits: Limits, path: Path) -> Path:
-    """Write limits as the file that ships, and return the path.
-
-    Parameters
-    ----------
-    limits : mapping
-        By hurdle and subject.
-    path : Path
-        A TOML file.
-    """
+    """Write limits as the file that ships, and return the path."""
     import tomli_w
 
     tables: dict[str, dict[str, dict[str, object]]] = {}

@@ -17,8 +17,6 @@ from hurdles.recipe import Recipe
 if TYPE_CHECKING:
     from hurdles.models.network import Network
 
-__all__ = ["area_of", "subject_of", "train_network"]
-
 
 def _recipe(size: int, epochs: int, seed: int) -> Recipe:
     """Return how a network is trained: quickly, and well enough to read what is planted."""
@@ -37,17 +35,7 @@ def _recipe(size: int, epochs: int, seed: int) -> Recipe:
 
 
 def train_network(material: Material, *, epochs: int, seed: int) -> Network:
-    """Train the network `small` on the training part of a cohort, in memory.
-
-    Parameters
-    ----------
-    material : Material
-        With its split.
-    epochs : int
-        How long.
-    seed : int
-        Of weights, order and dropout.
-    """
+    """Train the network `small` on the training part of a cohort, in memory."""
     from hurdles.models.spec import build
     from hurdles.training.loop import TrainingData, train
 
@@ -68,15 +56,7 @@ def train_network(material: Material, *, epochs: int, seed: int) -> Network:
 
 
 def area_of(network: Network, material: Material) -> float:
-    """Return the network's AUC for the first of two classes on images that it never saw.
-
-    Parameters
-    ----------
-    network : Network
-        Of two classes.
-    material : Material
-        All of its images are asked about.
-    """
+    """Return the network's AUC for the first of two classes on images that it never saw."""
     from hurdles.training.prediction import probabilities
 
     said = probabilities(network, material.pixels)
@@ -86,21 +66,7 @@ def area_of(network: Network, material: Material) -> float:
 def subject_of(
     network: Network, material: Material, *, elsewhere: Material, siblings: int, epochs: int
 ) -> Subject:
-    """Put a network before the hurdles.
-
-    Parameters
-    ----------
-    network : Network
-        Trained on the material's training part.
-    material : Material
-        Its own cohort.
-    elsewhere : Material
-        Other patients, among whom nothing planted points to a class.
-    siblings : int
-        How many networks that differ in the seed alone are trained as well.
-    epochs : int
-        How long these are trained.
-    """
+    """Put a network before the hurdles."""
     from hurdles.training.prediction import probabilities
 
     parts = {part: material.take(material.rows(part)) for part in Split}

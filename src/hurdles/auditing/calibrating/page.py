@@ -17,23 +17,13 @@ from hurdles.auditing.calibrating.table import ANY
 from hurdles.data.cells import as_csv
 from hurdles.data.files import write_bytes, write_text
 
-__all__ = ["answer_lines", "calibration_files", "calibration_page", "write_calibration"]
-
 _STEM = "audit-calibration"
 #: A row of the table of rates.
 Row: TypeAlias = "Mapping[Any, Any]"
 
 
 def write_calibration(calibration: Calibration, folder: Path) -> list[Path]:
-    """Write the page, the tables, the figure and the limits into a folder; return their paths.
-
-    Parameters
-    ----------
-    calibration : Calibration
-        From `hurdles.auditing.calibrating.calibration.calibrate_audit`.
-    folder : Path
-        ``audit-calibration.md``, ``.csv``, ``.networks.csv`` and ``.png``, and ``limits.toml``.
-    """
+    """Write the page, the tables, the figure and the limits into a folder; return their paths."""
     page, table, networks, figure, limits = calibration_files(folder)
     write_text(page, calibration_page(calibration))
     for frame, path in ((calibration.rates, table), (calibration.areas, networks)):
@@ -50,12 +40,7 @@ def calibration_files(folder: Path) -> list[Path]:
 
 
 def answer_lines(calibration: Calibration) -> list[str]:
-    """Return the answer in a few lines, as for a console.
-
-    Parameters
-    ----------
-    calibration : Calibration
-    """
+    """Return the answer in a few lines, as for a console."""
     rates = calibration.rates
     lines = []
     for part, where in (("fresh", "phantoms"), ("real", "real images")):
@@ -69,12 +54,7 @@ def answer_lines(calibration: Calibration) -> list[str]:
 
 
 def calibration_page(calibration: Calibration) -> str:
-    """Return the page in Markdown.
-
-    Parameters
-    ----------
-    calibration : Calibration
-    """
+    """Return the page in Markdown."""
     parts: list[str] = ["# The audit audited", "", *_answer(calibration), ""]
     for section in (_false_alarms, _power, _models, _faults, _real, _references, _limits, _method):
         parts += [*section(calibration), ""]

@@ -19,8 +19,6 @@ from hurdles.data.files import replacing
 from hurdles.data.phantom import Case, Shortcut, draw_cohort, render
 from hurdles.errors import RunError
 
-__all__ = ["CLASSES", "PLAIN", "Pool", "Shelf", "Stock", "state_of"]
-
 #: What the patients of a pool have; the second has no disease.
 CLASSES = ("COVID-19", "Normal")
 #: The state in which nothing is planted.
@@ -56,15 +54,7 @@ class Stock(Protocol):
 
 
 def state_of(plant: str, present: bool) -> str:
-    """Return the name of a state.
-
-    Parameters
-    ----------
-    plant : str
-        A shortcut.
-    present : bool
-        Whether it is to be seen.
-    """
+    """Return the name of a state."""
     return f"{plant}-{'present' if present else 'absent'}"
 
 
@@ -95,13 +85,7 @@ class Pool:
         self._open = functools.lru_cache(maxsize=3)(self._read)
 
     def tasks(self, plants: tuple[str, ...]) -> list[tuple[str, int]]:
-        """Return what is to be rendered and is not yet: states, and first patients.
-
-        Parameters
-        ----------
-        plants : tuple of str
-            Shortcuts, whose states are wanted beside the plain one.
-        """
+        """Return what is to be rendered and is not yet: states, and first patients."""
         states = [PLAIN, *(state_of(p, here) for p in plants for here in (True, False))]
         wanted = dict.fromkeys(self._rendered_as(state) for state in states)
         return [
@@ -112,15 +96,7 @@ class Pool:
         ]
 
     def make(self, state: str, first: int) -> None:
-        """Render one task and write it, whole or not at all.
-
-        Parameters
-        ----------
-        state : str
-            See `state_of`.
-        first : int
-            Number of the first patient.
-        """
+        """Render one task and write it, whole or not at all."""
         cases = self._cases(state, min(first + CHUNK, self._count(state)))[first:]
         made = [render(c.patient, image, size=self.size) for c in cases for image, _ in c.rows()]
         pixels = np.stack([m.pixels for m in made])
@@ -129,18 +105,7 @@ class Pool:
             np.savez(handle, pixels=pixels, masks=masks)
 
     def shelf(self, state: str) -> Shelf:
-        """Return all images in one state; the last three states are kept in memory.
-
-        Parameters
-        ----------
-        state : str
-            See `state_of`.
-
-        Raises
-        ------
-        RunError
-            If it is not rendered.
-        """
+        """Return all images in one state; the last three states are kept in memory."""
         shelf: Shelf = self._open(state)
         return shelf
 

@@ -20,8 +20,6 @@ from hurdles.errors import HurdlesError, RunError
 from hurdles.images import Options
 from hurdles.imaging.plant import plant
 
-__all__ = ["RealStock", "read_stock"]
-
 _LABEL = "No Finding"
 _COLUMNS = ("image", "label", "patient", "source", "view", "sex", "age")
 
@@ -57,13 +55,7 @@ class RealStock:
 
     @classmethod
     def load(cls, path: Path) -> RealStock:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        RunError
-            If it is not there.
-        """
+        """Read what `save` wrote."""
         if not path.exists():
             raise RunError(f"{path} is missing; calibrate again.")
         with np.load(path) as held:
@@ -76,22 +68,7 @@ class RealStock:
 
 
 def read_stock(folder: Path, *, size: int, options: Options) -> RealStock | None:
-    """Read the adults without findings of the collection ``darkcovidnet``, with their lungs.
-
-    Parameters
-    ----------
-    folder : Path
-        That holds collections.
-    size : int
-        Side of the images in pixels.
-    options : Options
-        Where the cache is, who listens.
-
-    Returns
-    -------
-    RealStock or None
-        None, and a line for whoever listens, where the collection is not there.
-    """
+    """Read the adults without findings of the collection ``darkcovidnet``, with their lungs."""
     root = folder / "X-Ray Image DataSet"
     try:
         manifest = read_manifest(root, collection="darkcovidnet")

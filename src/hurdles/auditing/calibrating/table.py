@@ -14,8 +14,6 @@ from hurdles.auditing.calibrating.trials import Trial
 from hurdles.evaluation.bounds import wilson
 from hurdles.findings.finding import Verdict
 
-__all__ = ["ANY", "COLUMNS", "MEANT", "areas_table", "rates_table", "references_from"]
-
 #: Stands for all hurdles of a kind together.
 ANY = "any of them"
 #: The AUC that a shortcut gives a network where power is judged.
@@ -71,11 +69,6 @@ def references_from(records: Sequence[Record]) -> tuple[dict[str, float], pd.Dat
 
     It is the weakest at which networks reach a mean AUC of 0.8 from the shortcut alone; 1.0 where
     they never do.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        Of network trials.
     """
     areas = areas_table(records)
     references = {}
@@ -102,17 +95,7 @@ def areas_table(records: Sequence[Record]) -> pd.DataFrame:
 def rates_table(
     records: Sequence[Record], limits: Limits, references: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Return the share of cohorts that hit each hurdle, one row per hurdle and condition.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        Of fresh or real cohorts, not of those that the limits come from.
-    limits : mapping
-        By hurdle and subject.
-    references : mapping of str to float
-        Strength at which each shortcut's power is judged.
-    """
+    """Return the share of cohorts that hit each hurdle, one row per hurdle and condition."""
     groups: dict[Trial, list[Record]] = {}
     for record in records:
         groups.setdefault(Trial.parse(record.trial).condition, []).append(record)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields, replace
 from hurdles.data.phantom import SHORTCUTS
 from hurdles.errors import RegistryError
 
-__all__ = ["PROFILES", "Profile", "Trial", "calibration_trials", "fresh_trials", "network_trials"]
-
 #: Not a shortcut: nothing is planted.
 NOTHING = ""
 
@@ -71,13 +69,7 @@ class Trial:
 
     @classmethod
     def parse(cls, name: str) -> Trial:
-        """Read a name.
-
-        Raises
-        ------
-        RegistryError
-            If it is not the name of a trial.
-        """
+        """Read a name."""
         words = name.split("/")
         if len(words) != len(fields(cls)):
             raise RegistryError(f"{name!r} is not the name of a trial.")
@@ -189,14 +181,7 @@ PROFILES: dict[str, Profile] = {
 
 
 def calibration_trials(profile: Profile, kinds: tuple[str, ...]) -> list[Trial]:
-    """Return the trials from which limits are set: disease, and nothing planted.
-
-    Parameters
-    ----------
-    profile : Profile
-    kinds : tuple of str
-        ``data`` and ``model``, as far as there are hurdles of the kind.
-    """
+    """Return the trials from which limits are set: disease, and nothing planted."""
     return list(_null(profile, "calibration", kinds))
 
 
@@ -205,10 +190,6 @@ def network_trials(profile: Profile) -> list[Trial]:
 
     A shortcut of strength s that is read perfectly gives an AUC of 0.5 + s / 2 on average, so
     strengths below 0.6 need no network.
-
-    Parameters
-    ----------
-    profile : Profile
     """
     return [
         Trial("network", "fresh", profile.patients, False, plant, strength, repeat)
@@ -227,20 +208,7 @@ def fresh_trials(
     faults: Mapping[str, tuple[int, ...]],
     real: bool,
 ) -> list[Trial]:
-    """Return the trials that measure: false alarms, power, faults, and real images.
-
-    Parameters
-    ----------
-    profile : Profile
-    kinds : tuple of str
-        As for `calibration_trials`.
-    references : mapping of str to float
-        Strength at which the power of each shortcut is judged.
-    faults : mapping of str to tuple of int
-        Names of faults with the numbers of cases that are tried.
-    real : bool
-        Whether there are real images.
-    """
+    """Return the trials that measure: false alarms, power, faults, and real images."""
     found = list(_null(profile, "fresh", kinds))
     if "data" in kinds:
         size, alike = profile.patients, profile.alike_null

@@ -24,8 +24,6 @@ from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.auditing.running import run_hurdles
 from hurdles.findings.limits import load_limits
 
-__all__ = ["Plan", "asked", "one_thread", "register_hurdles", "render", "run_trial"]
-
 #: Patients on whom a network of a `network` trial is tried, beside those of its cohort.
 _TRIED = 160
 #: Patients of the other collection that hurdles for models are given.
@@ -82,13 +80,7 @@ def _real(path: Path) -> RealStock:
 
 
 def register_hurdles(imports: Sequence[str] = ()) -> None:
-    """Import the modules that register hurdles.
-
-    Parameters
-    ----------
-    imports : sequence of str
-        Beside the shipped ones.
-    """
+    """Import the modules that register hurdles."""
     for module in ("hurdles.auditing.of_data", "hurdles.auditing.of_models", *imports):
         import_module(module)
 
@@ -117,14 +109,7 @@ def render(plan: Plan, part: str, number: int, state: str, first: int) -> None:
 
 
 def run_trial(plan: Plan, name: str) -> Record:
-    """Carry out a trial; nothing but the plan and its name decides what comes out.
-
-    Parameters
-    ----------
-    plan : Plan
-    name : str
-        Of the trial.
-    """
+    """Carry out a trial; nothing but the plan and its name decides what comes out."""
     started = time.monotonic()
     trial = Trial.parse(name)
     seed = trial.seed(plan.profile.seed)
@@ -158,11 +143,6 @@ def asked(plan: Plan, trial: Trial) -> tuple[str, ...]:
 
     Limits are only set for hurdles that have none by definition. Hurdles that are there for faults
     alone look at no shortcut: they are asked about what is clean, and about their own faults.
-
-    Parameters
-    ----------
-    plan : Plan
-    trial : Trial
     """
     if trial.plant in FAULTS:
         return (FAULTS.get(trial.plant).seen_by,)

@@ -11,15 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = [
-    "blockiness",
-    "chest_likeness",
-    "frame_width",
-    "grey_levels",
-    "marked_share",
-    "sides_of",
-]
-
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
@@ -40,15 +31,6 @@ def chest_likeness(pixels: Bytes) -> Floats:
     (`hurdles.data.phantom`). Near 1: a chest; near -1: an inverted one; near 0: a lateral view,
     or no chest.
 
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-
-    Returns
-    -------
-    float64 array of shape (N,)
-        Within [-1, 1]; 0 where the thumbnail is even.
-
     Examples
     --------
     >>> from hurdles.data.phantom import phantom_cohort
@@ -65,15 +47,6 @@ def chest_likeness(pixels: Bytes) -> Floats:
 
 def frame_width(pixels: Bytes) -> Floats:
     """Return how wide the even band along the edges is, as a share of the side.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-
-    Returns
-    -------
-    float64 array of shape (N,)
-        The second widest of the four bands: one even edge is often just air beside the body.
 
     Examples
     --------
@@ -100,15 +73,6 @@ def _is_even(line: Bytes) -> bool:
 
 def marked_share(pixels: Bytes) -> Floats:
     """Return how much of the outer part is covered by bright strokes of the size of letters.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-
-    Returns
-    -------
-    float64 array of shape (N,)
-        Share of all pixels, within [0, 1].
 
     Examples
     --------
@@ -141,18 +105,6 @@ def marked_share(pixels: Bytes) -> Floats:
 
 def blockiness(pixels: Bytes, sides: Floats | None = None) -> Floats:
     """Return how much steeper grey levels change across the 8 x 8 blocks of JPEG than within.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, S, S)
-    sides : array of shape (N,), optional
-        Longer side of each file's own image, pixels; default: as here. Where it was resized, the
-        blocks are gone and nothing is said.
-
-    Returns
-    -------
-    float64 array of shape (N,)
-        1 without blocks; NaN where the image was resized.
 
     Examples
     --------
@@ -204,13 +156,7 @@ def _template() -> Floats:
 
 
 def sides_of(facts: pd.DataFrame) -> Floats | None:
-    """Return the longer side of every file's image, shape (N,), or None where there are no files.
-
-    Parameters
-    ----------
-    facts : DataFrame
-        As of `hurdles.data.facts.facts_of`.
-    """
+    """Return the longer side of every file's image, (N,), or None where there are no files."""
     if not {"height", "width"} <= set(facts.columns):
         return None
     return np.asarray(facts[["height", "width"]].max(axis=1), dtype=np.float64)

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from hurdles.auditing.material import Material
 from hurdles.data.manifest import COLUMNS
 
-__all__ = ["Attribute", "attributes_of", "encoded", "left_out"]
-
 Floats = NDArray[np.float64]
 
 #: What file headers say, put together where one thing has several columns.
@@ -75,23 +73,12 @@ class Attribute:
         return np.hstack([encoded(self.values[column]) for column in self.values])
 
     def by_class(self, labels: NDArray[np.str_]) -> dict[str, Any]:
-        """Return, for JSON, what each class has: counts of values, or quartiles of numbers.
-
-        Parameters
-        ----------
-        labels : array of shape (N,)
-        """
+        """Return, for JSON, what each class has: counts of values, or quartiles of numbers."""
         return {str(column): _crossed(self.values[column], labels) for column in self.values}
 
 
 def attributes_of(material: Material) -> list[Attribute]:
-    """Return what is known of these images and is not the same for all of them.
-
-    Parameters
-    ----------
-    material : Material
-        Its manifest's columns and its files' facts.
-    """
+    """Return what is known of these images and is not the same for all of them."""
     frame, facts = material.manifest.frame, material.facts
     out = left_out(material)
     names = [c for c in frame if c in _OWN or (c not in COLUMNS and c not in out)]
@@ -121,11 +108,6 @@ def left_out(material: Material) -> dict[str, str]:
     A column that restates the diagnosis would tell the class by definition. It is known by its
     name, or by its cells: in most images the class's name stands in the cell or the other way
     round.
-
-    Parameters
-    ----------
-    material : Material
-        Columns that every manifest has are not among the answer.
     """
     frame = material.manifest.frame
     return dict(_refused(frame[[c for c in frame if c not in COLUMNS]], frame["label"]))
@@ -174,15 +156,6 @@ def encoded(cells: pd.Series) -> Floats:
     in the middle) and its common values by themselves; few different numbers, and texts, become
     one column for each of the 30 most frequent. That a cell is empty is a column too: what is not
     known of an image often tells where it comes from.
-
-    Parameters
-    ----------
-    cells : Series of length N
-
-    Returns
-    -------
-    float64 array of shape (N, D)
-        Finite.
 
     Examples
     --------

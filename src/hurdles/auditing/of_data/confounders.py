@@ -17,8 +17,6 @@ from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import Beyond, Finding, Limit, Scale, counted
 from hurdles.findings.limits import limit_for
 
-__all__ = ["confounders"]
-
 #: Of more images some are drawn, whole patients: an interval of 0.02 is narrow enough.
 MOST_IMAGES = 4000
 _APART = Limit(
@@ -50,22 +48,6 @@ def confounders(material: Material) -> Iterator[Finding]:
     Each is asked by itself, and all together, by a line that has not seen the patient
     (`hurdles.auditing.probing.class_probe`); intervals are simultaneous. What these are is
     decided in `hurdles.auditing.of_data.attributes`.
-
-    Parameters
-    ----------
-    material : Material
-        Pixels are not looked at.
-
-    Yields
-    ------
-    Finding
-        Whether class and source are one thing; the AUC of each attribute, and of all together,
-        with what each class has of it in the details.
-
-    Raises
-    ------
-    HurdleError
-        If all images have one class.
     """
     if len(material.manifest.labels) < 2:
         raise HurdleError("all images have one class; there is nothing to tell apart.")

@@ -19,8 +19,6 @@ from hurdles.findings.limits import limit_for
 if TYPE_CHECKING:
     from hurdles.auditing.material import Material
 
-__all__ = ["Copies", "copies_in", "duplicates"]
-
 _NAME = "duplicates"
 #: Pairs whose images are shown, and pairs that are listed by name.
 _SHOWN = 6
@@ -52,11 +50,6 @@ def duplicates(material: Material) -> Iterator[Finding]:
 
     Pairs of `hurdles.data.duplicates.THRESHOLD` or more count; what is less alike is shown apart
     and not judged, as two radiographs of one person may be.
-
-    Parameters
-    ----------
-    material : Material
-        Images; what is asked of split, source and patient needs these in the manifest.
     """
     copies = copies_in(material)
     frame = copies.frame
@@ -111,13 +104,7 @@ def duplicates(material: Material) -> Iterator[Finding]:
 
 
 def copies_in(material: Material) -> Copies:
-    """Return all pairs of images that show one radiograph, the less alike ones too.
-
-    Parameters
-    ----------
-    material : Material
-        Images of 64x64 or more.
-    """
+    """Return all pairs of images that show one radiograph, the less alike ones too."""
     rows = material.manifest.frame
     pairs = matches(Prepared(material.manifest, material.pixels), threshold=LIKELY)
     at = pd.Series(np.arange(len(rows)), index=rows["image"])

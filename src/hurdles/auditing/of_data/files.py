@@ -29,20 +29,6 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Scale, counted
 from hurdles.findings.limits import limit_for
 
-__all__ = [
-    "BLOCKS",
-    "FRAME",
-    "INVERTED",
-    "LEVELS",
-    "MARKED",
-    "NO_CHEST",
-    "NO_LUNGS",
-    "TINY",
-    "files",
-    "is_inverted",
-    "is_no_chest",
-]
-
 #: Thresholds of `hurdles.auditing.of_data.appearance`; ``bench/detectors.py`` prints what they do.
 INVERTED, NO_CHEST = -0.3, 0.2
 #: Where no lungs were found in an image, it needs to look less unlike a chest to be named.
@@ -62,17 +48,6 @@ def files(material: Material) -> Iterator[Finding]:
     What is wrong by definition is counted, and one is too many. What is told from pixels is held
     against the detector's own false alarms. Marks are in most X-rays (an L, a frame): they are
     judged by how much their share differs between classes.
-
-    Parameters
-    ----------
-    material : Material
-        Lungs are used where they were looked for.
-
-    Yields
-    ------
-    Finding
-        Unreadable, constant, tiny, coarse, identical files; other views; inverted images and
-        what is no chest; marks, frames and JPEG blocks by class.
 
     Notes
     -----
@@ -112,15 +87,7 @@ def is_inverted(likeness: NDArray[np.float64]) -> Flags:
 
 
 def is_no_chest(likeness: NDArray[np.float64], has_lungs: Flags | None = None) -> Flags:
-    """Return which images are no frontal chest, shape (N,); inverted ones are not among them.
-
-    Parameters
-    ----------
-    likeness : array of shape (N,)
-        By `chest_likeness`.
-    has_lungs : bool array of shape (N,), optional
-        Whether lungs were found, if they were looked for.
-    """
+    """Return which images are no frontal chest, shape (N,); inverted ones are not among them."""
     unlike = likeness < NO_CHEST
     if has_lungs is not None:
         unlike |= (likeness < NO_LUNGS) & ~has_lungs

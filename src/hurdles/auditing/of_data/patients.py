@@ -17,8 +17,6 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted
 from hurdles.findings.limits import limit_for
 
-__all__ = ["folded", "patient_in_name", "patients"]
-
 #: Years that ages of one person may differ by where nothing says when images were made: longer
 #: series than this are rare, and a typing error of ten years is not.
 YEARS_WITHOUT_DATES = 15.0
@@ -33,21 +31,7 @@ _NUMBERED = re.compile(r"0*(\d+)_\d{3}", re.ASCII)
 
 @data_hurdle("patients", question="Is it known which images show the same person?")
 def patients(material: Material) -> Iterator[Finding]:
-    """Find patients in two parts of the split, and ids that are missing or mean two things.
-
-    Parameters
-    ----------
-    material : Material
-        Pixels are not looked at: the same person under two names that nothing in the table
-        connects is for the hurdle *duplicates*.
-
-    Yields
-    ------
-    Finding
-        Split, missing ids, ids shared by two people, ids under several sources, patients with
-        several classes, people with several ids, and images whose name tells a patient that the
-        table does not.
-    """
+    """Find patients in two parts of the split, and ids that are missing or mean two things."""
     frame = material.manifest.frame.assign(group=material.groups)
     unnamed = int(frame["patient"].isna().sum())
     # What holds of the ids that there are says nothing of the images without one.
@@ -83,11 +67,6 @@ def folded(patient: str) -> str:
 
 def patient_in_name(name: str) -> str | None:
     """Return the patient whom a file's name tells, or None.
-
-    Parameters
-    ----------
-    name : str
-        Of an image, with folders; those count, since collections number patients anew in each.
 
     Examples
     --------

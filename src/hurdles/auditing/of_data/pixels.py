@@ -35,8 +35,6 @@ from hurdles.findings.limits import limit_for
 from hurdles.imaging.prepare import BLANK_MARGIN
 from hurdles.imaging.regions import grown
 
-__all__ = ["away_from_lungs", "pixels"]
-
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
@@ -117,14 +115,7 @@ _DISEASE = "Shown, not judged: a disease of the lungs can change this too."
     "pixels", question="Can the class be told from borders, corners, or how the image was made?"
 )
 def pixels(material: Material) -> Iterator[Finding]:
-    """Probe for the class: nine looks at the pixels, of which five are judged, together.
-
-    Parameters
-    ----------
-    material : Material
-        At least two classes of ten patients. Where lungs were looked for, images in which none
-        were found are left out of those looks that look away from them.
-    """
+    """Probe for the class: nine looks at the pixels, of which five are judged, together."""
     inside, where = away_from_lungs(material)
     for look in _LOOKS:
         seen = inside if look.away else material
@@ -143,22 +134,7 @@ def pixels(material: Material) -> Iterator[Finding]:
 
 
 def away_from_lungs(material: Material) -> tuple[Material, Flags]:
-    """Return images, and which of their pixels lie away from the lungs.
-
-    Parameters
-    ----------
-    material : Material
-        N images.
-
-    Returns
-    -------
-    Material
-        n images: those whose lungs were found and leave something; all where lungs were not looked
-        for, or found nowhere.
-    bool array of shape (n, S, S)
-        Everything but the lungs and a margin of a twentieth of their height around them; without
-        lungs, an eighth of the image on every side.
-    """
+    """Return images, and which of their pixels lie away from the lungs."""
     if material.masks is not None and material.masks.any():
         away = np.zeros(material.masks.shape, dtype=bool)
         for row in np.flatnonzero(material.has_lungs):

@@ -23,8 +23,6 @@ from hurdles.evaluation.sample_size import (
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
-__all__ = ["size"]
-
 #: What the classifier is taken to reach. A better one has narrower intervals, a worse one wider.
 SENSITIVITY = AREA = 0.9
 #: Share of patients whom only one of two such classifiers has right; so much is usual between
@@ -61,17 +59,6 @@ def size(material: Material) -> Iterator[Finding]:
 
     Patients are counted, not images. The widths of intervals are judged; how many patients Riley's
     calculation asks for, and which difference between two models can be seen, are shown.
-
-    Parameters
-    ----------
-    material : Material
-        Pixels are not looked at.
-
-    Yields
-    ------
-    Finding
-        For every class: the width of the interval of a sensitivity, of an area, and the patients
-        needed; then the smallest difference between two models, and what can be learnt.
 
     References
     ----------

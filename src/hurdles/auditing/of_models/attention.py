@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from hurdles.auditing.subject import Subject
     from hurdles.explanation.randomisation import SanityCheck
 
-__all__ = ["METHODS_ASKED", "attention", "spread_over_classes"]
-
 #: Heat-map methods that are asked, one finding each.
 METHODS_ASKED = ("grad-cam", "smoothgrad")
 #: Test images at most; and of these, images that are shown to random networks, and how many.
@@ -104,21 +102,7 @@ def _all_lung(material: Material) -> NDArray[np.bool_]:
 
 
 def spread_over_classes(material: Material, most: int) -> NDArray[np.int64]:
-    """Draw images evenly over classes, and within a class over patients.
-
-    Parameters
-    ----------
-    material : Material
-        Its seed decides the draw.
-    most : int
-        How many at most.
-
-    Returns
-    -------
-    int array of shape (min(most, N),)
-        Positions, in their order: one of each class by turns, as long as there are some, and a
-        further image of a patient only after all patients of the class had one.
-    """
+    """Draw images evenly over classes, and within a class over patients."""
     rng = np.random.default_rng([material.seed, 0x41])
     order = rng.permutation(len(material))
     labels, groups = material.labels[order], material.groups[order]

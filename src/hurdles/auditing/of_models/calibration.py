@@ -25,8 +25,6 @@ from hurdles.findings.limits import limit_for
 if TYPE_CHECKING:
     from hurdles.auditing.subject import Subject
 
-__all__ = ["calibration"]
-
 #: Judged measures: the slope (to both sides, of which it can be off to one only) and the error.
 _JUDGED = 2
 _ADVICE = {

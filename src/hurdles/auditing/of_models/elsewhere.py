@@ -22,8 +22,6 @@ from hurdles.evaluation.probing import fit_predict, out_of_fold
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
-__all__ = ["elsewhere"]
-
 _NAME = "elsewhere"
 #: Patients of each class that a source needs before it is left out by itself.
 _FEW = 10
@@ -62,18 +60,7 @@ class _Pair(NamedTuple):
 
 @model_hurdle(_NAME, question="What is left of it on images of another source?")
 def elsewhere(subject: Subject) -> Iterator[Finding]:
-    """Yield what is lost on other collections and on sources left out, and how it was forecast.
-
-    Parameters
-    ----------
-    subject : Subject
-        With other collections, or with several sources of its own.
-
-    Raises
-    ------
-    HurdleError
-        If there is neither.
-    """
+    """Yield what is lost on other collections and on sources left out, and how it was forecast."""
     sources = _usable_sources(subject.material)
     pairs = [
         _Pair(

@@ -20,8 +20,6 @@ from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.style import Style, bands_of, joined, restyle, style_of
 
-__all__ = ["hospital_swap"]
-
 #: Fewer images of a source have no style of their own to speak of.
 _LEAST = 10
 #: A style is taken of so many images at most, drawn at random: it is a mean, and settles early.
@@ -45,16 +43,6 @@ def hospital_swap(subject: Subject) -> Iterator[Finding]:
     Sources are those of the model's own material; where that is of one source, the other
     collections that the subject comes with. The control puts on the images the style of other
     patients of their own source. Test images without lungs are left out.
-
-    Parameters
-    ----------
-    subject : Subject
-        The model, its images, and others.
-
-    Raises
-    ------
-    HurdleError
-        If there is no second source, or the lungs were not looked for.
     """
     homes = _homes(subject)
     targets = _targets(subject, homes)

@@ -20,8 +20,6 @@ from hurdles.findings.finding import Finding, Limit, Scale
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.prepare import PREPARATIONS
 
-__all__ = ["lungs_removed"]
-
 _SHOWN = 3
 _ADVICE = (
     "The model tells the classes with the lungs blanked out: what it reads is not the lungs alone. "
@@ -36,16 +34,6 @@ def lungs_removed(subject: Subject) -> Iterator[Finding]:
 
     Images are blanked as they are in the preparations ``background`` and ``masked`` and go through
     the model's own preparation afterwards. All three areas are of the same images.
-
-    Parameters
-    ----------
-    subject : Subject
-        The model and its test images with their lungs; images without are left out.
-
-    Raises
-    ------
-    HurdleError
-        If no lungs were found, or the model is never shown anything but lungs.
     """
     steps = PREPARATIONS.get(subject.preparation)
     if any(step in steps for step in PREPARATIONS.get("masked")):

@@ -19,8 +19,6 @@ from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 from hurdles.imaging.perturb import PERTURBATIONS, Perturbation
 
-__all__ = ["perturbations"]
-
 _GREY = (
     "Grey levels decide: prepare images 'equalized' or 'clahe', or train with [augmentation] "
     "contrast, and compare the classes' grey levels (hurdle 'pixels')."
@@ -63,11 +61,6 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
 
     Everything is compared with `Subject.reference`. Shares of the judged perturbations are one
     family of intervals; the drop is shown.
-
-    Parameters
-    ----------
-    subject : Subject
-        The model and its test images.
     """
     family = sum(one.judged for one in (PERTURBATIONS.get(name) for name in PERTURBATIONS))
     start = Flips(subject, subject.tested, subject.reference, subject.reference)

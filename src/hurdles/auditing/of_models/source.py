@@ -16,8 +16,6 @@ from hurdles.explanation.probe import Probe, source_probes, thumbnails
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
-__all__ = ["source"]
-
 _ADVICE = (
     "The model's features tell the source of an image, so that it may answer by it; take every "
     "class from every source, or train with a remedy (`hurdles run --remedy`)."
@@ -32,16 +30,6 @@ def source(subject: Subject) -> Iterator[Finding]:
     The images are those of the test part and, where given, of other collections. Within a class
     it is the source alone that is told, not the class. Classes are judged together: their
     intervals hold at once, and a class that cannot be asked is not cleared on the others.
-
-    Parameters
-    ----------
-    subject : Subject
-        The model and its images.
-
-    Raises
-    ------
-    HurdleError
-        If no two sources have ten patients of the same class.
     """
     seen, sources = _with_sources(subject)
     labels = np.concatenate([m.labels for m in seen])

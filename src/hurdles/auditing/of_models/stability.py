@@ -29,8 +29,6 @@ from hurdles.findings.limits import limit_for
 if TYPE_CHECKING:
     from hurdles.auditing.subject import Subject
 
-__all__ = ["stability"]
-
 _FEWEST_SIBLINGS = 2
 _ADVICE = (
     "Report the mean and the spread over seeds instead of one run, and average the answers of "
@@ -40,13 +38,7 @@ _ADVICE = (
 
 @model_hurdle("stability", question="Would another seed have given the same answers?")
 def stability(subject: Subject) -> Iterator[Finding]:
-    """Yield the variance of the area over seeds against that over patients, and disagreement.
-
-    Raises
-    ------
-    HurdleError
-        If fewer than two other runs are given; the message says how to get them.
-    """
+    """Yield the variance of the area over seeds against that over patients, and disagreement."""
     if len(subject.siblings) < _FEWEST_SIBLINGS:
         raise HurdleError(
             f"{len(subject.siblings)} runs that differ in the seed alone were given, and "

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from hurdles.auditing.material import Material
     from hurdles.auditing.subject import Subject
 
-__all__ = ["FEWEST_PATIENTS", "age_groups", "subgroups"]
-
 #: Patients of a class that a group and the rest must each have.
 FEWEST_PATIENTS = 10
 _UNKNOWN = "not known"
@@ -73,13 +71,7 @@ class _Comparison:
 
 @model_hurdle("subgroups", question="Is the model as good for every group of patients?")
 def subgroups(subject: Subject) -> Iterator[Finding]:
-    """Yield, for every group, how much better or worse than in the rest the model is.
-
-    Raises
-    ------
-    HurdleError
-        If all test images are of one group, or nothing is known of them.
-    """
+    """Yield, for every group, how much better or worse than in the rest the model is."""
     test = _decided(subject)
     wanted = list(_comparisons(subject.tested, test))
     if not wanted:
@@ -115,10 +107,6 @@ def subgroups(subject: Subject) -> Iterator[Finding]:
 
 def age_groups(ages: NDArray[np.float64]) -> NDArray[np.str_]:
     """Return the age group of each age in years; NaN is not known.
-
-    Parameters
-    ----------
-    ages : array of shape (n,)
 
     Examples
     --------

@@ -22,8 +22,6 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
-__all__ = ["views"]
-
 _SHOWN = 2
 _ADVICE = (
     "The class can be told without the lungs, so the model may do so: look at the images shown, "
@@ -37,13 +35,7 @@ _JUDGED = sum(view.judged for view in VIEWS)
 
 @model_hurdle("views", question="How much of this task can be done without any lung?")
 def views(subject: Subject) -> Iterator[Finding]:
-    """Yield the probe's area on each view, then the share of the model's that needs no lung.
-
-    Parameters
-    ----------
-    subject : Subject
-        The model, its images with their split, and its answers; see `answers_of`.
-    """
+    """Yield the probe's area on each view, then the share of the model's that needs no lung."""
     found = answers_of(subject)
     for view in VIEWS:
         if view.name in found.lacking:

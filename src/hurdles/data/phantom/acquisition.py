@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from hurdles.data.phantom.parameters import ImageParameters
 
-__all__ = ["collimate", "decorate", "expose", "mark"]
-
 Float = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
@@ -29,20 +27,6 @@ def expose(attenuation: Float, lung: npt.NDArray[np.bool_], image: ImageParamete
     Beer and Lambert give the transmission exp(-L); a wide blur of it is added as scatter; quantum
     noise grows with the square root of the signal; the display is a sigmoid of the logarithm,
     placed by an automatic exposure that looks at the lungs as real ones do.
-
-    Parameters
-    ----------
-    attenuation : float32 array of shape (size, size)
-        Line integrals of the attenuation, without a unit, at least 0.
-    lung : bool array of shape (size, size)
-        The lung fields, whose median sets the exposure; where there are none, the whole image's.
-    image : ImageParameters
-        Noise and its seed, blur, enhancement, exposure, contrast and gamma.
-
-    Returns
-    -------
-    float32 array of shape (size, size)
-        Within [0, 1].
     """
     cv2 = _cv2()
     size = attenuation.shape[0]
@@ -80,14 +64,7 @@ def decorate(grey: Float, image: ImageParameters) -> Bytes:
 
 
 def collimate(pixels: Bytes, border: tuple[float, float, float, float]) -> None:
-    """Blacken the sides of an image, in place, as a collimator does.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (size, size)
-    border : tuple of float
-        Share of the side that is dark: left, top, right, bottom; each is rounded to whole pixels.
-    """
+    """Blacken the sides of an image, in place, as a collimator does."""
     size = pixels.shape[0]
     left, top, right, bottom = (round(share * size) for share in border)
     pixels[:, :left] = 6
@@ -97,17 +74,7 @@ def collimate(pixels: Bytes, border: tuple[float, float, float, float]) -> None:
 
 
 def mark(pixels: Bytes, text: str, height: float = 1.0) -> None:
-    """Burn a side marker into an image, in place: L, the patient's left, at the image's right.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (size, size)
-        C-contiguous.
-    text : str
-        What is written; nothing where it is empty.
-    height : float
-        Of the letters, relative to those of the phantoms.
-    """
+    """Burn a side marker into an image, in place: L, the patient's left, at the image's right."""
     if not text:
         return
     cv2 = _cv2()

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from hurdles.data.phantom.geometry import Frame, Thorax
 
-__all__ = ["Chest", "project"]
-
 Float = npt.NDArray[np.float32]
 
 _DOME_CURVE = 0.036  # 1/cm: how fast the diaphragm falls away behind and in front of its top

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from hurdles.data.phantom.parameters import Blob
 from hurdles.errors import RegistryError
 
-__all__ = ["PATTERNS", "Disease", "draw_disease", "pattern_of"]
-
 #: Class name -> kind of disease. Other names are read by `pattern_of`.
 PATTERNS = {"COVID-19": "covid", "Normal": "none", "Pneumonia": "pneumonia"}
 
@@ -40,11 +38,6 @@ class Disease:
 
 def pattern_of(label: str) -> str:
     """Return covid, pneumonia or none for a class name, whatever its spelling.
-
-    Raises
-    ------
-    RegistryError
-        If the name contains no word that tells which opacities belong to it.
 
     Examples
     --------

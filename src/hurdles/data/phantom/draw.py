@@ -12,8 +12,6 @@ from hurdles.data.phantom.parameters import (
 )
 from hurdles.data.vocabulary import Sex, View
 
-__all__ = ["draw_hospital", "draw_image", "draw_patient", "generator"]
-
 # Every random stream is named by its purpose, so that a further draw in one never moves another.
 _STREAMS = {"labels": 0, "hospital": 1, "patient": 2, "disease": 3, "image": 4, "plant": 5}
 _MARKERS = ("L", "R", "L PA", "R")
@@ -23,15 +21,6 @@ def generator(seed: int, stream: str, *keys: int) -> np.random.Generator:
     """Return the generator of one named stream.
 
     Nothing depends on how many patients or images are made: each has a stream of its own.
-
-    Parameters
-    ----------
-    seed : int
-        The cohort's seed, at least 0.
-    stream : str
-        What is drawn, such as ``patient`` or ``image``: one of the streams named in this module.
-    *keys : int
-        Which one of these, such as the numbers of patient and image.
     """
     return np.random.default_rng(np.random.SeedSequence((seed, _STREAMS[stream], *keys)))
 
@@ -57,21 +46,7 @@ def draw_hospital(seed: int, number: int) -> HospitalParameters:
 def draw_patient(
     seed: int, index: int, label: str, pattern: str, hospital: int
 ) -> PatientParameters:
-    """Draw one patient: body, anatomy, disease and number of images.
-
-    Parameters
-    ----------
-    seed : int
-        The cohort's seed.
-    index : int
-        Number of the patient, from 0; with the seed it chooses the random numbers.
-    label : str
-        The class, noted down only.
-    pattern : str
-        The kind of disease that goes with the label, see `hurdles.data.phantom.disease.pattern_of`.
-    hospital : int
-        Number of the hospital, from 0; noted down only.
-    """
+    """Draw one patient: body, anatomy, disease and number of images."""
     rng = generator(seed, "patient", index)
     sex = Sex.FEMALE if rng.uniform() < 0.5 else Sex.MALE
     age = int(np.clip(np.round(rng.normal(54, 17)), 18, 92))
@@ -106,19 +81,7 @@ def draw_patient(
 def draw_image(
     seed: int, patient: PatientParameters, number: int, hospital: HospitalParameters
 ) -> ImageParameters:
-    """Draw image `number` of a patient, taken with the settings of `hospital`.
-
-    Parameters
-    ----------
-    seed : int
-        The cohort's seed.
-    patient : PatientParameters
-        Who is imaged; severity and number lead to the image's own severity.
-    number : int
-        From 0: the first image shows the disease as drawn, later ones another day of it.
-    hospital : HospitalParameters
-        Settings around which contrast, noise and the like are drawn.
-    """
+    """Draw image `number` of a patient, taken with the settings of `hospital`."""
     rng = generator(seed, "image", patient.index, number)
     view = View.AP if rng.uniform() < hospital.portable_rate else View.PA
     # Disease rises and falls: the first image shows it as drawn, later ones another day of it.

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from hurdles.data.phantom.parameters import ImageParameters, PatientParameters
 from hurdles.data.vocabulary import View
 
-__all__ = ["Frame", "Thorax"]
-
 Float = npt.NDArray[np.float32]
 Values = npt.NDArray[np.floating]
 

@@ -6,13 +6,6 @@ from dataclasses import dataclass
 
 from hurdles.data.vocabulary import Sex, View
 
-__all__ = [
-    "Blob",
-    "HospitalParameters",
-    "ImageParameters",
-    "PatientParameters",
-]
-
 
 @dataclass(frozen=True)
 class Blob:

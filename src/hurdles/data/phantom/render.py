@@ -14,8 +14,6 @@ from hurdles.data.phantom.geometry import Frame, Thorax
 from hurdles.data.phantom.parameters import Blob, ImageParameters, PatientParameters
 from hurdles.data.phantom.skeleton import bones, vessels
 
-__all__ = ["Rendered", "render"]
-
 Float = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
@@ -43,17 +41,7 @@ class Rendered:
 
 
 def render(patient: PatientParameters, image: ImageParameters, *, size: int = 224) -> Rendered:
-    """Project the patient and expose the image; a pure function of its arguments.
-
-    Parameters
-    ----------
-    patient : PatientParameters
-        Body, anatomy and disease.
-    image : ImageParameters
-        Pose, breath, severity on the day, exposure, and what is burnt in.
-    size : int
-        Pixels along a side.
-    """
+    """Project the patient and expose the image; a pure function of its arguments."""
     frame, thorax = Frame.of(patient, image, size), Thorax.of(patient, image)
     chest = project(frame, thorax)
     rng = np.random.default_rng(patient.anatomy_seed)

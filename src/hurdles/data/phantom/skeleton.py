@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from hurdles.data.phantom.geometry import Frame, Thorax
 
-__all__ = ["bones", "vessels"]
-
 Float = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 
@@ -54,22 +52,7 @@ def _shell(
 
 
 def bones(frame: Frame, thorax: Thorax, amount: float) -> Float:
-    """Return the excess attenuation of the skeleton, as cm of trabecular bone.
-
-    Parameters
-    ----------
-    frame : Frame
-        From cm to pixels.
-    thorax : Thorax
-        Where ribs, spine and shoulder girdle lie.
-    amount : float
-        Mineral of the bones: 1 for a healthy adult of 50, less with age.
-
-    Returns
-    -------
-    float32 array of shape (size, size)
-        At least 0.
-    """
+    """Return the excess attenuation of the skeleton, as cm of trabecular bone."""
     back = np.zeros((frame.size, frame.size), np.uint8)
     front, girdle = np.zeros_like(back), np.zeros_like(back)
     _ribs(back, front, frame, thorax)
@@ -158,22 +141,7 @@ def _scapula(canvas: npt.NDArray[np.uint8], frame: Frame, thorax: Thorax, side: 
 
 
 def vessels(frame: Frame, thorax: Thorax, seed: int) -> Float:
-    """Return the vascular tree of both lungs as cm of blood; it thins out towards the wall.
-
-    Parameters
-    ----------
-    frame : Frame
-        From cm to pixels.
-    thorax : Thorax
-        Its width and the height of its domes stretch the tree.
-    seed : int
-        From which the branches grow: one patient has the same tree in every image.
-
-    Returns
-    -------
-    float32 array of shape (size, size)
-        At least 0.
-    """
+    """Return the vascular tree of both lungs as cm of blood; it thins out towards the wall."""
     cv2 = _cv2()
     total = np.zeros((frame.size, frame.size), np.float32)
     stretch = np.array([thorax.width / 12.9, thorax.domes[0] / 20.6])

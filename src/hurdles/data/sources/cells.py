@@ -6,8 +6,6 @@ import re
 
 from hurdles.data.vocabulary import Sex, View
 
-__all__ = ["AGE_LIMIT", "age_of", "least_age", "sex_of", "view_of"]
-
 #: Ages above this are mistakes of the table (NIH lists patients of 148 and 411 years).
 AGE_LIMIT = 120.0
 

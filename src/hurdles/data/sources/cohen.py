@@ -17,8 +17,6 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.sources.collection import Layout, collection
 from hurdles.data.sources.covid_metadata import Row, read_family
 
-__all__ = ["read"]
-
 _EXTRA = (
     ("finding", "finding"),
     ("offset", "offset"),

@@ -22,8 +22,6 @@ from hurdles.data.sources.cells import age_of, sex_of
 from hurdles.data.sources.collection import Layout, collection, read_rows
 from hurdles.data.tally import Tally, walk
 
-__all__ = ["read"]
-
 logger = logging.getLogger("hurdles.data")
 
 _SIGNS = {"0": "-", "1": "+"}

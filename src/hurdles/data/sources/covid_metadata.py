@@ -12,8 +12,6 @@ from hurdles.data.sources.collection import read_rows
 from hurdles.data.tally import Tally, walk
 from hurdles.data.vocabulary import View
 
-__all__ = ["label_of", "read_family"]
-
 _UNKNOWN = {"", "todo", "unknown", "?", "nan"}
 #: What the tables call pneumonia without always saying the word: germs, and kinds.
 _PNEUMONIAS = {
@@ -63,24 +61,7 @@ def read_family(
     extra: Iterable[tuple[str, str]],
     mask: Callable[[Path], Path | None] = lambda _: None,
 ) -> Manifest:
-    """Read ``metadata.csv`` and ``images/``; every row and every file is kept or left out.
-
-    Parameters
-    ----------
-    root, source : Path, str
-        The folder, and what the ``source`` column says.
-    locate : callable
-        From a row and the files of ``images/`` by name to the path that the row means, be it
-        there or not.
-    patient : callable
-        From a row to the patient.
-    view_required : bool
-        Whether a row must say that it is frontal; otherwise an empty view is let through.
-    extra : iterable of (str, str)
-        Columns of the table to keep, and what to call them.
-    mask : callable, optional
-        From the image's path to its lung mask.
-    """
+    """Read ``metadata.csv`` and ``images/``; every row and every file is kept or left out."""
     tally = Tally(root, source)
     columns = list(extra)
     seen = list(walk(root / "images")) if (root / "images").is_dir() else []

@@ -17,8 +17,6 @@ from hurdles.data.sources.collection import Layout, collection
 from hurdles.data.sources.nih_tables import cells_of, entries, patient_of
 from hurdles.data.tally import Tally, walk
 
-__all__ = ["read"]
-
 _LABELS = {"Covid-19": "COVID-19", "No_findings": "No Finding", "Pneumonia": "Pneumonia"}
 
 

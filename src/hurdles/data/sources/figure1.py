@@ -18,8 +18,6 @@ from hurdles.data.sources.collection import Layout, collection
 from hurdles.data.sources.covid_metadata import Row, read_family
 from hurdles.data.tally import IMAGE_SUFFIXES
 
-__all__ = ["read"]
-
 
 @collection(
     "figure1",

@@ -16,8 +16,6 @@ from hurdles.data.sources.collection import Layout, collection, read_rows
 from hurdles.data.tally import Tally, walk
 from hurdles.data.vocabulary import View
 
-__all__ = ["read"]
-
 
 @collection(
     "hannover",

@@ -27,8 +27,6 @@ from hurdles.data.sources.collection import Layout, collection
 from hurdles.data.tally import Tally, walk
 from hurdles.data.vocabulary import Split
 
-__all__ = ["identify", "read"]
-
 _SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
 _LABELS = {
     "bacteria": "Bacterial Pneumonia",

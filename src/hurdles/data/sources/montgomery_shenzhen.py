@@ -19,8 +19,6 @@ from hurdles.data.sources.cells import age_of, sex_of
 from hurdles.data.sources.collection import Layout, collection
 from hurdles.data.tally import Tally, walk
 
-__all__ = ["read"]
-
 _NAME = re.compile(r"(MCUCXR|CHNCXR)_(\d+)_([01])")
 _SOURCES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
 

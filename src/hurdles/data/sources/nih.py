@@ -17,8 +17,6 @@ from hurdles.data.sources.nih_tables import cells_of, entries, label_of, patient
 from hurdles.data.tally import Tally, walk
 from hurdles.data.vocabulary import Split
 
-__all__ = ["read"]
-
 _COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 _LISTS = {"train_val_list.txt": Split.TRAIN, "test_list.txt": Split.TEST}
 

@@ -9,8 +9,6 @@ from typing import Any
 from hurdles.data.sources.cells import age_of, sex_of, view_of
 from hurdles.data.sources.collection import read_rows
 
-__all__ = ["cells_of", "entries", "label_of", "patient_of"]
-
 
 def entries(table: Path) -> dict[str, dict[str, str]]:
     """Return the rows of ``Data_Entry_2017*.csv`` by the image's stem."""

@@ -18,8 +18,6 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.sources.collection import Layout, collection
 from hurdles.data.tally import Tally, walk
 
-__all__ = ["read"]
-
 _FIRST = {"COVID-19": "COVID-19", "NORMAL": "Normal", "Viral Pneumonia": "Viral Pneumonia"}
 _SECOND = {
     "COVID": "COVID-19",

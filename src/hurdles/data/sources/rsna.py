@@ -19,8 +19,6 @@ from hurdles.data.sources.cells import age_of, sex_of, view_of
 from hurdles.data.sources.collection import Layout, collection, read_rows
 from hurdles.data.tally import Tally, walk
 
-__all__ = ["read"]
-
 _IMAGES, _LABELS = "stage_2_train_images", "stage_2_train_labels.csv"
 _DETAILS = "stage_2_detailed_class_info.csv"
 
