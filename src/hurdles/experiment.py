@@ -95,6 +95,7 @@ def run_experiment(
         if run.is_begun:
             _refuse_others(run, manifest, split_file)
         if run.is_finished:
+            run.require_finished()  # whole, and of this version: its numbers are printed again
             options.listener.say(f"{run.path} is finished already")
             if not options.pictures:
                 with outputs(run.report_path, ledger=run.ledger):
