@@ -60,6 +60,7 @@ def run_experiment(
         if run.is_begun:
             _refuse_others(run, manifest, split_file)
         if run.is_finished:
+            run.require_finished()  # whole, and of this version: its numbers are printed again
             run.clear()  # a kill may have come right before that
             options.listener.say(f"{run.path} is finished already")
             if not options.pictures:

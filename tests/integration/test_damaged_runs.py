@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from hurdles import workflows
+from hurdles._version import __version__
+from hurdles.cli import app
 from hurdles.data.seals import SEALS
 from hurdles.errors import HurdlesError, RunError
 from hurdles.runs import Run
@@ -133,3 +136,33 @@ def test_what_is_evaluated_later_is_sealed_as_well(copy, other_phantom, options)
     flip(copy / "predictions" / "elsewhere.csv", 0.5)
     with pytest.raises(RunError, match=r"elsewhere\.csv is damaged"):
         use(copy)
+
+
+def test_a_finished_run_that_is_resumed_is_whole_and_of_this_version(copy, tiny, options):
+    assert workflows.run(tiny, out=copy, resume=True, options=options).evaluation()
+    text = (copy / "evaluation.json").read_text()
+    (copy / "evaluation.json").write_text(text.replace("0.", "1.", 1))
+    with pytest.raises(RunError, match=r"evaluation\.json is damaged"):
+        workflows.run(tiny, out=copy, resume=True, options=options)
+    (copy / "evaluation.json").write_text(text)
+    meta = (copy / "meta.json").read_text()
+    (copy / "meta.json").write_text(
+        meta.replace(f'"hurdles": "{__version__}"', '"hurdles": "7.3.0"')
+    )
+    with pytest.raises(RunError, match=r"written by hurdles 7\.3\.0, and this is hurdles"):
+        workflows.run(tiny, out=copy, resume=True, options=options)
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[1]", b"\xff\x00"])
+def test_no_command_ends_with_a_traceback(content, copy, finished, tiny, tmp_path):
+    (tmp_path / "tiny.toml").write_text(tiny.to_toml())
+    resumed = ["run", str(tmp_path / "tiny.toml"), "--out", str(copy), "--resume"]
+    commands = [["compare", str(copy), str(finished.path)], ["report", str(copy)], resumed]
+    for path in sorted(p for p in copy.rglob("*") if p.is_file() and p.name != ".lock"):
+        whole = path.read_bytes()
+        path.write_bytes(content)
+        for words in commands:
+            error = CliRunner().invoke(app, words).exception
+            assert error is None or isinstance(error, HurdlesError), (path.name, words[0])
+            assert path.read_bytes() in {content, whole} or path.suffix in {".html"}, path.name
+        path.write_bytes(whole)
