@@ -46,7 +46,7 @@ GOALS = {
     "run folders": 10_000,
 }
 SECONDS, MEGABYTES = 5, 500
-_BATCH, _KILLED_AFTER = 5000, 60
+_BATCH, _BATCH_OF_RUNS, _KILLED_AFTER = 5000, 500, 60
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _FAULTS = ("death", "hang", "memory", "foreign exception", "broken promise")
 
@@ -83,7 +83,8 @@ def main() -> int:
         # The kind that lags most comes next, so that whatever is stopped has seen all of them.
         name = min(lags, key=lags.__getitem__)
         done = ledger.done(name)
-        ledger.add(name, *_batch(name, done, min(done + _BATCH, goals[name])))
+        batch = _BATCH_OF_RUNS if TARGETS[name].group == "run folders" else _BATCH
+        ledger.add(name, *_batch(name, done, min(done + batch, goals[name])))
     return 0
 
 
