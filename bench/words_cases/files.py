@@ -191,3 +191,109 @@ def escape_sequence() -> str:
             shutil.copy(image, folder)
     said = command("manifest", table.parent / "own")
     return "obeyed" if "\x1b" in said.out else "shown as \\x1b" if "\\x1b" in said.out else said.err
+
+
+@case(
+    "Nothing hangs, nothing is obeyed",
+    "a table with a file name of 500 characters",
+    "1 image, 1 exclusion",
+)
+def name_of_500_characters() -> str:
+    from hurdles.data.reading import read_manifest
+
+    table = _phantom()
+    image = sorted(table.parent.rglob("*.png"))[0]
+    own = table.with_name("own.csv")
+    own.write_text(f"path,label\n{image},x\n{'a' * 500}.png,x\n")
+    found = read_manifest(own)
+    return f"{len(found)} image, {len(found.exclusions)} exclusion"
+
+
+@case("Nothing hangs, nothing is obeyed", "a recipe of 5,000 opening brackets", "refused")
+def deep_recipe() -> str:
+    from hurdles.errors import RecipeError
+    from hurdles.recipe import load_recipe
+
+    path = Path(tempfile.mkdtemp()) / "deep.toml"
+    path.write_text("name = " + "[" * 5000)
+    try:
+        load_recipe(path)
+    except RecipeError:
+        return "refused"
+    return "taken"
+
+
+@case(
+    "Nothing hangs, nothing is obeyed", "a class called =1+1, in the CSV of hurdles check", "text"
+)
+def formula_in_a_cell() -> str:
+    import csv
+
+    table = _phantom()
+    text = table.read_text().replace("Normal", "=1+1")
+    table.write_text(text)
+    page = table.with_name("page.html")
+    command("check", table, "--hurdle", "patients", "--hurdle", "size", "--out", page)
+    with page.with_suffix(".csv").open(newline="") as handle:
+        cells = [cell for row in csv.reader(handle) for cell in row]
+    return "a formula" if any(cell[:1] in ("=", "+", "@") for cell in cells) else "text"
+
+
+@case(
+    "What a user is told",
+    "compare of two runs of two classes: rows of the table, sentence at the end",
+    "9 rows, a sentence",
+)
+def two_classes_compared() -> str:
+    import numpy as np
+
+    from hurdles.evaluation.comparisons import compare, holm
+    from hurdles.evaluation.predictions import Predictions
+    from hurdles.reporting.console import comparison_lines
+
+    rng = np.random.default_rng(0)
+    names = [f"{n}.png" for n in range(80)]
+    a, b = (
+        Predictions.from_arrays(
+            ["A", "B"],
+            y_true=["A", "B"] * 40,
+            y_prob=np.column_stack([chance, 1 - chance]),
+            images=names,
+            groups=names,
+        )
+        for chance in rng.random((2, 80))
+    )
+    found = compare(a, b)
+    last = list(comparison_lines(found, holm([c.p_value for c in found])))[-1]
+    return f"{len(found)} rows, {'a sentence' if last.startswith('Inconclusive: ') else last}"
+
+
+@case(
+    "What a user is told",
+    "run --encoder-from model.pt, somebody else's weights",
+    "refused, without asking for the file to be deleted",
+)
+def weights_of_somebody_else() -> str:
+    table = _phantom()
+    model = table.with_name("model.pt")
+    model.write_bytes(b"PK\x03\x04" + bytes(200))
+    said = command(
+        "run", "demo", "--data", table, "--encoder-from", model, "--out", table.with_name("run")
+    )
+    words = " ".join((said.out + said.err).split())
+    if "delete" in words.lower() or not model.is_file():
+        return f"told to delete it: {words[-200:]}"
+    refused = said.code == 2 and "Traceback" not in words
+    return "refused, without asking for the file to be deleted" if refused else words[-200:]
+
+
+@case("What a user is told", "a page with --no-images", "no picture of a radiograph in it")
+def page_without_pictures() -> str:
+    table = _phantom()
+    page = table.with_name("page.html")
+    calls = [["check", table, "--out", page, "--quiet"], ["--no-images"]]
+    said = command(*calls[0], *calls[1])
+    if not page.is_file():
+        return said.err.strip().splitlines()[-1][:80]
+    held = "data:image" in page.read_text()
+    return "pictures in it" if held else "no picture of a radiograph in it"

@@ -21,6 +21,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLSLossless,
@@ -496,3 +497,82 @@ def pipe() -> str:
             return "waits for ever"
         return f"{type(error).__name__} within 5 s"
     return "a picture"
+
+
+# --- found by bench/fuzz.py and public test files ------------------------------------------------
+
+_PARTS = "Parts that are missing, or too many"
+
+
+@case(
+    _PARTS,
+    "DICOM whose pixel data hold 8 times the size in its header",
+    "damaged",
+    _starts("Trunc"),
+)
+def several_pictures() -> str:
+    return _seen(_dataset(_levels(0, 4095), 12, Columns=3, Rows=128))
+
+
+@case(_PARTS, "TIFF with one of 32 strips", "damaged: 1 of 32 strips", _starts("Trunc"))
+def strips_that_are_missing() -> str:
+    coded = io.BytesIO()
+    pixels = _levels(0, 255, np.uint8)
+    Image.fromarray(pixels).save(coded, "TIFF", tiffinfo={278: 128})
+    content = bytearray(coded.getvalue())
+    (start,) = struct.unpack_from("<I", content, 4)
+    for entry in range(struct.unpack_from("<H", content, start)[0]):
+        at = start + 2 + 12 * entry
+        if struct.unpack_from("<H", content, at)[0] == 257:
+            struct.pack_into("<HIHH", content, at + 2, 3, 1, 128 * 32, 0)
+    return _seen(bytes(content))
+
+
+@case(_PARTS, "JPEG 2000 frame of 128 x 128 that claims 9000 x 9000", "damaged", _starts("Trunc"))
+def few_bytes() -> str:
+    pixels = _levels(0, 255, np.uint8)
+    coded = io.BytesIO()
+    Image.fromarray(pixels // 64 * 64).save(coded, "JPEG2000", no_jp2=True)
+    stream = bytearray(coded.getvalue())
+    size = stream.index(b"\xff\x51")
+    for place in (size + 6, size + 22):
+        struct.pack_into(">II", stream, place, 9000, 9000)
+    ds = _encapsulated(bytes(stream), JPEG2000Lossless, pixels, 8)
+    ds.Rows = ds.Columns = 9000
+    return _seen(ds)
+
+
+@case(
+    _BOMBS,
+    "PNG of 300 bytes with a chunk of 4 GB announced behind its end",
+    "less than 100 MB more",
+    lambda text: text.startswith("0 MB"),
+)
+def chunk_behind_the_end() -> str:
+    coded = cv2.imencode(".png", _levels(0, 255, np.uint8)[:24, :24])[1].tobytes()
+    content = coded[:33] + coded[-12:] + b"\xff\0\0\xfdIDAT" + coded[33:]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    said = _seen(content)
+    grew = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e5
+    return f"{int(grew) * 100} MB more at the most: {said}"
+
+
+@case(
+    _RASTER,
+    "TIFF of 16-bit colors with multiplied transparency",
+    "correlation 1.000",
+    _starts("correlation 1.000"),
+)
+def multiplied_transparency() -> str:
+    grey = _levels(0, 65535).astype(np.float64)
+    alpha = np.linspace(0.2, 1, 128)[None, :] * np.ones((128, 1))
+    samples = np.stack([grey * alpha] * 3 + [65535 * alpha], axis=-1).astype("<u2").tobytes()
+    tags = [(256, 3, 1, 128), (257, 3, 1, 128), (258, 3, 4, 0), (259, 3, 1, 1), (262, 3, 1, 2),
+            (273, 4, 1, 0), (277, 3, 1, 4), (278, 3, 1, 128), (279, 4, 1, len(samples)),
+            (338, 3, 1, 1)]  # fmt: skip
+    behind = 8 + 2 + 12 * len(tags) + 4
+    places = {258: behind, 273: behind + 8}
+    directory = b"".join(struct.pack("<HHII", t, k, n, places.get(t, v)) for t, k, n, v in tags)
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + directory + bytes(4)
+    content = head + struct.pack("<4H", 16, 16, 16, 16) + samples
+    return _seen(content, grey * alpha)
