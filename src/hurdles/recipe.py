@@ -97,7 +97,9 @@ class ModelSection(_Section):
     architecture: str = Field("baseline", description="Network, by name.")
     channels: int = Field(1, description="1, or 3: the grey image three times, as RGB has it.")
     hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
-        (), description="Widths of the head's hidden layers; [256] is seed 000's for COVID-19."
+        (),
+        description="Widths of the head's hidden layers; [256] is that of Tartaglione et al. 2020 "
+        "for COVID-19.",
     )
     scaling: Scaling = Field(
         Scaling.NONE,
@@ -122,9 +124,9 @@ class AugmentationSection(_Section):
 
     policy: AugmentationPolicy = Field(
         AugmentationPolicy.NONE,
-        description="none; enlarge (fixed altered copies of one class, drawn once, as seed 004 "
-        "does); balanced (every epoch draws each class equally often and alters every image); each "
-        "(every epoch alters every image).",
+        description="none; enlarge (fixed altered copies of one class, drawn once, as Lázaro and "
+        "Barco 2020 do); balanced (every epoch draws each class equally often and alters every "
+        "image); each (every epoch alters every image).",
     )
     flip: float = Field(0.7, ge=0, le=1, description="Probability of a left-right flip.")
     rotation: float = Field(0.7, ge=0, le=1, description="Probability of a rotation.")

@@ -5,13 +5,13 @@ A fence ``sh title="needs ..."`` is not run: its options are looked up instead. 
 """
 
 import ast
+import importlib
 import inspect
 import re
 import shlex
 import shutil
 from pathlib import Path
 
-import click
 import cv2
 import pytest
 import typer
@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 import hurdles
 from hurdles.cli import app
 from hurdles.data.phantom import write_phantom
+from hurdles.evaluation import calibration, recalibration, scores
+from hurdles.evaluation.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -176,7 +178,7 @@ def looked_up(command: str) -> None:
     group = typer.main.get_command(app)
     assert words[1] in group.commands, command
     verb = group.commands[words[1]]
-    known = {o for p in verb.params if isinstance(p, click.Option) for o in p.opts} | {"--help"}
+    known = {o for p in verb.params if p.param_type_name == "option" for o in p.opts} | {"--help"}
     unknown = {w.split("=")[0] for w in words if w.startswith("--")} - known
     assert not unknown, f"{command}: there is no {unknown}"
 
@@ -228,7 +230,9 @@ def test_the_page_of_python_shows_every_verb():
 
 def small(text: str) -> str:
     """Return an example of Python with fewer and smaller images."""
-    return re.sub(r"\b(150|60), (seed=\d), size=128", r"24, \2, size=64", text)
+    fewer = {"150": "18", "60": "9"}
+    pattern = r"\b(150|60), (seed=\d), size=128"
+    return re.sub(pattern, lambda m: f"{fewer[m[1]]}, {m[2]}, size=64", text)
 
 
 @pytest.mark.full
@@ -261,3 +265,37 @@ def test_every_command_of_the_documentation_runs(tmp_path, monkeypatch):
                     carried_out(words[1:])
     assert Path("runs/mine/report.html").is_file()
     assert "accuracy" in hurdles.compare("runs/mine", "runs/other")[0]._repr_html_().lower()
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").split()) <= 900
+
+
+def measures_of_the_page() -> list[list[str]]:
+    text = (DOCS / "statistics.md").read_text(encoding="utf-8").split("## Every measure")[1]
+    rows = [line for line in text.split("\n## ")[0].splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[1:]]
+
+
+def test_every_row_of_the_statistics_is_whole_and_names_code_that_is_there():
+    for row in measures_of_the_page():
+        assert len(row) == 6, row
+        if row[0].startswith("**"):
+            continue
+        assert row[1], row
+        assert row[2], row
+        names = re.findall(r"`([\w.]+)`", row[5])
+        assert names, row
+        for name in names:
+            module, _, member = name.rpartition(".")
+            assert hasattr(importlib.import_module(f"hurdles.{module}"), member), name
+
+
+def test_every_measure_is_on_the_page_of_statistics():
+    """By the functions that the program itself computes and that it documents as such."""
+    shown = {n.rsplit(".", 1)[1] for row in measures_of_the_page() for n in row[5].split("`")[1::2]}
+    assert {metric.score.__name__ for metric in METRICS.values()} <= shown
+    by_class = set(scores.__all__) - {"class_accuracy_score"}  # another name of the sensitivity
+    assert by_class <= shown
+    assert {n for n in calibration.__all__ if n.endswith("error")} <= shown
+    assert set(recalibration.__all__) <= shown
