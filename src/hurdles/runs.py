@@ -15,8 +15,9 @@ from hurdles.data.copies import Copies
 from hurdles.data.differences import differences
 from hurdles.data.files import locked, write_text
 from hurdles.data.manifest import Manifest
+from hurdles.data.notebook import notebook_table
 from hurdles.data.seals import reading, require_version, require_whole, seal
-from hurdles.errors import RunError
+from hurdles.errors import HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
@@ -74,6 +75,19 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """Show what was run and how well it did; a folder that cannot be read says why."""
+        rows: list[tuple[str, object]] = [("folder", self.path)]
+        try:
+            self.require_finished()
+            found = self.evaluation()
+            rows += [("recipe", self.recipe.name), ("images", len(self.manifest))]
+            rows += [("classes", ", ".join(self.labels)), ("test images", found.n_images)]
+            rows += [("accuracy", found.get("accuracy").percent()), ("report", self.report_path)]
+        except (HurdlesError, OSError) as error:
+            rows.append(("state", error))
+        return notebook_table("Run", ["", ""], rows)
 
     @property
     def is_finished(self) -> bool:

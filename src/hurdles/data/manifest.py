@@ -12,6 +12,7 @@ import pandas as pd
 
 from hurdles.data.cells import as_csv, from_cells
 from hurdles.data.files import reads, remove, replacing, write_text
+from hurdles.data.notebook import notebook_table
 from hurdles.data.patients import groups_of, joined_patients
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
@@ -86,6 +87,21 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def _repr_html_(self) -> str:
+        """Show how many images there are of each class, and in which part of the split."""
+        frame = self.frame.assign(patient=self.groups.where(self.frame["patient"].notna()))
+        parts = [s.value for s in Split] if frame["split"].notna().any() else []
+        rows = [
+            [label, len(own), own["patient"].nunique(), *((own["split"] == p).sum() for p in parts)]
+            for label, own in ((each, frame[frame["label"] == each]) for each in self.labels)
+        ]
+        title = f"Manifest: {len(self)} images, {self.known_patients} known patients"
+        unknown, left = self.missing_patients, len(self.exclusions)
+        notes = [f"sources: {', '.join(self.sources)}"] if self.sources else []
+        notes += [f"images without a patient: {unknown}"] if unknown else []
+        notes += [f"left out, see .exclusions: {left}"] if left else []
+        return notebook_table(title, ["class", "images", "patients", *parts], rows, notes)
 
     @property
     def labels(self) -> list[str]:

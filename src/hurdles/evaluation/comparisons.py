@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.data.notebook import notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import mover_difference
 from hurdles.evaluation.delong import Area, compare_areas
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, replicate
-from hurdles.evaluation.metrics import METRICS, get_metric
+from hurdles.evaluation.metrics import METRICS, get_metric, written
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.significance import McNemar, holm, mcnemar, ruled_by_test
 from hurdles.evaluation.statistics import Floats, PatientTable, Statistic
@@ -84,6 +85,16 @@ class Comparison:
             "p_value": None if math.isnan(self.p_value) else self.p_value,
             "p_method": self.p_method,
         }
+
+    def _repr_html_(self) -> str:
+        """Show both values, their difference and its test."""
+        ends = (("a", self.a), ("b", self.b), ("a - b", self.difference))
+        rows = [[name, written(self.metric, found)] for name, found in ends]
+        p = "none" if math.isnan(self.p_value) else f"{self.p_value:.3g}"
+        rows.append(["p, not adjusted", f"{p} ({self.p_method})"])
+        of = f", {self.class_}" if self.class_ else ""
+        title = f"Comparison: {METRICS[self.metric].title}{of}"
+        return notebook_table(title, ["", "value [interval]"], rows)
 
     def without_patients(self) -> Comparison:
         """Return the same where no patient is known: its estimates name no number of them."""

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles.data.notebook import notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.intervals import estimate
-from hurdles.evaluation.metrics import METRICS, get_metric
+from hurdles.evaluation.metrics import METRICS, get_metric, written
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.scores import confusion_matrix
 from hurdles.evaluation.statistics import PatientTable
@@ -88,6 +89,17 @@ class Evaluation:
                 for (measure, class_), found in self.estimates.items()
             ]
         )
+
+    def _repr_html_(self) -> str:
+        """Show every measure with its interval."""
+        rows = [
+            [METRICS[measure].title, class_, written(measure, found), found.n_images]
+            for (measure, class_), found in self.estimates.items()
+        ]
+        known = f" of {self.n_patients} patients" if self.n_patients else ""
+        title = f"Evaluation: {self.n_images} images{known}"
+        columns = ["measure", "class", "value [interval]", "images"]
+        return notebook_table(title, columns, rows, self.notes)
 
     def confusion_frame(self) -> pd.DataFrame:
         """Return the confusion matrix with its names: rows are true, columns predicted."""

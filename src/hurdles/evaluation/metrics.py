@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.scores import (
     accuracy_score,
     auc_score,
@@ -21,7 +22,7 @@ from hurdles.evaluation.scores import (
     specificity_score,
 )
 
-__all__ = ["METRICS", "Metric", "get_metric"]
+__all__ = ["METRICS", "Metric", "get_metric", "written"]
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,8 @@ def get_metric(name: str) -> Metric:
     if name not in METRICS:
         raise EvaluationError(f"no metric is called {name!r}. Known: {', '.join(METRICS)}.")
     return METRICS[name]
+
+
+def written(name: str, estimate: Estimate) -> str:
+    """Return an estimate of a metric as it is read: a share in percent, all else as a number."""
+    return estimate.percent() if get_metric(name).written == "share" else str(estimate)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
+from hurdles.data.notebook import notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 
@@ -77,6 +78,13 @@ class Findings:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def _repr_html_(self) -> str:
+        """Show the verdict of each hurdle; `frame` has every finding."""
+        rows = [[h, str(self.verdict(h)), q, len(self.of(h))] for h, q in self.questions.items()]
+        title = f"Findings: {len(self.questions)} hurdles, {len(self)} findings"
+        notes = [f"{key}: {value}" for key, value in self.about.items() if key == "patients"]
+        return notebook_table(title, ["hurdle", "verdict", "question", "findings"], rows, notes)
 
     @property
     def hurdles(self) -> list[str]:
