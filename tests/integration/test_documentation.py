@@ -68,7 +68,7 @@ def test_the_readme_shows_the_two_commands_that_set_everything_up():
 
 def as_supposed(folder: Path) -> None:
     """Lay out what the commands name."""
-    mine = write_phantom(folder / "phantom", 24, seed=1, size=64)
+    mine = write_phantom(folder / "phantom", 18, seed=1, size=64)
     other = write_phantom(folder / "other-phantom", 6, seed=2, size=64)
     for name, manifest in (("my-xrays", mine), ("another-hospital", other)):
         for row in manifest.frame.itertuples():
@@ -106,9 +106,10 @@ def write_dicom(path: Path, png: str) -> None:
     ds.save_as(path, enforce_file_format=True)
 
 
-#: What lets a command of the README finish in seconds: nothing else of it is changed.
-SETTINGS = ("training.epochs=1", "preparation.size=64", "evaluation.resamples=100")
+#: What lets a command finish in seconds: nothing else of it is changed.
+SETTINGS = ("training.epochs=1", "preparation.size=48", "evaluation.resamples=100")
 SMALL = [word for setting in SETTINGS for word in ("--set", setting)]
+ASKED = ["--hurdle", "lungs-removed", "--hurdle", "elsewhere"]
 
 
 def python_examples(page: Path = README) -> list[str]:
@@ -262,7 +263,9 @@ def test_every_command_of_the_documentation_runs(tmp_path, monkeypatch):
                 for command in commands_of(text):
                     words = shlex.split(command)
                     assert words[0] == "hurdles", f"{page}: {command}"
-                    carried_out(words[1:])
+                    # All ten hurdles for models are run by the README's commands.
+                    fewer = ASKED if words[1] == "audit" and "--hurdle" not in words else []
+                    carried_out(words[1:] + fewer)
     assert Path("runs/mine/report.html").is_file()
     assert "accuracy" in hurdles.compare("runs/mine", "runs/other")[0]._repr_html_().lower()
 
