@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,10 @@ def read_sheet(path: Path) -> Sheet:
         ) from error
     # Readers of Excel and Parquet fail in many ways on damaged bytes.
     except Exception as error:
-        raise ManifestError(f"{path} cannot be read as a table ({error}).") from error
+        why = re.sub(r"<class '([\w.]+)'>", r"\1", str(error)) or type(error).__name__
+        raise ManifestError(
+            f"{path} cannot be read as a table ({why}); save it anew, or as .csv."
+        ) from error
     return _sheet(path, records, notes)
 
 

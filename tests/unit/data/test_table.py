@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -264,6 +266,23 @@ def test_an_empty_table(tmp_path, content):
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(ManifestError, match=r"is empty|no row below the heading"):
         manifest_from_table(tmp_path / "x.csv")
+
+
+def test_a_reader_that_names_a_class_of_python_is_not_quoted(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["path", "label"])
+    book.save(tmp_path / "x.xlsx")
+    with zipfile.ZipFile(tmp_path / "x.xlsx") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    core = parts["docProps/core.xml"]
+    parts["docProps/core.xml"] = re.sub(rb"(>\d{4}-\d\d-\d\dT\d\d:)[^<]*", rb"\1later", core)
+    with zipfile.ZipFile(tmp_path / "x.xlsx", "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    with pytest.raises(ManifestError, match=r"cannot be read as a table \(expected datetime"):
+        read_sheet(tmp_path / "x.xlsx")
 
 
 def test_damage_is_named(tmp_path):
