@@ -61,7 +61,8 @@ def walk(root: str | Path) -> Iterator[Seen]:
     >>> [(seen.name, seen.refusal) for seen in walk(root)]
     [('a.png', ''), ('notes.txt', 'not an image, by its extension')]
     """
-    yield from _walk(Path(root).absolute(), "", frozenset())
+    above = Path(os.path.realpath(root)).parents
+    yield from _walk(Path(root).absolute(), "", frozenset(map(str, above)))
 
 
 def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[Seen]:

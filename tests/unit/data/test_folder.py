@@ -193,6 +193,16 @@ def test_links_in_a_circle_end(tmp_path):
     assert reasons(manifest) == {"loop": "a link back to a folder that holds it"}
 
 
+def test_a_link_to_a_folder_above_the_root_is_not_followed(tmp_path):
+    root = tmp_path / "images"
+    for name in ("images/A/1.png", "images/B/1.png", "others/A/2.png"):
+        png(tmp_path / name)
+    (root / "A" / "up").symlink_to(tmp_path)
+    manifest = manifest_from_folder(root)
+    assert manifest.counts == {"A": 1, "B": 1}
+    assert reasons(manifest) == {"up": "a link back to a folder that holds it"}
+
+
 def test_dicom_without_an_extension_is_an_image(tmp_path):
     folder = tmp_path / "Normal"
     folder.mkdir()
