@@ -530,7 +530,7 @@ def _place(text: str) -> str:
 
 
 #: Compared neither: what is known of outputs and of the files' dates, and this bench's own.
-_APART = re.compile(r"state/.*|cache/hashes/.*|tmp/.*|writes\.txt|ended\.json")
+_APART = re.compile(r"state/.*|cache/hashes/.*|(.*/)?\.written|tmp/.*|writes\.txt|ended\.json")
 
 
 def _files(folder: Path) -> set[str]:
@@ -674,7 +674,7 @@ def page(kills: Sequence[Kill], out: Path) -> str:
     lines += ["", "## Not compared", "", "| files | what |", "|---|---|"]
     lines += [f"| `{files}` | {says} |".replace("(^|/)", "") for files, _, says in TIMES]
     lines += [
-        "| `state/`, `cache/hashes/` | what is remembered of outputs and of the dates of files |",
+        "| `state/`, `cache/hashes/`, `.written` | what is remembered of outputs and dates |",
         "",
         "## All of them",
         "",

@@ -56,7 +56,7 @@ class Run:
     evaluation.json        measures on the test split, with intervals
     heatmaps.npz           what the report's contact sheets show: patients' pixels
     report.html            the report
-    written.json           hashes of its pages and of what was found later: hurdles wrote them
+    .written               hashes of its pages and of what was found later: hurdles wrote them
     meta.json              written last: the run is finished; versions, machine, hashes
     state.safetensors      only while training: where to go on
     start.safetensors      only while training: the encoder that it starts from, if from elsewhere
@@ -159,7 +159,7 @@ class Run:
     @property
     def ledger(self) -> Path:
         """Where it stands which pages, and which files of further sets, hurdles wrote."""
-        return self.path / "written.json"
+        return self.path / ".written"
 
     def page_path(self, name: str = "test") -> Path:
         """Return where the report on a set lies."""

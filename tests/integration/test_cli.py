@@ -297,6 +297,6 @@ def test_a_file_where_a_folder_is_needed_is_said_to_be_one(main, tmp_path, monke
     (tmp_path / "r").write_text("mine")
     code, _, err = main("run", "small-data", "--data", "phantom", "--out", "r")
     assert code == 2
-    assert "A file stands where a folder is needed; name another." in err
+    assert "is a file; give the name of a folder by --out." in err
     assert "space" not in err
     assert (tmp_path / "r").read_text() == "mine"

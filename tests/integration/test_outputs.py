@@ -118,7 +118,7 @@ WRITING = [
 BEGINNING = {"run", "demo", "study", "calibrate-audit"}
 WRITING_NOTHING = {"recipes", "cache", "collections", "compare"}
 #: What hurdles keeps for itself: checksums, and what it wrote.
-KEPT = ("checksums.", "written.json", ".lock")
+KEPT = ("checksums.", ".written", ".lock")
 
 
 def test_every_command_is_tried():
@@ -172,7 +172,7 @@ def test_a_run_that_was_moved_or_is_older_than_its_ledger_is_written_on(finished
     run = tmp_path / "run"
     shutil.copytree(finished.path, run)
     assert CliRunner().invoke(app, ["report", str(run)]).exit_code == 0
-    (run / "written.json").unlink()
+    (run / ".written").unlink()
     (run / "report.html").write_text("by an earlier version")
     assert CliRunner().invoke(app, ["report", str(run)]).exit_code == 0
 

@@ -51,8 +51,8 @@ def doubtful_classes(labels: Sequence[str], *, meant: Collection[str] = ()) -> l
     ["'NORMAL' and 'Normal' differ in case or blanks only; join them: --label NORMAL=Normal"]
     >>> doubtful_classes(["train_images", "test_images"])[0]
     "'train_images' and 'test_images' are names of folders, not of a class. Give a table that \
-    names the class of each image, or leave what is in there out: --label train_images= \
-    --label test_images="
+names the class of each image, or leave what is in there out: --label train_images= \
+--label test_images="
     """
     found = []
     spelt: defaultdict[str, list[str]] = defaultdict(list)

@@ -24,7 +24,7 @@ SEALS = "checksums.json"
 
 # Written again at any time, or only while training.
 _UNSEALED = re.compile(
-    r"\.lock|\..*\.part|.*\.html|audit\..*|checksums\..*|written\.json|st(ate|art)\.safetensors"
+    r"\.lock|\..*\.part|.*\.html|audit\..*|checksums\..*|\.written|st(ate|art)\.safetensors"
 )
 
 #: Folders that this process has found whole, with the dates of their files.

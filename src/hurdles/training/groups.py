@@ -113,8 +113,8 @@ def require_sources(section: RemedySection, sources: Sequence[str | float | None
     >>> require_sources(RemedySection(sampling="source"), ["A", "A"])
     Traceback (most recent call last):
     hurdles.errors.RecipeError: remedy.sampling = 'source' needs training images of two sources at \
-    least, and all of them come from 'A'. Name the sources in the manifest's 'source' column, add \
-    another collection, or leave the remedy out.
+least, and all of them come from 'A'. Name the sources in the manifest's 'source' column, add \
+another collection, or leave the remedy out.
     """
     if not section.needs_sources:
         return
