@@ -106,6 +106,7 @@ class History:
             frame = pd.read_csv(path)
             if _ADDED not in frame:
                 frame = frame.assign(**{_ADDED: np.nan})
-            return cls(frame, choose_by)
+            numbers = [column for column in COLUMNS if column in frame and column != "epoch"]
+            return cls(frame.astype(dict.fromkeys(numbers, "float64")), choose_by)
         except ValueError as error:  # pandas' own parser errors and ours are among them
             raise RunError(f"{path} is damaged ({error}). Train the run again.") from error

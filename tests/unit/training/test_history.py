@@ -96,3 +96,10 @@ class TestChoice:
         found = History.load(tmp_path / "history.csv")
         assert found.best_epoch == 1
         assert found.frame["validation_auc"].isna().all()
+
+
+def test_a_cell_that_is_no_number_is_damage(tmp_path):
+    path = history([0.5, 0.6]).save(tmp_path / "history.csv")
+    path.write_text(path.read_text().replace("0.5", "0.56944444441.1156064910010173", 1))
+    with pytest.raises(RunError, match=r"history\.csv is damaged \(could not convert"):
+        History.load(path)
