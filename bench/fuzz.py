@@ -126,7 +126,9 @@ class _Ledger:
         """Return the faults found, with what comes of the same case now."""
         if not self._list.is_file():
             return []
-        return pd.read_csv(self._list, keep_default_na=False).to_dict("records")
+        listed = pd.read_csv(self._list, keep_default_na=False)
+        listed["words"] = listed["words"].str.replace(r"(/[^\s/]+)+/", "", regex=True)  # folders
+        return listed.to_dict("records")
 
     def done(self, name: str) -> int:
         return _cases(self.counts[name])
