@@ -106,10 +106,10 @@ def _ask(name: str, source: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         return f"no answer in {SECONDS} s"
     if done.returncode:
-        last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return last[-1]
-    own = rf"{re.escape(tempfile.gettempdir())}/\S+"
-    return re.sub(own, "PATH", str(json.loads(done.stdout)))
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    else:
+        said = str(json.loads(done.stdout))
+    return re.sub(rf"{re.escape(tempfile.gettempdir())}/\S+", "PATH", said)
 
 
 def _earlier(page: str) -> dict[str, str]:
