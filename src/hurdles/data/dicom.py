@@ -43,7 +43,8 @@ _SYNTAXES = {0xC0: "50", 0xC1: "51", 0xC2: "50", 0xC3: "57", 0xF7: "80"}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 _FRAMES = (frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xC8, 0xCC}
 _SQUARE = (0.98, 1.02)
-#: JPEG 2000 fills what it holds no bytes for with grey. Radiographs have 1 to 100 pixels a byte.
+#: JPEG 2000 fills what it holds no bytes for with grey. A JPEG has at most 256 pixels in a byte: a
+#: block of 64 takes two bits at least; only flat areas of other codes take less.
 _MOST_PIXELS_PER_BYTE = 2000
 _ITEM = b"\xfe\xff\x00\xe0"
 

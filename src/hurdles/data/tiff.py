@@ -155,10 +155,10 @@ def _check_parts(image: Any) -> None:
         across, high = -(-width // first(_TILE_WIDTH, 0)), first(_TILE_HEIGHT, 0)
     else:
         across, high = 1, min(first(_ROWS_PER_STRIP, height), height)
-    announced = across * -(-height // high) * planes
     places = image.tag_v2.get(_TILES if tiled else _STRIPS, ())
+    announced = max(across * -(-height // high) * planes, len(places))
     there = sum(place >= _HEAD for place in places)
-    if there < max(announced, len(places)):
+    if there < announced:
         what = "tiles" if tiled else "strips"
         raise damaged("TIFF", f"it holds {there:,} of {announced:,} {what}")
 

@@ -120,7 +120,7 @@ def comparison_sentence(found: Sequence[Comparison], adjusted: Sequence[float]) 
         )
     parts = []
     for better, worse, sign in (("A", "B", 1), ("B", "A", -1)):
-        won = sorted(((c, p) for c, p in shown if sign * c.difference.value > 0), key=_by_p)
+        won = sorted(((c, p) for c, p in shown if sign * _gain(c) > 0), key=_by_p)
         if won:
             parts.append(
                 f"{better} is better than {worse} in {len(won)} of {counted(len(rows), 'row')}, "
@@ -128,6 +128,12 @@ def comparison_sentence(found: Sequence[Comparison], adjusted: Sequence[float]) 
             )
     rest = "; the others are inconclusive" if len(shown) < len(rows) else ""
     return f"After Holm's adjustment {'; '.join(parts)}{rest}."
+
+
+def _gain(comparison: Comparison) -> float:
+    """Return by how much A is better than B."""
+    gain = comparison.difference.value
+    return gain if METRICS[comparison.metric].higher_is_better else -gain
 
 
 def _by_p(row: tuple[Comparison, float]) -> float:

@@ -55,3 +55,8 @@ def test_where_nothing_can_be_compared_the_sentence_says_so():
     nothing = undefined("no image", level=0.95, n_images=0, n_patients=0)
     lone = Comparison("accuracy", "", nothing, nothing, nothing, float("nan"), "none")
     assert comparison_sentence([lone], [float("nan")]).startswith("Inconclusive: no measure")
+
+
+def test_of_a_measure_that_is_better_when_low_the_lower_one_is_better():
+    said = comparison_sentence([row("miss_rate", 0.2, 0.001, "x")], [0.001])
+    assert said.startswith("After Holm's adjustment B is better than A in 1 of 1 row")
