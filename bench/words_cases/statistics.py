@@ -23,6 +23,7 @@ def _first(text: str) -> float:
     return float(re.findall(r"-?\d+\.\d+|nan", text)[0])
 
 
+# What it returns is imported late, from whichever version is asked.
 def _table(scores: NDArray[np.float64], truth: list[str], each: int = 1):  # type: ignore[no-untyped-def]
     """Return predictions of two classes a and b, `each` images a patient."""
     from hurdles.evaluation.predictions import Predictions
@@ -150,7 +151,7 @@ def false_hits_of_flips() -> str:
     chance, level_of = 0.0, 11
     for k in range(11):
         found = Flips.share(
-            SimpleNamespace(material=material, flipped=np.arange(10) < k),  # type: ignore[arg-type]
+            SimpleNamespace(material=material, flipped=np.arange(10) < k),  # type: ignore[arg-type] # stands for one
             of=level_of,
         )
         if found.low > 0.034:

@@ -239,6 +239,6 @@ class TestLock:
 
     def test_it_is_let_go_after_an_error(self, tmp_path):
         with pytest.raises(ZeroDivisionError, match="by zero"), Run(tmp_path).locked():
-            1 / 0  # noqa: B018
+            1 / 0  # noqa: B018 - to fail
         with Run(tmp_path).locked():
             pass

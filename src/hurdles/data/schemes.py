@@ -114,7 +114,7 @@ def _as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[s
 
 # It needs no fractions or seed; a scheme takes them all the same.
 @_scheme("lazaro-barco-2020", grouped=False, needs_patients=False)
-def _as_lazaro_barco(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001
+def _as_lazaro_barco(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001 - a scheme's
     """Split as the notebook of Lázaro Barco (2020) does.
 
     Normal and Viral Pneumonia: scikit-learn's `train_test_split`, stratified, seed 42, first 70

@@ -324,7 +324,7 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
 
 def _data_hash(manifest: Manifest) -> str:
     """Hash what was split, not how: the same before and after."""
-    return manifest.with_split([None] * len(manifest)).content_hash  # type: ignore[list-item]
+    return manifest.with_split([None] * len(manifest)).content_hash  # type: ignore[list-item] # no split
 
 
 def _read_split(path: Path) -> tuple[str, pd.Series[str]]:

@@ -299,7 +299,7 @@ class _Reading:
         """Return the file that a cell means: as written, in a folder beside, with an extension."""
         name = _normal(cell)
         plain = os.path.join(self.folder, name)  # noqa: PTH118 - for thousands of cells
-        if os.path.isfile(plain):  # noqa: PTH113
+        if os.path.isfile(plain):  # noqa: PTH113 - as above
             return plain
         # Systems spell accents in two ways, in one letter or in two.
         spelt = dict.fromkeys([name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD"))])
@@ -312,7 +312,7 @@ class _Reading:
                 folder / f"{each}{end}" for folder in folders for each in spelt for end in ends
             ]
             # `is_file` raises where a name is longer than a file system takes.
-            found = [place for place in places if os.path.isfile(place)]  # noqa: PTH113
+            found = [place for place in places if os.path.isfile(place)]  # noqa: PTH113 - this one does not
             if len(found) > 1:
                 self.several.add(cell)
                 return None

@@ -214,7 +214,7 @@ def _working_copy(module: nn.Module) -> nn.Module:
 
     copied = copy.deepcopy(module).eval().float().requires_grad_(False)
     # torch's annotations know no memory_format.
-    copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs
     return copied
 
 

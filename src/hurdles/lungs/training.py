@@ -88,7 +88,7 @@ class _Training:
             network = LungNet(recipe.width)
         network = network.to(self.machine.device)
         # mypy does not know this keyword of Module.to.
-        self.network: LungNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: LungNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # stubs
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), weight_decay=recipe.weight_decay, fused=True
         )

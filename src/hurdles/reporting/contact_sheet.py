@@ -79,7 +79,7 @@ def _fitted(image: NDArray[np.uint8], cell: int) -> Image:
     picture = Image.fromarray(image).convert("RGB")
     scale = cell / max(picture.size)
     size = tuple(max(1, round(scale * side)) for side in picture.size)
-    return picture.resize(size, Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+    return picture.resize(size, Image.Resampling.LANCZOS)  # type: ignore[arg-type] # two ints
 
 
 def _font(size: int) -> Any:

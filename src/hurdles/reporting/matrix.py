@@ -102,7 +102,7 @@ def _draw(
     for row in rows.itertuples():
         x, y = tests.index(str(row.test)), models.index(str(row.model))
         # pandas types a row of itertuples as str, int or anything else; these columns are floats.
-        value, low, high = float(row.value), float(row.low), float(row.high)  # type: ignore[arg-type]
+        value, low, high = float(row.value), float(row.low), float(row.high)  # type: ignore[arg-type] # a row
         if math.isnan(value):
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor="#eeeeee", edgecolor="#999999",
                                      hatch="///", linewidth=0))  # fmt: skip
@@ -141,7 +141,7 @@ def _name(
         spine.set_visible(False)
     figure = axes.figure
     # Typed as possibly none or a figure inside a figure; these axes stand in a whole one.
-    width, height = figure.get_figwidth(), figure.get_figheight()  # type: ignore[union-attr]
+    width, height = figure.get_figwidth(), figure.get_figheight()  # type: ignore[union-attr] # drawn
     figure.text(0.15 / width, 1 - 0.32 / height, title, fontsize=12, fontweight="bold")
     figure.text(0.15 / width, 1 - 0.62 / height, "rows: trained on; columns: tested on",
                 fontsize=9, color="#444444")  # fmt: skip

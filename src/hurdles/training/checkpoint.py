@@ -100,7 +100,7 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, s
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read what `save_weights` wrote: the weights and their metadata."""
     with _opened(path) as file:  # it has keys() but no iterator
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 - no mapping
         meta, digest = _described(path, file.metadata() or {})
     if digest and digest != _digest(tensors, meta):
         raise _damaged(path, "its checksum is another")

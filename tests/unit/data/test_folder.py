@@ -218,7 +218,7 @@ def test_walk_agrees_with_a_plain_walk(tmp_path):
     for name in ("b/2.png", "a/x/1.txt", "a.png", "c d/ü.tif"):
         png(tmp_path / name)
     plain = sorted(
-        os.path.join(folder, name)  # noqa: PTH118
+        os.path.join(folder, name)  # noqa: PTH118 - the plain way
         for folder, _, names in os.walk(tmp_path)
         for name in names
     )

@@ -59,9 +59,9 @@ def test_more_hospitals_leave_anatomy_and_disease_alone():
 
 def test_global_random_state_is_neither_read_nor_moved():
     np.random.seed(3)  # noqa: NPY002 - the global generator is what this test watches
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002 - as above
     phantom_cohort(1, size=64)
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002 - as above
 
 
 def test_an_image_is_a_pure_function_of_its_stored_parameters(cohort):

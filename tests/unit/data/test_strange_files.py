@@ -46,7 +46,7 @@ def test_of_a_folder_they_are_exclusions_with_the_reason(tmp_path):
     write_phantom(tmp_path / "ph", 4, seed=1, size=32)
     folder = next(p for p in (tmp_path / "ph").iterdir() if p.is_dir() and p.name != "masks")
     os.mkfifo(folder / "pipe.png")
-    unspelt = os.path.join(os.fsencode(folder), b"r\xf6ntgen.png")  # noqa: PTH118
+    unspelt = os.path.join(os.fsencode(folder), b"r\xf6ntgen.png")  # noqa: PTH118 - bytes
     Path(os.fsdecode(unspelt)).write_bytes(b"any")
     (tmp_path / "ph" / "manifest.csv").unlink()
     found = manifest_from_folder(tmp_path / "ph")

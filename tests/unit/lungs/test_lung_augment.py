@@ -84,7 +84,7 @@ def test_the_same_draw_gives_the_same_image_and_touches_no_input(chest, seed):
     assert np.array_equal(first[0], again[0])
     assert np.array_equal(first[1], again[1])
     assert (first[0].dtype, first[1].dtype) == (np.uint8, np.bool_)
-    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002 - as above
 
 
 def test_draws_come_from_the_generator_alone():

@@ -30,10 +30,10 @@ class TestReproducible:
 
     def test_the_callers_random_numbers_are_left_alone(self, recipe_of, data_of):
         torch.manual_seed(5)
-        before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - it is watched
         train(recipe_of(), data_of())
         assert torch.equal(torch.get_rng_state(), before)
-        assert (np.random.get_state()[1] == numpy_before).all()  # noqa: NPY002
+        assert (np.random.get_state()[1] == numpy_before).all()  # noqa: NPY002 - it is watched
 
     def test_the_callers_random_numbers_make_no_difference(self, recipe_of, data_of):
         torch.manual_seed(1)
