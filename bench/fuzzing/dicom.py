@@ -20,7 +20,7 @@ from PIL import Image
 
 from fuzzing.mutations import NUMBERS, Rng, blind, jpeg
 
-__all__ = ["SYNTAXES", "case"]
+__all__ = ["SYNTAXES", "case", "header_case"]
 
 _UID = "1.2.840.10008.1.2"
 _LONG = frozenset({"OB", "OW", "SQ", "UN", "UT", "OF"})
@@ -165,6 +165,18 @@ def case(syntax: str, rng: Rng) -> bytes:
             pixels = pixels[: rng.integers(len(pixels))]
     content = _file(uid, elements, pixels, encapsulated=bool(code))
     return blind(content, rng) if rng.random() < 0.3 else content
+
+
+def header_case(rng: Rng) -> bytes:
+    """Return a whole picture without compression under a header that says odd things."""
+    bits = int(rng.choice((8, 12, 16)))
+    elements = _header(bits)
+    if rng.random() < 0.5:
+        elements |= _tables(rng)
+    for _ in range(int(rng.choice((1, 1, 2)))):
+        _say(elements, rng)
+    uid = _UID + str(rng.choice(("", ".1", ".2")))
+    return _file(uid, elements, _picture(bits).ravel(), encapsulated=False)
 
 
 def _header(bits: int) -> dict[tuple[int, int, str], Any]:

@@ -37,7 +37,6 @@ def first_network(
 
         freeze(network, recipe.model.freeze)
     # mypy does not know this keyword of Module.to.
-    # torch's stubs know no memory format of a module.
     return network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
