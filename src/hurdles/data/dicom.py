@@ -49,20 +49,6 @@ _MOST_PIXELS_PER_BYTE = 2000
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
-def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is DICOM: by its preamble, or by a plausible first element.
-
-    Files without the preamble (old archives) begin with group 0002 or 0008, in little endian.
-    """
-    if head[128:132] == b"DICM":
-        return True
-    group, element = head[:2], int.from_bytes(head[2:4], "little")
-    if group not in (b"\x02\x00", b"\x08\x00") or element > 0x0018:
-        return False
-    explicit = re.fullmatch(rb"UL|UI|CS|OB|SH|DA", head[4:6]) is not None
-    return explicit or int.from_bytes(head[4:8], "little") <= 64
-
-
 def read_dicom_header(handle: BinaryIO) -> ImageHeader:
     """Return the header of an open DICOM file, reading no pixel."""
     with _damage_named():

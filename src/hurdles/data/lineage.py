@@ -32,10 +32,10 @@ from numpy.typing import NDArray
 from hurdles.data.cache import Prepared
 from hurdles.data.duplicates import matches
 from hurdles.data.files import replacing
+from hurdles.data.formats import IMAGE_SUFFIXES
 from hurdles.data.image_hash import CUTS, HashMatch, hash_matches, image_hashes
 from hurdles.data.manifest import Manifest
 from hurdles.data.near import WORDS
-from hurdles.data.tally import IMAGE_SUFFIXES
 from hurdles.errors import CollectionError
 
 __all__ = [

@@ -17,12 +17,12 @@ import pandas as pd
 from hurdles.data.cells import from_cells
 from hurdles.data.columns import Named, named_columns
 from hurdles.data.files import expanded, reads
+from hurdles.data.formats import IMAGE_SUFFIXES
 from hurdles.data.manifest import COLUMNS, REQUIRED, Manifest, problems, read_exclusions
 from hurdles.data.masks import drawn_on, is_mask_folder
 from hurdles.data.people import with_headers, without_placeholders
 from hurdles.data.sources.cells import age_of, least_age, sex_of, view_of
 from hurdles.data.spreadsheet import SUFFIXES, Sheet, read_sheet
-from hurdles.data.tally import IMAGE_SUFFIXES
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
 

@@ -12,16 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from hurdles.data.decode import is_image
-from hurdles.data.dicom import is_dicom
+from hurdles.data.formats import IMAGE_SUFFIXES, is_image
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.data.shown import shown
 from hurdles.errors import ManifestError
 
-#: Extensions that are taken for images, in lower case. What a file really holds is for the decoder.
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
 _LITTER = {"thumbs.db", "desktop.ini", "ehthumbs.db"}
 
 
@@ -113,15 +108,6 @@ def _refusal(path: Path, entry: os.DirEntry[str]) -> str:
     if path.suffix.lower() in IMAGE_SUFFIXES or is_image(path):
         return ""
     return "not an image, by its extension"
-
-
-def starts_as_dicom(path: str | Path) -> bool:
-    """Whether a file is DICOM by its first bytes; False where it cannot be read."""
-    try:
-        with Path(path).open("rb") as handle:
-            return is_dicom(handle.read(132))
-    except OSError:
-        return False
 
 
 class Tally:

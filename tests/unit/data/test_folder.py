@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hurdles.data.folder import manifest_from_folder
-from hurdles.data.tally import IMAGE_SUFFIXES, Tally, walk
+from hurdles.data.formats import IMAGE_SUFFIXES
+from hurdles.data.tally import Tally, walk
 from hurdles.errors import ManifestError
 
 

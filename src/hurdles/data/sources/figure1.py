@@ -13,10 +13,10 @@ import re
 from functools import partial
 from pathlib import Path
 
+from hurdles.data.formats import IMAGE_SUFFIXES
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources.collection import Layout, collection
 from hurdles.data.sources.covid_metadata import Row, read_family
-from hurdles.data.tally import IMAGE_SUFFIXES
 
 
 @collection(
