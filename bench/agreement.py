@@ -4,9 +4,9 @@
 
 All pictures below FOLDER are read: here the test files of Pillow 9.4, libpng 1.6.39, libtiff 4.5.0
 and libjpeg-turbo 2.1.5, as their source packages hold them. Headers come from the grammar of
-`bench/fuzz.py`; dcm2pnm is asked as tests/unit/data/test_dcmtk.py asks it. Every picture that
-differs is named: what the rules of `hurdles.data.raster` and `hurdles.data.greyscale` explain is
-for the reader to judge.
+`bench/fuzz.py`; dcm2pnm is asked as tests/unit/pixels/test_dcmtk.py asks it. Every picture that
+differs is named: what the rules of `hurdles.pixels.raster` and `hurdles.pixels.grayscale` explain
+is for the reader to judge.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import pydicom
 from PIL import Image, ImageOps
 
 from fuzzing import dicom
-from hurdles.data.decode import decode
 from hurdles.errors import ImageError
+from hurdles.pixels.decode import decode
 
 _SUFFIXES = {".apng", ".bmp", ".dib", ".jfif", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff",
              ".webp"}  # fmt: skip

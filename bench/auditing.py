@@ -14,14 +14,14 @@ import os
 import time
 from pathlib import Path
 
+from hurdles.auditing.data import DATA_HURDLES
 from hurdles.auditing.loading import material_of, subject_of
-from hurdles.auditing.of_data import DATA_HURDLES
-from hurdles.auditing.of_models import MODEL_HURDLES
+from hurdles.auditing.model import MODEL_HURDLES
 from hurdles.auditing.running import run_hurdles
 from hurdles.findings.table import Findings
-from hurdles.images import Options
-from hurdles.locations import manifest_of, name_of
-from hurdles.runs import Run
+from hurdles.runs.images import Options
+from hurdles.runs.inputs import manifest_of, name_of
+from hurdles.runs.run import Run
 from hurdles.training.machine import environment, in_words
 
 Row = tuple[str, float, float]

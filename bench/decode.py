@@ -34,10 +34,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from hurdles.data.cache import prepare
-from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest
-from hurdles.imaging.prepare import Preparation
+from hurdles.pixels.cache import prepare
+from hurdles.pixels.decode import decode
+from hurdles.pixels.prepare import Preparation
 from hurdles.training.machine import environment, in_words
 
 SIZE = 224

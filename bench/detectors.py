@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.auditing.of_data.appearance import chest_likeness, frame_width, marked_share
-from hurdles.auditing.of_data.files import FRAME, MARKED, is_inverted, is_no_chest
-from hurdles.data.decode import decode
-from hurdles.data.phantom import Shortcut, phantom_cohort
+from hurdles.auditing.data.appearance import chest_likeness, frame_width, marked_share
+from hurdles.auditing.data.files import FRAME, MARKED, is_inverted, is_no_chest
 from hurdles.data.reading import locate, read_manifest
 from hurdles.errors import HurdlesError
 from hurdles.evaluation.bounds import wilson
+from hurdles.phantom import Shortcut, phantom_cohort
+from hurdles.pixels.decode import decode
 
 SIDE = 224
 COLLECTIONS = ("cohen", "kermany", "darkcovidnet", "montgomery-shenzhen", "radiography-database")

@@ -291,7 +291,7 @@ def _judged(target: Target, path: Path) -> tuple[str, str]:
 
 def _peaks() -> dict[int, int]:
     """Return the highest memory so far, in bytes, of this process and of those that decode."""
-    from hurdles.data import frames
+    from hurdles.pixels import frames
 
     peaks = {0: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     for worker in frames._IDLE.workers:

@@ -86,11 +86,11 @@ def _prepare(folder: Path) -> None:
     """Prepare the images with their lungs masked: two layers of the cache, in small batches."""
     import numpy as np
 
-    from hurdles.data import cache
     from hurdles.data.files import replacing
     from hurdles.data.manifest import Manifest
-    from hurdles.images import preparation_of
-    from hurdles.recipe import Recipe
+    from hurdles.pixels import cache
+    from hurdles.recipe.recipe import Recipe
+    from hurdles.runs.images import preparation_of
 
     cache._BATCH = 8
     recipe = Recipe(name="masked", preparation={"size": 32, "name": "masked"})
@@ -121,7 +121,7 @@ def _small_study() -> None:
 
 
 def _small_calibration() -> None:
-    from hurdles.auditing.calibrating import trials
+    from hurdles.auditing.calibrate import trials
     from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 
     trials.PROFILES["fast"] = trials.Profile(
@@ -129,8 +129,8 @@ def _small_calibration() -> None:
         data_null=4, model_null=0, alike_null=1, data_power=2, model_power=0, graded=1,
         grid=(1.0,), networks=1, faults=1, real=1, shortcuts=("marker",), epochs=1,
     )  # fmt: skip
-    import hurdles.auditing.of_data
-    import hurdles.auditing.of_models  # noqa: F401 - they register themselves
+    import hurdles.auditing.data
+    import hurdles.auditing.model  # noqa: F401 - they register themselves
 
     for registry, kept in ((DATA_HURDLES, {"files", "size"}), (MODEL_HURDLES, set())):
         for name in set(registry.names()) - kept:
@@ -184,8 +184,8 @@ CASES = {
 
 def make_input(folder: Path) -> None:
     """Write the images and the recipe of all cases, unless they are there."""
-    from hurdles.data.phantom.store import write_phantom
-    from hurdles.recipe import Recipe
+    from hurdles.phantom.store import write_phantom
+    from hurdles.recipe.recipe import Recipe
 
     write_phantom(folder / "phantom", 24, seed=1, size=64)
     recipe = Recipe(

@@ -23,17 +23,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hurdles.data.cache import prepare
-from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest
-from hurdles.data.phantom import write_phantom
-from hurdles.imaging.prepare import resize_square
 from hurdles.lungs.mask import clean, stretched
 from hurdles.lungs.plausibility import BOUNDS, measures
 from hurdles.lungs.preparation import LungPreparation
 from hurdles.lungs.segmenter import SIZE, Segmenter
 from hurdles.lungs.sheet import Sheets, thumbnail
 from hurdles.lungs.use import segment_images
+from hurdles.phantom import write_phantom
+from hurdles.pixels.cache import prepare
+from hurdles.pixels.decode import decode
+from hurdles.pixels.prepare import resize_square
 from hurdles.training.machine import environment, in_words
 
 MASKS = {

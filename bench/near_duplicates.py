@@ -32,21 +32,21 @@ import pandas as pd
 import scipy.linalg
 
 import hurdles
-from hurdles.data import image_hash, near
-from hurdles.data.alignment import prints
-from hurdles.data.cache import Prepared
-from hurdles.data.decode import decode
-from hurdles.data.duplicates import LIKELY, THRESHOLD, matches
-from hurdles.data.image_hash import CUTS, image_hashes, small_prints
-from hurdles.data.lineage import CERTAIN_BITS, LIKELY_BITS, fingerprint_of, lineage, summary
+from hurdles.copies import image_hash, near
+from hurdles.copies.alignment import prints
+from hurdles.copies.finder import LIKELY, THRESHOLD, matches
+from hurdles.copies.image_hash import CUTS, image_hashes, small_prints
+from hurdles.copies.lineage import CERTAIN_BITS, LIKELY_BITS, fingerprint_of, lineage, summary
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources import COLLECTIONS
 from hurdles.evaluation.bounds import wilson
-from hurdles.imaging.prepare import resize_square
+from hurdles.pixels.cache import Prepared
+from hurdles.pixels.decode import decode
+from hurdles.pixels.prepare import resize_square
 from twins import collections
 
 SIZE = 64
-_SHIPPED = Path(hurdles.__file__).parent / "data" / "fingerprints"
+_SHIPPED = Path(hurdles.__file__).parent / "copies" / "fingerprints"
 _RAW = 224
 
 

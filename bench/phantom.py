@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from hurdles.data.phantom import draw_cohort, phantom_cohort, write_phantom
+from hurdles.phantom import draw_cohort, phantom_cohort, write_phantom
 
 PATIENTS = 100
 

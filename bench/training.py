@@ -89,7 +89,7 @@ def ours(architecture: str, seconds: float) -> float:
     """Return images/s of the training loop of hurdles, its data preparation included."""
     import numpy as np
 
-    from hurdles.recipe import Recipe
+    from hurdles.recipe.recipe import Recipe
     from hurdles.training.loop import TrainingData, train
 
     class Clock:

@@ -1,4 +1,4 @@
-"""How many copies `hurdles.data.duplicates` finds, and how many other pairs it takes for copies.
+"""How many copies `hurdles.copies.finder` finds, and how many other pairs it takes for copies.
 
     python bench/twins.py FOLDER > docs/results/twins.txt
 
@@ -27,13 +27,13 @@ import numpy as np
 import pandas as pd
 
 import hurdles
-from hurdles.data.cache import Prepared, prepare
-from hurdles.data.decode import decode
-from hurdles.data.duplicates import THRESHOLD, candidates, matches
-from hurdles.data.lineage import with_left_out
+from hurdles.copies.finder import THRESHOLD, candidates, matches
+from hurdles.copies.lineage import with_left_out
 from hurdles.data.sources import COLLECTIONS
 from hurdles.evaluation.bounds import wilson
-from hurdles.imaging.prepare import Preparation, resize_square
+from hurdles.pixels.cache import Prepared, prepare
+from hurdles.pixels.decode import decode
+from hurdles.pixels.prepare import Preparation, resize_square
 
 SIZE = 64
 _EDGES = (0.60, 0.80, 0.90, 0.95, 0.96, 0.97, 0.975, 0.98, 0.982, 0.985, 0.99, 1.001)

@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.auditing.calibrating.journal import Journal, Record
-from hurdles.auditing.calibrating.limits import verdict_of
-from hurdles.auditing.calibrating.trials import PROFILES, Trial
-from hurdles.auditing.calibrating.worker import (
+from hurdles.auditing.calibrate.journal import Journal, Record
+from hurdles.auditing.calibrate.limits import verdict_of
+from hurdles.auditing.calibrate.trials import PROFILES, Trial
+from hurdles.auditing.calibrate.worker import (
     Plan,
     one_thread,
     register_hurdles,
@@ -38,10 +38,10 @@ from hurdles.auditing.calibrating.worker import (
     run_trial,
 )
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
+from hurdles.cli.progress_bar import ProgressBar
 from hurdles.evaluation.bounds import wilson
 from hurdles.findings.finding import Verdict
 from hurdles.findings.limits import limit_for, load_limits
-from hurdles.progress_bar import ProgressBar
 
 SIZES = (120, 400)
 SHORTCUTS = ("marker", "border")

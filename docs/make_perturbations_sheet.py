@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hurdles.data.files import write_bytes
-from hurdles.data.phantom import phantom_cohort
-from hurdles.imaging.perturb import PERTURBATIONS
-from hurdles.imaging.style import restyle, style_of
+from hurdles.phantom import phantom_cohort
+from hurdles.pixels.perturb import PERTURBATIONS
+from hurdles.pixels.style import restyle, style_of
 
 Bytes = npt.NDArray[np.uint8]
 

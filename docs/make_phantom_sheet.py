@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hurdles.data.files import write_bytes
-from hurdles.data.phantom import Cohort, phantom_cohort
+from hurdles.phantom import Cohort, phantom_cohort
 
 Bytes = npt.NDArray[np.uint8]
 

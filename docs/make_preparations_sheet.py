@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hurdles.data.files import write_bytes
-from hurdles.data.phantom import Cohort, phantom_cohort
-from hurdles.imaging.prepare import PREPARATIONS, Preparation
+from hurdles.phantom import Cohort, phantom_cohort
+from hurdles.pixels.prepare import PREPARATIONS, Preparation
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -49,8 +49,8 @@ def _picture(dtype: str = "uint8") -> np.ndarray:
 
 
 def _decoded(path: Path) -> None:
-    from hurdles.data.decode import decode, read_header
     from hurdles.errors import ImageError
+    from hurdles.pixels.decode import decode, read_header
 
     try:
         pixels = decode(path)
@@ -216,7 +216,7 @@ def _table_read(path: Path) -> None:
 
 @functools.cache
 def _recipes() -> tuple[bytes, ...]:
-    from hurdles.recipe import load_recipe, shipped_recipes
+    from hurdles.recipe.recipe import load_recipe, shipped_recipes
 
     names = shipped_recipes()
     return tuple(load_recipe(name).to_toml().encode() for name in names)
@@ -228,7 +228,7 @@ def _recipe_case(rng: Rng) -> bytes:
 
 
 def _recipe_read(path: Path) -> None:
-    from hurdles.recipe import load_recipe
+    from hurdles.recipe.recipe import load_recipe
 
     recipe = load_recipe(path)
     path.with_name("again.toml").write_text(recipe.to_toml(), encoding="utf-8")
@@ -245,10 +245,10 @@ def _recipe_read(path: Path) -> None:
 @functools.cache
 def _run() -> Path:
     """Return the folder of a small finished run."""
-    from hurdles import workflows
-    from hurdles.data.phantom.store import write_phantom
-    from hurdles.images import Options
-    from hurdles.recipe import Recipe
+    from hurdles import api
+    from hurdles.phantom.store import write_phantom
+    from hurdles.recipe.recipe import Recipe
+    from hurdles.runs.images import Options
 
     folder = Path(tempfile.mkdtemp(prefix="hurdles-fuzz-"))
     write_phantom(folder / "phantom", 24, seed=1, size=64)
@@ -262,7 +262,7 @@ def _run() -> Path:
     )
     images = folder / "phantom" / "manifest.csv"
     options = Options(cache=folder / "cache")
-    workflows.run(recipe, data=images, out=folder / "run", options=options)
+    api.run(recipe, data=images, out=folder / "run", options=options)
     return folder / "run"
 
 
@@ -284,9 +284,9 @@ def _run_case(rng: Rng) -> bytes:
 
 
 def _run_read(path: Path) -> None:
-    from hurdles import workflows
-    from hurdles.data.seals import SEALS
-    from hurdles.runs import Run
+    from hurdles import api
+    from hurdles.runs.run import Run
+    from hurdles.runs.seals import SEALS
 
     head, _, changed = path.read_bytes().partition(b"\n")
     told = json.loads(head)
@@ -311,7 +311,7 @@ def _run_read(path: Path) -> None:
         run.remarks()
         _ = run.copy_remarks
         if len(changed) % 10 == 0:
-            workflows.report(_run())
+            api.report(_run())
     finally:
         target.write_bytes(whole)
         seals.write_bytes(names)

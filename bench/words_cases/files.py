@@ -13,7 +13,7 @@ _DESTROYED = "No output destroys an input or a file of the user's"
 
 def _phantom(patients: int = 12) -> Path:
     """Return the table of a small phantom in a folder of its own."""
-    from hurdles.data.phantom import write_phantom
+    from hurdles.phantom import write_phantom
 
     folder = Path(tempfile.mkdtemp())
     write_phantom(folder, patients, seed=1, size=64)
@@ -60,9 +60,9 @@ def page_of_somebody_else() -> str:
 def flipped_byte_in_a_pack() -> str:
     import numpy as np
 
-    from hurdles.data.cache import prepare
     from hurdles.data.manifest import Manifest
-    from hurdles.imaging.prepare import Preparation
+    from hurdles.pixels.cache import prepare
+    from hurdles.pixels.prepare import Preparation
 
     images, folder = Manifest.load(_phantom()), Path(tempfile.mkdtemp())
     right = np.array(prepare(images, Preparation(32), cache=folder).pixels)
@@ -76,9 +76,9 @@ def flipped_byte_in_a_pack() -> str:
 
 @case(_DAMAGED, "who may read the patients' pixels in a new cache", "the user alone")
 def rights_of_the_cache() -> str:
-    from hurdles.data.cache import prepare
     from hurdles.data.manifest import Manifest
-    from hurdles.imaging.prepare import Preparation
+    from hurdles.pixels.cache import prepare
+    from hurdles.pixels.prepare import Preparation
 
     folder = Path(tempfile.mkdtemp()) / "cache"
     prepare(Manifest.load(_phantom()), Preparation(32), cache=folder)
@@ -112,7 +112,7 @@ def damaged_predictions() -> str:
 @case(_DAMAGED, "a recipe with epochs = 10^23", "refused")
 def endless_epochs() -> str:
     from hurdles.errors import RecipeError
-    from hurdles.recipe import Recipe
+    from hurdles.recipe.recipe import Recipe
 
     try:
         Recipe(name="x").changed(training={"epochs": 10**23})
@@ -161,9 +161,9 @@ def pipes_and_devices() -> str:
 
     import pandas as pd
 
-    from hurdles.data.cache import prepare
     from hurdles.data.manifest import Manifest
-    from hurdles.imaging.prepare import Preparation
+    from hurdles.pixels.cache import prepare
+    from hurdles.pixels.prepare import Preparation
 
     table = _phantom()
     pipe = table.with_name("pipe.png")
@@ -212,7 +212,7 @@ def name_of_500_characters() -> str:
 @case("Nothing hangs, nothing is obeyed", "a recipe of 5,000 opening brackets", "refused")
 def deep_recipe() -> str:
     from hurdles.errors import RecipeError
-    from hurdles.recipe import load_recipe
+    from hurdles.recipe.recipe import load_recipe
 
     path = Path(tempfile.mkdtemp()) / "deep.toml"
     path.write_text("name = " + "[" * 5000)

@@ -14,10 +14,10 @@ _POINT = "The package works from a wheel installed outside the clone"
 
 _USE = """
 from hurdles._version import __version__
-from hurdles.data.lineage import shipped_fingerprints
+from hurdles.copies.lineage import shipped_fingerprints
 from hurdles.findings.limits import load_limits
 from hurdles.lungs.network import load_lungs
-from hurdles.recipe import load_recipe, shipped_recipes
+from hurdles.recipe.recipe import load_recipe, shipped_recipes
 from hurdles.reporting.template import template
 assert [load_recipe(name) for name in shipped_recipes()] and shipped_fingerprints()
 load_lungs(), template("report.html.j2"), load_limits()

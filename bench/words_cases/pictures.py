@@ -43,7 +43,7 @@ _BOMBS = "Time and memory"
 
 def _levels(low: int, high: int, dtype: type = np.uint16) -> np.ndarray:
     """Return a phantom of 128 x 128 pixels from `low` to `high`."""
-    from hurdles.data.phantom import write_phantom
+    from hurdles.phantom import write_phantom
 
     folder = Path(tempfile.mkdtemp())
     write_phantom(folder, 3, seed=1, size=128)
@@ -99,7 +99,7 @@ def _saved(pixels: np.ndarray, form: str, **options: Any) -> bytes:
 
 def _seen(content: Dataset | bytes, right: np.ndarray | None = None) -> str:
     """Say what `decode` makes of a file: how near to the right picture, or which error."""
-    from hurdles.data.decode import decode
+    from hurdles.pixels.decode import decode
 
     path = Path(tempfile.mkdtemp()) / "image"
     path.write_bytes(content if isinstance(content, bytes) else _written(content))
@@ -478,7 +478,7 @@ def jpeg_of_many_scans() -> str:
 def pipe() -> str:
     import signal
 
-    from hurdles.data.decode import decode
+    from hurdles.pixels.decode import decode
 
     path = Path(tempfile.mkdtemp()) / "a.png"
     os.mkfifo(path)

@@ -32,7 +32,7 @@ class _Place:
     """A folder with phantoms, a recipe that trains in a second, and hurdles to run there."""
 
     def __init__(self, folder: Path) -> None:
-        from hurdles.data.phantom import write_phantom
+        from hurdles.phantom import write_phantom
 
         self.folder = folder
         self.images = write_phantom(folder / "phantom", 60, seed=1, size=64).frame

@@ -296,8 +296,8 @@ def smoothgrad_for_a_class() -> str:
     import tempfile
     from pathlib import Path
 
-    from hurdles.data.phantom.store import write_phantom
-    from hurdles.recipe import Recipe
+    from hurdles.phantom.store import write_phantom
+    from hurdles.recipe.recipe import Recipe
 
     tiny = Recipe(
         name="tiny",

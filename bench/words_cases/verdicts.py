@@ -101,7 +101,7 @@ def hurdle_without_findings() -> str:
 def share_above_the_whole() -> str:
     from dataclasses import replace
 
-    from hurdles.auditing.of_models import views as module
+    from hurdles.auditing.model import views as module
     from hurdles.evaluation.estimate import Estimate
 
     share = Estimate(1.04, 0.97, 1.12, 0.95, "MOVER-R", 436, 400)
@@ -134,7 +134,7 @@ def heat_as_of_random_weights() -> str:
 
 def _checked(own: str, *options: str) -> int:
     """Return the exit code of `hurdles check` on a few images, with a hurdle of one's own."""
-    from hurdles.data.phantom import phantom_cohort
+    from hurdles.phantom import phantom_cohort
 
     folder = Path(tempfile.mkdtemp())
     cohort = phantom_cohort(24, seed=0, size=64, classes=("COVID-19", "Normal"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hurdles._version import __version__
 
 if TYPE_CHECKING:
-    from hurdles.workflows import (
+    from hurdles.api import (
         audit,
         cache,
         calibrate_audit,
@@ -62,9 +62,9 @@ logging.getLogger("hurdles").addHandler(logging.NullHandler())
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from hurdles import workflows
+        from hurdles import api
 
-        return getattr(workflows, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'hurdles' has no attribute {name!r}")
 
 

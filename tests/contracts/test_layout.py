@@ -172,7 +172,7 @@ def test_no_file_names_a_folder_of_one_machine_or_a_package_index():
     assert found == []
 
 
-@pytest.mark.parametrize("module", ["hurdles", "hurdles.cli", "hurdles.workflows"])
+@pytest.mark.parametrize("module", ["hurdles", "hurdles.cli", "hurdles.api"])
 def test_importing_is_quick_because_heavy_libraries_wait(module):
     program = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run(

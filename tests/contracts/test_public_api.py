@@ -8,7 +8,7 @@ import re
 import pytest
 
 import hurdles
-import hurdles.workflows
+import hurdles.api
 
 VERBS = [
     "audit",
@@ -46,8 +46,8 @@ def test_the_version_is_a_version():
 def test_every_verb_is_a_function_of_workflows(verb):
     function = getattr(hurdles, verb)
     assert callable(function)
-    assert function.__module__.startswith("hurdles.workflows.")
-    assert function is getattr(hurdles.workflows, verb)
+    assert function.__module__.startswith("hurdles.api.")
+    assert function is getattr(hurdles.api, verb)
     assert function.__name__ == verb
 
 

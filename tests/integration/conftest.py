@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hurdles import workflows
-from hurdles.data.phantom.store import write_phantom
-from hurdles.images import Options
-from hurdles.recipe import Recipe
+from hurdles import api
+from hurdles.phantom.store import write_phantom
+from hurdles.recipe.recipe import Recipe
+from hurdles.runs.images import Options
 
 TINY = Recipe(
     name="tiny",
@@ -64,4 +64,4 @@ def tiny() -> Recipe:
 @pytest.fixture(scope="session")
 def finished(phantom, folder, options):
     """Return a finished run; treat it as read-only."""
-    return workflows.run(TINY, data=phantom, out=folder / "finished", options=options)
+    return api.run(TINY, data=phantom, out=folder / "finished", options=options)

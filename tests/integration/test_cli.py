@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hurdles import cli
-from hurdles.data.phantom.store import write_phantom
+from hurdles.phantom.store import write_phantom
 
 VERBS = {
     "demo": ["--out", "--json"],
@@ -129,7 +129,7 @@ def test_help_teaches(call, verb):
 
 def test_the_help_of_run_names_every_remedy():
     from hurdles.cli.experiments import _REMEDIES
-    from hurdles.remedies import REMEDIES
+    from hurdles.recipe.remedies import REMEDIES
 
     assert re.findall(r"[a-z]+(?:-[a-z]+)*", _REMEDIES.replace("or ", "")) == list(REMEDIES)
 

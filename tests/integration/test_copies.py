@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles import workflows
+from hurdles import api
 from hurdles.data.manifest import Manifest
-from hurdles.images import prepare_for
-from hurdles.runs import Run
-from hurdles.seen import seen_by
-from hurdles.training.progress import Silent
+from hurdles.progress import Silent
+from hurdles.runs.images import prepare_for
+from hurdles.runs.run import Run
+from hurdles.runs.seen import seen_by
 
 
 def altered(path, to, alter) -> str:
@@ -72,9 +72,7 @@ def test_copies_stay_in_one_part_and_a_resumed_run_does_not_look_again(
     unparted = finished.manifest.with_split([""] * len(finished.manifest))
     images = with_copies(unparted, alone, tmp_path, split="")
     heard = Heard()
-    run = workflows.run(
-        tiny, data=images, out=tmp_path / "run", options=replace(options, progress=heard)
-    )
+    run = api.run(tiny, data=images, out=tmp_path / "run", options=replace(options, progress=heard))
     sizes = ", ".join(f"{len(run.manifest.part(p))} {p}" for p in ("train", "validation", "test"))
     assert f"the split, with copies kept together: {sizes} images" in heard.lines
     where = run.manifest.frame.set_index("image")["split"]
@@ -84,8 +82,8 @@ def test_copies_stay_in_one_part_and_a_resumed_run_does_not_look_again(
     begun = shutil.copytree(run.path, tmp_path / "begun")
     for name in ("meta.json", "history.csv"):
         (begun / name).unlink()
-    monkeypatch.setattr("hurdles.seen.matches", None)
-    again = workflows.run(tiny, out=begun, resume=True, options=options)
+    monkeypatch.setattr("hurdles.runs.seen.matches", None)
+    again = api.run(tiny, out=begun, resume=True, options=options)
     for name in ("predictions/test.csv", "copies.csv", "split.csv", "hashes.npz"):
         assert (again.path / name).read_bytes() == (run.path / name).read_bytes()
 
@@ -96,7 +94,7 @@ def test_in_a_given_split_they_are_named_first_and_nothing_is_called_unseen(
     learnt = alone[alone["split"] == "train"]
     images = with_copies(finished.manifest, learnt, tmp_path, split="test")
     recipe = tiny.changed(split={"scheme": "given"})
-    run = workflows.run(recipe, data=images, out=tmp_path / "run", options=options)
+    run = api.run(recipe, data=images, out=tmp_path / "run", options=options)
     text = run.evaluation().notes[0]
     of = len(images.part("test"))
     assert text.startswith(f"{len(learnt)} of {of} test images show the same radiograph as a train")
@@ -110,7 +108,7 @@ def test_in_a_given_split_they_are_named_first_and_nothing_is_called_unseen(
 def test_copies_of_training_images_are_left_out_and_named(copied, alone, options, tmp_path):
     learnt = alone[alone["split"] != "test"]
     images = with_copies(copied.manifest.part("test"), learnt, tmp_path)
-    result = workflows.evaluate(copied, on=images, name="more", options=options)
+    result = api.evaluate(copied, on=images, name="more", options=options)
     assert result.n_images == len(copied.manifest.part("test"))
     exclusions = Manifest.load(copied.path / "manifest.more.csv").exclusions
     assert len(exclusions) == len(learnt)
@@ -133,10 +131,10 @@ def test_where_the_images_of_training_are_gone_their_hashes_stand_in(
     assert {f"copy {name}" for name in learnt["image"]} <= set(seen.reasons)
     assert "hashes" in seen.reasons[f"copy {learnt['image'].iloc[0]}"]
     assert "by stored hashes only" in seen.unchecked
-    result = workflows.evaluate(run, on=images, name="more", options=options)
+    result = api.evaluate(run, on=images, name="more", options=options)
     assert any("by stored hashes only" in note for note in result.notes)
     run.hashes_path.unlink()
-    result = workflows.evaluate(run, on=images, name="more", options=options)
+    result = api.evaluate(run, on=images, name="more", options=options)
     assert any("COULD NOT be looked for" in note for note in result.notes)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hurdles import workflows
+from hurdles import api
 from hurdles._version import __version__
 from hurdles.cli import app
-from hurdles.data.seals import SEALS
 from hurdles.errors import HurdlesError, RunError
-from hurdles.runs import Run
+from hurdles.runs.run import Run
+from hurdles.runs.seals import SEALS
 
 pytestmark = pytest.mark.full
 
@@ -52,7 +52,7 @@ def copy(finished, tmp_path) -> Path:
 
 def use(run: Path) -> None:
     """Read everything that a run's folder holds."""
-    workflows.report(run)
+    api.report(run)
     held = Run(run).require_finished()
     for epoch in ("best", "last"):
         held.network(epoch)
@@ -132,25 +132,25 @@ def test_a_run_of_another_version_is_refused_by_version(copy):
 
 def test_what_is_evaluated_later_is_sealed_as_well(copy, other_phantom, options):
     for _ in range(2):  # what is written anew is no damage
-        workflows.evaluate(copy, on=other_phantom, name="elsewhere", options=options)
+        api.evaluate(copy, on=other_phantom, name="elsewhere", options=options)
     flip(copy / "predictions" / "elsewhere.csv", 0.5)
     with pytest.raises(RunError, match=r"elsewhere\.csv is damaged"):
         use(copy)
 
 
 def test_a_finished_run_that_is_resumed_is_whole_and_of_this_version(copy, tiny, options):
-    assert workflows.run(tiny, out=copy, resume=True, options=options).evaluation()
+    assert api.run(tiny, out=copy, resume=True, options=options).evaluation()
     text = (copy / "evaluation.json").read_text()
     (copy / "evaluation.json").write_text(text.replace("0.", "1.", 1))
     with pytest.raises(RunError, match=r"evaluation\.json is damaged"):
-        workflows.run(tiny, out=copy, resume=True, options=options)
+        api.run(tiny, out=copy, resume=True, options=options)
     (copy / "evaluation.json").write_text(text)
     meta = (copy / "meta.json").read_text()
     (copy / "meta.json").write_text(
         meta.replace(f'"hurdles": "{__version__}"', '"hurdles": "7.3.0"')
     )
     with pytest.raises(RunError, match=r"written by hurdles 7\.3\.0, and this is hurdles"):
-        workflows.run(tiny, out=copy, resume=True, options=options)
+        api.run(tiny, out=copy, resume=True, options=options)
 
 
 @pytest.mark.parametrize("content", [b"", b"null", b"[1]", b"\xff\x00"])

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 import hurdles
 from hurdles.cli import app
-from hurdles.data.phantom import write_phantom
 from hurdles.evaluation import calibration, recalibration, scores
 from hurdles.evaluation.metrics import METRICS
-from hurdles.runs import Run
+from hurdles.phantom import write_phantom
+from hurdles.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", ROOT / "docs"

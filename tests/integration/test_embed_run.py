@@ -11,8 +11,8 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError, RunError
-from hurdles.features import COLUMNS, _evenly, embed_run
-from hurdles.runs import Run
+from hurdles.runs.features import COLUMNS, _evenly, embed_run
+from hurdles.runs.run import Run
 from hurdles.training.prediction import embed
 
 
@@ -48,7 +48,7 @@ def test_seen_images_are_those_of_training_and_validation(found, finished):
 
 
 def test_the_features_are_the_networks(found, finished, images, options):
-    from hurdles.images import prepare_for
+    from hurdles.runs.images import prepare_for
 
     with np.load(found.folder / "features.npz") as saved:
         names, features = saved["images"].tolist(), saved["features"]

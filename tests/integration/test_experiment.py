@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles import assessment, experiment, workflows
+from hurdles import api
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import save_split
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, ManifestError, RunError, SplitError
-from hurdles.images import Options, prepare_pixels
-from hurdles.runs import Run
-from hurdles.training.progress import Silent
+from hurdles.progress import Silent
+from hurdles.runs import assessment, experiment
+from hurdles.runs.images import Options, prepare_pixels
+from hurdles.runs.run import Run
 
 
 class Listening(Silent):
@@ -51,7 +52,7 @@ class TestTheWholeWay:
     def test_killed_before_it_cleared_its_state_it_does_so_later(self, copied, tiny, options):
         for path in (copied.state_path, copied.start_path):
             path.write_bytes(b"only for training")
-        workflows.run(tiny, out=copied.path, resume=True, options=options)
+        api.run(tiny, out=copied.path, resume=True, options=options)
         assert not copied.state_path.exists()
         assert not copied.start_path.exists()
 
@@ -94,22 +95,22 @@ class TestTheWholeWay:
 
     def test_a_finished_run_is_returned_as_it_is(self, finished, phantom, tiny, options):
         before = {p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.name != ".lock"}
-        workflows.run(tiny, data=phantom, out=finished.path, resume=True, options=options)
+        api.run(tiny, data=phantom, out=finished.path, resume=True, options=options)
         assert before == {
             p: p.stat().st_mtime_ns for p in finished.path.rglob("*") if p.name != ".lock"
         }
 
     def test_a_run_is_not_overwritten(self, finished, phantom, tiny, options):
         with pytest.raises(RunError, match=r"holds a run already\. Go on with it by --resume"):
-            workflows.run(tiny, data=phantom, out=finished.path, options=options)
+            api.run(tiny, data=phantom, out=finished.path, options=options)
 
     def test_the_report_written_again_is_the_same(self, copied):
         before = copied.report_path.read_bytes()
-        workflows.report(copied)
+        api.report(copied)
         assert copied.report_path.read_bytes() == before
 
     def test_the_same_split_again(self, finished, phantom, tiny, options, tmp_path):
-        run = workflows.run(
+        run = api.run(
             tiny.changed(split={"seed": 9}),
             data=phantom,
             out=tmp_path / "again",
@@ -134,7 +135,7 @@ class TestASplitThatIsGiven:
     def test_it_is_used(self, given, tiny, options, tmp_path):
         listener = Listening()
         heard = Options(cache=options.cache, progress=listener)
-        run = workflows.run(tiny, data=given, out=tmp_path / "run", options=heard)
+        run = api.run(tiny, data=given, out=tmp_path / "run", options=heard)
         used, brought = (m.frame.set_index("image")["split"] for m in (run.manifest, given))
         assert ((used == "test") == (brought == "test")).all()
         assert run.recipe.split.scheme == "given"
@@ -145,7 +146,7 @@ class TestASplitThatIsGiven:
 
     def test_another_scheme_says_loudly_that_it_is_not(self, given, tiny, options, tmp_path):
         listener = Listening()
-        run = workflows.run(
+        run = api.run(
             tiny,
             data=given,
             out=tmp_path / "run",
@@ -169,14 +170,14 @@ class TestASplitThatIsGiven:
         first = given.groups.duplicated(keep=False).to_numpy().argmax()
         parts[first] = "train" if parts[first] == "test" else "test"
         with pytest.raises(SplitError, match="have images in more than one split"):
-            workflows.run(tiny, data=given.with_split(parts), out=tmp_path / "run", options=options)
+            api.run(tiny, data=given.with_split(parts), out=tmp_path / "run", options=options)
         assert not (tmp_path / "run").exists()
 
     def test_one_that_leaves_images_out_is_refused(self, given, tiny, options, tmp_path):
         parts = [None, *given.frame["split"][1:]]
         half = given.with_split(parts)
         with pytest.raises(SplitError, match=r"1 of \d+ images have no split although the others"):
-            workflows.run(tiny, data=half, out=tmp_path / "run", options=options)
+            api.run(tiny, data=half, out=tmp_path / "run", options=options)
         assert not (tmp_path / "run").exists()
 
 
@@ -185,7 +186,7 @@ class TestResume:
 
     def again(self, finished, tiny, options, **given):
         recipe = given.pop("recipe", tiny)
-        return workflows.run(recipe, out=finished.path, resume=True, options=options, **given)
+        return api.run(recipe, out=finished.path, resume=True, options=options, **given)
 
     def test_without_the_images(self, finished, tiny, options):
         assert self.again(finished, tiny, options).path == finished.path
@@ -246,7 +247,7 @@ class TestResume:
         for old, new in zip(frame["path"], own, strict=True):
             shutil.copy(old, new)
         given = Manifest(frame.assign(path=own))
-        run = workflows.run(tiny, data=given, out=tmp_path / "run", options=options)
+        run = api.run(tiny, data=given, out=tmp_path / "run", options=options)
         for late in ("meta.json", "history.csv"):
             (run.path / late).unlink()
         trained = run.manifest.part("train").frame["path"]
@@ -263,7 +264,7 @@ class TestBadImages:
         for path in bad:
             frame.loc[frame["path"] == path, "path"] = broken(path, tmp_path)
         listener = Listening()
-        run = workflows.run(
+        run = api.run(
             tiny,
             data=Manifest(frame),
             out=tmp_path / "run",
@@ -283,7 +284,7 @@ class TestBadImages:
         frame.loc[5, "path"] = broken(frame.loc[5, "path"], tmp_path)
         options = Options(on_bad=OnBad.STOP, cache=cache)
         with pytest.raises(ImageError, match="broken"):
-            workflows.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
+            api.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
         assert not Run(tmp_path / "run").is_finished
 
     def test_a_class_that_is_gone_with_its_files(self, images, tiny, tmp_path, options):
@@ -291,14 +292,14 @@ class TestBadImages:
         for row in frame.index[frame["label"] == "Normal"]:
             frame.loc[row, "path"] = broken(frame.loc[row, "path"], tmp_path)
         with pytest.raises(ManifestError, match=r"one class only \(COVID-19\)"):
-            workflows.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
+            api.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
 
     def test_none_can_be_read(self, images, tiny, tmp_path, options):
         # Enough of them to be parted: the split is looked at before anything is decoded.
         frame = images.frame.assign(path=[broken(p, tmp_path) for p in images.frame["path"]])
         says = rf"none of {len(frame)} images could be used; .*broken"
         with pytest.raises(ManifestError, match=says):
-            workflows.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
+            api.run(tiny, data=Manifest(frame), out=tmp_path / "run", options=options)
 
     def test_images_that_vanish_before_a_run_goes_on(self, images, tiny, tmp_path, options):
         """Its numbers would be of fewer images than the report says."""
@@ -311,14 +312,14 @@ class TestBadImages:
         frame.loc[own, "path"] = [
             str(home / "COVID-19" / p.rpartition("/")[2]) for p in frame.loc[own, "path"]
         ]
-        run = workflows.run(tiny, data=Manifest(frame), out=tmp_path / "r", options=options)
+        run = api.run(tiny, data=Manifest(frame), out=tmp_path / "r", options=options)
         (run.path / "meta.json").unlink()
         tested = run.manifest.part("test").frame
         from pathlib import Path
 
         Path(tested.loc[tested["label"] == "COVID-19", "path"].iloc[0]).unlink()
         with pytest.raises(ManifestError, match=r"1 of \d+ images .* can no longer be read"):
-            workflows.run(tiny, out=tmp_path / "r", resume=True, options=options)
+            api.run(tiny, out=tmp_path / "r", resume=True, options=options)
         assert not Run(tmp_path / "r").is_finished
 
 
@@ -327,9 +328,9 @@ class TestOddSets:
     def test_unknown_patients_are_refused_then_allowed(self, images, tiny, tmp_path, options):
         unknown = Manifest(images.frame.assign(patient=None))
         with pytest.raises(SplitError, match=r"'patient' is empty.*--missing-patients one-each"):
-            workflows.run(tiny, data=unknown, out=tmp_path / "run", options=options)
+            api.run(tiny, data=unknown, out=tmp_path / "run", options=options)
         allowed = tiny.changed(split={"missing_patients": "one-each"})
-        run = workflows.run(allowed, data=unknown, out=tmp_path / "run", options=options)
+        run = api.run(allowed, data=unknown, out=tmp_path / "run", options=options)
         found = run.evaluation()
         assert (found.n_patients, found.n_unknown) == (0, found.n_images)
         assert found.to_dict()["n_patients"] is None
@@ -340,27 +341,27 @@ class TestOddSets:
         one = images.select(np.arange(len(images)) == 0)
         for few in (normal, one):
             with pytest.raises(ManifestError, match="one class only"):
-                workflows.run(tiny, data=few, out=tmp_path / "run", options=options)
+                api.run(tiny, data=few, out=tmp_path / "run", options=options)
         assert not (tmp_path / "run").exists()
 
     def test_two_images_cannot_be_parted(self, images, tiny, tmp_path, options):
         two = images.select(~images.frame["label"].duplicated())
         with pytest.raises(SplitError, match=r"."):
-            workflows.run(tiny, data=two, out=tmp_path / "run", options=options)
+            api.run(tiny, data=two, out=tmp_path / "run", options=options)
         assert not Run(tmp_path / "run").is_begun
 
     def test_two_classes(self, images, tiny, tmp_path, options):
         two = images.select(images.frame["label"] != "Pneumonia")
-        run = workflows.run(tiny, data=two, out=tmp_path / "run", options=options)
+        run = api.run(tiny, data=two, out=tmp_path / "run", options=options)
         assert run.labels == ("COVID-19", "Normal")
         assert run.predictions().y_prob.shape[1] == 2
 
     def test_a_class_missing_from_test(self, images, tiny, tmp_path, options):
-        frame = workflows.run(tiny, data=images, out=tmp_path / "a", options=options).manifest.frame
+        frame = api.run(tiny, data=images, out=tmp_path / "a", options=options).manifest.frame
         gone = (frame["split"] == "test") & (frame["label"] == "Normal")
         given = Manifest(frame[~gone].reset_index(drop=True))
         recipe = tiny.changed(split={"scheme": "given"})
-        run = workflows.run(recipe, data=given, out=tmp_path / "b", options=options)
+        run = api.run(recipe, data=given, out=tmp_path / "b", options=options)
         (warning,) = run.meta["warnings"]
         assert warning.startswith("1 of 3 classes without a test image, so how well the model")
         assert warning in run.evaluation().notes
@@ -373,7 +374,7 @@ class TestOddSets:
             shutil.copytree(phantom.parent / label, home / label)
         (home / "Nothing").mkdir()
         recipe = tiny.changed(split={"missing_patients": "one-each"})
-        run = workflows.run(recipe, data=home, out=tmp_path / "run", options=options)
+        run = api.run(recipe, data=home, out=tmp_path / "run", options=options)
         assert run.labels == ("COVID-19", "Normal")
 
     def test_spaces_and_letters_in_paths(self, phantom, tiny, tmp_path, options):
@@ -381,11 +382,11 @@ class TestOddSets:
         for label, name in (("COVID-19", "Krank ä"), ("Normal", "正常")):
             shutil.copytree(phantom.parent / label, home / name)
         recipe = tiny.changed(split={"missing_patients": "one-each"})
-        run = workflows.run(recipe, data=home, out=tmp_path / "Läufe 1" / "a b", options=options)
+        run = api.run(recipe, data=home, out=tmp_path / "Läufe 1" / "a b", options=options)
         assert run.labels == ("Krank ä", "正常")
         assert "正常" in run.report_path.read_text(encoding="utf-8")
         image = next((home / "正常").glob("*.png"))
-        maps = workflows.explain(run, [image], out=tmp_path / "ö 1.png", options=options)
+        maps = api.explain(run, [image], out=tmp_path / "ö 1.png", options=options)
         assert maps[0].image == str(image)
         assert (tmp_path / "ö 1.png").stat().st_size > 1000
 
@@ -394,7 +395,7 @@ class TestOddSets:
         path = tmp_path / "twice.csv"
         twice.to_csv(path, index=False)
         with pytest.raises(ManifestError, match=r"twice\.csv: .*'image'"):
-            workflows.manifest(path)
+            api.manifest(path)
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -412,9 +413,7 @@ class TestOddSets:
         self, phantom, tiny, tmp_path, options, change, message
     ):
         with pytest.raises(ValueError, match=message):
-            workflows.run(
-                tiny.changed(**change), data=phantom, out=tmp_path / "run", options=options
-            )
+            api.run(tiny.changed(**change), data=phantom, out=tmp_path / "run", options=options)
         assert not (tmp_path / "run").exists()
 
 
@@ -442,11 +441,11 @@ class TestUnfinished:
         with monkeypatch.context() as patch:
             patch.setattr(module, where, fail)
             with pytest.raises(DiskFullError):
-                workflows.run(tiny, data=phantom, out=tmp_path / "r", options=options)
+                api.run(tiny, data=phantom, out=tmp_path / "r", options=options)
         assert not Run(tmp_path / "r").is_finished
         with pytest.raises(RunError, match="not finished"):
             Run(tmp_path / "r").require_finished()
-        run = workflows.run(tiny, out=tmp_path / "r", resume=True, options=options)
+        run = api.run(tiny, out=tmp_path / "r", resume=True, options=options)
         for name in ("predictions/test.csv", "evaluation.json", "split.csv"):
             assert (run.path / name).read_bytes() == (finished.path / name).read_bytes()
         assert run.is_finished
@@ -456,7 +455,7 @@ class TestEvaluate:
     def test_on_others(self, copied, other_phantom, options):
         files = {p for p in copied.path.rglob("*") if p.is_file()} - {copied.ledger}
         before = {p: p.read_bytes() for p in files}
-        result = workflows.evaluate(copied, on=other_phantom, options=options)
+        result = api.evaluate(copied, on=other_phantom, options=options)
         assert result.n_images == len(Manifest.load(other_phantom))
         assert (copied.path / "report.other.html").is_file()
         assert copied.evaluation("other") == result
@@ -470,7 +469,7 @@ class TestEvaluate:
         for old, new in zip(frame["path"], names, strict=True):
             shutil.copy(old, tmp_path / new)
         frame = frame.assign(image=names, path=[str(tmp_path / n) for n in names])
-        result = workflows.evaluate(copied, on=Manifest(frame), name="renamed", options=options)
+        result = api.evaluate(copied, on=Manifest(frame), name="renamed", options=options)
         assert result.n_images == len(copied.manifest.part("test"))
         left_out = Manifest.load(copied.path / "manifest.renamed.csv").exclusions
         assert len(left_out) == len(frame) - result.n_images
@@ -482,17 +481,17 @@ class TestEvaluate:
         frame = copied.manifest.frame.assign(path="/gone/" + copied.manifest.frame["image"])
         Manifest(frame).save(copied.path / "manifest.csv")
         run = Run(copied.path)
-        assert workflows.evaluate(run, on=phantom, name="x", options=options).n_images == len(
+        assert api.evaluate(run, on=phantom, name="x", options=options).n_images == len(
             run.manifest.part("test")
         )
         # Without fingerprints and hashes nothing can be known again: that is not passed over.
         (run.path / "fingerprints.csv").unlink()
         run.hashes_path.unlink()
-        result = workflows.evaluate(run, on=phantom, name="x", options=options)
+        result = api.evaluate(run, on=phantom, name="x", options=options)
         assert any("COULD NOT be looked for" in note for note in result.notes)
 
     def test_kept_by_request_with_a_warning(self, copied, phantom, options):
-        result = workflows.evaluate(copied, on=phantom, name="all", keep_seen=True, options=options)
+        result = api.evaluate(copied, on=phantom, name="all", keep_seen=True, options=options)
         assert result.n_images == len(copied.manifest)
         seen = len(copied.manifest) - len(copied.manifest.part("test"))
         assert result.notes[0].startswith(
@@ -500,81 +499,79 @@ class TestEvaluate:
         )
         assert "results are too good" in (copied.path / "report.all.html").read_text("utf-8")
         # The same name again, now without them: nothing of the first is left.
-        again = workflows.evaluate(copied, on=phantom, name="all", options=options)
+        again = api.evaluate(copied, on=phantom, name="all", options=options)
         assert again.n_images < result.n_images
-        workflows.evaluate(copied, on=phantom, name="all", keep_seen=True, options=options)
+        api.evaluate(copied, on=phantom, name="all", keep_seen=True, options=options)
         assert not len(Manifest.load(copied.path / "manifest.all.csv").exclusions)
 
     def test_all_seen(self, copied, options):
         with pytest.raises(RunError, match=r"all \d+ images show what was used .*--keep-seen"):
-            workflows.evaluate(copied, on=copied.manifest.part("train"), name="x", options=options)
+            api.evaluate(copied, on=copied.manifest.part("train"), name="x", options=options)
 
     def test_labels_are_mapped_and_left_out(self, copied, other_phantom, options):
         manifest = Manifest.load(other_phantom)
         theirs = {"COVID-19": "covid", "Normal": "healthy", "Pneumonia": "bacterial"}
         others = Manifest(manifest.frame.replace({"label": theirs}))
         labels = {"covid": "COVID-19", "healthy": "Normal", "bacterial": ""}
-        result = workflows.evaluate(
-            copied, on=others, name="mapped", labels=labels, options=options
-        )
+        result = api.evaluate(copied, on=others, name="mapped", labels=labels, options=options)
         assert result.images == {
             "COVID-19": manifest.counts["COVID-19"],
             "Normal": manifest.counts["Normal"],
             "Pneumonia": 0,
         }
         strange = labels | {"bacterial": "strange"}
-        less = workflows.evaluate(copied, on=others, name="less", labels=strange, options=options)
+        less = api.evaluate(copied, on=others, name="less", labels=strange, options=options)
         assert less.images == result.images
         assert "are left out, since" in less.notes[0]
         assert "knows no class 'strange'" in less.notes[0]
         with pytest.raises(ManifestError, match=r"knows none of the images' classes.*--label"):
-            workflows.evaluate(copied, on=others, name="x", options=options)
+            api.evaluate(copied, on=others, name="x", options=options)
         with pytest.raises(ManifestError, match="no image is of class 'wrong'"):
-            workflows.evaluate(copied, on=others, labels={"wrong": "Normal"}, options=options)
+            api.evaluate(copied, on=others, labels={"wrong": "Normal"}, options=options)
 
     @pytest.mark.parametrize("name", ["test", "validation", "../up", "a b"])
     def test_a_name_that_would_replace_something(self, copied, other_phantom, options, name):
         before = (copied.path / "predictions" / "test.csv").read_bytes()
         with pytest.raises(RunError, match=r"name"):
-            workflows.evaluate(copied, on=other_phantom, name=name, options=options)
+            api.evaluate(copied, on=other_phantom, name=name, options=options)
         assert (copied.path / "predictions" / "test.csv").read_bytes() == before
 
     def test_an_unfinished_run_is_not_tested(self, copied, other_phantom, options):
         (copied.path / "meta.json").unlink()
         with pytest.raises(RunError, match="not finished"):
-            workflows.evaluate(copied.path, on=other_phantom, options=options)
+            api.evaluate(copied.path, on=other_phantom, options=options)
 
 
 class TestExplainAndCompare:
     def test_explain(self, finished, phantom, options, tmp_path):
         files = sorted((phantom.parent / "Normal").glob("*.png"))[:3]
-        maps = workflows.explain(finished, files, out=tmp_path / "e.png", options=options)
+        maps = api.explain(finished, files, out=tmp_path / "e.png", options=options)
         assert [m.image for m in maps] == [str(f) for f in files]
         assert maps[0].values.shape == (32, 32)
-        target = workflows.explain(finished, files[:1], target="COVID-19", options=options)
+        target = api.explain(finished, files[:1], target="COVID-19", options=options)
         assert target[0].target == "COVID-19"
 
     def test_explain_a_corrupt_file(self, finished, phantom, cache, tmp_path):
         good = next((phantom.parent / "Normal").glob("*.png"))
         bad = broken(good, tmp_path)
         with pytest.raises(ImageError, match="broken"):
-            workflows.explain(finished, [good, bad])
-        maps = workflows.explain(finished, [good, bad], options=Options(cache=cache))
+            api.explain(finished, [good, bad])
+        maps = api.explain(finished, [good, bad], options=Options(cache=cache))
         assert [m.image for m in maps] == [str(good)]
 
     def test_explain_nothing(self, finished):
         with pytest.raises(ManifestError, match="no image is named"):
-            workflows.explain(finished, [])
+            api.explain(finished, [])
 
     def test_compare(self, finished, phantom, tiny, tmp_path, options):
-        other = workflows.run(
+        other = api.run(
             tiny.changed(training={"seed": 3}), data=phantom, out=tmp_path / "b", options=options
         )
-        found = {(c.metric, c.class_): c for c in workflows.compare(finished, other)}
+        found = {(c.metric, c.class_): c for c in api.compare(finished, other)}
         accuracy = found["accuracy", ""]
         mine, theirs = (r.evaluation().get("accuracy").value for r in (finished, other))
         assert accuracy.a.value == pytest.approx(mine)
         assert accuracy.difference.value == pytest.approx(mine - theirs)
         assert 0 < accuracy.p_value <= 1
         with pytest.raises(RunError, match="holds no predictions on 'ward'"):
-            workflows.compare(finished, other, on="ward")
+            api.compare(finished, other, on="ward")

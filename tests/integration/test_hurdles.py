@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import hurdles
 from hurdles.cli import app
-from hurdles.data.phantom import Shortcut, write_phantom
 from hurdles.findings.finding import Verdict
 from hurdles.findings.table import Findings
-from hurdles.images import Options
-from hurdles.recipe import load_recipe
+from hurdles.phantom import Shortcut, write_phantom
+from hurdles.recipe.recipe import load_recipe
+from hurdles.runs.images import Options
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from hurdles import workflows
+from hurdles import api
 from hurdles.cli import app
 from hurdles.lungs import training
 from hurdles.lungs.recipe import LungRecipe
@@ -60,9 +60,9 @@ def short(finished, monkeypatch):
     cells = pd.DataFrame({"status": ["done", "pending"], "accuracy": [0.5, math.nan]})
     studied = StudyResult(cells, Path("page.md"), Path("table.csv"), {})
     calibrated = SimpleNamespace(rates=cells, references={"age": 0.5})
-    monkeypatch.setattr(workflows, "study", lambda *_, **__: studied)
-    monkeypatch.setattr(workflows, "demo", lambda **_: finished)
-    monkeypatch.setattr(workflows, "calibrate_audit", lambda *_, **__: calibrated)
+    monkeypatch.setattr(api, "study", lambda *_, **__: studied)
+    monkeypatch.setattr(api, "demo", lambda **_: finished)
+    monkeypatch.setattr(api, "calibrate_audit", lambda *_, **__: calibrated)
     monkeypatch.setattr(training, "LungRecipe", lambda: SHORT)
 
 

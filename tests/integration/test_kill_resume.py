@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
-from hurdles.recipe import Recipe
-from hurdles.runs import Run
+from hurdles.recipe.recipe import Recipe
+from hurdles.runs.run import Run
 from hurdles.training.checkpoint import load_weights
 
 pytestmark = pytest.mark.full

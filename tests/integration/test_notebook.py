@@ -15,7 +15,7 @@ from hurdles.evaluation.metrics import written
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Finding, Limit, counted
 from hurdles.findings.table import Findings
-from hurdles.runs import Run
+from hurdles.runs.run import Run
 
 BAD = "<script>alert(1)</script>\x1b[31m\"'&"
 

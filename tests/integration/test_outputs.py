@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hurdles import workflows
+from hurdles import api
 from hurdles.cli import app
 from hurdles.data.files import file_hash
 from hurdles.lungs import results
@@ -246,7 +246,7 @@ def test_a_run_and_its_tests_without_patients_pixels(phantom, other_phantom, tin
     held = (run / "report.ward.html").read_text()
     assert "data:image/jpeg" in held
     assert "This page holds patients' pixels" in held
-    workflows.report(run)
+    api.report(run)
     assert CliRunner().invoke(app, [*words, "--resume", "--no-images"]).exit_code == 0
     assert "data:image" not in (run / "report.html").read_text()
 

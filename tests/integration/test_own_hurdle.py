@@ -50,8 +50,8 @@ def test_it_is_short_and_finds_what_it_looks_for_and_nothing_else(written):
 
 
 def test_the_page_names_every_hurdle():
-    from hurdles.auditing import of_data, of_models
+    from hurdles.auditing import data, model
 
     text = PAGE.read_text(encoding="utf-8")
-    for hurdle in (*of_data.DATA_HURDLES, *of_models.MODEL_HURDLES):
+    for hurdle in (*data.DATA_HURDLES, *model.MODEL_HURDLES):
         assert f"| `{hurdle}` |" in text

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from hurdles import workflows
+from hurdles import api
 from hurdles.errors import RunError
-from hurdles.images import preparation_of, prepare_pixels
 from hurdles.lungs.preparation import LungPreparation, shipped_lungs
+from hurdles.runs.images import preparation_of, prepare_pixels
 
 pytestmark = pytest.mark.full
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.full
 @pytest.fixture(scope="module")
 def masked(phantom, folder, options, tiny):
     recipe = tiny.changed(preparation={"name": "equalized+masked"}, training={"epochs": 1})
-    return workflows.run(recipe, data=phantom, out=folder / "masked", options=options)
+    return api.run(recipe, data=phantom, out=folder / "masked", options=options)
 
 
 def test_the_run_saw_lungs_and_nothing_else(masked, options):
@@ -38,10 +38,10 @@ def test_the_weights_name_the_lungs_that_were_shipped(masked):
 
 
 def test_it_is_evaluated_and_explained_on_other_images(masked, other_phantom, options):
-    result = workflows.evaluate(masked, on=other_phantom, name="other", options=options)
+    result = api.evaluate(masked, on=other_phantom, name="other", options=options)
     assert result.to_dict()
     path = str(masked.manifest.frame["path"][0])
-    (heat,) = workflows.explain(masked, [path], options=options)
+    (heat,) = api.explain(masked, [path], options=options)
     assert heat is not None
 
 
@@ -53,7 +53,7 @@ def test_other_lungs_are_refused(masked, other_phantom, options, monkeypatch):
 
     monkeypatch.setattr("hurdles.lungs.preparation.shipped_lungs", Other)
     with pytest.raises(RunError, match=r"preparation\.lungs = 'lungs-.*'lungs-of-tomorrow'"):
-        workflows.evaluate(masked, on=other_phantom, name="again", options=options)
+        api.evaluate(masked, on=other_phantom, name="again", options=options)
     path = str(masked.manifest.frame["path"][0])
     with pytest.raises(RunError, match=r"preparation\.lungs"):
-        workflows.explain(masked, [path], options=options)
+        api.explain(masked, [path], options=options)

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.phantom.store import write_phantom
 from hurdles.data.vocabulary import Split
-from hurdles.recipe import Recipe
-from hurdles.runs import Run
+from hurdles.phantom.store import write_phantom
+from hurdles.recipe.recipe import Recipe
+from hurdles.runs.run import Run
 from hurdles.studies.race import Race, RaceCell, RaceProfile
 from hurdles.studies.tartaglione_2020 import cells
 from hurdles.studies.tartaglione_2020_draw import draw

@@ -8,10 +8,10 @@ import shutil
 import pytest
 import torch
 
-from hurdles import workflows
+from hurdles import api
 from hurdles.errors import RecipeError, RunError
 from hurdles.models.starting import encoder_of, weights_hash
-from hurdles.runs import Run
+from hurdles.runs.run import Run
 from hurdles.training import loop
 
 FROZEN = {"freeze": ("encoder",)}
@@ -21,7 +21,7 @@ FROZEN = {"freeze": ("encoder",)}
 def second(tiny, finished, phantom, folder, options) -> Run:
     """Return a run whose encoder is that of `finished`, frozen."""
     recipe = tiny.changed(name="second", model=FROZEN, training={"seed": 5})
-    return workflows.run(
+    return api.run(
         recipe, data=phantom, out=folder / "second", encoder_from=finished, options=options
     )
 
@@ -48,9 +48,7 @@ def test_an_encoder_says_what_it_was_started_from(second):
 def test_the_file_of_weights_alone_will_do(tiny, finished, phantom, tmp_path, second, options):
     recipe = tiny.changed(name="second", model=FROZEN, training={"seed": 5})
     file = finished.path / "weights" / "best.safetensors"
-    run = workflows.run(
-        recipe, data=phantom, out=tmp_path / "run", encoder_from=file, options=options
-    )
+    run = api.run(recipe, data=phantom, out=tmp_path / "run", encoder_from=file, options=options)
     assert run.recipe.key == second.recipe.key
     assert weights_hash(run.network().state_dict()) == weights_hash(second.network().state_dict())
 
@@ -70,13 +68,11 @@ def test_what_was_begun_goes_on_without_being_told_again(
     with monkeypatch.context() as patch:
         patch.setattr(loop._Training, "_finish_epoch", cut)
         with pytest.raises(Cut, match="now"):
-            workflows.run(
-                recipe, data=phantom, out=tmp_path / "run", encoder_from=gone, options=options
-            )
+            api.run(recipe, data=phantom, out=tmp_path / "run", encoder_from=gone, options=options)
     shutil.rmtree(gone.path)
-    run = workflows.run(recipe, out=tmp_path / "run", resume=True, options=options)
+    run = api.run(recipe, out=tmp_path / "run", resume=True, options=options)
     assert weights_hash(run.network().state_dict()) == weights_hash(second.network().state_dict())
-    again = workflows.run(recipe, out=tmp_path / "run", resume=True, options=options)
+    again = api.run(recipe, out=tmp_path / "run", resume=True, options=options)
     assert again.meta == run.meta
 
 
@@ -84,7 +80,7 @@ class TestRefusals:
     def test_a_start_that_is_not_given(self, tiny, phantom, tmp_path):
         recipe = tiny.changed(model={"start": "run"})
         with pytest.raises(RecipeError, match=r"say of which by --encoder-from RUN"):
-            workflows.run(recipe, data=phantom, out=tmp_path / "run")
+            api.run(recipe, data=phantom, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize(
@@ -97,7 +93,7 @@ class TestRefusals:
     )
     def test_an_encoder_that_does_not_fit(self, tiny, finished, phantom, tmp_path, change, message):
         with pytest.raises(RecipeError, match=message):
-            workflows.run(
+            api.run(
                 tiny.changed(**change), data=phantom, out=tmp_path / "run", encoder_from=finished
             )
 
@@ -105,18 +101,18 @@ class TestRefusals:
         half = Run(shutil.copytree(finished.path, tmp_path / "half"))
         (half.path / "meta.json").unlink()
         with pytest.raises(RunError, match="is not finished"):
-            workflows.run(tiny, data=phantom, out=tmp_path / "run", encoder_from=half)
+            api.run(tiny, data=phantom, out=tmp_path / "run", encoder_from=half)
 
     def test_weights_whose_description_is_gone(self, tiny, phantom, tmp_path):
         from hurdles.training.checkpoint import save_weights
 
         save_weights(tmp_path / "w.safetensors", {"x": torch.ones(2)}, {"a": json.dumps({})})
         with pytest.raises(RecipeError, match=r"w\.safetensors does not say which network"):
-            workflows.run(
+            api.run(
                 tiny, data=phantom, out=tmp_path / "run", encoder_from=tmp_path / "w.safetensors"
             )
 
     def test_two_starts_at_once(self, tiny, finished, phantom, tmp_path):
         recipe = tiny.changed(model={"start": "imagenet"})
         with pytest.raises(RecipeError, match="leave one out"):
-            workflows.run(recipe, data=phantom, out=tmp_path / "run", encoder_from=finished)
+            api.run(recipe, data=phantom, out=tmp_path / "run", encoder_from=finished)

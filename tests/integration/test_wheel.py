@@ -20,11 +20,11 @@ USE = """
 from pathlib import Path
 import numpy as np
 import hurdles
-from hurdles.data.image_hash import image_hashes
-from hurdles.data.lineage import shipped_fingerprints
+from hurdles.copies.image_hash import image_hashes
+from hurdles.copies.lineage import shipped_fingerprints
 from hurdles.findings.limits import load_limits
 from hurdles.lungs.network import load_lungs
-from hurdles.recipe import load_recipe, shipped_recipes
+from hurdles.recipe.recipe import load_recipe, shipped_recipes
 from hurdles.reporting.template import template
 
 assert [load_recipe(name) for name in shipped_recipes()]

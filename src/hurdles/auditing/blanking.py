@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hurdles.auditing.descriptors import frame
 from hurdles.errors import HurdleError, LungsNotFoundError
-from hurdles.imaging.prepare import BLANK_MARGIN, CROP_MARGIN, PREPARATIONS, View, resize_square
-from hurdles.imaging.regions import box_of, grown
+from hurdles.pixels.prepare import BLANK_MARGIN, CROP_MARGIN, PREPARATIONS, View, resize_square
+from hurdles.pixels.regions import box_of, grown
 
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]

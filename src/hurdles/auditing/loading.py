@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.assessment import predict_on
 from hurdles.auditing.material import Material
 from hurdles.auditing.subject import Elsewhere, Subject
-from hurdles.choices import Threshold as ThresholdRule
 from hurdles.data.classes import known_classes
-from hurdles.data.facts import facts_of
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, ManifestError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold
-from hurdles.images import Options, prepare_as, prepare_for
-from hurdles.imaging.prepare import Preparation
-from hurdles.imaging.regions import stretched
-from hurdles.runs import Run
-from hurdles.seen import seen_by
+from hurdles.pixels.facts import facts_of
+from hurdles.pixels.prepare import Preparation
+from hurdles.pixels.regions import stretched
+from hurdles.recipe.choices import Threshold as ThresholdRule
+from hurdles.runs.assessment import predict_on
+from hurdles.runs.images import Options, prepare_as, prepare_for
+from hurdles.runs.run import Run
+from hurdles.runs.seen import seen_by
 
 #: Side of the pixels that hurdles for data look at: what networks of this kind are trained on.
 SIZE = 224

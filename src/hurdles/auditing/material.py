@@ -34,7 +34,7 @@ class Material:
         manifest. S is at least 64.
     facts : DataFrame
         What the files say of themselves, one row per image in the same order, columns as in
-        `hurdles.data.facts.COLUMNS`; without columns where there are no files.
+        `hurdles.pixels.facts.COLUMNS`; without columns where there are no files.
     masks : bool array of shape (N, S, S), optional
         True in the lungs; all False where they were not found. None where they were not looked for.
     failures : mapping of str to ImageError

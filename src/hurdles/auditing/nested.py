@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.auditing.attributes import attributes_of
 from hurdles.auditing.blanking import (
     blankable,
     lungs_box,
@@ -25,7 +26,6 @@ from hurdles.auditing.blanking import (
 )
 from hurdles.auditing.descriptors import histogram, shapes
 from hurdles.auditing.material import Material
-from hurdles.auditing.of_data.attributes import attributes_of
 from hurdles.auditing.probing import said_of
 from hurdles.auditing.subject import Subject
 from hurdles.data.vocabulary import Split

@@ -14,8 +14,8 @@ from hurdles.errors import HurdlesError
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import COULD_NOT, Finding
 from hurdles.findings.table import Findings
+from hurdles.progress import Progress, Silent
 from hurdles.registry import Registry
-from hurdles.training.progress import Progress, Silent
 
 T = TypeVar("T")
 _log = logging.getLogger("hurdles")

@@ -14,7 +14,7 @@ from hurdles.auditing.material import Material
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, LungsNotFoundError
 from hurdles.evaluation.predictions import Predictions, argmax_prediction
-from hurdles.imaging.prepare import Preparation, needs_lungs
+from hurdles.pixels.prepare import Preparation, needs_lungs
 
 if TYPE_CHECKING:
     from hurdles.models.network import Network
@@ -64,7 +64,7 @@ class Subject:
     network : Network
         In evaluation mode, on the device where it is to be asked.
     preparation : str
-        Name of the preparation that its images go through, see `hurdles.imaging.prepare`.
+        Name of the preparation that its images go through, see `hurdles.pixels.prepare`.
     material : Material
         Its own images, with their split and their lungs; pixels have the network's size.
     validation, test : Predictions

@@ -1,4 +1,4 @@
-"""The command line: the verbs of `hurdles.workflows`; nothing is computed here.
+"""The command line: the verbs of `hurdles.api`; nothing is computed here.
 
 Results go to stdout, progress and messages to stderr. Heavy libraries are imported by the verbs
 themselves, so that ``hurdles --help`` answers at once.

@@ -84,10 +84,10 @@ def check(
     test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was, with
     5 if a hurdle failed by a fault of its own.
     """
-    from hurdles import workflows
+    from hurdles import api
 
     with carried_out(on_bad, cache, quiet) as options:
-        found = workflows.check(
+        found = api.check(
             data,
             out=out,
             hurdles=hurdle,
@@ -133,13 +133,13 @@ def audit(
     folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was,
     with 5 if a hurdle failed by a fault of its own.
     """
-    from hurdles import workflows
-    from hurdles.runs import Run
-    from hurdles.workflows.auditing import not_asked_again
+    from hurdles import api
+    from hurdles.api.auditing import not_asked_again
+    from hurdles.runs.run import Run
 
     with carried_out(on_bad, cache, quiet) as options:
         own_page = None if not_asked_again(Run(run), hurdle) else run / "audit.html"
-        found = workflows.audit(
+        found = api.audit(
             run,
             on=on,
             seeds=seed_run or (),
@@ -174,11 +174,11 @@ def lineage(
     Collections under $HURDLES_DATA are compared by aligned pixels, others by hashes that ship with
     hurdles. Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
     """
-    from hurdles import workflows
+    from hurdles import api
     from hurdles.reporting.console import lineage_lines
 
     with carried_out(on_bad, cache, quiet) as options:
-        found = workflows.lineage(
+        found = api.lineage(
             data,
             out=out,
             fingerprints=fingerprint or (),
@@ -212,10 +212,10 @@ def fingerprint(
 
     No image can be made again from them, so that they can be given to others.
     """
-    from hurdles import workflows
+    from hurdles import api
 
     with carried_out(on_bad, cache, quiet) as options:
-        path = workflows.fingerprint(
+        path = api.fingerprint(
             data,
             out=out,
             name=name,
@@ -253,11 +253,11 @@ def calibrate_audit(
     Draws hundreds of cohorts of phantoms, trains networks on them, and puts all of them through
     the hurdles. Interrupted, the same command goes on where it stopped.
     """
-    from hurdles import workflows
-    from hurdles.auditing.calibrating.page import answer_lines
+    from hurdles import api
+    from hurdles.auditing.calibrate.page import answer_lines
 
     with carried_out(OnBad.SKIP, cache, quiet) as options:
-        found = workflows.calibrate_audit(
+        found = api.calibrate_audit(
             out,
             fast=fast,
             workers=workers,

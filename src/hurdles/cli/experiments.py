@@ -28,7 +28,7 @@ from hurdles.cli.options import (
 )
 from hurdles.data.vocabulary import MissingPatients, OnBad
 
-#: As in `hurdles.remedies`, which is imported only when needed; a test holds the two together.
+#: As in `hurdles.recipe.remedies`, imported only when needed; a test holds the two together.
 _REMEDIES = (
     "lungs-only, harmonised, source-balanced, class-by-source, group-dro, unlearn-source, or reject"
 )
@@ -47,10 +47,10 @@ def demo(
     Nothing is downloaded. Takes about two minutes on two cores. An earlier demo in the same folder
     is gone on with.
     """
-    from hurdles import workflows
+    from hurdles import api
 
     with carried_out(OnBad.STOP, cache, quiet) as options:
-        run = workflows.demo(out=out, options=options)
+        run = api.demo(out=out, options=options)
     print_evaluation(run.evaluation(), as_json, report=run.report_path)
 
 
@@ -104,14 +104,14 @@ def run(
     Interrupted at any moment, it goes on with --resume and ends with exactly the numbers that it
     would have had. hurdles recipes lists what ships; hurdles recipes NAME prints one to start from.
     """
-    from hurdles import workflows
-    from hurdles.settings import settings_of
+    from hurdles import api
+    from hurdles.recipe.settings import settings_of
 
     settings = settings_of(setting or [])
     if missing_patients is not None:
         settings["split.missing_patients"] = missing_patients.value
     with carried_out(on_bad, cache, quiet, no_images) as options:
-        done = workflows.run(
+        done = api.run(
             recipe,
             data=data,
             out=out,
@@ -133,7 +133,7 @@ def recipes(
     as_json: JsonOption = False,
 ) -> None:
     """List the shipped recipes, or print one with an explanation of every field."""
-    from hurdles.recipe import load_recipe, shipped_recipes
+    from hurdles.recipe.recipe import load_recipe, shipped_recipes
 
     if name is None:
         found = {n: load_recipe(n).description for n in shipped_recipes()}
@@ -173,13 +173,13 @@ def evaluate(
 
     Images that show what the run was trained or chosen on, copies too, are recognised and left out.
     """
-    from hurdles import workflows
-    from hurdles.locations import name_of
-    from hurdles.runs import Run
+    from hurdles import api
+    from hurdles.runs.inputs import name_of
+    from hurdles.runs.run import Run
 
     name = name or name_of(on)
     with carried_out(on_bad, cache, quiet, no_images) as options:
-        result = workflows.evaluate(
+        result = api.evaluate(
             run,
             on=on,
             name=name,
@@ -219,11 +219,11 @@ def explain(
     A heat-map shows what moved the network, not what is wrong with the lungs. The picture holds
     patients' pixels.
     """
-    from hurdles import workflows
+    from hurdles import api
     from hurdles.reporting.console import explained
 
     with carried_out(on_bad, cache, quiet) as options:
-        maps = workflows.explain(
+        maps = api.explain(
             run, images, out=out, method=method, target=target, force=force, options=options
         )
     rows = explained(maps, images)
@@ -255,10 +255,10 @@ def embed(
     Beside the picture stands what it suggests: how well a linear probe tells the collection from
     the features, from the prepared pixels and from the plain ones, within each class too.
     """
-    from hurdles import workflows
+    from hurdles import api
 
     with carried_out(on_bad, cache, quiet) as options:
-        found = workflows.embed(
+        found = api.embed(
             run,
             on=on,
             out=out,
@@ -284,12 +284,12 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs on the same images: paired differences, intervals, exact tests."""
-    from hurdles import workflows
+    from hurdles import api
     from hurdles.evaluation.comparisons import holm
     from hurdles.reporting.console import comparison_lines, interval_unit
-    from hurdles.runs import Run
+    from hurdles.runs.run import Run
 
-    found = workflows.compare(a, b, on=on)
+    found = api.compare(a, b, on=on)
     adjusted = holm([c.p_value for c in found])
     if as_json:
         print_json(
@@ -313,9 +313,9 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
-    from hurdles import workflows
+    from hurdles import api
 
-    page = workflows.report(run, on=on, pictures=not no_images, force=force)
+    page = api.report(run, on=on, pictures=not no_images, force=force)
     if as_json:
         print_json({"report": str(page)})
     else:

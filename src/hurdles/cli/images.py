@@ -35,9 +35,9 @@ def cache(
     Everything there is made again when it is needed. It holds patients' images: only you may read
     it. Choose another place by --cache or $HURDLES_CACHE.
     """
-    from hurdles import workflows
+    from hurdles import api
 
-    found = workflows.cache(cache, empty=empty)
+    found = api.cache(cache, empty=empty)
     if as_json:
         numbers = {"n_files": found.n_files, "n_bytes": found.n_bytes, "emptied": empty}
         print_json({"folder": str(found.folder), **numbers})
@@ -51,10 +51,10 @@ def collections(data: DataOption = None, as_json: JsonOption = False) -> None:
     A collection is found under $HURDLES_DATA by the name of its folder as it is distributed, or
     wherever --data NAME=PATH says.
     """
-    from hurdles import workflows
+    from hurdles import api
     from hurdles.reporting.console import collection_lines
 
-    found = workflows.collections(data=data)
+    found = api.collections(data=data)
     if as_json:
         print_json(json.loads(found.to_json(orient="records")))
     else:
@@ -76,10 +76,10 @@ def manifest(
     as_json: JsonOption = False,
 ) -> None:
     """Read images into a table, one row each, and say what is in it and what was left out."""
-    from hurdles import workflows
+    from hurdles import api
     from hurdles.reporting.console import manifest_lines, manifest_summary
 
-    found = workflows.manifest(
+    found = api.manifest(
         data,
         out=out,
         labels=pairs(label),

@@ -47,11 +47,11 @@ def segment(
     flagged and kept apart, under flagged/. masks.csv lists every image. The sheet holds patients'
     pixels.
     """
-    from hurdles import workflows
+    from hurdles import api
     from hurdles.reporting.console import lungs_lines
 
     with carried_out(on_bad, None, quiet) as options:
-        found = workflows.segment(images, out=out, weights=weights, force=force, options=options)
+        found = api.segment(images, out=out, weights=weights, force=force, options=options)
     if as_json:
         print_json(json.loads(found.to_json(orient="records")))
         return
@@ -84,10 +84,10 @@ def train_lungs(
     Interrupted, the same command goes on. Prints the path of the weights, for segment --weights, or
     with --measure that of a page of tables.
     """
-    from hurdles import workflows
+    from hurdles import api
 
     with carried_out(OnBad.STOP, cache, quiet) as options:
-        made = workflows.train_lungs(
+        made = api.train_lungs(
             data=data,
             out=out,
             measure=measure,

@@ -17,7 +17,7 @@ from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
     from hurdles.evaluation.evaluation import Evaluation
-    from hurdles.images import Options
+    from hurdles.runs.images import Options
 
 __all__ = [
     "CacheOption",
@@ -100,8 +100,8 @@ def carried_out(
     on_bad: OnBad, cache: Path | None, quiet: bool, no_images: bool = False
 ) -> Iterator[Options]:
     """Yield what the options say of how a verb is carried out, with a bar unless it is quiet."""
-    from hurdles.images import Options
-    from hurdles.progress_bar import ProgressBar
+    from hurdles.cli.progress_bar import ProgressBar
+    from hurdles.runs.images import Options
 
     options = Options(on_bad=on_bad, cache=cache, pictures=not no_images)
     if quiet:

@@ -54,18 +54,18 @@ def study(
 
     Every cell resumes where it was interrupted; a finished one is never computed again.
     """
-    from hurdles import workflows
+    from hurdles import api
     from hurdles.reporting.console import plan_lines
 
     if dry_run:
-        plan = workflows.plan(name, data=data, out=out, fast=fast, cells=cells or ())
+        plan = api.plan(name, data=data, out=out, fast=fast, cells=cells or ())
         if as_json:
             print_json(json.loads(plan.to_json(orient="records")))
         else:
             print_lines(plan_lines(plan))
         return
     with carried_out(on_bad, cache, quiet, no_images) as options:
-        result = workflows.study(
+        result = api.study(
             name,
             data=data,
             out=out,

@@ -3,7 +3,7 @@
 If a straight line through a network's features parts the collections, the network knows the
 hospital, and where class and collection go together it may answer with the one for the other.
 A probe that fails shows less: the knowledge may be there in a form that no straight line finds, and
-images that two collections share (`hurdles.data.duplicates`) cannot be told by anything.
+images that two collections share (`hurdles.copies.finder`) cannot be told by anything.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.data.cache import prepare
-from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import split
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ImageError, ManifestError
-from hurdles.imaging.prepare import Preparation, resize_square
+from hurdles.pixels.cache import prepare
+from hurdles.pixels.decode import decode
+from hurdles.pixels.prepare import Preparation, resize_square
 
 #: As `hurdles.lungs.network.SIZE`, which only torch can import.
 _SIZE = 256

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.imaging.regions import stretched
 from hurdles.lungs.plausibility import flaw_of
+from hurdles.pixels.regions import stretched
 
 __all__ = ["CLEANING_VERSION", "LungMask", "clean", "stretched"]
 

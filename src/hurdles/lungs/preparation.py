@@ -17,7 +17,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class LungPreparation:
-    """Turns decoded pixels into the mask of their lungs; a `hurdles.data.cache.PixelPreparation`.
+    """Turns decoded pixels into the mask of their lungs; a `hurdles.pixels.cache.PixelPreparation`.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from hurdles.lungs.data import LungData, across, read_lungs, split_lungs
 from hurdles.lungs.measures import score_masks
 from hurdles.lungs.recipe import LungRecipe
 from hurdles.lungs.segmenter import Segmenter
-from hurdles.training.progress import Progress
+from hurdles.progress import Progress
 
 #: How the networks that cross from one collection to the others are trained, for less time.
 CROSSED = LungRecipe(epochs=16, calm_epochs=4)

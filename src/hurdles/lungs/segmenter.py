@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.imaging.prepare import resize_square
 from hurdles.lungs.mask import CLEANING_VERSION, LungMask, clean
+from hurdles.pixels.prepare import resize_square
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,7 @@ class Segmenter:
         Parameters
         ----------
         pixels : float32 array of shape (H, W), within [0, 1]
-            As `hurdles.data.decode.decode` returns them.
+            As `hurdles.pixels.decode.decode` returns them.
 
         Returns
         -------
@@ -90,7 +90,7 @@ class Segmenter:
         Parameters
         ----------
         squares : sequence of float32 arrays of shape (256, 256), within [0, 1]
-            From `hurdles.imaging.prepare.resize_square`.
+            From `hurdles.pixels.prepare.resize_square`.
 
         Returns
         -------

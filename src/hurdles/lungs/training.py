@@ -26,10 +26,10 @@ from hurdles.lungs.data import LungData, read_lungs, split_lungs
 from hurdles.lungs.measures import dice_score
 from hurdles.lungs.network import LungNet, save_lungs
 from hurdles.lungs.recipe import LungRecipe
+from hurdles.progress import Progress, Silent
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.machine import Machine, this_machine
 from hurdles.training.prediction import as_input
-from hurdles.training.progress import Progress, Silent
 
 #: What a finished training leaves in its folder.
 WEIGHTS, STATE = "lungs.safetensors", "state.safetensors"

@@ -15,16 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.data.cells import as_csv
-from hurdles.data.decode import decode
 from hurdles.data.files import reads, remove, write_bytes, write_text, writes
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, ManifestError
-from hurdles.imaging.prepare import resize_square
 from hurdles.lungs.mask import LungMask, clean, stretched
 from hurdles.lungs.naming import image_files, mask_names
 from hurdles.lungs.segmenter import SIZE, Segmenter
 from hurdles.lungs.sheet import Sheets, thumbnail
-from hurdles.training.progress import Progress, Silent
+from hurdles.pixels.decode import decode
+from hurdles.pixels.prepare import resize_square
+from hurdles.progress import Progress, Silent
 
 #: Columns of ``masks.csv``; shares are of the image's area, empty where it cannot be read.
 COLUMNS: dict[str, str] = {

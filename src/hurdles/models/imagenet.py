@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hurdles.data.cache import default_cache
 from hurdles.data.files import file_hash, replacing
 from hurdles.errors import RecipeError, RunError
 from hurdles.models.spec import ModelSpec
 from hurdles.models.starting import StartingWeights
+from hurdles.pixels.cache import default_cache
 
 if TYPE_CHECKING:
     import torch

@@ -100,7 +100,7 @@ class StartingWeights:
         weights : mapping of str to Tensor
             A network's whole ``state_dict``, or its encoder.
         metadata : mapping of str to str
-            As `hurdles.runs` writes it: ``spec`` and ``preparation`` as JSON.
+            As `hurdles.runs.run` writes it: ``spec`` and ``preparation`` as JSON.
         source : str
             Where they come from, for messages and for the card.
 

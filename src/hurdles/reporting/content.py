@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.copies import Copies
+from hurdles.copies.copies import Copies
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.comparisons import Comparison

@@ -16,7 +16,7 @@ import pandas as pd
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.predictions import Predictions
-from hurdles.runs import Run
+from hurdles.runs.run import Run
 from hurdles.studies.race import ASKED, RaceCell, Standing
 from hurdles.studies.stock import Stock
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hurdles.choices import ChosenEpoch
-from hurdles.recipe import Recipe, load_recipe
+from hurdles.recipe.choices import ChosenEpoch
+from hurdles.recipe.recipe import Recipe, load_recipe
 from hurdles.studies.lazaro_barco_2020_page import COLUMNS, page
 from hurdles.studies.study import STUDIES, Cell, Profile
 from hurdles.studies.table import TableStudy

@@ -9,8 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from hurdles.assessment import predict_on, test_predictions
-from hurdles.choices import ChosenEpoch
 from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.data.links import Links
@@ -18,9 +16,11 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.schemes import SCHEMES
 from hurdles.data.vocabulary import Split
 from hurdles.errors import CollectionError, HurdlesError, RunError
-from hurdles.experiment import run_experiment
-from hurdles.images import Options
-from hurdles.runs import Run
+from hurdles.recipe.choices import ChosenEpoch
+from hurdles.runs.assessment import predict_on, test_predictions
+from hurdles.runs.experiment import run_experiment
+from hurdles.runs.images import Options
+from hurdles.runs.run import Run
 from hurdles.studies.design import Design
 from hurdles.studies.found import Given
 from hurdles.studies.stock import Stock

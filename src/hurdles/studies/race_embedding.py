@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hurdles.data.cache import Prepared
 from hurdles.data.files import write_bytes
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import joined
@@ -24,9 +23,10 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import EvaluationError
 from hurdles.explanation.embedding import project
 from hurdles.explanation.probe import Probe, source_probes, thumbnails
-from hurdles.images import prepare_pixels
+from hurdles.pixels.cache import Prepared
 from hurdles.reporting.scatter import embedding_figure
-from hurdles.runs import Run
+from hurdles.runs.images import prepare_pixels
+from hurdles.runs.run import Run
 from hurdles.studies.answers import known_to
 from hurdles.studies.race import RaceCell, Standing
 from hurdles.studies.tartaglione_2020_sets import COVID

@@ -10,18 +10,18 @@ from typing import Any
 
 import pandas as pd
 
-from hurdles.assessment import predict_on
 from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdlesError, RunError
-from hurdles.experiment import run_experiment
-from hurdles.images import Options
-from hurdles.locations import Data
-from hurdles.recipe import Recipe, load_recipe
-from hurdles.remedies import REMEDIES, remedied
-from hurdles.runs import Run
+from hurdles.recipe.recipe import Recipe, load_recipe
+from hurdles.recipe.remedies import REMEDIES, remedied
+from hurdles.runs.assessment import predict_on
+from hurdles.runs.experiment import run_experiment
+from hurdles.runs.images import Options
+from hurdles.runs.inputs import Data
+from hurdles.runs.run import Run
 from hurdles.studies.found import found_collections
 from hurdles.studies.remedies_page import page
 from hurdles.studies.remedies_sets import TRIALS, Images, Trial

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from hurdles.remedies import REMEDIES
+from hurdles.recipe.remedies import REMEDIES
 from hurdles.studies.remedies_sets import STRENGTH, Trial
 from hurdles.studies.remedies_tables import NONE
 from hurdles.studies.study import Profile

@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hurdles.data.cache import prepare
-from hurdles.data.duplicates import matches
+from hurdles.copies.finder import matches
 from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
-from hurdles.data.phantom import Shortcut, write_phantom
 from hurdles.data.sets import apart, gathered, joined, one_against_rest, relabelled, sampled
 from hurdles.data.split import split
 from hurdles.data.vocabulary import MissingPatients, Split
-from hurdles.images import Options
-from hurdles.imaging.prepare import Preparation
+from hurdles.phantom import Shortcut, write_phantom
+from hurdles.pixels.cache import prepare
+from hurdles.pixels.prepare import Preparation
+from hurdles.runs.images import Options
 
 SEED = 0
 #: How far class and shortcut coincide in training: nine of ten patients follow it.

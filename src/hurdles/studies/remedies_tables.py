@@ -14,7 +14,7 @@ from hurdles.data.cells import from_cells
 from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.significance import holm, ruled_by_test
-from hurdles.runs import Run
+from hurdles.runs.run import Run
 from hurdles.studies.study import Cell
 
 #: What the row without a remedy is called, and the predictions on images from outside.

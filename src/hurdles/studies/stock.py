@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from hurdles.data.cache import Prepared, prepare
+from hurdles.copies.finder import THRESHOLD, matches
 from hurdles.data.cells import as_csv, from_cells
-from hurdles.data.duplicates import THRESHOLD, matches
 from hurdles.data.files import write_text
 from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import apart
 from hurdles.data.vocabulary import Split
-from hurdles.images import Options
-from hurdles.imaging.prepare import Preparation
+from hurdles.pixels.cache import Prepared, prepare
+from hurdles.pixels.prepare import Preparation
+from hurdles.runs.images import Options
 from hurdles.studies.design import Design
 from hurdles.studies.found import Given, found_collections
 
@@ -77,7 +77,7 @@ class Stock:
     def twins(self) -> pd.DataFrame:
         """Pairs of images that show one radiograph, within and across collections; found once.
 
-        Columns as from `hurdles.data.duplicates.matches`. Images that cannot be read have none.
+        Columns as from `hurdles.copies.finder.matches`. Images that cannot be read have none.
         """
         if not self.twins_path.is_file():
             table = self._search()

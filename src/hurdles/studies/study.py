@@ -11,15 +11,15 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from hurdles.choices import ChosenEpoch
 from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
-from hurdles.images import Options
-from hurdles.locations import Data
-from hurdles.recipe import Recipe
+from hurdles.recipe.choices import ChosenEpoch
+from hurdles.recipe.recipe import Recipe
 from hurdles.registry import Registry
-from hurdles.runs import Run
+from hurdles.runs.images import Options
+from hurdles.runs.inputs import Data
+from hurdles.runs.run import Run
 
 
 @dataclass(frozen=True)

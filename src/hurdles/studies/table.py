@@ -9,16 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from hurdles.assessment import test_predictions
 from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdlesError, RunError
 from hurdles.evaluation.evaluation import evaluate
-from hurdles.experiment import run_experiment
-from hurdles.images import Options
-from hurdles.locations import Data, manifest_of
-from hurdles.runs import Run
+from hurdles.runs.assessment import test_predictions
+from hurdles.runs.experiment import run_experiment
+from hurdles.runs.images import Options
+from hurdles.runs.inputs import Data, manifest_of
+from hurdles.runs.run import Run
 from hurdles.studies.study import Cell, Done, Profile, StudyResult, chosen
 
 

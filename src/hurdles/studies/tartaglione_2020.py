@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hurdles.recipe import Recipe, load_recipe
+from hurdles.recipe.recipe import Recipe, load_recipe
 from hurdles.studies.design import FRACTIONS, SEED
 from hurdles.studies.race import Race, RaceCell, RaceProfile
 from hurdles.studies.study import STUDIES

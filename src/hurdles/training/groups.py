@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.choices import Sampling
 from hurdles.errors import RecipeError
-from hurdles.recipe import RemedySection
+from hurdles.recipe.choices import Sampling
+from hurdles.recipe.recipe import RemedySection
 
 #: Images whose source is not known are one source, called so.
 UNNAMED = "not named"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hurdles.choices import ChosenBy
 from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.errors import RunError
+from hurdles.recipe.choices import ChosenBy
 
 __all__ = ["COLUMNS", "History"]
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.choices import ChosenBy
 from hurdles.errors import RunError
-from hurdles.imaging.augment import apply_draws
 from hurdles.models.spec import ModelSpec
-from hurdles.recipe import Recipe
+from hurdles.pixels.augment import apply_draws
+from hurdles.progress import Progress, Silent
+from hurdles.recipe.choices import ChosenBy
+from hurdles.recipe.recipe import Recipe
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.groups import (
     Sources,
@@ -27,10 +28,9 @@ from hurdles.training.groups import (
 from hurdles.training.history import History
 from hurdles.training.losses import Objective
 from hurdles.training.machine import Machine, deterministic, this_machine
-from hurdles.training.optimisers import learning_rate, make_optimiser
+from hurdles.training.optimizers import learning_rate, make_optimiser
 from hurdles.training.plan import EpochPlanner
 from hurdles.training.prediction import as_input, probabilities
-from hurdles.training.progress import Progress, Silent
 from hurdles.training.remedies import StepLoss
 from hurdles.training.start import first_network, identity_of, scaling_of
 from hurdles.training.validation import validate

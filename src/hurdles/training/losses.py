@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.choices import ClassWeights, Loss
-from hurdles.recipe import TrainingSection
+from hurdles.recipe.choices import ClassWeights, Loss
+from hurdles.recipe.recipe import TrainingSection
 
 if TYPE_CHECKING:
     import torch

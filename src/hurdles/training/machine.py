@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hurdles._version import __version__
-from hurdles.choices import Precision
+from hurdles.recipe.choices import Precision
 
 if TYPE_CHECKING:
     import torch

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.choices import AugmentationPolicy
 from hurdles.errors import RecipeError
-from hurdles.imaging.augment import DRAW, draw
-from hurdles.recipe import AugmentationSection
+from hurdles.pixels.augment import DRAW, draw
+from hurdles.recipe.choices import AugmentationPolicy
+from hurdles.recipe.recipe import AugmentationSection
 
 # Each purpose draws from a stream of its own, so that a change to one leaves the others alone.
 _ORDER, _COPIES, _BALANCE, _EACH, _SAMPLED = 1, 2, 3, 4, 5

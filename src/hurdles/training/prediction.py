@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.progress import Progress, Silent
 from hurdles.training.machine import Machine, this_machine
-from hurdles.training.progress import Progress, Silent
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.choices import RejectBy
 from hurdles.data.cells import as_csv
 from hurdles.data.files import replacing, write_text
 from hurdles.errors import RunError
@@ -34,6 +33,7 @@ from hurdles.evaluation.rejection import (
     rejection_table,
     selective,
 )
+from hurdles.recipe.choices import RejectBy
 from hurdles.training.machine import Machine, this_machine
 from hurdles.training.prediction import embed, probabilities
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.recipe import RemedySection
+from hurdles.recipe.recipe import RemedySection
 from hurdles.training.groups import Groups, Sources
 from hurdles.training.losses import Objective
 

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hurdles.choices import Scaling, Start
 from hurdles.errors import RecipeError
 from hurdles.models.spec import ModelSpec, build
-from hurdles.recipe import Recipe
+from hurdles.recipe.choices import Scaling, Start
+from hurdles.recipe.recipe import Recipe
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.machine import Machine
 from hurdles.training.scaling import pixel_scaling

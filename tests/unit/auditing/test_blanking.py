@@ -14,8 +14,8 @@ from hurdles.auditing.blanking import (
     without_lungs,
 )
 from hurdles.errors import HurdleError
-from hurdles.imaging.prepare import CROP_MARGIN
-from hurdles.imaging.regions import box_of, grown
+from hurdles.pixels.prepare import CROP_MARGIN
+from hurdles.pixels.regions import box_of, grown
 
 
 @pytest.fixture

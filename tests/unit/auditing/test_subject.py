@@ -11,8 +11,8 @@ from hurdles.auditing.subject import Subject
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
 from hurdles.evaluation.predictions import Predictions
-from hurdles.imaging.prepare import Preparation
 from hurdles.models.spec import ModelSpec, build
+from hurdles.pixels.prepare import Preparation
 
 LABELS = ("COVID-19", "Normal")
 

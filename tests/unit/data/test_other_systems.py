@@ -16,11 +16,11 @@ PROGRAM = """
             delattr(os, name)
     import hurdles.cli
     import numpy as np
-    from hurdles.data.cache import default_cache, prepare
-    from hurdles.data.near import near_pairs
-    from hurdles.data.phantom.store import write_phantom
-    from hurdles.imaging.prepare import Preparation
-    from hurdles.runs import Run
+    from hurdles.pixels.cache import default_cache, prepare
+    from hurdles.copies.near import near_pairs
+    from hurdles.phantom.store import write_phantom
+    from hurdles.pixels.prepare import Preparation
+    from hurdles.runs.run import Run
 
     folder = Path(sys.argv[1])
     images = write_phantom(folder / "phantom", 2, seed=1, size=32)

@@ -11,13 +11,13 @@ import pytest
 
 import hurdles
 from hurdles.cli.options import print_json, say
+from hurdles.copies.copies import COLUMNS, Copies
 from hurdles.data.cells import as_cells, as_csv, from_cells
-from hurdles.data.copies import COLUMNS, Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.shown import plain_markdown, shown
 from hurdles.reporting.scatter import _plain
 from hurdles.reporting.template import _environment
-from hurdles.training.fingerprints import images_by_fingerprint, save_fingerprints
+from hurdles.runs.fingerprints import images_by_fingerprint, save_fingerprints
 
 
 @pytest.mark.parametrize(

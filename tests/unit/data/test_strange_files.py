@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hurdles.data.cache import prepare
 from hurdles.data.files import expanded
 from hurdles.data.folder import manifest_from_folder
 from hurdles.data.manifest import Manifest
-from hurdles.data.phantom.store import write_phantom
 from hurdles.data.reading import read_manifest
 from hurdles.errors import HurdlesError
-from hurdles.imaging.prepare import Preparation
+from hurdles.phantom.store import write_phantom
+from hurdles.pixels.cache import prepare
+from hurdles.pixels.prepare import Preparation
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has none of these files")
 

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from hurdles.data.cache import prepare
-from hurdles.data.decode import decode
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError, LungsNotFoundError
 from hurdles.lungs.mask import LungMask, clean
 from hurdles.lungs.preparation import LungPreparation, shipped_lungs
 from hurdles.lungs.segmenter import Segmenter
+from hurdles.pixels.cache import prepare
+from hurdles.pixels.decode import decode
 
 
 class Bright(Segmenter):

@@ -14,8 +14,8 @@ from hurdles.lungs import training
 from hurdles.lungs.network import load_lungs
 from hurdles.lungs.recipe import LungRecipe
 from hurdles.lungs.training import lung_loss, train_lungs
+from hurdles.progress import Silent
 from hurdles.training.machine import Machine
-from hurdles.training.progress import Silent
 
 TINY = LungRecipe(
     width=2,

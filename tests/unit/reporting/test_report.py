@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hurdles.data.copies import Copies
-from hurdles.data.duplicates import COLUMNS as COPIES
+from hurdles.copies.copies import Copies
+from hurdles.copies.finder import COLUMNS as COPIES
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.evaluation import evaluate

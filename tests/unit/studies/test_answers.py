@@ -12,8 +12,8 @@ from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import apply, youden_threshold
-from hurdles.recipe import Recipe
-from hurdles.runs import Run
+from hurdles.recipe.recipe import Recipe
+from hurdles.runs.run import Run
 from hurdles.studies.answers import answers_of
 from hurdles.studies.race import RaceCell, Standing
 

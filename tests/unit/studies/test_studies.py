@@ -9,8 +9,8 @@ from hurdles.data.manifest import Manifest
 from hurdles.errors import RegistryError, RunError
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.images import Options
-from hurdles.runs import Run
+from hurdles.runs.images import Options
+from hurdles.runs.run import Run
 from hurdles.studies import lazaro_barco_2020_page as published
 from hurdles.studies import study, table
 from hurdles.studies import study as find

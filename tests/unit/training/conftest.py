@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hurdles.recipe import Recipe
+from hurdles.recipe.recipe import Recipe
 from hurdles.training.loop import TrainingData
 
 # pytest's importlib mode does not find a test's neighbours.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hurdles.errors import RecipeError
-from hurdles.recipe import RemedySection
+from hurdles.recipe.recipe import RemedySection
 from hurdles.training.groups import (
     UNNAMED,
     Sources,

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.choices import ChosenBy
 from hurdles.errors import RunError
+from hurdles.recipe.choices import ChosenBy
 from hurdles.training.history import COLUMNS, History
 
 

@@ -11,11 +11,11 @@ import torch
 from training_sessions import StopAt, Stopped, assert_same, differ
 
 from hurdles.errors import RunError
+from hurdles.progress import Silent
 from hurdles.training import loop
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.loop import train
 from hurdles.training.machine import Machine
-from hurdles.training.progress import Silent
 
 
 class TestReproducible:

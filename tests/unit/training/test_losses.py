@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from hurdles.recipe import TrainingSection
+from hurdles.recipe.recipe import TrainingSection
 from hurdles.training.losses import Objective, balanced_weights, focal_loss
 
 LOGITS = torch.randn(40, 3, generator=torch.Generator().manual_seed(1)) * 3

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hurdles.recipe import TrainingSection
-from hurdles.training.optimisers import WARM_UP, learning_rate, make_optimiser
+from hurdles.recipe.recipe import TrainingSection
+from hurdles.training.optimizers import WARM_UP, learning_rate, make_optimiser
 
 
 def rates(section: TrainingSection, steps: int) -> list[float]:

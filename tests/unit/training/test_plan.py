@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hurdles.errors import RecipeError
-from hurdles.imaging.augment import DRAW
-from hurdles.recipe import AugmentationSection
+from hurdles.pixels.augment import DRAW
+from hurdles.recipe.recipe import AugmentationSection
 from hurdles.training.plan import EpochPlanner
 
 LABELS = ("COVID-19", "Normal", "Pneumonia")

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hurdles.models.spec import ModelSpec, build
+from hurdles.progress import Silent
 from hurdles.training.machine import Machine
 from hurdles.training.prediction import as_input, probabilities
-from hurdles.training.progress import Silent
 
 CPU = Machine("cpu", torch.float32)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.data.cache import Prepared
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import build
+from hurdles.pixels.cache import Prepared
 from hurdles.training import rejection
 from hurdles.training.loop import train
 from hurdles.training.prediction import probabilities
@@ -106,9 +106,9 @@ class TestInARun:
         from types import SimpleNamespace
 
         from conftest import tiny_recipe
-        from hurdles import assessment
-        from hurdles.assessment import assess_own
-        from hurdles.runs import Run
+        from hurdles.runs import assessment
+        from hurdles.runs.assessment import assess_own
+        from hurdles.runs.run import Run
 
         network, data = trained
         monkeypatch.setattr(assessment, "sheets_of", lambda *_: [])

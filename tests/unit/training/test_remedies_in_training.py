@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from training_sessions import StopAt, Stopped, assert_same, differ
 
 from hurdles.errors import RecipeError, RunError
-from hurdles.recipe import RemedySection, TrainingSection
-from hurdles.remedies import REMEDIES, remedied
+from hurdles.recipe.recipe import RemedySection, TrainingSection
+from hurdles.recipe.remedies import REMEDIES, remedied
 from hurdles.training import loop
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.groups import Sources, groups_of

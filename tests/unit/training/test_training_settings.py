@@ -12,10 +12,10 @@ from training_sessions import StopAt, Stopped, assert_same, differ
 from hurdles.errors import RecipeError, RunError
 from hurdles.models.spec import ModelSpec, build
 from hurdles.models.starting import StartingWeights, encoder_of
-from hurdles.recipe import Recipe
+from hurdles.recipe.recipe import Recipe
 from hurdles.training import loop
 from hurdles.training.loop import train
-from hurdles.training.optimisers import learning_rate
+from hurdles.training.optimizers import learning_rate
 
 SGD = {
     "training": {

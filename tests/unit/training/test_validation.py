@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hurdles.recipe import TrainingSection
+from hurdles.recipe.recipe import TrainingSection
 from hurdles.training.history import COLUMNS
 from hurdles.training.losses import Objective
 from hurdles.training.validation import macro_auc, validate

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
+from hurdles.progress import Silent
 from hurdles.training.loop import Trained
-from hurdles.training.progress import Silent
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong

@@ -1,0 +1,338 @@
+"""The hurdles: for data, for a model, and for the hurdles themselves."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hurdles._version import __version__
+from hurdles.data.cells import as_csv
+from hurdles.data.files import outputs, write_text
+from hurdles.data.manifest import Manifest
+from hurdles.errors import EvaluationError
+from hurdles.findings.table import Findings
+from hurdles.runs.images import Options
+from hurdles.runs.inputs import Data, classified, classified_apart, files_of, name_of
+from hurdles.runs.run import Run
+from hurdles.runs.seals import sealed
+
+if TYPE_CHECKING:
+    from hurdles.auditing.calibrate.calibration import Calibration
+    from hurdles.auditing.material import Material
+
+__all__ = ["audit", "calibrate_audit", "check", "not_asked_again"]
+
+_PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless", "torch")
+_USE = "research use only; not a medical device"
+
+
+def check(
+    data: Data,
+    *,
+    out: str | Path | None = None,
+    hurdles: Sequence[str] | None = None,
+    own: Sequence[str | Path] = (),
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    lungs: bool = False,
+    join_patients: bool = False,
+    pictures: bool = True,
+    force: bool = False,
+    options: Options | None = None,
+) -> Findings:
+    """Put images through the hurdles for data; no model is needed.
+
+    Parameters
+    ----------
+    data : Data
+        The images: a path, a collection's name, ``NAME=PATH``, or several of these. The folder of a
+        run brings its split.
+    out : path, optional
+        Where to write the page: ``.html`` with images, and the findings beside it as JSON and CSV;
+        or ``.md`` without images, and CSV.
+    hurdles : sequence of str, optional
+        Only these; default: all.
+    own : sequence of path
+        Python files with hurdles of one's own, which are run as well.
+    labels : mapping, optional
+        Classes of the images -> what they are to be called; see `run`.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
+    lungs : bool
+        Look for the lungs, so that what lies outside them can be judged by itself; the first time
+        that takes some thirty milliseconds an image.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
+    pictures : bool
+        Show the radiographs to look at on the page: patients' pixels, which go where it goes.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Findings
+        One row per finding, with intervals, limits and verdicts.
+
+    Raises
+    ------
+    ManifestError
+        If no image can be read.
+    RegistryError
+        If no hurdle has a name that was given.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
+    """
+    from hurdles.auditing.data import DATA_HURDLES
+    from hurdles.auditing.loading import material_of
+    from hurdles.auditing.own import load_hurdles
+    from hurdles.auditing.running import run_hurdles
+
+    options = options or Options()
+    with outputs(*_files(out), inputs=[*own, *files_of(data)], force=force):
+        load_hurdles(own)
+        for name in hurdles or ():
+            DATA_HURDLES.get(name)  # before the images are read
+        images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
+        given = material_of(images, name=_name(data), options=options, lungs=lungs)
+        found = run_hurdles(
+            DATA_HURDLES,
+            given,
+            names=hurdles,
+            about=_about(given.name, len(images)),
+            progress=options.listener,
+        )
+        if out is not None:
+            _write(found, Path(out), f"Hurdles for data: {given.name}", given, pictures)
+        return found
+
+
+def audit(
+    run: Run | str | Path,
+    *,
+    on: Data | None = None,
+    seeds: Sequence[Run | str | Path] = (),
+    out: str | Path | None = None,
+    hurdles: Sequence[str] | None = None,
+    own: Sequence[str | Path] = (),
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    pictures: bool = True,
+    force: bool = False,
+    options: Options | None = None,
+) -> Findings:
+    """Put a finished run through the hurdles for models.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run. ``audit.json``, ``audit.csv`` and ``audit.html`` are written into its
+        folder, and its report gets a section; both stay as they are where only some `hurdles`
+        are run and the audit there asked others, too.
+    on : Data, optional
+        Other collections, each a test set of its own.
+    seeds : sequence of Run or path
+        Runs of the same recipe that differ in ``training.seed`` only.
+    out : path, optional
+        Where to write the page as well; as for `check`.
+    hurdles : sequence of str, optional
+        Only these; default: all.
+    own : sequence of path
+        Python files with hurdles of one's own, which are run as well.
+    labels : mapping, optional
+        Classes of the other collections -> classes of the run; see `run`.
+    columns : mapping, optional
+        Columns of their tables -> columns of a manifest; see `run`.
+    pictures : bool
+        Show the radiographs to look at on the page: patients' pixels, which go where it goes.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Findings
+        One row per finding, with intervals, limits and verdicts.
+
+    Raises
+    ------
+    RunError
+        If a run is not finished.
+    RegistryError
+        If no hurdle has a name that was given.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
+    """
+    from hurdles.auditing.loading import subject_of
+    from hurdles.auditing.model import MODEL_HURDLES
+    from hurdles.auditing.own import load_hurdles
+    from hurdles.auditing.running import run_hurdles
+    from hurdles.runs.presentation import write_page
+
+    options = options or Options()
+    run = run if isinstance(run, Run) else Run(run)
+    own_page = run.path / "audit.html"
+    others = not_asked_again(run, hurdles)
+    pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
+    known = [*own, *sealed(run.path), *files_of(on)]
+    written = [] if others else [*_files(own_page), run.report_path]
+    written += [file for page in pages for file in _files(page)]
+    with outputs(*written, inputs=known, ledger=run.ledger, force=force):
+        load_hurdles(own)
+        for name in hurdles or ():
+            MODEL_HURDLES.get(name)
+        given = subject_of(
+            run,
+            on=classified_apart(on, labels=labels, columns=columns),
+            siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
+            options=options,
+        )
+        about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
+        found = run_hurdles(
+            MODEL_HURDLES,
+            given,
+            names=hurdles,
+            about=about,
+            progress=options.listener,
+            # What is found is kept, also if the audit is interrupted after it.
+            found=None if others else lambda some: some.save(run.path / "audit.json"),
+        )
+        title = f"Hurdles for a model: {run.recipe.name}"
+        for path in pages if others else [own_page, *pages]:
+            _write(found, path, title, given.material, pictures)
+        if others:
+            options.listener.say(
+                f"{own_page} and the report stay as they were: that audit asked {len(others)} "
+                f"more ({', '.join(others)}). Audit without --hurdle to replace it."
+            )
+        else:
+            write_page(run, pictures=pictures)
+        return found
+
+
+def not_asked_again(run: Run, hurdles: Sequence[str] | None) -> list[str]:
+    """Return the hurdles that a run's audit on record asked and that are not among some.
+
+    A hit of theirs would vanish from the run's report if an audit by fewer hurdles replaced it.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    hurdles : sequence of str, optional
+        Those that are to be run; none: all.
+    """
+    path = run.path / "audit.json"
+    if not hurdles or not path.is_file():
+        return []
+    try:
+        before = Findings.load(path).hurdles
+    except EvaluationError:  # of another version, which the report does not read either
+        return []
+    return [name for name in before if name not in hurdles]
+
+
+def calibrate_audit(
+    out: str | Path,
+    *,
+    fast: bool = False,
+    workers: int = 2,
+    real: str | Path | None = None,
+    results: str | Path | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> Calibration:
+    """Measure how often every hurdle cries wolf, and how often it sees a known shortcut.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the phantoms and the trials; what is there is not computed again.
+    fast : bool
+        Far fewer cohorts: enough to see that it works, not to set limits.
+    workers : int
+        Processes, each on one thread.
+    real : path, optional
+        Folder of public collections (as ``$HURDLES_DATA``): shortcuts are planted into real images
+        as well.
+    results : path, optional
+        Folder of the page, the tables and the limits; default: `out`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Calibration
+        False alarms and power of every hurdle, with intervals, and the limits that follow.
+
+    Raises
+    ------
+    RunError
+        If `out` holds trials of other hurdles.
+    """
+    from hurdles.auditing.calibrate.calibration import calibrate_audit as calibrate
+    from hurdles.auditing.calibrate.page import calibration_files, write_calibration
+
+    folder = Path(results or out)
+    stock = [] if real is None else [Path(out) / "real.npz"]
+    with outputs(*calibration_files(folder), *stock, force=force):
+        found = calibrate(
+            Path(out),
+            profile="fast" if fast else "full",
+            workers=workers,
+            real=None if real is None else Path(real),
+            options=options,
+        )
+        write_calibration(found, folder)
+        return found
+
+
+def _name(data: Data) -> str:
+    if isinstance(data, str | Path | Manifest | Mapping):
+        return name_of(data)
+    return " + ".join(name_of(part) for part in data)
+
+
+def _about(name: str, n_images: int) -> dict[str, str]:
+    return {
+        "images": f"{name}, {n_images} images",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hurdles": __version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in _PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "use": _USE,
+    }
+
+
+def _files(page: str | Path | None) -> list[Path]:
+    """Return the page and what is written beside it."""
+    if page is None:
+        return []
+    path = Path(page)
+    kinds = [".csv"] if path.suffix == ".md" else [".json", ".csv"]
+    return [path, *(path.with_suffix(kind) for kind in kinds)]
+
+
+def _write(found: Findings, path: Path, title: str, images: Material, pictures: bool) -> None:
+    from hurdles.reporting.findings import write_findings
+    from hurdles.reporting.findings_markdown import findings_markdown
+
+    if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
+        write_text(path.with_suffix(".csv"), as_csv(found.frame))
+        write_text(path, findings_markdown(found, title=title))
+        return
+    found.save(path.with_suffix(".json"))
+    shown = {each.image for row in found.rows for each in row.evidence}
+    names = images.manifest.frame["image"]
+    rows = {name: row for row, name in enumerate(names) if name in shown}
+    seen = {name: images.pixels[row] for name, row in rows.items()} if pictures else None
+    write_findings(found, path, title=title, thumbnails=seen)

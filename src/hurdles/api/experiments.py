@@ -1,0 +1,397 @@
+"""One run: trained, tested, explained, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hurdles.data.files import outputs, write_bytes
+from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import OnBad
+from hurdles.errors import ManifestError, RecipeError
+from hurdles.evaluation.comparisons import Comparison
+from hurdles.evaluation.comparisons import compare as compare_predictions
+from hurdles.evaluation.evaluation import Evaluation
+from hurdles.explanation.heatmap import SIGNLESS, Heatmap
+from hurdles.explanation.methods import explain as make_heatmaps
+from hurdles.findings.limits import judged_again
+from hurdles.pixels.cache import Prepared
+from hurdles.recipe.recipe import Recipe, load_recipe
+from hurdles.recipe.remedies import remedied
+from hurdles.recipe.settings import with_settings
+from hurdles.reporting.contact_sheet import contact_sheet
+from hurdles.reporting.overlay import overlay
+from hurdles.runs.assessment import evaluate_run
+from hurdles.runs.experiment import run_experiment
+from hurdles.runs.images import Options, prepare_for
+from hurdles.runs.inputs import Data, classified, files_of, name_of
+from hurdles.runs.presentation import audited, write_page
+from hurdles.runs.run import Run
+from hurdles.runs.seals import seal, sealed, unseal
+from hurdles.training.machine import this_machine
+from hurdles.training.prediction import probabilities
+
+if TYPE_CHECKING:
+    from hurdles.runs.features import Embedding
+
+__all__ = ["compare", "demo", "embed", "evaluate", "explain", "report", "run"]
+
+
+def run(
+    recipe: Recipe | str | Path,
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    resume: bool = False,
+    split: str | Path | None = None,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    encoder_from: Run | str | Path | None = None,
+    remedies: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    join_patients: bool = False,
+    options: Options | None = None,
+) -> Run:
+    """Train as a recipe says, test, and write the report.
+
+    Parameters
+    ----------
+    recipe : Recipe, str or Path
+        A recipe, the name of a shipped one, or a TOML file.
+    data : Data, optional
+        The images; default: the collection that the recipe names.
+    out : path
+        The run's folder; made, or gone on with if `resume`.
+    resume : bool
+        Go on with an interrupted run; it ends with the numbers that it would have had. Images, a
+        split or settings other than those that it was begun with are refused; what is not given
+        again is as it was.
+    split : path, optional
+        A split written by another run (its ``split.csv``), to be used again.
+    labels : mapping, optional
+        Classes of the images -> what they are to be called; several may become one, as in
+        ``{"Normal": "other", "Pneumonia": "other"}``. One that becomes empty is left out;
+        ``NAME:THEIRS`` means one of several collections, ``*`` stands for anything.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest, where their names do not tell.
+    encoder_from : Run or path, optional
+        A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
+    remedies : sequence of str
+        Remedies that are added to the recipe, by name; see `hurdles.recipe.remedies`.
+    settings : mapping, optional
+        Single settings of the recipe, before the remedies are added: ``{"training.epochs": 3,
+        "split.missing_patients": "one-each"}``.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
+    options : Options, optional
+        What to do with unreadable files, where the cache is, who listens.
+
+    Returns
+    -------
+    Run
+        The finished run.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = _remedied(recipe, settings or {}, remedies)
+    begun = resume and Run(out).is_begun
+    images = None
+    if not begun or data is not None or labels or columns or join_patients:
+        images = classified(
+            data,
+            labels=labels,
+            columns=columns,
+            default=recipe.data,
+            join_patients=join_patients,
+        )
+    split_file = None if split is None else Path(split)
+    return run_experiment(
+        recipe,
+        images,
+        out,
+        resume=resume,
+        split_file=split_file,
+        encoder_from=encoder_from,
+        options=options,
+    )
+
+
+def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[str]) -> Recipe:
+    asked = with_settings(recipe, settings)
+    done = remedied(asked, remedies)
+    for name in settings:
+        section, _, field = name.partition(".")
+        one, two = (getattr(getattr(r, section), field) for r in (asked, done))
+        # A preparation is added to, as the remedies' own words say; another setting is replaced.
+        if one != two and section != "preparation":
+            raise RecipeError(
+                f"{name} is to be {one!r}, and the remedies {', '.join(remedies)} make it {two!r}; "
+                "leave one of them out."
+            )
+    return done
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    on: Data,
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    keep_seen: bool = False,
+    force: bool = False,
+    options: Options | None = None,
+) -> Evaluation:
+    """Test a finished run on other images.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    on : Data
+        The images. Those that show what the run was trained or chosen on, copies too, are
+        recognised and left out, unless `keep_seen`.
+    name : str, optional
+        What to call the set in the run's folder; default: from `on`.
+    labels : mapping, optional
+        Classes of the images -> classes of the run, where they are called otherwise. Images whose
+        class is mapped to an empty name are left out, and so are those of classes that the run
+        does not know.
+    columns : mapping, optional
+        As for `run`.
+    keep_seen : bool
+        Keep images that the run has seen.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        As for `run`.
+    """
+    run = _run(run)
+    name = name or name_of(on)
+    run.require_free(name)
+    files = run.files_of(name)
+    read = [*(path for path in sealed(run.path) if path not in files), *files_of(on)]
+    with outputs(*files, inputs=read, ledger=run.ledger, force=force):
+        unseal(run.path, name)
+        images = classified(on, labels=labels, columns=columns)
+        found = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
+        seal(run.path, of=name)
+        return found
+
+
+def explain(
+    run: Run | str | Path,
+    images: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    method: str = "grad-cam",
+    target: str = "predicted",
+    force: bool = False,
+    options: Options | None = None,
+) -> list[Heatmap]:
+    """Show where a run looks on single images.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    images : sequence of paths
+        Radiographs, in any format that hurdles reads.
+    out : path, optional
+        Where to write a contact sheet (PNG): each radiograph beside its heat-map.
+    method : str
+        ``grad-cam``, ``occlusion``, which needs no gradient, ``smoothgrad`` or
+        ``integrated-gradients``, which show single pixels.
+    target : str
+        The class to explain, or ``predicted``. ``smoothgrad`` shows what moves the answer, for or
+        against it, and takes no target.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        As for `run`; by default an unreadable image raises.
+
+    Returns
+    -------
+    list of Heatmap
+        One for each image that can be read; an empty or undefined map says so by its status.
+
+    Raises
+    ------
+    ManifestError
+        If no image is named, or none can be read.
+    ImageError
+        If an image cannot be read, unless `options` skip it.
+    RegistryError
+        If there is no such class or method.
+    RecipeError
+        If a target is given to a method that has none.
+    RunError
+        If the run is not finished.
+    """
+    if method in SIGNLESS and target != "predicted":
+        raise RecipeError(
+            f"{method} shows what moves the answer, for or against: there is no map of {target!r} "
+            "alone. Leave the target out, or choose grad-cam, occlusion or integrated-gradients."
+        )
+    run, options = _run(run), options or Options(on_bad=OnBad.STOP)
+    paths = [str(Path(p).absolute()) for p in images]
+    with outputs(out, inputs=[*sealed(run.path), *paths], force=force):
+        if not paths:
+            raise ManifestError("no image is named; give at least one.")
+        rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
+        prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
+        network = run.network()
+        maps = make_heatmaps(
+            network,
+            network.spec,
+            prepared.pixels,
+            target=target,
+            method=method,
+            images=prepared.manifest.frame["image"].tolist(),
+        )
+        if out is not None:
+            _write_sheet(run, prepared, maps, Path(out))
+        return maps
+
+
+def embed(
+    run: Run | str | Path,
+    *,
+    on: Data,
+    out: str | Path,
+    method: str = "t-sne",
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> Embedding:
+    """Draw a run's features by class and by collection, and say how well these can be told.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    on : Data
+        The images, best of several collections; their classes may be others than the run's.
+    out : path
+        Folder for the picture, the features and the numbers; see `hurdles.runs.features.embed_run`.
+    method : str
+        ``t-sne``, or ``umap`` where umap-learn is installed.
+    labels : mapping, optional
+        Classes of the images -> what they are to be called, so that classes of several
+        collections can be compared; see `run`.
+    columns : mapping, optional
+        As for `run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        As for `run`.
+
+    Returns
+    -------
+    Embedding
+        Where the picture lies, and the probes with their intervals.
+    """
+    from hurdles.runs.features import embed_run, embedding_files
+
+    run, options = _run(run), options or Options()
+    with outputs(
+        *embedding_files(Path(out)), inputs=[*sealed(run.path), *files_of(on)], force=force
+    ):
+        images = classified(on, labels=labels, columns=columns)
+        return embed_run(run, images, out=Path(out), method=method, options=options)
+
+
+def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> list[Comparison]:
+    """Compare two runs on the same images, measure by measure.
+
+    Parameters
+    ----------
+    a, b : Run or path
+        Finished runs.
+    on : str
+        ``test``, or a set that both were evaluated on, by its name.
+
+    Returns
+    -------
+    list of Comparison
+        Paired differences with intervals, at the level and with the resamples of the first run's
+        recipe, and exact tests.
+
+    Raises
+    ------
+    EvaluationError
+        If the runs were not tested on the same images.
+    """
+    one, two = _run(a), _run(b)
+    section, predictions = one.recipe.evaluation, one.predictions(on)
+    found = compare_predictions(
+        predictions,
+        two.predictions(on),
+        level=section.level,
+        n_resamples=section.resamples,
+        seed=section.seed,
+    )
+    return [c.without_patients() for c in found] if predictions.unknown.all() else found
+
+
+def report(
+    run: Run | str | Path, *, on: str = "test", pictures: bool = True, force: bool = False
+) -> Path:
+    """Write a run's report anew from what its folder holds, and return its path.
+
+    Its audit, if there is one, is judged again by the limits that ship now.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    on : str
+        ``test``, or the name of a set that it was evaluated on.
+    pictures : bool
+        Show radiographs with their heat-maps: patients' pixels, which go where the page goes.
+    force : bool
+        Replace files that hurdles did not write.
+    """
+    run = _run(run)
+    findings = audited(run)
+    judged = [] if findings is None else [run.path / f"audit.{kind}" for kind in ("json", "csv")]
+    with outputs(run.page_path(on), *judged, ledger=run.ledger, force=force):
+        if findings is not None:
+            judged_again(findings).save(run.path / "audit.json")
+        return write_page(run, on=on, pictures=pictures)
+
+
+def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
+    """Run the main job on synthetic radiographs: nothing to download, about a minute.
+
+    Parameters
+    ----------
+    out : path
+        The run's folder; an earlier demo there is gone on with, or returned if it is finished.
+    options : Options, optional
+        As for `run`.
+    """
+    # The recipe names its images; given here, they would be compared with those of a moved cache.
+    return run("demo", out=out, resume=True, options=options)
+
+
+def _run(run: Run | str | Path) -> Run:
+    return (run if isinstance(run, Run) else Run(run)).require_finished()
+
+
+def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Path) -> None:
+    probability = probabilities(run.network(), prepared.pixels, machine=this_machine("float32"))
+    pictures: list[np.ndarray] = []
+    captions: list[str] = []
+    for pixels, heat, row in zip(prepared.pixels, maps, probability, strict=True):
+        said = ", ".join(
+            f"{label} {100 * p:.0f} %" for label, p in zip(run.labels, row, strict=True)
+        )
+        pictures += [pixels, overlay(pixels, heat.values) if heat.is_drawable else pixels]
+        what = f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message
+        captions += [f"{Path(heat.image).name}: {said}", what]
+    write_bytes(out, contact_sheet(pictures, captions, columns=2))

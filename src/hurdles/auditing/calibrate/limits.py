@@ -1,0 +1,219 @@
+"""From cohorts without a shortcut to limits that at most one in twenty of them passes.
+
+A hurdle has many findings, and it is hit if one of them is. So the limits of its findings are set
+together: the deciding end of each interval is standardised by its mean and deviation over the
+cohorts, and the largest of a cohort's findings is what is counted (the maximum that Westfall and
+Young 1993 resample). How many cohorts may lie beyond is chosen so that the share among all such
+cohorts is at most 5 % with 90 % confidence (a tolerance limit, Wilks 1941).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hurdles._version import __version__
+from hurdles.auditing.calibrate.journal import Measured, Record, is_calibrated
+from hurdles.auditing.calibrate.trials import Trial
+from hurdles.data.files import write_text
+from hurdles.evaluation.estimate import Estimate
+from hurdles.findings.finding import Beyond, Finding, Limit, Verdict
+from hurdles.findings.table import Findings
+
+Limits = Mapping[tuple[str, str], Limit]
+
+#: What says nothing at all: no limit is stricter, however narrow the intervals were.
+FLOORS: dict[str, float] = {
+    "confounders": 0.5,
+    "pixels": 0.5,
+    "views": 0.0,
+    "lungs-removed": 0.0,
+    "source": 0.5,
+    "perturbations": 0.0,
+    "hospital-swap": 0.0,
+}
+#: Hurdles whose findings are a list of their own, each with a limit. What others find is named by
+#: the images at hand (columns, classes, hospitals), so all of it is held against one limit.
+PER_SUBJECT = ("pixels", "views", "lungs-removed", "perturbations")
+#: Share of cohorts without a shortcut that may hit a hurdle, and how sure that is to be.
+SHARE, CONFIDENCE = 0.05, 0.9
+
+
+def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CONFIDENCE) -> int:
+    """Return how many cohorts may lie beyond a limit, so that few of all cohorts do.
+
+    Examples
+    --------
+    >>> allowed_beyond(200), allowed_beyond(45), allowed_beyond(44)
+    (5, 0, -1)
+    """
+    from scipy.special import bdtr  # the binomial distribution, without all of scipy.stats
+
+    counts = np.arange(cohorts + 1)
+    return int((bdtr(counts, cohorts, share) <= 1 - confidence).sum()) - 1
+
+
+def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, str], Limit]:
+    """Return all limits: calibrated ones from these cohorts, the others as they are."""
+    found: dict[str, dict[str, float]] = {}
+    sides: dict[str, str] = {}
+    cohorts: dict[str, list[int]] = {}
+    for rows in _by_condition(records):
+        for hurdle, table in _bounds(rows).items():
+            sides[hurdle] = _side(rows, hurdle)
+            cohorts.setdefault(hurdle, []).append(len(table))
+            if hurdle not in PER_SUBJECT:
+                table = table.max(axis=1).to_frame("")
+            for subject, bound in _joint_limits(table).items():
+                before = found.setdefault(hurdle, {}).get(subject, -math.inf)
+                found[hurdle][subject] = max(before, bound)
+    limits = {k: v for k, v in shipped.items() if k[0] not in found or not is_calibrated(v)}
+    for hurdle, subjects in found.items():
+        for subject, bound in _with_others(subjects).items():
+            made = _limit(hurdle, bound, Beyond(sides[hurdle]), cohorts[hurdle])
+            limits[hurdle, subject] = _with_margin(made, shipped, hurdle, subject)
+    return limits
+
+
+def verdict_of(hurdle: str, found: Iterable[Measured], limits: Limits) -> Verdict:
+    """Return the verdict of a hurdle on a cohort, as `Findings.verdict` gives it."""
+    rows = tuple(
+        Finding(hurdle, m.subject, str(i), _estimate(m), _held_against(m, limits))
+        for i, m in enumerate(found)
+        if m.hurdle == hurdle
+    )
+    return Findings(rows, {hurdle: ""}).verdict(hurdle)
+
+
+def write_limits(limits: Limits, path: Path) -> Path:
+    """Write limits as the file that ships, and return the path."""
+    import tomli_w
+
+    tables: dict[str, dict[str, dict[str, object]]] = {}
+    for (hurdle, subject), limit in limits.items():
+        entry: dict[str, object] = {
+            "value": limit.value,
+            "beyond": str(limit.beyond),
+            "source": limit.source,
+        }
+        if limit.clears != limit.value:
+            entry |= {"margin": limit.clears, "margin_source": limit.margin_source}
+        tables.setdefault(hurdle, {})[subject] = entry
+    plain = {h: t[""] if list(t) == [""] else _hoisted(t) for h, t in tables.items()}
+    write_text(path, _HEAD + tomli_w.dumps(plain))
+    return path
+
+
+_HEAD = """\
+# What statistics are held against. A hurdle is hit where the whole interval lies beyond the limit
+# (value), cleared where all of it lies within the margin, and inconclusive otherwise. Where there
+# is no margin, the limit is the margin. `hurdles calibrate-audit` replaces the limits that are its
+# own; margins are kept.
+
+"""
+
+
+def _hoisted(table: dict[str, dict[str, object]]) -> dict[str, object]:
+    """Say a margin that all subjects of a hurdle share once, above them."""
+    margins = {(e.get("margin"), e.get("margin_source")) for e in table.values()}
+    if len(margins) > 1 or margins == {(None, None)}:
+        return dict(table)
+    shared = {k: next(iter(table.values()))[k] for k in ("margin", "margin_source")}
+    return shared | {s: {k: e[k] for k in e if k not in shared} for s, e in table.items()}
+
+
+def _with_margin(made: Limit, shipped: Limits, hurdle: str, subject: str) -> Limit:
+    """Give a calibrated limit the margin that its hurdle had: no calibration sets margins."""
+    before = shipped.get((hurdle, subject)) or shipped.get((hurdle, ""))
+    if before is None or before.clears == before.value:
+        return made
+    return replace(made, margin=before.clears, margin_source=before.margin_source)
+
+
+def _estimate(found: Measured) -> Estimate:
+    return Estimate(found.value, found.low, found.high, 0.95, "", 0, 0)
+
+
+def _held_against(found: Measured, limits: Limits) -> Limit | None:
+    if not found.beyond:
+        return None
+    if found.fixed is not None:
+        margin = found.fixed if found.margin is None else found.margin
+        return Limit(found.fixed, "fixed", Beyond(found.beyond), margin, "fixed")
+    return limits.get((found.hurdle, found.subject)) or limits.get((found.hurdle, ""))
+
+
+def _side(records: Sequence[Record], hurdle: str) -> str:
+    found = (m for r in records for m in r.found if m.hurdle == hurdle and m.fixed is None)
+    return next(m.beyond for m in found if m.beyond)
+
+
+def _by_condition(records: Sequence[Record]) -> list[list[Record]]:
+    groups: dict[Trial, list[Record]] = {}
+    for record in records:
+        groups.setdefault(Trial.parse(record.trial).condition, []).append(record)
+    return list(groups.values())
+
+
+def _bounds(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
+    """Return, for each hurdle with calibrated limits, cohorts x subjects: the deciding ends.
+
+    Several findings of one subject share a limit, so the worst of them counts.
+    """
+    rows = [
+        (m.hurdle, r.trial, m.subject, m.bound)
+        for r in records
+        for m in r.found
+        if m.beyond and m.fixed is None
+    ]
+    if not rows:
+        return {}
+    frame = pd.DataFrame(rows, columns=["hurdle", "trial", "subject", "bound"])
+    names = [r.trial for r in records]
+    return {
+        str(hurdle): part.pivot_table(
+            index="trial", columns="subject", values="bound", aggfunc="max", dropna=False
+        ).reindex(names)
+        for hurdle, part in frame.groupby("hurdle", sort=False)
+    }
+
+
+def _joint_limits(table: pd.DataFrame) -> dict[str, float]:
+    """Return for each subject the end that few cohorts pass in any of them."""
+    values = table.to_numpy(dtype=float)
+    there = ~np.isnan(values).all(axis=0)
+    names = [str(c) for c, t in zip(table.columns, there, strict=True) if t]
+    values = values[:, there]
+    if not names:
+        return {}
+    centre = np.nanmean(values, axis=0)
+    spread = np.nan_to_num(np.nanstd(values, axis=0))
+    height = np.where(np.isnan(values), -np.inf, values - centre) / np.where(spread > 0, spread, 1)
+    beyond = max(allowed_beyond(len(values)), 0)
+    most = float(np.sort(height.max(axis=1))[-1 - beyond])
+    return dict(zip(names, (centre + most * spread).tolist(), strict=True))
+
+
+def _with_others(subjects: Mapping[str, float]) -> dict[str, float]:
+    if list(subjects) == [""]:
+        return dict(subjects)
+    return {**subjects, "": max(subjects.values())}
+
+
+def _limit(hurdle: str, bound: float, beyond: Beyond, numbers: Sequence[int]) -> Limit:
+    cohorts, fewest = sum(numbers), min(numbers)
+    # Rounded away from the cohorts, so that none of them comes to lie beyond.
+    lax = math.ceil(bound * 1000 - 1e-9) / 1000
+    if hurdle in FLOORS:
+        floor = FLOORS[hurdle] if beyond is Beyond.ABOVE else -FLOORS[hurdle]
+        lax = max(lax, floor)
+    sure = allowed_beyond(fewest) >= 0
+    promise = f"at most {SHARE:.0%} of cohorts without a shortcut lie beyond in any finding of it"
+    doubt = "with 90 % confidence" if sure else f"but {fewest} cohorts are too few to be sure"
+    source = f"calibrate-audit: {promise}, {doubt}; {cohorts} cohorts, hurdles {__version__}"
+    return Limit(lax if beyond is Beyond.ABOVE else -lax, source, beyond)

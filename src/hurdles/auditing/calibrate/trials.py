@@ -1,0 +1,266 @@
+"""What is tried and how often: every trial is known by its name, and seeded by it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+
+from hurdles.errors import RegistryError
+from hurdles.phantom import SHORTCUTS
+
+#: Not a shortcut: nothing is planted.
+NOTHING = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cohort that is drawn and looked at.
+
+    Parameters
+    ----------
+    kind : str
+        ``data`` (hurdles for data), ``model`` (a network is trained, hurdles for models) or
+        ``network`` (a network is trained and only its AUC is wanted).
+    part : str
+        ``calibration`` or ``fresh``: drawn from other phantoms; or ``real``.
+    patients : int
+        In the cohort.
+    disease : bool
+        Whether the classes differ in their disease; otherwise in nothing but what is planted.
+    plant : str
+        Name of a shortcut, or of a fault (`hurdles.auditing.calibrate.faults`); empty for none.
+    strength : float
+        Of the shortcut, 0 to 1; of a fault, how many cases.
+    repeat : int
+        From 0.
+
+    Examples
+    --------
+    >>> trial = Trial("data", "fresh", 240, True, "marker", 0.6, 3)
+    >>> trial.name
+    'data/fresh/240/disease/marker/0.6/3'
+    >>> Trial.parse(trial.name) == trial
+    True
+    """
+
+    kind: str
+    part: str
+    patients: int
+    disease: bool
+    plant: str
+    strength: float
+    repeat: int
+
+    @property
+    def condition(self) -> Trial:
+        """The same without its repeat."""
+        return replace(self, repeat=0)
+
+    @property
+    def name(self) -> str:
+        """Everything about it, in words that `parse` reads."""
+        difference = "disease" if self.disease else "alike"
+        planted = self.plant or "nothing"
+        return (
+            f"{self.kind}/{self.part}/{self.patients}/{difference}/{planted}/"
+            f"{self.strength:g}/{self.repeat}"
+        )
+
+    @classmethod
+    def parse(cls, name: str) -> Trial:
+        """Read a name."""
+        words = name.split("/")
+        if len(words) != len(fields(cls)):
+            raise RegistryError(f"{name!r} is not the name of a trial.")
+        kind, part, patients, difference, plant, strength, repeat = words
+        planted = NOTHING if plant == "nothing" else plant
+        alike = difference == "disease"
+        return cls(kind, part, int(patients), alike, planted, float(strength), int(repeat))
+
+    def seed(self, base: int) -> int:
+        """Return its seed, within 32 bits: the same wherever and whenever it is run."""
+        return int.from_bytes(hashlib.sha256(f"{base}/{self.name}".encode()).digest()[:4], "big")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is tried.
+
+    Parameters
+    ----------
+    name : str
+        ``full``, ``fast``, or a test's own.
+    size : int
+        Side of the phantoms in pixels.
+    pools : int
+        Pools for calibration, and as many others for fresh cohorts; each has three hospitals of
+        its own.
+    pool_patients, planted_patients : int
+        Patients of a pool, and how many of them are rendered with every shortcut as well.
+    patients : int
+        In a cohort with something planted, and in the smaller of those without.
+    sizes : tuple of int
+        Sizes of cohorts without a shortcut, for data.
+    data_null, model_null : int
+        Cohorts without a shortcut for the limits, and fresh ones: for data as many, for models,
+        which take longer, a third. Of each larger size a third of it, and a ninth fresh.
+    alike_null : int
+        Fresh ones whose classes differ in nothing at all.
+    data_power, model_power : int
+        Cohorts with a shortcut at its reference strength.
+    graded : int
+        Cohorts at each other strength of the grid, for data.
+    grid : tuple of float
+        Strengths.
+    networks : int
+        Networks for each strength at which a shortcut can give an AUC of 0.8.
+    faults : int
+        Cohorts for each fault.
+    real : int
+        Cohorts of real images for each shortcut; three times as many without.
+    shortcuts : tuple of str
+        Names; empty: every one that is registered.
+    epochs : int
+        Of training.
+    seed : int
+        Everything is drawn from it.
+    """
+
+    name: str
+    size: int = 96
+    pools: int = 2
+    pool_patients: int = 3000
+    planted_patients: int = 800
+    patients: int = 240
+    sizes: tuple[int, ...] = (240, 600)
+    data_null: int = 150
+    model_null: int = 60
+    alike_null: int = 15
+    data_power: int = 12
+    model_power: int = 3
+    graded: int = 1
+    grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
+    networks: int = 2
+    faults: int = 5
+    real: int = 4
+    shortcuts: tuple[str, ...] = ()
+    epochs: int = 6
+    seed: int = 0
+
+    @property
+    def planted(self) -> tuple[str, ...]:
+        """Names of the shortcuts."""
+        return self.shortcuts or tuple(SHORTCUTS.names())
+
+
+#: The profiles by name.
+PROFILES: dict[str, Profile] = {
+    "full": Profile("full"),
+    "fast": Profile(
+        "fast",
+        pools=1,
+        pool_patients=320,
+        planted_patients=320,
+        patients=80,
+        sizes=(80,),
+        data_null=10,
+        model_null=2,
+        alike_null=5,
+        data_power=5,
+        model_power=1,
+        graded=2,
+        grid=(0.6, 1.0),
+        networks=1,
+        faults=3,
+        real=3,
+        shortcuts=("marker", "noise", "body-size"),
+        epochs=4,
+    ),
+}
+
+
+def calibration_trials(profile: Profile, kinds: tuple[str, ...]) -> list[Trial]:
+    """Return the trials from which limits are set: disease, and nothing planted."""
+    return list(_null(profile, "calibration", kinds))
+
+
+def network_trials(profile: Profile) -> list[Trial]:
+    """Return the trials that show how well a network reads a shortcut alone.
+
+    A shortcut of strength s that is read perfectly gives an AUC of 0.5 + s / 2 on average, so
+    strengths below 0.6 need no network.
+    """
+    return [
+        Trial("network", "fresh", profile.patients, False, plant, strength, repeat)
+        for plant in profile.planted
+        for strength in profile.grid
+        if strength >= 0.6
+        for repeat in range(profile.networks)
+    ]
+
+
+def fresh_trials(
+    profile: Profile,
+    kinds: tuple[str, ...],
+    references: Mapping[str, float],
+    *,
+    faults: Mapping[str, tuple[int, ...]],
+    real: bool,
+) -> list[Trial]:
+    """Return the trials that measure: false alarms, power, faults, and real images."""
+    found = list(_null(profile, "fresh", kinds))
+    if "data" in kinds:
+        size, alike = profile.patients, profile.alike_null
+        found += [Trial("data", "fresh", size, False, NOTHING, 0.0, r) for r in range(alike)]
+        found += [
+            Trial("data", "fresh", _fault_size(profile, plant), True, plant, float(number), r)
+            for plant, numbers in faults.items()
+            for number in numbers
+            for r in range(profile.faults)
+        ]
+    found += [t for plant in profile.planted for t in _planted(profile, kinds, plant, references)]
+    if real and "data" in kinds:
+        found += _real(profile, references)
+    return found
+
+
+def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial]:
+    if "data" in kinds:
+        for size in profile.sizes:
+            # Larger cohorts take longer, and there is less chance in them.
+            larger = profile.data_null // (9 if part == "fresh" else 3)
+            repeats = profile.data_null if size == min(profile.sizes) else larger
+            for repeat in range(repeats):
+                yield Trial("data", part, size, True, NOTHING, 0.0, repeat)
+    if "model" in kinds:
+        repeats = profile.model_null // 3 if part == "fresh" else profile.model_null
+        for repeat in range(repeats):
+            yield Trial("model", part, profile.patients, True, NOTHING, 0.0, repeat)
+
+
+def _fault_size(profile: Profile, fault: str) -> int:
+    # What a test part can resolve is only amiss where a cohort was large enough before.
+    return max(profile.sizes) if fault == "few-tested" else profile.patients
+
+
+def _planted(
+    profile: Profile, kinds: tuple[str, ...], plant: str, references: Mapping[str, float]
+) -> Iterator[Trial]:
+    reference, size = references[plant], profile.patients
+    if "data" in kinds:
+        for strength in profile.grid:
+            repeats = profile.data_power if strength == reference else profile.graded
+            for repeat in range(repeats):
+                yield Trial("data", "fresh", size, True, plant, strength, repeat)
+    if "model" in kinds:
+        for repeat in range(profile.model_power):
+            yield Trial("model", "fresh", size, True, plant, reference, repeat)
+
+
+def _real(profile: Profile, references: Mapping[str, float]) -> Iterator[Trial]:
+    for repeat in range(3 * profile.real):
+        yield Trial("data", "real", profile.patients, False, NOTHING, 0.0, repeat)
+    for plant in profile.planted:
+        for repeat in range(profile.real):
+            yield Trial("data", "real", profile.patients, False, plant, references[plant], repeat)

@@ -1,0 +1,134 @@
+"""Confounders: how well the class can be told from what has nothing to do with the lungs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.auditing.attributes import Attribute, attributes_of, left_out
+from hurdles.auditing.hurdle import data_hurdle
+from hurdles.auditing.material import Material
+from hurdles.auditing.probing import class_probe
+from hurdles.errors import HurdleError
+from hurdles.evaluation.estimate import undefined
+from hurdles.findings.finding import Beyond, Finding, Limit, Scale, counted
+from hurdles.findings.limits import limit_for
+
+#: Of more images some are drawn, whole patients: an interval of 0.02 is narrow enough.
+MOST_IMAGES = 4000
+_APART = Limit(
+    1.0,
+    "by definition: where no source has images of two classes, class and source are one thing",
+    Beyond.BELOW,
+)
+_ADVICE = {
+    "source": "Take all classes from the same hospitals, or test where the sources are others.",
+    "age": "Match ages between classes, or report each age group by itself.",
+    "sex": "Match sexes between classes, or report each by itself.",
+    "bytes_per_pixel": "How far a file could be compressed tells noise, sharpness and borders: if "
+    "one program wrote all files, these differ between the classes; see the hurdle pixels.",
+    "view": "Keep one view, or match views between classes: AP tells that somebody lay in bed.",
+}
+_HEADER = (
+    "Export all images by one program from their originals; where that does not help, the classes "
+    "come from different places."
+)
+_OTHER = "Match this between classes, or report its values by themselves."
+
+
+@data_hurdle(
+    "confounders", question="Can the class be told from where, how and of whom an image was made?"
+)
+def confounders(material: Material) -> Iterator[Finding]:
+    """Find columns and header fields from which the class can be told.
+
+    Each is asked by itself, and all together, by a line that has not seen the patient
+    (`hurdles.auditing.probing.class_probe`); intervals are simultaneous. What these are is
+    decided in `hurdles.auditing.attributes`.
+    """
+    if len(material.manifest.labels) < 2:
+        raise HurdleError("all images have one class; there is nothing to tell apart.")
+    yield _coincidence(material)
+    found = attributes_of(material)
+    several = len(found) > 1
+    of = len(found) + several
+    rows = _asked(material)
+    for attribute in found:
+        yield _probed(material, attribute, rows, of)
+    if several:
+        yield _together(material, found, rows, of)
+
+
+def _asked(material: Material) -> NDArray[np.int64]:
+    """Return the rows that are asked: all, or those of patients drawn until there are enough."""
+    if len(material) <= MOST_IMAGES:
+        return np.arange(len(material))
+    patients, of = np.unique(material.groups, return_inverse=True)
+    turn = np.random.default_rng(material.seed).permutation(len(patients))
+    images = np.bincount(of)
+    taken = np.zeros(len(patients), dtype=bool)
+    taken[turn[np.cumsum(images[turn]) <= MOST_IMAGES]] = True
+    return np.flatnonzero(taken[of])
+
+
+def _coincidence(material: Material) -> Finding:
+    frame = material.manifest.frame
+    statistic = "sources that have images of more than one class"
+    advice = (
+        "Nothing measured on these images alone can show that a model reads lungs. Add images of "
+        "every class from each source, or test on sources that have all classes."
+    )
+    named = frame[frame["source"].notna()]
+    table = named.groupby(["source", "label"]).size().unstack(fill_value=0)
+    details = {"images": {str(s): {str(k): int(v) for k, v in r.items()}
+                          for s, r in table.iterrows()}}  # fmt: skip
+    if len(table) < 2:
+        why = (
+            f"{'only one source is' if len(table) else 'no source is'} named; if the images were "
+            "put together from several, say which in the column 'source'"
+        )
+        found = undefined(why, level=material.level, n_images=len(frame))
+    else:
+        patients = len(set(material.groups[frame["source"].notna()]))
+        mixed = int((table > 0).sum(axis=1).gt(1).sum())
+        found = counted(mixed, n_images=len(named), n_patients=patients)
+    return Finding("confounders", "class and source", statistic, found, _APART, advice,
+                   details=details, scale=Scale.COUNT)  # fmt: skip
+
+
+def _probed(material: Material, attribute: Attribute, rows: NDArray[np.int64], of: int) -> Finding:
+    name = attribute.name
+    own = attribute.values.columns[0] in material.manifest.frame  # a column, not a header field
+    finding = class_probe(
+        material.take(rows),
+        attribute.features[rows],
+        hurdle="confounders",
+        subject=name,
+        statistic="AUC of telling the class from this alone (0.5 is chance), mean over classes",
+        advice=_ADVICE.get(attribute.values.columns[0], _OTHER if own else _HEADER),
+        of=of,
+        limit=limit_for("confounders"),
+    )
+    details = finding.details | {"by_class": attribute.by_class(material.labels)}
+    return replace(finding, details=details)
+
+
+def _together(
+    material: Material, found: list[Attribute], rows: NDArray[np.int64], of: int
+) -> Finding:
+    finding = class_probe(
+        material.take(rows),
+        np.hstack([each.features[rows] for each in found]),
+        hurdle="confounders",
+        subject="all of them together",
+        statistic="AUC of telling the class from all of these (0.5 is chance), mean over classes",
+        advice="A model that is no better than this has shown nothing about lungs.",
+        of=of,
+        limit=limit_for("confounders"),
+    )
+    names = [each.name for each in found]
+    details = finding.details | {"attributes": names, "left_out": left_out(material)}
+    return replace(finding, details=details)

@@ -1,0 +1,154 @@
+"""Pixels: what a glance tells of the class.
+
+A disease of the lungs changes the lungs, and with them the histogram, the mean and a thumbnail:
+these are shown. What is judged is where no such disease can be: the borders, the corners, and how
+sharp, noisy and compressed an image is away from the lungs. Automatic exposure carries a little of
+the lungs there too; how much, the limit says, which comes from cohorts with disease and without a
+shortcut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.auditing.descriptors import (
+    borders,
+    compression,
+    corners,
+    frame,
+    grey_levels,
+    histogram,
+    noise,
+    sharpness,
+    symmetry,
+)
+from hurdles.auditing.hurdle import data_hurdle
+from hurdles.auditing.material import Material
+from hurdles.auditing.probing import class_probe
+from hurdles.explanation.probe import thumbnails
+from hurdles.findings.finding import Finding
+from hurdles.findings.limits import limit_for
+from hurdles.pixels.prepare import BLANK_MARGIN
+from hurdles.pixels.regions import grown
+
+Bytes = NDArray[np.uint8]
+Flags = NDArray[np.bool_]
+
+#: What counts as away from the lungs where nobody looked for them: so much on every side.
+_FRAME = 1 / 8
+_SHOWN = 2
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One way to look at an image.
+
+    Parameters
+    ----------
+    subject : str
+        What is looked at.
+    describe : callable
+        From pixels and, for `away`, a mask of the pixels that count, to features.
+    advice : str
+        What to do if the class can be told by it.
+    away : bool
+        Whether it looks away from the lungs only.
+    judged : bool
+        Whether no disease can be what is told.
+    """
+
+    subject: str
+    describe: Callable[..., NDArray[np.float32]]
+    advice: str
+    away: bool = False
+    judged: bool = True
+
+
+_LOOKS = (
+    _Look(
+        "borders",
+        borders,
+        "Look at the edges of the images shown: frames and collimation differ by class; crop them, "
+        "or take all classes from the same source.",
+    ),
+    _Look(
+        "corners",
+        corners,
+        "Look at the corners of the images shown: markers, or how much of shoulder and arm is in "
+        "the picture, differ by class; crop to the lungs, or take all classes from one source.",
+    ),
+    _Look(
+        "sharpness",
+        sharpness,
+        "Classes differ in sharpness away from the lungs, as by resizing or another detector; "
+        "start from files of the same size and processing.",
+        away=True,
+    ),
+    _Look(
+        "noise",
+        noise,
+        "Classes differ in noise away from the lungs, as by dose, detector or smoothing; take all "
+        "classes from the same source.",
+        away=True,
+    ),
+    _Look(
+        "compression",
+        compression,
+        "Classes differ in traces of compression; start from files that were stored in one way.",
+        away=True,
+    ),
+    _Look("histogram", histogram, "", judged=False),
+    _Look("mean and contrast", grey_levels, "", judged=False),
+    _Look("symmetry", symmetry, "", judged=False),
+    _Look("thumbnail", thumbnails, "", judged=False),
+)
+
+_JUDGED = sum(look.judged for look in _LOOKS)
+_DISEASE = "Shown, not judged: a disease of the lungs can change this too."
+
+
+@data_hurdle(
+    "pixels", question="Can the class be told from borders, corners, or how the image was made?"
+)
+def pixels(material: Material) -> Iterator[Finding]:
+    """Probe for the class: nine looks at the pixels, of which five are judged, together."""
+    inside, where = away_from_lungs(material)
+    for look in _LOOKS:
+        seen = inside if look.away else material
+        features = look.describe(seen.pixels, where) if look.away else look.describe(seen.pixels)
+        yield class_probe(
+            seen,
+            features,
+            hurdle="pixels",
+            subject=look.subject,
+            statistic=_statistic(look, material),
+            advice=look.advice or _DISEASE,
+            of=_JUDGED if look.judged else 1,
+            limit=limit_for("pixels", look.subject) if look.judged else None,
+            shown=_SHOWN,
+        )
+
+
+def away_from_lungs(material: Material) -> tuple[Material, Flags]:
+    """Return images, and which of their pixels lie away from the lungs."""
+    if material.masks is not None and material.masks.any():
+        away = np.zeros(material.masks.shape, dtype=bool)
+        for row in np.flatnonzero(material.has_lungs):
+            away[row] = ~grown(material.masks[row], BLANK_MARGIN)
+        kept = np.asarray(away.any(axis=(1, 2)))
+        if kept.any():
+            return (material, away) if kept.all() else (material.take(kept), away[kept])
+    edge = frame(material.pixels.shape[1], _FRAME)
+    return material, np.broadcast_to(edge, material.pixels.shape)
+
+
+def _statistic(look: _Look, material: Material) -> str:
+    place = ""
+    if look.away:
+        found = material.masks is not None and material.masks.any()
+        place = " away from the lungs" if found else " in the outer eighth of the image"
+    return f"AUC of telling the class from {look.subject}{place} (0.5 is chance)"

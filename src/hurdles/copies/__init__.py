@@ -1,0 +1,1 @@
+"""One radiograph twice: found by its pixels, within a collection and across."""

@@ -1,0 +1,381 @@
+"""Images that stand in two collections, or twice in one: found by what they show.
+
+Public collections are re-packaged: resized, compressed again, cropped, brightened, inverted,
+renamed. So neither names nor hashes of files find the copies, and a simple thumbnail finds too
+much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
+is compared with its neighbours only. Stage one takes out what all prints share (every chest has
+ribs), compares small ones of all pairs, whole and cropped, by matrix products and lets the likely
+pairs through, generously; in large sets, hashes of prints do that (`hurdles.copies.image_hash`).
+Stage two lays two images over one another as well as an affine map can and correlates what overlaps
+(`hurdles.copies.alignment`).
+
+This is the one search for copies: training, testing, audits, checks, lineage and studies call it,
+and all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` and
+`bench/near_duplicates.py` measure how many planted and real copies are found, and how many other
+pairs are taken for copies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hurdles.copies.alignment import Look, aligned_similarity, central, prints
+from hurdles.copies.image_hash import hash_matches, image_hashes
+from hurdles.copies.near import BITS, RADIUS
+
+if TYPE_CHECKING:
+    from hurdles.pixels.cache import Prepared
+
+__all__ = [
+    "COLUMNS",
+    "GATE",
+    "LIKELY",
+    "THRESHOLD",
+    "Candidate",
+    "candidates",
+    "hashed_candidates",
+    "matches",
+]
+
+#: The columns of what `matches` returns.
+COLUMNS: dict[str, str] = {
+    "image_a": "name of an image of the first set",
+    "image_b": "name of the image that shows the same radiograph",
+    "similarity": "correlation of the two prints where they overlap once aligned, up to 1",
+    "inverted": "true where bright and dark are exchanged",
+    "mirrored": "true where left and right are exchanged",
+}
+
+#: Pairs at least this similar are taken for one radiograph. Drawn chests, more alike than those of
+#: any two persons, reach 0.980, two real persons 0.974; docs/results/bench-near-duplicates.txt
+#: shows what is found.
+THRESHOLD = 0.982
+
+#: Pairs from here on are shown to be looked at: copies with much cut off or drawn upon, or one
+#: person twice.
+LIKELY = 0.96
+
+#: Above this many pairs hashes take the place of matrix products, which would need minutes then.
+_MANY_PAIRS = 200_000_000
+#: Bits of 256 in which the hashes of a likely pair may differ, where each is compared with each; a
+#: large set has its own limit, `hurdles.copies.near.RADIUS`.
+_HASH_GATE = 72
+
+#: Pairs whose small prints correlate less, what all chests share taken out, are not aligned;
+#: unless they reach the lower gate, and as they are, with what all share, the second.
+GATE = 0.45
+_LOW_GATE = 0.33
+_SECOND_GATE = 0.72
+
+#: The same for small prints as they are. Where one image fills a good part of a set, it becomes
+#: something that all share, and would vanish from the comparison above.
+_PLAIN_GATE = 0.88
+
+#: Share cut off each side of one image before the comparison: a crop of up to about twice as much
+#: on any side still passes the gate.
+_CROPS = (0.04, 0.08)
+#: Share cut off one side alone.
+_SIDE = 0.08
+_SMALL = 24
+_CHUNK = 512
+#: How many directions are taken for what all chests share, and images needed for each of them.
+_SHARED = 16
+_IMAGES_FOR_ONE = 64
+
+#: What is cut off above, below, left and right.
+_Cut: TypeAlias = tuple[float, float, float, float]
+#: Unit vectors of shape (N, 576), one table for each way to cut.
+_Views: TypeAlias = dict[_Cut, NDArray[np.float32]]
+_WHOLE: _Cut = (0.0, 0.0, 0.0, 0.0)
+_CUTS: tuple[_Cut, ...] = (
+    *((cut, cut, cut, cut) for cut in _CROPS),
+    (_SIDE, 0.0, 0.0, 0.0),
+    (0.0, _SIDE, 0.0, 0.0),
+    (0.0, 0.0, _SIDE, 0.0),
+    (0.0, 0.0, 0.0, _SIDE),
+)
+
+
+class Candidate(NamedTuple):
+    """A pair worth aligning.
+
+    Parameters
+    ----------
+    a, b : int
+        Rows.
+    correlation : float
+        Of the small prints; negative where one image is inverted.
+    cut_a, cut_b : float
+        Share cut off each side of either image for this correlation.
+    mirrored : bool
+        Whether left and right of `b` are to be exchanged.
+    """
+
+    a: int
+    b: int
+    correlation: float
+    cut_a: float = 0.0
+    cut_b: float = 0.0
+    mirrored: bool = False
+
+
+def matches(
+    a: Prepared,
+    b: Prepared | None = None,
+    *,
+    threshold: float = THRESHOLD,
+    mirrored: bool = True,
+    hashed: bool | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Return the pairs of images that show one and the same radiograph.
+
+    Resizing, JPEG, brightness, contrast, gamma, inversion, mirroring and crops of up to about a
+    tenth of a side are seen through; so are rotations by a few degrees, and arrows and letters that
+    were drawn in. Two radiographs of one patient in one position a moment apart may pass as copies.
+
+    Parameters
+    ----------
+    a, b : Prepared
+        Pixels of 64x64 or more, prepared in the same way; ``raw`` is best. Without `b`, the pairs
+        within `a` are returned, each once, the earlier row first.
+    threshold : float
+        Smallest similarity, within (0, 1].
+    mirrored : bool
+        Whether mirrored copies are looked for as well.
+    hashed : bool, optional
+        Whether likely pairs are found by their hashes, which misses one in five of those that were
+        cropped unevenly; by matrix products otherwise. If not given: where there are more than 200
+        million pairs (20,000 images in one set).
+    progress : callable, optional
+        Called as ``progress(done, total)`` with the number of likely pairs that were aligned.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in `COLUMNS`, most similar first. An image may stand in several rows.
+
+    Raises
+    ------
+    ValueError
+        If the pixels are smaller than 64x64, or the threshold is out of range.
+
+    Examples
+    --------
+    >>> from hurdles.pixels.cache import Prepared
+    >>> from hurdles.data.manifest import Manifest
+    >>> def collection(names, pixels):
+    ...     rows = {"image": names, "path": [f"/{n}.png" for n in names], "label": "chest"}
+    ...     return Prepared(Manifest(pd.DataFrame(rows)), np.stack(pixels))
+    >>> y, x = np.mgrid[:96, :96] / 15
+    >>> chest = np.uint8(120 + 60 * np.sin(x * x + y) + 40 * np.cos(y * y - x))
+    >>> other = np.uint8(120 + 60 * np.sin(y * x) + 40 * np.cos(2 * y + x * x))
+    >>> ours = collection(["chest"], [chest])
+    >>> theirs = collection(["other", "copy"], [other, 255 - chest[3:-3, 3:-3][::2, ::2]
+    ...     .repeat(2, 0).repeat(2, 1)[:90, :90].repeat(16, 0).repeat(16, 1)[::15, ::15]])
+    >>> matches(ours, theirs)[["image_a", "image_b", "inverted"]].values.tolist()
+    [['chest', 'copy', True]]
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; a similarity is above 0 and at most 1.")
+    other = a if b is None else b
+    found = _likely(a.pixels, None if b is None else b.pixels, mirrored, hashed)
+    rows_a, rows_b = {pair.a for pair in found}, {pair.b for pair in found}
+    looks_a = _looks(a.pixels, rows_a | rows_b if b is None else rows_a)
+    looks_b = looks_a if b is None else _looks(other.pixels, rows_b)
+
+    def similarity(pair: Candidate) -> float:
+        return _similarity(looks_a[pair.a], looks_b[pair.b], pair)
+
+    rows = []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        pairs = zip(found, pool.map(similarity, found), strict=True)
+        for done, (pair, alike) in enumerate(pairs, start=1):
+            if alike >= threshold:
+                rows.append((pair.a, pair.b, alike, pair.correlation < 0, pair.mirrored))
+            if progress:
+                progress(done, len(found))
+    return _table(a, other, rows)
+
+
+def candidates(
+    a: NDArray[np.uint8], b: NDArray[np.uint8] | None = None, *, gate: float = GATE
+) -> list[Candidate]:
+    """Return the pairs worth aligning: those whose small prints correlate, or anti-correlate.
+
+    Parameters
+    ----------
+    a, b : uint8 arrays of shape (N, size, size)
+        Pixels; without `b`, pairs within `a` with the first row before the second.
+    gate : float
+        Smallest absolute correlation, within [0, 1].
+
+    Returns
+    -------
+    list of Candidate
+        Each pair once, in the order of rows.
+
+    Raises
+    ------
+    ValueError
+        If the pixels are smaller than 64x64.
+    """
+    plain_a = _views(a)
+    plain_b = plain_a if b is None else _views(b)
+    shared = _shared([plain_a[_WHOLE]] if b is None else [plain_a[_WHOLE], plain_b[_WHOLE]])
+    views_a = _without(plain_a, shared)
+    views_b = views_a if b is None else _without(plain_b, shared)
+    best: dict[tuple[int, int], Candidate] = {}
+    ways = [(_WHOLE, _WHOLE), *((_WHOLE, c) for c in _CUTS), *((c, _WHOLE) for c in _CUTS)]
+    for cut_a, cut_b in ways:
+        for pair in _above(views_a[cut_a], views_b[cut_b], min(gate, _LOW_GATE), b is None):
+            if abs(pair.correlation) < gate:
+                plain = float(plain_a[cut_a][pair.a] @ plain_b[cut_b][pair.b])
+                if plain * np.sign(pair.correlation) < _SECOND_GATE:
+                    continue
+            known = best.get((pair.a, pair.b))
+            if known is None or abs(pair.correlation) > abs(known.correlation):
+                best[pair.a, pair.b] = pair._replace(cut_a=sum(cut_a) / 4, cut_b=sum(cut_b) / 4)
+    for pair in _above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, b is None):
+        best.setdefault((pair.a, pair.b), pair)
+    return [best[rows] for rows in sorted(best)]
+
+
+def hashed_candidates(
+    a: NDArray[np.uint8], b: NDArray[np.uint8] | None = None, *, mirrored: bool = False
+) -> list[Candidate]:
+    """Return the pairs worth aligning: those whose hashes are near.
+
+    Parameters
+    ----------
+    a, b : uint8 arrays of shape (N, size, size)
+        As for `candidates`.
+    mirrored : bool
+        Whether mirrored copies are among them.
+
+    Returns
+    -------
+    list of Candidate
+        As from `candidates`; the correlation is that of the signs of the hashes' bits.
+
+    Raises
+    ------
+    ValueError
+        If the pixels are smaller than 64x64.
+    """
+    hashes_a = image_hashes(a)
+    hashes_b = None if b is None else image_hashes(b)
+    many = len(a) * len(a if b is None else b) > _MANY_PAIRS
+    found = hash_matches(
+        hashes_a, hashes_b, radius=RADIUS if many else _HASH_GATE, mirrored=mirrored
+    )
+    return [
+        Candidate(
+            pair.a,
+            pair.b,
+            (1 - 2 * pair.distance / BITS) * (-1 if pair.inverted else 1),
+            pair.cut_a,
+            pair.cut_b,
+            pair.mirrored,
+        )
+        for pair in found
+    ]
+
+
+def _likely(
+    a: NDArray[np.uint8], b: NDArray[np.uint8] | None, mirrored: bool, hashed: bool | None
+) -> list[Candidate]:
+    if hashed if hashed is not None else len(a) * len(a if b is None else b) > _MANY_PAIRS:
+        return hashed_candidates(a, b, mirrored=mirrored)
+    found = candidates(a, b)
+    if mirrored:
+        flipped = candidates(a, (a if b is None else b)[:, :, ::-1])
+        known = {(pair.a, pair.b): abs(pair.correlation) for pair in found}
+        found += [
+            pair._replace(mirrored=True)
+            for pair in flipped
+            if (b is not None or pair.a < pair.b)
+            and abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
+        ]
+    return found
+
+
+def _similarity(a: Look, b: Look, pair: Candidate) -> float:
+    scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
+    turned = b.turned(inverted=pair.correlation <= 0, mirrored=pair.mirrored)
+    return aligned_similarity(a, turned, scale)
+
+
+def _above(
+    a: NDArray[np.float32], b: NDArray[np.float32], gate: float, within: bool
+) -> Iterator[Candidate]:
+    for start in range(0, len(a), _CHUNK):
+        first = start if within else 0  # the pairs before it were seen from the other side
+        product = a[start : start + _CHUNK] @ b[first:].T
+        rows, columns = np.nonzero(np.abs(product) >= gate)
+        for i, j, correlation in zip(rows, columns, product[rows, columns], strict=True):
+            if not within or i < j:
+                yield Candidate(int(start + i), int(first + j), float(correlation))
+
+
+def _views(pixels: NDArray[np.uint8]) -> _Views:
+    """Return the small prints of whole images and of their central parts."""
+    cuts = (_WHOLE, *_CUTS)
+    views = {cut: np.empty((len(pixels), _SMALL * _SMALL), dtype=np.float32) for cut in cuts}
+    for start in range(0, len(pixels), _CHUNK):
+        for row, image in enumerate(prints(pixels[start : start + _CHUNK]), start=start):
+            for cut in cuts:
+                sides = cut if any(cut) else ()
+                views[cut][row] = central(image, 0.0, _SMALL, sides=sides).ravel()
+    return {cut: _units(rows - rows.mean(axis=1, keepdims=True)) for cut, rows in views.items()}
+
+
+def _units(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    # A print without any structure correlates with nothing.
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, 1e-6), dtype=np.float32)
+
+
+def _shared(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the directions, rows of unit length, that the small prints have most in common."""
+    second_moment = np.add.reduce([rows.T @ rows for rows in parts])
+    count = min(_SHARED, sum(map(len, parts)) // _IMAGES_FOR_ONE)
+    vectors = np.linalg.eigh(second_moment.astype(np.float64))[1]
+    return np.asarray(vectors[:, ::-1][:, :count].T, dtype=np.float32)
+
+
+def _without(views: _Views, shared: NDArray[np.float32]) -> _Views:
+    # A projection, not a difference from the mean: an inverted print stays the negative of its own.
+    return {cut: _units(rows - (rows @ shared.T) @ shared) for cut, rows in views.items()}
+
+
+def _looks(pixels: NDArray[np.uint8], rows: set[int]) -> dict[int, Look]:
+    # Of all images they would need gigabytes in large collections.
+    return {row: Look.of(pixels[row]) for row in sorted(rows)}
+
+
+def _table(
+    a: Prepared, b: Prepared, rows: list[tuple[int, int, float, bool, bool]]
+) -> pd.DataFrame:
+    names_a = a.manifest.frame["image"].to_numpy()
+    names_b = b.manifest.frame["image"].to_numpy()
+    table = pd.DataFrame(
+        {
+            "image_a": pd.Series([names_a[i] for i, *_ in rows], dtype="str"),
+            "image_b": pd.Series([names_b[j] for _, j, *_ in rows], dtype="str"),
+            "similarity": pd.Series([row[2] for row in rows], dtype="float64"),
+            "inverted": pd.Series([row[3] for row in rows], dtype="bool"),
+            "mirrored": pd.Series([row[4] for row in rows], dtype="bool"),
+        }
+    )
+    order = ["similarity", "image_a", "image_b", "mirrored"]
+    table = table.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
+    # An image and its mirror image may both resemble a third.
+    return table.drop_duplicates(["image_a", "image_b"], ignore_index=True)

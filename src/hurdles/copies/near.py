@@ -1,0 +1,218 @@
+"""Pairs of near hashes, among a million of them.
+
+Hashes are rows of 256 bits, kept as four words of 64. The complement of a hash is the hash of the
+inverted image, so that two hashes are near where they differ in few bits or in nearly all.
+
+Few hashes are compared each with each. Many are put into buckets, once for every *band* of 16 of
+the bits, and compared only with what lies in the same bucket (the multi-index hashing of Norouzi,
+Punjani and Fleet 2012, doi:10.1109/CVPR.2012.6248043, with overlapping bands). Sixteen bands that
+share no bit make one partition: two hashes that differ in at most 15 bits agree in at least one of
+them, so such a pair cannot be missed. Four partitions, each of other bands, find nearly all that
+differ in more; `bench/near_duplicates.py` measures how many, on hashes that crowd as real ones do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.data.machine import processors
+
+#: Bits of a hash, and 64-bit words that hold them.
+BITS = 256
+WORDS = 4
+
+#: Hashes that differ in at most this many bits are near, unless told otherwise.
+RADIUS = 48
+#: Pairs that differ in at most this many bits are found for certain, however many hashes there are.
+GUARANTEED = 15
+
+_BAND = 16
+_PARTITIONS = 4
+#: Up to this many comparisons each hash is compared with each, in about a second.
+_EACH_WITH_EACH = 100_000_000
+_BLOCK = 64
+_PIECE = 1 << 15
+
+
+@dataclass(frozen=True, eq=False)
+class NearPairs:
+    """Pairs of rows whose hashes are near, in the order of rows.
+
+    Parameters
+    ----------
+    a, b : int64 arrays of shape (M,)
+        Rows of the first and of the second set.
+    distance : int64 array of shape (M,)
+        Bits in which the two differ, or in which one differs from the other's complement.
+    inverted : bool array of shape (M,)
+        Whether it is the complement that is near.
+    """
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    distance: NDArray[np.int64]
+    inverted: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+
+def near_pairs(
+    a: NDArray[np.uint64],
+    b: NDArray[np.uint64] | None = None,
+    *,
+    radius: int = RADIUS,
+    workers: int | None = None,
+) -> NearPairs:
+    """Return the pairs of hashes that differ in few bits, or in nearly all.
+
+    Up to a hundred million comparisons (14,000 hashes in one set) the answer is exact. Beyond, it
+    is exact up to `GUARANTEED` bits, and nearly complete above; no pair is ever wrong.
+
+    Examples
+    --------
+    >>> one, other = np.random.default_rng(0).integers(0, 2**63, (2, 1, 4), dtype=np.uint64)
+    >>> found = near_pairs(one, np.concatenate([~one, one ^ np.uint64(1), other]))
+    >>> found.b.tolist(), found.distance.tolist(), found.inverted.tolist()
+    ([0, 1], [0, 4], [True, False])
+    """
+    for hashes in (a,) if b is None else (a, b):
+        if hashes.ndim != 2 or hashes.shape[1] != WORDS or hashes.dtype != np.uint64:
+            raise ValueError(
+                f"hashes have shape {hashes.shape} and type {hashes.dtype}; give uint64, (N, 4)."
+            )
+    if not 0 <= radius < BITS // 2:
+        raise ValueError(f"radius is {radius}; two hashes are near within 0 to 127 bits.")
+    if len(a) * len(a if b is None else b) <= _EACH_WITH_EACH:
+        return _collected([*_each_with_each(a, b, radius)], len(a if b is None else b))
+    return _banded(a, b, radius, workers)
+
+
+def _each_with_each(
+    a: NDArray[np.uint64], b: NDArray[np.uint64] | None, radius: int
+) -> Iterator[NearPairs]:
+    other = a if b is None else b
+    structured = np.asarray(other.any(axis=1))
+    columns = [np.ascontiguousarray(other[:, word]) for word in range(WORDS)]
+    for start in range(0, len(a), _BLOCK):
+        first = start if b is None else 0  # the pairs before it were seen from the other side
+        rows = a[start : start + _BLOCK]
+        apart = np.zeros((len(rows), len(other) - first), dtype=np.uint16)
+        for word, column in enumerate(columns):
+            apart += np.bitwise_count(rows[:, word, None] ^ column[None, first:])
+        near = (apart <= radius) | (apart >= BITS - radius)
+        near &= np.outer(rows.any(axis=1), structured[first:])
+        i, j = np.nonzero(near)
+        apart = apart[i, j]
+        i, j = i + start, j + first
+        if b is None:
+            i, j, apart = i[i < j], j[i < j], apart[i < j]
+        yield _judged(i, j, apart)
+
+
+def _judged(i: NDArray[np.int64], j: NDArray[np.int64], apart: NDArray[np.integer]) -> NearPairs:
+    differ = apart.astype(np.int64)
+    return NearPairs(i, j, np.minimum(differ, BITS - differ), differ > BITS // 2)
+
+
+def _collected(parts: list[NearPairs], width: int) -> NearPairs:
+    """Return all pairs once, in order."""
+    if not parts:
+        none = np.zeros(0, dtype=np.int64)
+        return NearPairs(none, none, none, none.astype(bool))
+    a = np.concatenate([part.a for part in parts])
+    b = np.concatenate([part.b for part in parts])
+    first = np.unique(a * max(width, 1) + b, return_index=True)[1]
+    distance = np.concatenate([part.distance for part in parts])[first]
+    inverted = np.concatenate([part.inverted for part in parts])[first]
+    return NearPairs(a[first], b[first], distance, inverted)
+
+
+def _banded(
+    a: NDArray[np.uint64], b: NDArray[np.uint64] | None, radius: int, workers: int | None
+) -> NearPairs:
+    rows_a = np.flatnonzero(a.any(axis=1))
+    rows_b = rows_a if b is None else np.flatnonzero(b.any(axis=1))
+    a = a[rows_a]
+    b = None if b is None else b[rows_b]
+
+    def one(band: tuple[int, NDArray[np.int64]]) -> NearPairs:
+        return _collected([*_in_buckets(a, b, *band, radius)], len(rows_b))
+
+    found: list[NearPairs] = []
+    with ThreadPoolExecutor(workers or processors()) as pool:
+        found.extend(pool.map(one, _bands()))
+    pairs = _collected(found, len(rows_b))
+    return replace(pairs, a=rows_a[pairs.a], b=rows_b[pairs.b])
+
+
+def _bands() -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield the word and the bits in it that make each band.
+
+    The bits of one word are uncorrelated (see `hurdles.copies.image_hash`), so buckets are even.
+    """
+    rng = np.random.default_rng(256)
+    for _ in range(_PARTITIONS):
+        for word in range(WORDS):
+            for bits in rng.permutation(64).reshape(-1, _BAND):
+                yield word, bits
+
+
+def _keys(words: NDArray[np.uint64], bits: NDArray[np.int64]) -> NDArray[np.uint32]:
+    keys = np.zeros(len(words), dtype=np.uint32)
+    for place, bit in enumerate(bits):
+        keys |= ((words >> np.uint64(bit)).astype(np.uint32) & np.uint32(1)) << np.uint32(place)
+    # An inverted image has all of them exchanged, and is to lie in the same bucket.
+    flipped = keys & np.uint32(1) == 1
+    keys[flipped] ^= np.uint32((1 << _BAND) - 1)
+    return keys
+
+
+def _in_buckets(
+    a: NDArray[np.uint64],
+    b: NDArray[np.uint64] | None,
+    word: int,
+    bits: NDArray[np.int64],
+    radius: int,
+) -> Iterator[NearPairs]:
+    keys_a = _keys(a[:, word], bits)
+    order_a = np.argsort(keys_a, kind="stable")
+    keys_a = keys_a[order_a]
+    sorted_a = a[order_a]
+    if b is None:
+        order_b, sorted_b = order_a, sorted_a
+        begin = np.arange(1, len(a) + 1)
+        end = np.searchsorted(keys_a, keys_a, side="right")
+    else:
+        keys_b = _keys(b[:, word], bits)
+        order_b = np.argsort(keys_b, kind="stable")
+        keys_b, sorted_b = keys_b[order_b], b[order_b]
+        begin = np.searchsorted(keys_b, keys_a, side="left")
+        end = np.searchsorted(keys_b, keys_a, side="right")
+    # In pieces that stay in the processor's cache: first each row with the first of its bucket,
+    # then with the second, and so on until no bucket is left.
+    for start in range(0, len(a), _PIECE):
+        i = np.arange(start, min(start + _PIECE, len(a)))
+        j = begin[i]
+        while True:
+            left = j < end[i]
+            if not left.all():
+                i, j = i[left], j[left]
+            if not len(i):
+                break
+            counts = np.bitwise_count(sorted_a[i] ^ sorted_b[j])
+            # The four bytes of a row added at once; a sum of 256 becomes 0, which is near as well.
+            apart = (counts.view(np.uint32).ravel() * np.uint32(0x01010101)) >> np.uint32(24)
+            near = np.flatnonzero((apart <= radius) | (apart >= BITS - radius))
+            if len(near):
+                exact = counts[near].sum(axis=1, dtype=np.int64)
+                one, two = order_a[i[near]], order_b[j[near]]
+                if b is None:
+                    one, two = np.minimum(one, two), np.maximum(one, two)
+                yield _judged(one, two, exact)
+            j = j + 1

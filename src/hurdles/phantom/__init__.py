@@ -1,0 +1,38 @@
+"""Synthetic chest radiographs, seeded, with lung masks and shortcuts of known strength.
+
+The embedded default of the program: simple anatomy, projected and attenuated (Beer-Lambert),
+with opacities whose place and texture differ by class. No patient was ever behind one.
+
+==================  ===============================================================
+`parameters`        patients, images, hospitals as plain data
+`draw`              how they are drawn
+`disease`           where the opacities of each class lie
+`anatomy`           path lengths through body, lungs, heart and diaphragm
+`skeleton`          ribs, spine, clavicles, scapulae, and the vascular tree
+`acquisition`       exposure, scatter, noise, film curve, markers, collimation
+`render`            one image from its parameters
+`shortcuts`         what can be planted, and how strongly
+`cohort`, `store`   many images, in memory and as files
+==================  ===============================================================
+"""
+
+from hurdles.phantom.cohort import Case, Cohort, draw_cohort, phantom_cohort
+from hurdles.phantom.parameters import Blob, ImageParameters, PatientParameters
+from hurdles.phantom.render import Rendered, render
+from hurdles.phantom.shortcuts import SHORTCUTS, Shortcut
+from hurdles.phantom.store import write_phantom
+
+__all__ = [
+    "SHORTCUTS",
+    "Blob",
+    "Case",
+    "Cohort",
+    "ImageParameters",
+    "PatientParameters",
+    "Rendered",
+    "Shortcut",
+    "draw_cohort",
+    "phantom_cohort",
+    "render",
+    "write_phantom",
+]

@@ -1,0 +1,128 @@
+"""One image from its parameters: always the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hurdles.phantom.acquisition import decorate, expose
+from hurdles.phantom.anatomy import project
+from hurdles.phantom.geometry import Frame, Thorax
+from hurdles.phantom.parameters import Blob, ImageParameters, PatientParameters
+from hurdles.phantom.skeleton import bones, vessels
+
+Float = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+# Linear attenuation in 1/cm at about 60 keV (ICRU Report 44; NIST XCOM): soft tissue 0.205, lung
+# 0.26 times as dense, trabecular bone of a rib with its cortex about 0.2 above soft tissue.
+_SOFT, _LUNG, _BONE = 0.205, 0.055, 0.42
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One image and what is known about it.
+
+    Parameters
+    ----------
+    pixels : uint8 array (size, size)
+    mask : uint8 array (size, size)
+        255 in the lung fields, 0 elsewhere.
+    opacity : uint8 array (size, size)
+        Share of the lung's air that disease has replaced, 0 to 255.
+    """
+
+    pixels: Bytes
+    mask: Bytes
+    opacity: Bytes
+
+
+def render(patient: PatientParameters, image: ImageParameters, *, size: int = 224) -> Rendered:
+    """Project the patient and expose the image; a pure function of its arguments."""
+    frame, thorax = Frame.of(patient, image, size), Thorax.of(patient, image)
+    chest = project(frame, thorax)
+    rng = np.random.default_rng(patient.anatomy_seed)
+    clouds = 0.6 * _clouds(rng, frame, 2.3) + 0.7 * _clouds(rng, frame, 0.55)
+    filled = _filling(frame, thorax, patient, image, clouds)
+    tree = vessels(frame, thorax, patient.anatomy_seed)
+    blood = np.minimum(tree * (1.0 + 0.12 * clouds), chest.lung)
+    haze = 0.035 * (clouds + _clouds(rng, frame, 0.45)) * 0.7
+    aerated = chest.lung * (1.0 - filled) * (1.0 - 0.5 * haze)
+    bone = bones(frame, thorax, patient.bone)
+    # Blood replaces air, but within a consolidation there is no air left to contrast with.
+    lung_air = np.maximum(aerated - blood * (1.0 - filled), 0.0)
+    path = _SOFT * chest.body - (_SOFT - _LUNG) * lung_air
+    path += _BONE * bone * np.minimum(chest.body, 1.0)
+    path -= _SOFT * np.minimum(chest.air, 0.8 * chest.body)
+    path = np.maximum(path * np.float32(0.55 + 0.45 * patient.body_size), 0.0)
+    path, field, filled = _tilted(image.tilt, path, chest.field, filled)
+    pixels = decorate(expose(path, field > 0.5, image), image)
+    mask = np.where(field > 0.5, 255, 0).astype(np.uint8)
+    return Rendered(pixels, mask, np.asarray(filled * 255.0 + 0.5).astype(np.uint8))
+
+
+def _clouds(rng: np.random.Generator, frame: Frame, grain_cm: float) -> Float:
+    """Return smooth noise of mean 0 and deviation 1, its grains `grain_cm` wide."""
+    import cv2
+
+    cells = max(int(40.0 / grain_cm), 4)
+    coarse = rng.standard_normal((cells, cells), dtype=np.float32)
+    # The grid hangs on the patient, so that follow-up images show the same texture.
+    per_cell = frame.scale * 40.0 / cells
+    corner = frame.to_pixels(np.array([-20.0, -8.0]))
+    move = np.array([[per_cell, 0.0, corner[0]], [0.0, per_cell, corner[1]]])
+    size = (frame.size, frame.size)
+    field = cv2.warpAffine(coarse, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(field * 1.35, dtype=np.float32)
+
+
+def _filling(
+    frame: Frame, thorax: Thorax, patient: PatientParameters, image: ImageParameters, clouds: Float
+) -> Float:
+    """Return the share of the air replaced by disease: 1 - exp(-optical depth of all blobs)."""
+    depth = np.zeros((frame.size, frame.size), np.float32)
+    for blob in patient.blobs:
+        _add(depth, frame, thorax, blob, image.severity)
+    if patient.pattern in ("peripheral", "diffuse"):
+        depth *= np.clip(1.0 + 0.28 * clouds, 0.5, None)  # patchy
+    elif patient.pattern == "lobar":
+        depth *= 1.0 + 0.15 * np.clip(clouds, -2.0, 2.0)
+    low = np.maximum(frame.y - (thorax.domes[0] - 3.5), 0.0) / 4.0
+    depth += np.float32(0.25 * patient.crowding * (1.0 - 0.5 * image.inspiration)) * low
+    return np.asarray(1.0 - np.exp(-depth), dtype=np.float32)
+
+
+def _add(depth: Float, frame: Frame, thorax: Thorax, blob: Blob, severity: float) -> None:
+    x0, y0 = thorax.place(blob.side, blob.across, blob.down)
+    grow = 0.7 + 0.5 * severity
+    u = (frame.x - x0) / (blob.width * grow)
+    v = (frame.y - y0) / (blob.height * grow)
+    shape = np.exp(-((u * u + v * v) ** np.float32(0.5 * blob.edge)))
+    if blob.cut is not None:
+        line = y0 - 0.45 * blob.height * grow + blob.cut * blob.side * (frame.x - x0)
+        shape = shape * np.clip((frame.y - line) / 0.3 + 0.5, 0.0, 1.0)
+    # The other lung is another room: nothing spreads across the midline.
+    shape = shape * np.clip(blob.side * frame.x / 1.0, 0.0, 1.0)
+    depth += np.float32(blob.density * severity) * shape
+
+
+def _tilted(
+    angle: float, path: Float, field: npt.NDArray[np.bool_], filled: Float
+) -> tuple[Float, Float, Float]:
+    import cv2
+
+    size = path.shape[0]
+    turn: Any = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), angle, 1.0)
+
+    def moved(array: Float) -> Float:
+        return np.asarray(
+            cv2.warpAffine(
+                array, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            ),
+            dtype=np.float32,
+        )
+
+    return moved(path), moved(field.astype(np.float32)), moved(filled)

@@ -1,0 +1,147 @@
+"""One door for every file: bytes in, ``float32`` pixels within [0, 1] out.
+
+The format is told from the content, never from the name: PNG, JPEG, WebP, TIFF, BMP and DICOM. The
+rules that turn a file's numbers into [0, 1] stand in `hurdles.pixels.raster` and
+`hurdles.pixels.dicom`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from hurdles.data.formats import SNIFFED_BYTES, format_of, opened
+from hurdles.errors import (
+    ConstantImageError,
+    ImageError,
+    ImageTooLargeError,
+    TruncatedImageError,
+)
+from hurdles.pixels import dicom, raster
+from hurdles.pixels.header import DEFAULT_MAX_PIXELS, ImageHeader
+from hurdles.pixels.notices import about, notice
+
+__all__ = ["DECODER_VERSION", "decode", "read_header"]
+
+#: Part of every cache key. Raise it when the same file comes to give other pixels.
+DECODER_VERSION = 2
+
+#: The largest file: so many bytes a pixel (four samples of 16 bits), and so many for the rest.
+_BYTES_PER_PIXEL, _MORE_BYTES = 8, 64 << 20
+#: Half a grey level of 16 bits: only a window that cuts everything off leaves less.
+_SMALLEST_STEP = 0.5 / 65535
+#: A 12-bit picture that is taken for one of 16 bits uses a sixteenth.
+_SLIVER = 1 / 8
+
+
+def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
+    """Read one radiograph.
+
+    Parameters
+    ----------
+    path : str or Path
+        A PNG, JPEG, WebP, TIFF, BMP or DICOM file; its name does not matter.
+    max_pixels : int
+        The header's height times width may not exceed this; it is checked before decoding.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W), within [0, 1]
+        0 is the darkest value that the file's format can hold, or the low end of the DICOM
+        window; 1 the brightest. Bone is bright.
+
+    Raises
+    ------
+    ImageError
+        With the path, and as the subclass that says what is wrong: `NotAnImageError`,
+        `TruncatedImageError`, `ImageTooLargeError`, `ConstantImageError`, `MultiFrameError`,
+        `UnsupportedImageError`; plain `ImageError` where the file itself cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> path = Path(tempfile.mkdtemp()) / "ramp.png"
+    >>> Image.fromarray(np.array([[0, 51, 255]], dtype=np.uint8)).save(path)
+    >>> decode(path).tolist()
+    [[0.0, 0.20000000298023224, 1.0]]
+    """
+    with _naming(path), opened(path) as handle:
+        _check_size(handle, max_pixels)
+        data = handle.read()
+        kind = format_of(data)
+        if kind == "DICOM":
+            pixels = dicom.decode_dicom(data, max_pixels)
+        else:
+            pixels = raster.decode_raster(data, kind, max_pixels)
+        _check_pixels(pixels)
+        return pixels
+
+
+def read_header(path: str | Path) -> ImageHeader:
+    """Return what the file says about its image; no pixel is decoded.
+
+    Raises
+    ------
+    ImageError
+        With the path, as `decode` does.
+    """
+    with _naming(path), opened(path) as handle:
+        kind = format_of(handle.read(SNIFFED_BYTES))
+        handle.seek(0)
+        if kind == "DICOM":
+            return dicom.read_dicom_header(handle)
+        return raster.read_raster_header(handle, kind)
+
+
+def _check_size(handle: BinaryIO, max_pixels: int) -> None:
+    size, most = os.fstat(handle.fileno()).st_size, _BYTES_PER_PIXEL * max_pixels + _MORE_BYTES
+    if size > most:
+        raise ImageTooLargeError(
+            f"the file has {size >> 20:,} MB, more than {most >> 20:,} MB, in which {max_pixels:,} "
+            "pixels are written without compression; leave it out, or raise max_pixels."
+        )
+
+
+def _check_pixels(pixels: np.ndarray) -> None:
+    """Hold decoded pixels to what `decode` promises, whatever their format."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if not 0 <= low <= high <= 1:  # NaN is none of these
+        raise TruncatedImageError(
+            f"the file is damaged (its grey levels run from {low:g} to {high:g} of 1); fetch it "
+            "again."
+        )
+    if high - low < _SMALLEST_STEP:
+        raise ConstantImageError(
+            f"every pixel has the same value, {low:.3g} of 1; there is nothing to see, leave the "
+            "file out."
+        )
+    if high - low < _SLIVER:
+        notice(
+            "sliver",
+            f"the picture uses grey levels from {low:.3f} to {high:.3f} of 1 only; if that is not "
+            "meant, correct the window or the depth that the file states",
+        )
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Attach the path to every error on its way out."""
+    try:
+        with about(path):
+            yield
+    except ImageError as error:
+        error.path = error.path or Path(path)
+        raise
+    except MemoryError as error:
+        raise ImageTooLargeError(
+            "there is not enough memory to decode it; free some, or leave the file out.", path
+        ) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ImageError(f"the file cannot be opened ({why}); check the path.", path) from error

@@ -1,0 +1,238 @@
+"""What image files say of themselves: size, format, compression, tags; no pixel is decoded.
+
+A network does not see a header, but whatever made the header differ (another camera, another
+export, another place) also left its traces in the pixels. Where a header tells the class, the
+images come from different places.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+from hurdles.data.dicom_file import open_dataset
+from hurdles.data.manifest import Manifest
+from hurdles.errors import ImageError
+from hurdles.pixels.decode import read_header
+from hurdles.pixels.jpeg_quality import jpeg_quality
+
+_log = logging.getLogger("hurdles")
+
+#: Every column with its meaning. A cell is empty where the file does not say.
+COLUMNS: dict[str, str] = {
+    "format": "PNG, JPEG, WebP, TIFF, BMP or DICOM",
+    "height": "pixels, upright",
+    "width": "pixels, upright",
+    "aspect": "width divided by height",
+    "bits": "bits stored per sample",
+    "photometric": "how samples are to be read: MONOCHROME2, RGB, PALETTE COLOR ...",
+    "bytes": "size of the file",
+    "bytes_per_pixel": "size of the file divided by height times width",
+    "jpeg_quality": "quality, 1 to 100, whose quantisation table of brightness is the nearest",
+    "coding": "JPEG: baseline or progressive, and how colour is thinned; DICOM: transfer syntax",
+    "dpi": "pixels per inch that the file states; for DICOM from its pixel spacing",
+    "exif": "whether there is EXIF",
+    "icc": "whether there is a colour profile",
+    "comment": "whether there is a comment or other text",
+    "software": "program that wrote the file, as it names itself",
+    "modality": "DICOM Modality (0008,0060)",
+    "manufacturer": "DICOM Manufacturer (0008,0070), with the model's name",
+    "body_part": "DICOM Body Part Examined (0018,0015)",
+    "view_position": "DICOM View Position (0018,5101)",
+    "burned_in": "DICOM Burned In Annotation (0028,0301)",
+}
+_NUMBERS = ("height", "width", "aspect", "bits", "bytes", "bytes_per_pixel", "jpeg_quality", "dpi")
+_FLAGS = ("exif", "icc", "comment")
+_SOFTWARE, _DESCRIPTION, _X_RESOLUTION = 305, 270, 282
+_MM_PER_INCH = 25.4
+
+
+def facts_of(
+    manifest: Manifest,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Read what the files of a manifest say of themselves.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> path = Path(tempfile.mkdtemp()) / "a.jpg"
+    >>> Image.new("L", (40, 30)).save(path, quality=70)
+    >>> rows = pd.DataFrame({"image": ["a"], "path": [str(path)], "label": ["x"]})
+    >>> facts = facts_of(Manifest(rows))
+    >>> facts["format"][0], facts["coding"][0], int(facts["jpeg_quality"][0])
+    ('JPEG', 'baseline grey', 70)
+    """
+    paths = [str(path) for path in manifest.frame["path"]]
+    rows: list[dict[str, Any]] = []
+    # Filters of warnings are shared by all threads, so they are set here and not in each.
+    with ThreadPoolExecutor(workers or 8) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a damaged tag is an empty cell, not the user's news
+        for row in pool.map(_facts, paths):
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), len(paths))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    for column in COLUMNS:
+        if column in _NUMBERS or column in _FLAGS:
+            frame[column] = pd.to_numeric(frame[column], errors="coerce").astype("float64")
+        else:
+            text = frame[column].astype("str")
+            frame[column] = text.where(frame[column].notna(), None).astype("str")
+    return frame
+
+
+def _facts(path: str) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    try:
+        header = read_header(path)
+        row["format"] = header.format
+        row["bytes"] = Path(path).stat().st_size
+        row |= {"height": header.height, "width": header.width, "bits": header.bits}
+        row["photometric"] = header.photometric
+        if header.height > 0 and header.width > 0:
+            row["aspect"] = header.width / header.height
+            row["bytes_per_pixel"] = row["bytes"] / (header.height * header.width)
+    except (ImageError, OSError):
+        return row
+    try:
+        with Path(path).open("rb") as handle:
+            more = _READERS[header.format](handle)
+        row |= {k: v for k, v in more.items() if v is not None and v != ""}
+    except Exception as error:  # tags are read for what they are worth; libraries fail every way
+        _log.debug("%s: tags cannot be read (%s)", path, error)
+    return row
+
+
+# --- formats that Pillow reads -------------------------------------------------------------------
+
+
+def _jpeg(handle: BinaryIO) -> dict[str, Any]:
+    # Pillow's own classes: `PIL.Image.open` would apply a limit of its own, which is global.
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    image = JpegImageFile(handle)
+    tables = getattr(image, "quantization", {}) or {}
+    first = tables[min(tables)] if tables else None
+    kind = "progressive" if image.info.get("progressive") else "baseline"
+    layers = [tuple(layer[1:3]) for layer in getattr(image, "layer", [])]
+    return {
+        **_tags(image),
+        "jpeg_quality": None if first is None else jpeg_quality(first),
+        "coding": f"{kind} {_thinning(layers)}",
+    }
+
+
+def _thinning(factors: list[tuple[int, ...]]) -> str:
+    """Name how colour is thinned, from the sampling factors (across, down) of each component."""
+    if len(factors) == 1:
+        return "grey"
+    names = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0", (4, 1): "4:1:1"}
+    if len(factors) < 3:
+        return f"{len(factors)} components"
+    across, down = factors[0][0] // max(factors[1][0], 1), factors[0][1] // max(factors[1][1], 1)
+    return names.get((across, down), f"thinned {across}x{down}")
+
+
+def _png(handle: BinaryIO) -> dict[str, Any]:
+    from PIL.PngImagePlugin import PngImageFile
+
+    return _tags(PngImageFile(handle))
+
+
+def _webp(handle: BinaryIO) -> dict[str, Any]:
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    return _tags(WebPImageFile(handle))
+
+
+def _bmp(handle: BinaryIO) -> dict[str, Any]:
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    return _tags(BmpImageFile(handle))
+
+
+def _tiff(handle: BinaryIO) -> dict[str, Any]:
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    image = TiffImageFile(handle)
+    return {**_tags(image), "coding": str(image.info.get("compression") or "")}
+
+
+def _tags(image: Any) -> dict[str, Any]:
+    info = dict(image.info)
+    tags = dict(getattr(image, "tag_v2", {}) or {})
+    exif = bool(info.get("exif"))
+    if exif:
+        tags |= dict(image.getexif())
+    texts = [
+        k for k, v in info.items() if k != "Software" and k not in _KNOWN and v.__class__ is str
+    ]
+    has_text = bool(info.get("comment") or texts or tags.get(_DESCRIPTION))
+    dpi = info.get("dpi")
+    return {
+        "exif": float(exif),
+        "icc": float(bool(info.get("icc_profile"))),
+        "comment": float(has_text),
+        "software": str(info.get("Software") or tags.get(_SOFTWARE) or "").strip("\0 ")[:80],
+        "dpi": round(float(dpi[0]), 1) if dpi and float(dpi[0]) > 0 else None,
+    }
+
+
+#: Text that Pillow puts into ``info`` by itself, or that has a column of its own.
+_KNOWN = frozenset({"Software", "compression"})
+
+
+# --- DICOM ---------------------------------------------------------------------------------------
+
+
+def _dicom(handle: BinaryIO) -> dict[str, Any]:
+    data = open_dataset(handle)
+    syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
+    maker = [_text(data, k) for k in ("Manufacturer", "ManufacturerModelName")]
+    return {
+        "coding": "" if syntax is None else syntax.name,
+        "comment": float(bool(_text(data, "ImageComments"))),
+        "software": _text(data, "SoftwareVersions"),
+        "modality": _text(data, "Modality"),
+        "manufacturer": " ".join(filter(None, maker)),
+        "body_part": _text(data, "BodyPartExamined").upper(),
+        "view_position": _text(data, "ViewPosition").upper(),
+        "burned_in": _text(data, "BurnedInAnnotation").upper(),
+        "icc": float("ICCProfile" in data),
+        "dpi": _dicom_dpi(data),
+    }
+
+
+def _text(data: Any, keyword: str) -> str:
+    """Return an element as text of at most 80 characters; several values joined."""
+    value = data.get(keyword)
+    if value is None:
+        return ""
+    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+    return " ".join(str(part).strip() for part in parts)[:80]
+
+
+def _dicom_dpi(data: Any) -> float | None:
+    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
+    width = float(spacing[1]) if spacing is not None and len(spacing) == 2 else 0.0
+    return round(_MM_PER_INCH / width, 1) if width > 0 else None
+
+
+_READERS: dict[str, Callable[[BinaryIO], dict[str, Any]]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "WebP": _webp,
+    "TIFF": _tiff,
+    "BMP": _bmp,
+    "DICOM": _dicom,
+}

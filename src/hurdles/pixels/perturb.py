@@ -1,0 +1,264 @@
+"""Alterations after which a radiologist would say the same: a classifier should, too.
+
+Each has a ladder of amounts, mild, moderate and strong, and does nothing at all at amount 0. Where
+an alteration has two directions (brighter or darker, clockwise or not) each image draws its own, so
+that one pass over a set covers both. What a move brings in from beyond the edge is the mirrored
+image, as in training (`hurdles.pixels.augment`); nothing wraps around.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.phantom.acquisition import collimate, mark
+from hurdles.registry import Registry
+
+__all__ = ["PERTURBATIONS", "Perturbation"]
+
+Bytes = NDArray[np.uint8]
+#: From one image (size, size), the amount and the image's own random numbers to the altered one.
+Change = Callable[[Bytes, float, np.random.Generator], Bytes]
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """One alteration of square images.
+
+    Parameters
+    ----------
+    says : str
+        What was done, with ``{}`` for the amount and its unit, e.g. ``turned by {} degrees``.
+    ladder : tuple of float
+        Amounts in rising order, above 0: mild, moderate, strong; or a single one.
+    most : float
+        The largest amount that has a meaning.
+    change : callable
+        ``(image, amount, generator) -> image`` for one image.
+    moves : bool
+        Whether it moves what is shown, so that masks must move along.
+    judged : bool
+        Whether an answer that changes counts against a model. It does not where the image has
+        become another one, such as a chest whose heart lies on the right.
+    """
+
+    says: str
+    ladder: tuple[float, ...]
+    most: float
+    change: Change
+    moves: bool = False
+    judged: bool = True
+
+    @property
+    def moderate(self) -> float:
+        """The amount by which models are judged."""
+        return self.ladder[len(self.ladder) // 2]
+
+    def words(self, amount: float) -> str:
+        """Return what this amount does, in words."""
+        return self.says.format(f"{amount:g}")
+
+    def apply(self, pixels: Bytes, amount: float, *, seed: int = 0) -> Bytes:
+        """Return altered images.
+
+        Parameters
+        ----------
+        pixels : uint8 array of shape (n, size, size)
+            Left alone.
+        amount : float
+            Within [0, most]; 0 gives a copy. Its unit is in `says`.
+        seed : int
+            Of directions and noise; image i has the same ones whatever the others are.
+
+        Returns
+        -------
+        uint8 array of shape (n, size, size)
+
+        Raises
+        ------
+        ValueError
+            If the amount is out of range.
+
+        Examples
+        --------
+        >>> images = np.arange(64 * 64, dtype=np.uint8).reshape(1, 64, 64)
+        >>> bool((PERTURBATIONS.get("flip").apply(images, 1) == images[:, :, ::-1]).all())
+        True
+        """
+        if not 0 <= amount <= self.most:
+            raise ValueError(
+                f"an amount of {amount:g} is out of range for '{self.says}'; give 0 to "
+                f"{self.most:g}."
+            )
+        made = np.array(pixels, order="C")
+        if amount:
+            for i, image in enumerate(made):
+                made[i] = self.change(image, amount, np.random.default_rng((seed, i)))
+        return made
+
+    def apply_mask(
+        self, masks: NDArray[np.bool_], amount: float, *, seed: int = 0
+    ) -> NDArray[np.bool_]:
+        """Return masks that lie on altered images where they lay on the images before.
+
+        Parameters
+        ----------
+        masks : bool array of shape (n, size, size)
+        amount, seed
+            As for `apply`: with the same numbers, both move alike.
+        """
+        if not self.moves:
+            return np.array(masks)
+        return self.apply(np.multiply(masks, 255, dtype=np.uint8), amount, seed=seed) > 127
+
+
+#: Alterations by name, in the order in which they are shown.
+PERTURBATIONS: Registry[Perturbation] = Registry("perturbation")
+
+
+def _either(rng: np.random.Generator) -> int:
+    return 1 if rng.random() < 0.5 else -1
+
+
+def _toned(image: Bytes, curve: NDArray[np.float64]) -> Bytes:
+    """Map 256 levels, within [0, 1] and clipped to that, in an image."""
+    table = np.rint(255 * np.clip(curve, 0, 1)).astype(np.uint8)
+    return np.asarray(table[image])
+
+
+def _window(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
+    width = 1 + amount * _either(rng)
+    level = 0.5 + amount / 4 * _either(rng)
+    return _toned(image, (np.arange(256) / 255 - level) / width + 0.5)
+
+
+def _gamma(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
+    return _toned(image, (np.arange(256) / 255) ** 2.0 ** (amount * _either(rng)))
+
+
+def _blur(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), amount * image.shape[0] / 224))
+
+
+def _noise(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
+    noise = np.float32(amount) * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.asarray(np.clip(np.rint(image + noise), 0, 255).astype(np.uint8))
+
+
+def _jpeg(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+    import cv2
+
+    quality = round(100 - amount)
+    code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+
+
+def _resize(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+    import cv2
+
+    size = image.shape[0]
+    small = max(1, round(size * (1 - amount)))
+    down = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(down, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def _moved(
+    image: Bytes, *, degrees: float = 0, scale: float = 1, right: float = 0, down: float = 0
+) -> Bytes:
+    import cv2
+
+    size = image.shape[0]
+    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, scale)
+    matrix[:, 2] += (right * size, down * size)
+    border = cv2.BORDER_REFLECT_101
+    return np.asarray(cv2.warpAffine(image, matrix, (size, size), borderMode=border))
+
+
+def _rotation(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
+    return _moved(image, degrees=amount * _either(rng))
+
+
+def _crop(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+    return _moved(image, scale=1 / (1 - amount))
+
+
+def _shift(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
+    angle = rng.uniform(0, 2 * math.pi)
+    return _moved(image, right=amount * math.cos(angle), down=amount * math.sin(angle))
+
+
+def _flip(image: Bytes, _: float, __: np.random.Generator) -> Bytes:
+    return image[:, ::-1].copy()
+
+
+def _marker(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+    made = image.copy()
+    mark(made, "PORTABLE", amount)
+    return made
+
+
+def _border(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+    made = image.copy()
+    collimate(made, (amount, amount, amount, amount))
+    return made
+
+
+def _inversion(image: Bytes, _: float, __: np.random.Generator) -> Bytes:
+    return np.asarray(255 - image, dtype=np.uint8)
+
+
+# Amounts are those at which sheets of real radiographs still show to the eye what they showed
+# before; ``docs/make_perturbations_sheet.py`` draws them.
+for _name, _perturbation in {
+    "window": Perturbation(
+        "window wider or narrower by {} of its width, its level moved by a quarter of that",
+        (0.05, 0.1, 0.2),
+        0.9,
+        _window,
+    ),
+    "gamma": Perturbation("gamma 2 to the power of {} or its inverse", (0.2, 0.4, 0.8), 3, _gamma),
+    "blur": Perturbation("blurred, sigma {} pixels at 224", (0.5, 1.0, 1.8), 20, _blur),
+    "noise": Perturbation("noise of deviation {} of 255 added", (3.0, 6.0, 12.0), 255, _noise),
+    "jpeg": Perturbation("JPEG of quality 100 - {}", (30.0, 50.0, 80.0), 99, _jpeg),
+    "resize": Perturbation(
+        "resized to a side shorter by {} of itself and back", (0.25, 0.5, 0.65), 0.95, _resize
+    ),
+    "rotation": Perturbation(
+        "turned by {} degrees, either way", (2.0, 5.0, 10.0), 180, _rotation, moves=True
+    ),
+    "shift": Perturbation(
+        "moved by {} of its side, any way", (0.02, 0.05, 0.1), 0.9, _shift, moves=True
+    ),
+    "crop": Perturbation(
+        "cropped by {} of its side and enlarged again", (0.05, 0.1, 0.15), 0.9, _crop, moves=True
+    ),
+    "marker": Perturbation(
+        "PORTABLE written into the upper left corner, letters {} times the usual height",
+        (0.7, 1.0, 1.5),
+        2,
+        _marker,
+    ),
+    "border": Perturbation("{} of every side made black", (0.02, 0.04, 0.07), 0.5, _border),
+    "flip": Perturbation(
+        "flipped left to right: the heart lies on the other side",
+        (1.0,),
+        1,
+        _flip,
+        moves=True,
+        judged=False,
+    ),
+    "inversion": Perturbation(
+        "inverted: bone dark, for which hardly any model is made",
+        (1.0,),
+        1,
+        _inversion,
+        judged=False,
+    ),
+}.items():
+    PERTURBATIONS.register(_name)(_perturbation)

@@ -1,0 +1,299 @@
+"""From decoded pixels of any size to the square of bytes that networks are fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.errors import LungsNotFoundError, RecipeError
+from hurdles.pixels.equalize import clahe, equalize, scale_to
+from hurdles.pixels.harmonize import harmonize
+from hurdles.pixels.regions import box_of, grown, stretched
+from hurdles.registry import Registry
+
+if TYPE_CHECKING:
+    from hurdles.pixels.cache import PixelPreparation
+
+__all__ = [
+    "BLANK_MARGIN",
+    "CROP_MARGIN",
+    "PREPARATIONS",
+    "Preparation",
+    "Step",
+    "View",
+    "needs_lungs",
+    "resize_square",
+]
+
+#: Around the lungs' box, as a share of its height or width on each side: the pleura stays in the
+#: picture where the mask is a little too tight, and most markers stay out.
+CROP_MARGIN = 0.05
+
+#: Blanked around the lungs for ``background``, as a share of their height: masks end a little
+#: inside the lungs, and a rim of them would be left.
+BLANK_MARGIN = 0.05
+
+#: Part of every key. Raise it when `resize_square` or the rounding comes to give other bytes.
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An image on its way through the steps of a preparation.
+
+    Parameters
+    ----------
+    pixels : float32 array of shape (H, W), within [0, 1]
+    lungs : bool array of shape (H, W), optional
+        Where the lungs are; there for steps that need them.
+    kept : bool array of shape (H, W), optional
+        The pixels that an earlier step has left as they were; None: all of them.
+    """
+
+    pixels: NDArray[np.float32]
+    lungs: NDArray[np.bool_] | None = None
+    kept: NDArray[np.bool_] | None = None
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """The lungs; at least one pixel lies in them, and one outside.
+
+        Raises
+        ------
+        LungsNotFoundError
+            If that is not so.
+        """
+        if self.lungs is None or not self.lungs.any():
+            raise _not_found("the mask holds no pixel")
+        if self.lungs.all():
+            raise _not_found("the mask is the whole image")
+        return self.lungs
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of an image; preparations are made of them.
+
+    Parameters
+    ----------
+    apply : callable
+        From a `View` to the next one. Deterministic; leaves its argument alone.
+    needs_lungs : bool
+        Whether it looks at `View.found`.
+    version : int
+        Part of the key. Raise it when the step comes to give other pixels.
+    """
+
+    apply: Callable[[View], View]
+    needs_lungs: bool = False
+    version: int = 1
+
+
+def _not_found(what: str) -> LungsNotFoundError:
+    return LungsNotFoundError(
+        f"the lungs were not found: {what}. Leave the image out, or choose a preparation that "
+        "needs no lungs, such as 'raw'."
+    )
+
+
+def _equalized(view: View) -> View:
+    """Count what an earlier step has kept, so that what it took away stays away."""
+    return replace(view, pixels=equalize(view.pixels, view.kept))
+
+
+def _clahe(view: View) -> View:
+    return replace(view, pixels=clahe(view.pixels))
+
+
+def _harmonized(view: View) -> View:
+    """Comes first, before anything was taken away; the image is smaller afterwards."""
+    pixels = harmonize(view.pixels)
+    shape = (pixels.shape[0], pixels.shape[1])
+    return View(pixels, None if view.lungs is None else stretched(view.lungs, shape))
+
+
+def _masked(view: View) -> View:
+    """Nothing outside the lungs, whose own range of grey fills [0, 1]; the frame stays."""
+    inside = scale_to(view.pixels, view.found)
+    return replace(view, pixels=np.where(view.found, inside, np.float32(0)), kept=view.found)
+
+
+def _background(view: View) -> View:
+    """Nothing in the lungs and close around them but the mean grey of everything else."""
+    outside = ~grown(view.found, BLANK_MARGIN)
+    if not outside.any():
+        raise _not_found("nothing lies outside the mask")
+    grey = view.pixels[outside].mean(dtype=np.float64)
+    return replace(view, pixels=np.where(outside, view.pixels, np.float32(grey)), kept=outside)
+
+
+def _cropped(view: View) -> View:
+    box = box_of(view.found, CROP_MARGIN)
+    kept = None if view.kept is None else view.kept[box]
+    return View(view.pixels[box], view.found[box], kept)
+
+
+_EQUALIZED, _CLAHE, _HARMONIZED = Step(_equalized), Step(_clahe), Step(_harmonized)
+_MASKED, _BACKGROUND, _CROPPED = (
+    Step(function, needs_lungs=True) for function in (_masked, _background, _cropped)
+)
+
+#: Names and their steps, carried out from left to right; the resize to a square follows. Not every
+#: order is offered: equalising before ``background`` would carry the lungs' grey levels into what
+#: is left, and CLAHE cannot be told to pass over what a mask took away. Harmonising would take the
+#: edge of a mask for texture, and comes first.
+PREPARATIONS: Registry[tuple[Step, ...]] = Registry("preparation")
+for _name, _steps in {
+    "raw": (),
+    "equalized": (_EQUALIZED,),
+    "clahe": (_CLAHE,),
+    "cropped": (_CROPPED,),
+    "masked": (_MASKED,),
+    "background": (_BACKGROUND,),
+    "equalized+cropped": (_EQUALIZED, _CROPPED),
+    "equalized+masked": (_EQUALIZED, _MASKED),
+    "clahe+cropped": (_CLAHE, _CROPPED),
+    "clahe+masked": (_CLAHE, _MASKED),
+    "masked+equalized": (_MASKED, _EQUALIZED),
+    "background+equalized": (_BACKGROUND, _EQUALIZED),
+    "masked+cropped": (_MASKED, _CROPPED),
+    "equalized+masked+cropped": (_EQUALIZED, _MASKED, _CROPPED),
+    "masked+equalized+cropped": (_MASKED, _EQUALIZED, _CROPPED),
+    "harmonized": (_HARMONIZED,),
+    "harmonized+cropped": (_HARMONIZED, _CROPPED),
+    "harmonized+masked": (_HARMONIZED, _MASKED),
+    "harmonized+masked+cropped": (_HARMONIZED, _MASKED, _CROPPED),
+}.items():
+    PREPARATIONS.register(_name)(_steps)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How decoded pixels become a network's input.
+
+    Parameters
+    ----------
+    size : int
+        Height and width of the result, in pixels.
+    name : str
+        One of `PREPARATIONS`; ``raw`` only resizes.
+    beneath : PixelPreparation, optional
+        Finds the lungs: ``uint8``, above 127 inside them. Needed by the names that need lungs, and
+        dropped by the others, for which nothing is to be found.
+
+    Raises
+    ------
+    RegistryError
+        If no preparation has this name.
+    RecipeError
+        If the name needs lungs and nothing finds them.
+    ValueError
+        If `size` is not positive.
+
+    Examples
+    --------
+    >>> prepare = Preparation(size=2)
+    >>> prepare.key
+    'raw-2px-v1'
+    >>> prepare(np.array([[0, 1], [0.2, 0.4]], dtype=np.float32)).tolist()
+    [[0, 255], [51, 102]]
+    """
+
+    size: int = 224
+    name: str = "raw"
+    beneath: PixelPreparation | None = None
+
+    def __post_init__(self) -> None:
+        if not needs_lungs(self.name):
+            object.__setattr__(self, "beneath", None)
+        elif self.beneath is None:
+            raise RecipeError(
+                f"preparation {self.name!r} needs the lungs, and nothing was given to find them; "
+                "pass beneath=hurdles.lungs.preparation.shipped_lungs()."
+            )
+        if self.size < 1:
+            raise ValueError(f"size is {self.size}; a prepared image has at least one pixel.")
+
+    @property
+    def key(self) -> str:
+        """Every setting and the version of the algorithm, as text: equal keys, equal bytes.
+
+        Reads the weights of what finds the lungs, where they are needed.
+        """
+        own = f"{self.name}-{self.size}px-v{self._version}"
+        return own if self.beneath is None else f"{own}-{self.beneath.key}"
+
+    @property
+    def description(self) -> dict[str, str | int]:
+        """What weights must remember of the images that they were trained on.
+
+        ``name``, ``size``, ``version`` of the steps and, where they are needed, ``lungs``: the key
+        of what finds them. Images prepared otherwise have another description.
+        """
+        said: dict[str, str | int] = {
+            "name": self.name,
+            "size": self.size,
+            "version": self._version,
+        }
+        return said if self.beneath is None else {**said, "lungs": self.beneath.key}
+
+    @property
+    def _version(self) -> str:
+        versions = [_VERSION, *(step.version for step in PREPARATIONS.get(self.name))]
+        return ".".join(map(str, versions))
+
+    def __call__(self, pixels: np.ndarray, lower: np.ndarray | None = None) -> np.ndarray:
+        """Turn decoded pixels into prepared ones, rounding to nearest.
+
+        Parameters
+        ----------
+        pixels : float32 array of shape (H, W), within [0, 1]
+        lower : uint8 array of shape (h, w), optional
+            What `beneath` made of the same pixels; made here if it is needed and not given.
+
+        Returns
+        -------
+        uint8 array of shape (size, size)
+
+        Raises
+        ------
+        LungsNotFoundError
+            If the lungs are needed and are not there.
+        """
+        view = View(pixels)
+        if self.beneath is not None:
+            mask = self.beneath(pixels) if lower is None else lower
+            view = View(pixels, stretched(mask, (pixels.shape[0], pixels.shape[1])))
+        for step in PREPARATIONS.get(self.name):
+            view = step.apply(view)
+        square = resize_square(view.pixels, self.size)
+        scaled: np.ndarray = np.rint(np.clip(square, 0, 1) * np.float32(255))
+        return scaled.astype(np.uint8)
+
+
+def needs_lungs(name: str) -> bool:
+    """Return whether the preparation of this name looks at the lungs."""
+    return any(step.needs_lungs for step in PREPARATIONS.get(name))
+
+
+def resize_square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Stretch ``float32`` (H, W) to (size, size); the aspect ratio is not kept.
+
+    Each axis for itself: where it shrinks, a result is the mean of the area that it covers; where
+    it grows, values between are linear. Shrinking comes first. An axis that fits is left alone.
+    """
+    import cv2
+
+    # One axis at a time, the other turned: faster in OpenCV than both at once.
+    for _ in range(2):
+        if pixels.shape[0] > size:
+            rows = (pixels.shape[1], size)
+            pixels = cv2.resize(pixels, rows, interpolation=cv2.INTER_AREA)
+        pixels = cv2.transpose(pixels)
+    if pixels.shape != (size, size):
+        pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(pixels)

@@ -1,0 +1,1 @@
+"""Experiments as data: recipes, their vocabularies, remedies by name, splits."""

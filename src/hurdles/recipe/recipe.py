@@ -1,0 +1,402 @@
+"""An experiment as data: a TOML file, validated, every field explained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Le
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hurdles.data.vocabulary import MissingPatients, SplitScheme
+from hurdles.errors import RecipeError
+from hurdles.recipe.choices import (
+    AugmentationPolicy,
+    ChosenBy,
+    ChosenEpoch,
+    ClassWeights,
+    Loss,
+    Optimiser,
+    Precision,
+    RejectBy,
+    Sampling,
+    Scaling,
+    Schedule,
+    Start,
+    Threshold,
+)
+
+__all__ = [
+    "AugmentationSection",
+    "EvaluationSection",
+    "ModelSection",
+    "PreparationSection",
+    "Recipe",
+    "RemedySection",
+    "SplitSection",
+    "TrainingSection",
+    "load_recipe",
+    "shipped_recipes",
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+_Many = Annotated[int, Le(2**32 - 1)]  # the largest seed that any generator takes
+_Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class PreparationSection(_Section):
+    """How a decoded radiograph becomes the network's input."""
+
+    name: str = Field(
+        "raw",
+        description="Preparation, by name: raw (resized, nothing else), or steps joined by '+' in "
+        "the order in which they are done: equalized, clahe, harmonized (grey levels), masked (the "
+        "lungs alone), background (all but the lungs), cropped (to the lungs). "
+        "Tartaglione et al. 2020: equalized+masked.",
+    )
+    size: int = Field(224, ge=16, le=2048, description="Side of the square input, in pixels.")
+
+
+class SplitSection(_Section):
+    """How images are parted into training, validation and test."""
+
+    scheme: str = Field(
+        SplitScheme.AUTO.value,
+        description="auto (the split that the images bring, by folders or a column; else by "
+        "patient), patient (no patient in two parts), image (as many papers do), "
+        "lazaro-barco-2020 (that paper's own), or given (what the images bring).",
+    )
+    fractions: tuple[_Fraction, _Fraction, _Fraction] = Field(
+        (0.7, 0.15, 0.15), description="Shares of training, validation and test; they sum to 1."
+    )
+    seed: _Many = Field(0, ge=0, description="Seed of the split, apart from the seed of training.")
+    missing_patients: MissingPatients = Field(
+        MissingPatients.REFUSE,
+        description="Images without a patient, where hurdles parts them: refuse, or one-each (each "
+        "its own patient; the report says so on its first screen).",
+    )
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> SplitSection:
+        if abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions {self.fractions} sum to {sum(self.fractions):g}, not 1")
+        return self
+
+
+class ModelSection(_Section):
+    """The network."""
+
+    architecture: str = Field("baseline", description="Network, by name.")
+    channels: int = Field(1, description="1, or 3: the grey image three times, as RGB has it.")
+    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
+        (),
+        description="Widths of the head's hidden layers; [256] is that of Tartaglione et al. 2020 "
+        "for COVID-19.",
+    )
+    scaling: Scaling = Field(
+        Scaling.NONE,
+        description="none (pixels stay within 0 and 1), or training (mean and standard deviation "
+        "of the training images). Weights that come from elsewhere bring their own.",
+    )
+    start: Start = Field(
+        Start.SCRATCH,
+        description="First weights of the encoder: scratch, imagenet, or run (of another run: "
+        "--encoder-from).",
+    )
+    origin: str = Field(
+        "", description="SHA-256 of the weights started from; filled in when they are read."
+    )
+    freeze: tuple[str, ...] = Field(
+        (), description="Parameters that are not trained, by patterns such as 'encoder.*'."
+    )
+
+
+class AugmentationSection(_Section):
+    """Altered copies of training images; validation and test images are never altered."""
+
+    policy: AugmentationPolicy = Field(
+        AugmentationPolicy.NONE,
+        description="none; enlarge (fixed altered copies of one class, drawn once, as "
+        "Lázaro and Barco 2020 do); balanced (every epoch draws each class equally often and "
+        "alters every image); each (every epoch alters every image).",
+    )
+    flip: float = Field(0.7, ge=0, le=1, description="Probability of a left-right flip.")
+    rotation: float = Field(0.7, ge=0, le=1, description="Probability of a rotation.")
+    degrees: float = Field(15.0, ge=0, le=45, description="Largest rotation, to either side.")
+    shift: float = Field(
+        0.0, ge=0, le=0.5, description="Largest shift to either side, as a share of the image."
+    )
+    scale: float = Field(1.0, ge=1, le=2, description="Largest enlargement; 1: none.")
+    contrast: float = Field(
+        0.0, ge=0, lt=1, description="Largest change of contrast and brightness, as a share."
+    )
+    label: str | None = Field(None, description="enlarge: the class that is enlarged.")
+    copies: _Many = Field(0, ge=0, description="enlarge: how many altered copies are added.")
+
+    @model_validator(mode="after")
+    def _enlarge_what(self) -> AugmentationSection:
+        if self.policy is AugmentationPolicy.ENLARGE and (self.label is None or not self.copies):
+            raise ValueError("policy = 'enlarge' needs label and copies: which class, by how many")
+        toned = self.shift or self.contrast or self.scale > 1
+        if self.policy is AugmentationPolicy.ENLARGE and toned:
+            raise ValueError(
+                "policy = 'enlarge' alters one class alone: shift, scale and contrast would mark "
+                "it by its borders and greys; use policy = 'each' or 'balanced' with them"
+            )
+        return self
+
+
+class TrainingSection(_Section):
+    """The optimisation."""
+
+    epochs: int = Field(30, ge=1, le=100_000, description="Most epochs that are run.")
+    batch_size: _Many = Field(32, ge=1, description="Images per step.")
+    loss: Loss = Field(Loss.CROSS_ENTROPY, description="cross-entropy, or focal (Lin et al. 2017).")
+    gamma: float = Field(2.0, ge=0, description="focal: how much easy images are played down.")
+    class_weights: ClassWeights = Field(
+        ClassWeights.NONE,
+        description="none, or balanced: every class weighs as much as any other, however rare.",
+    )
+    optimiser: Optimiser = Field(Optimiser.ADAM, description="adam, adamw, or sgd.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate at the start.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="sgd: momentum.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay.")
+    epsilon: float = Field(1e-7, gt=0, description="Epsilon of Adam (Keras: 1e-7; torch: 1e-8).")
+    schedule: Schedule = Field(
+        Schedule.CONSTANT,
+        description="constant; plateau (a tenth after `plateau` epochs without a lower validation "
+        "loss); cosine (a short rise, then down to nothing over all epochs).",
+    )
+    plateau: _Many = Field(15, ge=1, description="plateau: epochs without a lower validation loss.")
+    patience: _Many = Field(
+        0, ge=0, description="Stop after so many epochs without a better validation; 0: never."
+    )
+    choose: ChosenEpoch = Field(
+        ChosenEpoch.BEST, description="best (on the validation images) or last."
+    )
+    choose_by: ChosenBy = Field(
+        ChosenBy.ACCURACY,
+        description="What best means: accuracy, auc (the mean over the classes), or loss; of "
+        "equals the lowest validation loss.",
+    )
+    seed: _Many = Field(0, ge=0, description="Seed of the weights, the order and the dropout.")
+    precision: Precision = Field(
+        Precision.AUTO,
+        description="auto: bfloat16 where the processor has it, else float32. Reported "
+        "predictions are always computed in float32.",
+    )
+
+
+class RemedySection(_Section):
+    """What is done so that the network reads the lungs and not the source of an image."""
+
+    sampling: Sampling = Field(
+        Sampling.NONE,
+        description="What every epoch shows equally often: none, source, or class-by-source (each "
+        "class of each source that there is); takes the place of the balance of "
+        "augmentation.policy = 'balanced'.",
+    )
+    group_dro: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Group DRO (Sagawa et al. 2020): step size of the weights of the groups, class "
+        "by source; 0: not used, 0.01 in the paper.",
+    )
+    disentangle: float = Field(
+        0.0,
+        ge=0,
+        description="EnD (Tartaglione et al. 2021): weight of making features of one source unlike "
+        "each other; 0: not used.",
+    )
+    entangle: float = Field(
+        0.0,
+        ge=0,
+        description="EnD: weight of making features of a class alike across sources; 0: not used.",
+    )
+    reject: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of images such as those of validation that are not answered but "
+        "rejected as too strange; 0: none, 0.05 is usual.",
+    )
+    reject_by: RejectBy = Field(
+        RejectBy.DISTANCE,
+        description="reject: distance (of the features to those of training images), or confidence "
+        "(the largest probability).",
+    )
+
+    @property
+    def needs_sources(self) -> bool:
+        """Whether training has to know where its images come from."""
+        weighed = self.group_dro or self.disentangle or self.entangle
+        return self.sampling is not Sampling.NONE or bool(weighed)
+
+
+class EvaluationSection(_Section):
+    """The decision and the intervals."""
+
+    threshold: Threshold = Field(
+        Threshold.ARGMAX,
+        description="argmax (the most probable class), or youden (two classes: the threshold that "
+        "maximises sensitivity + specificity on the validation images).",
+    )
+    positive: str = Field(
+        "", description="Two classes: the one that is looked for; empty: the first."
+    )
+    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level.")
+    resamples: _Many = Field(
+        2000,
+        ge=100,
+        description="Resamples behind the intervals of paired differences (hurdles compare).",
+    )
+    seed: _Many = Field(0, ge=0, description="Seed of these resamples.")
+
+
+class Recipe(_Section):
+    """One experiment: what is done to which data, without naming where the data lies."""
+
+    name: str = Field(description="Short name, as in a table's first column.", min_length=1)
+    description: str = Field("", description="What the experiment is for, in a sentence or two.")
+    data: str = Field("", description="Collection it was written for; --data may name another.")
+    preparation: PreparationSection = PreparationSection()
+    split: SplitSection = SplitSection()
+    model: ModelSection = ModelSection()
+    augmentation: AugmentationSection = AugmentationSection()
+    training: TrainingSection = TrainingSection()
+    remedy: RemedySection = RemedySection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _one_way_to_draw(self) -> Recipe:
+        enlarged = self.augmentation.policy is AugmentationPolicy.ENLARGE
+        if enlarged and self.remedy.sampling is not Sampling.NONE:
+            raise ValueError(
+                "augmentation.policy = 'enlarge' fixes how often a class is seen, and "
+                "remedy.sampling draws it anew; use policy = 'none' or 'each' with it"
+            )
+        return self
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of every setting that can change a number: all but names and descriptions.
+
+        A setting at its default does not enter, so that a new one leaves the keys of earlier runs
+        alone; a default therefore never changes. One did: of the schemes, it is patient that does
+        not enter, not auto.
+        """
+        named = {"name", "description", "data", "split"}
+        plain = self.model_dump(mode="json", exclude=named, exclude_defaults=True)
+        split = self.split.model_dump(mode="json", exclude_defaults=True) | {
+            "scheme": self.split.scheme
+        }
+        split = {k: v for k, v in split.items() if v != SplitScheme.PATIENT}
+        plain = {**plain, "split": split} if split else plain
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self, *, explained: bool = False) -> str:
+        """Return the recipe as TOML, every field written out; `explained`: with its sentence."""
+        import tomli_w
+
+        text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        return _commented(text, self.explanations()) if explained else text
+
+    def changed(self, **sections: dict[str, Any] | str) -> Recipe:
+        """Return a validated copy with fields changed: ``recipe.changed(training={"seed": 1})``."""
+        plain = self.model_dump(mode="json")
+        for name, value in sections.items():
+            plain[name] = {**plain.get(name, {}), **value} if isinstance(value, dict) else value
+        return _validated(plain, self.name)
+
+    @classmethod
+    def explanations(cls) -> dict[str, str]:
+        """Return ``section.field`` -> sentence for every field, for help pages and reports."""
+        found: dict[str, str] = {}
+        for name, info in cls.model_fields.items():
+            section = info.annotation
+            if isinstance(section, type) and issubclass(section, _Section):
+                for field, inner in section.model_fields.items():
+                    found[f"{name}.{field}"] = inner.description or ""
+            else:
+                found[name] = info.description or ""
+        return found
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with hurdles."""
+    folder = resources.files("hurdles.recipe") / "shipped"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name[-5:] == ".toml")
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe: a shipped one by name, or any TOML file by path.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such recipe, the file is not TOML, or a field is unknown or out of range.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        try:
+            return _parse(path.read_text(encoding="utf-8"), str(path))
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not UTF-8 text ({error}); save it so.") from error
+    shipped = shipped_recipes()
+    if str(name_or_path) not in shipped:
+        raise RecipeError(
+            f"{str(name_or_path)!r} is neither a file nor a shipped recipe. "
+            f"Shipped: {', '.join(shipped)}."
+        )
+    source = resources.files("hurdles.recipe") / "shipped" / f"{name_or_path}.toml"
+    return _parse(source.read_text(encoding="utf-8"), str(name_or_path))
+
+
+def _commented(toml: str, sentences: dict[str, str]) -> str:
+    section, lines = "", []
+    for line in toml.splitlines():
+        if line.startswith("["):
+            section = line.strip("[]") + "."
+        key, is_field, _ = line.partition(" = ")
+        sentence = sentences.get(section + key) if is_field else None
+        lines += [f"# {sentence}", line] if sentence else [line]
+    return "\n".join(lines) + "\n"
+
+
+def _parse(text: str, where: str) -> Recipe:
+    try:
+        plain = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # numbers too long, brackets too deep
+        raise RecipeError(f"{where} is not valid TOML: {error}.") from error
+    return _validated(plain, where)
+
+
+def _validated(plain: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(plain)
+    except ValidationError as error:
+        problems = "; ".join(
+            _problem(e["loc"], e["type"], e["msg"], e["input"]) for e in error.errors()
+        )
+        raise RecipeError(f"recipe {where}: {problems}. Correct the fields named.") from error
+
+
+def _problem(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
+    name = ".".join(map(str, place)) or "recipe"
+    if kind == "extra_forbidden":
+        section = Recipe.model_fields[str(place[0])].annotation if len(place) > 1 else Recipe
+        known = ", ".join(getattr(section, "model_fields", {}))
+        return f"{name} is no {'field' if len(place) > 1 else 'section or field'}; known: {known}"
+    if kind == "missing":
+        return f"{name} is missing"
+    said = message.removeprefix("Value error, ")
+    return f"{name}: {said}" if isinstance(value, dict) else f"{name}: {said} (got {value!r})"

@@ -1,0 +1,259 @@
+"""One experiment from the manifest to the report: what `hurdles run` and every study cell do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hurdles.data.files import note, outputs
+from hurdles.data.manifest import Manifest
+from hurdles.data.schemes import SCHEMES
+from hurdles.data.split import load_split, require_split_of, save_split
+from hurdles.data.vocabulary import Split, SplitScheme
+from hurdles.errors import ManifestError, RecipeError, RunError
+from hurdles.models.spec import ModelSpec, architectures
+from hurdles.pixels.cache import Prepared
+from hurdles.recipe.parting import parted, refuse_untested, remarks, settled
+from hurdles.recipe.recipe import Recipe
+from hurdles.runs.assessment import assess_own, refuse_undecidable
+from hurdles.runs.fingerprints import fingerprints, load_fingerprints, save_fingerprints
+from hurdles.runs.images import Options, preparation_of, prepare_pixels
+from hurdles.runs.presentation import write_page
+from hurdles.runs.run import Run
+from hurdles.runs.seen import copies_among, kept_together
+from hurdles.runs.starting import start_of
+from hurdles.training.groups import Sources, require_sources
+from hurdles.training.loop import TrainingData, train
+from hurdles.training.machine import environment, this_machine
+
+
+def run_experiment(
+    recipe: Recipe,
+    manifest: Manifest | None,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    split_file: Path | None = None,
+    encoder_from: Run | str | Path | None = None,
+    options: Options | None = None,
+) -> Run:
+    """Carry out a recipe on a manifest and fill the folder `out`."""
+    options = options or Options()
+    run = Run(out)
+    run.refuse_others_folder()
+    _refuse_hopeless(recipe, manifest)
+    if manifest is not None:
+        recipe = settled(recipe, manifest, by_file=split_file is not None)
+    elif run.is_begun and recipe.split.scheme == SplitScheme.AUTO:
+        recipe = recipe.changed(split={"scheme": run.recipe.split.scheme})
+    recipe, start = start_of(run, recipe, encoder_from)
+    if manifest is not None and not run.is_begun:
+        _say_how_parted(manifest, recipe, split_file, options)
+    with run.locked():
+        run.begin(recipe, resume=resume)
+        if run.is_begun:
+            _refuse_others(run, manifest, split_file)
+        if run.is_finished:
+            run.require_finished()  # whole, and of this version: its numbers are printed again
+            run.clear()  # a kill may have come right before that
+            options.listener.say(f"{run.path} is finished already")
+            if not options.pictures:
+                with outputs(run.report_path, ledger=run.ledger):
+                    write_page(run, pictures=False)
+            return run
+        started = time.monotonic()
+        if start is not None:
+            run.write_start(start)
+        prepared = _data_of(run, recipe, manifest, split_file, options)
+        trained = _train(run, recipe, prepared, options)
+        assess_own(run, prepared, options)
+        said = run.remarks()
+        result = run.evaluation()
+        result = replace(result, notes=(*said, *result.notes))
+        run.write_json("evaluation.json", result.to_dict())
+        # An interrupted training counts with all its epochs, not only those of this session.
+        seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
+        meta = _meta(run, recipe, prepared.manifest, seconds)
+        note(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
+        run.write_json("meta.json", meta)
+        run.clear()
+    return Run(out)
+
+
+def _refuse_hopeless(recipe: Recipe, manifest: Manifest | None) -> None:
+    if manifest is not None and len(manifest.labels) < 2:
+        raise ManifestError(
+            f"there is one class only ({', '.join(manifest.labels) or 'none'}); a classifier "
+            "needs images of two."
+        )
+    if manifest is not None:
+        refuse_undecidable(recipe.evaluation, manifest.labels)
+        require_sources(recipe.remedy, manifest.frame["source"].tolist())
+        section = recipe.model
+        ModelSpec(
+            section.architecture,
+            tuple(manifest.labels),
+            recipe.preparation.size,
+            section.channels,
+            section.hidden,
+        )
+        if section.architecture not in architectures():
+            raise RecipeError(
+                f"model.architecture = {section.architecture!r} is no network; known: "
+                f"{', '.join(architectures())}."
+            )
+    wanted = recipe.augmentation.label
+    if manifest is not None and wanted is not None and wanted not in manifest.labels:
+        raise ManifestError(
+            f"the recipe enlarges the class {wanted!r}, which the images do not have; they have "
+            f"{', '.join(manifest.labels)}. Change augmentation.label."
+        )
+
+
+def _say_how_parted(
+    manifest: Manifest, recipe: Recipe, split_file: Path | None, options: Options
+) -> None:
+    """Refuse what cannot be parted, and say what weakens the rest, before anything is decoded."""
+    if split_file is not None:
+        require_split_of(manifest, split_file)
+        return  # it names the images that can be read, and which these are is not known yet
+    done = parted(manifest, recipe)
+    if recipe.split.scheme != SplitScheme.GIVEN:
+        refuse_untested(done)
+    refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
+    options.listener.say(f"split {_how(manifest, recipe)}: {_sizes(done)}")
+    _say(remarks(manifest, done, recipe), options)
+
+
+def _sizes(done: Manifest) -> str:
+    return ", ".join(f"{len(done.part(part))} {part}" for part in Split) + " images"
+
+
+def _how(manifest: Manifest, recipe: Recipe) -> str:
+    if recipe.split.scheme == SplitScheme.GIVEN:
+        return "as the images bring it"
+    missing = manifest.missing_patients
+    if recipe.split.scheme != SplitScheme.PATIENT or not missing:
+        return f"by {recipe.split.scheme}"
+    if missing == len(manifest):
+        return "by image, since no patient is known"
+    return f"by patient, and by image for the {missing} of {len(manifest)} images without one"
+
+
+def _say(lines: Iterable[str], options: Options) -> None:
+    for line in lines:
+        options.listener.say(f"note: {line}")
+
+
+def _refuse_others(run: Run, manifest: Manifest | None, split_file: Path | None) -> None:
+    """Raise a RunError if a run is to go on with other images, or another split, than it has."""
+    if manifest is not None:
+        run.refuse_other_images(manifest)
+    if split_file is None:
+        return
+    grouped = SCHEMES.get(run.recipe.split.scheme).grouped
+    asked = load_split(run.manifest, split_file, grouped=grouped).frame["split"]
+    if others := int((asked != run.manifest.frame["split"]).sum()):
+        raise RunError(
+            f"{run.path} was begun with another split than {split_file}: {others} of {len(asked)} "
+            "images stand in another part. Resume without --split, or give another --out."
+        )
+
+
+def _data_of(
+    run: Run, recipe: Recipe, manifest: Manifest | None, split_file: Path | None, options: Options
+) -> Prepared:
+    """Return the run's images with their split: made now, or as an interrupted run left it."""
+    made = run.path / "manifest.csv"
+    if made.is_file():
+        options.listener.say(f"going on with the images and the split of {made}")
+        prepared = prepare_pixels(run.manifest, recipe, options)
+        if gone := len(run.manifest) - len(prepared):
+            lost = prepared.manifest.exclusions.iloc[-1]
+            raise ManifestError(
+                f"{gone} of {len(run.manifest)} images that {run.path} was begun with can no "
+                f"longer be read; for one, {lost['path']}: {lost['reason']} Put them back, or "
+                "begin a new run in another --out."
+            )
+        return prepared
+    if manifest is None:
+        raise RunError(f"{run.path} has no manifest yet; say by --data which images to use.")
+    prepared = prepare_pixels(manifest, recipe, options)
+    _refuse_hopeless(recipe, prepared.manifest)  # a class may be gone with its unreadable images
+    # The copies among them are known before they are parted; a split that was given stays as it is.
+    whole, copies = prepared.manifest, copies_among(run, prepared, options)
+    united = whole if split_file is not None else kept_together(copies, whole, recipe)
+    done = whole.with_split(parted(united, recipe, split_file).frame["split"])
+    for line in copies.lines(done):
+        options.listener.say(line)
+    if united is not whole:
+        options.listener.say(f"the split, with copies kept together: {_sizes(done)}")
+    refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
+    if split_file is not None:
+        _say(remarks(manifest, done, recipe), options)
+    save_split(done, run.path / "split.csv")
+    manifest.save(run.path / "given.csv")
+    done.save(made)
+    return Prepared(done, prepared.pixels)
+
+
+def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> float:
+    """Train, unless that is done, and return the seconds that it took in this session."""
+    started = time.monotonic()
+    if (run.path / "history.csv").is_file():
+        return 0.0  # an interruption after training: the weights are there
+    prepared_as = preparation_of(recipe).description
+    labels = tuple(prepared.manifest.labels)
+    frame = prepared.manifest.frame
+    index = {label: i for i, label in enumerate(labels)}
+    data = TrainingData(
+        pixels=prepared.pixels,
+        classes=np.array([index[label] for label in frame["label"]], dtype=np.int64),
+        labels=labels,
+        train=np.flatnonzero(frame["split"] == Split.TRAIN),
+        validation=np.flatnonzero(frame["split"] == Split.VALIDATION),
+        # Other lungs, other pixels: a state that was saved with them does not go on here.
+        identity=f"{prepared.manifest.content_hash}{prepared_as.get('lungs', '')}",
+        sources=Sources.numbered(frame["source"].tolist()),
+    )
+    seen = np.concatenate([data.train, data.validation])
+    names = frame["image"].iloc[seen].tolist()
+    _refuse_other_pixels(run, prepared.pixels[seen])
+    save_fingerprints(run.fingerprints_path, names, prepared.pixels[seen])
+    trained = train(
+        recipe, data, start=run.start(), state_path=run.state_path, progress=options.listener
+    )
+    run.write_trained(trained, recipe, prepared_as)
+    return time.monotonic() - started
+
+
+def _refuse_other_pixels(run: Run, pixels: NDArray[np.uint8]) -> None:
+    """Raise a RunError if files were changed since the run was begun."""
+    if not run.fingerprints_path.is_file():
+        return
+    if new := set(fingerprints(pixels)) ^ load_fingerprints(run.fingerprints_path):
+        raise RunError(
+            f"the pixels of about {(len(new) + 1) // 2} images are not those that {run.path} was "
+            "begun with: their files were changed. Put them back, or give another --out."
+        )
+
+
+def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[str, object]:
+    start = run.start()
+    machine = this_machine(recipe.training.precision)
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "recipe": recipe.key,
+        "start": None if start is None else {**start.description, "origin": start.origin},
+        "manifest": manifest.content_hash,
+        "warnings": [*run.copy_remarks, *run.remarks()],
+        "environment": environment(machine),
+        "use": "research use only; not a medical device",
+    }

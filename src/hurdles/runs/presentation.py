@@ -1,0 +1,191 @@
+"""From a run's folder to its page: the heat-map sheets, and everything the report shows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hurdles.data.files import replacing
+from hurdles.data.manifest import Manifest
+from hurdles.errors import EvaluationError, RunError
+from hurdles.evaluation.predictions import Predictions
+from hurdles.explanation.examples import choose_examples
+from hurdles.explanation.heatmap import Heatmap
+from hurdles.explanation.methods import explain
+from hurdles.findings.table import Findings
+from hurdles.pixels.cache import Prepared
+from hurdles.progress import Progress
+from hurdles.recipe.parting import same_ids
+from hurdles.recipe.recipe import Recipe
+from hurdles.reporting.content import ReportContent, Sheet, SheetItem
+from hurdles.reporting.page import write_report
+from hurdles.runs.run import Run
+from hurdles.runs.seals import reading
+
+_log = logging.getLogger("hurdles")
+#: Radiographs shown of each class, right and wrong.
+PER_CELL = 6
+METHOD = "grad-cam"
+
+
+def sheets_of(
+    run: Run, prepared: Prepared, predictions: Predictions, progress: Progress
+) -> list[Sheet]:
+    """Return contact sheets of right and wrong answers of every class, with heat-maps."""
+    examples = choose_examples(predictions, per_cell=PER_CELL)
+    progress.start("Heat-maps", sum(map(len, examples.values())))
+    network = run.network()
+    said = {str(row["image"]): row for row in predictions.frame.to_dict("records")}
+    sheets = []
+    for (label, outcome), images in examples.items():
+        pixels = prepared.pixels[prepared.index(images)]
+        maps = explain(network, network.spec, pixels, images=images, method=METHOD)
+        items = [
+            item_of(heat, picture, said[image])
+            for image, heat, picture in zip(images, maps, pixels, strict=True)
+        ]
+        of_label = predictions.y_true == label
+        of_outcome = (predictions.y_pred == label) == (outcome == "right")
+        total = int((of_label & of_outcome).sum())
+        sheets.append(Sheet(f"{label}: {outcome} answers", items, _note(len(items), total)))
+        progress.advance(len(items))
+    return sheets
+
+
+def item_of(heat: Heatmap, pixels: np.ndarray, row: Mapping[Any, Any]) -> SheetItem:
+    """Return a radiograph, its heat-map and what was said of it, as the report shows them."""
+    return SheetItem(
+        image=heat.image,
+        pixels=np.asarray(pixels),
+        heat=heat.values if heat.is_drawable else None,
+        true=str(row["label"]),
+        predicted=str(row["prediction"]),
+        probability=float(row[f"p:{row['prediction']}"]),
+        message=heat.message,
+    )
+
+
+def save_sheets(path: Path, sheets: Sequence[Sheet]) -> None:
+    """Write sheets into one NumPy archive without pickles: pixels, maps, and captions as JSON."""
+    items = [item for sheet in sheets for item in sheet.items]
+    arrays: dict[str, np.ndarray] = {}
+    for number, item in enumerate(items):
+        arrays[f"pixels/{number}"] = item.pixels
+        if item.heat is not None:
+            arrays[f"heat/{number}"] = np.asarray(item.heat, dtype=np.float16)
+    captions = [
+        {
+            "title": sheet.title,
+            "note": sheet.note,
+            "items": [
+                {k: getattr(i, k) for k in ("image", "true", "predicted", "probability", "message")}
+                for i in sheet.items
+            ],
+        }
+        for sheet in sheets
+    ]
+    arrays["captions"] = np.frombuffer(json.dumps(captions).encode(), dtype=np.uint8)
+    with replacing(path) as part, part.open("wb") as handle:
+        np.savez_compressed(handle, allow_pickle=False, **arrays)
+
+
+def load_sheets(path: Path) -> list[Sheet]:
+    """Read what `save_sheets` wrote."""
+    if not path.is_file():
+        raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+    with reading(path):
+        return _read_sheets(path)
+
+
+def _read_sheets(path: Path) -> list[Sheet]:
+    # Opened here: np.load leaves a file open that turns out to be damaged.
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+        captions = json.loads(archive["captions"].tobytes().decode())
+        sheets, number = [], 0
+        for sheet in captions:
+            items = []
+            for caption in sheet["items"]:
+                key = f"heat/{number}"
+                heat = archive[key].astype(np.float32) if key in archive else None
+                items.append(SheetItem(pixels=archive[f"pixels/{number}"], heat=heat, **caption))
+                number += 1
+            sheets.append(Sheet(sheet["title"], items, sheet["note"]))
+    return sheets
+
+
+def write_page(
+    run: Run,
+    *,
+    on: str = "test",
+    meta: Mapping[str, Any] | None = None,
+    pictures: bool = True,
+) -> Path:
+    """Write the report of a run, or of its evaluation on another set, and return its path."""
+    content = _content(run, on, meta if meta is not None else run.meta, pictures)
+    return write_report(content, run.page_path(on))
+
+
+def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
+    recipe, own = run.recipe, on == "test"
+    said = [*run.copy_remarks, *run.remarks()] if own else []
+    manifest = run.manifest if own else _of_further(run, on)
+    evaluation = run.evaluation(on)
+    notes = Recipe.explanations()
+    environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
+    if start := meta.get("start"):
+        environment["encoder started from"] = start["source"]
+        environment["origin (SHA-256)"] = start["origin"][:16]
+    return ReportContent(
+        title=recipe.name if own else f"{recipe.name}, tested on {on}",
+        research_sentence=recipe.description,
+        manifest=manifest,
+        # What is said of the split and of copies stands among the warnings, above.
+        evaluation=replace(evaluation, notes=tuple(n for n in evaluation.notes if n not in said)),
+        copies=run.copies if own else None,
+        predictions=run.predictions(on),
+        history=run.history.frame,
+        chosen_epoch=run.chosen_epoch(),
+        sheets=load_sheets(run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz"))
+        if pictures
+        else [],
+        heat_method="Grad-CAM on the last convolution",
+        recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
+        recipe_notes=notes,
+        # What the report sees for itself (shared patients, patients not known) is added there.
+        warnings=[*run.copy_remarks, *run.remarks(shared=False)]
+        if own
+        else tuple(same_ids(manifest)),
+        environment=environment,
+        findings=audited(run) if own else None,
+    )
+
+
+def audited(run: Run) -> Findings | None:
+    """Return what an audit found of a run; None where there was none.
+
+    Findings that this version cannot read cost no report: a warning names them.
+    """
+    path = run.path / "audit.json"
+    try:
+        return Findings.load(path) if path.is_file() else None
+    except EvaluationError as error:
+        _log.warning("%s", error)
+        return None
+
+
+def _of_further(run: Run, on: str) -> Manifest:
+    """Return the images of a further set; their own split means nothing for this run."""
+    manifest = Manifest.load(run.path / f"manifest.{on}.csv")
+    return manifest.with_split(["test"] * len(manifest))
+
+
+def _note(shown: int, total: int) -> str:
+    if not total:
+        return ""
+    return f"{shown} of {total}, spread over the probability that the network gave"

@@ -1,0 +1,475 @@
+"""A run: the folder that holds one experiment, whole or visibly unfinished."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hurdles.copies.copies import Copies
+from hurdles.data.files import locked, write_text
+from hurdles.data.manifest import Manifest
+from hurdles.data.notebook import notebook_table
+from hurdles.errors import HurdlesError, RunError
+from hurdles.evaluation.evaluation import Evaluation
+from hurdles.evaluation.predictions import Predictions
+from hurdles.models.spec import ModelSpec, build
+from hurdles.models.starting import StartingWeights
+from hurdles.recipe.choices import ChosenEpoch
+from hurdles.recipe.parting import remarks
+from hurdles.recipe.recipe import Recipe, load_recipe
+from hurdles.runs.differences import differences
+from hurdles.runs.seals import reading, require_version, require_whole, seal
+from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
+from hurdles.training.history import History
+
+if TYPE_CHECKING:
+    from hurdles.models.network import Network
+    from hurdles.training.loop import Trained
+
+__all__ = ["Run"]
+
+# What a run calls its own parts; another set may not take their place.
+_OWN_SETS = {"train", "validation", "test"}
+
+
+class Run:
+    """One experiment's folder.
+
+    ====================== ======================================================================
+    file                   content
+    ====================== ======================================================================
+    recipe.toml            the recipe, every field written out
+    given.csv              the images as they were given, with the split that they brought, if any
+    manifest.csv           the images with their split (and manifest.exclusions.csv: those left out)
+    history.csv            one row per epoch
+    weights/best, last     safetensors, with what they need to be fed rightly
+    copies.csv             pairs of its images that show one radiograph
+    hashes.npz             three hashes of each of its images, by which copies are known again
+    fingerprints.csv       hashes of the pixels trained and chosen on, to know them again
+    predictions/*.csv      one row per image, for each set
+    threshold.json         from which probability on an image is positive, if the recipe asks for it
+    evaluation.json        measures on the test split, with intervals
+    heatmaps.npz           what the report's contact sheets show: patients' pixels
+    report.html            the report
+    .written               hashes of its pages and of what was found later: hurdles wrote them
+    meta.json              written last: the run is finished; versions, machine, hashes
+    state.safetensors      only while training: where to go on
+    start.safetensors      only while training: the encoder that it starts from, if from elsewhere
+    ====================== ======================================================================
+
+    Every file is written beside and renamed into place. Constructing a Run reads nothing.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """Show what was run and how well it did; a folder that cannot be read says why."""
+        rows: list[tuple[str, object]] = [("folder", self.path)]
+        try:
+            self.require_finished()
+            found = self.evaluation()
+            rows += [("recipe", self.recipe.name), ("images", len(self.manifest))]
+            rows += [("classes", ", ".join(self.labels)), ("test images", found.n_images)]
+            rows += [("accuracy", found.get("accuracy").percent()), ("report", self.report_path)]
+        except (HurdlesError, OSError) as error:
+            rows.append(("state", error))
+        return notebook_table("Run", ["", ""], rows)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether everything was written."""
+        return (self.path / "meta.json").is_file()
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "recipe.toml").is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the images are read and parted: what follows belongs to this recipe."""
+        return (self.path / "manifest.csv").is_file()
+
+    def require_finished(self) -> Run:
+        """Return self, or raise a RunError that says what is missing and how to get it."""
+        if not self.path.is_dir():
+            raise RunError(f"{self.path} is not a folder; give the --out folder of a run.")
+        if not self.exists:
+            raise RunError(f"{self.path} holds no run (recipe.toml is missing).")
+        if not self.is_finished:
+            raise RunError(
+                f"{self.path} is not finished. Finish it: hurdles run {self.path}/recipe.toml "
+                f"--out {self.path} --resume"
+            )
+        require_version(self.path, self.meta)
+        require_whole(self.path)
+        return self
+
+    def require_prepared(self, description: Mapping[str, Any]) -> None:
+        """Raise a RunError if images so prepared are not like those that the run was trained on.
+
+        Parameters
+        ----------
+        description : mapping
+            `hurdles.pixels.prepare.Preparation.description`; what the weights do not remember, as
+            those of older versions, is not compared.
+        """
+        trained_on = json.loads(self._described(None).get("preparation", "{}"))
+        for key, theirs in trained_on.items():
+            if description.get(key) != theirs:
+                raise RunError(
+                    f"{self.path} was trained on images with preparation.{key} = {theirs!r}, and "
+                    f"this version of hurdles prepares them with {description.get(key)!r}: the "
+                    "network would see other pixels. Use the version that it was trained with, or "
+                    "train it again."
+                )
+
+    def require_free(self, name: str) -> None:
+        """Raise a RunError if a further set of images cannot be called `name`."""
+        if not re.fullmatch(r"[^\W_]+(-[^\W_]+)*", name):
+            raise RunError(
+                f"{name!r} cannot name a set: use letters, digits and single hyphens, as in "
+                "--name our-ward."
+            )
+        if name in _OWN_SETS:
+            raise RunError(
+                f"{name!r} is what {self.path} calls a part of its own; give the set another name "
+                "by --name."
+            )
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report lies."""
+        return self.path / "report.html"
+
+    @property
+    def ledger(self) -> Path:
+        """Where it stands which pages, and which files of further sets, hurdles wrote."""
+        return self.path / ".written"
+
+    def page_path(self, name: str = "test") -> Path:
+        """Return where the report on a set lies."""
+        return self.report_path if name == "test" else self.path / f"report.{name}.html"
+
+    def files_of(self, name: str) -> list[Path]:
+        """Return what a test on a further set of images writes."""
+        answers = self.path / "predictions"
+        return [
+            *(answers / f"{name}{end}.csv" for end in ("", ".rejection")),
+            *Manifest.files(self.path / f"manifest.{name}.csv"),
+            *(self.path / f"{stem}.{name}.json" for stem in ("evaluation", "rejection")),
+            self.path / f"heatmaps.{name}.npz",
+            self.page_path(name),
+        ]
+
+    @property
+    def fingerprints_path(self) -> Path:
+        """Where the hashes of the images lie that the run was trained or chosen on."""
+        return self.path / "fingerprints.csv"
+
+    @property
+    def copies_path(self) -> Path:
+        """Where the pairs of its images lie that show one radiograph."""
+        return self.path / "copies.csv"
+
+    @property
+    def hashes_path(self) -> Path:
+        """Where the hashes of what its images show lie, by their rows in the manifest."""
+        return self.path / "hashes.npz"
+
+    @property
+    def state_path(self) -> Path:
+        """Where an unfinished training keeps its state."""
+        return self.path / "state.safetensors"
+
+    @property
+    def start_path(self) -> Path:
+        """Where an unfinished training keeps the encoder that it started from."""
+        return self.path / "start.safetensors"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        with reading(self.path / "recipe.toml"):
+            return load_recipe(self.path / "recipe.toml")
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The images, with their split."""
+        with reading(self.path / "manifest.csv"):
+            return Manifest.load(self.path / "manifest.csv")
+
+    @cached_property
+    def given(self) -> Manifest | None:
+        """The images as they were given; None of a run that was begun before these were kept."""
+        path = self.path / "given.csv"
+        return Manifest.load(path) if path.is_file() else None
+
+    def remarks(self, *, shared: bool = True) -> list[str]:
+        """Return what a reader must know of the split; see `hurdles.recipe.parting`."""
+        blank = self.manifest.with_split([""] * len(self.manifest))
+        return remarks(self.given or blank, self.manifest, self.recipe, shared=shared)
+
+    @cached_property
+    def copies(self) -> Copies | None:
+        """The copies among its images; None where nobody looked, as in older versions."""
+        return Copies.load(self.copies_path) if self.copies_path.is_file() else None
+
+    @property
+    def copy_remarks(self) -> list[str]:
+        """What must be said of copies that stand in several parts of its split."""
+        return self.copies.remarks(self.manifest) if self.copies else []
+
+    @cached_property
+    def history(self) -> History:
+        """The epochs."""
+        return History.load(self.path / "history.csv", self.recipe.training.choose_by)
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """Versions, machine, hashes, and what weakens the result."""
+        with reading(self.path / "meta.json"):
+            return dict(self.read_json("meta.json"))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the network's outputs."""
+        return self.spec.labels
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """What the weights need to be fed rightly."""
+        with reading(self._weights_path(None)):
+            return ModelSpec.from_dict(json.loads(self._described(None)["spec"]))
+
+    def network(self, epoch: ChosenEpoch | None = None) -> Network:
+        """Return the trained network in evaluation mode, on the processor.
+
+        Parameters
+        ----------
+        epoch : ChosenEpoch, optional
+            Best or last; default: what the recipe chooses.
+        """
+        weights, _ = load_weights(self._weights_path(epoch))
+        with reading(self._weights_path(epoch)):
+            network = build(self.spec, seed=0)
+            network.load_state_dict(weights)
+            return network.eval()
+
+    def chosen_epoch(self, epoch: ChosenEpoch | None = None) -> int:
+        """Return the number of the epoch whose weights `network` gives."""
+        with reading(self._weights_path(epoch)):
+            return int(self._described(epoch)["epoch"])
+
+    def predictions(self, name: str = "test") -> Predictions:
+        """Return the predictions on a set: ``test``, ``validation``, or one given to evaluate.
+
+        Raises
+        ------
+        RunError
+            If the folder holds none on this set; the message lists those that it holds.
+        """
+        path = self.path / "predictions" / f"{name}.csv"
+        if not path.is_file():
+            there = sorted(p.stem for p in path.parent.glob("*.csv"))
+            raise RunError(
+                f"{self.path} holds no predictions on {name!r}; there are: "
+                f"{', '.join(there) or 'none'}. Make them with hurdles evaluate."
+            )
+        with reading(path):
+            return Predictions.load(path)
+
+    def evaluation(self, name: str = "test") -> Evaluation:
+        """Return the evaluation on a set."""
+        file = "evaluation.json" if name == "test" else f"evaluation.{name}.json"
+        with reading(self.path / file):
+            return Evaluation.from_dict(self.read_json(file))
+
+    def read_json(self, name: str) -> Any:
+        """Read one of the folder's JSON files.
+
+        Raises
+        ------
+        RunError
+            If it is missing or damaged.
+        """
+        path = self.path / name
+        if not path.is_file():
+            raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+        with reading(path):
+            return json.loads(path.read_text(encoding="utf-8"))
+
+    # Writing. Only the workflow that fills a folder calls these.
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process from filling the same folder; the lock dies with its process.
+
+        Raises
+        ------
+        RunError
+            If another process holds the lock.
+        """
+        with locked(self.path):
+            yield
+
+    def begin(self, recipe: Recipe, *, resume: bool) -> None:
+        """Write the recipe, or check that the folder was begun with the same one.
+
+        Raises
+        ------
+        RunError
+            If the folder holds a run and `resume` is false, holds one of another recipe, or holds
+            other things. A run that failed before its images were parted may be begun anew.
+        """
+        if self.exists and not self.is_begun:
+            written = (self.path / "recipe.toml").read_bytes()
+            if written != self.recipe.to_toml().encode():
+                raise RunError(f"{self.path}/recipe.toml is not by hurdles; give another --out.")
+            write_text(self.path / "recipe.toml", recipe.to_toml())  # nothing was done with it yet
+        elif self.exists:
+            if not resume:
+                raise RunError(
+                    f"{self.path} holds a run already. Go on with it by --resume, or give another "
+                    "--out."
+                )
+            if self.recipe.key != recipe.key:
+                raise RunError(
+                    f"{self.path} was begun with another recipe: "
+                    f"{_differences(self.recipe, recipe)}. Resume with the recipe that it was "
+                    "begun with, or give another --out."
+                )
+        else:
+            self.refuse_others_folder()
+            write_text(self.path / "recipe.toml", recipe.to_toml())
+
+    def refuse_others_folder(self) -> None:
+        """Raise a RunError if the folder holds other things; asked before anything is put there."""
+        holds = self.path.is_dir() and not all(_is_leftover(p) for p in self.path.iterdir())
+        if holds and not self.exists:
+            raise RunError(f"{self.path} is not empty and holds no run; give another --out.")
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; give the name of a folder by --out.")
+
+    def refuse_other_images(self, manifest: Manifest) -> None:
+        """Raise a RunError if the images are not those that the run was begun with.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            As they are given now, before any is decoded.
+        """
+        before: Manifest | None = self.given
+        but: tuple[str, ...] = ()
+        if before is None:  # what was left out as unreadable, and the split brought, are not known
+            before, but = self.manifest, ("split",)
+            gone = manifest.frame["path"].isin(before.exclusions["path"])
+            manifest = manifest.select(~gone)
+        if found := differences(before, manifest, but=but):
+            raise RunError(
+                f"{self.path} was begun with other images than those given now: "
+                f"{'; '.join(found)}. Resume with those that it was begun with, or without --data, "
+                "or give another --out."
+            )
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write one of the folder's JSON files; meta.json, the last, seals all."""
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        if name == "meta.json":
+            seal(self.path, {name: text})
+        write_text(self.path / name, text)
+
+    def clear(self) -> None:
+        """Remove what only training needs."""
+        self.state_path.unlink(missing_ok=True)
+        self.start_path.unlink(missing_ok=True)
+
+    def starting_weights(self) -> StartingWeights:
+        """Return the encoder of this run's chosen epoch, for another run to start from."""
+        weights, metadata = load_weights(self._weights_path(None))
+        found = StartingWeights.from_file(weights, metadata, source=f"run {self.path.name}")
+        if "start" in metadata:
+            found.description["started from"] = json.loads(metadata["start"])["source"]
+        return found
+
+    def start(self) -> StartingWeights | None:
+        """Return the encoder that an unfinished training starts from; None: from scratch."""
+        if not self.start_path.is_file():
+            return None
+        weights, metadata = load_weights(self.start_path)
+        return StartingWeights.from_file(weights, metadata, source=str(self.start_path))
+
+    def write_start(self, start: StartingWeights) -> None:
+        """Keep the encoder that a training starts from until it is done."""
+        save_weights(self.start_path, start.weights, start.to_metadata())
+
+    def write_trained(
+        self, trained: Trained, recipe: Recipe, prepared_as: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the history and both epochs' weights.
+
+        Parameters
+        ----------
+        trained : Trained
+            What came out of training.
+        recipe : Recipe
+            What was done.
+        prepared_as : mapping, optional
+            `Preparation.description` of the images trained on; default: the recipe's section.
+        """
+        preparation = prepared_as or recipe.preparation.model_dump(mode="json")
+        start = self.start()
+        epochs = {
+            ChosenEpoch.BEST: (trained.best, trained.history.best_epoch),
+            ChosenEpoch.LAST: (trained.last, len(trained.history)),
+        }
+        for choice, (weights, number) in epochs.items():
+            meta = {
+                "spec": json.dumps(trained.spec.to_dict()),
+                "epoch": str(number),
+                "recipe": recipe.key,
+                "preparation": json.dumps(dict(preparation)),
+                "use": "research use only; not a medical device",
+            }
+            if start is not None:
+                meta["start"] = json.dumps({**start.description, "origin": start.origin})
+            save_weights(self.path / "weights" / f"{choice}.safetensors", weights, meta)
+        trained.history.save(self.path / "history.csv")
+
+    def _described(self, epoch: ChosenEpoch | None) -> dict[str, str]:
+        return load_metadata(self._weights_path(epoch))
+
+    def _weights_path(self, epoch: ChosenEpoch | None) -> Path:
+        choice = ChosenEpoch(epoch) if epoch is not None else self.recipe.training.choose
+        return self.path / "weights" / f"{choice}.safetensors"
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a process may have left it that was killed before it wrote anything."""
+    return path.name == ".lock" or (path.name.startswith(".") and path.suffix == ".part")
+
+
+def _differences(mine: Recipe, other: Recipe) -> str:
+    one, two = mine.model_dump(mode="json"), other.model_dump(mode="json")
+    found = [
+        f"{section}.{field} is {value!r} there and {two[section][field]!r} now"
+        for section, fields in one.items()
+        if isinstance(fields, dict)
+        for field, value in fields.items()
+        if value != two[section][field]
+    ]
+    return "; ".join(found) or "it has the same settings in another form"

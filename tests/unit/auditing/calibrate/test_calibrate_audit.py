@@ -1,0 +1,137 @@
+"""The whole: hurdles with known answers get the rates that they must get, however it is run."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from hurdles.auditing.calibrate import calibration as module
+from hurdles.auditing.calibrate.calibration import calibrate_audit
+from hurdles.auditing.calibrate.page import answer_lines, write_calibration
+from hurdles.auditing.calibrate.table import ANY, areas_table
+from hurdles.errors import RegistryError, RunError
+from hurdles.findings.limits import load_limits
+
+DATA = ("greys", "wolf", "blind")
+
+
+def share(rates, hurdle, plant="", strength=0.0):
+    rows = rates[(rates["hurdle"] == hurdle) & (rates["plant"] == plant)]
+    rows = rows[(rows["strength"] == strength) & rows["disease"]]
+    return rows["share"].iloc[0], rows["result"].iloc[0]
+
+
+def calibrated(out, profile, imports, **settings):
+    return calibrate_audit(
+        out, profile=profile, data=DATA, models=(), imports=(imports,), workers=1, **settings
+    )
+
+
+@pytest.fixture
+def references(monkeypatch):
+    """No networks: power is judged at the full strength; and a tree that others may edit."""
+    monkeypatch.setattr(module, "_ground", lambda: iter(()))
+    monkeypatch.setattr(
+        module, "references_from", lambda records: ({"marker": 1.0}, areas_table(records))
+    )
+
+
+def test_an_alarm_that_always_rings_and_one_that_never_does(
+    tmp_path, tiny, known_hurdles, references
+):
+    found = calibrated(tmp_path / "out", tiny, known_hurdles)
+    assert share(found.rates, "wolf") == (1.0, "missed")
+    assert share(found.rates, "blind") == (0.0, "met")
+    assert share(found.rates, "blind", "marker", 1.0)[0] == 0.0
+    assert share(found.rates, "wolf", "marker", 1.0)[0] == 1.0
+    assert share(found.rates, ANY, "marker", 1.0) == (1.0, "met")
+    assert any("missed" in line for line in answer_lines(found))
+    page, table, _, figure, limits = write_calibration(found, tmp_path / "docs")
+    text = page.read_text()
+    assert text.startswith("# The audit audited\n")
+    assert "`wolf` 6/6 [61, 100 %], goal <= 0.05 (missed)" in text
+    assert len(table.read_text().splitlines()) == len(found.rates) + 1
+    assert figure.read_bytes()[:4] == b"\x89PNG"
+    assert load_limits(limits) == found.limits
+
+
+def test_a_kill_costs_only_what_was_under_way(
+    tmp_path, tiny, known_hurdles, references, monkeypatch
+):
+    whole = calibrated(tmp_path / "whole", tiny, known_hurdles)
+    real, calls = module.run_trial, []
+
+    def killed(plan, name):
+        calls.append(name)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return real(plan, name)
+
+    monkeypatch.setattr(module, "run_trial", killed)
+    with pytest.raises(KeyboardInterrupt):
+        calibrated(tmp_path / "cut", tiny, known_hurdles)
+    again = calibrated(tmp_path / "cut", tiny, known_hurdles)
+    assert len(calls) == len(set(calls)) + 1  # the one under way, and no other
+    assert again.rates.equals(whole.rates)
+    assert again.limits == whole.limits
+    before = len(calls)
+    calibrated(tmp_path / "cut", tiny, known_hurdles)
+    assert len(calls) == before
+    with pytest.raises(RunError, match="another calibration"):
+        calibrated(tmp_path / "cut", replace(tiny, seed=1), known_hurdles)
+
+
+@pytest.mark.full
+def test_the_number_of_processes_changes_nothing(tmp_path, tiny, known_hurdles):
+    profile = replace(
+        tiny,
+        pool_patients=60,
+        planted_patients=60,
+        networks=1,
+        model_null=1,
+        model_power=1,
+        grid=(1.0,),
+    )
+    found = [
+        calibrate_audit(
+            tmp_path / str(workers), profile=profile, workers=workers, imports=(known_hurdles,),
+            data=("greys",), models=("sure",),
+        )
+        for workers in (1, 2)
+    ]  # fmt: skip
+    assert found[0].rates.equals(found[1].rates)
+    assert found[0].areas.equals(found[1].areas)
+    assert found[0].limits == found[1].limits
+
+
+CREW = """
+import sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from hurdles.auditing.calibrate.calibration import _prepare
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(2, get_context("spawn"), _prepare, ((),))
+    pool.submit(time.time).result()
+    print("at work", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.full
+def test_processes_end_with_the_one_that_gives_them_work(tmp_path):
+    (tmp_path / "crew.py").write_text(CREW)
+    process = subprocess.Popen([sys.executable, tmp_path / "crew.py"], stdout=subprocess.PIPE)
+    assert process.stdout.readline().strip() == b"at work"
+    process.kill()
+    process.communicate(timeout=30)  # the output ends when nobody can write to it any more
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(RegistryError, match="no profile is called 'quick'"):
+        calibrate_audit(tmp_path, profile="quick")
+    with pytest.raises(RegistryError, match="no hurdle for data is called 'nose'"):
+        calibrate_audit(tmp_path, data=("nose",), workers=1)
+    with pytest.raises(RunError, match="0 workers do nothing"):
+        calibrate_audit(tmp_path, data=(), models=(), workers=0)

@@ -1,0 +1,157 @@
+"""Limits let few cohorts without a shortcut pass, in any of a hurdle's findings."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hurdles.auditing.calibrate.journal import Measured, Record
+from hurdles.auditing.calibrate.limits import (
+    allowed_beyond,
+    limits_from,
+    verdict_of,
+    write_limits,
+)
+from hurdles.auditing.calibrate.trials import Trial
+from hurdles.findings.finding import Limit, Verdict
+from hurdles.findings.limits import load_limits
+
+SHIPPED = {
+    ("pixels", ""): Limit(0.55, "provisional: not yet calibrated"),
+    ("files", ""): Limit(0.0, "by definition: none"),
+}
+
+
+def is_hit(found, limits):
+    return verdict_of(found[0].hurdle, found, limits) is Verdict.HIT
+
+
+def cohorts(n, seed, *, subjects=8, hurdle="pixels", beyond="above", patients=240):
+    """Records whose lower bounds are uniform, each subject on a scale of its own."""
+    rng = np.random.default_rng(seed)
+    shared = rng.uniform(size=n)
+    records = []
+    for i in range(n):
+        found = []
+        for s in range(subjects):
+            # Correlated with the others, as findings on the same images are.
+            u = 0.5 + 0.02 * s + 0.1 * (0.5 * shared[i] + 0.5 * rng.uniform())
+            low, high = (u, u + 0.1) if beyond == "above" else (-u - 0.1, -u)
+            found.append(Measured(hurdle, f"s{s}", (low + high) / 2, low, high, beyond, None))
+        trial = Trial("data", "calibration", patients, True, "", 0.0, i)
+        records.append(Record(trial.name, (hurdle,), tuple(found), None, 0.0))
+    return records
+
+
+@pytest.mark.parametrize(("n", "allowed"), [(44, -1), (45, 0), (76, 0), (77, 1), (200, 5)])
+def test_how_many_may_lie_beyond(n, allowed):
+    # Wilks 1941 needs log(0.1) / log(0.95) = 44.9 cohorts for the first, 77 for the second.
+    assert allowed_beyond(n) == allowed
+
+
+@pytest.mark.parametrize("beyond", ["above", "below"])
+@pytest.mark.parametrize("subjects", [1, 8])
+def test_at_most_one_in_twenty_of_other_null_cohorts_is_hit(beyond, subjects):
+    shares = []
+    for seed in range(12):
+        kind = {"subjects": subjects, "beyond": beyond}
+        limits = limits_from(cohorts(200, seed, **kind), SHIPPED)
+        fresh = cohorts(400, 1000 + seed, **kind)
+        shares.append(np.mean([is_hit(r.found, limits) for r in fresh]))
+    assert np.mean(shares) <= 0.05
+    assert np.mean(np.array(shares) <= 0.05) >= 0.75
+    assert np.mean(shares) > 0.005  # not by limits that nothing passes
+
+
+def test_without_the_family_the_promise_would_be_broken():
+    """The guard taken away: each finding by itself, its own 97.5 % quantile."""
+    table = np.array([[m.low for m in r.found] for r in cohorts(400, 1)])
+    alone = {("pixels", f"s{s}"): Limit(float(q), "alone")
+             for s, q in enumerate(np.quantile(table, 0.975, axis=0))}  # fmt: skip
+    fresh = cohorts(600, 2)
+    assert np.mean([is_hit(r.found, alone) for r in fresh]) > 0.05
+
+
+def test_the_laxest_size_holds_and_others_get_the_laxest_subject():
+    small, large = cohorts(60, 0), cohorts(60, 0, patients=600)
+    raised = [
+        Record(r.trial, r.asked, tuple(
+            Measured(m.hurdle, m.subject, m.value + 0.1, m.low + 0.1, m.high + 0.1, m.beyond, None)
+            for m in r.found), None, 0.0)
+        for r in large
+    ]  # fmt: skip
+    alone, both = limits_from(small, SHIPPED), limits_from([*small, *raised], SHIPPED)
+    for key, limit in alone.items():
+        if key[0] == "pixels":
+            assert both[key].value == pytest.approx(limit.value + 0.1, abs=0.0011)
+    laxest = max(v.value for (h, s), v in both.items() if h == "pixels" and s)
+    assert both["pixels", ""].value == laxest
+
+
+def test_what_holds_by_definition_stays_and_decides_by_itself():
+    limits = limits_from(cohorts(60, 0), SHIPPED)
+    assert limits["files", ""] == SHIPPED["files", ""]
+    assert is_hit([Measured("files", "", 1, 1, 1, "above", 0.0)], {})
+    assert not is_hit([Measured("files", "", 0, 0, 0, "above", 0.0)], {})
+
+
+def test_no_limit_is_stricter_than_chance():
+    records = [
+        Record(r.trial, r.asked, tuple(
+            Measured(m.hurdle, m.subject, 0.45, 0.3, 0.6, "above", None) for m in r.found), None, 0)
+        for r in cohorts(50, 0)
+    ]  # fmt: skip
+    assert {v.value for (h, _), v in limits_from(records, SHIPPED).items() if h == "pixels"} == {
+        0.5
+    }
+
+
+def test_what_is_undefined_or_not_judged_hits_nothing():
+    nan = math.nan
+    limits = {("pixels", ""): Limit(0.5, "one")}
+    assert not is_hit([Measured("pixels", "", nan, nan, nan, "above", None)], limits)
+    assert not is_hit([Measured("pixels", "", 0.9, 0.8, 1.0, "", None)], limits)
+    assert is_hit([Measured("pixels", "", 0.9, 0.8, 1.0, "above", None)], limits)
+
+
+def test_a_calibration_leaves_margins_as_they_are():
+    margin = {"margin": 0.64, "margin_source": "a choice"}
+    shipped = {("pixels", ""): Limit(0.55, "provisional: not yet calibrated", **margin)}
+    limits = limits_from(cohorts(60, 0), shipped)
+    assert {limit.clears for limit in limits.values()} == {0.64}
+    sure = [Measured("pixels", "s0", 0.5, 0.45, 0.55, "above", None)]
+    assert verdict_of("pixels", sure, limits) is Verdict.CLEARED
+    unsure = [Measured("pixels", "s0", 0.5, 0.3, 0.7, "above", None)]
+    assert verdict_of("pixels", [*sure, *unsure], limits) is Verdict.INCONCLUSIVE
+    fixed = [Measured("slope", "", 0.95, 0.85, 1.05, "below", 0.9, 0.8)]
+    assert verdict_of("slope", fixed, {}) is Verdict.CLEARED
+
+
+def test_cohorts_in_which_a_finding_is_undefined_do_not_spoil_the_others():
+    records = cohorts(60, 3, subjects=2)
+    nan = math.nan
+    first = records[0]
+    lost = Measured("pixels", "s1", nan, nan, nan, "above", None)
+    records[0] = Record(first.trial, first.asked, (first.found[0], lost), None, 0.0)
+    values = [v.value for v in limits_from(records, SHIPPED).values()]
+    assert all(math.isfinite(v) for v in values)
+
+
+def test_the_file_reads_back_as_limits(tmp_path):
+    limits = limits_from(cohorts(60, 0), SHIPPED)
+    read = load_limits(write_limits(limits, tmp_path / "limits.toml"))
+    assert read == limits
+    assert read["pixels", "s0"].source.startswith("calibrate-audit")
+
+
+def test_limits_of_too_few_cohorts_say_so():
+    few, enough = (limits_from(cohorts(n, 0), SHIPPED)["pixels", "s0"].source for n in (44, 45))
+    assert "44 cohorts are too few to be sure" in few
+    assert "with 90 % confidence" in enough
+
+
+def test_findings_that_images_name_share_one_limit():
+    records = cohorts(60, 0, hurdle="confounders")
+    limits = limits_from(records, SHIPPED)
+    assert [s for h, s in limits if h == "confounders"] == [""]
+    assert sum(is_hit(r.found, limits) for r in records) == 0  # none of 60 may lie beyond

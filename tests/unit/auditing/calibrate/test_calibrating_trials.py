@@ -1,0 +1,72 @@
+"""Trials are known by their names, and nothing else decides their seeds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hurdles.auditing.calibrate.trials import (
+    PROFILES,
+    Trial,
+    calibration_trials,
+    fresh_trials,
+    network_trials,
+)
+from hurdles.errors import RegistryError
+
+TRIALS = st.builds(
+    Trial,
+    kind=st.sampled_from(["data", "model", "network"]),
+    part=st.sampled_from(["calibration", "fresh", "real"]),
+    patients=st.integers(2, 5000),
+    disease=st.booleans(),
+    plant=st.sampled_from(["", "marker", "body-size"]),
+    strength=st.sampled_from([0.0, 0.2, 0.6, 1.0, 5.0]),
+    repeat=st.integers(0, 999),
+)
+
+
+@given(TRIALS)
+def test_a_name_says_everything(trial):
+    assert Trial.parse(trial.name) == trial
+
+
+@given(TRIALS, TRIALS)
+def test_seeds_are_as_different_as_names(a, b):
+    assert (a.seed(0) == b.seed(0)) == (a == b)
+    assert a.seed(0) != a.seed(1)
+
+
+def test_another_name_is_refused():
+    with pytest.raises(RegistryError, match="'marker/3' is not the name of a trial"):
+        Trial.parse("marker/3")
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_no_trial_is_planned_twice_and_limits_rest_on_cohorts_that_nothing_else_uses(profile):
+    references = dict.fromkeys(profile.planted, 1.0)
+    kinds = ("data", "model")
+    first = calibration_trials(profile, kinds)
+    fresh = fresh_trials(profile, kinds, references, faults={"inverted": (1,)}, real=True)
+    every = [t.name for t in [*first, *network_trials(profile), *fresh]]
+    assert len(set(every)) == len(every)
+    assert {t.part for t in first} == {"calibration"}
+    assert {t.part for t in fresh} == {"fresh", "real"}
+    assert not any(t.plant for t in first)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_pools_hold_enough_patients_for_every_trial(profile):
+    # Networks on shortcuts alone take the most: two cohorts, both classes of healthy patients.
+    assert profile.planted_patients // 2 >= profile.patients + min(160, profile.patients)
+    assert profile.pool_patients >= max(profile.sizes)
+
+
+def test_power_is_measured_where_it_is_judged():
+    profile = PROFILES["full"]
+    references = dict.fromkeys(profile.planted, 0.8)
+    fresh = fresh_trials(profile, ("data",), references, faults={}, real=False)
+    markers = [t.strength for t in fresh if t.plant == "marker"]
+    assert markers.count(0.8) == profile.data_power > profile.graded
+    assert markers.count(0.2) == profile.graded
+    # Fewer than 45 cohorts can promise no 5 %.
+    assert sum(not t.plant and t.disease for t in fresh) >= profile.data_null >= 45

@@ -1,0 +1,75 @@
+"""Models whose reading is known: a function of pixels and masks in the place of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hurdles.auditing.material import Material
+from hurdles.auditing.subject import Elsewhere, Subject
+from hurdles.data.manifest import Manifest
+from hurdles.evaluation.predictions import Predictions
+from hurdles.phantom import Shortcut, phantom_cohort
+
+LABELS = ("COVID-19", "Normal")
+
+
+@dataclass(frozen=True, eq=False)
+class Reading(Subject):
+    """A subject that answers by a function of pixels and masks: the log-odds of COVID-19."""
+
+    reads: Callable[[np.ndarray, Any], np.ndarray] = lambda pixels, masks: np.zeros(len(pixels))
+
+    def ask(self, pixels: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        told = 1 / (1 + np.exp(-np.clip(self.reads(pixels, masks), -50, 50)))
+        return np.column_stack([told, 1 - told])
+
+
+@cache
+def _material(shortcut: str, seed: int) -> Material:
+    planted = Shortcut(shortcut, 1.0) if shortcut else None
+    made = phantom_cohort(44, seed=seed, size=96, classes=LABELS, shortcut=planted)
+    patients = made.frame["patient"].to_numpy(dtype=str)
+    frame = made.frame.assign(path="/" + made.frame["image"])
+    early = np.where(patients < "P0004", "train", "validation")
+    frame["split"] = np.where(patients < "P0008", early, "test")
+    return Material("phantoms", Manifest(frame), made.pixels, masks=made.masks > 127)
+
+
+@pytest.fixture(scope="session")
+def phantoms() -> Callable[..., Material]:
+    """Return phantoms with a shortcut (or none) of full strength, from a seed."""
+    return lambda shortcut="", seed=1: _material(shortcut, seed)
+
+
+@pytest.fixture(scope="session")
+def reading() -> Callable[..., Subject]:
+    """Return a subject made of a material and of what it reads."""
+
+    def make(
+        images: Material,
+        reads: Callable[[np.ndarray, Any], np.ndarray],
+        elsewhere: Sequence[Elsewhere] = (),
+    ) -> Subject:
+        def untold(part: str) -> Predictions:
+            chosen = images.take(images.rows(part))
+            frame = chosen.manifest.frame
+            return Predictions.from_arrays(
+                LABELS,
+                y_true=frame["label"].tolist(),
+                y_prob=np.full((len(chosen), 2), 0.5),
+                images=frame["image"].tolist(),
+                groups=chosen.groups.tolist(),
+            )
+
+        network: Any = SimpleNamespace(spec=SimpleNamespace(labels=LABELS, size=96))
+        parts = (untold("validation"), untold("test"))
+        return Reading("made", network, "raw", images, *parts, elsewhere=elsewhere, reads=reads)
+
+    return make
