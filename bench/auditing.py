@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 from hurdles.auditing.data import DATA_HURDLES
+from hurdles.auditing.hurdle import run_hurdles
 from hurdles.auditing.loading import material_of, subject_of
 from hurdles.auditing.model import MODEL_HURDLES
-from hurdles.auditing.running import run_hurdles
 from hurdles.findings.table import Findings
 from hurdles.runs.images import Options
 from hurdles.runs.inputs import manifest_of, name_of

@@ -15,8 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.auditing.data.appearance import chest_likeness, frame_width, marked_share
-from hurdles.auditing.data.files import FRAME, MARKED, is_inverted, is_no_chest
+from hurdles.auditing.data.files import (
+    FRAME,
+    MARKED,
+    chest_likeness,
+    frame_width,
+    is_inverted,
+    is_no_chest,
+    marked_share,
+)
 from hurdles.data.reading import locate, read_manifest
 from hurdles.errors import HurdlesError
 from hurdles.evaluation.bounds import wilson

@@ -184,7 +184,7 @@ CASES = {
 
 def make_input(folder: Path) -> None:
     """Write the images and the recipe of all cases, unless they are there."""
-    from hurdles.phantom.store import write_phantom
+    from hurdles.phantom.cohort import write_phantom
     from hurdles.recipe.recipe import Recipe
 
     write_phantom(folder / "phantom", 24, seed=1, size=64)

@@ -24,12 +24,9 @@ import cv2
 import numpy as np
 
 from hurdles.data.manifest import Manifest
-from hurdles.lungs.mask import clean, stretched
-from hurdles.lungs.plausibility import BOUNDS, measures
-from hurdles.lungs.preparation import LungPreparation
-from hurdles.lungs.segmenter import SIZE, Segmenter
-from hurdles.lungs.sheet import Sheets, thumbnail
-from hurdles.lungs.use import segment_images
+from hurdles.lungs.files import Sheets, segment_images, thumbnail
+from hurdles.lungs.find import SIZE, LungPreparation, Segmenter
+from hurdles.lungs.mask import BOUNDS, clean, measures, stretched
 from hurdles.phantom import write_phantom
 from hurdles.pixels.cache import prepare
 from hurdles.pixels.decode import decode

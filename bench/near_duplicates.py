@@ -32,10 +32,11 @@ import pandas as pd
 import scipy.linalg
 
 import hurdles
-from hurdles.copies import image_hash, near
+from hurdles.copies import hashing as image_hash
+from hurdles.copies import hashing as near
 from hurdles.copies.alignment import prints
 from hurdles.copies.finder import LIKELY, THRESHOLD, matches
-from hurdles.copies.image_hash import CUTS, image_hashes, small_prints
+from hurdles.copies.hashing import CUTS, image_hashes, small_prints
 from hurdles.copies.lineage import CERTAIN_BITS, LIKELY_BITS, fingerprint_of, lineage, summary
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources import COLLECTIONS

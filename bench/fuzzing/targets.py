@@ -246,7 +246,7 @@ def _recipe_read(path: Path) -> None:
 def _run() -> Path:
     """Return the folder of a small finished run."""
     from hurdles import api
-    from hurdles.phantom.store import write_phantom
+    from hurdles.phantom.cohort import write_phantom
     from hurdles.recipe.recipe import Recipe
     from hurdles.runs.images import Options
 

@@ -15,7 +15,7 @@ _POINT = "“Never seen” is checked"
 
 def _chests(folder: Path, n: int, size: int = 128) -> list[Path]:
     """Draw one image of each of n patients; return their files by class."""
-    from hurdles.phantom.store import write_phantom
+    from hurdles.phantom.cohort import write_phantom
 
     frame = write_phantom(folder, n, seed=11, size=size, classes=("COVID-19", "Normal")).frame
     alone = frame[~frame["patient"].duplicated()]

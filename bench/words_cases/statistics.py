@@ -296,7 +296,7 @@ def smoothgrad_for_a_class() -> str:
     import tempfile
     from pathlib import Path
 
-    from hurdles.phantom.store import write_phantom
+    from hurdles.phantom.cohort import write_phantom
     from hurdles.recipe.recipe import Recipe
 
     tiny = Recipe(

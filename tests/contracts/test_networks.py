@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hurdles.errors import RecipeError, RegistryError
-from hurdles.explanation.gradcam import grad_cam
+from hurdles.explanation.maps import grad_cam
 from hurdles.models.network import last_convolution
 from hurdles.models.spec import ModelSpec, architectures, build
 

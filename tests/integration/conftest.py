@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hurdles import api
-from hurdles.phantom.store import write_phantom
+from hurdles.phantom.cohort import write_phantom
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.images import Options
 

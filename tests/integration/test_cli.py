@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hurdles import cli
-from hurdles.phantom.store import write_phantom
+from hurdles.phantom.cohort import write_phantom
 
 VERBS = {
     "demo": ["--out", "--json"],

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from hurdles import api
 from hurdles.cli import app
 from hurdles.lungs import training
-from hurdles.lungs.recipe import LungRecipe
+from hurdles.lungs.training import LungRecipe
 from hurdles.studies import StudyResult
 
 pytestmark = pytest.mark.full

@@ -14,7 +14,7 @@ from hurdles import api
 from hurdles.cli import app
 from hurdles.data.files import file_hash
 from hurdles.lungs import results
-from hurdles.lungs.recipe import LungRecipe
+from hurdles.lungs.training import LungRecipe
 
 pytestmark = pytest.mark.full
 THEIRS = b"three years of work"

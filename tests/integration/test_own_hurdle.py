@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.hurdle import DATA_HURDLES
+from hurdles.auditing.hurdle import DATA_HURDLES, load_hurdles, run_hurdles
 from hurdles.auditing.material import Material
-from hurdles.auditing.own import load_hurdles
-from hurdles.auditing.running import run_hurdles
 from hurdles.data.manifest import Manifest
 from hurdles.findings.finding import Verdict
 

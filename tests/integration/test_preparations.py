@@ -8,7 +8,7 @@ import pytest
 
 from hurdles import api
 from hurdles.errors import RunError
-from hurdles.lungs.preparation import LungPreparation, shipped_lungs
+from hurdles.lungs.find import LungPreparation, shipped_lungs
 from hurdles.runs.images import preparation_of, prepare_pixels
 
 pytestmark = pytest.mark.full
@@ -51,7 +51,7 @@ def test_other_lungs_are_refused(masked, other_phantom, options, monkeypatch):
         def key(self) -> str:
             return "lungs-of-tomorrow"
 
-    monkeypatch.setattr("hurdles.lungs.preparation.shipped_lungs", Other)
+    monkeypatch.setattr("hurdles.lungs.find.shipped_lungs", Other)
     with pytest.raises(RunError, match=r"preparation\.lungs = 'lungs-.*'lungs-of-tomorrow'"):
         api.evaluate(masked, on=other_phantom, name="again", options=options)
     path = str(masked.manifest.frame["path"][0])

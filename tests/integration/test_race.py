@@ -11,7 +11,7 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
-from hurdles.phantom.store import write_phantom
+from hurdles.phantom.cohort import write_phantom
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.run import Run
 from hurdles.studies.race import Race, RaceCell, RaceProfile

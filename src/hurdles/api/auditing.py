@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
-from hurdles.data.cells import as_csv
 from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
+from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
 from hurdles.findings.table import Findings
 from hurdles.runs.images import Options
@@ -89,9 +89,8 @@ def check(
         If an output would replace an input, or a file that hurdles did not write.
     """
     from hurdles.auditing.data import DATA_HURDLES
+    from hurdles.auditing.hurdle import load_hurdles, run_hurdles
     from hurdles.auditing.loading import material_of
-    from hurdles.auditing.own import load_hurdles
-    from hurdles.auditing.running import run_hurdles
 
     options = options or Options()
     with outputs(*_files(out), inputs=[*own, *files_of(data)], force=force):
@@ -169,10 +168,9 @@ def audit(
     OutputError
         If an output would replace an input, or a file that hurdles did not write.
     """
+    from hurdles.auditing.hurdle import load_hurdles, run_hurdles
     from hurdles.auditing.loading import subject_of
     from hurdles.auditing.model import MODEL_HURDLES
-    from hurdles.auditing.own import load_hurdles
-    from hurdles.auditing.running import run_hurdles
     from hurdles.runs.presentation import write_page
 
     options = options or Options()

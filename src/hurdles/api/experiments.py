@@ -1,4 +1,7 @@
-"""One run: trained, tested, explained, compared."""
+"""One run: trained, tested, explained, compared.
+
+Many runs at once.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,9 @@ from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
 from hurdles.pixels.cache import Prepared
-from hurdles.recipe.recipe import Recipe, load_recipe
+from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
-from hurdles.recipe.settings import with_settings
-from hurdles.reporting.contact_sheet import contact_sheet
-from hurdles.reporting.overlay import overlay
+from hurdles.reporting.pictures import contact_sheet, overlay
 from hurdles.runs.assessment import evaluate_run
 from hurdles.runs.experiment import run_experiment
 from hurdles.runs.images import Options, prepare_for
@@ -32,13 +33,15 @@ from hurdles.runs.inputs import Data, classified, files_of, name_of
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import seal, sealed, unseal
+from hurdles.studies import Study, StudyResult
+from hurdles.studies import study as find_study
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
     from hurdles.runs.features import Embedding
 
-__all__ = ["compare", "demo", "embed", "evaluate", "explain", "report", "run"]
+__all__ = ["compare", "demo", "embed", "evaluate", "explain", "plan", "report", "run", "study"]
 
 
 def run(
@@ -395,3 +398,73 @@ def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Pat
         what = f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message
         captions += [f"{Path(heat.image).name}: {said}", what]
     write_bytes(out, contact_sheet(pictures, captions, columns=2))
+
+
+def study(
+    name: str,
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    fast: bool = False,
+    cells: Sequence[str] = (),
+    results: str | Path | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> StudyResult:
+    """Carry out a study: many experiments, each resumable, and the table of what is done.
+
+    Parameters
+    ----------
+    name : str
+        A study by name, e.g. ``lazaro-barco-2020``.
+    data : Data, optional
+        Where its collections lie.
+    out : path
+        Folder of the runs; finished cells are never computed again.
+    fast : bool
+        The fast profile: smaller images, fewer epochs, early stop.
+    cells : sequence of str
+        Patterns, e.g. ``done right/*``: only these cells are computed.
+    results : path, optional
+        Folder to write the tables to; default: `out`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        As for `run`.
+    """
+    found: Study = find_study(name)
+    folder = Path(results or out)
+    known = folder.glob(f"{name}.{'fast' if fast else 'full'}.*")
+    with outputs(*known, folders=[folder], force=force):
+        return found.carry_out(
+            data,
+            Path(out),
+            fast=fast,
+            patterns=cells,
+            options=options or Options(),
+            results=Path(results) if results is not None else None,
+        )
+
+
+def plan(
+    name: str,
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    fast: bool = False,
+    cells: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return what `study` would do, without doing any of it.
+
+    Parameters
+    ----------
+    name, data, out, fast, cells
+        As for `study`.
+
+    Returns
+    -------
+    DataFrame
+        One row per cell: its name, its status (done, to do, or not here), and how many images it
+        is trained, chosen and tested on.
+    """
+    return find_study(name).plan(data, Path(out), fast=fast, patterns=cells)

@@ -30,7 +30,7 @@ def segment(
         Radiographs, or folders of them.
     out : path
         Folder for the masks, their table and the sheets to look at; see
-        `hurdles.lungs.use.segment_images`.
+        `hurdles.lungs.files.segment_images`.
     weights : path, optional
         Of another lung network, as `train_lungs` writes them.
     force : bool
@@ -46,9 +46,9 @@ def segment(
     Raises
     ------
     ManifestError, ImageError, RunError
-        As `hurdles.lungs.use.segment_images`.
+        As `hurdles.lungs.files.segment_images`.
     """
-    from hurdles.lungs.use import segment_images
+    from hurdles.lungs.files import segment_images
 
     options = options or Options()
     with outputs(

@@ -16,8 +16,7 @@ from hurdles.errors import HurdleError, ManifestError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold
 from hurdles.pixels.facts import facts_of
-from hurdles.pixels.prepare import Preparation
-from hurdles.pixels.regions import stretched
+from hurdles.pixels.prepare import Preparation, stretched
 from hurdles.recipe.choices import Threshold as ThresholdRule
 from hurdles.runs.assessment import predict_on
 from hurdles.runs.images import Options, prepare_as, prepare_for
@@ -87,7 +86,7 @@ def subject_of(
 
 
 def _masks(manifest: Manifest, size: int, options: Options) -> NDArray[np.bool_]:
-    from hurdles.lungs.preparation import shipped_lungs
+    from hurdles.lungs.find import shipped_lungs
 
     lungs = prepare_as(manifest, shipped_lungs(), options, "Finding lungs")
     masks = np.zeros((len(manifest), size, size), dtype=bool)

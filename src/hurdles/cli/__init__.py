@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, experiments, images, lungs, studies
+from hurdles.cli import auditing, experiments, images, studies
 from hurdles.cli.options import say
 from hurdles.errors import HurdlesError
 
@@ -37,7 +37,7 @@ _INTERRUPTED = 130
 
 _COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Begin": [experiments.demo, experiments.recipes],
-    "Images": [images.cache, images.collections, images.manifest, lungs.segment],
+    "Images": [images.cache, images.collections, images.manifest, images.segment],
     "Models": [
         experiments.run,
         experiments.evaluate,
@@ -46,7 +46,7 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.embed,
         experiments.report,
         studies.study,
-        lungs.train_lungs,
+        images.train_lungs,
     ],
     "Hurdles": [
         auditing.check,

@@ -105,7 +105,7 @@ def run(
     would have had. hurdles recipes lists what ships; hurdles recipes NAME prints one to start from.
     """
     from hurdles import api
-    from hurdles.recipe.settings import settings_of
+    from hurdles.recipe.recipe import settings_of
 
     settings = settings_of(setting or [])
     if missing_patients is not None:

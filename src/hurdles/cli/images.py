@@ -1,4 +1,7 @@
-"""Commands on images, before anything is trained on them."""
+"""Commands on images, before anything is trained on them.
+
+Commands on lungs.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,17 @@ from hurdles.cli.options import (
     JoinOption,
     JsonOption,
     LabelOption,
+    OnBadOption,
+    QuietOption,
+    carried_out,
     pairs,
     print_json,
     print_lines,
     say,
 )
+from hurdles.data.vocabulary import OnBad
 
-__all__ = ["cache", "collections", "manifest"]
+__all__ = ["cache", "collections", "manifest", "segment", "train_lungs"]
 
 
 def cache(
@@ -93,3 +100,78 @@ def manifest(
     print_lines(manifest_lines(found))
     if out is not None:
         say(f"written: {out}")
+
+
+def segment(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Radiographs, or folders of them.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the masks.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="Another network's weights. [default: the package's]"),
+    ] = None,
+    force: ForceOption = False,
+    on_bad: OnBadOption = OnBad.SKIP,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Find the lungs: a mask for each radiograph, and a sheet to look at.
+
+    Nothing is downloaded: the weights come with the package. A mask that cannot be two lungs is
+    flagged and kept apart, under flagged/. masks.csv lists every image. The sheet holds patients'
+    pixels.
+    """
+    from hurdles import api
+    from hurdles.reporting.console import lungs_lines
+
+    with carried_out(on_bad, None, quiet) as options:
+        found = api.segment(images, out=out, weights=weights, force=force, options=options)
+    if as_json:
+        print_json(json.loads(found.to_json(orient="records")))
+        return
+    print_lines(lungs_lines(found))
+    sheets = sorted(out.glob("sheet*.png"))  # none where no image could be read
+    names = ", ".join(str(path) for path in [out / "masks.csv", *sheets])
+    say(f"written: {names}; research use only")
+
+
+def train_lungs(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the training.")],
+    data: DataOption = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Also train on each collection alone, and measure all."),
+    ] = False,
+    other: Annotated[
+        list[str] | None,
+        typer.Option("--other", metavar="[NAME=]PATH", help="Measure on these masks as well."),
+    ] = None,
+    column: ColumnOption = None,
+    force: ForceOption = False,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train the network that finds lungs, as the shipped one was trained.
+
+    Without --data, the collections of Montgomery and Shenzhen are looked for under $HURDLES_DATA.
+    Interrupted, the same command goes on. Prints the path of the weights, for segment --weights, or
+    with --measure that of a page of tables.
+    """
+    from hurdles import api
+
+    with carried_out(OnBad.STOP, cache, quiet) as options:
+        made = api.train_lungs(
+            data=data,
+            out=out,
+            measure=measure,
+            other=other,
+            columns=pairs(column),
+            force=force,
+            options=options,
+        )
+    if as_json:
+        print_json({"written": str(made)})
+    else:
+        say(made)

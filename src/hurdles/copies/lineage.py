@@ -1,7 +1,7 @@
 """Which images come from which public collection: by aligned pixels where it is here, by hashes.
 
 A *fingerprint* is a list of a collection's images by name, with three hashes of 256 bits each (the
-whole image and two central parts, `hurdles.copies.image_hash`). No image can be made again from it:
+whole image and two central parts, `hurdles.copies.hashing`). No image can be made again from it:
 a bit says only on which side of zero one weighted sum of a 16x16 thumbnail lies, its brightness
 and contrast taken away before; 768 such bits, of only 64 independent directions, cannot say what
 was written on a film or whom it shows. So fingerprints of public collections ship with hurdles,
@@ -30,8 +30,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.copies.finder import matches
-from hurdles.copies.image_hash import CUTS, HashMatch, hash_matches, image_hashes
-from hurdles.copies.near import WORDS
+from hurdles.copies.hashing import CUTS, WORDS, HashMatch, hash_matches, image_hashes
 from hurdles.data.files import replacing
 from hurdles.data.formats import IMAGE_SUFFIXES
 from hurdles.data.manifest import Manifest
@@ -111,7 +110,7 @@ class Fingerprint:
     images : tuple of str
         Names of its images, as there.
     hashes : uint64 array of shape (N, 3, 4)
-        The first three views of `hurdles.copies.image_hash.image_hashes`.
+        The first three views of `hurdles.copies.hashing.image_hashes`.
     version : str
         Which state of the collection.
     licence : str

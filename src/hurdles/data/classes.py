@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from hurdles.data.folder import is_mask_folder
 from hurdles.data.manifest import Manifest
-from hurdles.data.masks import is_mask_folder
 from hurdles.errors import ManifestError
 
 logger = logging.getLogger("hurdles.data")

@@ -3,6 +3,8 @@
 A header that is damaged cannot make the pixels be read, and a data set that is compressed as a
 whole ("deflated", PS3.5, A.5) is inflated no further than its own header explains; pydicom would
 inflate two megabytes to gigabytes.
+
+Elements of a DICOM header as they are found: empty, padded, in lower case, with a comma.
 """
 
 from __future__ import annotations
@@ -10,10 +12,41 @@ from __future__ import annotations
 import io
 import math
 import zlib
+from itertools import islice
 from typing import Any, BinaryIO
 
-from hurdles.data.dicom_elements import whole
 from hurdles.errors import ImageTooLargeError, TruncatedImageError
+
+
+def number(dataset: Any, keyword: str, place: int = 0) -> float | None:
+    """Return a value of an element."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # pydicom converts a value when it is asked for, and refuses "1,5" so
+        value = dataset.get_item(keyword).value
+    if isinstance(value, bytes):
+        value = value.decode("latin-1").split("\\")
+    values = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
+    value = next(islice(values, place, None), None)
+    written = "" if value is None else str(value).strip(" \0").replace(",", ".")
+    try:
+        return float(written) if written else None
+    except ValueError:
+        return math.nan
+
+
+def whole(dataset: Any, keyword: str, otherwise: int) -> int:
+    """Return the first value of an element as an integer."""
+    found = number(dataset, keyword)
+    return otherwise if found is None or not math.isfinite(found) else int(found)
+
+
+def text(dataset: Any, keyword: str, place: int = 0) -> str:
+    """Return a code string in capitals and without padding."""
+    value = dataset.get(keyword) or ""
+    values = [value] if isinstance(value, str) else value
+    return str(next(islice(values, place, None), "")).strip(" \0").upper()
+
 
 #: For all elements of a deflated file but its pixels.
 MAX_HEADER_BYTES = 16 << 20

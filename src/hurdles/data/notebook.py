@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from hurdles.data.shown import shown
+from hurdles.data.untrusted import shown
 
 __all__ = ["notebook_table"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hurdles.data.formats import starts_as_dicom
-from hurdles.data.sources.cells import age_of, least_age, sex_of, view_of
+from hurdles.data.sources.collection import age_of, least_age, sex_of, view_of
 
 _TAGS = {
     "institution": 0x0008_0080,

@@ -1,29 +1,277 @@
-"""Splits: made by patient, checked, written down and reused."""
+"""Splits: by patient, as given, or as a paper made them; written down and used again.
+
+Sharing groups out between splits: as close to the fractions as the groups allow.
+
+The ways to split that have a name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from hurdles.data.cells import as_csv, from_cells
 from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
-from hurdles.data.schemes import SCHEMES, Fractions, meant
+from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.data.vocabulary import MissingPatients, Split, SplitScheme
 from hurdles.errors import ManifestError, SplitError
+from hurdles.registry import Registry
 
 __all__ = [
+    "SCHEMES",
+    "Fractions",
+    "Scheme",
     "check_split",
     "load_split",
+    "meant",
     "missing_classes",
     "require_split_of",
     "save_split",
     "split",
 ]
 
-_SPLITS = [s.value for s in Split]
+
+_SPLITS = tuple(Split)
+# A class of two patients can be learnt and tested; one of one patient can only be learnt.
+_NEEDED_FIRST = (Split.TRAIN, Split.TEST, Split.VALIDATION)
+
+
+def share_out(
+    labels: pd.Series[str],
+    groups: pd.Series[str],
+    *,
+    fractions: tuple[float, ...],
+    seed: int,
+    parts: tuple[Split, ...] = _SPLITS,
+) -> list[str]:
+    """Assign every group to a split, so that each class comes as close to the fractions as it can.
+
+    Classes are taken from the one with the fewest groups to the one with the most; a group counts
+    with the rarest class that it has, and within a class the largest groups come first, equals in
+    a drawn order. A group goes to one of the splits that have room for all its images of that
+    class, with odds in proportion to the room that they have: so large groups, which differ from
+    small ones in more than size, are not all sent to train. Where none has room, it goes to the
+    split that lacks most. As soon as a class has no more groups left than splits without it, its
+    groups go to those splits, train first, then test.
+
+    With groups of one class each, a class's count in a split is off by less than its largest
+    group, or by less than twice that where a class has so few groups that the last rule decides.
+
+    Examples
+    --------
+    >>> labels, groups = pd.Series(["a"] * 8), pd.Series(list("ppqqrstu"))
+    >>> share_out(labels, groups, fractions=(0.5, 0.25, 0.25), seed=0).count("train")
+    4
+    """
+    table = pd.crosstab(groups, labels).sort_index()
+    counts = table.to_numpy()[:, _by_rarity(table)]
+    # Drawn first: one place in the order and one ticket a group, whatever is decided later.
+    draws = np.random.default_rng(seed).random((len(counts), 2))
+    stratum = (counts > 0).argmax(axis=1)
+    size = counts[np.arange(len(counts)), stratum]
+    state = _Ledger(
+        counts, np.asarray(fractions), [parts.index(s) for s in _NEEDED_FIRST if s in parts]
+    )
+    chosen = np.empty(len(counts), dtype=int)
+    for g in np.lexsort((draws[:, 0], -size, stratum)):
+        chosen[g] = state.place(counts[g], int(stratum[g]), draws[g, 1])
+    where = pd.Series([parts[s].value for s in chosen], index=table.index)
+    return where.loc[groups].tolist()
+
+
+def _by_rarity(table: pd.DataFrame) -> NDArray[np.intp]:
+    """Return the order of the columns: fewest groups first, of equals the fewest images."""
+    by_name = np.argsort(table.columns.to_numpy(dtype=str))
+    keys = (by_name.argsort(), table.sum().to_numpy(), (table > 0).sum().to_numpy())
+    return np.lexsort(keys)
+
+
+class _Ledger:
+    """How much room every split has for every class, and which classes it still lacks."""
+
+    def __init__(
+        self, counts: NDArray[np.int64], fractions: NDArray[np.float64], needed_first: list[int]
+    ) -> None:
+        self.needed_first = needed_first
+        self.room = fractions[:, None] * counts.sum(axis=0)
+        self.has = np.zeros(self.room.shape, dtype=bool)
+        self.waiting = (counts > 0).sum(axis=0)
+
+    def place(self, group: NDArray[np.int64], stratum: int, ticket: float) -> int:
+        allowed = self._allowed(np.flatnonzero(group))
+        room = self.room[allowed, stratum]
+        fits = room >= group[stratum] - 1e-9
+        if fits.any():
+            odds = np.cumsum(np.where(fits, room, 0.0))
+            chosen = allowed[int(np.searchsorted(odds, ticket * odds[-1], side="right"))]
+        else:
+            chosen = allowed[int(room.argmax())]
+        self.room[chosen] -= group
+        self.has[chosen] |= group > 0
+        self.waiting -= group > 0
+        return int(chosen)
+
+    def _allowed(self, classes: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the splits that leave every class a chance to be in all of them."""
+        allowed = np.arange(len(self.needed_first))
+        # Rarest first: where two classes cannot both be served, it is.
+        for k in classes[self.waiting[classes] <= len(allowed)]:
+            lacking = [s for s in self.needed_first if not self.has[s, k]]
+            if self.waiting[k] <= len(lacking):
+                both = np.intersect1d(allowed, lacking[: self.waiting[k]])
+                allowed = both if len(both) else allowed
+        return allowed
+
+
+#: Shares of train, validation and test: each above 0, together 1.
+Fractions = tuple[float, float, float]
+Assign = Callable[[Manifest, Fractions, int], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way to split that has a name.
+
+    Parameters
+    ----------
+    assign : callable
+        ``assign(manifest, fractions, seed)`` returns one split per row.
+    grouped : bool
+        Whether it promises that no patient is in two splits.
+    needs_patients : bool
+        Whether images without a patient must be allowed explicitly.
+    """
+
+    assign: Assign
+    grouped: bool
+    needs_patients: bool
+
+
+#: Every way to split, by name.
+SCHEMES: Registry[Scheme] = Registry("split scheme")
+
+
+def meant(scheme: str, manifest: Manifest) -> str:
+    """Return the scheme that a name means for these images: ``auto`` is one of two others.
+
+    Parameters
+    ----------
+    scheme : str
+        A name in `SCHEMES`.
+    manifest : Manifest
+        The images; they bring a split where any of them has one.
+
+    Raises
+    ------
+    RegistryError
+        If no scheme has this name.
+    """
+    SCHEMES.get(scheme)
+    if scheme != SplitScheme.AUTO:
+        return scheme
+    given = manifest.frame["split"].notna().any()
+    return SplitScheme.GIVEN if given else SplitScheme.PATIENT
+
+
+def _scheme(name: str, *, grouped: bool, needs_patients: bool) -> Callable[[Assign], Assign]:
+    def keep(assign: Assign) -> Assign:
+        SCHEMES.register(str(name))(Scheme(assign, grouped, needs_patients))
+        return assign
+
+    return keep
+
+
+@_scheme(SplitScheme.AUTO, grouped=True, needs_patients=False)
+def _as_meant(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    return SCHEMES.get(meant(SplitScheme.AUTO, manifest)).assign(manifest, fractions, seed)
+
+
+@_scheme(SplitScheme.PATIENT, grouped=True, needs_patients=True)
+def _by_patient(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    return share_out(manifest.frame["label"], manifest.groups, fractions=fractions, seed=seed)
+
+
+@_scheme("image", grouped=False, needs_patients=False)
+def _by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    return share_out(
+        manifest.frame["label"], manifest.frame["image"], fractions=fractions, seed=seed
+    )
+
+
+# Nobody's patient is asked for: which images share a part was decided by whoever gave the split.
+@_scheme(SplitScheme.GIVEN, grouped=True, needs_patients=False)
+def _as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Keep the split; without a validation part, one is taken out of training, by patient."""
+    given = manifest.frame["split"]
+    if given.isna().any() or (given == Split.VALIDATION).any():
+        return given.tolist()
+    training = manifest.frame[given == Split.TRAIN]
+    train, validation, _ = fractions
+    both = train + validation
+    given = given.copy()
+    given[training.index] = share_out(
+        training["label"],
+        manifest.groups[training.index],
+        fractions=(train / both, validation / both),
+        seed=seed,
+        parts=(Split.TRAIN, Split.VALIDATION),
+    )
+    return given.tolist()
+
+
+# It needs no fractions or seed; a scheme takes them all the same.
+@_scheme("lazaro-barco-2020", grouped=False, needs_patients=False)
+def _as_lazaro_barco(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001 - a scheme's
+    """Split as the notebook of Lázaro Barco (2020) does.
+
+    Normal and Viral Pneumonia: scikit-learn's `train_test_split`, stratified, seed 42, first 70
+    to 30 and then the 30 by half, on the images of one class after the other in the order of
+    their numbers. COVID-19 was split by hand into 153, 33 and 33; which image went where was not
+    published, so a shuffle with the same seed stands in for it. 2,033, 436 and 436 images in all.
+    """
+    from sklearn.model_selection import train_test_split
+
+    others, covid = ["Normal", "Viral Pneumonia"], "COVID-19"
+    if manifest.labels != sorted([*others, covid]):
+        raise SplitError(
+            f"'lazaro-barco-2020' splits the classes {covid}, {' and '.join(others)}; here are "
+            f"{', '.join(manifest.labels)}. Use 'patient' or 'image'."
+        )
+    frame = manifest.frame[["image", "label"]]
+    named = {k: sorted(g, key=_as_numbered) for k, g in frame.groupby("label")["image"]}
+    images = [image for label in others for image in named[label]]
+    classes = [label for label in others for _ in named[label]]
+    try:
+        train, rest, _, rest_classes = train_test_split(
+            images, classes, test_size=0.3, random_state=42, stratify=classes
+        )
+        validation, test = train_test_split(
+            rest, test_size=0.5, random_state=42, stratify=rest_classes
+        )
+    except ValueError as error:
+        raise SplitError(f"'lazaro-barco-2020' needs more images than these: {error}") from error
+    order = np.random.default_rng(42).permutation(len(named[covid]))
+    shuffled = [named[covid][i] for i in order]
+    a_part = round(len(shuffled) * 33 / 219)
+    validation, test = validation + shuffled[:a_part], test + shuffled[a_part : 2 * a_part]
+    train = train + shuffled[2 * a_part :]
+    where = {i: s for s, part in zip(Split, (train, validation, test), strict=True) for i in part}
+    return [where[image] for image in frame["image"]]
+
+
+def _as_numbered(name: str) -> list[tuple[str, int]]:
+    """Sort key by which 'NORMAL (2)' comes before 'NORMAL (10)'."""
+    pieces = [(text, int(n or -1)) for text, n in re.findall(r"(\D*)(\d*)", name)]
+    return [*pieces, (name, 0)]  # 'a1' and 'a01' are two images, always in the same order
+
+
+_SPLIT_NAMES = [s.value for s in Split]
 #: What splits anew where a given split cannot be used.
 _ANEW = ("--set", f"split.scheme={SplitScheme.PATIENT}")
 _HEADER = "# split of the manifest with hash "
@@ -238,7 +486,7 @@ def require_split_of(manifest: Manifest, path: str | Path) -> None:
 
 def _check_fractions(fractions: Fractions) -> None:
     shares = list(fractions)
-    if len(shares) != len(_SPLITS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+    if len(shares) != len(_SPLIT_NAMES) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise SplitError(
             f"fractions are {tuple(shares)}; give three shares above 0 that sum to 1, for train, "
             "validation and test."
@@ -281,7 +529,7 @@ def _refuse_half_given(manifest: Manifest) -> None:
 
 
 def _refuse_empty_splits(manifest: Manifest, counts: pd.DataFrame) -> None:
-    empty = [s for s in _SPLITS if not counts.loc[s].sum()]
+    empty = [s for s in _SPLIT_NAMES if not counts.loc[s].sum()]
     if empty:
         raise SplitError(
             f"{' and '.join(empty)} got no image: {len(manifest)} image(s) of "
@@ -299,7 +547,7 @@ def _refuse_empty_splits(manifest: Manifest, counts: pd.DataFrame) -> None:
 def _counts(manifest: Manifest) -> pd.DataFrame:
     """Return images by split (rows, all of them) and class (columns)."""
     table = pd.crosstab(manifest.frame["split"], manifest.frame["label"])
-    return table.reindex(_SPLITS, fill_value=0)
+    return table.reindex(_SPLIT_NAMES, fill_value=0)
 
 
 def _missing(counts: pd.DataFrame, part: Split) -> list[str]:

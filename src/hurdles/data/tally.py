@@ -14,7 +14,7 @@ import pandas as pd
 
 from hurdles.data.formats import IMAGE_SUFFIXES, is_image
 from hurdles.data.manifest import Manifest, exclusions_table
-from hurdles.data.shown import shown
+from hurdles.data.untrusted import shown
 from hurdles.errors import ManifestError
 
 _LITTER = {"thumbs.db", "desktop.ini", "ehthumbs.db"}

@@ -38,7 +38,7 @@ class Split(StrEnum):
 
 
 class SplitScheme(StrEnum):
-    """Ways to split that the program knows by name; `hurdles.data.schemes` registers all."""
+    """Ways to split that the program knows by name; `hurdles.data.split` registers all."""
 
     AUTO = "auto"
     GIVEN = "given"

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.cells import as_csv, from_cells
 from hurdles.data.files import write_text
-from hurdles.data.patients import UNKNOWN
+from hurdles.data.manifest import UNKNOWN
+from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.errors import EvaluationError
 
 __all__ = ["COLUMNS", "Predictions", "argmax_prediction"]

@@ -1,17 +1,26 @@
-"""A heat-map: which pixels spoke for a class, or why there is nothing to draw."""
+"""A heat-map: which pixels spoke for a class, or why there is nothing to draw.
+
+Does the heat lie in the lungs? A number for what a heat-map shows.
+
+Which images to show: right and wrong answers of every class, chosen by a rule, not by hand.
+"""
 
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.predictions import Predictions
 
-__all__ = ["SIGNLESS", "Heatmap", "HeatmapStatus"]
+__all__ = ["SIGNLESS", "Heatmap", "HeatmapStatus", "ShareInside", "share_inside"]
+
 
 #: Methods whose heat is a square: it shows what moves the answer, either way.
 SIGNLESS = frozenset({"smoothgrad"})
@@ -118,3 +127,118 @@ class Heatmap:
 
 def _direction(method: str) -> str:
     return "for or against" if method in SIGNLESS else "for"
+
+
+@dataclass(frozen=True)
+class ShareInside:
+    """How much of a heat-map lies inside a mask, beside how much of the image the mask covers.
+
+    Parameters
+    ----------
+    heat : float
+        Share of the heat inside, within [0, 1]; NaN where there is no heat.
+    area : float
+        Share of the pixels inside, within [0, 1]: what heat spread evenly would give.
+    """
+
+    heat: float
+    area: float
+
+    @property
+    def gain(self) -> float:
+        """Heat over area: 1 for heat that ignores the mask, above 1 where it prefers the inside.
+
+        NaN where there is no heat or the mask is empty.
+        """
+        return self.heat / self.area if self.area > 0 else math.nan
+
+
+def share_inside(heatmap: Heatmap, mask: NDArray[np.bool_]) -> ShareInside:
+    """Return the share of the heat that lies inside `mask`, and the mask's share of the image.
+
+    This is the energy-based pointing game (Wang et al. 2020, Score-CAM, arXiv 1910.01279), with the
+    area beside it: lungs fill a third of many chest X-rays, so a third of the heat inside is what
+    a network that never looks at them gets.
+
+    Parameters
+    ----------
+    heatmap : Heatmap
+    mask : array of bool, shape (H, W)
+        True inside, e.g. in the lungs; the same shape as the heat-map's values.
+
+    Raises
+    ------
+    EvaluationError
+        If the mask has another shape or is not boolean.
+
+    Examples
+    --------
+    >>> heat = Heatmap.from_raw("a", "COVID-19", "grad-cam", np.array([[4.0, 2.0], [1.0, 1.0]]))
+    >>> inside = share_inside(heat, np.array([[True, False], [False, False]]))
+    >>> inside.heat, inside.area, inside.gain
+    (0.5, 0.25, 2.0)
+    """
+    if mask.dtype != np.bool_ or mask.shape != heatmap.values.shape:
+        raise EvaluationError(
+            f"the mask of {heatmap.image!r} must be bool of shape {heatmap.values.shape}, not "
+            f"{mask.dtype} of shape {mask.shape}; resize it to the prepared image, then compare "
+            "with a threshold."
+        )
+    # In double: half a hundred thousand float32 values lose digits when added up.
+    total = float(heatmap.values.sum(dtype="float64"))
+    inside = float(heatmap.values[mask].sum(dtype="float64"))
+    return ShareInside(inside / total if total > 0 else math.nan, float(mask.mean()))
+
+
+Answer: TypeAlias = Literal["right", "wrong"]
+
+
+def choose_examples(
+    predictions: Predictions, *, per_cell: int = 6, seed: int = 0
+) -> dict[tuple[str, Answer], list[str]]:
+    """Choose images for a contact sheet: for every class, some answered rightly, some wrongly.
+
+    The images of a cell are ranked by the probability of the class that was predicted and cut into
+    `per_cell` equal parts; one image is drawn from each, so that a sheet shows hesitant answers
+    beside sure ones. Where a cell has enough patients, no patient appears twice in it.
+
+    Examples
+    --------
+    >>> table = Predictions.from_arrays(["ill", "well"], y_true=["ill", "ill", "well"],
+    ...     y_prob=np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2]]), images=["a", "b", "c"],
+    ...     groups=["p", "q", "r"])
+    >>> for cell, images in choose_examples(table).items():
+    ...     print(*cell, images)
+    ill right ['b', 'a']
+    ill wrong []
+    well right []
+    well wrong ['c']
+    """
+    order = np.argsort(predictions.frame["image"].to_numpy(dtype=str), kind="stable")
+    names = predictions.frame["image"].to_numpy(dtype=str)[order]
+    truth, answer = predictions.y_true[order], predictions.y_pred[order]
+    groups = predictions.groups[order]
+    column = {label: i for i, label in enumerate(predictions.classes)}
+    confidence = predictions.y_prob[order, [column[label] for label in answer]]
+    cells: dict[tuple[str, Answer], list[str]] = {}
+    unknown = sorted(set(truth.tolist()) - set(column))
+    for label in [*predictions.classes, *unknown]:
+        for kind in ("right", "wrong"):
+            rows = np.flatnonzero((truth == label) & ((answer == truth) == (kind == "right")))
+            rng = np.random.default_rng([seed, zlib.crc32(f"{kind} {label}".encode())])
+            rows = _one_a_patient(rows, groups, per_cell, rng)
+            rows = rows[np.argsort(-confidence[rows], kind="stable")]
+            parts = np.array_split(rows, min(per_cell, len(rows))) if len(rows) else []
+            cells[label, kind] = [str(names[rng.choice(part)]) for part in parts]
+    return cells
+
+
+def _one_a_patient(
+    rows: NDArray[np.intp], groups: NDArray[np.str_], enough: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Return one random row of each patient, and of further ones only as many as `enough` needs."""
+    rows = rng.permutation(rows)
+    first = np.zeros(len(rows), dtype=bool)
+    first[np.unique(groups[rows], return_index=True)[1]] = True
+    further = rows[~first][: max(0, enough - int(first.sum()))]
+    return np.concatenate([rows[first], further])

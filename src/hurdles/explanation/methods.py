@@ -29,28 +29,28 @@ METHODS: Registry[Method] = Registry("heat-map method")
 
 @METHODS.register("grad-cam")
 def _grad_cam(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    from hurdles.explanation.gradcam import grad_cam
+    from hurdles.explanation.maps import grad_cam
 
     return grad_cam(module, x, target)
 
 
 @METHODS.register("occlusion")
 def _occlusion(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    from hurdles.explanation.occlusion import occlusion
+    from hurdles.explanation.maps import occlusion
 
     return occlusion(module, x, target)
 
 
 @METHODS.register("integrated-gradients")
 def _integrated_gradients(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    from hurdles.explanation.gradients import integrated_gradients
+    from hurdles.explanation.maps import integrated_gradients
 
     return integrated_gradients(module, x, target)
 
 
 @METHODS.register("smoothgrad")
 def _smoothgrad(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    from hurdles.explanation.gradients import smoothgrad
+    from hurdles.explanation.maps import smoothgrad
 
     return smoothgrad(module, x, target)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
 from hurdles.data.notebook import notebook_table
+from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 

@@ -1,14 +1,21 @@
-"""The training of the lung network, readable top to bottom."""
+"""The training of the lung network, readable top to bottom.
+
+How the lung network is trained, as data.
+
+Radiographs and their lung masks as squares, and the splits they are learnt from.
+"""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +26,206 @@ from numpy.typing import NDArray
 from hurdles._version import __version__
 from hurdles.data.files import writes
 from hurdles.data.manifest import Manifest
+from hurdles.data.split import split
 from hurdles.data.vocabulary import Split
-from hurdles.errors import ManifestError, RunError
+from hurdles.errors import ImageError, ManifestError, RecipeError, RunError
 from hurdles.lungs.augment import alter, draw_alterations
-from hurdles.lungs.data import LungData, read_lungs, split_lungs
 from hurdles.lungs.measures import dice_score
 from hurdles.lungs.network import LungNet, save_lungs
-from hurdles.lungs.recipe import LungRecipe
+from hurdles.pixels.cache import prepare
+from hurdles.pixels.decode import decode
+from hurdles.pixels.prepare import Preparation, resize_square
 from hurdles.progress import Progress, Silent
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.machine import Machine, this_machine
 from hurdles.training.prediction import as_input
+
+
+@dataclass(frozen=True)
+class LungRecipe:
+    """Every setting that the weights depend on, beside the data.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first level, see `hurdles.lungs.network.LungNet`.
+    epochs : int
+        Rounds of `images` altered images each; the network is validated after each.
+    calm_epochs : int
+        Further rounds, in which most images are hardly altered: outlines become exact once the
+        network knows what lungs may look like. May be 0.
+    calm : float
+        Share of the images of those rounds that are hardly altered, within [0, 1].
+    images : int
+        Altered images in an epoch: one number for small and large collections, so that the same
+        recipe means the same amount of training.
+    batch_size : int
+        Images in a step.
+    learning_rate : float
+        Its peak: AdamW (Loshchilov and Hutter, arXiv:1711.05101) climbs to it over the first
+        `warm_up` of the steps of `epochs` and comes down in a half cosine to zero; the calm
+        rounds come down once more from a tenth of it.
+    warm_up : float
+        Share of those steps, within (0, 1).
+    weight_decay : float
+        Of AdamW.
+    seed : int
+        Of the split, the first weights and every alteration.
+    fractions : tuple of three floats
+        Shares of patients for training, validation and test, where the data have no split.
+
+    Raises
+    ------
+    RecipeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> LungRecipe(epochs=3, calm_epochs=1).steps
+    120
+    """
+
+    width: int = 16
+    epochs: int = 60
+    calm_epochs: int = 12
+    calm: float = 0.75
+    images: int = 480
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    warm_up: float = 0.1
+    weight_decay: float = 0.02
+    seed: int = 0
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+
+    def __post_init__(self) -> None:
+        for name in ("width", "epochs", "images", "batch_size"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if not 0 < self.learning_rate < 1:
+            raise RecipeError(f"learning_rate is {self.learning_rate}; it must be within (0, 1).")
+        if not 0 < self.warm_up < 1:
+            raise RecipeError(f"warm_up is {self.warm_up}; it must be within (0, 1).")
+        if not 0 <= self.calm <= 1:
+            raise RecipeError(f"calm is {self.calm}; it must be within [0, 1].")
+        for name in ("calm_epochs", "weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise RecipeError(f"{name} is {getattr(self, name)}; it must not be negative.")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimiser in an epoch; the last batch may be smaller."""
+        return -(-self.images // self.batch_size)
+
+    @property
+    def all_epochs(self) -> int:
+        """Rounds in all, the calm ones last."""
+        return self.epochs + self.calm_epochs
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser in all."""
+        return self.all_epochs * self.steps_per_epoch
+
+    def to_json(self) -> str:
+        """Return every setting as one line of JSON, which goes with the weights."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+#: As `hurdles.lungs.network.SIZE`, which only torch can import.
+_SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class LungData:
+    """Images with masks, row by row.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The images whose mask could be read; the others are among its exclusions.
+    pixels : uint8 array of shape (N, 256, 256)
+        Decoded pixels, stretched.
+    masks : bool array of shape (N, 256, 256)
+        True in the lungs.
+    """
+
+    manifest: Manifest
+    pixels: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def positions(self, part: Split | str) -> NDArray[np.int64]:
+        """Return where the images of one split are."""
+        return np.flatnonzero(self.manifest.frame["split"] == Split(part).value)
+
+
+def read_lungs(manifest: Manifest, *, cache: str | Path | None = None) -> LungData:
+    """Read the images that have a mask."""
+    masked = manifest.select(manifest.frame["mask"].notna())
+    if not len(masked):
+        raise ManifestError(
+            f"none of {len(manifest)} images has a lung mask. Give a manifest with a 'mask' "
+            "column, or the folder of the montgomery-shenzhen collection."
+        )
+    prepared = prepare(masked, Preparation(_SIZE), cache=cache)
+    frame = prepared.manifest.frame
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(_mask, frame["mask"]))
+    read = zip(frame["image"], found, strict=True)
+    failed = {name: why for name, why in read if isinstance(why, str)}
+    kept = [i for i, mask in enumerate(found) if not isinstance(mask, str)]
+    if not kept:
+        raise ManifestError(
+            f"none of {len(found)} lung masks can be used, the first because {found[0]}"
+        )
+    masks = np.stack([found[i] for i in kept])
+    return LungData(
+        prepared.manifest.without(failed.keys(), failed.values()), prepared.pixels[kept], masks
+    )
+
+
+def _mask(path: str) -> NDArray[np.bool_] | str:
+    try:
+        mask: NDArray[np.bool_] = resize_square(decode(path), _SIZE) >= 0.5
+    except ImageError as error:
+        return f"its mask says nothing: {error}"
+    return mask
+
+
+def split_lungs(
+    manifest: Manifest, *, fractions: tuple[float, float, float], seed: int
+) -> Manifest:
+    """Split by patient, every collection and class shared out alike; a given split is kept."""
+    if manifest.frame["split"].notna().all():
+        return split(manifest, by="given")
+    frame = manifest.frame
+    strata = frame["source"].fillna("") + " " + frame["label"]
+    done = split(Manifest(frame.assign(label=strata)), fractions=fractions, seed=seed)
+    return manifest.with_split(done.frame["split"])
+
+
+def across(manifest: Manifest, source: str, *, seed: int, validation: float = 0.15) -> Manifest:
+    """Train on one collection and test on all others."""
+    if source not in manifest.sources or len(manifest.sources) < 2:
+        raise ManifestError(
+            f"cannot train on {source!r} and test on the others: the sources are "
+            f"{', '.join(manifest.sources) or 'not named'}."
+        )
+    here = (manifest.frame["source"] == source).to_numpy()
+    # split() knows no empty test part: the sliver that it makes is trained on.
+    sliver = min(0.02, (1 - validation) / 2)
+    inside = split_lungs(
+        Manifest(manifest.select(here).frame.assign(split=None)),
+        fractions=(1 - validation - sliver, validation, sliver),
+        seed=seed,
+    )
+    parts = np.full(len(manifest), Split.TEST.value, dtype=object)
+    own = inside.frame["split"].to_numpy()
+    parts[here] = np.where(own == Split.VALIDATION.value, own, Split.TRAIN.value)
+    return manifest.with_split(parts.tolist())
+
 
 #: What a finished training leaves in its folder.
 WEIGHTS, STATE = "lungs.safetensors", "state.safetensors"

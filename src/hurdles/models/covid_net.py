@@ -24,8 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, relu
 
-from hurdles.models.head import dense_head, he_normal, require_size
-from hurdles.models.network import GreyConvolution, Network
+from hurdles.models.network import GreyConvolution, Network, dense_head, he_normal, require_size
 from hurdles.models.spec import NETWORKS, ModelSpec
 
 _STAGES = ((3, 256), (4, 512), (6, 1024), (3, 2048))

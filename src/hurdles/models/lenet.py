@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from hurdles.errors import RecipeError
-from hurdles.models.head import dense_head, require_size
-from hurdles.models.network import GreyConvolution, Network
+from hurdles.models.network import GreyConvolution, Network, dense_head, require_size
 from hurdles.models.spec import NETWORKS, ModelSpec
 
 

@@ -25,11 +25,9 @@ Builder: TypeAlias = "Callable[[ModelSpec, torch.Generator], Network]"
 _FAMILIES = (
     "compact",
     "covid_net",
-    "densenet",
-    "efficientnet_lite",
+    "encoders",
     "lazaro_barco",
     "lenet",
-    "residual",
 )
 
 #: Networks by name. Read it through `architectures` or `build`, which import the networks first.

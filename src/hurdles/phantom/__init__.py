@@ -16,11 +16,10 @@ with opacities whose place and texture differ by class. No patient was ever behi
 ==================  ===============================================================
 """
 
-from hurdles.phantom.cohort import Case, Cohort, draw_cohort, phantom_cohort
+from hurdles.phantom.cohort import Case, Cohort, draw_cohort, phantom_cohort, write_phantom
 from hurdles.phantom.parameters import Blob, ImageParameters, PatientParameters
 from hurdles.phantom.render import Rendered, render
 from hurdles.phantom.shortcuts import SHORTCUTS, Shortcut
-from hurdles.phantom.store import write_phantom
 
 __all__ = [
     "SHORTCUTS",

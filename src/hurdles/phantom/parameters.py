@@ -1,10 +1,19 @@
-"""What is drawn before anything is rendered: plain data that can be printed and stored."""
+"""What is drawn before anything is rendered: plain data that can be printed and stored.
+
+Opacities: where each disease lies in the lung, and how dense it is there.
+
+Draw the parameters of hospitals, patients and images, each from a stream of its own.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from hurdles.data.vocabulary import Sex, View
+from hurdles.errors import RegistryError
 
 
 @dataclass(frozen=True)
@@ -190,3 +199,238 @@ class ImageParameters:
     inverted: bool
     jpeg_quality: int
     noise_seed: int
+
+
+#: Class name -> kind of disease. Other names are read by `pattern_of`.
+PATTERNS = {"COVID-19": "covid", "Normal": "none", "Pneumonia": "pneumonia"}
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Disease:
+    """The disease of one patient.
+
+    Parameters
+    ----------
+    pattern : str
+        How it is spread: ``peripheral`` (COVID-19), ``lobar`` or ``diffuse`` (pneumonia), or
+        ``none``.
+    severity : float
+        0 (nothing to be seen) to 1.
+    blobs : tuple of Blob
+        The opacities in the lungs; none without a disease.
+    """
+
+    pattern: str
+    severity: float
+    blobs: tuple[Blob, ...]
+
+
+def pattern_of(label: str) -> str:
+    """Return covid, pneumonia or none for a class name, whatever its spelling.
+
+    Examples
+    --------
+    >>> pattern_of("Viral Pneumonia"), pattern_of("NORMAL"), pattern_of("covid")
+    ('pneumonia', 'none', 'covid')
+    """
+    lower = label.lower().replace("_", " ")
+    for word, pattern in (
+        ("covid", "covid"),
+        ("pneumonia", "pneumonia"),
+        ("normal", "none"),
+        ("no finding", "none"),
+        ("healthy", "none"),
+    ):
+        if word in lower:
+            return pattern
+    raise RegistryError(
+        f"no opacities are known for the class {label!r}. Known: {', '.join(PATTERNS)}; a name "
+        "that contains 'covid', 'pneumonia' or 'normal' is understood too."
+    )
+
+
+def draw_disease(rng: np.random.Generator, pattern: str) -> Disease:
+    """Draw severity and opacities.
+
+    COVID-19: peripheral, bilateral, patchy, basal, ground-glass (Wong et al. 2020, Radiology
+    296:E72). Pneumonia: lobar consolidation on one side, or diffuse haze about the hila.
+    """
+    if pattern == "none":
+        return Disease("none", 0.0, ())
+    severity = float(np.clip(rng.beta(2.0, 1.1), 0.05, 1.0))
+    if pattern == "covid":
+        return Disease("peripheral", severity, _peripheral(rng))
+    if rng.uniform() < 0.65:
+        return Disease("lobar", severity, _lobar(rng))
+    return Disease("diffuse", severity, _diffuse(rng))
+
+
+def _peripheral(rng: np.random.Generator) -> tuple[Blob, ...]:
+    one_sided = rng.uniform() < 0.12  # early disease may show on one side only
+    first = int(rng.choice([-1, 1]))
+    blobs = []
+    for number in range(int(rng.integers(4, 10))):
+        side = first if one_sided else first * (1 if number % 2 else -1)
+        blobs.append(
+            Blob(
+                side=side,
+                across=float(rng.beta(5.0, 1.6)),
+                down=float(0.15 + 0.85 * rng.beta(3.2, 1.5)),
+                width=float(rng.uniform(1.2, 2.8)),
+                height=float(rng.uniform(1.6, 3.8)),
+                density=float(rng.uniform(0.35, 0.95)),
+                edge=float(rng.uniform(1.6, 2.6)),
+            )
+        )
+    return tuple(blobs)
+
+
+def _lobar(rng: np.random.Generator) -> tuple[Blob, ...]:
+    side = int(rng.choice([-1, 1], p=[0.6, 0.4]))
+    upper = rng.uniform() < 0.35
+    main = Blob(
+        side=side,
+        across=float(rng.uniform(0.25, 0.65)),
+        down=float(rng.uniform(0.3, 0.45) if upper else rng.uniform(0.65, 0.95)),
+        width=float(rng.uniform(2.6, 4.6)),
+        height=float(rng.uniform(2.4, 4.4)),
+        density=float(rng.uniform(1.0, 2.2)),
+        edge=float(rng.uniform(2.5, 5.0)),
+        cut=float(rng.uniform(-0.25, 0.35)) if rng.uniform() < 0.6 else None,
+    )
+    satellites = [
+        Blob(
+            side=side,
+            across=float(np.clip(main.across + rng.normal(0, 0.2), 0.1, 0.9)),
+            down=float(np.clip(main.down + rng.normal(0, 0.12), 0.1, 1.0)),
+            width=float(rng.uniform(1.0, 2.2)),
+            height=float(rng.uniform(1.0, 2.2)),
+            density=float(rng.uniform(0.4, 1.0)),
+        )
+        for _ in range(int(rng.integers(1, 4)))
+    ]
+    return (main, *satellites)
+
+
+def _diffuse(rng: np.random.Generator) -> tuple[Blob, ...]:
+    """Perihilar haze on both sides: the central counterpart of the peripheral pattern."""
+    return tuple(
+        Blob(
+            side=1 if number % 2 else -1,
+            across=float(rng.beta(1.8, 2.6)),
+            down=float(rng.uniform(0.3, 0.95)),
+            width=float(rng.uniform(1.6, 3.6)),
+            height=float(rng.uniform(1.6, 3.8)),
+            density=float(rng.uniform(0.35, 0.85)),
+        )
+        for number in range(int(rng.integers(6, 11)))
+    )
+
+
+# Every random stream is named by its purpose, so that a further draw in one never moves another.
+_STREAMS = {"labels": 0, "hospital": 1, "patient": 2, "disease": 3, "image": 4, "plant": 5}
+_MARKERS = ("L", "R", "L PA", "R")
+
+
+def generator(seed: int, stream: str, *keys: int) -> np.random.Generator:
+    """Return the generator of one named stream.
+
+    Nothing depends on how many patients or images are made: each has a stream of its own.
+    """
+    return np.random.default_rng(np.random.SeedSequence((seed, _STREAMS[stream], *keys)))
+
+
+def draw_hospital(seed: int, number: int) -> HospitalParameters:
+    """Draw the settings of hospital `number`; they do not depend on how many there are."""
+    rng = generator(seed, "hospital", number)
+    # A van der Corput-like walk keeps the first few hospitals apart from one another.
+    place = (0.5 + 0.618034 * number + 0.1 * rng.uniform()) % 1.0
+    return HospitalParameters(
+        contrast=float(0.82 + 0.4 * place),
+        gamma=float(rng.uniform(0.85, 1.2)),
+        blur=float(0.25 + 0.4 * ((place + 0.4) % 1.0)),
+        noise=float(rng.uniform(0.006, 0.022)),
+        enhancement=float(rng.uniform(0.3, 1.0)),
+        marker=_MARKERS[number % len(_MARKERS)],
+        marker_rate=float(rng.uniform(0.5, 0.9)),
+        border_rate=float(rng.uniform(0.05, 0.35)),
+        portable_rate=float(rng.uniform(0.2, 0.45)),
+    )
+
+
+def draw_patient(
+    seed: int, index: int, label: str, pattern: str, hospital: int
+) -> PatientParameters:
+    """Draw one patient: body, anatomy, disease and number of images."""
+    rng = generator(seed, "patient", index)
+    sex = Sex.FEMALE if rng.uniform() < 0.5 else Sex.MALE
+    age = int(np.clip(np.round(rng.normal(54, 17)), 18, 92))
+    size = 0.96 if sex is Sex.FEMALE else 1.03
+    size *= 1.0 - 0.0008 * max(age - 50, 0)  # people shrink a little
+    disease = draw_disease(generator(seed, "disease", index), pattern)
+    return PatientParameters(
+        index=index,
+        label=label,
+        hospital=hospital,
+        sex=sex,
+        age=age,
+        body_size=float(size * rng.normal(1.0, 0.035)),
+        infancy=0.0,
+        chest_width=float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.12)),
+        chest_depth=float(np.clip(rng.normal(1.0, 0.08), 0.8, 1.25)),
+        wall=float(np.clip(rng.gamma(6.0, 0.5), 1.3, 6.0)),
+        heart_size=float(np.clip(rng.normal(1.0 + 0.0015 * (age - 50), 0.07), 0.82, 1.25)),
+        breast=float(rng.uniform(0.8, 3.6)) if sex is Sex.FEMALE else 0.0,
+        rib_slope=float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.3)),
+        bone=float(np.clip(rng.normal(1.0 - 0.003 * (age - 50), 0.12), 0.6, 1.4)),
+        stomach=float(np.clip(rng.normal(0.75, 0.35), 0.1, 1.35)),
+        anatomy_seed=int(rng.integers(2**31)),
+        severity=disease.severity,
+        pattern=disease.pattern,
+        blobs=disease.blobs,
+        crowding=float(rng.beta(1.0, 5.0)),
+        images=int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2])),
+    )
+
+
+def draw_image(
+    seed: int, patient: PatientParameters, number: int, hospital: HospitalParameters
+) -> ImageParameters:
+    """Draw image `number` of a patient, taken with the settings of `hospital`."""
+    rng = generator(seed, "image", patient.index, number)
+    view = View.AP if rng.uniform() < hospital.portable_rate else View.PA
+    # Disease rises and falls: the first image shows it as drawn, later ones another day of it.
+    course = 1.0 if number == 0 else float(np.clip(rng.normal(0.9, 0.3), 0.15, 1.4))
+    marked = rng.uniform() < hospital.marker_rate
+    bordered = rng.uniform() < hospital.border_rate
+    sides = rng.uniform(0.0, 0.06, size=4)
+    return ImageParameters(
+        number=number,
+        day=0 if number == 0 else int(number * 3 + rng.integers(0, 4)),
+        view=view,
+        severity=float(np.clip(patient.severity * course, 0.0, 1.0)),
+        inspiration=float(np.clip(rng.normal(-0.45 if view is View.AP else 0.15, 0.4), -1, 1)),
+        rotation=float(rng.normal(0.0, 4.0 if view is View.AP else 2.0)),
+        tilt=float(rng.normal(0.0, 2.5 if view is View.AP else 1.2)),
+        zoom=float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.15)),
+        shift_x=float(rng.normal(0.0, 0.7)),
+        shift_y=float(rng.normal(0.0, 0.8)),
+        exposure=float(rng.normal(0.0, 0.35)),
+        contrast=float(hospital.contrast * np.exp(rng.normal(0.0, 0.07))),
+        gamma=float(hospital.gamma * np.exp(rng.normal(0.0, 0.06))),
+        blur=float(hospital.blur * np.exp(rng.normal(0.0, 0.15))),
+        noise=float(hospital.noise * np.exp(rng.normal(0.0, 0.2))),
+        enhancement=hospital.enhancement,
+        marker=(hospital.marker if view is View.PA else "PORTABLE") if marked else "",
+        border=_border(sides) if bordered else (0.0, 0.0, 0.0, 0.0),
+        inverted=False,
+        jpeg_quality=0,
+        noise_seed=int(rng.integers(2**31)),
+    )
+
+
+def _border(sides: np.ndarray) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(s) for s in sides)
+    return left, top, right, bottom

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hurdles.errors import RecipeError
-from hurdles.phantom.draw import generator
-from hurdles.phantom.parameters import ImageParameters, PatientParameters
+from hurdles.phantom.parameters import ImageParameters, PatientParameters, generator
 from hurdles.registry import Registry
 
 __all__ = ["SHORTCUTS", "Shortcut", "ShortcutKind", "is_planted"]

@@ -3,14 +3,26 @@
 A second run over the same files decodes nothing; ten more images cost ten decodings; a file whose
 content changed is decoded again, one that was only moved is not. Several processes may share a
 cache: at worst both do the same work. The folder may be deleted at any time; as it holds patients'
-pixels, nobody but its user may read it. `hurdles.pixels.stored` says how large it is, and empties
+pixels, nobody but its user may read it. `hurdles.pixels.cache` says how large it is, and empties
 it.
+
+Content hashes of many files, remembered as long as the files stay as they are.
+
+One small JSON file per folder of images maps a name to its size, times and hash. It only saves
+reading: without it, or with a damaged one, files are hashed again.
+
+What the cache holds, how large it is, and how to empty it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import os
+import stat
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,15 +34,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hurdles.data.files import reads
+from hurdles.data.files import file_hash, read_sealed, reads, write_sealed
 from hurdles.data.machine import processors
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CacheError, ImageError, ManifestError
+from hurdles.phantom.cohort import is_phantom
 from hurdles.pixels.decode import decode
-from hurdles.pixels.hashes import Hashed, content_hashes, signature
 from hurdles.pixels.header import DEFAULT_MAX_PIXELS
-from hurdles.pixels.layers import (
+from hurdles.pixels.packs import (
     Layer,
     LayeredPreparation,
     Made,
@@ -47,11 +59,97 @@ __all__ = [
     "prepare",
 ]
 
+
+#: Size, modification time and change time: a file of the same three is taken for the same file.
+Signature: TypeAlias = tuple[int, int, int]
+
+_Memory: TypeAlias = dict[str, list[int | str]]
+_log = logging.getLogger("hurdles")
+
+#: A file changed so recently could change again within one tick of a coarse clock (FAT: 2 s).
+_SETTLED_NS = 3_000_000_000
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """A file and what it holds.
+
+    Parameters
+    ----------
+    path : str
+        The file, as it was named.
+    key : str
+        SHA-256 of its content, in hexadecimal digits.
+    signature : tuple of int
+        Size and times that it had before it was hashed: if they are the same after it was decoded,
+        what was decoded is what was hashed.
+    """
+
+    path: str
+    key: str
+    signature: Signature
+
+
+def signature(path: str | Path) -> Signature:
+    """Return what tells, without reading it, that a file is still the same."""
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def content_hashes(paths: Iterable[str], store: Path, pool: Executor) -> list[Hashed | ImageError]:
+    """Hash every file, in order; one that cannot be read gives its error instead."""
+    paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - ten times as fast
+    known = {folder: _load(store, folder) for folder in {os.path.split(p)[0] for p in paths}}
+    results = list(pool.map(lambda path: _hashed(path, known), paths))
+    fresh: dict[str, _Memory] = defaultdict(dict)
+    settled = time.time_ns() - _SETTLED_NS
+    for found in results:
+        if isinstance(found, Hashed) and max(found.signature[1:]) < settled:
+            folder, name = os.path.split(found.path)
+            entry: list[int | str] = [*found.signature, found.key]
+            if known[folder].get(name) != entry:
+                fresh[folder][name] = entry
+    for folder, entries in fresh.items():
+        _save(store, folder, {**known[folder], **entries})
+    return results
+
+
+def _hashed(path: str, known: dict[str, _Memory]) -> Hashed | ImageError:
+    folder, name = os.path.split(path)
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a pipe would never end
+            return ImageError("it is no plain file; give an image.", path)
+        before = signature(path)
+        entry = known[folder].get(name)
+        if entry is not None and tuple(entry[:3]) == before:
+            return Hashed(path, str(entry[3]), before)
+        return Hashed(path, file_hash(path), before)
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        why = getattr(error, "strerror", None) or str(error)
+        return ImageError(f"the file cannot be opened ({why}); check the path.", path)
+
+
+def _file(store: Path, folder: str) -> Path:
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()
+    return store / f"{digest[:32]}.json"
+
+
+def _save(store: Path, folder: str, memory: _Memory) -> None:
+    try:
+        write_sealed(_file(store, folder), memory)
+    except OSError as error:
+        _log.info("hashes of %s are not remembered: %s", folder, error)
+
+
+def _load(store: Path, folder: str) -> _Memory:
+    found: _Memory | None = read_sealed(_file(store, folder))
+    return found or {}
+
+
 #: Called with the number of images that are done and the number of all.
 Progress: TypeAlias = Callable[[int, int], None]
 
 _BATCH = 256
-_log = logging.getLogger("hurdles")
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,3 +430,63 @@ def _threads(workers: int | None) -> Iterator[Executor]:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+# What hurdles writes into a cache; anything else there is somebody else's.
+_PATTERNS = (
+    "*-d*/*.pack",
+    "*-d*/*.batch",
+    "*-d*/refused.json",
+    "*-d*/.*.part",
+    "hashes/*.json",
+    "hashes/.*.part",
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a cache holds.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache.
+    n_files, n_bytes : int
+        Of files that hurdles wrote there.
+    """
+
+    folder: Path
+    n_files: int
+    n_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.n_files} files, {self.n_bytes / 1e6:,.1f} MB"
+
+
+def stored(cache: str | Path | None = None) -> Stored:
+    """Return how much a cache holds."""
+    folder = Path(cache or default_cache())
+    sizes = [path.stat().st_size for path in _files(folder)]
+    return Stored(folder, len(sizes), sum(sizes))
+
+
+def empty_cache(cache: str | Path | None = None) -> Stored:
+    """Remove what hurdles has put into a cache, and nothing else; return what was removed."""
+    held = stored(cache)
+    files = list(_files(held.folder))
+    for path in files:
+        path.unlink(missing_ok=True)
+    for folder in sorted({path.parent for path in files}, reverse=True):
+        while folder != held.folder:
+            with contextlib.suppress(OSError):  # something else lies in it
+                folder.rmdir()
+            folder = folder.parent
+    return held
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for pattern in _PATTERNS:
+        yield from (path for path in folder.glob(pattern) if path.is_file())
+    for phantom in folder.glob("phantom-*"):
+        if is_phantom(phantom):
+            yield from (path for path in phantom.rglob("*") if path.is_file())

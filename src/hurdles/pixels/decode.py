@@ -3,6 +3,8 @@
 The format is told from the content, never from the name: PNG, JPEG, WebP, TIFF, BMP and DICOM. The
 rules that turn a file's numbers into [0, 1] stand in `hurdles.pixels.raster` and
 `hurdles.pixels.dicom`.
+
+One radiograph, read only as far as it is asked.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +30,8 @@ from hurdles.pixels import dicom, raster
 from hurdles.pixels.header import DEFAULT_MAX_PIXELS, ImageHeader
 from hurdles.pixels.notices import about, notice
 
-__all__ = ["DECODER_VERSION", "decode", "read_header"]
+__all__ = ["DECODER_VERSION", "Radiograph", "decode", "read_header"]
+
 
 #: Part of every cache key. Raise it when the same file comes to give other pixels.
 DECODER_VERSION = 2
@@ -145,3 +150,44 @@ def _naming(path: str | Path) -> Iterator[None]:
     except OSError as error:
         why = error.strerror or str(error)
         raise ImageError(f"the file cannot be opened ({why}); check the path.", path) from error
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One radiograph.
+
+    =============  ==================================================
+    access         what it reads
+    =============  ==================================================
+    constructing   nothing
+    ``.header``    the file's header; kept
+    ``.pixels``    the whole file, decoded once; kept, read-only
+    =============  ==================================================
+
+    Parameters
+    ----------
+    path : Path
+        A PNG, JPEG, WebP, TIFF, BMP or DICOM file.
+
+    Examples
+    --------
+    >>> Radiograph(Path("no such file.dcm")).path.name
+    'no such file.dcm'
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    @cached_property
+    def header(self) -> ImageHeader:
+        """What the file says about its image; raises `ImageError` as `read_header` does."""
+        return read_header(self.path)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """``float32`` (H, W) within [0, 1]; raises `ImageError` as `decode` does."""
+        pixels = decode(self.path)
+        pixels.setflags(write=False)
+        return pixels

@@ -17,8 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from hurdles.data.dicom_elements import number, text, whole
-from hurdles.data.dicom_file import DicomFile, open_dataset
+from hurdles.data.dicom_file import DicomFile, number, open_dataset, text, whole
 from hurdles.data.vocabulary import Sex, View
 from hurdles.errors import (
     ImageError,
@@ -27,9 +26,8 @@ from hurdles.errors import (
     UnsupportedImageError,
 )
 from hurdles.pixels.frames import decode_frame
-from hurdles.pixels.grayscale import check_window, grey_table
+from hurdles.pixels.grayscale import check_window, grey_table, read_lut
 from hurdles.pixels.header import ImageHeader, check_header
-from hurdles.pixels.lut import read_lut
 from hurdles.pixels.notices import notice
 
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}

@@ -8,6 +8,17 @@ against its checksums before: a damaged row is made anew.
 Any pack serves as a source for another: a set with ten new images copies the old rows and decodes
 ten. What is decoded is put away in small packs as it comes (``*.batch``), so that a killed run
 loses little, and these are removed once a whole set (``*.pack``) holds their rows.
+
+What a preparation could not use, remembered: looking for lungs twice would not find them.
+
+One small JSON file beside the packs of a preparation maps the hash of a file's content to the
+reason. Only refusals that follow from the content and the preparation's key alone are kept; a file
+that cannot be decoded is tried again each time, since another decoder may be installed by then.
+
+Preparations one above another: what a lung mask is to the image that is masked by it.
+
+Every layer keeps its rows in a folder of its own key, so that what lies beneath is made once for
+all preparations that need it.
 """
 
 from __future__ import annotations
@@ -19,14 +30,15 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from hurdles.data.files import replacing, sweep
-from hurdles.errors import CacheError
+from hurdles.data.files import read_sealed, replacing, sweep, write_sealed
+from hurdles.errors import CacheError, ImageError, LungsNotFoundError
+from hurdles.pixels.decode import DECODER_VERSION
 
 _MAGIC = b"hurdles1"
 _TAIL = struct.Struct("<QI8s")  # footer length, footer checksum, magic
@@ -225,3 +237,151 @@ def _remove(path: Path) -> None:
     """Remove a file that nobody needs; a system that forbids it while it is open keeps it."""
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+class Refusals:
+    """The refused contents of one preparation.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the preparation's packs lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "refused.json"
+        self._reasons = self._read()
+
+    def error(self, key: str, path: str) -> LungsNotFoundError | None:
+        """Return why a content was refused, as the error of the file at `path`, or None."""
+        reason = self._reasons.get(key)
+        return None if reason is None else LungsNotFoundError(reason, path)
+
+    def put_away(self, errors: dict[str, LungsNotFoundError]) -> None:
+        """Remember refusals by content; where two processes write at once, one may be forgotten."""
+        if not errors:
+            return
+        new = {key: error.message for key, error in errors.items()}
+        self._reasons = self._read() | self._reasons | new
+        try:
+            write_sealed(self._path, self._reasons)
+        except OSError as error:
+            raise CacheError(
+                f"the cache cannot be written ({error.strerror or error}: {self._path}); free "
+                "some space, or set HURDLES_CACHE to a folder that you may write to."
+            ) from error
+
+    def _read(self) -> dict[str, str]:
+        found: dict[str, str] | None = read_sealed(self._path)
+        return found or {}  # absent or damaged: it is found out again
+
+
+class PixelPreparation(Protocol):
+    """What turns decoded pixels into stored ones; `hurdles.pixels.prepare` has the usual one."""
+
+    @property
+    def size(self) -> int:
+        """Height and width of the result."""
+
+    @property
+    def key(self) -> str:
+        """All settings and the version of the algorithm: equal keys mean equal results."""
+
+    def __call__(self, pixels: np.ndarray, /) -> np.ndarray:
+        """Turn ``float32`` (H, W) in [0, 1] into ``uint8`` (size, size)."""
+
+
+class LayeredPreparation(PixelPreparation, Protocol):
+    """A preparation that may need another one's result of the same pixels."""
+
+    @property
+    def beneath(self) -> PixelPreparation | None:
+        """What has to be prepared first, if anything; its key is part of this one's."""
+
+    def __call__(self, pixels: np.ndarray, lower: np.ndarray | None = None, /) -> np.ndarray:
+        """Turn pixels into ``uint8`` (size, size); `lower` is what `beneath` made of them."""
+
+
+class Layer:
+    """One preparation with its rows, and the contents that it refuses.
+
+    Parameters
+    ----------
+    preparation : PixelPreparation
+        What makes a row of decoded pixels.
+    cache : Path
+        The cache's folder.
+    """
+
+    def __init__(self, preparation: PixelPreparation, cache: Path) -> None:
+        self.preparation = preparation
+        folder = cache / f"{preparation.key}-d{DECODER_VERSION}"
+        self.packs = Packs(folder, preparation.size)
+        self.refusals = Refusals(folder)
+        self.rows: dict[str, np.ndarray] = {}
+
+    def find(self, keys: Iterable[str]) -> None:
+        """Open the rows of these contents, as far as they were made before."""
+        self.rows = self.packs.rows(keys)
+
+    def make(self, pixels: np.ndarray, lower: np.ndarray | None, path: str) -> np.ndarray:
+        """Prepare one image."""
+        arguments = (pixels,) if lower is None else (pixels, lower)
+        try:
+            row = self.preparation(*arguments)
+        except ImageError as error:
+            error.path = error.path or Path(path)
+            raise
+        size = self.preparation.size
+        if row.shape != (size, size) or row.dtype != np.uint8:
+            raise CacheError(
+                f"preparation {self.preparation.key!r} made {row.dtype} {row.shape} of {path}; it "
+                f"must make uint8 ({size}, {size})."
+            )
+        return row
+
+    def keep(self, batch: Sequence[Made]) -> None:
+        """Put away what this layer made or refused of a batch of files."""
+        rows = {made.key: made.rows[self] for made in batch if self in made.rows}
+        if rows:
+            self.rows |= self.packs.put_away(rows)
+        refused = {made.key: made.error for made in batch if made.refused_by is self}
+        self.refusals.put_away(
+            {key: error for key, error in refused.items() if isinstance(error, LungsNotFoundError)}
+        )
+
+    def merge(self) -> None:
+        """Write what was put away into one pack, in place of its batches."""
+        self.packs.merge()
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What became of one file.
+
+    Parameters
+    ----------
+    key : str
+        Hash of the file's content.
+    rows : dict of Layer to uint8 array
+        What was made now: nothing for a layer that had a row already.
+    error : ImageError, optional
+        Why the file cannot be used.
+    refused_by : Layer, optional
+        Which layer could not use it; None also where it could not be decoded.
+    """
+
+    key: str
+    rows: dict[Layer, np.ndarray] = field(default_factory=dict)
+    error: ImageError | None = None
+    refused_by: Layer | None = None
+
+
+def layers_of(preparation: PixelPreparation, cache: Path) -> list[Layer]:
+    """Return a preparation and all that lies beneath it, the lowest first."""
+    found: list[Layer] = []
+    current: PixelPreparation | None = preparation
+    while current is not None:
+        found.insert(0, Layer(current, cache))
+        current = getattr(current, "beneath", None)
+    return found

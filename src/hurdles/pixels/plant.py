@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.phantom.acquisition import collimate, mark
+from hurdles.phantom.render import collimate, mark
 from hurdles.registry import Registry
 
 __all__ = ["PLANTS", "Plant", "plant"]

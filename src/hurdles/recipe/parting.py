@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hurdles.data.manifest import Manifest
-from hurdles.data.patients import several_sources
-from hurdles.data.schemes import SCHEMES, meant
-from hurdles.data.split import check_split, load_split, missing_classes, split
+from hurdles.data.manifest import Manifest, several_sources
+from hurdles.data.split import SCHEMES, check_split, load_split, meant, missing_classes, split
 from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import SplitError
 from hurdles.recipe.recipe import Recipe

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hurdles.copies.copies import Copies
+from hurdles.copies.finder import Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.estimate import Estimate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hurdles.data.shown import plain_markdown as _plain
+from hurdles.data.untrusted import plain_markdown as _plain
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,

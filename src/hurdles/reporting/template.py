@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hurdles.data.shown import shown
+from hurdles.data.untrusted import shown
 from hurdles.reporting import wording
 
 if TYPE_CHECKING:

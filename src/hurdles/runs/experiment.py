@@ -1,4 +1,7 @@
-"""One experiment from the manifest to the report: what `hurdles run` and every study cell do."""
+"""One experiment from the manifest to the report: what `hurdles run` and every study cell do.
+
+What a run starts from: found, checked against the recipe, and entered into it.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,81 @@ from numpy.typing import NDArray
 
 from hurdles.data.files import note, outputs
 from hurdles.data.manifest import Manifest
-from hurdles.data.schemes import SCHEMES
-from hurdles.data.split import load_split, require_split_of, save_split
+from hurdles.data.split import SCHEMES, load_split, require_split_of, save_split
 from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.models.spec import ModelSpec, architectures
+from hurdles.models.starting import StartingWeights, imagenet_weights
 from hurdles.pixels.cache import Prepared
+from hurdles.recipe.choices import Start
 from hurdles.recipe.parting import parted, refuse_untested, remarks, settled
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.assessment import assess_own, refuse_undecidable
-from hurdles.runs.fingerprints import fingerprints, load_fingerprints, save_fingerprints
 from hurdles.runs.images import Options, preparation_of, prepare_pixels
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
-from hurdles.runs.seen import copies_among, kept_together
-from hurdles.runs.starting import start_of
-from hurdles.training.groups import Sources, require_sources
+from hurdles.runs.seen import (
+    copies_among,
+    fingerprints,
+    kept_together,
+    load_fingerprints,
+    save_fingerprints,
+)
+from hurdles.training.checkpoint import load_weights
 from hurdles.training.loop import TrainingData, train
 from hurdles.training.machine import environment, this_machine
+from hurdles.training.plan import Sources, require_sources
+
+
+def start_of(
+    run: Run, recipe: Recipe, encoder_from: Run | str | Path | None
+) -> tuple[Recipe, StartingWeights | None]:
+    """Return the recipe with the origin of its starting weights, and these weights."""
+    start = recipe.model.start
+    if encoder_from is not None:
+        if start is Start.IMAGENET:
+            raise RecipeError(
+                "the recipe starts from ImageNet and --encoder-from names a run; leave one out: "
+                "model.start = 'run' or no --encoder-from."
+            )
+        return _entered(recipe, _of(encoder_from))
+    if run.is_begun or (run.exists and run.start_path.is_file()):
+        # It keeps what it started from, or is finished and needs it no more. That it was given by
+        # --encoder-from is not in the recipe that the user names again.
+        model = run.recipe.model
+        if model.start in {start, Start.RUN}:
+            return recipe.changed(model={"start": str(model.start), "origin": model.origin}), None
+    if start is Start.SCRATCH:
+        return recipe, None
+    if start is Start.RUN:
+        raise RecipeError(
+            f"recipe {recipe.name} starts from the encoder of another run; say of which by "
+            "--encoder-from RUN, or set model.start = 'scratch'."
+        )
+    section = recipe.model
+    # The labels play no part: the head is never taken along.
+    spec = ModelSpec(
+        section.architecture, ("one", "other"), recipe.preparation.size, section.channels
+    )
+    return _entered(recipe, imagenet_weights(spec))
+
+
+def _of(source: Run | str | Path) -> StartingWeights:
+    if not isinstance(source, Run) and Path(source).is_file():
+        weights, metadata = load_weights(Path(source))
+        return StartingWeights.from_file(weights, metadata, source=Path(source).name)
+    run = source if isinstance(source, Run) else Run(source)
+    return run.require_finished().starting_weights()
+
+
+def _entered(recipe: Recipe, start: StartingWeights) -> tuple[Recipe, StartingWeights]:
+    section = recipe.model
+    spec = ModelSpec(
+        section.architecture, start.spec.labels, recipe.preparation.size, section.channels
+    )
+    start.refuse_unlike(spec, preparation_of(recipe).description)
+    kind = Start.RUN if start.preparation else Start.IMAGENET
+    return recipe.changed(model={"start": str(kind), "origin": start.origin}), start
 
 
 def run_experiment(

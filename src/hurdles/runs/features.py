@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.cells import as_csv
 from hurdles.data.files import replacing, write_bytes, write_text
 from hurdles.data.manifest import Manifest
+from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import OnBad, Split
 from hurdles.explanation.embedding import Projection, available_projection, project
 from hurdles.explanation.probe import Probe, source_probes, thumbnails
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.prepare import Preparation
 from hurdles.recipe.choices import RejectBy
-from hurdles.reporting.scatter import embedding_figure
+from hurdles.reporting.plots import embedding_figure
 from hurdles.runs.images import Options, prepare_for
 from hurdles.runs.run import Run
 from hurdles.runs.seen import seen_by

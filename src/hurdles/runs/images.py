@@ -73,7 +73,7 @@ def preparation_of(recipe: Recipe) -> Preparation:
     section = recipe.preparation
     if not needs_lungs(section.name):
         return Preparation(section.size, section.name)
-    from hurdles.lungs.preparation import shipped_lungs
+    from hurdles.lungs.find import shipped_lungs
 
     return Preparation(section.size, section.name, shipped_lungs())
 

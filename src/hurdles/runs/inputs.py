@@ -14,7 +14,7 @@ from hurdles.data.reading import merge, read_manifest
 from hurdles.data.sets import matched, relabelled
 from hurdles.data.table import known_columns
 from hurdles.errors import ManifestError
-from hurdles.phantom.store import FORMAT, write_phantom
+from hurdles.phantom.cohort import FORMAT, write_phantom
 from hurdles.pixels.cache import cache_folder
 
 #: A manifest; a path; a collection's name; ``NAME=PATH``; several of these; or a mapping.

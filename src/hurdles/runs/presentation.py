@@ -15,16 +15,14 @@ from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
-from hurdles.explanation.examples import choose_examples
-from hurdles.explanation.heatmap import Heatmap
+from hurdles.explanation.heatmap import Heatmap, choose_examples
 from hurdles.explanation.methods import explain
 from hurdles.findings.table import Findings
 from hurdles.pixels.cache import Prepared
 from hurdles.progress import Progress
 from hurdles.recipe.parting import same_ids
 from hurdles.recipe.recipe import Recipe
-from hurdles.reporting.content import ReportContent, Sheet, SheetItem
-from hurdles.reporting.page import write_report
+from hurdles.reporting.page import ReportContent, Sheet, SheetItem, write_report
 from hurdles.runs.run import Run
 from hurdles.runs.seals import reading
 

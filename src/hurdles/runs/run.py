@@ -1,18 +1,25 @@
-"""A run: the folder that holds one experiment, whole or visibly unfinished."""
+"""A run: the folder that holds one experiment, whole or visibly unfinished.
+
+What two tables of images differ in, in words.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hurdles.copies.copies import Copies
+import pandas as pd
+
+from hurdles.copies.finder import Copies
 from hurdles.data.files import locked, write_text
-from hurdles.data.manifest import Manifest
+from hurdles.data.manifest import COLUMNS, JOINED, Manifest
 from hurdles.data.notebook import notebook_table
 from hurdles.errors import HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation
@@ -22,7 +29,6 @@ from hurdles.models.starting import StartingWeights
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.parting import remarks
 from hurdles.recipe.recipe import Recipe, load_recipe
-from hurdles.runs.differences import differences
 from hurdles.runs.seals import reading, require_version, require_whole, seal
 from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
 from hurdles.training.history import History
@@ -32,6 +38,72 @@ if TYPE_CHECKING:
     from hurdles.training.loop import Trained
 
 __all__ = ["Run"]
+
+
+#: What says something of an image; where its file and its mask lie does not.
+_SAYING = [c for c in (*COLUMNS, JOINED) if c not in ("image", "path", "mask")]
+
+
+def differences(before: Manifest, now: Manifest, *, but: Sequence[str] = ()) -> list[str]:
+    """Return in what images differ from those there were before; nothing where they are the same.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["a", "b"]})
+    >>> differences(Manifest(rows), Manifest(rows.assign(label="a")))
+    ["the label of 1 image: '2' was 'b' and is 'a'"]
+    """
+    one, two = (m.frame.set_index("image") for m in (before, now))
+    found = []
+    for only, word in (
+        (one.index.difference(two.index), "gone"),
+        (two.index.difference(one.index), "new"),
+    ):
+        if len(only):
+            found.append(f"{_counted(len(only))} {word}: {only[0]!r}{', ...' * (len(only) > 1)}")
+    both = one.index.intersection(two.index)
+    for column in _SAYING:
+        if column not in but:
+            found += _told(column, _texts(one, column, both), _texts(two, column, both))
+    return [*found, *_files(one.loc[both, "path"], two.loc[both, "path"])]
+
+
+def _texts(frame: pd.DataFrame, column: str, images: pd.Index) -> pd.Series[str]:
+    if column not in frame:
+        return pd.Series("", index=images, dtype="str")
+    values = frame.loc[images, column]
+    return pd.Series(["" if v != v or v is None else str(v) for v in values], index=images)
+
+
+def _told(column: str, one: pd.Series[str], two: pd.Series[str]) -> Iterator[str]:
+    other = one.index[one != two]
+    if len(other):
+        image = other[0]
+        yield (
+            f"the {column} of {_counted(len(other))}: {image!r} was {one[image] or 'empty'!r} and "
+            f"is {two[image] or 'empty'!r}"
+        )
+
+
+def _files(one: pd.Series[str], two: pd.Series[str]) -> Iterator[str]:
+    other = [
+        image
+        for image, a, b in zip(one.index, one, two, strict=True)
+        if os.path.realpath(a) != os.path.realpath(b)
+        and Path(a).is_file()
+        and not (Path(b).is_file() and filecmp.cmp(a, b, shallow=False))
+    ]
+    if other:
+        image = other[0]
+        yield (
+            f"the file of {_counted(len(other))}: {image!r} was {one[image]} and is {two[image]}, "
+            "which is not the same"
+        )
+
+
+def _counted(n: int) -> str:
+    return "1 image" if n == 1 else f"{n} images"
+
 
 # What a run calls its own parts; another set may not take their place.
 _OWN_SETS = {"train", "validation", "test"}

@@ -3,31 +3,75 @@
 Both are found by the one search of `hurdles.copies.finder`, on pixels of 64x64 or more without
 any preparation. A run's folder keeps the pairs among its images and three hashes of each (768 bits,
 from which no image can be made again), so that copies are known where its images are not at hand.
+
+What a network has seen, written down so that a later test can leave it out.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.copies.alignment import PRINT_SIZE
-from hurdles.copies.copies import Copies
-from hurdles.copies.finder import matches
-from hurdles.copies.image_hash import hash_matches, image_hashes
+from hurdles.copies.finder import Copies, matches
+from hurdles.copies.hashing import hash_matches, image_hashes
 from hurdles.copies.lineage import LIKELY_BITS, Fingerprint, fingerprint_of
+from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.schemes import SCHEMES
+from hurdles.data.split import SCHEMES
+from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.data.vocabulary import MissingPatients, OnBad, Split
+from hurdles.errors import RunError
 from hurdles.pixels.cache import Prepared
 from hurdles.pixels.prepare import Preparation
 from hurdles.recipe.recipe import Recipe
-from hurdles.runs.fingerprints import fingerprints, images_by_fingerprint
 from hurdles.runs.images import Options, prepare_as
 from hurdles.runs.run import Run
+
+
+def fingerprints(pixels: NDArray[np.uint8]) -> list[str]:
+    """Return the SHA-256 of each image's prepared pixels.
+
+    Examples
+    --------
+    >>> one, two = fingerprints(np.zeros((2, 4, 4), dtype=np.uint8))
+    >>> one == two, one[:8]
+    (True, '374708ff')
+    """
+    return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in pixels]
+
+
+def save_fingerprints(path: Path, images: list[str], pixels: NDArray[np.uint8]) -> None:
+    """Write one row per image, in CSV: its name and the hash of its pixels.
+
+    The hashes tell nothing of a patient, and go with the run's folder to where its training images
+    are not.
+    """
+    write_text(path, as_csv(pd.DataFrame({"image": images, "sha256": fingerprints(pixels)})))
+
+
+def load_fingerprints(path: Path) -> set[str]:
+    """Return the hashes that `save_fingerprints` wrote; raises as `images_by_fingerprint`."""
+    return set(images_by_fingerprint(path))
+
+
+def images_by_fingerprint(path: Path) -> dict[str, str]:
+    """Return the names that `save_fingerprints` wrote, by the hash of their pixels."""
+    try:
+        text = pd.read_csv(path, usecols=["image", "sha256"], dtype="str", keep_default_na=False)
+        table = from_cells(text)
+        return dict(zip(table["sha256"], table["image"], strict=True))
+    except ValueError as error:
+        raise RunError(
+            f"{path} is damaged ({error}). Restore it, or make the run again in another folder."
+        ) from error
+
 
 _PLAIN = "raw"
 _GIVEN = "given"
@@ -86,7 +130,7 @@ def kept_together(copies: Copies, manifest: Manifest, recipe: Recipe) -> Manifes
     """Return the images as they are to be split: those of one radiograph as of one patient.
 
     A split that was given stays as it is, and so does one by image, as in some published work: what
-    of it holds copies is named afterwards (`hurdles.copies.copies.Copies.remarks`).
+    of it holds copies is named afterwards (`hurdles.copies.finder.Copies.remarks`).
     """
     section = recipe.split
     refused = manifest.missing_patients and section.missing_patients is MissingPatients.REFUSE

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
-from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
-from hurdles.data.schemes import SCHEMES
+from hurdles.data.sets import Links
+from hurdles.data.split import SCHEMES
+from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
 from hurdles.errors import CollectionError, HurdlesError, RunError
 from hurdles.recipe.choices import ChosenEpoch

@@ -24,7 +24,7 @@ from hurdles.errors import EvaluationError
 from hurdles.explanation.embedding import project
 from hurdles.explanation.probe import Probe, source_probes, thumbnails
 from hurdles.pixels.cache import Prepared
-from hurdles.reporting.scatter import embedding_figure
+from hurdles.reporting.plots import embedding_figure
 from hurdles.runs.images import prepare_pixels
 from hurdles.runs.run import Run
 from hurdles.studies.answers import known_to

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hurdles.copies.finder import matches
-from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import apart, gathered, joined, one_against_rest, relabelled, sampled
+from hurdles.data.sets import Links, apart, gathered, joined, one_against_rest, relabelled, sampled
 from hurdles.data.split import split
 from hurdles.data.vocabulary import MissingPatients, Split
 from hurdles.phantom import Shortcut, write_phantom

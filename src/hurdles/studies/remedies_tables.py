@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hurdles.data.cells import from_cells
+from hurdles.data.untrusted import from_cells
 from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.significance import holm, ruled_by_test

@@ -12,11 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from hurdles.copies.finder import THRESHOLD, matches
-from hurdles.data.cells import as_csv, from_cells
 from hurdles.data.files import write_text
-from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import apart
+from hurdles.data.sets import Links, apart
+from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.data.vocabulary import Split
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.prepare import Preparation

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
+from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdlesError, RunError
 from hurdles.evaluation.evaluation import evaluate

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hurdles.data.cells import as_csv
 from hurdles.data.files import write_bytes, write_text
+from hurdles.data.untrusted import as_csv
 from hurdles.errors import HurdlesError
-from hurdles.reporting.matrix import matrix_figure
+from hurdles.reporting.plots import matrix_figure
 from hurdles.studies.answers import Book
 from hurdles.studies.race import Standing
 from hurdles.studies.race_embedding import PROBE_COLUMNS, embeddings

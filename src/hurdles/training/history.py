@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hurdles.data.cells import as_csv
 from hurdles.data.files import write_text
+from hurdles.data.untrusted import as_csv
 from hurdles.errors import RunError
 from hurdles.recipe.choices import ChosenBy
 

@@ -1,9 +1,15 @@
-"""The training loop, readable top to bottom."""
+"""The training loop, readable top to bottom.
+
+How the weights are moved, and how fast at which step.
+
+What an epoch achieved on the validation images.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,33 +18,131 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import RunError
+from hurdles.evaluation.scores import auc_score
 from hurdles.models.spec import ModelSpec
 from hurdles.pixels.augment import apply_draws
 from hurdles.progress import Progress, Silent
-from hurdles.recipe.choices import ChosenBy
-from hurdles.recipe.recipe import Recipe
+from hurdles.recipe.choices import ChosenBy, Optimiser, Schedule
+from hurdles.recipe.recipe import Recipe, TrainingSection
 from hurdles.training.checkpoint import TrainingState
-from hurdles.training.groups import (
+from hurdles.training.history import History
+from hurdles.training.losses import Objective, StepLoss
+from hurdles.training.machine import Machine, deterministic, this_machine
+from hurdles.training.plan import (
+    EpochPlanner,
     Sources,
     balance_of,
     groups_of,
     require_sources,
     warning_of,
 )
-from hurdles.training.history import History
-from hurdles.training.losses import Objective
-from hurdles.training.machine import Machine, deterministic, this_machine
-from hurdles.training.optimizers import learning_rate, make_optimiser
-from hurdles.training.plan import EpochPlanner
 from hurdles.training.prediction import as_input, probabilities
-from hurdles.training.remedies import StepLoss
 from hurdles.training.start import first_network, identity_of, scaling_of
-from hurdles.training.validation import validate
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from hurdles.models.starting import StartingWeights
+
+
+#: Share of all steps in which the cosine schedule rises.
+WARM_UP = 0.05
+
+
+def make_optimiser(
+    parameters: Iterable[nn.Parameter], section: TrainingSection
+) -> torch.optim.Optimizer:
+    """Return the optimiser of a recipe, in torch's fused form: one kernel for a step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 2)
+    >>> make_optimiser(layer.parameters(), TrainingSection(optimiser="sgd", momentum=0.9)).defaults[
+    ...     "momentum"
+    ... ]
+    0.9
+    """
+    from torch import optim
+
+    trained = [p for p in parameters if p.requires_grad]
+    rate, decay = section.learning_rate, section.weight_decay
+    if section.optimiser is Optimiser.SGD:
+        return optim.SGD(trained, rate, momentum=section.momentum, weight_decay=decay, fused=True)
+    adam = optim.AdamW if section.optimiser is Optimiser.ADAMW else optim.Adam
+    return adam(trained, rate, eps=section.epsilon, weight_decay=decay, fused=True)
+
+
+def learning_rate(
+    section: TrainingSection, *, step: int, steps: int, losses: Sequence[float]
+) -> float:
+    """Return the learning rate of one step.
+
+    It follows from the step and from the epochs before alone, so that a resumed training needs no
+    state of a schedule.
+
+    Examples
+    --------
+    >>> section = TrainingSection(learning_rate=0.1, schedule="plateau", plateau=2)
+    >>> learning_rate(section, step=40, steps=100, losses=[0.5, 0.4, 0.4])
+    0.1
+    >>> round(learning_rate(section, step=50, steps=100, losses=[0.5, 0.4, 0.4, 0.6]), 6)
+    0.01
+    """
+    if section.schedule is Schedule.PLATEAU:
+        return section.learning_rate / 10.0 ** _reductions(losses, section.plateau)
+    if section.schedule is Schedule.COSINE:
+        return section.learning_rate * _cosine(step, steps)
+    return section.learning_rate
+
+
+def _reductions(losses: Sequence[float], patience: int) -> int:
+    lowest, waited, reductions = math.inf, 0, 0
+    for loss in losses:
+        if loss < lowest:  # not-a-number is lower than nothing
+            lowest, waited = loss, 0
+        else:
+            waited += 1
+        if waited == patience:
+            waited, reductions = 0, reductions + 1
+    return reductions
+
+
+def _cosine(step: int, steps: int) -> float:
+    rising = math.ceil(WARM_UP * steps)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def validate(
+    probability: NDArray[np.float64], truth: NDArray[np.integer], objective: Objective
+) -> dict[str, float]:
+    """Return loss, accuracy and AUC under their names in `hurdles.training.history.COLUMNS`."""
+    return {
+        "validation_loss": objective.of_probabilities(probability, truth),
+        "validation_accuracy": float((probability.argmax(1) == truth).mean()),
+        "validation_auc": macro_auc(probability, truth),
+    }
+
+
+def macro_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
+    """Return the AUC of each class against the rest, averaged over the classes that are present.
+
+    Examples
+    --------
+    >>> said = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
+    >>> macro_auc(said, np.array([0, 0, 1, 1]))
+    0.75
+    """
+    present = np.unique(truth)
+    if len(present) < 2 or np.isnan(probability).any():
+        return float("nan")
+    names = truth.astype(str)
+    areas = [auc_score(names, probability[:, c], positive=str(c)) for c in present]
+    return float(np.mean(areas))
+
 
 #: Seconds between two saved states: what a kill costs at most.
 SAVE_EVERY = 60.0

@@ -1,4 +1,23 @@
-"""What is minimised: cross-entropy or focal loss, with or without class weights."""
+"""What is minimised: cross-entropy or focal loss, with or without class weights.
+
+What a step minimises where the recipe has remedies: group DRO, and features without the source.
+
+**Group DRO** (Sagawa, Koh, Hashimoto and Liang 2020, arXiv 1911.08731, algorithm 1). Each group of
+class by source has a weight; in every step the weight of each group in the batch is multiplied by
+``exp(step size * its mean loss)``, and all are scaled to sum to one. What is minimised is the sum
+of the groups' mean losses, each times its weight: in the end that of the group that goes worst. The
+weights belong to the saved state of a training. Groups are drawn equally often, as there, if the
+recipe says ``sampling = "class-by-source"``; the remedy of that name does.
+
+**EnD** (Tartaglione, Barbano and Grangetto 2021, CVPR, arXiv 2103.02023). Of the features that the
+head is given, scaled to length one, the matrix of all cosines in the batch is formed. The
+disentangling term is, for each source, the absolute sum of the cosines of its pairs of images, over
+the number of such pairs in all: features of one source are to be orthogonal, whichever their class.
+The entangling term is the mean of ``(1 - cosine) / 2`` over the pairs of one class and two sources:
+what makes a class is to look alike wherever it comes from. Every pair counts once; the authors' own
+code counts of the second kind only those in which the later image has the lower-numbered source,
+which changes nothing on average.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.recipe.choices import ClassWeights, Loss
-from hurdles.recipe.recipe import TrainingSection
+from hurdles.recipe.recipe import RemedySection, TrainingSection
+from hurdles.training.plan import Groups, Sources
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Objective", "balanced_weights", "focal_loss"]
+
 
 # The log of a probability that was rounded to zero would be infinite.
 _LEAST = 1e-12
@@ -155,3 +176,171 @@ def balanced_weights(counts: NDArray[np.number]) -> NDArray[np.float64]:
     weights = np.ones(len(counts), dtype=np.float64)
     weights[present] = counts.sum() / (present.sum() * counts[present])
     return weights
+
+
+class GroupWeights:
+    """The weights of group DRO.
+
+    Parameters
+    ----------
+    n : int
+        Groups, at least 1; they begin with equal weights.
+    step : float
+        Step size, above 0.
+    device : torch.device or str
+        Where the losses will live.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weights = GroupWeights(3, 0.5, "cpu")
+    >>> loss = weights.robust(torch.tensor([2.0, 4.0, 1.0]), torch.tensor([0, 0, 2]))
+    >>> [round(w, 4) for w in weights.values]
+    [0.6285, 0.1402, 0.2312]
+    >>> round(loss.item(), 3)  # 3 * 0.6285 + 1 * 0.2312
+    2.117
+    """
+
+    def __init__(self, n: int, step: float, device: torch.device | str) -> None:
+        import torch
+
+        self.step = step
+        self._weights = torch.full((n,), 1 / n, dtype=torch.float64, device=device)
+
+    @property
+    def values(self) -> list[float]:
+        """The weights, which sum to one."""
+        return [float(w) for w in self._weights.tolist()]
+
+    @values.setter
+    def values(self, weights: list[float]) -> None:
+        import torch
+
+        self._weights = torch.tensor(weights, dtype=torch.float64, device=self._weights.device)
+
+    def robust(self, losses: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+        """Move the weights by a batch, and return its loss by the new ones."""
+        import torch
+
+        # A product with zeros and ones: scattered sums have no fixed order on an accelerator.
+        member = torch.nn.functional.one_hot(groups, len(self._weights)).to(losses.dtype)
+        counts = member.sum(0)
+        means = (losses @ member) / counts.clamp(min=1)
+        with torch.no_grad():
+            moved = self._weights * torch.exp(self.step * means.double())  # an absent group: by 1
+            self._weights = moved / moved.sum()
+        return (means * self._weights.to(means.dtype)).sum()
+
+
+class StepLoss:
+    """The loss of a step: the objective, as the remedies weigh and supplement it.
+
+    Parameters
+    ----------
+    objective : Objective
+        What the recipe minimises without remedies.
+    section : RemedySection
+        The remedies.
+    sources : Sources
+        Of all prepared images, N of them.
+    groups : Groups
+        Of the training images.
+    train : int array of shape (n,)
+        Positions of the training images among all.
+    device : torch.device or str
+        Where the network lives.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        section: RemedySection,
+        sources: Sources,
+        groups: Groups,
+        train: NDArray[np.int64],
+        device: torch.device | str,
+    ) -> None:
+        self.objective = objective
+        self.section = section
+        self.weights: GroupWeights | None = None
+        self._sources = sources.of
+        self._groups = np.full(len(sources.of), -1, dtype=np.int64)
+        self._groups[train] = groups.of
+        self._device = device
+        if section.group_dro:
+            self.weights = GroupWeights(len(groups), section.group_dro, device)
+
+    def __call__(
+        self,
+        logits: torch.Tensor,
+        features: torch.Tensor,
+        targets: torch.Tensor,
+        positions: NDArray[np.integer],
+    ) -> torch.Tensor:
+        """Return the loss of a batch, ready for ``backward``."""
+        if self.weights is None:
+            loss = self.objective.of_logits(logits, targets)
+        else:
+            losses = self.objective.of_images(logits, targets)
+            loss = self.weights.robust(losses, self._on_device(self._groups[positions]))
+        a, b = self.section.disentangle, self.section.entangle
+        if not (a or b):
+            return loss
+        sources = self._on_device(self._sources[positions])
+        wide = features.float().flatten(1)
+        return loss + a * disentangling(wide, sources) + b * entangling(wide, targets, sources)
+
+    def _on_device(self, numbers: NDArray[np.int64]) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(numbers.copy()).to(self._device)
+
+
+def disentangling(features: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """Return how alike the features of one source are: 0 where they are orthogonal on average.
+
+    Examples
+    --------
+    >>> import torch
+    >>> features = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    >>> disentangling(features, torch.tensor([0, 0, 0])).item()  # one of three pairs is parallel
+    0.3333333432674408
+    """
+    import torch
+
+    one = torch.nn.functional.one_hot(sources, int(sources.max()) + 1).to(features.dtype)
+    pairs = _pairs(len(sources), features) * (sources[:, None] == sources[None, :])
+    # Row i of each source's members: the sum over its pairs, then its absolute value.
+    sums = (one * ((_cosines(features) * pairs) @ one)).sum(0)
+    return sums.abs().sum() / pairs.sum().clamp(min=1)
+
+
+def entangling(
+    features: torch.Tensor, classes: torch.Tensor, sources: torch.Tensor
+) -> torch.Tensor:
+    """Return how unlike the features of one class are across sources: 0 where they are parallel.
+
+    Examples
+    --------
+    >>> import torch
+    >>> features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
+    >>> entangling(features, torch.tensor([0, 0, 0]), torch.tensor([0, 1, 0])).item()
+    0.5
+    """
+    alike = (classes[:, None] == classes[None, :]) & (sources[:, None] != sources[None, :])
+    pairs = _pairs(len(sources), features) * alike
+    return ((1 - _cosines(features)) / 2 * pairs).sum() / pairs.sum().clamp(min=1)
+
+
+def _cosines(features: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import normalize
+
+    directions = normalize(features, dim=1)
+    return directions @ directions.T
+
+
+def _pairs(n: int, like: torch.Tensor) -> torch.Tensor:
+    """Return ones below the diagonal: every pair once."""
+    import torch
+
+    return torch.ones(n, n, dtype=like.dtype, device=like.device).tril(-1)

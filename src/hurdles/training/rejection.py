@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.cells import as_csv
 from hurdles.data.files import replacing, write_text
+from hurdles.data.untrusted import as_csv
 from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.rejection import (

@@ -1,11 +1,18 @@
-"""What a training begins with: its network, how that scales pixels, and what it is known by."""
+"""What a training begins with: its network, how that scales pixels, and what it is known by.
+
+Mean and standard deviation of the training images, exact.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hurdles.errors import RecipeError
 from hurdles.models.spec import ModelSpec, build
@@ -13,12 +20,43 @@ from hurdles.recipe.choices import Scaling, Start
 from hurdles.recipe.recipe import Recipe
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.machine import Machine
-from hurdles.training.scaling import pixel_scaling
 
 if TYPE_CHECKING:
     from hurdles.models.network import Network
     from hurdles.models.starting import StartingWeights
     from hurdles.training.loop import TrainingData
+
+
+# Images at a time, so that a memory map larger than the memory will do.
+_CHUNK = 256
+
+
+def pixel_scaling(pixels: NDArray[np.uint8], positions: NDArray[np.integer]) -> tuple[float, float]:
+    """Return the mean and the standard deviation of all pixels of some images, from 0 to 1.
+
+    Bytes are counted by their value, so that sums are of integers and nothing depends on the order.
+
+    Examples
+    --------
+    >>> pixels = np.array([[[0, 255]], [[255, 0]], [[9, 9]]], dtype=np.uint8)
+    >>> pixel_scaling(pixels, np.array([0, 1]))
+    (0.5, 0.5)
+    """
+    counts = np.zeros(256, dtype=np.int64)
+    for start in range(0, len(positions), _CHUNK):
+        chunk = pixels[positions[start : start + _CHUNK]]
+        counts += np.bincount(chunk.reshape(-1), minlength=256)
+    tally: list[int] = counts.tolist()  # Python integers: squares overflow nowhere
+    n = sum(tally)
+    total = sum(value * count for value, count in enumerate(tally))
+    squares = sum(value * value * count for value, count in enumerate(tally))
+    spread = n * squares - total * total
+    if not spread:
+        raise RecipeError(
+            f"all {len(positions)} training images are of one and the same grey, which "
+            "model.scaling = 'training' would divide by zero. Look at the images, or set 'none'."
+        )
+    return total / n / 255, math.sqrt(spread) / n / 255
 
 
 def first_network(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hurdles.auditing.blanking import (
+from hurdles.auditing.nested import (
     blankable,
     lungs_box,
     only_edges,
@@ -14,8 +14,7 @@ from hurdles.auditing.blanking import (
     without_lungs,
 )
 from hurdles.errors import HurdleError
-from hurdles.pixels.prepare import CROP_MARGIN
-from hurdles.pixels.regions import box_of, grown
+from hurdles.pixels.prepare import CROP_MARGIN, box_of, grown
 
 
 @pytest.fixture

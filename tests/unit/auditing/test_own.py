@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from hurdles.auditing.hurdle import DATA_HURDLES
-from hurdles.auditing.own import load_hurdles
+from hurdles.auditing.hurdle import DATA_HURDLES, load_hurdles
 from hurdles.errors import HurdleError, RegistryError
 
 HURDLE = """

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.hurdle import Hurdle
+from hurdles.auditing.hurdle import Hurdle, run_hurdles
 from hurdles.auditing.material import Material
-from hurdles.auditing.running import run_hurdles
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError, RegistryError
 from hurdles.findings.finding import Finding, Limit, Verdict, counted

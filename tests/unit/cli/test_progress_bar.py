@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from hurdles.cli import progress_bar
-from hurdles.cli.progress_bar import ProgressBar
+from hurdles.cli import options as progress_bar
+from hurdles.cli.options import ProgressBar
 
 
 class Clock:

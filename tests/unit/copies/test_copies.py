@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from hurdles.copies.copies import Copies
-from hurdles.copies.finder import COLUMNS
+from hurdles.copies.finder import COLUMNS, Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import split
 from hurdles.errors import ManifestError

@@ -17,7 +17,7 @@ from hurdles.copies import finder as duplicates
 from hurdles.copies.alignment import Look, aligned_similarity, central, prints
 from hurdles.copies.finder import COLUMNS, candidates, matches
 from hurdles.data.manifest import Manifest
-from hurdles.phantom.store import write_phantom
+from hurdles.phantom.cohort import write_phantom
 from hurdles.pixels.cache import Prepared
 
 

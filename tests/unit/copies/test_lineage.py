@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.copies.image_hash import CUTS, VIEWS, hash_matches, image_hashes
+from hurdles.copies.hashing import CUTS, VIEWS, hash_matches, image_hashes
 from hurdles.copies.lineage import (
     COLUMNS,
     SUMMARY,

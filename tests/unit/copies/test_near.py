@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hurdles.copies import near
-from hurdles.copies.near import BITS, GUARANTEED, WORDS, near_pairs
+from hurdles.copies import hashing as near
+from hurdles.copies.hashing import BITS, GUARANTEED, WORDS, near_pairs
 
 
 def random_hashes(rng, n):

@@ -15,8 +15,8 @@ from PIL import Image
 from hurdles.data.manifest import Manifest
 from hurdles.data.reading import recognise
 from hurdles.data.sources import COLLECTIONS
+from hurdles.data.sources.cohen import label_of
 from hurdles.data.sources.collection import Layout, collection, read_rows
-from hurdles.data.sources.covid_metadata import label_of
 from hurdles.errors import CollectionError, RegistryError
 
 

@@ -17,8 +17,8 @@ PROGRAM = """
     import hurdles.cli
     import numpy as np
     from hurdles.pixels.cache import default_cache, prepare
-    from hurdles.copies.near import near_pairs
-    from hurdles.phantom.store import write_phantom
+    from hurdles.copies.hashing import near_pairs
+    from hurdles.phantom.cohort import write_phantom
     from hurdles.pixels.prepare import Preparation
     from hurdles.runs.run import Run
 

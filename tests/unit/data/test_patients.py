@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from hurdles.data.manifest import Manifest
-from hurdles.data.patients import several_sources
+from hurdles.data.manifest import Manifest, several_sources
 
 
 def images(*rows: tuple[str | None, str | None]) -> Manifest:

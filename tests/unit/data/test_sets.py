@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import (
+    Links,
     apart,
     balanced,
     completed,

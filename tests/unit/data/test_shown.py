@@ -11,13 +11,12 @@ import pytest
 
 import hurdles
 from hurdles.cli.options import print_json, say
-from hurdles.copies.copies import COLUMNS, Copies
-from hurdles.data.cells import as_cells, as_csv, from_cells
+from hurdles.copies.finder import COLUMNS, Copies
 from hurdles.data.manifest import Manifest
-from hurdles.data.shown import plain_markdown, shown
-from hurdles.reporting.scatter import _plain
+from hurdles.data.untrusted import as_cells, as_csv, from_cells, plain_markdown, shown
+from hurdles.reporting.plots import _plain
 from hurdles.reporting.template import _environment
-from hurdles.runs.fingerprints import images_by_fingerprint, save_fingerprints
+from hurdles.runs.seen import images_by_fingerprint, save_fingerprints
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_every_csv_is_written_on_the_one_road():
     source = Path(hurdles.__file__).parent
     others = {p.name for p in source.rglob("*.py") if ".to_csv(" in p.read_text(encoding="utf-8")}
     # A manifest's hash is of the text that nobody opens.
-    assert others == {"cells.py", "manifest.py"}
+    assert others == {"manifest.py", "untrusted.py"}
     assert (source / "data/manifest.py").read_text(encoding="utf-8").count(".to_csv(") == 1
 
 

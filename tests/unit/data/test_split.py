@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hurdles.data.allocation import share_out
 from hurdles.data.manifest import Manifest
-from hurdles.data.schemes import SCHEMES
-from hurdles.data.split import check_split, load_split, save_split, split
+from hurdles.data.split import SCHEMES, check_split, load_split, save_split, share_out, split
 from hurdles.errors import ManifestError, RegistryError, SplitError
 
 SPLITS = ("train", "validation", "test")

@@ -14,7 +14,7 @@ from hurdles.data.folder import manifest_from_folder
 from hurdles.data.manifest import Manifest
 from hurdles.data.reading import read_manifest
 from hurdles.errors import HurdlesError
-from hurdles.phantom.store import write_phantom
+from hurdles.phantom.cohort import write_phantom
 from hurdles.pixels.cache import prepare
 from hurdles.pixels.prepare import Preparation
 

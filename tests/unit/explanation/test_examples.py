@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hurdles.evaluation.predictions import Predictions
-from hurdles.explanation.examples import choose_examples
+from hurdles.explanation.heatmap import choose_examples
 
 CLASSES = ["COVID-19", "Normal", "Viral Pneumonia"]
 

@@ -85,7 +85,7 @@ def test_integrated_gradients_add_up_to_what_the_image_adds_to_an_even_grey_one(
 def test_smoothgrad_without_noise_is_captums_squared_saliency(monkeypatch):
     from captum.attr import Saliency
 
-    monkeypatch.setattr("hurdles.explanation.gradients._NOISE", 0.0)
+    monkeypatch.setattr("hurdles.explanation.maps._NOISE", 0.0)
     module, pixels = network(), images()
     expected = Saliency(Odds(module)).attribute(as_tensor(pixels).requires_grad_())
     expected = expected.detach()[:, 0].square().numpy()

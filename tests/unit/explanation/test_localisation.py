@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hurdles.errors import EvaluationError
-from hurdles.explanation.heatmap import Heatmap
-from hurdles.explanation.localisation import share_inside
+from hurdles.explanation.heatmap import Heatmap, share_inside
 
 
 def _heat(raw: np.ndarray) -> Heatmap:

@@ -8,7 +8,7 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ManifestError, SplitError
-from hurdles.lungs.data import across, read_lungs, split_lungs
+from hurdles.lungs.training import across, read_lungs, split_lungs
 
 FRACTIONS = (0.5, 0.25, 0.25)
 

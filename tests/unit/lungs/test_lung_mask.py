@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hurdles.lungs import plausibility
-from hurdles.lungs.mask import LungMask, clean, stretched
-from hurdles.lungs.plausibility import BOUNDS, Bound, flaw_of, measures
+from hurdles.lungs import mask as plausibility
+from hurdles.lungs.mask import BOUNDS, Bound, LungMask, clean, flaw_of, measures, stretched
 
 RADIUS = 3
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError, LungsNotFoundError
+from hurdles.lungs.find import LungPreparation, Segmenter, shipped_lungs
 from hurdles.lungs.mask import LungMask, clean
-from hurdles.lungs.preparation import LungPreparation, shipped_lungs
-from hurdles.lungs.segmenter import Segmenter
 from hurdles.pixels.cache import prepare
 from hurdles.pixels.decode import decode
 

@@ -12,8 +12,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.lungs import training
 from hurdles.lungs.network import load_lungs
-from hurdles.lungs.recipe import LungRecipe
-from hurdles.lungs.training import lung_loss, train_lungs
+from hurdles.lungs.training import LungRecipe, lung_loss, train_lungs
 from hurdles.progress import Silent
 from hurdles.training.machine import Machine
 

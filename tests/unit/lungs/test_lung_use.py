@@ -18,11 +18,18 @@ from torch import nn
 
 import hurdles.lungs.network
 from hurdles.errors import ConstantImageError, ManifestError, RunError
-from hurdles.lungs import use
+from hurdles.lungs import files as use
+from hurdles.lungs.files import (
+    COLUMNS,
+    PER_SHEET,
+    Sheets,
+    image_files,
+    mask_names,
+    outlined,
+    segment_images,
+    thumbnail,
+)
 from hurdles.lungs.mask import LungMask
-from hurdles.lungs.naming import image_files, mask_names
-from hurdles.lungs.sheet import PER_SHEET, Sheets, outlined, thumbnail
-from hurdles.lungs.use import COLUMNS, segment_images
 
 
 class Planted(nn.Module):

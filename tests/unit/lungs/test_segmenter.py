@@ -18,8 +18,8 @@ from torch import nn
 
 import hurdles.lungs.network
 from hurdles.errors import RunError
+from hurdles.lungs.find import SIZE, Segmenter
 from hurdles.lungs.network import LungNet, save_lungs
-from hurdles.lungs.segmenter import SIZE, Segmenter
 
 
 class Planted(nn.Module):
@@ -166,7 +166,7 @@ def test_the_key_follows_the_weights_and_not_the_file(tmp_path):
 
 def test_the_key_follows_the_clean_up(planted, monkeypatch):
     before = Segmenter().key
-    monkeypatch.setattr("hurdles.lungs.segmenter.CLEANING_VERSION", 99)
+    monkeypatch.setattr("hurdles.lungs.find.CLEANING_VERSION", 99)
     assert Segmenter().key != before
 
 

@@ -13,9 +13,8 @@ from torch.nn import functional
 from hurdles.errors import RecipeError
 from hurdles.models import lenet
 from hurdles.models.covid_net import pepx
-from hurdles.models.densenet import torchvision_names
-from hurdles.models.head import dense_head, he_normal
-from hurdles.models.network import GreyConvolution, last_convolution
+from hurdles.models.encoders import torchvision_names
+from hurdles.models.network import GreyConvolution, dense_head, he_normal, last_convolution
 from hurdles.models.spec import ModelSpec, build
 
 LABELS = ("Normal", "Bacterial Pneumonia", "Viral Pneumonia")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from hurdles.errors import RecipeError, RunError
-from hurdles.models import imagenet
-from hurdles.models.imagenet import PUBLISHED, Published, imagenet_weights, published_file
+from hurdles.models import starting as imagenet
 from hurdles.models.spec import ModelSpec, build
+from hurdles.models.starting import PUBLISHED, Published, imagenet_weights, published_file
 
 LABELS = ("COVID-19", "other")
 

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from hurdles.data.manifest import Manifest
 from hurdles.errors import CollectionError, RecipeError, RegistryError
 from hurdles.phantom import SHORTCUTS, Shortcut, draw_cohort, phantom_cohort, render, write_phantom
-from hurdles.phantom.disease import pattern_of
+from hurdles.phantom.parameters import pattern_of
 from hurdles.phantom.shortcuts import is_planted
 
 
@@ -137,7 +137,7 @@ def test_the_heart_lies_on_the_left_and_the_right_diaphragm_is_higher():
 
 def test_ap_enlarges_the_heart_and_a_deep_breath_the_lungs():
     from hurdles.data.vocabulary import View
-    from hurdles.phantom.geometry import Thorax
+    from hurdles.phantom.anatomy import Thorax
 
     case = draw_cohort(1)[0]
     image = case.images[0]
@@ -474,7 +474,7 @@ def test_a_finished_phantom_is_reused_and_a_broken_one_is_repaired(tmp_path):
 
 
 def test_an_interrupted_write_is_noticed(tmp_path, monkeypatch):
-    from hurdles.phantom import store
+    from hurdles.phantom import cohort as store
 
     calls = []
 

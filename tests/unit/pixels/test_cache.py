@@ -20,8 +20,10 @@ from hurdles.data import files as whole
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CacheError, ImageError, ManifestError, TruncatedImageError
+from hurdles.pixels import cache as hashes
 from hurdles.pixels import cache as module
-from hurdles.pixels import hashes, layers, packs
+from hurdles.pixels import packs
+from hurdles.pixels import packs as layers
 from hurdles.pixels.cache import Prepared, cache_folder, default_cache, prepare
 from hurdles.pixels.decode import decode
 from hurdles.pixels.prepare import Preparation

@@ -17,13 +17,12 @@ import pytest
 from hurdles.data.manifest import Manifest
 from hurdles.errors import CacheError, ImageError, LungsNotFoundError, TruncatedImageError
 from hurdles.phantom import Cohort, phantom_cohort
-from hurdles.phantom.store import write_phantom
+from hurdles.phantom.cohort import write_phantom
 from hurdles.pixels import cache as module
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.decode import decode
-from hurdles.pixels.packs import Packs
+from hurdles.pixels.packs import Packs, Refusals
 from hurdles.pixels.prepare import Preparation
-from hurdles.pixels.refusals import Refusals
 
 SIZE = 32
 

@@ -15,8 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError
-from hurdles.pixels.facts import COLUMNS, facts_of
-from hurdles.pixels.jpeg_quality import jpeg_quality
+from hurdles.pixels.facts import COLUMNS, facts_of, jpeg_quality
 
 
 def facts(*paths: Path) -> pd.DataFrame:

@@ -121,7 +121,7 @@ def test_a_forked_process_does_not_share_them() -> None:
 
 def test_they_end_with_this_process_and_need_little() -> None:
     script = (
-        "import sys; from hurdles.data import frames\n"
+        "import sys; from hurdles.pixels import frames\n"
         "worker = frames._Worker(); frames._IDLE.workers.append(worker)\n"
         "print(worker._process.pid)"
     )

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.phantom import draw_cohort, render
-from hurdles.phantom.draw import draw_hospital, draw_image
-from hurdles.pixels.harmonize import (
+from hurdles.phantom.parameters import draw_hospital, draw_image
+from hurdles.pixels.equalize import (
     ENERGIES,
     GREYS,
     SIDE,

@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from hurdles.errors import TruncatedImageError
-from hurdles.pixels.lut import read_lut
+from hurdles.pixels.grayscale import read_lut
 
 
 def item(data: object, descriptor: object, vr: str = "US", little: bool = True) -> Dataset:

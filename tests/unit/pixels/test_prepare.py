@@ -21,9 +21,9 @@ from hurdles.pixels.prepare import (
     PREPARATIONS,
     Preparation,
     Step,
+    grown,
     resize_square,
 )
-from hurdles.pixels.regions import grown
 from hurdles.recipe.recipe import Recipe
 
 

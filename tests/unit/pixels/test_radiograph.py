@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hurdles.errors import ImageError, TruncatedImageError
-from hurdles.pixels import radiograph as module
-from hurdles.pixels.radiograph import Radiograph
+from hurdles.pixels import decode as module
+from hurdles.pixels.decode import Radiograph
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(8, 32)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hurdles.pixels.regions import box_of, grown, stretched
+from hurdles.pixels.prepare import box_of, grown, stretched
 
 SIDES = st.integers(1, 300)
 

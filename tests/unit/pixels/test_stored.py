@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hurdles.phantom.store import write_phantom
-from hurdles.pixels.cache import prepare
+from hurdles.phantom.cohort import write_phantom
+from hurdles.pixels.cache import empty_cache, prepare, stored
 from hurdles.pixels.prepare import Preparation
-from hurdles.pixels.stored import empty_cache, stored
 
 
 def test_a_cache_that_was_never_used_is_empty(tmp_path):

@@ -142,8 +142,8 @@ class TestShipped:
         assert again.key == recipe.key
 
     def test_it_names_what_exists(self, name):
-        from hurdles.data.schemes import SCHEMES
         from hurdles.data.sources import COLLECTIONS
+        from hurdles.data.split import SCHEMES
         from hurdles.models.spec import architectures
         from hurdles.runs.inputs import PHANTOM
 

@@ -13,7 +13,7 @@ from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.evaluation.comparisons import compare
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.reporting.content import ReportContent, Sheet, SheetItem
+from hurdles.reporting.page import ReportContent, Sheet, SheetItem
 
 CLASSES = ("COVID-19", "Normal", "Viral Pneumonia")
 SIZES = {"COVID-19": 219, "Normal": 1341, "Viral Pneumonia": 1345}

@@ -19,7 +19,7 @@ import findings_samples as samples
 
 from hurdles.findings.finding import Finding
 from hurdles.findings.table import Findings
-from hurdles.reporting.findings_figures import drawings
+from hurdles.reporting.charts import drawings
 
 BIN = {"mean_probability": 0.25, "share": 0.5, "low": 0.3, "high": 0.75, "n": 9}
 POINT = {"amount": 0.0, "auc": 0.9, "low": 0.8, "high": 1.0, "flipped": 0.0}

@@ -20,9 +20,8 @@ from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, counted
 from hurdles.findings.summary import CLEARED_MEANS
 from hurdles.findings.table import Findings
-from hurdles.reporting.findings import render_findings, write_findings
-from hurdles.reporting.findings_figures import Drawing
-from hurdles.reporting.findings_rows import _shared_words, hurdle_blocks
+from hurdles.reporting.charts import Drawing
+from hurdles.reporting.findings import _shared_words, hurdle_blocks, render_findings, write_findings
 from hurdles.reporting.page import render
 
 _VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hurdles.reporting.contact_sheet import contact_sheet
-from hurdles.reporting.overlay import data_uri, heat_fault, heat_layer, legend_stops, overlay
+from hurdles.reporting.pictures import (
+    contact_sheet,
+    data_uri,
+    heat_fault,
+    heat_layer,
+    legend_stops,
+    overlay,
+)
 
 
 def bump(size: int = 32) -> np.ndarray:

@@ -17,15 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hurdles.copies.copies import Copies
 from hurdles.copies.finder import COLUMNS as COPIES
+from hurdles.copies.finder import Copies
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.reporting.content import Sheet, SheetItem
-from hurdles.reporting.page import render, write_report
-from hurdles.reporting.tables import measure_tables
+from hurdles.reporting.page import Sheet, SheetItem, measure_tables, render, write_report
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report_samples as samples
@@ -348,7 +346,7 @@ def test_every_picture_has_words_and_every_control_a_label(page: Page):
 
 
 def test_the_table_of_the_data_adds_up():
-    from hurdles.reporting.cohort import cohort_rows
+    from hurdles.reporting.page import cohort_rows
 
     table = samples.manifest()
     sizes = [*table.counts.values(), len(table)]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hurdles.data.manifest import Manifest
-from hurdles.runs.differences import differences
+from hurdles.runs.run import differences
 
 
 @pytest.fixture

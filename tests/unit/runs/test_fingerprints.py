@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hurdles.errors import RunError
-from hurdles.runs.fingerprints import fingerprints, load_fingerprints, save_fingerprints
+from hurdles.runs.seen import fingerprints, load_fingerprints, save_fingerprints
 
 
 def test_equal_pixels_equal_fingerprints(tmp_path):

@@ -16,7 +16,7 @@ from hurdles.errors import RunError
 from hurdles.models.spec import ModelSpec, build
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.recipe import Recipe
-from hurdles.reporting.content import Sheet, SheetItem
+from hurdles.reporting.page import Sheet, SheetItem
 from hurdles.runs.presentation import load_sheets, save_sheets
 from hurdles.runs.run import Run
 from hurdles.training.history import COLUMNS, History

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
+from hurdles.data.sets import Links
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import apply, youden_threshold
 from hurdles.recipe.recipe import Recipe

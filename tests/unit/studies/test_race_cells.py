@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hurdles.data.links import Links
 from hurdles.data.manifest import Manifest
+from hurdles.data.sets import Links
 from hurdles.errors import CollectionError, ManifestError, RunError
 from hurdles.runs.images import Options
 from hurdles.studies import study

@@ -7,7 +7,7 @@ import pytest
 
 from hurdles.errors import RecipeError
 from hurdles.recipe.recipe import RemedySection
-from hurdles.training.groups import (
+from hurdles.training.plan import (
     UNNAMED,
     Sources,
     balance_of,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hurdles.recipe.recipe import TrainingSection
-from hurdles.training.optimizers import WARM_UP, learning_rate, make_optimiser
+from hurdles.training.loop import WARM_UP, learning_rate, make_optimiser
 
 
 def rates(section: TrainingSection, steps: int) -> list[float]:

@@ -17,10 +17,9 @@ from hurdles.recipe.recipe import RemedySection, TrainingSection
 from hurdles.recipe.remedies import REMEDIES, remedied
 from hurdles.training import loop
 from hurdles.training.checkpoint import TrainingState
-from hurdles.training.groups import Sources, groups_of
 from hurdles.training.loop import TrainingData, train
-from hurdles.training.losses import Objective
-from hurdles.training.remedies import GroupWeights, StepLoss, disentangling, entangling
+from hurdles.training.losses import GroupWeights, Objective, StepLoss, disentangling, entangling
+from hurdles.training.plan import Sources, groups_of
 
 SETTINGS = {
     "source": {"sampling": "source"},

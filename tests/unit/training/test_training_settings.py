@@ -14,8 +14,7 @@ from hurdles.models.spec import ModelSpec, build
 from hurdles.models.starting import StartingWeights, encoder_of
 from hurdles.recipe.recipe import Recipe
 from hurdles.training import loop
-from hurdles.training.loop import train
-from hurdles.training.optimizers import learning_rate
+from hurdles.training.loop import learning_rate, train
 
 SGD = {
     "training": {

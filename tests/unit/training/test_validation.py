@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hurdles.recipe.recipe import TrainingSection
 from hurdles.training.history import COLUMNS
+from hurdles.training.loop import macro_auc, validate
 from hurdles.training.losses import Objective
-from hurdles.training.validation import macro_auc, validate
 
 
 def slow_auc(probability: np.ndarray, truth: np.ndarray) -> float:

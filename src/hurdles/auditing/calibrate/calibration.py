@@ -18,16 +18,15 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.auditing.calibrate.faults import fault_numbers
+from hurdles.auditing.calibrate.cohorts import RealStock, read_stock
 from hurdles.auditing.calibrate.journal import Journal, Record, is_calibrated
-from hurdles.auditing.calibrate.limits import Limits, limits_from
-from hurdles.auditing.calibrate.real import RealStock, read_stock
-from hurdles.auditing.calibrate.table import rates_table, references_from
+from hurdles.auditing.calibrate.limits import Limits, limits_from, rates_table, references_from
 from hurdles.auditing.calibrate.trials import (
     PROFILES,
     Profile,
     Trial,
     calibration_trials,
+    fault_numbers,
     fresh_trials,
     network_trials,
 )
@@ -66,7 +65,7 @@ class Calibration:
     areas : DataFrame
         AUC of networks that had nothing but the shortcut to read, by shortcut and strength.
     rates : DataFrame
-        False alarms and power, columns as in `hurdles.auditing.calibrate.table.COLUMNS`.
+        False alarms and power, columns as in `hurdles.auditing.calibrate.limits.COLUMNS`.
     cohorts : int
         How many were drawn in all.
     seconds : float

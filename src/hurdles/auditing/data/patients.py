@@ -12,7 +12,7 @@ import pandas as pd
 
 from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
-from hurdles.data.patients import several_sources
+from hurdles.data.manifest import several_sources
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted
 from hurdles.findings.limits import limit_for

@@ -32,8 +32,7 @@ from hurdles.auditing.probing import class_probe
 from hurdles.explanation.probe import thumbnails
 from hurdles.findings.finding import Finding
 from hurdles.findings.limits import limit_for
-from hurdles.pixels.prepare import BLANK_MARGIN
-from hurdles.pixels.regions import grown
+from hurdles.pixels.prepare import BLANK_MARGIN, grown
 
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]

@@ -23,13 +23,11 @@ from hurdles.auditing.probing import joined_level
 from hurdles.errors import HurdleError
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.means import patient_mean
-from hurdles.explanation.heatmap import Heatmap
-from hurdles.explanation.localisation import ShareInside, share_inside
+from hurdles.explanation.heatmap import Heatmap, ShareInside, share_inside
 from hurdles.explanation.methods import explain
 from hurdles.findings.finding import Evidence, Finding, Scale
 from hurdles.findings.limits import limit_for
-from hurdles.pixels.prepare import PREPARATIONS, View
-from hurdles.pixels.regions import stretched
+from hurdles.pixels.prepare import PREPARATIONS, View, stretched
 
 if TYPE_CHECKING:
     from hurdles.auditing.material import Material

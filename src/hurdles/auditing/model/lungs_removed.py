@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.auditing.blanking import blankable, only_lungs, without_lungs
 from hurdles.auditing.hurdle import model_hurdle
+from hurdles.auditing.nested import blankable, only_lungs, without_lungs
 from hurdles.auditing.probing import class_aucs, extremes, hidden_classes
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from hurdles.data.manifest import Manifest
+from hurdles.data.sources.cohen import Row, read_family
 from hurdles.data.sources.collection import Layout, collection
-from hurdles.data.sources.covid_metadata import Row, read_family
 
 
 @collection(

@@ -18,8 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.sources.cells import age_of, sex_of
-from hurdles.data.sources.collection import Layout, collection, read_rows
+from hurdles.data.sources.collection import Layout, age_of, collection, read_rows, sex_of
 from hurdles.data.tally import Tally, walk
 
 logger = logging.getLogger("hurdles.data")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources.collection import Layout, collection
-from hurdles.data.sources.nih_tables import cells_of, entries, patient_of
+from hurdles.data.sources.nih import cells_of, entries, patient_of
 from hurdles.data.tally import Tally, walk
 
 _LABELS = {"Covid-19": "COVID-19", "No_findings": "No Finding", "Pneumonia": "Pneumonia"}

@@ -11,8 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.sources.cells import age_of, sex_of, view_of
-from hurdles.data.sources.collection import Layout, collection, read_rows
+from hurdles.data.sources.collection import Layout, age_of, collection, read_rows, sex_of, view_of
 from hurdles.data.tally import Tally, walk
 from hurdles.data.vocabulary import View
 

@@ -15,8 +15,7 @@ import re
 from pathlib import Path
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.sources.cells import age_of, sex_of
-from hurdles.data.sources.collection import Layout, collection
+from hurdles.data.sources.collection import Layout, age_of, collection, sex_of
 from hurdles.data.tally import Tally, walk
 
 _NAME = re.compile(r"(MCUCXR|CHNCXR)_(\d+)_([01])")

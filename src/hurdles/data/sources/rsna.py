@@ -15,8 +15,7 @@ from pathlib import Path
 
 from hurdles.data.dicom_file import open_dataset
 from hurdles.data.manifest import Manifest
-from hurdles.data.sources.cells import age_of, sex_of, view_of
-from hurdles.data.sources.collection import Layout, collection, read_rows
+from hurdles.data.sources.collection import Layout, age_of, collection, read_rows, sex_of, view_of
 from hurdles.data.tally import Tally, walk
 
 _IMAGES, _LABELS = "stage_2_train_images", "stage_2_train_labels.csv"

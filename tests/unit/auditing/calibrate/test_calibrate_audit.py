@@ -8,8 +8,8 @@ import pytest
 
 from hurdles.auditing.calibrate import calibration as module
 from hurdles.auditing.calibrate.calibration import calibrate_audit
+from hurdles.auditing.calibrate.limits import ANY, areas_table
 from hurdles.auditing.calibrate.page import answer_lines, write_calibration
-from hurdles.auditing.calibrate.table import ANY, areas_table
 from hurdles.errors import RegistryError, RunError
 from hurdles.findings.limits import load_limits
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.calibrate.faults import FAULTS, fault_numbers
+from hurdles.auditing.calibrate.trials import FAULTS, fault_numbers
 from hurdles.auditing.material import Material
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import split

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from hurdles.auditing.calibrate.cohorts import Planting, draw_materials
-from hurdles.auditing.calibrate.pool import PLAIN, Pool, state_of
+from hurdles.auditing.calibrate.cohorts import PLAIN, Planting, Pool, draw_materials, state_of
 from hurdles.errors import RecipeError, RunError
 from hurdles.phantom import Shortcut, phantom_cohort
 

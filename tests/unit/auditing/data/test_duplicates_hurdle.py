@@ -9,9 +9,8 @@ import pytest
 
 from hurdles.auditing.data import duplicates as hurdle
 from hurdles.auditing.data.duplicates import copies_in
-from hurdles.auditing.hurdle import DATA_HURDLES
+from hurdles.auditing.hurdle import DATA_HURDLES, run_hurdles
 from hurdles.auditing.material import Material
-from hurdles.auditing.running import run_hurdles
 from hurdles.data.manifest import Manifest
 from hurdles.findings.finding import Finding, Verdict
 from hurdles.phantom import phantom_cohort

@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 
 from hurdles.auditing.data import files as module
-from hurdles.auditing.data.appearance import blockiness, chest_likeness, frame_width
-from hurdles.auditing.data.files import files
+from hurdles.auditing.data.files import blockiness, chest_likeness, files, frame_width
 from hurdles.auditing.material import Material
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import ConstantImageError, TruncatedImageError

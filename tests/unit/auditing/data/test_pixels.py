@@ -14,7 +14,7 @@ from hurdles.auditing.material import Material
 from hurdles.data.manifest import Manifest
 from hurdles.findings.finding import Limit, Verdict
 from hurdles.phantom import Shortcut, phantom_cohort
-from hurdles.pixels.regions import grown
+from hurdles.pixels.prepare import grown
 
 JUDGED = ["borders", "corners", "sharpness", "noise", "compression"]
 

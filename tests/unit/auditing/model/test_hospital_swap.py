@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from hurdles.auditing.hurdle import MODEL_HURDLES
+from hurdles.auditing.hurdle import MODEL_HURDLES, run_hurdles
 from hurdles.auditing.material import Material
 from hurdles.auditing.model.hospital_swap import hospital_swap
-from hurdles.auditing.running import run_hurdles
 from hurdles.auditing.subject import Elsewhere
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.predictions import Predictions

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hurdles.auditing.hurdle import MODEL_HURDLES
+from hurdles.auditing.hurdle import MODEL_HURDLES, run_hurdles
 from hurdles.auditing.model.perturbations import perturbations
-from hurdles.auditing.running import run_hurdles
 from hurdles.findings.finding import Finding, Verdict
 from hurdles.pixels.perturb import PERTURBATIONS
 

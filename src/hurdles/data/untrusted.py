@@ -1,15 +1,58 @@
-"""Tables in which a spreadsheet finds no formula.
+"""Text from elsewhere, shown and not obeyed: by a terminal, by Markdown, by a spreadsheet.
 
 File names and labels come from elsewhere, and ``=1+1`` in a cell would be computed. Every CSV of
 hurdles is made by `as_csv`; `from_cells` returns what it was made of.
+
+Text from elsewhere, shown and not obeyed: by a terminal, by Markdown.
+
+File names and labels may hold escape sequences and links.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+#: Control, format and surrogate characters, and what ends a line or a paragraph.
+_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def shown(text: str) -> str:
+    r"""Return text for a terminal: what it would obey is written out; line ends and tabs stay.
+
+    Examples
+    --------
+    >>> shown("a\x1b[31mb.png")
+    'a\\x1b[31mb.png'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in _OBEYED else _written(c) for c in text
+    )
+
+
+def _written(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def plain_markdown(text: str) -> str:
+    r"""Return text in which Markdown and HTML see no sign of theirs, on one line.
+
+    Examples
+    --------
+    >>> plain_markdown("[a](http://b)|c")
+    '\\[a\\](http://b)\\|c'
+    """
+    safe = re.sub(r"([\\`*_\[\]|!])", r"\\\1", shown(text)).replace("<", "&lt;")
+    return " ".join(safe.split("\n"))
+
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _HEADING = re.compile(r"[=+\-@\t\r]")
@@ -21,6 +64,7 @@ def as_cells(frame: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> as_cells(pd.DataFrame({"image": ["=1+1", "a.png"], "age": [-1, 2]})).values.tolist()
     [["'=1+1", -1], ['a.png', 2]]
     """
@@ -33,6 +77,7 @@ def as_csv(frame: pd.DataFrame, *, float_format: str | None = None) -> str:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> as_csv(pd.DataFrame({"image": ["@home.png"], "share": [0.25]})).splitlines()
     ['image,share', "'@home.png,0.25"]
     """
@@ -46,10 +91,12 @@ def from_cells(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changed(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    from pandas.api.types import is_numeric_dtype  # the command line must start without pandas
+
     found = {}
     for column in frame.columns:
         texts = frame[column]
-        if not pd.api.types.is_numeric_dtype(texts):
+        if not is_numeric_dtype(texts):
             hits = [i for i, v in enumerate(texts) if isinstance(v, str) and change(v) != v]
             if hits:
                 found[column] = texts.astype(object).where(texts.notna(), None)

@@ -1,12 +1,20 @@
-"""Lungs of files: masks at the images' own size, a table of them, and sheets to look at."""
+"""Lungs of files: masks at the images' own size, a table of them, and sheets to look at.
+
+Which images are meant, and a file name for each that no other image takes.
+
+Contact sheets of found lungs: the outline on the radiograph, what is wrong below it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,17 +22,184 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.cells import as_csv
 from hurdles.data.files import reads, remove, write_bytes, write_text, writes
+from hurdles.data.tally import walk
+from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, ManifestError
+from hurdles.lungs.find import SIZE, Segmenter
 from hurdles.lungs.mask import LungMask, clean, stretched
-from hurdles.lungs.naming import image_files, mask_names
-from hurdles.lungs.segmenter import SIZE, Segmenter
-from hurdles.lungs.sheet import Sheets, thumbnail
 from hurdles.pixels.decode import decode
 from hurdles.pixels.prepare import resize_square
 from hurdles.progress import Progress, Silent
+from hurdles.reporting.pictures import contact_sheet
+
+#: Names that the results themselves need: a mask may not be called like a contact sheet.
+_TAKEN = re.compile(r"sheet(-\d+)?", re.IGNORECASE)
+#: Bytes: file systems take 255, of which the extension and a temporary name need some.
+_LONGEST = 180
+
+
+def image_files(paths: Iterable[str | Path], out: Path) -> tuple[list[Path], int]:
+    """Return the files that are meant: those named, and the images below the folders named."""
+    results = os.path.realpath(out)
+    kept: dict[str, Path] = {}
+    others = 0
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ManifestError(f"{path} does not exist; give images, or folders of images.")
+        if not path.is_dir():
+            kept.setdefault(os.path.realpath(path), path)
+            continue
+        if os.path.realpath(path) == results:
+            raise ManifestError(f"{path} is the folder for the results too; give another one.")
+        for seen in walk(path):
+            if not _is_below(seen.real, results):
+                others += bool(seen.refusal)
+                if not seen.refusal:
+                    kept.setdefault(seen.real, seen.path)
+    inside = [path for real, path in kept.items() if _is_below(real, results)]
+    if inside:
+        raise ManifestError(
+            f"{inside[0]} lies in {out}, the folder for the results, where a mask might replace "
+            "it; give another folder."
+        )
+    if not kept:
+        raise ManifestError(
+            f"there is no image to segment ({others} other files were seen); give PNG, JPEG, "
+            "WebP, TIFF or DICOM files, or folders of them."
+        )
+    return list(kept.values()), others
+
+
+def mask_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each file's mask, without extension: its stem where no other has it.
+
+    Where several have it, the folders in which they differ come before it, then the extension
+    after it, at last a number. Names that differ only in case count as one: some systems see no
+    difference.
+
+    Examples
+    --------
+    >>> mask_names([Path("a/1.png"), Path("b/1.png"), Path("b/2.png"), Path("b/2.jpg")])
+    ['a__1', 'b__1', '2_png', '2_jpg']
+    """
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        groups[path.stem.casefold()].append(path)
+    names = {path: name for group in groups.values() for path, name in _told_apart(group)}
+    return _numbered([_short(names[path]) for path in paths])
+
+
+def _told_apart(group: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield paths of one stem, each with a name that says where it differs from the others."""
+    if len(group) == 1:
+        yield group[0], group[0].stem
+        return
+    folders = [path.absolute().parent.parts for path in group]
+    levels = zip(*folders, strict=False)  # to the shortest
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    named = [
+        "__".join([*(part.strip(os.sep) for part in parts[shared:]), path.stem])
+        for parts, path in zip(folders, group, strict=True)
+    ]
+    counts = Counter(name.casefold() for name in named)
+    for path, name in zip(group, named, strict=True):
+        repeated = counts[name.casefold()] > 1
+        yield path, name + path.suffix.replace(".", "_") if repeated else name
+
+
+def _short(name: str) -> str:
+    """Cut off the beginning of a name that a file system would not take."""
+    return name.encode()[-_LONGEST:].decode(errors="ignore")
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Return the names; one that is taken gets the first number that makes it free."""
+    taken: set[str] = set()
+    free: list[str] = []
+    for name in names:
+        candidates = (f"{name}_{n}" if n > 1 else name for n in count(1))
+        free.append(
+            next(c for c in candidates if c.casefold() not in taken and not _TAKEN.fullmatch(c))
+        )
+        taken.add(free[-1].casefold())
+    return free
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+#: Images on one sheet: six rows of eight.
+PER_SHEET = 48
+_COLUMNS = 8
+_CELL = 200
+#: Red, green, blue. Told apart by lightness too, and the caption says the same in words.
+_PLAUSIBLE, _FLAGGED_COLOR = (94, 224, 255), (255, 96, 64)
+
+
+class Sheets:
+    """Numbered contact sheets that are written as they fill, so that memory stays small.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``sheet.png`` goes, or ``sheet-1.png`` and so on where there are several.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._cells: list[tuple[NDArray[np.uint8], str]] = []
+        self._full = 0
+
+    def add(self, image: NDArray[np.uint8], lungs: LungMask, name: str) -> None:
+        """Put an image, as from `thumbnail`, with its lungs and its name on the sheet."""
+        if len(self._cells) == PER_SHEET:
+            self._write(f"sheet-{self._full + 1}.png")
+        caption = name if lungs.is_plausible else f"{name}\nflagged: {lungs.flaw}"
+        self._cells.append((outlined(image, lungs), caption))
+
+    def close(self) -> None:
+        """Write the sheet that is not full yet."""
+        if self._cells:
+            self._write(f"sheet-{self._full + 1}.png" if self._full else "sheet.png")
+
+    def _write(self, name: str) -> None:
+        images, captions = zip(*self._cells, strict=True)
+        page = contact_sheet(images, captions, _COLUMNS, cell=_CELL, font_size=11)
+        write_bytes(self.folder / name, page)
+        self._cells, self._full = [], self._full + 1
+
+
+def thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return a radiograph small enough for a sheet."""
+    import cv2
+
+    scale = _CELL / max(pixels.shape)
+    if scale < 1:
+        size = tuple(max(1, round(scale * side)) for side in pixels.shape[::-1])
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(np.rint(np.clip(pixels, 0, 1) * np.float32(255)), dtype=np.uint8)
+
+
+def outlined(image: NDArray[np.uint8], lungs: LungMask) -> NDArray[np.uint8]:
+    """Draw the edge of a mask, of any shape, on a radiograph.
+
+    Examples
+    --------
+    >>> lungs = LungMask(np.eye(2, dtype=bool).repeat(8, 0).repeat(8, 1), "", (0.25, 0.25))
+    >>> outlined(np.zeros((16, 16), np.uint8), lungs).shape
+    (16, 16, 3)
+    """
+    import cv2
+
+    picture = np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2))
+    mask = stretched(lungs.mask, (image.shape[0], image.shape[1])).astype(np.uint8)
+    edges, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    colour = _PLAUSIBLE if lungs.is_plausible else _FLAGGED_COLOR
+    return np.asarray(cv2.polylines(picture, edges, True, colour, 1, cv2.LINE_AA))
+
 
 #: Columns of ``masks.csv``; shares are of the image's area, empty where it cannot be read.
 COLUMNS: dict[str, str] = {

@@ -1,9 +1,14 @@
-"""The lung network at work: decoded pixels in, judged masks out."""
+"""Lung masks as prepared pixels, so that the cache keeps them as it keeps images.
+
+The lung network at work: decoded pixels in, judged masks out.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -11,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.errors import LungsNotFoundError
 from hurdles.lungs.mask import CLEANING_VERSION, LungMask, clean
 from hurdles.pixels.prepare import resize_square
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from hurdles.training.machine import Machine
 
 __all__ = ["SIZE", "Segmenter"]
+
 
 #: Height and width of the network's input and of its masks, as in `hurdles.lungs.network`, which
 #: is not imported for it: it needs torch.
@@ -147,3 +154,46 @@ def _digest(weights: dict[str, torch.Tensor]) -> str:
         digest.update(f"{name} {values.dtype} {values.shape}".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()[:12]
+
+
+#: Part of every key. Raise it when one and the same mask comes to be stored otherwise.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LungPreparation:
+    """Turns decoded pixels into the mask of their lungs; a `hurdles.pixels.cache.PixelPreparation`.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Finds the lungs; default: the network in the package.
+    """
+
+    segmenter: Segmenter = field(default_factory=Segmenter)
+
+    @property
+    def size(self) -> int:
+        """Height and width of the masks: 256."""
+        return SIZE
+
+    @property
+    def key(self) -> str:
+        """The segmenter's key and the version of the format; loads the weights."""
+        return f"{self.segmenter.key}-v{_VERSION}"
+
+    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the mask of the lungs."""
+        lungs = self.segmenter(pixels)
+        if not lungs.is_plausible:
+            raise LungsNotFoundError(
+                f"the lungs were not found: {lungs.flaw}. Leave the image out, or choose a "
+                "preparation that needs no lungs, such as 'raw'."
+            )
+        return np.multiply(lungs.mask, 255, dtype=np.uint8)
+
+
+@cache
+def shipped_lungs() -> LungPreparation:
+    """Return the one `LungPreparation` of this process that uses the network in the package."""
+    return LungPreparation()
