@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from hurdles.evaluation.bounds import (
     exact_bounds,
@@ -27,7 +28,6 @@ from hurdles.evaluation.delong import Area, area_bounds, compare_areas, logit_bo
 from hurdles.evaluation.forecast import forecast_area, forecast_auc
 from hurdles.evaluation.intervals import draw_patients, estimate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.resolution import wilson_coverage
 from hurdles.evaluation.statistics import Fraction, PatientTable, Ranking
 
 RESAMPLES = 500
@@ -86,7 +86,14 @@ def exact(sets: int, seed: int) -> Iterator[tuple[str, dict[str, float]]]:
     del sets, seed
     for n in (30, 33, 100, 400):
         for p in (0.8, 0.9, 0.95, 0.99):
-            yield f"n {n}, p {p}", {"Wilson": wilson_coverage(n, p)}
+            yield f"n {n}, p {p}", {"Wilson": _wilson_coverage(n, p)}
+
+
+def _wilson_coverage(n: int, p: float) -> float:
+    """Return how often Wilson's interval of n independent images holds p, over all outcomes."""
+    bounds = np.array([wilson_bounds(k / n, n) for k in range(n + 1)])
+    held = (bounds[:, 0] <= p) & (p <= bounds[:, 1])
+    return float(binom.pmf(np.arange(n + 1), n, p)[held].sum())
 
 
 def clustered(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:

@@ -224,7 +224,7 @@ def odds_of_a_class_never_said() -> str:
 
 
 def _slope(scores: list[float], truth: str) -> str:
-    from hurdles.evaluation.recalibration import calibration_slope
+    from hurdles.evaluation.calibration import calibration_slope
 
     return str(calibration_slope(_table(np.array(scores), list(truth))))
 
@@ -236,7 +236,7 @@ def _slope(scores: list[float], truth: str) -> str:
     lambda text: text.startswith("undefined"),
 )
 def intercept_of_hard_answers() -> str:
-    from hurdles.evaluation.recalibration import calibration_intercept
+    from hurdles.evaluation.calibration import calibration_intercept
 
     table = _table(np.repeat([1.0, 0.0], 20), list("a" * 18 + "b" * 20 + "a" * 2))
     return str(calibration_intercept(table, "a"))

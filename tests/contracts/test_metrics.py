@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation import scores as module
 from hurdles.evaluation.metrics import METRICS, Metric, get_metric
+from hurdles.evaluation.statistics import PatientTable, auc
 
 CLASSES = ("a", "b", "c")
 
@@ -31,10 +31,11 @@ def said(scores):
 
 
 def score(metric: Metric, truth, scores, positive="a", classes=CLASSES):
-    known = {"positive": positive} if metric.per_class else {}
-    if metric.needs == "probabilities":
-        return metric.score(truth, scores[:, classes.index(positive)], **known)
-    return metric.score(truth, np.array(classes)[np.argmax(scores, axis=1)], **known)
+    named = np.array(classes)[np.argmax(scores, axis=1)]
+    alone = np.arange(len(truth))
+    table = PatientTable(tuple(classes), truth, named, scores, alone, len(truth))
+    statistic = table.statistic(metric.name, positive if metric.per_class else None)
+    return statistic.at(np.ones((1, len(truth))))[0]
 
 
 def same(one, two):
@@ -224,25 +225,18 @@ def test_every_metric(metric, holds):
 def test_auc_depends_only_on_the_order_of_scores(table):
     truth, scores = table
     warped = np.exp(3 * scores[:, 0]) - 7
-    assert same(
-        module.auc_score(truth, warped, positive="a"),
-        module.auc_score(truth, scores[:, 0], positive="a"),
-    )
+    assert same(auc(truth == "a", warped), auc(truth == "a", scores[:, 0]))
 
 
 def test_auc_of_reversed_scores_is_its_complement():
-    truth, scores = np.array(list("aabbb")), np.array([3.0, 1, 1, 2, 0])
-    forward = module.auc_score(truth, scores, positive="a")
-    assert module.auc_score(truth, -scores, positive="a") == 1 - forward
-    assert forward == 4.5 / 6
+    truth, scores = np.array([True, True, False, False, False]), np.array([3.0, 1, 1, 2, 0])
+    assert auc(truth, scores) == 4.5 / 6
+    assert auc(truth, -scores) == 1 - 4.5 / 6
+    assert math.isnan(auc(truth, np.full(5, math.nan)))
 
 
-def test_every_score_function_is_in_the_table_once():
-    functions = {n for n in module.__all__ if n.endswith(("_score", "_error"))}
-    assert functions - {"class_accuracy_score"} == {m.score.__name__ for m in METRICS.values()}
+def test_every_metric_has_its_name_and_a_sentence():
     assert all(name == m.name and m.sentence.endswith(".") for name, m in METRICS.items())
-    for metric in METRICS.values():
-        assert metric.score.__name__.endswith("_score" if metric.higher_is_better else "_error")
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
@@ -250,20 +244,6 @@ def test_every_reason_is_a_sentence_about_the_class(metric):
     reason = metric.why_undefined("COVID-19")
     assert "{" not in reason
     assert ("COVID-19" in reason) == metric.per_class
-
-
-def test_confusion_matrix_counts_every_image_and_refuses_strays():
-    counts = module.confusion_matrix(list("aabz"), list("abbb"), rows="abz", columns="ab")
-    assert counts.tolist() == [[1, 1], [0, 1], [0, 1]]
-    with pytest.raises(EvaluationError, match=r"1 images have no place.*'z'"):
-        module.confusion_matrix(list("aabz"), list("abbb"), rows="ab", columns="ab")
-
-
-def test_unequal_lengths_and_nan_scores_are_named():
-    with pytest.raises(EvaluationError, match=r"shape \(2,\) and y_pred \(3,\)"):
-        module.accuracy_score(["a", "b"], ["a", "b", "b"])
-    with pytest.raises(EvaluationError, match="not NaN"):
-        module.auc_score(["a", "b"], [0.1, math.nan], positive="a")
 
 
 def test_an_unknown_metric_lists_the_known_ones():

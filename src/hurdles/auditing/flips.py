@@ -12,8 +12,8 @@ from hurdles.auditing.material import Material
 from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
+from hurdles.evaluation.bounds import patient_share
 from hurdles.evaluation.estimate import Estimate
-from hurdles.evaluation.means import patient_share
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Evidence
 

@@ -29,8 +29,7 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, LungsNotFoundError
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.probing import fit_predict
-from hurdles.explanation.probe import thumbnails
+from hurdles.evaluation.probing import fit_predict, thumbnails
 from hurdles.pixels.prepare import (
     BLANK_MARGIN,
     CROP_MARGIN,

@@ -16,7 +16,8 @@ from hurdles.evaluation.delong import Area, area_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.probing import out_of_fold
+from hurdles.evaluation.probing import out_of_fold, patients_of
+from hurdles.evaluation.statistics import auc
 from hurdles.findings.finding import Evidence, Finding, Limit, Scale
 
 _FOLDS = 5
@@ -122,13 +123,9 @@ def said_of(
 
 
 def class_aucs(said: Predictions) -> dict[str, float]:
-    """Return the area of each class that has images, and others beside it, against the rest."""
-    truth = said.y_true
-    return {
-        c: Area.of(truth, said.y_prob[:, i], positive=c).value
-        for i, c in enumerate(said.classes)
-        if 0 < int((truth == c).sum()) < len(truth)
-    }
+    """Return the AUC of each class that has images, and others beside it, against the rest."""
+    columns = {c: (said.y_true == c, said.y_prob[:, i]) for i, c in enumerate(said.classes)}
+    return {c: auc(true, p) for c, (true, p) in columns.items() if true.any() and not true.all()}
 
 
 def extremes(said: Predictions, count: int, by: str) -> tuple[Evidence, ...]:
@@ -151,8 +148,7 @@ def extremes(said: Predictions, count: int, by: str) -> tuple[Evidence, ...]:
 
 def _enough(material: Material) -> tuple[NDArray[np.intp], str]:
     """Return the rows of classes with enough patients, and the names of the other classes."""
-    labels, groups = material.labels, material.groups
-    counts = {name: len(set(groups[labels == name])) for name in np.unique(labels).tolist()}
-    few = {name: n for name, n in counts.items() if n < 2 * _FOLDS}
-    rows = np.flatnonzero(~np.isin(labels, list(few)))
+    patients = patients_of(material.labels, material.groups)
+    few = {name: n for name, n in patients.items() if n < 2 * _FOLDS}
+    rows = np.flatnonzero(~np.isin(material.labels, list(few)))
     return rows, ", ".join(f"{name} ({n})" for name, n in few.items())

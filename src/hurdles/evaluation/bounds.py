@@ -1,4 +1,4 @@
-"""Bounds of a proportion, of an area and of a difference, in closed form."""
+"""Bounds of a proportion, a mean, an AUC and a difference, in closed form, by patient."""
 
 from __future__ import annotations
 
@@ -6,40 +6,18 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.statistics import Floats
 
-__all__ = [
-    "auc_bounds",
-    "auc_variance",
-    "check_level",
-    "design_effect",
-    "exact_bounds",
-    "kish",
-    "mover_difference",
-    "normal_quantile",
-    "odds_ratio_bounds",
-    "proportion_bounds",
-    "student_quantile",
-    "wilson",
-    "wilson_bounds",
-]
-
 
 def wilson_bounds(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion.
+    """Return Wilson's score interval of a proportion of n trials, which need not be whole.
 
-    Parameters
-    ----------
-    p : float
-        The proportion, within [0, 1].
-    n : float
-        How many independent trials it rests on; need not be whole.
-    level : float
-        Confidence level, within (0, 1).
+    scipy.stats.binomtest has the same for whole numbers alone; with several images a patient the
+    number of trials is divided by the design effect.
 
     References
     ----------
@@ -61,18 +39,6 @@ def wilson_bounds(p: float, n: float, level: float = 0.95) -> tuple[float, float
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
     """Return a proportion of independent images (each of another patient) with its interval.
-
-    Parameters
-    ----------
-    successes, n : int
-        Images that are right, and all; 0 <= successes <= n.
-    level : float
-        Confidence level, within (0, 1).
-
-    Raises
-    ------
-    EvaluationError
-        If the counts are impossible or the level is not within (0, 1).
 
     Examples
     --------
@@ -113,15 +79,7 @@ def design_effect(part: Floats, whole: Floats) -> float:
     the worst case (all images of a patient agree) in which the worst case has the weight of one
     such patient. It is never taken below 1.
 
-    Parameters
-    ----------
-    part, whole : ndarray of shape (patients,)
-        Right images, and all images, of each patient.
-
-    Returns
-    -------
-    float
-        1 where every patient has one image.
+    `part` and `whole` are each patient's right images and all; 1 where all patients have one image.
 
     Examples
     --------
@@ -148,13 +106,6 @@ def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple
 
     The number of images is divided by their `design_effect`.
 
-    Parameters
-    ----------
-    part, whole : ndarray of shape (patients,)
-        Right images, and all images, of each patient.
-    level : float
-        Confidence level, within (0, 1).
-
     Examples
     --------
     >>> low, high = proportion_bounds(np.full(11, 3.0), np.full(11, 3.0))
@@ -178,13 +129,6 @@ def exact_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[floa
     one end decides. (Wilson's keeps its level over both ends together; near 0 its lower one errs
     up to twenty times as often as it seems to.) Exact where each patient has one image; otherwise
     the number of images is divided by their `design_effect`, with Student's quantile over patients.
-
-    Parameters
-    ----------
-    part, whole : ndarray of shape (patients,)
-        Right images, and all images, of each patient.
-    level : float
-        Confidence level, within (0, 1).
 
     References
     ----------
@@ -226,19 +170,8 @@ def auc_bounds(
 ) -> tuple[float, float]:
     """Return Newcombe's score interval of an AUC.
 
-    The bounds are the areas from which `value` is z standard errors away, with the standard error
-    that Hanley and McNeil give *at the bound*; so it is not empty at an area of 1.
-
-    Parameters
-    ----------
-    value : float
-        The area, within [0, 1].
-    positives, negatives : float
-        Independent images of the class, and of the others.
-    inflation : float
-        Factor on the variance.
-    level : float
-        Confidence level.
+    The bounds are the AUCs from which `value` is z standard errors away, with the standard error
+    that Hanley and McNeil give *at the bound*; so it is not empty at an AUC of 1.
 
     References
     ----------
@@ -267,17 +200,10 @@ def auc_bounds(
 
 
 def auc_variance(area: float, positives: float, negatives: float) -> float:
-    """Return Hanley and McNeil's variance of an area under the curve, as Newcombe changed it.
+    """Return Hanley and McNeil's variance of an AUC, as Newcombe changed it.
 
     Where Hanley and McNeil weigh each group's term by its own size, Newcombe's method 5 takes the
     mean of the two sizes.
-
-    Parameters
-    ----------
-    area : float
-        The area that holds in the population, within [0, 1].
-    positives, negatives : float
-        Independent units in either group: images, or fewer where patients have several.
 
     References
     ----------
@@ -302,18 +228,6 @@ def odds_ratio_bounds(
     side first. Where one of them is zero, 0.5 is added to each (Gart) for the bound that exists;
     the other does not: no miss, or no false alarm, among these images is compatible with any ratio
     however large, and nothing right on one side with any however small.
-
-    Parameters
-    ----------
-    sensitivity, specificity : pair of ndarray of shape (patients,)
-        Right images, and all images, of each patient: those of the class, and the others.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    low, high : float
-        Within [0, inf].
 
     References
     ----------
@@ -355,14 +269,19 @@ def mover_difference(a: Estimate, b: Estimate, correlation: float) -> tuple[floa
     proportions it is Newcombe's (Stat Med 1998;17:2635-2650).
     """
     difference = a.value - b.value
+    down = mover_reach(a.value - a.low, b.high - b.value, correlation)
+    up = mover_reach(a.high - a.value, b.value - b.low, correlation)
+    return max(-1.0, difference - down), min(1.0, difference + up)
 
-    def reach(first: float, second: float) -> float:
-        return math.sqrt(max(0.0, first**2 - 2 * correlation * first * second + second**2))
 
-    return (
-        max(-1.0, difference - reach(a.value - a.low, b.high - b.value)),
-        min(1.0, difference + reach(a.high - a.value, b.value - b.low)),
-    )
+def mover_reach(one: float, two: float, correlation: float) -> float:
+    """Return how far a difference reaches, of numbers that reach so far and are correlated."""
+    return math.sqrt(max(0.0, one**2 - 2 * correlation * one * two + two**2))
+
+
+def mover_mean(reach: Floats, correlations: Floats) -> float:
+    """Return how far a mean reaches, of numbers that reach so far and are so correlated."""
+    return math.sqrt(max(0.0, float(reach @ correlations @ reach))) / len(reach)
 
 
 def check_level(level: float) -> None:
@@ -395,3 +314,91 @@ def student_quantile(level: float, degrees: int) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + level) / 2))
+
+
+def patient_mean(
+    values: ArrayLike,
+    groups: ArrayLike,
+    *,
+    level: float = 0.95,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Estimate:
+    """Return the mean over images, with Student's interval over patients, cut off at low and high.
+
+    The images of a patient are added up first (the ratio estimator of a cluster sample, Cochran
+    1977, section 6), and their spread is never taken to be below that of independent images; where
+    every patient has one image it is the textbook interval. The quantile is
+    that of Student's distribution with one degree of freedom less than there are patients. Where
+    all values are one, their spread says nothing: of a bounded value the interval is then Wilson's,
+    for a value that is at one of its bounds or the other varies most.
+
+    Examples
+    --------
+    >>> print(patient_mean([1.0, 2.0, 3.0, 2.0], list("abcd")))
+    2.000 [0.701, 3.299]
+    >>> print(patient_mean([1.0, 2.0, 3.0, 2.0], list("abcd"), low=1, high=3))
+    2.000 [1.000, 3.000]
+    >>> print(patient_mean([1.0, 2.0], ["a", "a"]))
+    undefined (all images are of one patient)
+    """
+    check_level(level)
+    numbers, names = np.asarray(values, dtype="float64"), np.asarray(groups).astype(str)
+    if numbers.ndim != 1 or numbers.shape != names.shape or np.isnan(numbers).any():
+        raise EvaluationError(
+            f"{numbers.shape} numbers and {names.shape} patients make no mean; give one number, "
+            "not NaN, and one patient for each image."
+        )
+    if (numbers < low).any() or (numbers > high).any():
+        raise EvaluationError(
+            f"values from {numbers.min():g} to {numbers.max():g} are not all within "
+            f"[{low:g}, {high:g}]; give the bounds that they have."
+        )
+    patients, codes = np.unique(names, return_inverse=True)
+    n, count = len(numbers), len(patients)
+    if count < 2:
+        why = "there is no image" if n == 0 else "all images are of one patient"
+        return undefined(why, level=level, n_images=n, n_patients=count)
+    mean = float(numbers.mean())
+    if math.isfinite(high - low) and not np.ptp(numbers):
+        ends = wilson_bounds((mean - low) / (high - low), kish(np.bincount(codes)), level)
+        below, above = (low + (high - low) * end for end in ends)
+        method = f"Wilson over {count} patients, all values are one"
+        return Estimate(mean, min(below, mean), max(above, mean), level, method, n, count)
+    deviations = np.bincount(codes, numbers - mean)
+    error = math.sqrt(count / (count - 1) * float(deviations @ deviations)) / n
+    error = max(error, float(numbers.std(ddof=1)) / math.sqrt(n))
+    reach = student_quantile(level, count - 1) * error
+    method = f"Student's t over {count} patients"
+    return Estimate(mean, max(low, mean - reach), min(high, mean + reach), level, method, n, count)
+
+
+def patient_share(
+    flags: ArrayLike, groups: ArrayLike, *, level: float = 0.95, exact: bool = False
+) -> Estimate:
+    """Return the share of images that are flagged, with its interval over patients.
+
+    Wilson's interval (`proportion_bounds`) is narrow and keeps its level over both ends together.
+    Where one end decides something, ask for the `exact` one of Clopper and Pearson
+    (`exact_bounds`), whose ends keep it one by one.
+
+    Examples
+    --------
+    >>> print(patient_share(np.arange(40) < 4, np.arange(40)).percent())
+    10.0 % [4.0, 23.1]
+    >>> print(patient_share(np.arange(40) < 4, np.arange(40), exact=True).percent())
+    10.0 % [2.8, 23.7]
+    """
+    check_level(level)
+    flagged, of = np.asarray(flags, dtype=bool), np.asarray(groups)
+    if not len(flagged) or len(flagged) != len(of):
+        raise EvaluationError(
+            f"{len(flagged)} flags for {len(of)} patients; give one of each for every image."
+        )
+    names, patient = np.unique(of, return_inverse=True)
+    whole = np.bincount(patient, minlength=len(names)).astype(np.float64)
+    part = np.bincount(patient[flagged], minlength=len(names)).astype(np.float64)
+    low, high = (exact_bounds if exact else proportion_bounds)(part, whole, level)
+    method = f"{'Clopper-Pearson' if exact else 'Wilson'} over patients"
+    value = float(flagged.mean())
+    return Estimate(value, low, high, level, method, len(flagged), len(names))

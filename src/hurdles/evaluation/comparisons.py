@@ -4,12 +4,12 @@ Differences are paired: their intervals join those of the two models by the corr
 bootstrap shows, in which every resample draws the same patients for both. (The percentiles of that
 bootstrap are too narrow for the few images of a rare class; ``bench/coverage.py`` prints both.)
 
-Areas under the curve are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests
+AUCs are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests
 swap the two models' answers patient by patient, which changes nothing if the models are alike. For
 the accuracy, and one image per patient, that is exactly McNemar's test.
 
 A row holds zero in its interval if and only if its p-value is above 1 - level: where interval and
-test would disagree, the test rules (`hurdles.evaluation.significance.ruled_by_test`). Neither is
+test would disagree, the test rules (`ruled_by_test`). Neither is
 adjusted for the other rows; `holm` adjusts the p-values, and then only those. Of two classes, the
 one's specificity is the other's sensitivity: unasked, a number that stands there already is no row.
 """
@@ -23,21 +23,28 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from hurdles.data.notebook import notebook_table
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import mover_difference
+from hurdles.evaluation.bounds import mover_difference, normal_quantile
 from hurdles.evaluation.delong import Area, compare_areas
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, replicate
 from hurdles.evaluation.metrics import METRICS, get_metric, written
-from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.significance import McNemar, holm, mcnemar, ruled_by_test
+from hurdles.evaluation.predictions import Predictions, align
 from hurdles.evaluation.statistics import Floats, PatientTable, Statistic
 
-__all__ = ["Comparison", "align", "compare", "holm", "mcnemar"]
+__all__ = [
+    "Comparison",
+    "McNemar",
+    "compare",
+    "holm",
+    "mcnemar",
+    "ruled_by_test",
+    "sign_flip",
+]
 
 #: With at most so many patients on whom the models differ, every swap is tried (2^12 = 4096).
 _ENUMERATE = 12
@@ -133,7 +140,7 @@ def compare(
     metrics : sequence of str, optional
         Keys of `METRICS`; if not given, all but those that only mirror another or have no
         meaningful difference (see `Metric.compared`); of two classes, also without specificity,
-        negative predictive value and the second area, which are numbers of the other class.
+        negative predictive value and the second AUC, which are numbers of the other class.
     level : float
         Confidence level, within (0, 1).
     n_resamples, seed : int
@@ -307,45 +314,150 @@ def _stacked(a: PatientTable, b: PatientTable) -> PatientTable:
         tuple(sorted(c for c in a.classes if c in b.classes)),
         np.concatenate([a.truth, b.truth]),
         np.concatenate([a.said, b.said]),
-        np.empty((len(a.truth) + len(b.truth), 0)),  # areas have a test of their own
+        np.empty((len(a.truth) + len(b.truth), 0)),  # AUCs have a test of their own
         np.concatenate([a.patients, b.patients + a.n_patients]),
         a.n_patients + b.n_patients,
     )
 
 
-def align(a: Predictions, b: Predictions) -> Predictions:
-    """Return `b` in the order of `a`.
+@dataclass(frozen=True)
+class McNemar:
+    """Exact test of whether two models are right equally often.
 
     Parameters
     ----------
-    a, b : Predictions
-        Of the same images, in any order.
-
-    Raises
-    ------
-    EvaluationError
-        If they are of different images, labels or patients; the message names some.
+    only_a, only_b : int
+        Images on which one model is right and the other wrong.
+    p_value : float
+        Exact, two-sided.
+    mid_p : float
+        The same with half the weight on what was seen: less conservative, not strictly exact
+        (Fagerland et al., BMC Med Res Methodol 2013;13:91).
+    method : str
+        Which test it is.
     """
-    first, second = a.frame.set_index("image"), b.frame.set_index("image")
-    only_a, only_b = first.index.difference(second.index), second.index.difference(first.index)
-    if len(only_a) or len(only_b):
+
+    only_a: int
+    only_b: int
+    p_value: float
+    mid_p: float
+    method: str
+
+
+def mcnemar(right_a: ArrayLike, right_b: ArrayLike, *, groups: ArrayLike | None = None) -> McNemar:
+    """Test whether two models are right equally often on the same images.
+
+    McNemar's test of `right_a` and `right_b`, one flag for each image in either, takes images for
+    independent. Where `groups` gives a patient several, the models' answers are swapped for all of
+    a patient's images at once instead (sign-flip test). Answers of other shapes raise an error.
+
+    References
+    ----------
+    McNemar, Psychometrika 1947;12:153-157; for patients with several images the sign-flip
+    (permutation) test on each patient's difference, which is exact as well.
+
+    Examples
+    --------
+    >>> mcnemar([1, 1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]).p_value
+    0.03125
+    """
+    a, b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
+    if a.ndim != 1 or a.shape != b.shape:
         raise EvaluationError(
-            f"the tables are of different images: {_some(only_a)} only in the first, "
-            f"{_some(only_b)} only in the second. Compare runs on the same images."
+            f"the models have answers of shape {a.shape} and {b.shape}; give one for each image."
         )
-    second = second.loc[first.index]
-    for column, what in (("label", "labels"), ("group", "patients")):
-        differ: NDArray[np.bool_] = (first[column] != second[column]).to_numpy()
-        if differ.any():
-            name = first.index[differ][0]
-            raise EvaluationError(
-                f"the tables give {int(differ.sum())} images different {what}, e.g. {name!r}: "
-                f"{first[column].loc[name]!r} and {second[column].loc[name]!r}. Make both from "
-                "one manifest."
-            )
-    return Predictions(second.reset_index())
+    codes = np.arange(len(a)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    gained = np.bincount(codes, weights=a.astype(float) - b)
+    p_value, mid_p = sign_flip(gained)
+    repeated = len(np.unique(codes)) < len(a)
+    return McNemar(int((a & ~b).sum()), int((b & ~a).sum()), p_value, mid_p, _name(repeated))
 
 
-def _some(names: Any) -> str:
-    shown = ", ".join(repr(str(n)) for n in names[:3])
-    return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})" if len(names) else "none"
+def _name(repeated: bool) -> str:
+    return "exact sign-flip over patients" if repeated else "exact McNemar"
+
+
+def sign_flip(differences: ArrayLike) -> tuple[float, float]:
+    """Test whether whole-numbered differences are symmetric about zero.
+
+    Two-sided: how often random signs give a sum at least as far from zero; and the same with
+    half the weight on ties. The distribution is computed whole, not sampled.
+
+    Examples
+    --------
+    >>> sign_flip([1, 1, 1, -1])
+    (0.625, 0.375)
+    """
+    sizes = np.asarray(differences, dtype="float64")
+    steps = np.abs(sizes[sizes != 0]).astype(int)
+    mass = np.ones(1)
+    for step in steps:
+        grown = np.zeros(len(mass) + 2 * step)
+        grown[: len(mass)] += mass / 2
+        grown[2 * step :] += mass / 2
+        mass = grown
+    sums = np.arange(len(mass)) - int(steps.sum())
+    seen = abs(int(sizes.sum()))
+    beyond, tied = mass[np.abs(sums) > seen].sum(), mass[np.abs(sums) == seen].sum()
+    return min(1.0, float(beyond + tied)), min(1.0, float(beyond + tied / 2))
+
+
+def ruled_by_test(difference: Estimate, p_value: float) -> Estimate:
+    """Return a difference whose interval holds zero if and only if its test does not reject it.
+
+    The test rules: where the two disagree, the end of the interval that is nearer to zero is moved
+    to where the test's own p-value puts it (test-based limits): the standard error is taken to be
+    the one that gives this difference this p-value.
+
+    References
+    ----------
+    Miettinen, Am J Epidemiol 1976;103:226-235.
+
+    Examples
+    --------
+    >>> five_of_forty = Estimate(0.125, 0.023, 0.254, 0.95, "MOVER", 40, 40)
+    >>> print(ruled_by_test(five_of_forty, 0.0625))
+    0.125 [-0.007, 0.254]
+    >>> print(ruled_by_test(Estimate(0.208, -0.017, 0.416, 0.95, "MOVER", 48, 48), 0.032))
+    0.208 [0.018, 0.416]
+    """
+    from scipy.special import ndtri
+
+    value, low, high = difference.value, difference.low, difference.high
+    rejected = p_value <= 1 - difference.level
+    if math.isnan(value) or math.isnan(p_value) or rejected == (not low <= 0 <= high):
+        return difference
+    away = -float(ndtri(p_value / 2))
+    # With p of 1 the test knows of no end nearer than the farthest possible.
+    end = value * (1 - normal_quantile(difference.level) / away) if away > 0 else -value * math.inf
+    method = f"{difference.method}; the end near zero by the test"
+    if value > 0:
+        near = max(-1.0, end) if not rejected else max(end, math.ulp(0.0))
+        return replace(difference, low=near, method=method)
+    near = min(1.0, end) if not rejected else min(end, -math.ulp(0.0))
+    return replace(difference, high=near, method=method)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of one family so that the chance of any false alarm stays below each.
+
+    In the order given, never below the value given.
+
+    References
+    ----------
+    Holm, Scand J Stat 1979;6:65-70.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    given = [float(p) for p in p_values]
+    # NaN must go before the sorting, which it would upset.
+    tested = [i for i in range(len(given)) if not math.isnan(given[i])]
+    tested.sort(key=lambda i: given[i])
+    adjusted, highest = [math.nan] * len(given), 0.0
+    for rank, index in enumerate(tested):
+        highest = max(highest, min(1.0, (len(tested) - rank) * given[index]))
+        adjusted[index] = highest
+    return adjusted

@@ -1,11 +1,11 @@
-"""The variance of an area under the curve, and of the difference of two (DeLong).
+"""The variance of an AUC, and of the difference of two (DeLong).
 
 Each image of a class has a placement: the share of the other images that it outranks. The spread
-of the placements is the variance of the area (DeLong, DeLong and Clarke-Pearson 1988); they come
+of the placements is the variance of the AUC (DeLong, DeLong and Clarke-Pearson 1988); they come
 from one sort (Sun and Xu 2014). Where patients have several images, placements are summed by
 patient first, and a patient may have images of both classes (Obuchowski 1997).
 
-An `Area` keeps those sums with the patients' names, so that two areas can be compared whatever they
+An `Area` keeps those sums with the patients' names, so that two AUCs can be compared whatever they
 share: the same images (two models), no patient (two hospitals), or some (a merged test set).
 
 The variance is DeLong's; the interval is not. ``bench/coverage.py`` shows why: near 1, and with few
@@ -36,40 +36,22 @@ from hurdles.evaluation.bounds import (
     normal_quantile,
     student_quantile,
 )
-from hurdles.evaluation.differences import AreaDifference, judged_difference
+from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.statistics import Floats, Ranking
 
-__all__ = [
-    "Area",
-    "AreaDifference",
-    "area_bounds",
-    "compare_areas",
-    "joint_covariance",
-    "logit_bounds",
-    "rank_alike",
-]
+#: A smaller share of the AUCs' own standard errors is rounding.
+_NO_ERROR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """One area under the curve and how each patient moves it.
+    """One AUC and how each patient moves it."""
 
-    Parameters
-    ----------
-    value : float
-        The area, within [0, 1].
-    ranking : Ranking
-        The images in the order of their scores.
-    patients : ndarray of shape (p,)
-        Names of the patients, sorted; columns of what follows.
-    sick, well : ndarray of shape (p,)
-        For each patient, the sum over images of the class (over the others) of what their
-        placements exceed the area by, divided by the number of all such images. Either sums to 0.
-    """
-
-    value: float
-    ranking: Ranking
-    patients: NDArray[np.str_]
+    value: float  # the AUC, within [0, 1]
+    ranking: Ranking  # the images in the order of their scores
+    patients: NDArray[np.str_]  # names of the patients, sorted; columns of what follows; shape (p,)
+    #: For each patient, the sum over images of the class (over the others) of what their
+    #: placements exceed the AUC by, divided by the number of all such images. Either sums to 0.
     sick: Floats
     well: Floats
 
@@ -82,23 +64,7 @@ class Area:
         positive: str,
         groups: ArrayLike | None = None,
     ) -> Area:
-        """Compute the area and its parts.
-
-        Parameters
-        ----------
-        y_true : array-like of shape (n,)
-            True classes.
-        y_score : array-like of shape (n,)
-            Score of `positive` for each image; only its order matters.
-        positive : str
-            The class in question.
-        groups : array-like of shape (n,), optional
-            The patient of each image; every image a patient of its own if not given.
-
-        Raises
-        ------
-        EvaluationError
-            If lengths differ, a score is not a number, or either class has no image.
+        """Compute the AUC of `positive` and its parts; every image a patient if none is given.
 
         Examples
         --------
@@ -111,26 +77,18 @@ class Area:
         if not truth.shape == scores.shape == names.shape or np.isnan(scores).any():
             raise EvaluationError(
                 f"y_true has shape {truth.shape}, y_score {scores.shape} and groups "
-                f"{names.shape}; an area needs one number, not NaN, and one patient for each image."
+                f"{names.shape}; an AUC needs one number, not NaN, and one patient for each image."
             )
         if truth.all() or not truth.any():
             raise EvaluationError(
-                f"there are not both images of {positive!r} and of other classes: there is no area."
+                f"there are not both images of {positive!r} and of other classes: there is no AUC."
             )
         patients, codes = np.unique(names.astype(str), return_inverse=True)
         return cls.of_ranking(Ranking.of(truth, scores, codes), patients)
 
     @classmethod
     def of_ranking(cls, ranking: Ranking, patients: NDArray[np.str_]) -> Area:
-        """Compute the same from images that are sorted already; both classes must have some.
-
-        Parameters
-        ----------
-        ranking : Ranking
-            Its patients are numbered as in `patients`.
-        patients : ndarray of shape (p,)
-            Their names.
-        """
+        """Compute the same from images that are sorted already; both classes must have some."""
         above, below = ranking.placements()
         value = float(above.mean())
         return cls(
@@ -152,7 +110,7 @@ class Area:
         return min(self._patients[:2]) - 1
 
     def covariance(self, other: Area) -> float:
-        """Return the covariance with another area through the patients that both have.
+        """Return the covariance with another AUC through the patients that both have.
 
         For two models on the same images this is DeLong's (Obuchowski's where patients repeat);
         without a common patient it is 0.
@@ -187,26 +145,18 @@ class Area:
         return int(there[0].sum()), int(there[1].sum()), int((there[0] | there[1]).sum())
 
 
+@dataclass(frozen=True)
+class AreaDifference:
+    """Two AUCs compared."""
+
+    difference: Estimate  # of ``a - b``
+    standard_error: float  # DeLong's, of the difference; NaN where there is no difference to judge
+    p_value: float  # two-sided, of no difference; NaN where undefined
+    method: str  # how the test was made
+
+
 def joint_covariance(areas: Sequence[Area], others: Sequence[Area]) -> Floats:
-    """Return DeLong's covariances of areas with others over the same patients.
-
-    Parameters
-    ----------
-    areas, others : sequences of k and m Area
-        At least one of either; all over the same patients, in the same order.
-
-    Returns
-    -------
-    ndarray of shape (k, m)
-        `Area.covariance` of each with each; NaN where all images of a class are of one patient.
-
-    Examples
-    --------
-    >>> one = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
-    >>> two = Area.of(list("aaabbb"), [0.9, 0.2, 0.3, 0.5, 0.4, 0.1], positive="a")
-    >>> math.isclose(joint_covariance([one], [one, two])[0, 1], one.covariance(two))
-    True
-    """
+    """Return `Area.covariance` of each of k AUCs with each of m over the same patients, (k, m)."""
 
     def scaled(side: Sequence[Area]) -> tuple[Floats, Floats, Floats, Floats]:
         sick, well = np.stack([a.sick for a in side]), np.stack([a.well for a in side])
@@ -217,24 +167,22 @@ def joint_covariance(areas: Sequence[Area], others: Sequence[Area]) -> Floats:
     return np.asarray(sick @ sick_.T + well @ well_.T + up @ down_.T + down @ up_.T)
 
 
+def correlations(covariances: Floats) -> Floats:
+    """Return the correlations of covariances; 1, the widest, where they cannot be known."""
+    spread = np.sqrt(np.diag(covariances).clip(min=0))
+    scale = np.outer(spread, spread)
+    ratio = np.divide(covariances, scale, out=np.ones_like(covariances), where=scale > 0)
+    ratio = np.where(np.isnan(ratio), 1.0, ratio.clip(-1, 1))
+    np.fill_diagonal(ratio, 1.0)
+    return ratio
+
+
 def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
-    """Test whether two areas are the same: DeLong's z, whatever patients the two share.
+    """Test whether two AUCs are the same: DeLong's z, whatever patients the two share.
 
     Test and interval rest on one standard error and one quantile, so that they agree about no
-    difference at all (`judged_difference`). The standard error of an area of 0 or 1, whose variance
+    difference at all (`judged_difference`). The standard error of an AUC of 0 or 1, whose variance
     seems to be zero, is as large as its interval reaches.
-
-    Parameters
-    ----------
-    a, b : Area
-        Of the same images (paired), of other patients (unpaired), or in part the same.
-    level : float
-        Confidence level, within (0, 1).
-
-    Raises
-    ------
-    EvaluationError
-        If the level is not within (0, 1).
 
     References
     ----------
@@ -268,7 +216,7 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
 
 
 def rank_alike(a: Area, b: Area) -> bool:
-    """Return whether two areas agree in every patient."""
+    """Return whether two AUCs agree in every patient."""
     return (
         np.array_equal(a.patients, b.patients)
         and np.array_equal(a.sick, b.sick)
@@ -286,27 +234,13 @@ def _spread(area: Area, level: float) -> float:
 
 
 def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
-    """Return the score interval of an area, widened until it agrees with DeLong's variance.
+    """Return the score interval of an AUC, widened until it agrees with DeLong's variance.
 
     Newcombe's interval takes Hanley and McNeil's variance; it is widened by the factor between
-    that and DeLong's over patients, never narrowed. With an area of 0 or 1, or all images of a
-    class of one patient, there is no such factor: every patient counts once. And no area has
+    that and DeLong's over patients, never narrowed. With an AUC of 0 or 1, or all images of a
+    class of one patient, there is no such factor: every patient counts once. And no AUC has
     better bounds than a perfect one of these patients: that none of them looks like the other class
     shows only so much of the next patient, however many images agree.
-
-    Parameters
-    ----------
-    area : Area
-        Its value and parts.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    low, high : float
-        Within [0, 1], never equal.
-    method : str
-        How they were made.
 
     Examples
     --------
@@ -353,16 +287,9 @@ def _inflation(ranking: Ranking, variance: float, formula: float, worst: float) 
 def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
     """Return the textbook interval: DeLong's variance on the logit scale.
 
-    `area_bounds` holds the truth more often where a class has few images or the area is near 1; of
-    two areas this one gives a narrower difference that holds it as well. Where DeLong's variance is
+    `area_bounds` holds the truth more often where a class has few images or the AUC is near 1; of
+    two AUCs this one gives a narrower difference that holds it as well. Where DeLong's variance is
     zero or missing it is the interval of `area_bounds`: never a point.
-
-    Parameters
-    ----------
-    area : Area
-        Its value and parts.
-    level : float
-        Confidence level, within (0, 1).
 
     References
     ----------
@@ -385,3 +312,90 @@ def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
 
 def _expit(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+
+
+def judged_difference(
+    values: tuple[float, float],
+    bounds: Sequence[tuple[float, float]],
+    spreads: Sequence[float],
+    covariance: float,
+    *,
+    alike: bool,
+    level: float,
+    test: str,
+    n_images: int,
+    n_patients: int,
+) -> AreaDifference:
+    """Test and bound the difference of two AUCs, or of two means of AUCs.
+
+    The end of the interval that is nearer to zero is that of the test; so zero is held if and only
+    if the p-value is above 1 - level. The other end joins the AUCs' own bounds, which are longer
+    towards 0.5 than towards 1 (`reach_apart`), and is never nearer than the test's.
+
+    `values`, `bounds` and `spreads` are the AUCs, their own intervals and standard errors. AUCs
+    are `alike` where no patient here parts the two; that does not show that none ever will, and
+    they are joined as if independent. So are two of which every patient moves either as much as
+    the other, though they differ: their difference seems to be without error.
+    """
+    value = values[0] - values[1]
+    correlation = max(-1.0, min(1.0, covariance / (spreads[0] * spreads[1])))
+    common = correlation * spreads[0] * spreads[1]
+    error = math.sqrt(max(0.0, spreads[0] ** 2 + spreads[1] ** 2 - 2 * common))
+    parted = error > _NO_ERROR * max(spreads)
+    if not parted and value != 0:
+        error = math.hypot(*spreads)
+    joined = correlation if parted and not alike else 0.0
+    down, up = ([v - b[0] for v, b in zip(values, bounds, strict=True)],
+                [b[1] - v for v, b in zip(values, bounds, strict=True)])  # fmt: skip
+    tested = normal_quantile(level) * error
+    low = value - max(tested, reach_apart((up[1], down[1]), (up[0], down[0]), joined))
+    high = value + max(tested, reach_apart((up[0], down[0]), (up[1], down[1]), joined))
+    low, high = (value - tested if value > 0 else low, value + tested if value < 0 else high)
+    together = "" if parted else "every patient moves both alike"
+    note = "the two rank every image alike" if alike else together
+    method = "as if independent" if note else f"DeLong's correlation {correlation:.2f}"
+    difference = Estimate(
+        value,
+        max(-1.0, low),
+        min(1.0, high),
+        level,
+        f"DeLong near zero, MOVER away from it, {method}",
+        n_images,
+        n_patients,
+        note,
+    )
+    return AreaDifference(difference, error, _p_value(value, error), test)
+
+
+def reach_apart(
+    rises: tuple[float, float], falls: tuple[float, float], correlation: float
+) -> float:
+    """Return how far one number may rise above another, both with an interval of their own.
+
+    As in MOVER the two move within an ellipse; but in each of its quarters by the distances of
+    that quarter: where both are likely to be lower at once, their lower bounds count, which mostly
+    are the farther ones.
+
+    References
+    ----------
+    Zou and Donner, Stat Med 2008;27:1693-1702, whose formula takes one quarter for all.
+
+    Examples
+    --------
+    >>> round(reach_apart((0.01, 0.05), (0.01, 0.05), 0.9), 3)
+    0.022
+    """
+    farthest = math.sqrt(max(0.0, 1 - correlation**2)) * max(rises[0], falls[1])
+    for sign, one in zip((1, -1), rises, strict=True):
+        for other_sign, two in zip((1, -1), falls, strict=True):
+            length = one**2 + two**2 - 2 * correlation * one * two
+            inside = sign * (one - correlation * two) >= 0 <= other_sign * (correlation * one - two)
+            if inside and length > 0:
+                farthest = max(farthest, math.sqrt(length))
+    return farthest
+
+
+def _p_value(value: float, error: float) -> float:
+    if value == 0:
+        return 1.0
+    return math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan

@@ -16,7 +16,6 @@ from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.intervals import estimate
 from hurdles.evaluation.metrics import METRICS, get_metric, written
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.scores import confusion_matrix
 from hurdles.evaluation.statistics import PatientTable
 
 __all__ = ["Evaluation", "evaluate", "measures"]
@@ -183,7 +182,9 @@ def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
     }
     if unknown.all():
         estimates = {key: replace(found, n_patients=0) for key, found in estimates.items()}
-    counts = confusion_matrix(table.truth, table.said, rows=labels, columns=table.classes)
+    counts = pd.crosstab(table.truth, table.said).reindex(
+        index=list(labels), columns=list(table.classes), fill_value=0
+    )
     return Evaluation(
         classes=table.classes,
         labels=labels,
@@ -192,7 +193,7 @@ def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
         n_unknown=int(unknown.sum()),
         images={c: int((table.truth == c).sum()) for c in labels},
         patients={c: known(table.truth == c) for c in labels},
-        confusion=tuple(tuple(int(n) for n in row) for row in counts),
+        confusion=tuple(tuple(int(n) for n in row) for row in counts.to_numpy()),
         estimates=estimates,
         notes=tuple(_notes(table, unknown)),
     )

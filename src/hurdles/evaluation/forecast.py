@@ -1,16 +1,16 @@
-"""What a model's own test images say, beforehand, of its area on images from elsewhere.
+"""What a model's own test images say, beforehand, of its AUC on images from elsewhere.
 
 What a model achieves at home may rest on how images were taken rather than on what they show. If
-that part can be measured - by the area of a *blind view*, which sees no anatomy - it can be taken
-away, and what remains is a forecast. Ong Ly et al. 2024 take areas away: inside less blind plus
-0.5. But areas do not add. Squared effect sizes do: two independent signs by which the classes lie
+that part can be measured - by the AUC of a *blind view*, which sees no anatomy - it can be taken
+away, and what remains is a forecast. Ong Ly et al. 2024 take AUCs away: inside less blind plus
+0.5. But AUCs do not add. Squared effect sizes do: two independent signs by which the classes lie
 d1 and d2 standard deviations apart lie, at their best together, sqrt(d1^2 + d2^2) apart; and an
-area of normal scores is Phi(d / sqrt(2)). So, with d = sqrt(2) * probit(area),
+AUC of normal scores is Phi(d / sqrt(2)). So, with d = sqrt(2) * probit(AUC),
 
     forecast = Phi((d_inside^2 - d_blind^2) / (sqrt(2) * d_inside)).
 
 The denominator stays that of the inside, for a model goes on looking at what no longer helps it.
-``bench/coverage.py`` prints how far this and the areas' rule miss.
+``bench/coverage.py`` prints how far this and the AUCs' rule miss.
 """
 
 from __future__ import annotations
@@ -23,47 +23,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level
-from hurdles.evaluation.delong import Area, area_bounds, joint_covariance, rank_alike
+from hurdles.evaluation.bounds import check_level, mover_mean, mover_reach
+from hurdles.evaluation.delong import Area, area_bounds, correlations, joint_covariance, rank_alike
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import class_areas, in_pairs
 from hurdles.evaluation.predictions import Predictions
 
-__all__ = [
-    "ASSUMPTION",
-    "Record",
-    "forecast_area",
-    "forecast_auc",
-    "forecasts_by_class",
-    "track_record",
-]
-
 #: What every forecast takes for granted, to be said beside it.
 ASSUMPTION = (
     "It holds where what the blind view sees varies elsewhere as it does here and has nothing to "
-    "do with the class there; where it is the same in every image, the area is higher."
+    "do with the class there; where it is the same in every image, the AUC is higher."
 )
-#: Areas are kept this far from 0, chance and 1 where a bound would be infinite.
+#: AUCs are kept this far from 0, chance and 1 where a bound would be infinite.
 _SMALLEST = 1e-9
 
 
 def forecast_area(inside: float, blind: float) -> float:
-    """Return the area to be expected where what the blind view sees says nothing of the class.
+    """Return the AUC to be expected where what the blind view sees says nothing of the class.
 
-    Parameters
-    ----------
-    inside : float
-        The model's area at home, within [0, 1].
-    blind : float
-        The area, on the same images, of a view without anatomy. Below 0.5 its effect counts as
-        negative: by chance as many blind views that know nothing fall below 0.5 as above, and to
-        take the one for nothing and the other for something would forecast too little.
-
-    Returns
-    -------
-    float
-        NaN where the area inside is 1 or not above chance, or the blind area is 0 or 1: there the
-        effect has no size.
+    A blind AUC below 0.5 counts as negative: by chance as many blind views that know nothing fall
+    below 0.5 as above, and to take the one for nothing and the other for something would forecast
+    too little. NaN where the AUC inside is 1 or not above chance, or the blind AUC is 0 or 1:
+    there the effect has no size.
 
     Examples
     --------
@@ -78,44 +59,16 @@ def forecast_area(inside: float, blind: float) -> float:
 
 
 def forecast_auc(inside: Predictions, blind: Predictions, *, level: float = 0.95) -> Estimate:
-    """Forecast a model's mean area outside from images inside.
+    """Forecast a model's mean AUC outside from images inside.
 
-    Parameters
-    ----------
-    inside : Predictions
-        Of the model on its own test images.
-    blind : Predictions
-        Of the same images, by something that sees no lungs.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    Estimate
-        The mean over classes of `forecast_area`. It may exceed the area inside, where the blind
-        view is below chance. Undefined, with the reason, where it is so for a class. The interval
-        is of what these patients show; how well `ASSUMPTION` holds is not in it.
-
-    Raises
-    ------
-    EvaluationError
-        If the two are not of the same images and classes, or the level is not within (0, 1).
+    The mean over classes of `forecast_area`. It may exceed the AUC inside, where the blind
+    view is below chance. Undefined, with the reason, where it is so for a class. The interval
+    is of what these patients show; how well `ASSUMPTION` holds is not in it.
 
     References
     ----------
     Ong Ly et al., npj Digital Medicine 2024;7:124 (the idea); Su and Liu, J Am Stat Assoc
     1993;88:1350-1355 (effects of independent normal signs add up squared).
-
-    Examples
-    --------
-    >>> def told(scores):
-    ...     return Predictions.from_arrays(["a", "b"], y_true=list("aaaabbbb"),
-    ...         y_prob=np.array([[p, 1 - p] for p in scores]), images=list("ABCDEFGH"),
-    ...         groups=list("ABCDEFGH"))
-    >>> model = told([0.9, 0.8, 0.7, 0.4, 0.6, 0.3, 0.2, 0.1])
-    >>> border = told([0.9, 0.4, 0.7, 0.2, 0.6, 0.5, 0.3, 0.1])
-    >>> round(forecast_auc(model, border).value, 3)
-    0.916
     """
     check_level(level)
     parts = _parts(inside, blind, level)
@@ -129,31 +82,10 @@ def forecast_auc(inside: Predictions, blind: Predictions, *, level: float = 0.95
     joint = _correlations(parts)
     down, up = (np.array([getattr(part, side) for part in parts]) for side in ("down", "up"))
     value = float(np.mean([part.value for part in parts]))
-    reach = [math.sqrt(max(0.0, x @ joint @ x)) / len(parts) for x in (down, up)]
-    low, high = max(0.0, value - reach[0]), min(1.0, value + reach[1])
+    low = max(0.0, value - mover_mean(down, joint))
+    high = min(1.0, value + mover_mean(up, joint))
     method = "MOVER over classes, of effect sizes with DeLong's covariances"
     return Estimate(value, low, high, level, method, size["n_images"], size["n_patients"])
-
-
-def forecasts_by_class(
-    inside: Predictions, blind: Predictions, *, level: float = 0.95
-) -> dict[str, Estimate]:
-    """Forecast each class's area outside; parameters, errors and intervals as for `forecast_auc`.
-
-    Returns
-    -------
-    dict of str to Estimate
-        One for each class that has images; of two classes the first alone, since both have the
-        same area. Undefined ones say why.
-    """
-    check_level(level)
-    size = {"n_images": len(inside), "n_patients": len(np.unique(inside.groups))}
-    return {
-        part.class_: undefined(part.why, level=level, **size)
-        if part.why
-        else part.estimate(level, **size)
-        for part in _parts(inside, blind, level)
-    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +97,7 @@ class _Part:
     value: float
     down: float = math.nan
     up: float = math.nan
-    slopes: tuple[float, float] = (0.0, 0.0)  # by how much either area moves it
+    slopes: tuple[float, float] = (0.0, 0.0)  # by how much either AUC moves it
     method: str = ""
     why: str = ""
 
@@ -183,7 +115,7 @@ class _Part:
         # That no patient here parts the two does not show that none ever will.
         correlation = 0.0 if rank_alike(inside, blind) else _correlation(inside, blind)
         ends = (
-            centre + side * _joined(abs(home_end - centre), abs(seen_end - centre), correlation)
+            centre + side * mover_reach(abs(home_end - centre), abs(seen_end - centre), correlation)
             for side, (home_end, seen_end) in ((-1, worst), (1, best))
         )
         steep = math.exp(-(centre**2) / 2) / math.sqrt(2 * math.pi)
@@ -207,14 +139,14 @@ def _parts(inside: Predictions, blind: Predictions, level: float) -> list[_Part]
 
 def _why(inside: float, blind: float) -> str:
     if inside == 1:
-        return "the area inside is 1: how far apart the classes lie has no upper end"
+        return "the AUC inside is 1: how far apart the classes lie has no upper end"
     if not inside > 0.5:
-        return f"the area inside, {inside:.3f}, is not above chance: there is nothing to lose"
-    return f"the blind view's area is {blind:.0f}: what it sees has no finite size"
+        return f"the AUC inside, {inside:.3f}, is not above chance: there is nothing to lose"
+    return f"the blind view's AUC is {blind:.0f}: what it sees has no finite size"
 
 
 def _effect(area: float) -> float:
-    """Return d, by how many standard deviations normal scores of this area lie apart."""
+    """Return d, by how many standard deviations normal scores of this AUC lie apart."""
     from scipy.special import ndtri
 
     # Away from where it would be infinite, or chance, by which bounds would be divided.
@@ -223,7 +155,7 @@ def _effect(area: float) -> float:
 
 
 def _steepness(area: float) -> float:
-    """Return by how much d grows with the area."""
+    """Return by how much d grows with the AUC."""
     return 2 * math.sqrt(math.pi) * math.exp(_effect(area) ** 2 / 4)
 
 
@@ -238,43 +170,25 @@ def _shift(home: float, seen: float) -> float:
     return (home**2 - abs(seen) * seen) / (math.sqrt(2) * home)
 
 
-def _joined(one: float, two: float, correlation: float) -> float:
-    return math.sqrt(max(0.0, one**2 + two**2 - 2 * correlation * one * two))
-
-
 def _correlation(one: Area, two: Area) -> float:
     scale = one.variance * two.variance
     return max(-1.0, min(1.0, one.covariance(two) / math.sqrt(scale))) if scale > 0 else 0.0
 
 
 def _correlations(parts: Sequence[_Part]) -> NDArray[np.float64]:
-    """Return the correlations of the forecasts; 1, the widest, where they cannot be known."""
+    """Return the correlations of the forecasts, through the slopes of both AUCs of each."""
     slopes = np.hstack([np.diag([part.slopes[side] for part in parts]) for side in (0, 1)])
     areas = [part.areas[side] for side in (0, 1) for part in parts]
-    moved = slopes @ joint_covariance(areas, areas) @ slopes.T
-    spread = np.sqrt(np.diag(moved).clip(min=0))
-    scale = np.outer(spread, spread)
-    found = np.divide(moved, scale, out=np.ones_like(moved), where=scale > 0)
-    return np.where(np.isnan(found), 1.0, found.clip(-1, 1))
+    return correlations(slopes @ joint_covariance(areas, areas) @ slopes.T)
 
 
 @dataclass(frozen=True)
 class Record:
-    """How forecasts have done where the outcome is known.
+    """How forecasts have done where the outcome is known."""
 
-    Parameters
-    ----------
-    error : float
-        Mean of |forecast - area outside|; NaN where there is none.
-    naive_error : float
-        The same for the forecast that the area outside is that inside.
-    n : int
-        Collections with a forecast and an outcome.
-    """
-
-    error: float
-    naive_error: float
-    n: int
+    error: float  # mean of |forecast - AUC outside|; NaN where there is none
+    naive_error: float  # the same for the forecast that the AUC outside is that inside
+    n: int  # collections with a forecast and an outcome
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -282,7 +196,7 @@ class Record:
             return "no forecast can be held against what came"
         return (
             f"{self.n} forecast{'s' if self.n != 1 else ''} missed by {self.error:.3f} on average; "
-            f"taking the area inside for it misses by {self.naive_error:.3f}"
+            f"taking the AUC inside for it misses by {self.naive_error:.3f}"
         )
 
 
@@ -291,21 +205,10 @@ def track_record(
 ) -> Record:
     """Hold forecasts against what came.
 
-    Parameters
-    ----------
-    forecasts, inside, outside : sequences of n float
-        Areas, within [0, 1]: forecast, of the model's own test images, and of the collection. What
-        has a NaN among the three is left out.
-
-    Raises
-    ------
-    EvaluationError
-        If there is no collection, or lengths differ.
-
     Examples
     --------
     >>> print(track_record([0.70, 0.60], [0.95, 0.95], [0.75, 0.50]))
-    2 forecasts missed by 0.075 on average; taking the area inside for it misses by 0.325
+    2 forecasts missed by 0.075 on average; taking the AUC inside for it misses by 0.325
     """
     came, said, home = (np.asarray(x, dtype=float) for x in (outside, forecasts, inside))
     if not len(came) or not len(came) == len(said) == len(home):

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -31,12 +30,10 @@ from hurdles.evaluation.bounds import (
     design_effect,
     odds_ratio_bounds,
     proportion_bounds,
-    wilson,
 )
 from hurdles.evaluation.delong import Area, area_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.metrics import get_metric
-from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import (
     Floats,
     Fraction,
@@ -46,8 +43,6 @@ from hurdles.evaluation.statistics import (
     Ranking,
     Statistic,
 )
-
-__all__ = ["bootstrap", "draw_patients", "estimate", "replicate", "wilson"]
 
 #: Cells of weights in memory at a time (float64: 32 MB).
 _CELLS = 4_000_000
@@ -60,19 +55,7 @@ def draw_patients(n_patients: int, n_resamples: int, seed: int) -> Iterator[Floa
 
     Row after row, the blocks are the same for the same seed, however large they are.
 
-    Parameters
-    ----------
-    n_patients : int
-        Patients to draw from, and drawn in each resample.
-    n_resamples : int
-        Resamples in all, over all blocks.
-    seed : int
-        Seed of a generator of its own.
-
-    Yields
-    ------
-    ndarray of shape (b, n_patients)
-        How often each patient was drawn: one resample in a row, b of them in a block.
+    How often each patient was drawn: one resample in a row, b of them in a block.
 
     Examples
     --------
@@ -93,24 +76,7 @@ def replicate(
 ) -> list[Floats]:
     """Return the values of each statistic over the same resamples of patients.
 
-    Parameters
-    ----------
-    statistics : sequence of Statistic
-        What to compute, all over the same patients.
-    n_patients : int
-        Patients of the set: the columns of the weights that every statistic takes.
-    n_resamples, seed : int
-        How many resamples, at least 20, and from which seed.
-
-    Returns
-    -------
-    list of ndarray of shape (n_resamples,)
-        NaN where a resample has no value.
-
-    Raises
-    ------
-    EvaluationError
-        If there are fewer than 20 resamples.
+    NaN where a resample has no value.
     """
     if n_resamples < 20:
         raise EvaluationError(f"{n_resamples} resamples say nothing; give at least 20, best 2000.")
@@ -124,17 +90,7 @@ def replicate(
 def estimate(
     table: PatientTable, metric: str, class_: str | None = None, *, level: float = 0.95
 ) -> Estimate:
-    """Return a measure with the interval that the head of this module assigns to it.
-
-    Parameters
-    ----------
-    table : PatientTable
-        The predictions.
-    metric, class_ : str
-        The measure, and its class where it has one.
-    level : float
-        Confidence level, within (0, 1).
-    """
+    """Return a measure with the interval that the head of this module assigns to it."""
     check_level(level)
     statistic = table.statistic(metric, class_)
     value = _point(statistic, table.n_patients)
@@ -153,65 +109,6 @@ def estimate(
         names = np.arange(table.n_patients).astype(str)
         low, high, method = area_bounds(Area.of_ranking(statistic, names), level)
     return Estimate(value, low, high, level, method, note=note, **size)
-
-
-def bootstrap(
-    predictions: Predictions,
-    metric: str,
-    class_: str | None = None,
-    *,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Estimate:
-    """Return any measure with the percentile interval of a bootstrap over patients.
-
-    Where the bootstrap cannot speak (every resample has the same value, or too many have none) the
-    interval is that of `estimate`, and the note says so.
-
-    Parameters
-    ----------
-    predictions : Predictions
-        One row per image; its groups are the patients.
-    metric, class_ : str
-        The measure, a key of `METRICS`, and its class where it has one.
-    level : float
-        Confidence level, within (0, 1).
-    n_resamples, seed : int
-        How many resamples, at least 20, and from which seed.
-
-    Examples
-    --------
-    >>> table = Predictions.from_arrays(["a", "b"], y_true=["a", "b"] * 20,
-    ...     y_prob=np.array([[0.9, 0.1], [0.2, 0.8]] * 19 + [[0.4, 0.6], [0.1, 0.9]]),
-    ...     images=[f"i{k}" for k in range(40)], groups=[f"p{k}" for k in range(40)])
-    >>> bootstrap(table, "accuracy").method
-    'bootstrap over patients, 2000'
-    """
-    check_level(level)
-    patients = PatientTable.of(predictions)
-    statistic = patients.statistic(metric, class_)
-    values = replicate([statistic], patients.n_patients, n_resamples=n_resamples, seed=seed)[0]
-    usual = estimate(patients, metric, class_, level=level)
-    note = _trouble(values)
-    if not usual.is_defined:
-        return usual
-    defined = values[~np.isnan(values)]
-    if len(defined) < (1 - MAX_UNDEFINED) * len(values) or np.ptp(defined) == 0:
-        words = f"{note}; the interval is another: {usual.method}"
-        return replace(usual, note=words)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    method = f"bootstrap over patients, {n_resamples}"
-    size = (usual.n_images, usual.n_patients)
-    return Estimate(usual.value, float(low), float(high), level, method, *size, note)
-
-
-def _trouble(values: Floats) -> str:
-    """Say what is wrong with the values of a bootstrap, if anything is."""
-    missing = int(np.isnan(values).sum())
-    if missing:
-        return f"{missing} of {len(values)} resamples have no value"
-    return "every resample has the same value" if np.ptp(values) == 0 else ""
 
 
 def _fraction_interval(statistic: Fraction, level: float) -> tuple[float, float, str]:
@@ -248,9 +145,7 @@ def _odds_interval(
     one, two = ((side.part, side.whole) for side in sides)
     low, high = odds_ratio_bounds(one, two, level)
     method = "Woolf, on the log scale"
-    if any(
-        side.n_patients < side.n_images for side in (statistic.sensitivity, statistic.specificity)
-    ):
+    if any(side.n_patients < side.n_images for side in sides):
         method += ", each side by its design effect"
     note = ""
     if not statistic.cells.sum(axis=1).all():

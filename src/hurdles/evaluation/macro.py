@@ -1,9 +1,9 @@
-"""One area for all classes: the mean of one-vs-rest areas, with the patients' own interval.
+"""One AUC for all classes: the mean of one-vs-rest AUCs, with the patients' own interval.
 
-Each class's area has its own interval (`area_bounds`), and DeLong's covariance between classes
+Each class's AUC has its own interval (`area_bounds`), and DeLong's covariance between classes
 comes from the same patients. The bounds of the mean join both (MOVER), so that the interval is as
 wide as a score interval where every image is ranked rightly, and no wider than the patients make it
-elsewhere. With two classes the two areas are one and the same, and so is their mean.
+elsewhere. With two classes the two AUCs are one and the same, and so is their mean.
 """
 
 from __future__ import annotations
@@ -16,44 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import check_level, normal_quantile
+from hurdles.evaluation.bounds import check_level, mover_mean, mover_reach, normal_quantile
 from hurdles.evaluation.delong import (
     Area,
+    AreaDifference,
     area_bounds,
     compare_areas,
+    correlations,
     joint_covariance,
+    judged_difference,
     logit_bounds,
 )
-from hurdles.evaluation.differences import AreaDifference, judged_difference
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.predictions import Predictions, align
 from hurdles.evaluation.statistics import Ranking
-
-__all__ = ["class_areas", "compare_macro_auc", "in_pairs", "macro_auc", "share_above_chance"]
 
 _CHANCE = 0.5
 _TOO_FEW = "images of fewer than two classes: there is nothing to tell apart"
 
 
 def macro_auc(predictions: Predictions, *, level: float = 0.95) -> Estimate:
-    """Return the mean over classes of the area under the curve of one against the rest.
+    """Return the mean over classes of the AUC of one against the rest.
 
-    Parameters
-    ----------
-    predictions : Predictions
-        Classes of which there is no image are left out of the mean, and named in the note.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    Estimate
-        Chance is 0.5. Undefined, with the reason, where fewer than two classes have images.
-
-    Raises
-    ------
-    EvaluationError
-        If the level is not within (0, 1).
+    Chance is 0.5. Undefined, with the reason, where fewer than two classes have images.
 
     References
     ----------
@@ -87,36 +72,9 @@ def macro_auc(predictions: Predictions, *, level: float = 0.95) -> Estimate:
 
 
 def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) -> AreaDifference:
-    """Compare two mean areas of the same images, ``a - b``.
+    """Compare two mean AUCs of the same images, ``a - b``.
 
-    Parameters
-    ----------
-    a, b : Predictions
-        Of the same images and classes, in any order.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    AreaDifference
-        As from `hurdles.evaluation.delong.compare_areas`, which it is for two classes.
-
-    Raises
-    ------
-    EvaluationError
-        If images, their truth, patients or classes differ, or fewer than two classes have images.
-
-    Examples
-    --------
-    >>> def told(scores):
-    ...     return Predictions.from_arrays(["a", "b"], y_true=list("aaaabbbb"),
-    ...         y_prob=np.array([[p, 1 - p] for p in scores]), images=list("ABCDEFGH"),
-    ...         groups=list("ABCDEFGH"))
-    >>> good = told([0.9, 0.8, 0.7, 0.4, 0.6, 0.5, 0.2, 0.1])
-    >>> poor = told([0.9, 0.4, 0.7, 0.2, 0.6, 0.5, 0.3, 0.8])
-    >>> found = compare_macro_auc(good, poor)
-    >>> found.difference.value, round(found.p_value, 3)
-    (0.375, 0.066)
+    As from `hurdles.evaluation.delong.compare_areas`, which it is for two classes.
     """
     check_level(level)
     one, two = _pair(a, b, level)
@@ -136,51 +94,25 @@ def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) ->
 
 
 def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 0.95) -> Estimate:
-    """Return which share of what an area has above chance another area has, too.
+    """Return which share of what an AUC has above chance another AUC has, too.
 
-    The interval holds every share for which *part's area above chance less that share of the
+    The interval holds every share for which *part's AUC above chance less that share of the
     whole's* may be nothing: MOVER-R, with DeLong's correlation over the images that both judge.
 
-    Parameters
-    ----------
-    part, whole : Predictions
-        Of the same images and classes, in any order.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    Estimate
-        ``(part - 0.5) / (whole - 0.5)`` of mean areas (`macro_auc`): 1 where the part does as well
-        as the whole, below 0 where it does worse than chance. Undefined where the whole's own
-        interval reaches chance, for then there is nothing to have a share of.
-
-    Raises
-    ------
-    EvaluationError
-        If images, their truth, patients or classes differ, or fewer than two classes have images.
+    ``(part - 0.5) / (whole - 0.5)`` of mean AUCs (`macro_auc`): 1 where the part does as well
+    as the whole, below 0 where it does worse than chance. Undefined where the whole's own
+    interval reaches chance, for then there is nothing to have a share of.
 
     References
     ----------
     Donner and Zou, Stat Methods Med Res 2012;21:347-359 (MOVER-R).
-
-    Examples
-    --------
-    >>> scores = np.linspace(0.99, 0.01, 80)
-    >>> def told(scores):
-    ...     return Predictions.from_arrays(["a", "b"], y_true=["a"] * 40 + ["b"] * 40,
-    ...         y_prob=np.column_stack([scores, 1 - scores]), images=[str(i) for i in range(80)],
-    ...         groups=[str(i) for i in range(80)])
-    >>> half = np.where(np.arange(80) % 2, scores, 0.5)
-    >>> print(share_above_chance(told(half), told(scores)))
-    0.750 [0.543, 0.896]
     """
     check_level(level)
     one, two = _pair(part, whole, level)
     n_patients = len(np.unique(part.groups))
     if two.low <= _CHANCE:
         why = (
-            f"the whole's area is {two.value:.3f} [{two.low:.3f}, {two.high:.3f}], which may be "
+            f"the whole's AUC is {two.value:.3f} [{two.low:.3f}, {two.high:.3f}], which may be "
             "chance: there is nothing to have a share of"
         )
         return undefined(why, level=level, n_images=len(part), n_patients=n_patients)
@@ -192,18 +124,10 @@ def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 
 
 
 def class_areas(predictions: Predictions) -> dict[str, Area]:
-    """Return the area of each class against the rest.
+    """Return the AUC of each class against the rest.
 
-    Parameters
-    ----------
-    predictions : Predictions
-        Classes of which there is no image have no area.
-
-    Returns
-    -------
-    dict of str to Area
-        In the order of the model's classes; of two classes the first alone, since both have the
-        same area. Empty where fewer than two classes have images.
+    In the order of the model's classes; of two classes the first alone, since both have the
+    same AUC. Empty where fewer than two classes have images.
 
     Examples
     --------
@@ -228,64 +152,24 @@ def class_areas(predictions: Predictions) -> dict[str, Area]:
 
 
 def in_pairs(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
-    """Return both tables with the same images in the same order, classes as in the first.
-
-    Parameters
-    ----------
-    a, b : Predictions
-        Of the same images and classes, in any order.
-
-    Raises
-    ------
-    EvaluationError
-        If images, their truth, patients or classes differ.
-
-    Examples
-    --------
-    >>> one = Predictions.from_arrays(["a", "b"], y_true=list("ab"), y_prob=np.eye(2),
-    ...     images=["y", "x"], groups=list("pq"))
-    >>> [table.frame["image"].tolist() for table in in_pairs(one, one)]
-    [['x', 'y'], ['x', 'y']]
-    """
-    columns = ["image", "label", "group"]
-    left = a.frame.sort_values("image", kind="stable")
-    right = b.frame.sort_values("image", kind="stable")
-    same = len(left) == len(right) and (left[columns].to_numpy() == right[columns].to_numpy()).all()
-    if not same or sorted(a.classes) != sorted(b.classes):
+    """Return both tables with the same images and classes in the same order."""
+    if sorted(a.classes) != sorted(b.classes):
         raise EvaluationError(
-            f"the two tables ({len(a)} and {len(b)} images) are not of the same images, patients "
-            "and classes; only such areas are compared in pairs."
+            f"the tables are of other classes ({', '.join(a.classes)}; {', '.join(b.classes)}); "
+            "only AUCs of the same classes are compared in pairs."
         )
-    # The classes in one order, so that the same class stands for two.
-    return Predictions(left), _like(Predictions(right), a)
-
-
-def _like(b: Predictions, a: Predictions) -> Predictions:
-    """Return `b` with its classes in the order of `a`."""
-    if a.classes == b.classes:
-        return b
-    plain = [c for c in b.frame.columns if not c.startswith("p:")]
-    return Predictions(b.frame[plain + [f"p:{c}" for c in a.classes]])
+    return a, Predictions(align(a, b).frame[list(a.frame.columns)])
 
 
 @dataclass(frozen=True, eq=False)
 class _Mean:
-    """A mean of areas, its bounds, and how each patient moves it.
+    """A mean of AUCs, its bounds, and how each patient moves it."""
 
-    Parameters
-    ----------
-    areas : tuple of Area
-        One per class; a single one where there are two classes, whose areas are the same.
-    low, high : float
-        Bounds of the mean.
-    method : str
-        How they were made.
-    """
-
+    #: One per class; a single one where there are two classes, whose AUCs are the same.
     areas: tuple[Area, ...]
-    low: float
+    low: float  # bounds of the mean
     high: float
-    method: str
+    method: str  # how they were made
 
     @classmethod
     def of(cls, predictions: Predictions, level: float) -> _Mean | None:
@@ -304,11 +188,11 @@ class _Mean:
 
     @property
     def moves(self) -> NDArray[np.float64]:
-        """How each patient moves each area, shape (areas, patients)."""
+        """How each patient moves each AUC, shape (AUCs, patients)."""
         return np.stack([area.sick + area.well for area in self.areas])
 
     def logit_bounds(self, level: float) -> tuple[float, float]:
-        """Return the bounds that join the areas' textbook intervals."""
+        """Return the bounds that join the AUCs' textbook intervals."""
         return _joined(self.areas, [logit_bounds(area, level) for area in self.areas])
 
     def covariance(self, other: _Mean) -> float:
@@ -325,22 +209,16 @@ class _Mean:
 
 
 def _joined(areas: Sequence[Area], bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the bounds of a mean of areas (MOVER) from theirs and DeLong's correlations.
+    """Return the bounds of a mean of AUCs (MOVER) from theirs and DeLong's correlations.
 
-    Where an area shows no variance its correlations are taken to be 1, the widest.
+    Where an AUC shows no variance its correlations are taken to be 1, the widest.
     """
     values = np.array([area.value for area in areas])
-    joint = joint_covariance(areas, areas)
-    scale = np.outer(np.diag(joint), np.diag(joint))
-    known = np.isfinite(joint) & (scale > 0)
-    joint = np.where(known, joint / np.sqrt(np.where(known, scale, 1.0)), 1.0).clip(-1, 1)
-    np.fill_diagonal(joint, 1.0)
-    low, high = (
-        math.sqrt(max(0.0, float(reach @ joint @ reach))) / len(areas)
-        for reach in (values - [b[0] for b in bounds], [b[1] for b in bounds] - values)
-    )
+    joint = correlations(joint_covariance(areas, areas))
+    down = mover_mean(values - [b[0] for b in bounds], joint)
+    up = mover_mean([b[1] for b in bounds] - values, joint)
     value = float(values.mean())
-    return max(0.0, value - low), min(1.0, value + high)
+    return max(0.0, value - down), min(1.0, value + up)
 
 
 def _correlation(one: _Mean, two: _Mean, spread: tuple[float, float]) -> float:
@@ -367,8 +245,7 @@ def _ratio_bounds(part: _Mean, whole: _Mean, correlation: float) -> tuple[float,
         # Of what is taken away, the other end matters, unless a negative share adds it.
         down = (side > 0) == (share > 0)
         theirs = share * (whole.value - whole.low if down else whole.high - whole.value)
-        reach = math.sqrt(max(0.0, mine**2 - 2 * correlation * mine * theirs + theirs**2))
-        return top - share * bottom + side * reach
+        return top - share * bottom + side * mover_reach(mine, theirs, correlation)
 
     centre, step = top / bottom, 1.0
     while gap(centre + step, 1) > 0 or gap(centre - step, -1) < 0:

@@ -16,24 +16,13 @@ import pandas as pd
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import check_level
-from hurdles.evaluation.comparisons import align
+from hurdles.evaluation.comparisons import holm
 from hurdles.evaluation.delong import Area, AreaDifference, compare_areas
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.intervals import estimate
 from hurdles.evaluation.metrics import METRICS
-from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.significance import holm
+from hurdles.evaluation.predictions import Predictions, align
 from hurdles.evaluation.statistics import PatientTable
-
-__all__ = [
-    "GAP_COLUMNS",
-    "MATRIX_COLUMNS",
-    "MEASURES",
-    "PAIRED_COLUMNS",
-    "gaps",
-    "matrix",
-    "paired",
-]
 
 Key = tuple[str, str]
 
@@ -62,7 +51,7 @@ MATRIX_COLUMNS: dict[str, str] = {
     "note": "why it is undefined, or what weakens it",
 }
 _TESTED = {
-    "difference": "of the areas under the curve, -1 to 1",
+    "difference": "of the AUCs, -1 to 1",
     "low": "lower bound of its interval",
     "high": "upper bound of its interval",
     "p_value": "of no difference, two-sided (DeLong); NaN where undefined",
@@ -79,8 +68,8 @@ GAP_COLUMNS: dict[str, str] = {
     "model": "name of the model",
     "inside": "test set of the model's own collection",
     "outside": "the other test set",
-    "auc_inside": "area inside",
-    "auc_outside": "area outside",
+    "auc_inside": "AUC inside",
+    "auc_outside": "AUC outside",
     **_TESTED,
     **_RESTS_ON,
 }
@@ -90,8 +79,8 @@ PAIRED_COLUMNS: dict[str, str] = {
     "test_a": "test set it was asked about",
     "model_b": "name of the second model",
     "test_b": "test set it was asked about",
-    "auc_a": "area of the first on the common images",
-    "auc_b": "area of the second on the common images",
+    "auc_a": "AUC of the first on the common images",
+    "auc_b": "AUC of the second on the common images",
     **_TESTED,
     **_RESTS_ON,
 }
@@ -102,35 +91,8 @@ def matrix(
 ) -> pd.DataFrame:
     """Return every measure of every model on every test set.
 
-    Parameters
-    ----------
-    results : mapping of (model, test) to Predictions
-        The cells that are done; not every pair need be there.
-    positive : str
-        The class of the measures of one class. A model that does not know it has none of those.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    DataFrame
-        One row per cell and measure of `MEASURES`, in their order; `MATRIX_COLUMNS`. Intervals
-        count patients; nothing is drawn.
-
-    Raises
-    ------
-    EvaluationError
-        If the level is not within (0, 1).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> p = np.array([0.9, 0.4, 0.3, 0.1])
-    >>> said = Predictions.from_arrays(["sick", "well"], y_true=["sick", "sick", "well", "well"],
-    ...     y_prob=np.column_stack([p, 1 - p]), images=list("abcd"), groups=list("abcd"))
-    >>> table = matrix({("small", "ward"): said}, positive="sick")
-    >>> table.loc[table["measure"] == "miss_rate", "value"].tolist()
-    [0.5]
+    One row per cell and measure of `MEASURES`, in their order; `MATRIX_COLUMNS`. Intervals
+    count patients; nothing is drawn.
     """
     check_level(level)
     rows = [
@@ -164,31 +126,12 @@ def gaps(
     positive: str,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Return how much area each model loses from its own collection's test set to every other.
+    """Return how much AUC each model loses from its own collection's test set to every other.
 
     The two sets are of other patients (unpaired); where they share some, as merged sets do, their
     covariance counts.
 
-    Parameters
-    ----------
-    results : mapping of (model, test) to Predictions
-        The cells that are done.
-    inside : mapping of model to test
-        Each model's own test set; models that are not named are left out.
-    positive : str
-        The class whose area it is.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    DataFrame
-        One row per model and outside test set; `GAP_COLUMNS`. `p_holm` is adjusted over all rows.
-
-    Raises
-    ------
-    EvaluationError
-        If a model's own test set is not among its results.
+    One row per model and outside test set; `GAP_COLUMNS`. `p_holm` is adjusted over all rows.
     """
     check_level(level)
     rows = []
@@ -214,29 +157,9 @@ def paired(
     positive: str,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Compare two models' areas on the images that both were asked about.
+    """Compare two models' AUCs on the images that both were asked about.
 
-    Parameters
-    ----------
-    results : mapping of (model, test) to Predictions
-        The cells that are done.
-    pairs : sequence of pairs of (model, test)
-        What to compare with what. Only images that both predicted are used; the note says how
-        many were not.
-    positive : str
-        The class whose area it is.
-    level : float
-        Confidence level, within (0, 1).
-
-    Returns
-    -------
-    DataFrame
-        One row per pair, in their order; `PAIRED_COLUMNS`. `p_holm` is adjusted over all rows.
-
-    Raises
-    ------
-    EvaluationError
-        If a pair is not among the results, or the two disagree about an image's label or patient.
+    One row per pair, in their order; `PAIRED_COLUMNS`. `p_holm` is adjusted over all rows.
     """
     check_level(level)
     rows = []
@@ -285,7 +208,7 @@ def _compared(
 
 
 def _area(predictions: Predictions, positive: str) -> Area | str:
-    """Return the area, or why there is none."""
+    """Return the AUC, or why there is none."""
     if positive not in predictions.classes:
         return _unknown(positive, predictions)
     truth = predictions.y_true == positive

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
-from hurdles.evaluation.scores import (
-    accuracy_score,
-    auc_score,
-    balanced_accuracy_score,
-    diagnostic_odds_ratio_score,
-    f1_score,
-    miss_rate_error,
-    npv_score,
-    ppv_score,
-    sensitivity_score,
-    specificity_score,
-)
 
 __all__ = ["METRICS", "Metric", "get_metric", "written"]
 
@@ -35,12 +22,8 @@ class Metric:
         Key in `METRICS` and in every table.
     title : str
         How a report calls it.
-    score : callable
-        The pure function; called as ``score(y_true, y_pred)`` with ``positive=`` if `per_class`.
     per_class : bool
         Whether it belongs to one class against the rest, or to all of them together.
-    needs : {"labels", "probabilities"}
-        What the second argument of `score` is.
     sentence : str
         What it says, for a reader who is no statistician.
     undefined : str
@@ -58,9 +41,7 @@ class Metric:
 
     name: str
     title: str
-    score: Callable[..., float]
     per_class: bool
-    needs: Literal["labels", "probabilities"]
     sentence: str
     undefined: str
     low: float = 0.0
@@ -82,60 +63,59 @@ METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
         Metric(
-            "accuracy", "Accuracy", accuracy_score, False, "labels",
+            "accuracy", "Accuracy", False,
             "Of all images, the share that is named rightly.",
             "there is no image",
         ),
         Metric(
-            "balanced_accuracy", "Balanced accuracy", balanced_accuracy_score, False, "labels",
+            "balanced_accuracy", "Balanced accuracy", False,
             "The mean of the sensitivities: every class counts alike, however rare it is.",
             "fewer than two classes have an image",
         ),
         Metric(
-            "sensitivity", "Sensitivity", sensitivity_score, True, "labels",
+            "sensitivity", "Sensitivity", True,
             "Of the images of this class, the share that is named so; published tables also call "
             "it the accuracy of the class.",
             _NO_IMAGE,
         ),
         Metric(
-            "specificity", "Specificity", specificity_score, True, "labels",
+            "specificity", "Specificity", True,
             "Of the images of all other classes, the share that is not named so.",
             "every image is of {class_}",
         ),
         Metric(
-            "ppv", "Positive predictive value", ppv_score, True, "labels",
+            "ppv", "Positive predictive value", True,
             "Of the images named so, the share that is of this class, at the prevalence of this "
             "set.",
             "no image is predicted as {class_}",
         ),
         Metric(
-            "npv", "Negative predictive value", npv_score, True, "labels",
+            "npv", "Negative predictive value", True,
             "Of the images not named so, the share that is of another class, at the prevalence of "
             "this set.",
             "every image is predicted as {class_}",
         ),
         Metric(
-            "f1", "F1", f1_score, True, "labels",
+            "f1", "F1", True,
             "The harmonic mean of sensitivity and positive predictive value.",
             _NO_IMAGE,
         ),
         Metric(
-            "auc", "AUC", auc_score, True, "probabilities",
+            "auc", "AUC", True,
             "The chance that an image of this class gets a higher probability for it than an image "
             "of another class.",
             _ONE_SIDE,
             written="number",
         ),
         Metric(
-            "miss_rate", "Miss rate", miss_rate_error, True, "labels",
+            "miss_rate", "Miss rate", True,
             "Of the images of this class, the share that is not named so: all that sensitivity "
             "leaves.",
             _NO_IMAGE,
             higher_is_better=False, compared=False,
         ),
         Metric(
-            "diagnostic_odds_ratio", "Diagnostic odds ratio", diagnostic_odds_ratio_score, True,
-            "labels",
+            "diagnostic_odds_ratio", "Diagnostic odds ratio", True,
             "The odds that an image of this class is named so, over the odds for an image of "
             "another class; 1 tells nothing. Where it would be 0 or infinite, 0.5 is added to each "
             "of the four counts.",

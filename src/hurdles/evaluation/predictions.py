@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from hurdles.data.manifest import UNKNOWN
 from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.errors import EvaluationError
 
-__all__ = ["COLUMNS", "Predictions", "argmax_prediction"]
+__all__ = ["COLUMNS", "Predictions", "align", "argmax_prediction"]
 
 #: Columns before the probabilities, which are called ``p:<class>`` and sum to one (+-1e-3).
 COLUMNS: dict[str, str] = {
@@ -164,6 +165,39 @@ def argmax_prediction(classes: Sequence[str], y_prob: NDArray[np.floating]) -> N
     return names
 
 
+def align(a: Predictions, b: Predictions) -> Predictions:
+    """Return `b` in the order of `a`.
+
+    Parameters
+    ----------
+    a, b : Predictions
+        Of the same images, in any order.
+
+    Raises
+    ------
+    EvaluationError
+        If they are of different images, labels or patients; the message names some.
+    """
+    first, second = a.frame.set_index("image"), b.frame.set_index("image")
+    only_a, only_b = first.index.difference(second.index), second.index.difference(first.index)
+    if len(only_a) or len(only_b):
+        raise EvaluationError(
+            f"the tables are of different images: {_some(only_a)} only in the first, "
+            f"{_some(only_b)} only in the second. Compare runs on the same images."
+        )
+    second = second.loc[first.index]
+    for column, what in (("label", "labels"), ("group", "patients")):
+        differ: NDArray[np.bool_] = (first[column] != second[column]).to_numpy()
+        if differ.any():
+            name = first.index[differ][0]
+            raise EvaluationError(
+                f"the tables give {int(differ.sum())} images different {what}, e.g. {name!r}: "
+                f"{first[column].loc[name]!r} and {second[column].loc[name]!r}. Make both from "
+                "one manifest."
+            )
+    return Predictions(second.reset_index())
+
+
 def _check(frame: pd.DataFrame) -> None:
     missing = [c for c in COLUMNS if c not in frame]
     names = [c for c in frame.columns if c.startswith(_PREFIX)]
@@ -217,3 +251,8 @@ def _check_names(frame: pd.DataFrame, classes: list[str]) -> None:
             f"{row['prediction']!r}, predicted for image {row['image']!r}, is not a class of the "
             f"model; its classes are {', '.join(classes)}."
         )
+
+
+def _some(names: Any) -> str:
+    shown = ", ".join(repr(str(n)) for n in names[:3])
+    return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})" if len(names) else "none"

@@ -1,23 +1,31 @@
 """How well numbers tell a label: a ridge logistic regression that has not seen the patient.
 
 A straight line through features is a weak reader, and that is its use: what it can tell is there to
-be had by any network. Features are standardised and turned onto their principal axes, in which the
-regression is solved in a few dozen steps; the penalty is chosen on patients held out from training.
+be had by any network. If it parts the collections, the network knows the hospital, and where class
+and collection go together it may answer with the one for the other. A probe that fails shows less:
+the knowledge may be there in a form that no straight line finds, and images that two collections
+share (`hurdles.copies.finder`) cannot be told by anything.
+
+The regression is scikit-learn's; the penalty is chosen on patients held out from training.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hurdles.errors import EvaluationError
-
-__all__ = ["STRENGTHS", "fit_predict", "out_of_fold", "patient_folds"]
-
-Floats = NDArray[np.float64]
+from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.intervals import estimate
+from hurdles.evaluation.macro import macro_auc
+from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.statistics import Floats, PatientTable
 
 #: Strengths of the ridge penalty (C: weight of the likelihood against half the squared weights),
 #: strongest penalty first, of which each fit chooses by itself.
@@ -25,9 +33,10 @@ STRENGTHS = (1e-4, 1e-2, 1.0)
 
 #: Parts into which training patients are dealt to choose the penalty; one of them is held out.
 _INNER = 4
-#: Axes whose variance is below this share of the largest are rounding, not information.
-_NEGLIGIBLE = 1e-7
-_GRADIENT, _STEPS = 1e-4, 200
+#: Steps after which a regression is good enough: smooth pictures need hundreds at the weakest
+#: penalty, and by then their AUC moves in the fourth digit.
+_STEPS = 1000
+_CHANCE_AUC = 0.5
 
 
 def out_of_fold(
@@ -38,41 +47,19 @@ def out_of_fold(
     folds: int = 5,
     seed: int = 0,
 ) -> Floats:
-    """Return probabilities of the labels, each from a regression that saw no such patient.
+    """Return probabilities (N, labels in order), each from a regression that saw no such patient.
 
     Every fold's probabilities are brought to the frequencies of labels in all images. Otherwise a
     fold in which a label happens to be rare would be answered by regressions that know it as
     frequent, and features that say nothing would seem to say the opposite.
-
-    Parameters
-    ----------
-    features : array of shape (N, D)
-        Finite numbers of any unit.
-    labels, groups : array-like of shape (N,)
-        What is to be told, and the patient of each image.
-    folds : int
-        At least 2.
-    seed : int
-        Of the folds.
-
-    Returns
-    -------
-    float64 array of shape (N, K)
-        One column per label, in the order of ``np.unique(labels)``; rows sum to 1.
-
-    Raises
-    ------
-    EvaluationError
-        If lengths differ, a feature is not finite, there are fewer than two folds, or fewer than
-        two patients.
 
     Examples
     --------
     >>> labels = ["a", "b"] * 20
     >>> features = np.random.default_rng(0).normal(size=(40, 3))
     >>> features[1::2] += 10
-    >>> found = out_of_fold(features, labels, [f"p{i}" for i in range(40)])
-    >>> bool((found.argmax(axis=1) == np.tile([0, 1], 20)).all())
+    >>> probability = out_of_fold(features, labels, [f"p{i}" for i in range(40)])
+    >>> bool((probability.argmax(axis=1) == np.tile([0, 1], 20)).all())
     True
     """
     table, names, patients = _checked(features, labels, groups)
@@ -82,14 +69,16 @@ def out_of_fold(
         raise EvaluationError("all images are of one patient; there is nobody to test on.")
     known = np.unique(names)
     share = _shares(names, known)
-    found = np.empty((len(names), len(known)))
+    probability = np.empty((len(names), len(known)))
     part = patient_folds(names, patients, folds, seed=seed)
     for fold in np.unique(part):
         test, train = part == fold, part != fold
-        found[test] = _told(table[train], names[train], patients[train], table[test], known, seed)
+        probability[test] = _learnt(
+            table[train], names[train], patients[train], table[test], known, seed
+        )
         there = _shares(names[train], known)
-        found[test] *= np.divide(share, there, out=np.zeros_like(share), where=there > 0)
-    return np.asarray(found / found.sum(axis=1, keepdims=True))
+        probability[test] *= np.divide(share, there, out=np.zeros_like(share), where=there > 0)
+    return np.asarray(probability / probability.sum(axis=1, keepdims=True))
 
 
 def fit_predict(
@@ -100,66 +89,33 @@ def fit_predict(
     *,
     seed: int = 0,
 ) -> Floats:
-    """Learn labels from some images and return their probabilities for others.
-
-    Parameters
-    ----------
-    train_features : array of shape (N, D)
-        Finite numbers of any unit.
-    train_labels, train_groups : array-like of shape (N,)
-        What is to be told, and the patient of each image.
-    features : array of shape (n, D)
-        Of the images that are judged.
-    seed : int
-        Of the patients that are held out to choose the penalty.
-
-    Returns
-    -------
-    float64 array of shape (n, K)
-        One column per label, in the order of ``np.unique(train_labels)``; rows sum to 1.
-
-    Raises
-    ------
-    EvaluationError
-        If lengths or numbers of features differ, or a feature is not finite.
+    """Learn labels from some images and return their probabilities (n, labels in order) for others.
 
     Examples
     --------
-    >>> told = fit_predict(np.array([[0.0], [1.0]] * 9), ["a", "b"] * 9, range(18), np.eye(1))
-    >>> bool(told[0, 1] > 0.8)
+    >>> fitted = fit_predict(np.array([[0.0], [1.0]] * 9), ["a", "b"] * 9, range(18), np.eye(1))
+    >>> bool(fitted[0, 1] > 0.8)
     True
     """
     table, names, patients = _checked(train_features, train_labels, train_groups)
-    asked = np.asarray(features, dtype=np.float64)
-    if asked.ndim != 2 or asked.shape[1] != table.shape[1] or not np.isfinite(asked).all():
+    others = np.asarray(features, dtype=np.float64)
+    if others.ndim != 2 or others.shape[1] != table.shape[1] or not np.isfinite(others).all():
         raise EvaluationError(
-            f"features have shape {asked.shape}; give finite numbers in {table.shape[1]} columns, "
+            f"features have shape {others.shape}; give finite numbers in {table.shape[1]} columns, "
             "as in training."
         )
-    return _told(table, names, patients, asked, np.unique(names), seed)
+    return _learnt(table, names, patients, others, np.unique(names), seed)
 
 
 def patient_folds(
     labels: ArrayLike, groups: ArrayLike, folds: int, *, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Deal patients to folds so that every fold has its share of every label.
+    """Return the fold of each image, from 0: patients are dealt so that folds share every label.
 
     Patients whose images have the same labels are alike and are dealt out in turn, those with most
-    images first, starting with the fold that has the fewest such images so far.
-
-    Parameters
-    ----------
-    labels, groups : array-like of shape (N,)
-        The label and the patient of each image.
-    folds : int
-        At least 1. With fewer patients than that, some stay empty.
-    seed : int
-        Decides who of those alike goes where.
-
-    Returns
-    -------
-    int64 array of shape (N,)
-        The fold of each image, from 0.
+    images first, starting with the fold that has the fewest such images so far; the seed decides
+    who of those alike goes where. With fewer patients than folds some stay empty. scikit-learn's
+    StratifiedGroupKFold does the same patient by patient, which takes longer than the regressions.
 
     Examples
     --------
@@ -183,6 +139,160 @@ def patient_folds(
     return np.asarray(fold[patient.ravel()])
 
 
+def patients_of(labels: NDArray[Any], groups: NDArray[Any]) -> dict[str, int]:
+    """Return how many patients each label has, in the order of labels."""
+    return {name: len(np.unique(groups[labels == name])) for name in np.unique(labels).tolist()}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a linear probe could tell of the collections.
+
+    Examples
+    --------
+    >>> sources, groups = ["ours", "theirs"] * 30, [f"p{i}" for i in range(60)]
+    >>> features = np.random.default_rng(0).normal(size=(60, 3))
+    >>> features[1::2] += 10
+    >>> probe = source_probe(features, sources, groups=groups)
+    >>> probe.auc.value, probe.chance
+    (1.0, 0.5)
+    """
+
+    within: str  # the class whose images were told apart; empty for images of all classes
+    images: dict[str, int]  # of each collection
+    patients: dict[str, int]
+    #: Mean over collections of the AUC of one against the rest; 0.5 is chance. See `macro_auc`.
+    auc: Estimate
+    accuracy: Estimate  # share of the images whose collection was named
+    chance: float  # the accuracy of always naming the largest collection, within [0, 1]
+    note: str = ""  # what was left out; empty otherwise. Why it is undefined stands in `auc`
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON, in which NaN becomes None."""
+        return {
+            "within": self.within,
+            "images": dict(self.images),
+            "patients": dict(self.patients),
+            "auc": self.auc.to_dict(),
+            "accuracy": self.accuracy.to_dict(),
+            "chance_auc": _CHANCE_AUC,
+            "chance_accuracy": None if math.isnan(self.chance) else self.chance,
+            "note": self.note,
+        }
+
+    def __str__(self) -> str:
+        """Return e.g. ``AUC 0.981 [0.974, 0.986], chance 0.5; accuracy ...``."""
+        if not self.auc.is_defined:
+            return f"AUC {self.auc}"
+        tail = f" ({self.note})" if self.note else ""
+        return (
+            f"AUC {self.auc}, chance 0.5; accuracy {self.accuracy.percent()}, chance "
+            f"{100 * self.chance:.1f} %{tail}"
+        )
+
+
+def source_probe(
+    features: NDArray[np.floating],
+    sources: Sequence[str],
+    *,
+    groups: Sequence[str],
+    within: str = "",
+    folds: int = 5,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Probe:
+    """Predict the collection from features by a line that has not seen the patient.
+
+    Logistic regression with a ridge penalty on standardised features, cross-validated
+    (`out_of_fold`): a patient is in one fold only, scaling and penalty
+    are chosen within the training folds (the latter on patients held out from them), and every
+    image is judged by the model that did not see it. The interval counts patients, not images, and
+    holds for these models: others, trained on other patients, would vary a little more.
+    """
+    table, names, patients = _checked(features, sources, groups)
+    counts = patients_of(names, patients)
+    enough = [s for s, n in counts.items() if n >= 2 * folds]
+    few = ", ".join(f"{s} ({n})" for s, n in counts.items() if s not in enough)
+    if len(enough) < 2:
+        why = f"{', '.join(enough) or 'no collection'} alone has {2 * folds} patients or more"
+        why += f"; too few: {few}" if few else ""
+        none = undefined(why, level=level, n_images=len(table), n_patients=len(set(patients)))
+        images = {s: int((names == s).sum()) for s in counts}
+        return Probe(within, images, counts, none, none, math.nan)
+    keep = np.isin(names, enough)
+    table, names, patients = table[keep], names[keep], patients[keep]
+    judged = Predictions.from_arrays(
+        enough,
+        y_true=names.tolist(),
+        y_prob=out_of_fold(table, names, patients, folds=folds, seed=seed),
+        images=[str(i) for i in range(len(names))],
+        groups=patients.tolist(),
+    )
+    rows = PatientTable.of(judged)
+    images = {s: int((names == s).sum()) for s in enough}
+    return Probe(
+        within,
+        images,
+        {s: counts[s] for s in enough},
+        macro_auc(judged, level=level),
+        estimate(rows, "accuracy", level=level),
+        max(images.values()) / len(names),
+        f"too few patients: {few}" if few else "",
+    )
+
+
+def source_probes(
+    features: NDArray[np.floating],
+    sources: Sequence[str],
+    labels: Sequence[str],
+    *,
+    groups: Sequence[str],
+    folds: int = 5,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Probe]:
+    """Probe all images, then those of each class apart.
+
+    Where collections differ in their classes, telling the class tells the collection: only within
+    a class is it the collection alone that is told.
+    """
+    table, names, patients = np.asarray(features), np.asarray(sources), np.asarray(groups)
+    classes = np.asarray(labels, dtype=str)
+    if len(classes) != len(table):
+        raise EvaluationError(f"{len(classes)} labels for {len(table)} images; give one each.")
+
+    def one(rows: NDArray[np.bool_], within: str) -> Probe:
+        return source_probe(
+            table[rows],
+            names[rows].tolist(),
+            groups=patients[rows].tolist(),
+            within=within,
+            folds=folds,
+            seed=seed,
+            level=level,
+        )
+
+    every = one(np.ones(len(table), dtype=bool), "")
+    return [every, *(one(classes == label, label) for label in np.unique(classes).tolist())]
+
+
+def thumbnails(pixels: NDArray[np.uint8], size: int = 16) -> NDArray[np.float32]:
+    """Return grey values of small images as features: what is told without any network.
+
+    Examples
+    --------
+    >>> thumbnails(np.full((3, 64, 64), 255, dtype=np.uint8), size=2).tolist()[0]
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    import cv2
+
+    features = np.empty((len(pixels), size * size), dtype=np.float32)
+    for row, image in enumerate(pixels):
+        grey = np.asarray(image, dtype=np.float32) / 255  # before averaging: bytes would be rounded
+        features[row] = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA).ravel()
+    return features
+
+
 def _checked(
     features: NDArray[np.floating], labels: ArrayLike, groups: ArrayLike
 ) -> tuple[Floats, NDArray[np.str_], NDArray[np.str_]]:
@@ -202,26 +312,25 @@ def _shares(names: NDArray[np.str_], known: NDArray[np.str_]) -> Floats:
     return np.asarray((names[:, None] == known).mean(axis=0))
 
 
-def _told(
+def _learnt(
     table: Floats,
     names: NDArray[np.str_],
     patients: NDArray[np.str_],
-    asked: Floats,
+    others: Floats,
     known: NDArray[np.str_],
     seed: int,
 ) -> Floats:
-    """Return probabilities of shape (asked, known); what was not trained on has none."""
-    found = np.zeros((len(asked), len(known)))
-    there, truth = np.unique(names, return_inverse=True)
+    """Return probabilities of shape (others, known); what was not trained on has none."""
+    probability = np.zeros((len(others), len(known)))
+    there, counts = np.unique(names, return_counts=True)
     columns = np.searchsorted(known, there)
-    if len(there) == 1:
-        found[:, columns] = 1.0
-        return found
-    upto = STRENGTHS.index(_strength(table, names, patients, seed)) + 1
-    axes = _Axes.of(table)
-    *_, last = _path(axes.turned(table), truth, STRENGTHS[:upto])
-    found[:, columns] = _probabilities(axes.turned(asked), last)
-    return found
+    # Without anything to go by a solver comes only near the frequencies: folds would differ.
+    if len(there) == 1 or not np.ptp(table, axis=0).any():
+        probability[:, columns] = counts / len(names)
+        return probability
+    strength = _strength(table, names, patients, seed)
+    probability[:, columns] = _fitted(table, names, strength).predict_proba(others)
+    return probability
 
 
 def _strength(
@@ -229,94 +338,25 @@ def _strength(
 ) -> float:
     """Choose the penalty on patients held out from the training folds, by the log-loss."""
     held = patient_folds(names, patients, _INNER, seed=seed) == 0
-    there, truth = np.unique(names[~held], return_inverse=True)
+    there = np.unique(names[~held])
     rows = np.flatnonzero(held & np.isin(names, there))
     if len(there) < 2 or not len(rows):
         return STRENGTHS[0]
-    axes = _Axes.of(table[~held])
-    asked = axes.turned(table[rows])
-    column = np.searchsorted(there, names[rows])
+    true = np.arange(len(rows)), np.searchsorted(there, names[rows])
     losses = []
-    for weights in _path(axes.turned(table[~held]), truth, STRENGTHS):
-        said = _probabilities(asked, weights)[np.arange(len(rows)), column]
-        losses.append(float(-np.log(said + 1e-12).mean()))
+    for strength in STRENGTHS:
+        probability = _fitted(table[~held], names[~held], strength).predict_proba(table[rows])
+        losses.append(float(-np.log(probability[true] + 1e-12).mean()))
     return STRENGTHS[int(np.argmin(losses))]
 
 
-@dataclass(frozen=True, eq=False)
-class _Axes:
-    """Standardised features on their principal axes: the same to a ridge, and quick to solve.
+def _fitted(table: Floats, names: NDArray[np.str_], strength: float) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    Parameters
-    ----------
-    mean, scale : ndarray of shape (D,)
-        Of the training images.
-    directions : ndarray of shape (D, r)
-        Orthonormal; r is at most the smaller of the numbers of images and of features.
-    """
-
-    mean: Floats
-    scale: Floats
-    directions: Floats
-
-    @classmethod
-    def of(cls, table: Floats) -> _Axes:
-        mean, scale = table.mean(axis=0), table.std(axis=0)
-        # What never varies in training says nothing, and must not be blown up in testing.
-        scale[scale <= 1e-9 * np.maximum(np.abs(mean), 1e-12)] = np.inf
-        standard = (table - mean) / scale
-        wide = standard.shape[1] > standard.shape[0]
-        variances, axes = np.linalg.eigh(standard @ standard.T if wide else standard.T @ standard)
-        kept = variances > _NEGLIGIBLE * max(float(variances[-1]), 1e-300)
-        axes = axes[:, kept]
-        if wide:
-            axes = standard.T @ (axes / np.sqrt(variances[kept]))
-        return cls(mean, scale, axes)
-
-    def turned(self, table: Floats) -> Floats:
-        return np.asarray((table - self.mean) / self.scale @ self.directions)
-
-
-def _path(axes: Floats, truth: NDArray[np.intp], strengths: Sequence[float]) -> list[Floats]:
-    """Return weights of shape (r + 1, K), intercept last, each fit starting from the one before."""
-    n, classes = len(truth), int(truth.max()) + 1
-    hot = np.eye(classes)[truth]
-    weights = np.zeros((axes.shape[1] + 1, classes))
-    weights[-1] = np.log(hot.mean(axis=0))
-    energy = np.append((axes**2).mean(axis=0), 1.0)[:, None] * hot.var(axis=0)
-    found = []
-    for strength in strengths:
-        # Two classes share one weight vector between them, which halves a penalty on both.
-        penalty = (2.0 if classes == 2 else 1.0) / (strength * n)
-        weights = _solved(axes, hot, weights, penalty, energy)
-        found.append(weights)
-    return found
-
-
-def _solved(axes: Floats, hot: Floats, start: Floats, penalty: float, energy: Floats) -> Floats:
-    """Minimise the mean log-loss with a ridge; steps are scaled by the curvature of each axis."""
-    from scipy.optimize import minimize
-
-    ridge = np.full((len(start), 1), penalty)
-    ridge[-1] = 0.0
-    unit = 1.0 / np.sqrt(energy + ridge)
-
-    def loss(flat: Floats) -> tuple[float, Floats]:
-        weights = flat.reshape(start.shape) * unit
-        said = _probabilities(axes, weights)
-        gap = (said - hot) / len(hot)
-        slope = np.vstack([axes.T @ gap, gap.sum(axis=0)]) + ridge * weights
-        right = np.log(np.maximum((said * hot).sum(axis=1), 1e-300))
-        value = -right.mean() + 0.5 * float((ridge * weights**2).sum())
-        return value, (slope * unit).ravel()
-
-    options = {"maxiter": _STEPS, "gtol": _GRADIENT, "ftol": 1e-9, "maxcor": 10}
-    solved = minimize(loss, (start / unit).ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(solved.x.reshape(start.shape) * unit)
-
-
-def _probabilities(axes: Floats, weights: Floats) -> Floats:
-    logits = axes @ weights[:-1] + weights[-1]
-    logits -= logits.max(axis=1, keepdims=True)
-    raised = np.exp(logits)
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=_STEPS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(table, names)

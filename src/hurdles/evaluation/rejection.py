@@ -17,22 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.bounds import patient_share
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
-from hurdles.evaluation.means import patient_share
 from hurdles.evaluation.predictions import Predictions
-
-__all__ = [
-    "COLUMNS",
-    "Rejection",
-    "Selective",
-    "coverage",
-    "fix_rejection",
-    "nearest_distances",
-    "rejection_table",
-    "risk_coverage",
-    "selective",
-]
 
 #: Columns of ``predictions/<set>.rejection.csv``.
 COLUMNS: dict[str, str] = {
@@ -49,19 +37,6 @@ _CELLS = 4_000_000
 class Rejection:
     """From which score on an image is rejected.
 
-    Parameters
-    ----------
-    by : str
-        What the score is, e.g. ``"distance"``.
-    limit : float
-        Images that score above it are rejected; infinity: none.
-    acceptance : float
-        Share of images like those of validation that is to be accepted, within (0, 1).
-    n_validation, n_rejected : int
-        Validation images that it was fixed on, and those of them that it rejects.
-    note : str
-        What weakens it; empty otherwise.
-
     Raises
     ------
     EvaluationError
@@ -74,12 +49,13 @@ class Rejection:
     [False, True]
     """
 
-    by: str
-    limit: float
+    by: str  # what the score is, e.g. ``"distance"``
+    limit: float  # images that score above it are rejected; infinity: none
+    #: Share of images like those of validation that is to be accepted, within (0, 1).
     acceptance: float
-    n_validation: int
+    n_validation: int  # validation images that it was fixed on, and those of them that it rejects
     n_rejected: int
-    note: str = ""
+    note: str = ""  # what weakens it; empty otherwise
 
     def __post_init__(self) -> None:
         if math.isnan(self.limit) or not 0 < self.acceptance < 1:
@@ -121,20 +97,6 @@ def fix_rejection(
     same place at least that share is accepted on average, however few were at hand (conformal
     prediction; Vovk, Gammerman and Shafer 2005). With too few for that rank nothing is rejected.
 
-    Parameters
-    ----------
-    scores : float array of shape (n,)
-        Of the validation images.
-    acceptance : float
-        Share that is to be accepted, within (0, 1).
-    by : str
-        What the score is.
-
-    Raises
-    ------
-    EvaluationError
-        If there is no score, one is not a number, or the share is out of range.
-
     Examples
     --------
     >>> fix_rejection(np.arange(99.0), acceptance=0.95).limit
@@ -162,24 +124,6 @@ def nearest_distances(
     """Return how far each image is from its k-th nearest neighbour among known ones.
 
     Features are scaled to length one first, and distances are Euclidean then.
-
-    Parameters
-    ----------
-    known : float32 array of shape (m, D)
-        Features of images that the network was trained on.
-    features : float32 array of shape (n, D)
-        Of those asked about.
-    neighbours : int
-        Which neighbour, from 1; the farthest where there are fewer.
-
-    Returns
-    -------
-    float64 array of shape (n,), within [0, 2]
-
-    Raises
-    ------
-    EvaluationError
-        If nothing is known, the features are of another width, or `neighbours` is below 1.
 
     References
     ----------
@@ -211,40 +155,21 @@ def nearest_distances(
 def rejection_table(
     rule: Rejection, images: list[str], scores: NDArray[np.floating]
 ) -> pd.DataFrame:
-    """Return one row per image, as in `COLUMNS`.
-
-    Parameters
-    ----------
-    rule : Rejection
-        Fixed before.
-    images : list of str
-        Names, n of them.
-    scores : float array of shape (n,)
-        In the same order.
-    """
+    """Return one row per image, as in `COLUMNS`."""
     return pd.DataFrame({"image": images, "score": scores, "rejected": rule.rejects(scores)})
 
 
 @dataclass(frozen=True)
 class Selective:
-    """How good a network is where it answers, and how often it does.
+    """How good a network is where it answers, and how often it does."""
 
-    Parameters
-    ----------
-    coverage : Estimate
-        Share of images accepted.
-    accepted, rejected, everything : Estimate
-        Area under the curve (mean over classes, one against the rest) of the images accepted, of
-        those rejected, and of all.
-    images : tuple of str
-        Names of the rejected images.
-    """
-
-    coverage: Estimate
+    coverage: Estimate  # share of images accepted
+    #: AUC (mean over classes, one against the rest) of the images accepted, of those rejected,
+    #: and of all.
     accepted: Estimate
     rejected: Estimate
     everything: Estimate
-    images: tuple[str, ...]
+    images: tuple[str, ...]  # names of the rejected images
 
     def __str__(self) -> str:
         return (
@@ -262,91 +187,19 @@ class Selective:
 def selective(
     predictions: Predictions, rejected: NDArray[np.bool_], *, level: float = 0.95
 ) -> Selective:
-    """Return how good predictions are where they were not rejected, and how many that are.
-
-    Parameters
-    ----------
-    predictions : Predictions
-        Of n images.
-    rejected : bool array of shape (n,)
-        Which of them a rule rejects that was fixed elsewhere.
-    level : float
-        Confidence level, within (0, 1).
-
-    Raises
-    ------
-    EvaluationError
-        If the two are not of the same images.
-    """
+    """Return how good predictions are where they were not rejected, and how many that are."""
     if len(rejected) != len(predictions):
         raise EvaluationError(
             f"{len(rejected)} decisions for {len(predictions)} images; give one for each."
         )
     names = predictions.frame["image"].to_numpy(dtype=str)
     return Selective(
-        coverage(rejected, predictions.groups, level=level),
+        patient_share(~rejected, predictions.groups, level=level),
         _area(predictions, ~rejected, level),
         _area(predictions, rejected, level),
         macro_auc(predictions, level=level),
         tuple(names[rejected].tolist()),
     )
-
-
-def coverage(
-    rejected: NDArray[np.bool_], groups: NDArray[np.str_], *, level: float = 0.95
-) -> Estimate:
-    """Return the share of images that is accepted, with its interval by patient.
-
-    Parameters
-    ----------
-    rejected : bool array of shape (n,)
-        At least one image.
-    groups : array of shape (n,)
-        The patient of each.
-    level : float
-        Confidence level, within (0, 1).
-
-    Examples
-    --------
-    >>> rejected = np.arange(40) < 4
-    >>> print(coverage(rejected, np.arange(40).astype(str)).percent())
-    90.0 % [76.9, 96.0]
-    """
-    return patient_share(~rejected, groups, level=level)
-
-
-def risk_coverage(
-    scores: NDArray[np.floating], wrong: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of wrong answers for each share of images that could be accepted.
-
-    Parameters
-    ----------
-    scores : float array of shape (n,)
-        Higher is stranger; images of one score are accepted together.
-    wrong : bool array of shape (n,)
-        Whether the answer is wrong.
-
-    Returns
-    -------
-    coverage, risk : float64 arrays of shape (distinct scores,)
-        Both shares, from the smallest coverage to 1.
-
-    References
-    ----------
-    El-Yaniv and Wiener 2010, JMLR 11:1605, "On the foundations of noise-free selective
-    classification".
-
-    Examples
-    --------
-    >>> accepted, risk = risk_coverage(np.array([1, 2, 2, 3]), np.array([0, 0, 1, 1], dtype=bool))
-    >>> accepted.tolist(), risk.round(2).tolist()
-    ([0.25, 0.75, 1.0], [0.0, 0.33, 0.5])
-    """
-    _, rank, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    faults = np.bincount(rank, weights=wrong, minlength=len(counts))
-    taken = np.cumsum(counts).astype(np.float64)
-    return taken / max(len(scores), 1), np.cumsum(faults) / taken
 
 
 def _area(predictions: Predictions, rows: NDArray[np.bool_], level: float) -> Estimate:

@@ -1,32 +1,21 @@
-"""How many patients a classifier needs, to be validated and to be made (Riley and colleagues).
+"""How many patients a classifier needs, and what a set of a given size can show.
 
-All of it counts independent patients, not images, and sets one class against the rest.
+Patients to be validated with and to be made from are those of Riley and colleagues; what two models
+on the same images must differ by is calculated exactly, before or after the fact. All of it counts
+independent patients, not images, and sets one class against the rest.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import auc_variance, check_level, normal_quantile
-from hurdles.evaluation.resolution import smallest_detectable_difference
-
-__all__ = [
-    "Development",
-    "Scores",
-    "area_width",
-    "detectable_difference",
-    "patients_for_area",
-    "patients_for_development",
-    "patients_for_ratio",
-    "patients_for_slope",
-    "scores_of_area",
-    "supported_parameters",
-]
+from hurdles.evaluation.bounds import auc_variance, check_level, normal_quantile, wilson_bounds
 
 #: Up to so many patients McNemar's test is summed exactly; beyond, its normal approximation is
 #: within 0.003 of it.
@@ -40,39 +29,24 @@ class Scores:
 
     A mixture of normal distributions: one for all patients, or one for each class.
 
-    Parameters
-    ----------
-    weights, means, sds : tuple of float
-        Of each part; weights sum to 1.
-
     Examples
     --------
     >>> Scores((1.0,), (-5.0,), (2.5,)).means
     (-5.0,)
     """
 
-    weights: tuple[float, ...]
+    weights: tuple[float, ...]  # of each part; weights sum to 1
     means: tuple[float, ...]
     sds: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Development:
-    """How many patients are needed to make a classifier, by each of three criteria.
+    """How many patients are needed to make a classifier, by each of three criteria."""
 
-    Parameters
-    ----------
-    shrinkage : int
-        So that coefficients are exaggerated by no more than the wanted factor.
-    optimism : int
-        So that apparent and honest R-squared (Nagelkerke's) differ by at most 0.05.
-    prevalence : int
-        So that the share of the class is known to 0.05 either side.
-    """
-
-    shrinkage: int
-    optimism: int
-    prevalence: int
+    shrinkage: int  # so that coefficients are exaggerated by no more than the wanted factor
+    optimism: int  # so that apparent and honest R-squared (Nagelkerke's) differ by at most 0.05
+    prevalence: int  # so that the share of the class is known to 0.05 either side
 
     @property
     def needed(self) -> int:
@@ -81,24 +55,10 @@ class Development:
 
 
 def area_width(area: float, positives: int, negatives: int, *, level: float = 0.95) -> float:
-    """Return the width to expect of an area's interval, high minus low.
+    """Return the width to expect of an AUC's interval, high minus low.
 
     Twice the normal quantile times the standard error of Hanley and McNeil as Newcombe changed it
     (`hurdles.evaluation.bounds.auc_variance`), as Riley's calculation has it.
-
-    Parameters
-    ----------
-    area : float
-        The true area, within (0.5, 1).
-    positives, negatives : int
-        Patients of the class, and others; at least 1 each.
-    level : float
-        Confidence level, within (0, 1).
-
-    Raises
-    ------
-    EvaluationError
-        If the area or a number of patients is impossible.
 
     Examples
     --------
@@ -108,25 +68,14 @@ def area_width(area: float, positives: int, negatives: int, *, level: float = 0.
     _check(area, 0.5)
     check_level(level)
     if positives < 1 or negatives < 1:
-        raise EvaluationError(f"{positives} and {negatives} patients: an area needs one of each.")
+        raise EvaluationError(f"{positives} and {negatives} patients: an AUC needs one of each.")
     return 2 * normal_quantile(level) * math.sqrt(auc_variance(area, positives, negatives))
 
 
 def patients_for_area(
     area: float, prevalence: float, *, width: float = 0.1, level: float = 0.95
 ) -> int:
-    """Return how many patients give an area an interval of this width.
-
-    Parameters
-    ----------
-    area : float
-        Expected, within (0.5, 1).
-    prevalence : float
-        Share of the class, within (0, 1).
-    width : float
-        High minus low.
-    level : float
-        Confidence level, within (0, 1).
+    """Return how many patients give an AUC an interval of this width.
 
     References
     ----------
@@ -154,15 +103,6 @@ def patients_for_area(
 def patients_for_ratio(prevalence: float, *, width: float = 0.2, level: float = 0.95) -> int:
     """Return how many patients give the ratio observed / expected (true: 1) this interval.
 
-    Parameters
-    ----------
-    prevalence : float
-        Share of the class, within (0, 1).
-    width : float
-        High minus low, of an interval that is symmetric on the scale of logarithms.
-    level : float
-        Confidence level, within (0, 1).
-
     References
     ----------
     Riley et al., Stat Med 2021;40:4230-4251 (criterion 1).
@@ -180,15 +120,6 @@ def patients_for_ratio(prevalence: float, *, width: float = 0.2, level: float = 
 
 def patients_for_slope(scores: Scores, *, width: float = 0.2, level: float = 0.95) -> int:
     """Return how many patients give the calibration slope (true: 1) an interval of this width.
-
-    Parameters
-    ----------
-    scores : Scores
-        What the classifier says; it is taken to be calibrated.
-    width : float
-        High minus low.
-    level : float
-        Confidence level, within (0, 1).
 
     References
     ----------
@@ -210,17 +141,10 @@ def patients_for_slope(scores: Scores, *, width: float = 0.2, level: float = 0.9
 
 
 def scores_of_area(area: float, prevalence: float) -> Scores:
-    """Return the scores of a calibrated classifier with this area: normal in either class.
+    """Return the scores of a calibrated classifier with this AUC: normal in either class.
 
-    With equal variances s^2 the area is Phi(s / sqrt 2), and the scores are log odds exactly if
+    With equal variances s^2 the AUC is Phi(s / sqrt 2), and the scores are log odds exactly if
     the means lie s^2 apart with their middle at the prevalence's log odds.
-
-    Parameters
-    ----------
-    area : float
-        Within (0.5, 1).
-    prevalence : float
-        Within (0, 1).
 
     Examples
     --------
@@ -246,26 +170,6 @@ def patients_for_development(
     level: float = 0.95,
 ) -> Development:
     """Return how many patients are needed to fit so many parameters without exaggerating them.
-
-    Parameters
-    ----------
-    parameters : int
-        Coefficients that are free, at least 1.
-    prevalence : float
-        Share of the class, within (0, 1).
-    cox_snell : float, optional
-        Expected R-squared of Cox and Snell, adjusted; default: half of what is possible at this
-        prevalence (Nagelkerke's is 0.5), which Riley advises where predictors show the disease
-        itself, as an image does.
-    shrinkage : float
-        Wanted, within (0, 1): 0.9 means that coefficients are 10 % too large.
-    level : float
-        Confidence level of the third criterion.
-
-    Raises
-    ------
-    EvaluationError
-        If a number is impossible.
 
     References
     ----------
@@ -302,15 +206,6 @@ def supported_parameters(n: int, prevalence: float, *, shrinkage: float = 0.9) -
     0.5. A network has more parameters by orders of magnitude; what it was taught elsewhere, and
     what holds its weights small, must make up for them.
 
-    Parameters
-    ----------
-    n : int
-        Patients to learn from.
-    prevalence : float
-        Share of the class, within (0, 1).
-    shrinkage : float
-        Wanted, within (0, 1).
-
     Examples
     --------
     >>> supported_parameters(300, 0.5)
@@ -322,26 +217,19 @@ def supported_parameters(n: int, prevalence: float, *, shrinkage: float = 0.9) -
 
 
 def detectable_difference(
-    n: int, *, discordance: float, power: float = 0.8, alpha: float = 0.05
+    n: int,
+    *,
+    discordance: float,
+    power: float = 0.8,
+    alpha: float = 0.05,
 ) -> float:
     """Return the smallest true difference in accuracy that n paired patients are likely to show.
 
-    Exact up to 250 patients (`hurdles.evaluation.resolution.smallest_detectable_difference`), and
-    by Miettinen's approximation beyond, where the exact sum takes long.
-
-    Parameters
-    ----------
-    n : int
-        Patients, at least 1.
-    discordance : float
-        Share of patients whom only one of two models has right, within (0, 1].
-    power, alpha : float
-        Wanted chance of finding it; two-sided level of the test.
-
-    Returns
-    -------
-    float
-        A proportion; NaN where no difference at this discordance can be found.
+    `discordance` is the true share of patients whom only one of two models has right, `power` the
+    wanted chance that McNemar's test (two-sided at `alpha`) finds the difference.
+    Exact to 1e-4 up to 250 patients, and by Miettinen's approximation beyond, where the exact sum
+    takes long. NaN where even models of which one is right on every discordant image cannot be told
+    apart with that power.
 
     References
     ----------
@@ -349,25 +237,34 @@ def detectable_difference(
 
     Examples
     --------
+    >>> detectable_difference(33, discordance=0.15)
+    nan
+    >>> round(detectable_difference(33, discordance=0.4), 2)
+    0.31
     >>> round(detectable_difference(2000, discordance=0.15), 3)
     0.024
     """
-    if n <= EXACT_UP_TO:
-        return smallest_detectable_difference(n, discordance=discordance, power=power, alpha=alpha)
     from scipy.special import ndtri
 
+    _check_shares(discordance, 0.0)
     z_alpha, z_beta = float(ndtri(1 - alpha / 2)), float(ndtri(power))
 
-    def needed(d: float) -> float:
-        spread = z_alpha * math.sqrt(discordance) + z_beta * math.sqrt(discordance - d * d)
-        return (spread / d) ** 2
+    def reached(difference: float) -> bool:
+        if n <= EXACT_UP_TO:
+            a = (discordance + difference) / 2
+            chance = mcnemar_power(n, only_a=a, only_b=discordance - a, alpha=alpha)
+            return chance >= power
+        spread = z_alpha * math.sqrt(discordance)
+        spread += z_beta * math.sqrt(discordance - difference * difference)
+        return (spread / difference) ** 2 <= n
 
-    low, high = 1e-6, discordance
-    if needed(high) > n:
+    low, high = (0.0, discordance) if n <= EXACT_UP_TO else (1e-6, discordance)
+    if not reached(high):
         return math.nan
-    while high - low > 1e-6:
+    step = 1e-4 if n <= EXACT_UP_TO else 1e-6
+    while high - low > step:  # power grows with the difference at a fixed discordance
         middle = (low + high) / 2
-        low, high = (middle, high) if needed(middle) > n else (low, middle)
+        low, high = (low, middle) if reached(middle) else (middle, high)
     return high
 
 
@@ -391,6 +288,134 @@ def _one_minus(p: float) -> float:
 def _check(area: float, prevalence: float) -> None:
     if not 0.5 < area < 1 or not 0 < prevalence < 1:
         raise EvaluationError(
-            f"an area of {area} at a prevalence of {prevalence}: give 0.5 < area < 1 and "
+            f"an AUC of {area} at a prevalence of {prevalence}: give 0.5 < AUC < 1 and "
             "0 < prevalence < 1."
+        )
+
+
+def interval_width(n: int, p: float, *, level: float = 0.95) -> float:
+    """Return the width to expect of Wilson's interval, over all outcomes of n images.
+
+    High minus low, as a proportion.
+
+    Examples
+    --------
+    >>> round(interval_width(33, 0.85), 2), round(interval_width(400, 0.85), 2)
+    (0.24, 0.07)
+    """
+    bounds, chances = _wilson_table(n, p, level)
+    return float(((bounds[:, 1] - bounds[:, 0]) * chances).sum())
+
+
+def mcnemar_power(n: int, *, only_a: float, only_b: float, alpha: float = 0.05) -> float:
+    """Return the chance that McNemar's exact test tells two models apart.
+
+    Exact: summed over every number of discordant images and every way to divide them, where only
+    the one, or only the other, model is right on true shares `only_a` and `only_b` of images.
+
+    Examples
+    --------
+    >>> round(mcnemar_power(33, only_a=0.15, only_b=0.06), 2)
+    0.1
+    """
+    from scipy.special import bdtr
+
+    _check_shares(only_a, only_b)
+    if only_a + only_b == 0:
+        return 0.0
+    discordant = np.arange(1, n + 1)
+    most = np.array([_critical(d, alpha) for d in range(1, n + 1)])
+    share = only_a / (only_a + only_b)
+    # Rejected where at most `most` of the discordant images favour the one, or the other.
+    either = bdtr(most, discordant, share) + bdtr(most, discordant, 1 - share)
+    chances = _binomial(n, only_a + only_b)[1:]
+    return float(min(1.0, (chances * np.where(most < 0, 0.0, either)).sum()))
+
+
+def smallest_significant_lead(*, losses: int = 0, alpha: float = 0.05) -> int:
+    """Return by how many images one model must lead for McNemar's exact test to notice.
+
+    Images that only the leading model has right, less `losses`; whatever the size of the set.
+
+    Examples
+    --------
+    >>> smallest_significant_lead(), smallest_significant_lead(losses=3)
+    (6, 9)
+    """
+    wins = losses + 1
+    while _critical(wins + losses, alpha) < losses:
+        wins += 1
+    return wins - losses
+
+
+@dataclass(frozen=True)
+class McNemarRange:
+    """The p-values that two totals allow when the single answers are not published."""
+
+    #: Exact two-sided p-values, with the fewest and with the most discordant images possible.
+    smallest: float
+    largest: float
+    fewest: int  # those numbers of discordant images
+    most: int
+
+
+def mcnemar_from_totals(right_a: int, right_b: int, n: int) -> McNemarRange:
+    """Return which p-values McNemar's exact test could have, from the totals of two models alone.
+
+    Examples
+    --------
+    >>> found = mcnemar_from_totals(26, 29, 33)
+    >>> found.smallest, round(found.largest, 2), found.fewest, found.most
+    (0.25, 0.55, 3, 11)
+    """
+    if not (0 <= right_a <= n and 0 <= right_b <= n):
+        raise EvaluationError(f"{right_a} and {right_b} of {n} images: no total can exceed {n}.")
+    lead = abs(right_a - right_b)
+    # Both right on as many images as possible, or on as few.
+    shared = (min(right_a, right_b), max(0, right_a + right_b - n))
+    discordant = [right_a + right_b - 2 * both for both in shared]
+    p_values = [_two_sided((d - lead) // 2, d) for d in range(discordant[0], discordant[1] + 1, 2)]
+    return McNemarRange(min(p_values), max(p_values), *discordant)
+
+
+def _two_sided(fewer: int, discordant: int) -> float:
+    from scipy.special import bdtr
+
+    if 2 * fewer == discordant:  # no lead at all; also where nothing is discordant
+        return 1.0
+    return 2 * float(bdtr(fewer, discordant, 0.5))
+
+
+@lru_cache(maxsize=20_000)
+def _critical(discordant: int, alpha: float) -> int:
+    """Return the largest smaller count that is still significant; -1 if none is."""
+    fewer = -1
+    while 2 * (fewer + 1) <= discordant and _two_sided(fewer + 1, discordant) <= alpha:
+        fewer += 1
+    return fewer
+
+
+def _wilson_table(
+    n: int, p: float, level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if n < 1 or not 0 <= p <= 1:
+        raise EvaluationError(f"n = {n} and p = {p}: give at least one image and 0 <= p <= 1.")
+    bounds = np.array([wilson_bounds(k / n, n, level) for k in range(n + 1)])
+    return bounds, _binomial(n, p)
+
+
+def _binomial(n: int, p: float) -> NDArray[np.float64]:
+    """Return the chances of 0 to n successes; unlike scipy's, finite for the smallest p."""
+    from scipy.special import gammaln, xlog1py, xlogy
+
+    k = np.arange(n + 1)
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return np.asarray(np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p)), dtype="float64")
+
+
+def _check_shares(only_a: float, only_b: float) -> None:
+    if only_a < 0 or only_b < 0 or only_a + only_b > 1 + 1e-12:
+        raise EvaluationError(
+            f"shares of {only_a} and {only_b} are impossible; both are at least 0 and their sum "
+            "at most 1."
         )

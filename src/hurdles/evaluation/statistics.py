@@ -3,14 +3,14 @@
 A resample of patients is a row of counts: how often each patient was drawn. Accuracy, sensitivity,
 specificity, PPV, NPV and F1 are ratios of sums over patients, so two matrix products give them for
 thousands of resamples; the AUC needs its images sorted once. All sums are of whole numbers and
-therefore exact: the values are those of the pure functions in `metrics` on the repeated rows.
+therefore exact: the values are those of scikit-learn on the repeated rows.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,44 +19,41 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.metrics import get_metric
 from hurdles.evaluation.predictions import Predictions
 
-__all__ = ["Fraction", "MeanOfFractions", "OddsRatio", "PatientTable", "Ranking", "Statistic"]
-
 Floats = NDArray[np.float64]
 
 
-class Statistic(Protocol):
+class Statistic(ABC):
     """One measure of one set, ready to be computed for any weighting of its patients."""
+
+    @property
+    @abstractmethod
+    def counted(self) -> Floats:
+        """How many images of each patient it counts."""
+
+    @abstractmethod
+    def at(self, weights: Floats) -> Floats:
+        """Return the value, shape (b,), for each row of weights, shape (b, patients)."""
 
     @property
     def n_images(self) -> int:
         """Images that it counts."""
+        return int(self.counted.sum())
 
     @property
     def n_patients(self) -> int:
         """Patients among those."""
-
-    def at(self, weights: Floats) -> Floats:
-        """Return the value, shape (b,), for each row of weights, shape (b, patients)."""
+        return int((self.counted > 0).sum())
 
 
 @dataclass(frozen=True, eq=False)
-class Fraction:
-    """A ratio of sums over patients.
+class Fraction(Statistic):
+    """A ratio of sums over patients."""
 
-    Parameters
-    ----------
-    part, whole : ndarray of shape (patients,)
-        Numerator and denominator of each patient.
-    needed : ndarray of shape (patients,), optional
-        Where its weighted sum is zero there is no value, whatever the denominator.
-    harmonic : bool
-        Whether it is an F1: `part` is 2 TP and `whole` is 2 TP + FP + FN.
-    """
-
-    part: Floats
+    part: Floats  # numerator and denominator of each patient; shape (patients,)
     whole: Floats
+    #: Where its weighted sum is zero there is no value, whatever the denominator.
     needed: Floats | None = None
-    harmonic: bool = False
+    harmonic: bool = False  # whether it is an F1: `part` is 2 TP and `whole` is 2 TP + FP + FN
 
     @property
     def proportion(self) -> tuple[Floats, Floats]:
@@ -71,14 +68,9 @@ class Fraction:
         )
 
     @property
-    def n_images(self) -> int:
-        """Images that it counts."""
-        return int(self.proportion[1].sum())
-
-    @property
-    def n_patients(self) -> int:
-        """Patients among those."""
-        return int((self.whole > 0).sum())
+    def counted(self) -> Floats:
+        """How many images of each patient it counts."""
+        return self.proportion[1]
 
     def at(self, weights: Floats) -> Floats:
         """Return the ratio for each row of weights; NaN where there is nothing to divide by."""
@@ -92,28 +84,16 @@ class Fraction:
 
 
 @dataclass(frozen=True, eq=False)
-class MeanOfFractions:
-    """The mean of several ratios, e.g. of the sensitivities of all classes.
+class MeanOfFractions(Statistic):
+    """The mean of several ratios, e.g. of the sensitivities of all classes."""
 
-    Parameters
-    ----------
-    fractions : tuple of Fraction
-        The ratios, over the same patients; the mean of fewer than two does not exist.
-    """
-
+    #: The ratios, over the same patients; the mean of fewer than two does not exist.
     fractions: tuple[Fraction, ...]
 
     @property
-    def n_images(self) -> int:
-        """Images that it counts."""
-        return sum(f.n_images for f in self.fractions)
-
-    @property
-    def n_patients(self) -> int:
-        """Patients among those."""
-        if not self.fractions:
-            return 0
-        return int(np.any([f.whole > 0 for f in self.fractions], axis=0).sum())
+    def counted(self) -> Floats:
+        """How many images of each patient it counts."""
+        return sum((f.whole for f in self.fractions), start=np.zeros(1))
 
     def at(self, weights: Floats) -> Floats:
         """Return the mean for each row of weights; NaN where one of its parts is."""
@@ -124,27 +104,17 @@ class MeanOfFractions:
 
 
 @dataclass(frozen=True, eq=False)
-class OddsRatio:
-    """The odds ratio of a fourfold table.
+class OddsRatio(Statistic):
+    """The odds ratio of a fourfold table."""
 
-    Parameters
-    ----------
-    sensitivity, specificity : Fraction
-        Of the class, over the same patients: right among the positives, and among the negatives.
-    """
-
+    #: Of the class, over the same patients: right among the positives, and among the negatives.
     sensitivity: Fraction
     specificity: Fraction
 
     @property
-    def n_images(self) -> int:
-        """Images that it counts."""
-        return self.sensitivity.n_images + self.specificity.n_images
-
-    @property
-    def n_patients(self) -> int:
-        """Patients among those."""
-        return int(((self.sensitivity.whole > 0) | (self.specificity.whole > 0)).sum())
+    def counted(self) -> Floats:
+        """How many images of each patient it counts."""
+        return self.sensitivity.whole + self.specificity.whole
 
     @property
     def cells(self) -> Floats:
@@ -166,20 +136,14 @@ class OddsRatio:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
-    """The area under a ROC curve (Mann-Whitney), for weighted patients.
+class Ranking(Statistic):
+    """The AUC (Mann-Whitney), for weighted patients."""
 
-    Parameters
-    ----------
-    positives, negatives : ndarray of shape (p,), (q,)
-        The patient (its column in the weights) of each image of the class, and of the others;
-        negatives in the order of their scores.
-    below, upto : ndarray of shape (p,)
-        For each positive, how many negatives score lower; how many score lower or equal.
-    """
-
+    #: The patient (its column in the weights) of each image of the class, and of the others;
+    #: negatives in the order of their scores; shape (p,), (q,).
     positives: NDArray[np.intp]
     negatives: NDArray[np.intp]
+    #: For each positive, how many negatives score lower; how many score lower or equal.
     below: NDArray[np.intp]
     upto: NDArray[np.intp]
 
@@ -196,17 +160,13 @@ class Ranking:
         )
 
     @property
-    def n_images(self) -> int:
-        """Images that it counts."""
-        return len(self.positives) + len(self.negatives)
-
-    @property
-    def n_patients(self) -> int:
-        """Patients among those."""
-        return len(np.union1d(self.positives, self.negatives))
+    def counted(self) -> Floats:
+        """How many images of each patient it counts."""
+        both = np.concatenate([self.positives, self.negatives])
+        return np.bincount(both).astype("float64")
 
     def at(self, weights: Floats) -> Floats:
-        """Return the area for each row of weights; NaN where either side is empty."""
+        """Return the AUC for each row of weights; NaN where either side is empty."""
         positive = weights[:, self.positives]
         running = np.zeros((len(weights), len(self.negatives) + 1))
         np.cumsum(weights[:, self.negatives], axis=1, out=running[:, 1:])
@@ -227,7 +187,7 @@ class Ranking:
         )
 
     def image_variance(self) -> float:
-        """Return the variance of the area if images were independent (DeLong 1988)."""
+        """Return the variance of the AUC if images were independent (DeLong 1988)."""
         return float(
             sum(side.var(ddof=1) / len(side) for side in self.placements() if len(side) > 1)
         )
@@ -239,30 +199,33 @@ class Ranking:
         return int(np.count_nonzero(np.bincount(np.concatenate(lost))))
 
 
+def auc(truth: NDArray[np.bool_], scores: Floats) -> float:
+    """Return the plain AUC of n images; NaN where all or none are true, or a score is no number.
+
+    It is exact: equal AUCs are equal to the last bit, by whatever ranking they come about, so that
+    the epochs of a training can be told apart by it. scikit-learn's trapezoids differ by rounding.
+
+    Examples
+    --------
+    >>> auc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
+    0.875
+    """
+    if np.isnan(scores).any():
+        return math.nan
+    ranking = Ranking.of(truth, scores, np.arange(len(truth)))
+    return float(ranking.at(np.ones((1, len(truth))))[0])
+
+
 @dataclass(frozen=True, eq=False)
 class PatientTable:
-    """Predictions with their patients numbered, from which statistics are made.
+    """Predictions with their patients numbered, from which statistics are made."""
 
-    Parameters
-    ----------
-    classes : tuple of str
-        Classes that the model knows.
-    truth, said : ndarray of shape (n,)
-        True and predicted classes.
-    prob : ndarray of shape (n, len(classes))
-        Probabilities.
-    patients : ndarray of shape (n,)
-        Number of each image's patient, from 0.
-    n_patients : int
-        How many there are.
-    """
-
-    classes: tuple[str, ...]
-    truth: NDArray[np.str_]
+    classes: tuple[str, ...]  # classes that the model knows
+    truth: NDArray[np.str_]  # true and predicted classes; shape (n,)
     said: NDArray[np.str_]
-    prob: Floats
-    patients: NDArray[np.intp]
-    n_patients: int
+    prob: Floats  # probabilities; shape (n, classes)
+    patients: NDArray[np.intp]  # number of each image's patient, from 0; shape (n,)
+    n_patients: int  # how many there are
 
     @classmethod
     def of(cls, predictions: Predictions) -> PatientTable:
@@ -285,20 +248,7 @@ class PatientTable:
         return known + sorted(there - set(self.classes))
 
     def statistic(self, metric: str, class_: str | None = None) -> Statistic:
-        """Return the statistic of one measure.
-
-        Parameters
-        ----------
-        metric : str
-            A key of `METRICS`.
-        class_ : str, optional
-            The class, for a measure of one class against the rest.
-
-        Raises
-        ------
-        EvaluationError
-            If the metric is unknown, or the class is missing, superfluous or unknown.
-        """
+        """Return the statistic of one measure."""
         self._check(metric, class_)
         if metric == "accuracy":
             return self._fraction(self.truth == self.said, np.ones(len(self.truth), bool))

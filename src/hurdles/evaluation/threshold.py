@@ -17,27 +17,10 @@ from numpy.typing import NDArray
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.predictions import Predictions
 
-__all__ = ["Threshold", "apply", "youden_threshold"]
-
 
 @dataclass(frozen=True)
 class Threshold:
     """From which probability on an image is given a class.
-
-    Parameters
-    ----------
-    positive : str
-        The class that is looked for.
-    value : float
-        An image is given `positive` if its probability for it is at least this; within (0, 1].
-    rule : str
-        How it was chosen, e.g. ``"youden"``.
-    n_validation, n_positive : int
-        Validation images that it was chosen on, and those of `positive` among them.
-    sensitivity, specificity : float
-        On those images: chosen to look well there, so no estimate of either elsewhere.
-    note : str
-        What weakens it; empty otherwise.
 
     Raises
     ------
@@ -50,14 +33,16 @@ class Threshold:
     COVID-19 from a probability of 0.312 on, fixed on 120 validation images (30 of COVID-19)
     """
 
-    positive: str
+    positive: str  # the class that is looked for
+    #: An image is given `positive` if its probability for it is at least this; within (0, 1].
     value: float
-    rule: str
-    n_validation: int
+    rule: str  # how it was chosen, e.g. ``"youden"``
+    n_validation: int  # validation images that it was chosen on, and those of `positive` among them
     n_positive: int
+    #: On those images: chosen to look well there, so no estimate of either elsewhere.
     sensitivity: float
     specificity: float
-    note: str = ""
+    note: str = ""  # what weakens it; empty otherwise
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.value) and 0 < self.value <= 1):
@@ -83,13 +68,7 @@ class Threshold:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Threshold:
-        """Read what `to_dict` wrote.
-
-        Raises
-        ------
-        EvaluationError
-            If a field is missing or unknown, or a value impossible.
-        """
+        """Read what `to_dict` wrote."""
         try:
             return cls(**plain)
         except TypeError as error:
@@ -104,30 +83,9 @@ def youden_threshold(predictions: Predictions, positive: str) -> Threshold:
     It lies in the middle of a gap between neighbouring probabilities. Of several that are equally
     good it is the lowest: the one that misses the fewest.
 
-    Parameters
-    ----------
-    predictions : Predictions
-        Of the **validation** images, by a model of two classes.
-    positive : str
-        The class that is looked for.
-
-    Raises
-    ------
-    EvaluationError
-        If the model has not two classes, `positive` is none of them, or one of them has no image.
-
     References
     ----------
     Youden, Cancer 1950;3:32-35.
-
-    Examples
-    --------
-    >>> p = np.array([0.9, 0.4, 0.3, 0.1])
-    >>> table = Predictions.from_arrays(["sick", "well"], y_true=["sick", "sick", "well", "well"],
-    ...     y_prob=np.column_stack([p, 1 - p]), images=list("abcd"), groups=list("abcd"))
-    >>> found = youden_threshold(table, "sick")
-    >>> found.value, found.sensitivity, found.specificity
-    (0.35, 1.0, 1.0)
     """
     scores = _scores(predictions, positive)
     truth = predictions.y_true == positive
@@ -166,18 +124,6 @@ def youden_threshold(predictions: Predictions, positive: str) -> Threshold:
 
 def apply(predictions: Predictions, threshold: Threshold) -> Predictions:
     """Return the predictions with their classes by a threshold; probabilities stay as they are.
-
-    Parameters
-    ----------
-    predictions : Predictions
-        By a model of two classes, on any set; a true class that the model does not know stays.
-    threshold : Threshold
-        From `youden_threshold`.
-
-    Raises
-    ------
-    EvaluationError
-        If the model has not two classes, or the threshold's is none of them.
 
     Examples
     --------

@@ -52,7 +52,7 @@ def project(
 
     Only neighbourhoods mean something in either picture: distances between groups, their sizes and
     densities do not, and groups may appear where there are none. What can be read off with an
-    interval is `hurdles.explanation.probe.source_probe`.
+    interval is `hurdles.evaluation.probing.source_probe`.
 
     Examples
     --------

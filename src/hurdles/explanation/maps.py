@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from hurdles.errors import RecipeError
 from hurdles.models.network import last_convolution
 
-__all__ = ["grad_cam", "integrated_gradients", "occlusion", "smoothgrad"]
+__all__ = ["grad_cam", "integrated_gradients", "log_odds", "occlusion", "smoothgrad"]
 
 
 def grad_cam(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
@@ -159,14 +159,14 @@ def _gradient(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """Return the gradient of each image's log-odds over its own pixels, shape (N, 1, H, W)."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        odds = _log_odds(module(leaf), target).sum()
+        odds = log_odds(module(leaf), target).sum()
         if not odds.requires_grad:  # the answer does not depend on the image
             return torch.zeros_like(x)
         (found,) = torch.autograd.grad(odds, leaf, allow_unused=True, materialize_grads=True)
     return found.detach()
 
 
-def _log_odds(logits: Tensor, target: Tensor) -> Tensor:
+def log_odds(logits: Tensor, target: Tensor) -> Tensor:
     """Return log(p / (1 - p)) of each target's probability p, shape (N,).
 
     Not the logit alone: what raises all logits alike decides nothing.
@@ -224,16 +224,12 @@ def _falls(module: nn.Module, image: Tensor, target: int, covered: Tensor) -> Te
             module(torch.where(some[:, None], image.mean(), image[None]))
             for some in torch.split(covered, _BATCH.get(image.device.type, 16))
         ]
-    falls = _log_odds_of_one(whole, target) - _log_odds_of_one(torch.cat(painted), target)
+    logits = torch.cat([whole, *painted])
+    odds = log_odds(logits, torch.full((len(logits),), target, device=logits.device))
+    falls = odds[0] - odds[1:]
     rounding = _ROUNDING * (1 + whole.abs().max())
     # Written so that NaN stays NaN.
     return torch.where(falls.abs() <= rounding, torch.zeros_like(falls), falls)
-
-
-def _log_odds_of_one(logits: Tensor, target: int) -> Tensor:
-    """Return log(p / (1 - p)) of the target's probability p, shape (N,)."""
-    others = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
-    return logits[:, target] - others.logsumexp(dim=1)
 
 
 def _windows(cells: int) -> Tensor:

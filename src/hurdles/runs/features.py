@@ -17,8 +17,8 @@ from hurdles.data.files import replacing, write_bytes, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import OnBad, Split
+from hurdles.evaluation.probing import Probe, source_probes, thumbnails
 from hurdles.explanation.embedding import Projection, available_projection, project
-from hurdles.explanation.probe import Probe, source_probes, thumbnails
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.prepare import Preparation
 from hurdles.recipe.choices import RejectBy

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from hurdles.evaluation.bounds import wilson
 from hurdles.evaluation.comparisons import Comparison, compare, holm
-from hurdles.evaluation.intervals import wilson
-from hurdles.evaluation.resolution import (
+from hurdles.evaluation.sample_size import (
+    detectable_difference,
     interval_width,
     mcnemar_from_totals,
-    smallest_detectable_difference,
     smallest_significant_lead,
 )
 from hurdles.studies.study import Done, Profile
@@ -191,7 +191,7 @@ def _what_33_prove() -> str:
     low, high = wilson(fewer, n), wilson(more, n)
     allowed = mcnemar_from_totals(more, fewer, n)
     lead = smallest_significant_lead()
-    detectable = smallest_detectable_difference(n, discordance=0.3)
+    detectable = detectable_difference(n, discordance=0.3)
     width = interval_width(n, 0.85)
     return (
         f"## What {n} COVID-19 test images can and cannot prove\n\n"

@@ -21,8 +21,8 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.sets import joined
 from hurdles.data.vocabulary import Split
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.probing import Probe, source_probes, thumbnails
 from hurdles.explanation.embedding import project
-from hurdles.explanation.probe import Probe, source_probes, thumbnails
 from hurdles.pixels.cache import Prepared
 from hurdles.reporting.plots import embedding_figure
 from hurdles.runs.images import prepare_pixels

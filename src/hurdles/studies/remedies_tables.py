@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from hurdles.data.untrusted import from_cells
+from hurdles.evaluation.comparisons import holm, ruled_by_test
 from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.significance import holm, ruled_by_test
 from hurdles.runs.run import Run
 from hurdles.studies.study import Cell
 

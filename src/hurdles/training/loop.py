@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import RunError
-from hurdles.evaluation.scores import auc_score
+from hurdles.evaluation.statistics import auc
 from hurdles.models.spec import ModelSpec
 from hurdles.pixels.augment import apply_draws
 from hurdles.progress import Progress, Silent
@@ -139,9 +139,7 @@ def macro_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> f
     present = np.unique(truth)
     if len(present) < 2 or np.isnan(probability).any():
         return float("nan")
-    names = truth.astype(str)
-    areas = [auc_score(names, probability[:, c], positive=str(c)) for c in present]
-    return float(np.mean(areas))
+    return float(np.mean([auc(truth == c, probability[:, c]) for c in present]))
 
 
 #: Seconds between two saved states: what a kill costs at most.

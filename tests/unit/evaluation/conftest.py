@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,42 @@ def answers():
         )
 
     return make
+
+
+@pytest.fixture
+def scikit_learn():
+    """Return the measures of scikit-learn under our names: ``score(name, truth, second, class_)``.
+
+    The second argument is what was named, or for an AUC the scores; NaN is what is undefined.
+    """
+    from sklearn import metrics
+
+    def score(name, truth, second, class_=None):
+        if name == "accuracy":
+            return metrics.accuracy_score(truth, second)
+        if name == "balanced_accuracy":
+            return metrics.recall_score(truth, second, labels=np.unique(truth), average="macro")
+        positive = truth == class_
+        if name == "auc":
+            both = 0 < positive.sum() < len(positive)
+            return metrics.roc_auc_score(positive, second) if both else math.nan
+        named, nan = second == class_, {"zero_division": math.nan}
+        recall = metrics.recall_score(positive, named, **nan)
+        if name == "f1":
+            # With no image of the class scikit-learn counts what was named so as 0.
+            return metrics.f1_score(positive, named, **nan) if positive.any() else math.nan
+        if name == "diagnostic_odds_ratio":
+            (tn, fp), (fn, tp) = counts = metrics.confusion_matrix(positive, named, labels=[0, 1])
+            if any(not side.any() for side in (*counts, *counts.T)):
+                return math.nan
+            tn, fp, fn, tp = (n + 0.5 * (counts.min() == 0) for n in (tn, fp, fn, tp))
+            return tp * tn / (fp * fn)
+        return {
+            "sensitivity": lambda: recall,
+            "miss_rate": lambda: 1 - recall,
+            "specificity": lambda: metrics.recall_score(~positive, ~named, **nan),
+            "ppv": lambda: metrics.precision_score(positive, named, **nan),
+            "npv": lambda: metrics.precision_score(~positive, ~named, **nan),
+        }[name]()
+
+    return score

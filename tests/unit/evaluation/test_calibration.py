@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.bounds import patient_mean
 from hurdles.evaluation.calibration import (
     brier_error,
     calibration_error,
     plain_calibration_error,
     reliability,
 )
-from hurdles.evaluation.means import patient_mean
 from hurdles.evaluation.predictions import Predictions
 
 

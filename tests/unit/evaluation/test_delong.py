@@ -14,8 +14,8 @@ from hurdles.evaluation.delong import (
     compare_areas,
     joint_covariance,
     logit_bounds,
+    reach_apart,
 )
-from hurdles.evaluation.differences import reach_apart
 
 
 @st.composite

@@ -10,13 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.calibration import brier_error, calibration_error, reliability
+from hurdles.evaluation.calibration import (
+    brier_error,
+    calibration_error,
+    calibration_intercept,
+    calibration_slope,
+    reliability,
+)
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.recalibration import calibration_intercept, calibration_slope
-from hurdles.evaluation.scores import confusion_matrix
 
 
 def table(classes, truth, prob, groups=None):
@@ -38,21 +42,24 @@ def test_every_measure_is_there_with_an_interval(make):
     assert found.notes == ()
 
 
-def test_values_are_those_of_the_pure_functions(make):
+def test_values_are_those_of_scikit_learn(make, scikit_learn):
+    from sklearn.metrics import confusion_matrix
+
     predictions = make(images_each=2)
     found = evaluate(predictions)
-    truth, said = predictions.y_true, predictions.y_pred
+    truth, named = predictions.y_true, predictions.y_pred
     for (name, class_), estimate in found.estimates.items():
-        metric = METRICS[name]
-        known = {"positive": class_} if class_ else {}
-        second = said
-        if metric.needs == "probabilities":
-            second = predictions.y_prob[:, predictions.classes.index(class_)]
-        assert estimate.value == pytest.approx(metric.score(truth, second, **known), abs=1e-15)
-    assert (
-        found.confusion_frame().to_numpy().tolist()
-        == confusion_matrix(truth, said, rows=found.classes, columns=found.classes).tolist()
-    )
+        second = predictions.y_prob[:, predictions.classes.index(class_)] if class_ else named
+        expected = scikit_learn(name, truth, second if name == "auc" else named, class_)
+        assert estimate.value == pytest.approx(expected, abs=1e-15)
+    counts = confusion_matrix(truth, named, labels=list(found.classes))
+    assert found.confusion_frame().to_numpy().tolist() == counts.tolist()
+
+
+def test_the_confusion_matrix_counts_every_image_also_of_a_class_that_is_not_known():
+    found = evaluate(table(["a", "b"], "aabz", [[1, 0], [0, 1], [0, 1], [0, 1]]))
+    assert found.confusion == ((1, 1), (0, 1), (0, 1))
+    assert found.labels == ("a", "b", "z")
 
 
 def test_accuracy_of_a_class_is_its_sensitivity(make):

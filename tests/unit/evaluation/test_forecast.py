@@ -14,12 +14,11 @@ from hurdles.evaluation.forecast import (
     Record,
     forecast_area,
     forecast_auc,
-    forecasts_by_class,
     track_record,
 )
-from hurdles.evaluation.macro import macro_auc
-from hurdles.evaluation.metrics import auc_score
+from hurdles.evaluation.macro import class_areas, macro_auc
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.statistics import auc
 
 
 def told(scores, truth=None):
@@ -55,7 +54,7 @@ def test_squared_effects_add_up_for_independent_normal_signs(lung, shortcut):
     rng, truth = np.random.default_rng(0), ["a"] * n + ["b"] * n
     (lungs, seen), (_, unrelated) = signs(rng, n, lung, shortcut), signs(rng, n, 0, 0)
     inside, outside, blind, constant = (
-        auc_score(truth, score, positive="a")
+        auc(np.array(truth) == "a", score)
         for score in (
             lung * lungs + shortcut * seen,
             lung * lungs + shortcut * unrelated,
@@ -119,17 +118,16 @@ def test_a_blind_that_knows_all_leaves_chance_and_not_for_certain():
 @pytest.mark.parametrize(
     ("model", "blind", "why"),
     [
-        (GOOD, SLIP, "a: the area inside is 1: how far apart the classes lie has no upper end"),
+        (GOOD, SLIP, "a: the AUC inside is 1: how far apart the classes lie has no upper end"),
         (SLIP[::-1], SLIP, "is not above chance"),
-        (SLIP, GOOD, "a: the blind view's area is 1: what it sees has no finite size"),
-        (SLIP, GOOD[::-1], "a: the blind view's area is 0"),
+        (SLIP, GOOD, "a: the blind view's AUC is 1: what it sees has no finite size"),
+        (SLIP, GOOD[::-1], "a: the blind view's AUC is 0"),
     ],
 )
 def test_without_a_finite_effect_there_is_no_forecast(model, blind, why):
     found = forecast_auc(told(model), told(blind))
     assert math.isnan(found.value)
     assert why in found.note
-    assert forecasts_by_class(told(model), told(blind))["a"].note in found.note
 
 
 def three(seed, skill):
@@ -147,12 +145,11 @@ def three(seed, skill):
 
 def test_of_several_classes_it_is_the_mean():
     model, blind = three(0, np.array([2.5, 1.5, 2.0]).repeat(25)), three(1, 0.5)
-    each = forecasts_by_class(model, blind)
     found = forecast_auc(model, blind)
-    assert list(each) == ["a", "b", "c"]
-    assert found.value == pytest.approx(np.mean([e.value for e in each.values()]))
-    widths = [e.high - e.low for e in each.values()]
-    assert np.mean(widths) / 3 < found.high - found.low < np.mean(widths)
+    inside, unseeing = class_areas(model), class_areas(blind)
+    each = [forecast_area(inside[c].value, unseeing[c].value) for c in "abc"]
+    assert found.value == pytest.approx(np.mean(each))
+    assert found.low < found.value < found.high
     shuffled = Predictions(blind.frame.sample(frac=1, random_state=0))
     assert forecast_auc(model, shuffled).value == pytest.approx(found.value)
 
@@ -164,9 +161,8 @@ def test_one_perfect_class_is_named_and_leaves_no_mean():
     perfect = Predictions(frame)
     found = forecast_auc(perfect, blind)
     assert not found.is_defined
-    assert found.note.startswith("a: the area inside is 1")
-    each = forecasts_by_class(perfect, blind)
-    assert [e.is_defined for e in each.values()] == [False, True, True]
+    assert found.note.startswith("a: the AUC inside is 1")
+    assert "b:" not in found.note
 
 
 def test_one_class_alone_has_no_forecast():
@@ -175,7 +171,7 @@ def test_one_class_alone_has_no_forecast():
 
 
 def test_other_images_are_refused():
-    with pytest.raises(EvaluationError, match="not of the same images"):
+    with pytest.raises(EvaluationError, match="tables are of different images"):
         forecast_auc(told(GOOD), told(GOOD[:50]))
 
 

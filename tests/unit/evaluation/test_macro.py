@@ -8,8 +8,8 @@ import pytest
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.delong import Area, area_bounds, compare_areas
 from hurdles.evaluation.macro import compare_macro_auc, macro_auc, share_above_chance
-from hurdles.evaluation.metrics import auc_score
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.statistics import auc
 
 
 def softmax(logits):
@@ -55,7 +55,7 @@ def test_the_mean_and_its_variance_are_those_of_the_areas():
     rng = np.random.default_rng(1)
     truth, logits, groups = drawn(rng, 90, images=2)
     said = table(truth, logits, groups)
-    areas = [auc_score(truth, said.y_prob[:, i], positive=c) for i, c in enumerate("abc")]
+    areas = [auc(truth == c, said.y_prob[:, i]) for i, c in enumerate("abc")]
     found = macro_auc(said, level=0.68)
     assert found.value == pytest.approx(np.mean(areas), abs=1e-12)
     # The obvious twin of the variance: draw patients again and again.
@@ -65,7 +65,7 @@ def test_the_mean_and_its_variance_are_those_of_the_areas():
     for _ in range(300):
         take = np.concatenate([rows[p] for p in rng.choice(people, len(people))])
         prob = said.y_prob[take]
-        areas = [auc_score(truth[take], prob[:, i], positive=c) for i, c in enumerate("abc")]
+        areas = [auc(truth[take] == c, prob[:, i]) for i, c in enumerate("abc")]
         again.append(np.mean(areas))
     half = (found.high - found.low) / 2 / 0.9945  # standard errors that 68 % reaches
     assert half == pytest.approx(np.std(again), rel=0.2)
@@ -95,7 +95,7 @@ def test_an_absent_class_is_left_out_and_one_class_alone_is_undefined():
     two = truth != "c"
     said = table(truth[two], logits[two], groups[two])
     found = macro_auc(said)
-    own = [auc_score(truth[two], said.y_prob[:, i], positive=c) for i, c in enumerate("ab")]
+    own = [auc(truth[two] == c, said.y_prob[:, i]) for i, c in enumerate("ab")]
     assert found.value == pytest.approx(np.mean(own))
     assert found.note == "no image of c"
     none = macro_auc(table(truth[truth == "a"], logits[truth == "a"]))
@@ -146,9 +146,9 @@ def test_a_share_is_of_what_lies_above_chance():
 def test_only_the_same_images_are_compared(function):
     truth, logits, groups = drawn(np.random.default_rng(7))
     said = table(truth, logits, groups)
-    with pytest.raises(EvaluationError, match="not of the same images"):
+    with pytest.raises(EvaluationError, match="tables are of different images"):
         function(said, table(truth[:-1], logits[:-1], groups[:-1]))
-    with pytest.raises(EvaluationError, match="not of the same images"):
+    with pytest.raises(EvaluationError, match="different labels"):
         function(said, table(truth[::-1], logits, groups))
     one = truth == "a"
     alone = table(truth[one], logits[one], groups[one])
@@ -165,7 +165,7 @@ def test_intervals_hold_the_truth(classes, n, images, effect):
     rng = np.random.default_rng(0)
     truth, logits, _ = drawn(rng, 6000, classes, effect, images)
     said = table(truth, logits)
-    true = np.mean([auc_score(truth, said.y_prob[:, i], positive=c) for i, c in enumerate("abc")])
+    true = np.mean([auc(truth == c, said.y_prob[:, i]) for i, c in enumerate("abc")])
     held = 0
     for _ in range(400):
         found = macro_auc(table(*drawn(rng, n, classes, effect, images)))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.comparisons import compare
+from hurdles.evaluation.comparisons import compare, holm
 from hurdles.evaluation.delong import Area, compare_areas
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.matrix import (
@@ -20,7 +20,6 @@ from hurdles.evaluation.matrix import (
     paired,
 )
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.significance import holm
 
 
 def said(n=80, *, skill=1.0, seed=0, where="a", images_each=1, sick=0.5, classes=("sick", "well")):

@@ -15,11 +15,9 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.rejection import (
     COLUMNS,
     Rejection,
-    coverage,
     fix_rejection,
     nearest_distances,
     rejection_table,
-    risk_coverage,
     selective,
 )
 
@@ -151,22 +149,13 @@ class TestSelective:
 
     def test_coverage_is_wider_where_patients_hold_several_images(self):
         rejected = np.repeat(np.arange(20) < 4, 3)
-        alone = coverage(rejected, np.arange(60).astype(str))
-        together = coverage(rejected, np.repeat(np.arange(20), 3).astype(str))
+        frame = predictions().frame
+        grouped = Predictions(frame.assign(group=np.repeat(np.arange(20), 3).astype(str)))
+        table = Predictions(frame.assign(group=frame["image"]))
+        alone, together = (selective(t, rejected).coverage for t in (table, grouped))
         assert (alone.n_patients, together.n_patients) == (60, 20)
         assert together.high - together.low > 1.4 * (alone.high - alone.low)
 
     def test_decisions_of_other_images_are_refused(self):
         with pytest.raises(EvaluationError, match="3 decisions for 60 images"):
             selective(predictions(), np.zeros(3, dtype=bool))
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 999))
-@settings(max_examples=50, deadline=None)
-def test_risk_and_coverage_are_those_of_a_slow_loop(scores, seed):
-    wrong = np.random.default_rng(seed).random(len(scores)) < 0.4
-    accepted, risk = risk_coverage(np.array(scores), wrong)
-    for limit, share, faults in zip(sorted(set(scores)), accepted, risk, strict=True):
-        kept = [w for s, w in zip(scores, wrong, strict=True) if s <= limit]
-        assert share == pytest.approx(len(kept) / len(scores))
-        assert faults == pytest.approx(sum(kept) / len(kept))

@@ -93,7 +93,7 @@ def test_approximate_differences_are_close_to_exact_ones_where_they_take_over(mo
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: patients_for_area(0.5, 0.2), "give 0.5 < area < 1"),
+        (lambda: patients_for_area(0.5, 0.2), "give 0.5 < AUC < 1"),
         (lambda: patients_for_ratio(0.0), "0 < prevalence < 1"),
         (lambda: area_width(0.9, 0, 5), "needs one of each"),
         (lambda: patients_for_development(0, 0.2), "at least one parameter"),

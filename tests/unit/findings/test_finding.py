@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.bounds import patient_share
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.evaluation.means import patient_share
 from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, Scale, Verdict, counted
 
 bounds = st.floats(-2, 2)

@@ -26,7 +26,7 @@ from hurdles.auditing.material import Material
 from hurdles.auditing.subject import Elsewhere, Subject
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.scores import auc_score
+from hurdles.evaluation.statistics import auc
 from hurdles.findings.limits import load_limits
 from hurdles.recipe.recipe import Recipe
 
@@ -76,7 +76,7 @@ def area_of(network: Network, material: Material) -> float:
     from hurdles.training.prediction import probabilities
 
     said = probabilities(network, material.pixels)
-    return auc_score(material.labels, said[:, 0], positive=network.spec.labels[0])
+    return auc(material.labels == network.spec.labels[0], said[:, 0])
 
 
 def subject_of(

@@ -29,7 +29,7 @@ from hurdles.auditing.descriptors import (
 from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
 from hurdles.auditing.probing import class_probe
-from hurdles.explanation.probe import thumbnails
+from hurdles.evaluation.probing import thumbnails
 from hurdles.findings.finding import Finding
 from hurdles.findings.limits import limit_for
 from hurdles.pixels.prepare import BLANK_MARGIN, grown

@@ -9,10 +9,10 @@ from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.evaluation.resolution import interval_width
 from hurdles.evaluation.sample_size import (
     area_width,
     detectable_difference,
+    interval_width,
     patients_for_area,
     patients_for_development,
     patients_for_ratio,

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from hurdles.auditing.hurdle import model_hurdle
 from hurdles.auditing.probing import joined_level
 from hurdles.errors import HurdleError
+from hurdles.evaluation.bounds import patient_mean
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.evaluation.means import patient_mean
 from hurdles.explanation.heatmap import Heatmap, ShareInside, share_inside
 from hurdles.explanation.methods import explain
 from hurdles.findings.finding import Evidence, Finding, Scale

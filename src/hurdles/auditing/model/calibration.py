@@ -13,12 +13,13 @@ from hurdles.auditing.probing import joined_level
 from hurdles.evaluation.calibration import (
     brier_error,
     calibration_error,
+    calibration_intercept,
+    calibration_slope,
     plain_calibration_error,
     reliability,
 )
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.recalibration import calibration_intercept, calibration_slope
 from hurdles.findings.finding import Evidence, Finding, Scale
 from hurdles.findings.limits import limit_for
 

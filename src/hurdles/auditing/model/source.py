@@ -12,7 +12,7 @@ from hurdles.auditing.material import Material
 from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
-from hurdles.explanation.probe import Probe, source_probes, thumbnails
+from hurdles.evaluation.probing import Probe, source_probes, thumbnails
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 

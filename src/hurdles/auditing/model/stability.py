@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from hurdles.auditing.hurdle import model_hurdle
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import normal_quantile, proportion_bounds
-from hurdles.evaluation.comparisons import align
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
-from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.predictions import Predictions, align
 from hurdles.findings.finding import Evidence, Finding, Scale
 from hurdles.findings.limits import limit_for
 

@@ -21,10 +21,10 @@ from hurdles.auditing.hurdle import model_hurdle
 from hurdles.auditing.probing import joined_level
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import mover_difference, normal_quantile, proportion_bounds
+from hurdles.evaluation.comparisons import holm
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.significance import holm
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 

@@ -9,7 +9,7 @@ import pytest
 from hurdles.auditing.data.size import size
 from hurdles.auditing.material import Material
 from hurdles.data.manifest import Manifest
-from hurdles.evaluation.resolution import interval_width
+from hurdles.evaluation.sample_size import interval_width
 from hurdles.findings.finding import Finding, Verdict
 
 

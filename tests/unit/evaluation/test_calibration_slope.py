@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.calibration import calibration_intercept, calibration_slope
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.recalibration import calibration_intercept, calibration_slope
 
 
 def drawn(n, slope, seed, *, classes="ab", each=1, shared=0.0):

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import wilson_bounds
-from hurdles.evaluation.means import patient_mean
+from hurdles.evaluation.bounds import patient_mean, wilson_bounds
 
 
 @settings(deadline=None)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
-from hurdles.explanation.probe import source_probe, source_probes, thumbnails
+from hurdles.evaluation.probing import source_probe, source_probes, thumbnails
 
 
 def names(n, *sources):
@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_number_and_a_constant_feature_none():
 @pytest.mark.parametrize(
     ("features", "sources", "folds", "message"),
     [
-        (noise(4), names(3, "a", "b"), 5, "one row, one source and one group per image"),
+        (noise(4), names(3, "a", "b"), 5, "one row, one label and one group per image"),
         (np.full((4, 2), np.nan), names(4, "a", "b"), 5, "not finite numbers"),
         (noise(4), names(4, "a", "b"), 1, "1 folds leave nothing"),
         (noise(4)[0], names(4, "a", "b"), 5, r"shape \(5,\)"),

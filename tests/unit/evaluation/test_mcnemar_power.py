@@ -6,35 +6,34 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.bounds import wilson
+from hurdles.evaluation.bounds import wilson, wilson_bounds
 from hurdles.evaluation.comparisons import mcnemar
-from hurdles.evaluation.resolution import (
+from hurdles.evaluation.sample_size import (
+    detectable_difference,
     interval_width,
     mcnemar_from_totals,
     mcnemar_power,
-    smallest_detectable_difference,
     smallest_significant_lead,
-    wilson_coverage,
 )
 
 
-def p_of(only_a, only_b, mid_p=False):
+def p_of(only_a, only_b):
     found = mcnemar([1] * only_a + [0] * only_b, [0] * only_a + [1] * only_b)
-    return found.mid_p if mid_p else found.p_value
+    return found.p_value
 
 
-@pytest.mark.parametrize("mid_p", [False, True])
 @pytest.mark.parametrize(("only_a", "only_b"), [(0.3, 0.05), (0.2, 0.2), (0.4, 0.0)])
-def test_power_equals_summing_over_every_table(only_a, only_b, mid_p):
+def test_power_equals_summing_over_every_table(only_a, only_b):
     n, power = 18, 0.0
     for a in range(n + 1):
         for b in range(n + 1 - a):
-            if p_of(a, b, mid_p) <= 0.05:
+            if p_of(a, b) <= 0.05:
                 ways = math.comb(n, a) * math.comb(n - a, b)
                 power += ways * only_a**a * only_b**b * (1 - only_a - only_b) ** (n - a - b)
-    found = mcnemar_power(n, only_a=only_a, only_b=only_b, mid_p=mid_p)
+    found = mcnemar_power(n, only_a=only_a, only_b=only_b)
     assert found == pytest.approx(power, abs=1e-12)
 
 
@@ -52,14 +51,14 @@ def test_equal_models_are_told_apart_no_more_often_than_alpha(n, each):
 
 
 def test_smallest_difference_has_the_power_and_a_smaller_one_has_not():
-    found = smallest_detectable_difference(100, discordance=0.2)
+    found = detectable_difference(100, discordance=0.2)
 
     def power(difference):
         return mcnemar_power(100, only_a=(0.2 + difference) / 2, only_b=(0.2 - difference) / 2)
 
     assert power(found) >= 0.8 > power(found - 3e-4)
-    assert smallest_detectable_difference(400, discordance=0.2) < found
-    assert smallest_detectable_difference(100, discordance=0.2, power=0.5) < found
+    assert detectable_difference(400, discordance=0.2) < found
+    assert detectable_difference(100, discordance=0.2, power=0.5) < found
 
 
 def test_33_images_cannot_tell_26_from_29():
@@ -72,13 +71,13 @@ def test_33_images_cannot_tell_26_from_29():
     assert found == mcnemar_from_totals(29, 26, 33)
     # Even a model that loses no image needs a lead of six of the 33, 18 points.
     assert smallest_significant_lead() == 6
-    assert math.isnan(smallest_detectable_difference(33, discordance=3 / 33))
+    assert math.isnan(detectable_difference(33, discordance=3 / 33))
 
 
-@given(st.integers(0, 25), st.booleans())
-def test_smallest_lead_is_significant_and_one_less_is_not(losses, mid_p):
-    lead = smallest_significant_lead(losses=losses, mid_p=mid_p)
-    assert p_of(losses + lead, losses, mid_p) <= 0.05 < p_of(losses + lead - 1, losses, mid_p)
+@given(st.integers(0, 25))
+def test_smallest_lead_is_significant_and_one_less_is_not(losses):
+    lead = smallest_significant_lead(losses=losses)
+    assert p_of(losses + lead, losses) <= 0.05 < p_of(losses + lead - 1, losses)
 
 
 @given(st.integers(1, 12), st.data())
@@ -90,20 +89,21 @@ def test_range_of_p_values_holds_every_table_with_these_totals(n, data):
     assert (found.smallest, found.largest) == pytest.approx((min(every), max(every)))
 
 
-def test_width_and_coverage_sum_over_every_outcome():
+def test_width_sums_over_every_outcome():
     n, p = 12, 0.8
     chance = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
     every = [wilson(k, n) for k in range(n + 1)]
     width = sum(c * (e.high - e.low) for c, e in zip(chance, every, strict=True))
-    held = sum(c for c, e in zip(chance, every, strict=True) if e.low <= p <= e.high)
     assert interval_width(n, p) == pytest.approx(width)
-    assert wilson_coverage(n, p) == pytest.approx(held)
 
 
 @pytest.mark.parametrize("n", [30, 33, 100, 400])
 @pytest.mark.parametrize("p", [0.8, 0.9, 0.95, 0.99])
 def test_wilson_covers_about_95_percent(n, p):
-    assert 0.92 <= wilson_coverage(n, p) <= 0.98
+    chance = binom.pmf(np.arange(n + 1), n, p)
+    bounds = [wilson_bounds(k / n, n) for k in range(n + 1)]
+    held = sum(c for c, (low, high) in zip(chance, bounds, strict=True) if low <= p <= high)
+    assert 0.92 <= held <= 0.98
 
 
 def test_impossible_questions_are_refused():
