@@ -109,17 +109,6 @@ def _save_always() -> None:
     loop.SAVE_EVERY = 0.0
 
 
-def _small_study() -> None:
-    _save_always()
-    from hurdles.studies import remedies, remedies_sets
-    from hurdles.studies.study import Profile
-
-    remedies_sets._PATIENTS = {"inside": 16, "outside": 4}
-    remedies_sets._PHANTOM_SIZE = 48
-    changes = {"preparation": {"size": 36}, "training": {"epochs": 2}}
-    remedies._PROFILES["fast"] = Profile("fast", changes, "tiny")
-
-
 def _small_calibration() -> None:
     from hurdles.auditing.calibrate import trials
     from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
@@ -169,8 +158,16 @@ CASES = {
         Case(
             "study",
             "one cell of the study of remedies, its phantoms drawn on the way",
-            ("study", "remedies", "--fast", "--cells", "planted-hospital/none/0", "--out", "out"),
-            before=_small_study,
+            (
+                "study",
+                "INPUT/small-study.toml",
+                "--fast",
+                "--out",
+                "out",
+                "--cells",
+                "planted-hospital/none/0",
+            ),
+            before=_save_always,
         ),
         Case(
             "calibrate-audit",
@@ -198,6 +195,24 @@ def make_input(folder: Path) -> None:
         evaluation={"resamples": 100},
     )
     (folder / "tiny.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    (folder / "small-study.toml").write_text(_small_study(), encoding="utf-8")
+
+
+def _small_study() -> str:
+    """Return the study of remedies with few and small phantoms, trained for two epochs."""
+    import tomllib
+    from importlib import resources
+
+    import tomli_w
+
+    shipped = resources.files("hurdles.studies") / "grids" / "remedies.toml"
+    plain = tomllib.loads(shipped.read_text(encoding="utf-8"))
+    for name, entry in plain["collections"].items():
+        if "phantom" in entry:
+            entry["phantom"] |= {"patients": 16 if "inside" in name else 4, "size": 48}
+    settings = {"preparation": {"size": 36}, "training": {"epochs": 2}}
+    plain["profiles"]["fast"]["settings"] = settings
+    return tomli_w.dumps(plain)
 
 
 # In the process that is killed.

@@ -1,7 +1,7 @@
 """Every command that the README and the documentation show is run, in its order.
 
 A fence ``sh title="needs ..."`` is not run: its options are looked up instead. A fence
-``csv title="NAME"`` is a file that the commands below it read.
+``csv title="NAME"``, or ``toml``, is a file that the commands below it read.
 """
 
 import ast
@@ -35,6 +35,7 @@ PAGES = (
     "howto/small-data.md",
     "howto/compare.md",
     "howto/published-work.md",
+    "howto/own-study.md",
     "api.md",
     "howto/cache-and-files.md",  # last, since it empties the cache
 )
@@ -256,7 +257,7 @@ def test_every_command_of_the_documentation_runs(tmp_path, monkeypatch):
     for page in PAGES:
         scope: dict[str, object] = {}
         for language, title, text in fences(DOCS / page):
-            if language == "csv":
+            if language in ("csv", "toml") and title:
                 Path(title).write_text(text, encoding="utf-8")
             elif language == "python" and not title:
                 exec(small(text), scope)

@@ -33,8 +33,7 @@ from hurdles.runs.inputs import Data, classified, files_of, name_of
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import seal, sealed, unseal
-from hurdles.studies import Study, StudyResult
-from hurdles.studies import study as find_study
+from hurdles.studies import StudyResult, find_study
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
@@ -401,7 +400,7 @@ def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Pat
 
 
 def study(
-    name: str,
+    name: str | Path,
     *,
     data: Data | None = None,
     out: str | Path,
@@ -415,14 +414,14 @@ def study(
 
     Parameters
     ----------
-    name : str
-        A study by name, e.g. ``lazaro-barco-2020``.
+    name : str or path
+        A study that comes with hurdles, e.g. ``lazaro-barco-2020``, or the TOML file of your own.
     data : Data, optional
-        Where its collections lie.
+        Where its collections lie; those that its file names by path need none.
     out : path
         Folder of the runs; finished cells are never computed again.
     fast : bool
-        The fast profile: smaller images, fewer epochs, early stop.
+        The fast profile: as the study's file says, e.g. smaller images and fewer epochs.
     cells : sequence of str
         Patterns, e.g. ``done right/*``: only these cells are computed.
     results : path, optional
@@ -432,11 +431,11 @@ def study(
     options : Options, optional
         As for `run`.
     """
-    found: Study = find_study(name)
+    wanted = find_study(name)
     folder = Path(results or out)
-    known = folder.glob(f"{name}.{'fast' if fast else 'full'}.*")
-    with outputs(*known, folders=[folder], force=force):
-        return found.carry_out(
+    known = folder.glob(f"{wanted.name}.{'fast' if fast else 'full'}.*")
+    with outputs(*known, folders=[folder], inputs=wanted.grid.files, force=force):
+        return wanted.carry_out(
             data,
             Path(out),
             fast=fast,
@@ -447,7 +446,7 @@ def study(
 
 
 def plan(
-    name: str,
+    name: str | Path,
     *,
     data: Data | None = None,
     out: str | Path,

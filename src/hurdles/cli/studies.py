@@ -27,11 +27,17 @@ __all__ = ["study"]
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="lazaro-barco-2020 or tartaglione-2020.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="lazaro-barco-2020, tartaglione-2020, remedies, or a TOML file of your own."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")],
     data: DataOption = None,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Smaller images, fewer epochs, early stop.")
+        bool,
+        typer.Option("--fast", help="The fast profile: what it spends, the study's file says."),
     ] = False,
     cells: Annotated[
         list[str] | None,

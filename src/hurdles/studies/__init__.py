@@ -1,5 +1,17 @@
-"""Many experiments at once, each resumable, and the table of what is done."""
+"""Many experiments at once, each resumable, and the tables and the page of what is done."""
 
-from hurdles.studies.study import STUDIES, Cell, Profile, Study, StudyResult, study
+from hurdles.studies import embedding, published  # noqa: F401 - what they register is named in grids
+from hurdles.studies.cells import Cell, cells_of
+from hurdles.studies.grid import Grid, load_grid, shipped_studies
+from hurdles.studies.runner import Study, StudyResult, find_study
 
-__all__ = ["STUDIES", "Cell", "Profile", "Study", "StudyResult", "study"]
+__all__ = [
+    "Cell",
+    "Grid",
+    "Study",
+    "StudyResult",
+    "cells_of",
+    "find_study",
+    "load_grid",
+    "shipped_studies",
+]

@@ -14,8 +14,8 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import apply, youden_threshold
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.run import Run
-from hurdles.studies.answers import answers_of
-from hurdles.studies.race import RaceCell, Standing
+from hurdles.studies.cells import Cell
+from hurdles.studies.state import answers_of
 
 LABELS = ["COVID-19", "other"]
 
@@ -46,11 +46,11 @@ def group(letter: str, source: str) -> str:
 
 
 @pytest.fixture
-def race(tmp_path):
+def ask(tmp_path):
     """Return a function that gives the answer of a model on a test set of four images."""
     recipe = Recipe(name="r", evaluation={"positive": "COVID-19"})
-    parent = RaceCell("pre-training", "p", 0, recipe, training="from b", asked=False)
-    cell = RaceCell("done right", "m", 0, recipe, training="a", parent=parent)
+    parent = Cell("pre-training", "p", 0, recipe, train="from b")
+    cell = Cell("done right", "m", 0, recipe, train="a", tests=("t",), parent=parent)
     own = Manifest(
         pd.concat([manifest("Xy", split=s, source="a").frame.assign(
             image=lambda f, s=s: f["image"] + s, path=lambda f, s=s: f["path"] + s,
@@ -68,50 +68,56 @@ def race(tmp_path):
     threshold = youden_threshold(said(own.part("validation"), [0.3, 0.1]), "COVID-19")
     apply(answers, threshold).save(tmp_path / "m" / "predictions" / "on-t.csv")
 
-    def ask(*pairs: tuple[str, str], extra: str = ""):
+    def answer(*pairs: tuple[str, str], extra: str = ""):
         tested = test if not extra else manifest("ABcd" + extra, split="test", source="t")
-        stock = SimpleNamespace(
-            links=Links.between(pairs), tests={"t": tested}, asked={"t": tested}
+        images = SimpleNamespace(
+            links=Links.between(pairs),
+            tests=lambda names: {"t": tested},
+            tested=lambda names: {"t": tested},
         )
         known = {cell.name: runs["m"], parent.name: runs["p"]}
-        standing = Standing("s", None, (parent, cell), known, stock, pd.DataFrame())
-        return answers_of(cell, standing)["t"]
+        return answers_of(cell, known, images)["t"]
 
-    return ask
+    return answer
 
 
 class TestAnswers:
-    def test_all_count_where_nobody_was_seen(self, race):
-        answer = race()
+    def test_all_count_where_nobody_was_seen(self, ask):
+        answer = ask()
         assert len(answer.predictions) == 4
         assert answer.seen == answer.lost == ()
 
     @pytest.mark.parametrize(
         ("source", "patient"), [("a", "xtrain"), ("a", "xvalidation"), ("b", "q")]
     )
-    def test_who_was_in_training_validation_or_pre_training_does_not(self, race, source, patient):
-        answer = race((group("a", "t"), group(patient, source)))
+    def test_who_was_in_training_validation_or_pre_training_does_not(self, ask, source, patient):
+        answer = ask((group("a", "t"), group(patient, source)))
         assert answer.seen == ("t/A",)
         assert "t/A" not in answer.predictions.frame["image"].tolist()
         assert len(answer.careless) == 4
 
-    def test_who_was_only_tested_there_does(self, race):
-        assert race((group("a", "t"), group("xtest", "a"))).seen == ()
+    def test_who_was_only_tested_there_does(self, ask):
+        assert ask((group("a", "t"), group("xtest", "a"))).seen == ()
 
-    def test_labels_are_those_of_the_test_set(self, race):
-        assert race().predictions.y_true.tolist() == ["COVID-19", "COVID-19", "other", "other"]
+    def test_labels_are_those_of_the_test_set(self, ask):
+        assert ask().predictions.y_true.tolist() == ["COVID-19", "COVID-19", "other", "other"]
 
-    def test_classes_are_as_the_run_decided_them(self, race):
+    def test_classes_are_as_the_run_decided_them(self, ask):
         # By a threshold between 0.1 and 0.3; 0.5 would call the second image other.
-        assert race().predictions.y_pred.tolist() == ["COVID-19", "COVID-19", "other", "COVID-19"]
+        assert ask().predictions.y_pred.tolist() == [
+            "COVID-19",
+            "COVID-19",
+            "other",
+            "COVID-19",
+        ]
 
-    def test_images_without_an_answer_are_counted(self, race):
-        answer = race(extra="e")
+    def test_images_without_an_answer_are_counted(self, ask):
+        answer = ask(extra="e")
         assert answer.lost == ("t/e",)
         assert len(answer.predictions) == 4
 
-    def test_nobody_is_left(self, race):
+    def test_nobody_is_left(self, ask):
         everyone = [(group(n, "t"), group("q", "b")) for n in "abcd"]
-        answer = race(*everyone)
+        answer = ask(*everyone)
         assert answer.predictions is None
         assert len(answer.seen) == 4

@@ -1,4 +1,4 @@
-"""The cells of the race, its sets and what is here of them, without training anything."""
+"""The cells of a train-test matrix, its sets and what is here of them, without training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.sets import Links
 from hurdles.errors import CollectionError, ManifestError, RunError
 from hurdles.runs.images import Options
-from hurdles.studies import study
-from hurdles.studies.found import found_collections
-from hurdles.studies.race import RaceCell
-from hurdles.studies.stock import Stock
-from hurdles.studies.study import chosen
-from hurdles.studies.tartaglione_2020 import NAME
-from hurdles.studies.tartaglione_2020_sets import COVID, DESIGN, OTHER
+from hurdles.studies import Cell, find_study, load_grid
+from hurdles.studies.images import SAME_PATIENTS, Images, found_collections
+from hurdles.studies.runner import chosen
+
+NAME, COVID, OTHER = "tartaglione-2020", "COVID-19", "other"
 
 CLASSES = {
     "cohen": ("COVID-19", "COVID-19", "COVID-19", "Normal", "Other Pneumonia"),
@@ -54,16 +52,23 @@ def found() -> dict[str, Manifest]:
     return {name: collection(name) for name in CLASSES}
 
 
+def images_of(given, folder: Path, limits=None) -> Images:
+    """Return the images of the study with other limits."""
+    grid = load_grid(NAME)
+    profile = grid.profiles["fast"].model_copy(update={"limits": limits or {}})
+    grid = grid.model_copy(update={"profiles": {"fast": profile}})
+    return Images(grid, "fast", given, folder, Options())
+
+
 @pytest.fixture
-def stock(found, tmp_path, monkeypatch) -> Stock:
+def images(found, tmp_path, monkeypatch) -> Images:
     monkeypatch.delenv("HURDLES_DATA", raising=False)
-    return Stock.of(DESIGN, found, limits={}, folder=tmp_path, options=Options())
+    return images_of(found, tmp_path)
 
 
 @pytest.fixture(params=["full", "fast"], scope="module")
-def cells(request) -> list[RaceCell]:
-    found = study(NAME)
-    return found.cells(found.profiles[request.param])
+def cells(request) -> list[Cell]:
+    return find_study(NAME).cells(request.param)
 
 
 class TestCells:
@@ -85,14 +90,14 @@ class TestCells:
                 assert cell.recipe.preparation == cell.parent.recipe.preparation
                 assert cell.recipe.model.architecture == cell.parent.recipe.model.architecture
 
-    def test_every_set_of_the_design_is_run(self, cells):
-        trained = {c.training for c in cells}
-        assert trained == set(DESIGN.training)
+    def test_every_set_is_trained_on_or_tested(self, cells):
+        used = {c.train for c in cells} | {test for c in cells for test in c.tests}
+        assert used == {*load_grid(NAME).sets, "kermany", "nih", "rsna"}
 
     def test_only_the_careless_way_parts_by_image(self, cells):
         for cell in cells:
             assert cell.needs_patients == (cell.way != "as coded")
-            assert cell.asked == (cell.way == "done right")
+            assert bool(cell.tests) == (cell.way == "done right")
 
     def test_the_folder_follows_from_recipe_images_and_start(self, cells):
         cell = next(c for c in cells if c.parent)
@@ -107,8 +112,7 @@ class TestCells:
         assert cell.recipe.model.origin == ""
 
     def test_profiles_do_not_share_runs(self):
-        found = study(NAME)
-        full, fast = ({c.folder for c in found.cells(p)} for p in found.profiles.values())
+        full, fast = ({c.folder for c in find_study(NAME).cells(p)} for p in ("full", "fast"))
         assert not full & fast
 
     def test_patterns(self, cells):
@@ -117,74 +121,77 @@ class TestCells:
             chosen(cells, ["nonsense"], study=NAME)
 
 
-class TestStock:
-    def test_no_patient_stands_in_two_parts_across_all_sets(self, stock):
+class TestImages:
+    def test_no_patient_stands_in_two_parts_across_all_sets(self, images):
         parts: dict[str, set[str]] = {}
-        for name, image_set in {**DESIGN.training, **DESIGN.tests}.items():
-            if DESIGN.lacking(image_set.needs, stock.here):
+        for name, image_set in images.grid.sets.items():
+            if images.lacking(image_set.needs):
                 continue
-            made = DESIGN.made(image_set, stock.here)
+            made = images.made(name)
             for group, part in zip(made.groups, made.frame["split"], strict=True):
                 parts.setdefault(group, set()).add(part)
             assert len(made), name
         assert parts
         assert {len(p) for p in parts.values()} == {1}
 
-    def test_two_classes_everywhere_but_in_pre_training(self, stock):
-        for name in DESIGN.training:
-            if not name.startswith("from ") and "rsna" not in name:
-                assert stock.training(name, links=Links.none()).labels == [COVID, OTHER], name
-        assert len(stock.training("from kermany", links=Links.none()).labels) == 3
+    def test_two_classes_everywhere_but_in_pre_training(self, images):
+        for name in images.grid.sets:
+            if "rsna" not in name:
+                assert images.training(name, links=Links.none()).labels == [COVID, OTHER], name
+        assert len(images.training("kermany", links=Links.none()).labels) == 3
 
-    def test_missing_negatives_are_of_the_other_collection(self, stock):
-        made = stock.training("radiography COVID-19+nih", links=Links.none())
+    def test_missing_negatives_are_of_the_other_collection(self, images):
+        made = images.training("radiography COVID-19+nih", links=Links.none())
         by_source = made.frame.groupby("source")["label"].unique()
         assert by_source["radiography-database"].tolist() == [COVID]
         assert by_source["darkcovidnet"].tolist() == [OTHER]
 
-    def test_covid_images_that_a_copy_brings_along_are_no_nih_images(self, stock):
-        assert COVID not in stock.here["nih"].labels
+    def test_covid_images_that_a_copy_brings_along_are_no_nih_images(self, images):
+        assert COVID not in images.here["nih"].labels
 
-    def test_findings_stand_in_the_column_of_covid_and_the_set_says_so(self, stock):
-        test = stock.test("kermany RX+/RX-")
-        was = stock.here["kermany"].frame.set_index("image")["label"].loc[test.frame["image"]]
+    def test_findings_stand_in_the_column_of_covid_and_the_set_says_so(self, images):
+        test = images.test("kermany RX+/RX-")
+        was = images.here["kermany"].frame.set_index("image")["label"].loc[test.frame["image"]]
         assert ((was == "Normal").to_numpy() == (test.frame["label"] == OTHER).to_numpy()).all()
-        assert not DESIGN.tests["kermany RX+/RX-"].of_covid
-        assert set(stock.test("corda RX+").frame["finding"]) == {"RX+"}
+        assert images.grid.sets["kermany RX+/RX-"].holds == "RX+, none COVID-19"
+        assert set(images.test("corda RX+").frame["finding"]) == {"RX+"}
 
-    def test_every_tested_image_is_asked_about_once(self, stock):
-        tested = {image for m in stock.tests.values() for image in m.frame["image"]}
-        asked = [image for m in stock.asked.values() for image in m.frame["image"]]
+    def test_every_tested_image_is_asked_about_once(self, images):
+        names = next(c.tests for c in find_study(NAME).cells("fast") if c.tests)
+        tested = {image for m in images.tests(names).values() for image in m.frame["image"]}
+        asked = [image for m in images.tested(names).values() for image in m.frame["image"]]
         assert len(asked) == len(set(asked))
         assert tested <= set(asked)
-        assert len(stock.asked["cohen"]) == len(stock.here["cohen"])  # Cohen (all)
+        assert len(images.tested(names)["cohen"]) == len(images.here["cohen"])  # Cohen (all)
 
     def test_limits_are_kept(self, found, tmp_path):
-        few = DESIGN.taken(found, {"kermany": 12})
+        few = images_of(found, tmp_path, {"kermany": 12}).here
         assert max(few["kermany"].counts.values()) <= 12
         assert len(few["cohen"]) == len(found["cohen"])
 
-    def test_children_are_known_by_kermanys_names(self, found):
+    def test_children_are_known_by_kermanys_names(self, found, tmp_path):
         database, kermany = found["radiography-database"].frame, found["kermany"].frame
         kermany = Manifest(kermany.assign(patient=[f"{p}_virus" for p in kermany["patient"]]))
         names = database["patient"] + "_virus_1.jpeg"
         database = Manifest(database.assign(original=names))
-        here = DESIGN.taken({"kermany": kermany, "radiography-database": database}, {})
-        links = Links.between(DESIGN.same_patients(here))
+        here = images_of({"kermany": kermany, "radiography-database": database}, tmp_path).here
+        links = Links.between(SAME_PATIENTS.get("kermany-names")(here))
         assert len(links) == 60
         group = here["radiography"].groups.iloc[0]
         assert len(links.touching({group})) == 2
 
-    def test_a_collection_that_is_not_here(self, stock):
+    def test_a_collection_that_is_not_here(self, images):
         with pytest.raises(CollectionError, match=r"not here: rsna\. Give --data rsna=PATH"):
-            stock.training("corda+rsna", links=Links.none())
+            images.training("corda+rsna", links=Links.none())
 
 
 class TestPlan:
     def test_what_is_not_here_waits_and_has_not_failed(self, found, tmp_path, monkeypatch):
         monkeypatch.delenv("HURDLES_DATA", raising=False)
         here = {name: m for name, m in found.items() if name != "corda"}
-        plan = study(NAME).plan(here, tmp_path, fast=True, patterns=["*/corda*", "*/cohen, raw*"])
+        plan = find_study(NAME).plan(
+            here, tmp_path, fast=True, patterns=["*/corda*", "*/cohen, raw*"]
+        )
         status = plan.set_index("cell")["status"]
         assert status["done right/cohen, raw, from kermany/0"] == "to do"
         assert status["done right/corda, equalized+masked, from kermany/0"] == "not here: corda"
@@ -198,8 +205,11 @@ class TestPlan:
 
     def test_nothing_is_here(self, tmp_path, monkeypatch):
         monkeypatch.delenv("HURDLES_DATA", raising=False)
+        plan = find_study(NAME).plan(None, tmp_path, fast=True, patterns=())
+        assert plan["status"].str.startswith("not here: ").all()
         with pytest.raises(CollectionError, match="finds none of its collections"):
-            study(NAME).plan(None, tmp_path, fast=True, patterns=())
+            find_study(NAME).carry_out(None, tmp_path, fast=True)
+        assert not list(tmp_path.iterdir())
 
 
 def corda(root: Path) -> Path:
@@ -220,44 +230,43 @@ class TestFound:
         monkeypatch.delenv("HURDLES_DATA", raising=False)
         root = corda(tmp_path / "somewhere")
         for given in (f"corda={root}", str(root), [root], {"corda": root}):
-            here, missing = found_collections(given, ["corda", "cohen"])
+            here, missing = found_collections(given, {"corda": None, "cohen": None})
             assert here["corda"].counts == {"COVID-19": 12, "Not COVID-19": 12}
             assert "where is cohen" in missing["cohen"]
-        stock = Stock.of(DESIGN, f"corda={root}", limits={}, folder=tmp_path, options=Options())
-        assert set(stock.tests) == {"corda", "corda RX+", "corda RX-"}
-        even = stock.training("corda", links=Links.none()).part("train")
+        images = images_of(f"corda={root}", tmp_path)
+        assert set(images.tests(images.grid.sets)) == {"corda", "corda RX+", "corda RX-"}
+        even = images.training("corda", links=Links.none()).part("train")
         assert len(set(even.counts.values())) == 1
 
     def test_under_hurdles_data(self, tmp_path, monkeypatch):
         corda(tmp_path / "CORDA")
         monkeypatch.setenv("HURDLES_DATA", os.fspath(tmp_path))
-        here, missing = found_collections(None, ["corda", "rsna"])
+        here, missing = found_collections(None, dict.fromkeys(["corda", "rsna"]))
         assert list(here) == ["corda"]
         assert list(missing) == ["rsna"]
 
     def test_a_collection_that_was_named_must_be_there(self, tmp_path):
         with pytest.raises(CollectionError, match="corda"):
-            found_collections(f"corda={tmp_path}", ["corda"])
+            found_collections(f"corda={tmp_path}", dict.fromkeys(["corda"]))
 
     def test_what_the_study_cannot_use(self, found, tmp_path):
         with pytest.raises(ManifestError, match="no use for 'kermany'; its collections are cohen"):
-            found_collections(found, ["cohen", "radiography-database", "darkcovidnet", "corda"])
+            found_collections(
+                found, dict.fromkeys(["cohen", "radiography-database", "darkcovidnet", "corda"])
+            )
         with pytest.raises(ManifestError, match="must know which is which"):
             found_collections(found["cohen"], ["cohen"])
         with pytest.raises(ManifestError, match="no collection that hurdles knows"):
-            found_collections(str(tmp_path), ["cohen"])
+            found_collections(str(tmp_path), dict.fromkeys(["cohen"]))
 
 
 @pytest.mark.realdata
 @pytest.mark.skipif(not os.environ.get("HURDLES_DATA"), reason="HURDLES_DATA names no folder")
 def test_real_collections_keep_patients_apart(tmp_path):
-    found = study(NAME)
-    stock = Stock.of(
-        DESIGN, None, limits=found.profiles["fast"].limits, folder=tmp_path, options=Options()
-    )
+    images = Images(load_grid(NAME), "fast", None, tmp_path, Options())
     parts: dict[str, set[str]] = {}
-    for manifest in stock.here.values():
+    for manifest in images.here.values():
         for group, part in zip(manifest.groups, manifest.frame["split"], strict=True):
             parts.setdefault(group, set()).add(part)
     assert {len(p) for p in parts.values()} == {1}
-    assert sum(map(len, stock.here.values())) <= 5000
+    assert sum(map(len, images.here.values())) <= 5000

@@ -1,23 +1,22 @@
-"""The study's cells and its page, without training anything."""
+"""The cells and the page of a study of one collection, without training anything."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RegistryError, RunError
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.runs.images import Options
 from hurdles.runs.run import Run
-from hurdles.studies import lazaro_barco_2020_page as published
-from hurdles.studies import study, table
-from hurdles.studies import study as find
-from hurdles.studies.lazaro_barco_2020 import ROWS, WAYS
-from hurdles.studies.study import Cell, Done
+from hurdles.studies import Cell, StudyResult, find_study, load_grid, runner
 
 NAME = "lazaro-barco-2020"
+VALUES = load_grid(NAME).values
+PUBLISHED, WAYS = VALUES["published"], VALUES["ways"]
+SEEDS = {"baseline": 3, "baseline, augmented": 3, "inception-like, augmented": 1}
 CLASSES = ["COVID-19", "Normal", "Viral Pneumonia"]
 RECORDED = ["hurdles", "python", "torch", "numpy", "opencv-python-headless", "processor"]
 RECORDED += ["threads", "device", "precision"]
@@ -30,17 +29,16 @@ SHARES = {
 
 @pytest.fixture(params=["full", "fast"])
 def cells(request) -> list[Cell]:
-    found = find(NAME)
-    return found.cells(found.profiles[request.param])
+    return find_study(NAME).cells(request.param)
 
 
 class TestCells:
     def test_names_are_unique_and_every_row_is_there(self, cells):
         names = [c.name for c in cells]
         assert len(set(names)) == len(names)
-        assert len(names) == len(WAYS) * sum(seeds for _, seeds in ROWS.values())
+        assert len(names) == len(WAYS) * sum(SEEDS.values())
         for way in WAYS:
-            for row, (_, seeds) in ROWS.items():
+            for row, seeds in SEEDS.items():
                 assert {f"{way}/{row}/{s}" for s in range(seeds)} <= set(names)
 
     def test_ways_that_differ_only_in_the_epoch_share_a_run(self, cells):
@@ -62,26 +60,25 @@ class TestCells:
             assert (cell.recipe.split.scheme == "patient") == (cell.way == "done right")
 
     def test_profiles_do_not_share_runs(self):
-        found = find(NAME)
-        full, fast = ({c.folder for c in found.cells(p)} for p in found.profiles.values())
+        full, fast = ({c.folder for c in find_study(NAME).cells(p)} for p in ("full", "fast"))
         assert not full & fast
 
     def test_a_study_that_is_not(self):
         with pytest.raises(RegistryError, match=f"nosuch.*{NAME}"):
-            find("nosuch")
+            find_study("nosuch")
 
 
 class TestPublished:
     def test_counts_are_the_published_shares_truncated(self):
-        assert list(published.PUBLISHED) == list(SHARES) == list(ROWS)
-        sizes = (436, 33, 201, 202)
+        assert list(PUBLISHED) == list(SHARES) == list(SEEDS)
+        sizes = VALUES["sizes"]
         for row, shares in SHARES.items():
-            right = published.PUBLISHED[row]
+            right = PUBLISHED[row]
             for k, n, share in zip(right, sizes, shares, strict=True):
                 assert 10_000 * k // n == round(100 * share)
 
     def test_totals_are_sums(self):
-        for total, *classes in published.PUBLISHED.values():
+        for total, *classes in PUBLISHED.values():
             assert total == sum(classes)
 
 
@@ -109,11 +106,15 @@ def carried_out(monkeypatch, tmp_path):
         if run.is_finished:
             return run
         calls.append(out.name)
+        number = len(calls)
         if recipe.model.architecture in broken:
             raise RunError("the training loss is nan")
         run.begin(recipe, resume=True)
-        for number, name in enumerate(("test", "test.last")):
-            predictions(number).save(out / "predictions" / f"{name}.csv")
+        rows = {"image": list("abc"), "path": list("abc"), "label": list("xyz"),
+                "split": ["train", "validation", "test"]}  # fmt: skip
+        Manifest(pd.DataFrame(rows)).save(out / "manifest.csv")
+        for more, name in enumerate(("test", "test.last")):
+            predictions(number + more).save(out / "predictions" / f"{name}.csv")
         run.write_json("meta.json", {"seconds": 60.0, "environment": environment})
         return run
 
@@ -121,16 +122,15 @@ def carried_out(monkeypatch, tmp_path):
         def __len__(self) -> int:
             return 30
 
-    monkeypatch.setattr(table, "run_experiment", run_experiment)
-    monkeypatch.setattr(table, "test_predictions", lambda *_: None)
+    monkeypatch.setattr(runner, "run_experiment", run_experiment)
+    monkeypatch.setattr(runner, "test_predictions", lambda *_: None)
+    monkeypatch.setattr(Run, "refuse_other_images", lambda *_: None)
     monkeypatch.setattr(Run, "chosen_epoch", lambda *_: 7)
     monkeypatch.setattr(Run, "history", FakeHistory())
 
-    def carry_out(*patterns: str):
-        return find(NAME).carry_out(
-            Manifest.__new__(Manifest), tmp_path, fast=True, patterns=patterns,
-            options=Options(), results=None,
-        )  # fmt: skip
+    def carry_out(*patterns: str, fast: bool = True) -> StudyResult:
+        given = Manifest.__new__(Manifest)
+        return find_study(NAME).carry_out(given, tmp_path, fast=fast, patterns=patterns)
 
     return carry_out, calls, broken
 
@@ -164,62 +164,44 @@ class TestCarryingOut:
     def test_the_page_shows_what_was_measured(self, carried_out):
         carry_out, _, _ = carried_out
         page = carry_out("done right/baseline/0").page.read_text(encoding="utf-8")
-        expected = evaluate(predictions(0)).get("accuracy").percent()
+        expected = evaluate(predictions(1)).get("accuracy").percent()
         assert f"| baseline, seed 0 | {expected} |" in page
         assert "not done" in page
         assert "nan" not in page.lower()
 
 
 class TestPage:
-    def test_of_nothing(self):
-        found = study(NAME)
-        text = found.page([], found.profiles["full"])
-        assert text.count("No cell is done.") == 3
-        assert "95.4 % [" in text
-        assert "nan" not in text.lower()
+    @pytest.fixture
+    def page(self, carried_out):
+        """Return a function that gives the page after some cells of the full profile are done."""
+        return lambda *p: carried_out[0](*p, fast=False).page.read_text(encoding="utf-8")
 
-    def test_what_33_images_prove_follows_from_the_numbers(self):
-        found = study(NAME)
-        text = found.page([], found.profiles["full"])
-        assert "26 and 29 of 33" in text
-        assert "p-value between 0.25" in text  # exact McNemar, 3 against 0: 2 * (1/2)**3
+    @pytest.fixture
+    def empty(self, carried_out, page):
+        carried_out[2].update({"baseline", "inception-like", "inception-as-coded"})
+        return page()
 
-    def test_of_two_rows_compares_them(self, done_cells):
-        found = study(NAME)
-        done = done_cells(lambda c: c.way == "as described" and c.seed == 0)
-        text = found.page(done, found.profiles["full"])
+    def test_of_nothing(self, empty):
+        assert empty.count("No cell is done.") == 3
+        assert "95.4 % [" in empty
+        assert "nan" not in empty.lower()
+
+    def test_what_33_images_prove_follows_from_the_numbers(self, empty):
+        assert "26 and 29 of 33" in empty
+        assert "p-value between 0.25" in empty  # exact McNemar, 3 against 0: 2 * (1/2)**3
+
+    def test_of_two_rows_compares_them(self, page):
+        text = page("as described/*/0")
         assert "## Do the rows differ?" in text
         assert "McNemar" in text
         assert "What a seed is worth" not in text
         assert "nan" not in text.lower()
 
-    def test_the_spread_over_seeds_is_from_the_lowest_to_the_highest(self, done_cells):
-        found = study(NAME)
-        done = done_cells(lambda c: (c.way, c.row) == ("done right", "baseline"))
-        assert len(done) == 3
-        totals = sorted(100 * d.evaluation.get("accuracy").value for d in done)
+    def test_the_spread_over_seeds_is_from_the_lowest_to_the_highest(self, carried_out):
+        result = carried_out[0]("done right/baseline/*", fast=False)
+        totals = sorted(100 * result.cells["total"].dropna())
+        assert len(totals) == 3
         assert totals[0] < totals[-1]
-        text = found.page(done, found.profiles["full"])
-        row = f"| done right | baseline | 3 | {totals[0]:.1f}-{totals[-1]:.1f} |"
-        assert row in text
+        text = result.page.read_text(encoding="utf-8")
+        assert f"| done right | baseline | 3 | {totals[0]:.1f}-{totals[-1]:.1f} |" in text
         assert "is 9.1 points" in text  # 29 - 26 of 33
-
-
-@pytest.fixture
-def done_cells(tmp_path, monkeypatch):
-    """Return a function that gives the chosen cells of the full profile, fabricated as done."""
-    monkeypatch.setattr(Run, "chosen_epoch", lambda *_: 7)
-    monkeypatch.setattr(Run, "history", [1, 2, 3])
-    environment = dict.fromkeys(RECORDED, "x")
-    monkeypatch.setattr(Run, "meta", {"seconds": 60.0, "environment": environment})
-
-    def make(wanted) -> list[Done]:
-        found = study(NAME)
-        cells = [c for c in found.cells(found.profiles["full"]) if wanted(c)]
-        answers = [predictions(n) for n in range(len(cells))]
-        return [
-            Done(c, Run(tmp_path / str(n)), p, evaluate(p))
-            for n, (c, p) in enumerate(zip(cells, answers, strict=True))
-        ]
-
-    return make

@@ -1,7 +1,7 @@
-"""Whether the features of a race's models tell the collection: a picture and a number.
+"""Whether the features of a study's models tell the collection: a picture and a number.
 
 As in the figure of Tartaglione et al. 2020: the images of all collections as one model sees them,
-coloured by class and by collection. The number beside it is what a linear probe makes of the same
+colored by class and by collection. The number beside it is what a linear probe makes of the same
 features, and, as the measure before any network, of the prepared pixels themselves.
 """
 
@@ -9,33 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hurdles.data.files import write_bytes
+from hurdles.data.files import write_bytes, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import joined
+from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
-from hurdles.errors import EvaluationError
+from hurdles.errors import EvaluationError, HurdlesError
 from hurdles.evaluation.probing import Probe, source_probes, thumbnails
 from hurdles.explanation.embedding import project
 from hurdles.pixels.cache import Prepared
 from hurdles.reporting.plots import embedding_figure
 from hurdles.runs.images import prepare_pixels
 from hurdles.runs.run import Run
-from hurdles.studies.answers import known_to
-from hurdles.studies.race import RaceCell, Standing
-from hurdles.studies.tartaglione_2020_sets import COVID
-from hurdles.studies.tartaglione_2020_words import (
-    BASE_TRAINING,
-    DONE_RIGHT,
-    PREPARATIONS,
-    row_name,
-)
+from hurdles.studies.cells import Cell
+from hurdles.studies.state import State, known_to
+from hurdles.studies.tables import FIGURES, Drawn
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import embed
 
@@ -54,50 +49,59 @@ _FILE = "embedding.json"
 _NOTHING_FOUND = {"Normal", "No Finding"}
 
 
-def embeddings(standing: Standing, folder: Path, stem: str) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """Return the table of probes, and the pictures by name.
+@FIGURES.register("embeddings")
+def _embeddings(state: State, tables: Mapping[str, pd.DataFrame], stem: Path) -> Drawn:
+    """Draw the first seed of the rows that the study names, as far as they are done.
 
-    Of the first seed of the row of preparations, as far as it is done. What is computed for a
-    model is kept in its run's folder and not computed again for the same images.
+    What is computed for a model is kept in its run's folder and not computed again for the same
+    images.
     """
+    del tables
     rows: list[dict[str, Any]] = []
     pictures: dict[str, Path] = {}
-    cells = {(cell.way, cell.row, cell.seed): cell for cell in standing.done}
-    for preparation in PREPARATIONS:
-        cell = cells.get((DONE_RIGHT, row_name(BASE_TRAINING, preparation), 0))
-        if cell is None:
-            continue
-        found = _found(cell, standing)
-        rows += found["probes"]
-        name = f"embedding, {preparation}"
-        pictures[name] = folder / f"{stem}.{name.replace(', ', '.')}.png"
-        write_bytes(pictures[name], _picture(cell, found))
+    cells = {cell.row: cell for cell in state.done if cell.tests and cell.seed == 0}
+    try:
+        for row in state.grid.values["embeddings"]:
+            if (cell := cells.get(row)) is not None:
+                seen = _seen_by(cell, state)
+                rows += seen["probes"]
+                name = f"embedding, {cell.recipe.preparation.name}"
+                pictures[name] = stem.with_name(f"{stem.name}.{name.replace(', ', '.')}.png")
+                write_bytes(pictures[name], _picture(cell, seen))
+    except HurdlesError as error:  # a picture that cannot be drawn must not cost the page
+        state.images.options.listener.say(f"no embedding was drawn: {error}")
+        rows, pictures = [], {}
     table = pd.DataFrame(rows, columns=list(PROBE_COLUMNS))
-    return table.astype(dict.fromkeys(("value", "low", "high"), "float64")), pictures
+    table = table.astype(dict.fromkeys(("value", "low", "high"), "float64"))
+    files = [*pictures.values()]
+    if len(table):
+        files.insert(0, stem.with_name(f"{stem.name}.probes.csv"))
+        write_text(files[0], as_csv(table))
+    return Drawn(tuple(files), pictures, {"probes": table})
 
 
-def _found(cell: RaceCell, standing: Standing) -> dict[str, Any]:
+def _seen_by(cell: Cell, state: State) -> dict[str, Any]:
     """Return probes and places of a model's test images; computed once."""
-    run = standing.runs[cell.name]
-    manifest = _unseen(cell, standing)
+    run = state.runs[cell.name]
+    manifest = _unseen(cell, state)
     key = hashlib.sha256(manifest.content_hash.encode()).hexdigest()
     if (run.path / _FILE).is_file():
         before = dict(run.read_json(_FILE))
         if before["key"] == key:
             return before
-    options = standing.stock.options
+    options = state.images.options
     options.listener.say(f"telling collections apart by what {cell.name} sees")
     prepared = prepare_pixels(manifest, run.recipe, options)
-    found = {"key": key, **_measured(cell, run, prepared)}
-    run.write_json(_FILE, found)
-    return found
+    seen = {"key": key, **_measured(cell, run, prepared)}
+    run.write_json(_FILE, seen)
+    return seen
 
 
-def _unseen(cell: RaceCell, standing: Standing) -> Manifest:
+def _unseen(cell: Cell, state: State) -> Manifest:
     """Return the test images of all collections, without the patients that the model has seen."""
-    stock = standing.stock
-    manifest = joined(*stock.asked.values()).part(Split.TEST)
-    seen = stock.links.touching(known_to(cell, standing))
+    images = state.images
+    manifest = joined(*images.tested(cell.tests).values()).part(Split.TEST)
+    seen = images.links.touching(known_to(cell, state.runs, images))
     left = manifest.select(~manifest.groups.isin(seen))
     if not len(left):
         raise EvaluationError(
@@ -106,10 +110,11 @@ def _unseen(cell: RaceCell, standing: Standing) -> Manifest:
     return left
 
 
-def _measured(cell: RaceCell, run: Run, prepared: Prepared) -> dict[str, Any]:
+def _measured(cell: Cell, run: Run, prepared: Prepared) -> dict[str, Any]:
     frame = prepared.manifest.frame
     sources, groups = frame["source"].tolist(), prepared.manifest.groups.tolist()
-    classes = [_kind(label) for label in frame["label"]]
+    positive = cell.recipe.evaluation.positive
+    classes = [_kind(label, positive) for label in frame["label"]]
     machine = this_machine("float32")
     network = run.network().to(machine.device)
     seen = {
@@ -144,20 +149,20 @@ def _rows(name: str, probes: list[Probe]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _kind(label: str) -> str:
+def _kind(label: str, positive: str) -> str:
     """Return a class that collections have in common."""
-    if label == COVID:
-        return COVID
+    if label == positive:
+        return positive
     return "nothing found" if label in _NOTHING_FOUND else "another finding"
 
 
-def _picture(cell: RaceCell, found: dict[str, Any]) -> bytes:
+def _picture(cell: Cell, seen: dict[str, Any]) -> bytes:
     return embedding_figure(
-        np.array(found["places"], dtype=float),
-        found["classes"],
-        found["sources"],
+        np.array(seen["places"], dtype=float),
+        seen["classes"],
+        seen["sources"],
         title=f"Test images as seen by: {cell.row} (t-SNE)",
-        notes=[_note(row) for row in found["probes"] if row["features"] == cell.row],
+        notes=[_note(row) for row in seen["probes"] if row["features"] == cell.row],
     )
 
 

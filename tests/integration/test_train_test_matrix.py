@@ -1,10 +1,12 @@
-"""A race of tiny networks on synthetic collections, from the images to the page."""
+"""A train-test matrix of tiny networks on synthetic collections, from the images to the page."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+import tomllib
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,14 +14,12 @@ import pytest
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.phantom.cohort import write_phantom
-from hurdles.recipe.recipe import Recipe
 from hurdles.runs.run import Run
-from hurdles.studies.race import Race, RaceCell, RaceProfile
-from hurdles.studies.tartaglione_2020 import cells
-from hurdles.studies.tartaglione_2020_draw import draw
-from hurdles.studies.tartaglione_2020_sets import DESIGN
+from hurdles.studies import Study, runner
+from hurdles.studies.grid import grid_of
+from hurdles.studies.images import Images
 
-TINY = {"preparation": {"size": 32}, "training": {"epochs": 1, "precision": "float32"}}
+NAME = "tartaglione-2020"
 CLASSES = {
     "cohen": {"Normal": "Other Pneumonia", "Viral Pneumonia": "Other Pneumonia"},
     "radiography-database": {},
@@ -32,24 +32,26 @@ CLASSES = {
 }
 
 
-def tiny(cell: RaceCell) -> RaceCell:
-    """Return a cell of the same name that trains in a second."""
-    plain = Recipe(name=cell.recipe.name).model_dump(mode="json")
-    recipe = Recipe.model_validate(plain).changed(
-        preparation={**TINY["preparation"], "name": cell.recipe.preparation.name},
-        training={**TINY["training"], "seed": cell.seed},
-        split=cell.recipe.split.model_dump(mode="json"),
-        evaluation={"resamples": 100, "threshold": "argmax", "positive": "COVID-19"},
-        model={"start": cell.recipe.model.start},
-    )
-    recipe = recipe if cell.asked or cell.last else recipe.changed(evaluation={"positive": ""})
-    parent = None if cell.parent is None else tiny(cell.parent)
-    return replace(cell, recipe=recipe, parent=parent)
-
-
-def tiny_cells(profile: RaceProfile) -> list[RaceCell]:
-    there = ("equalized+masked", "background")
-    return [tiny(c) for c in cells(profile) if not any(f", {p}" in c.row for p in there)]
+def tiny(folder: Path) -> dict[str, Any]:
+    """Return the study's file with recipes that train in a second, without masked images."""
+    shipped = resources.files("hurdles.studies") / "grids" / f"{NAME}.toml"
+    plain = tomllib.loads(shipped.read_text(encoding="utf-8"))
+    for name in ("pneumonia", "covid"):
+        (folder / f"{name}.toml").write_text(
+            f'name = "{name}"\npreparation.size = 32\nevaluation.resamples = 100\n'
+            'training = { epochs = 1, precision = "float32" }\n'
+        )
+    plain["profiles"] = {"fast": {
+        "explanation": "tiny.",
+        "recipes": {n: {"recipe": str(folder / f"{n}.toml")} for n in ("pneumonia", "covid")},
+    }}  # fmt: skip
+    plain["cells"] = [
+        {**plain["cells"][0], "preparation": {"name": ["raw", "equalized"]}},
+        {"train": ["corda", "corda+rsna"], "preparation": {"name": "raw"}},
+        {"train": "cohen", "preparation": {"name": "raw"}, "start": "rsna"},
+    ]
+    plain["defaults"]["settings"]["evaluation"]["threshold"] = "argmax"
+    return plain
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def collections(folder) -> dict[str, Manifest]:
     """Return four collections; two of them share images, as public ones do."""
     found = {}
     for seed, (name, labels) in enumerate(CLASSES.items()):
-        manifest = write_phantom(folder / "race" / name, 24, seed=seed + 5, size=96)
+        manifest = write_phantom(folder / "matrix" / name, 24, seed=seed + 5, size=96)
         frame = manifest.frame.assign(source=name, split=None)
         found[name] = Manifest(frame.assign(label=frame["label"].replace(labels)))
     database = found["radiography-database"].frame
@@ -73,23 +75,22 @@ def collections(folder) -> dict[str, Manifest]:
 
 
 @pytest.fixture(scope="module")
-def race() -> Race:
-    profile = RaceProfile("fast", {}, "tiny.", {})
-    return Race("tartaglione-2020", DESIGN, {"fast": profile}, tiny_cells, draw)
+def study(folder) -> Study:
+    return Study(grid_of(tiny(folder), "tiny"))
 
 
 @pytest.fixture(scope="module")
-def carried_out(race, collections, folder, options):
-    out = folder / "race-runs"
-    result = race.carry_out(
-        collections, out, fast=True, patterns=["*cohen, *", "*radiography, raw*"],
-        options=options, results=folder / "race-results",
+def carried_out(study, collections, folder, options):
+    out = folder / "matrix-runs"
+    result = study.carry_out(
+        collections, out, fast=True, patterns=["*cohen, *", "*radiography, raw*", "*/corda*"],
+        options=options, results=folder / "matrix-results",
     )  # fmt: skip
     return result, out
 
 
 @pytest.mark.full
-class TestRace:
+class TestMatrix:
     def test_what_is_asked_for_is_done_and_nothing_fails(self, carried_out):
         result, _ = carried_out
         assert result.failed == {}
@@ -118,40 +119,40 @@ class TestRace:
         assert len(set(origin.values())) == 2
         assert all(origin.values())
 
-    def test_no_linked_patient_is_tested(self, carried_out, race, collections, options):
+    def test_no_linked_patient_is_tested(self, carried_out, study, collections, options):
         result, out = carried_out
         left_out = pd.read_csv(result.files[4])
         folders = result.cells.set_index(["way", "row", "seed"])["folder"]
         run = Run(out / folders["done right", "cohen, raw, from kermany", 0])
         seen = set(run.manifest.frame.loc[run.manifest.frame["split"] != Split.TEST, "image"])
-        stock = race._stock(collections, race.profiles["fast"], out, options)
+        images = Images(study.grid, "fast", collections, out, options)
         twins = [
-            (a, b) for a, b in zip(stock.twins["image_a"], stock.twins["image_b"], strict=True)
+            (a, b) for a, b in zip(images.copies["image_a"], images.copies["image_b"], strict=True)
             if a.startswith("cohen/") and b.startswith("radiography-database/")
         ]  # fmt: skip
         assert len(twins) >= 4
-        tested = set(stock.test("radiography").frame["image"])
+        tested = set(images.test("radiography").frame["image"])
         caught = {b for a, b in twins if a in seen} & tested
         rows = left_out[left_out["cell"] == "done right/cohen, raw, from kermany/0"]
         assert caught <= set(rows.loc[rows["test"] == "radiography", "image"])
 
     def test_finished_cells_are_not_computed_again_elsewhere(
-        self, carried_out, race, collections, folder, options, monkeypatch
+        self, carried_out, study, collections, folder, options, monkeypatch
     ):
         result, out = carried_out
-        moved = folder / "race-moved"
+        moved = folder / "matrix-moved"
         shutil.copytree(out, moved)
-        monkeypatch.setattr("hurdles.studies.race.run_experiment", None)
-        again = race.carry_out(
+        monkeypatch.setattr(runner, "run_experiment", None)
+        again = study.carry_out(
             collections, moved, fast=True, patterns=["*cohen, raw*"], options=options, results=None
         )
         assert again.failed == {}
         assert again.cells["status"].tolist() == result.cells["status"].tolist()
         assert again.page.read_text("utf-8") == result.page.read_text("utf-8")
 
-    def test_the_plan_tells_what_is_done(self, carried_out, race, collections):
+    def test_the_plan_tells_what_is_done(self, carried_out, study, collections):
         result, out = carried_out
-        plan = race.plan(collections, out, fast=True, patterns=())
+        plan = study.plan(collections, out, fast=True, patterns=())
         assert plan["status"].tolist() == [
             "to do" if s == "pending" else s for s in result.cells["status"]
         ]

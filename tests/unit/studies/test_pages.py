@@ -7,15 +7,29 @@ import math
 import pandas as pd
 import pytest
 
-from hurdles.evaluation.matrix import GAP_COLUMNS, MATRIX_COLUMNS, PAIRED_COLUMNS
-from hurdles.studies.race_embedding import PROBE_COLUMNS
-from hurdles.studies.race_sheet import Sheet
-from hurdles.studies.race_tables import FAULTS, Tables
-from hurdles.studies.tartaglione_2020_page import page
-from hurdles.studies.tartaglione_2020_summary import summary
-from hurdles.studies.tartaglione_2020_words import loss_sentence, paired_sentence, row_name
+from hurdles.errors import RecipeError
+from hurdles.studies import load_grid
+from hurdles.studies.pages import _environment, records, rendered
 
-MASKED, RAW, BACKGROUND = (row_name("cohen", p) for p in ("equalized+masked", "raw", "background"))
+GRID = load_grid("tartaglione-2020")
+MASKED, RAW, BACKGROUND = (
+    f"cohen, {p}, from kermany" for p in ("equalized+masked", "raw", "background")
+)
+KINDS = GRID.values["kinds"]
+
+
+def sentence(name: str, *given) -> str:
+    """Return what a macro of the templates says."""
+    words = _environment(None).get_template("words.md.j2").module
+    return getattr(words, name)(*given).strip()
+
+
+def paired_sentence(what: str, table: pd.DataFrame) -> str:
+    return sentence("paired_sentence", what, records(table))
+
+
+def loss_sentence(table: pd.DataFrame) -> str:
+    return sentence("loss_sentence", records(table))
 
 
 def differences(*rows: tuple[float, float], **more) -> pd.DataFrame:
@@ -26,6 +40,20 @@ def differences(*rows: tuple[float, float], **more) -> pd.DataFrame:
             for d, p in rows
         ]
     )
+
+
+def test_a_template_that_asks_for_what_is_not_there_is_named(tmp_path):
+    (tmp_path / "mine.md.j2").write_text("# {{ title }}\n")
+    with pytest.raises(RecipeError, match=r"the page mine\.md\.j2.*'title' is undefined"):
+        rendered("mine.md.j2", folder=tmp_path)
+    with pytest.raises(RecipeError, match=r"nosuch\.md\.j2"):
+        rendered("nosuch.md.j2", folder=tmp_path)
+
+
+def test_a_template_from_elsewhere_gets_at_nothing_else(tmp_path):
+    (tmp_path / "mine.md.j2").write_text("{{ ''.__class__.__mro__ }}")
+    with pytest.raises(RecipeError, match="unsafe"):
+        rendered("mine.md.j2", folder=tmp_path)
 
 
 class TestPairedSentence:
@@ -80,53 +108,52 @@ def matrix_rows(model: str, test: str, value: float, seed: int = 0, **measures) 
     return rows
 
 
-def sheet(**changes) -> Sheet:
-    """Return a sheet of nothing, changed."""
-    empty = Tables(
-        pd.DataFrame(columns=["seed", *MATRIX_COLUMNS]),
-        pd.DataFrame(columns=[*GAP_COLUMNS, "shared"]),
-        pd.DataFrame(columns=["question", *PAIRED_COLUMNS]),
-        pd.DataFrame(columns=["fault", "model", "test", "measure", "difference", "p_value"]),
-        pd.DataFrame(columns=["cell", "test", "image", "reason"]),
-    )
-    tables = Tables(**{**vars(empty), **changes.pop("tables", {})})
-    sets = [
-        {"test": "cohen", "of_covid": True, "says": "its own", "images": 40, "patients": 30,
-         "positive": 20},
-        {"test": "nih RX+/RX-", "of_covid": False, "says": "none", "images": 50, "patients": 50,
-         "positive": 25},
-    ]  # fmt: skip
+def page(tables=None, **changes) -> str:
+    """Return the page of nothing, changed."""
+    names = ("matrix", "gaps", "paired", "faults", "left-out", "probes")
+    given = {name: [] for name in names}
+    given |= {name: records(table) for name, table in (tables or {}).items()}
     plain = {
+        "study": GRID,
         "profile": "fast",
         "explanation": "small.",
-        "tables": tables,
-        "cells": pd.DataFrame({"status": ["done", "not here: corda"]}),
-        "sets": pd.DataFrame(sets),
+        "tables": given,
+        "cells": [{"status": "done"}, {"status": "not here: corda"}],
+        "sets": [
+            {"test": "cohen", "holds": "", "says": "its own", "images": 40, "patients": 30,
+             "positive": 20},
+            {"test": "nih RX+/RX-", "holds": "RX+", "says": "none", "images": 50, "patients": 50,
+             "positive": 25},
+        ],
         "inside": {MASKED: "cohen", BACKGROUND: "cohen"},
-        "twins": pd.DataFrame(columns=["between", "pairs"]),
-        "probes": pd.DataFrame(columns=list(PROBE_COLUMNS)),
         "pictures": {},
-        "machines": [],
+        "copies": [],
         "missing": ["corda"],
-    }
-    return Sheet(**{**plain, **changes})
+        "machines": [],
+    }  # fmt: skip
+    return rendered(GRID.page, **{**plain, **changes})
+
+
+def summary(**changes) -> str:
+    """Return the part of the page for somebody in a hurry."""
+    return page(**changes).partition("## In short")[2].partition("## Train x test")[0]
 
 
 class TestPage:
     def test_of_nothing(self):
-        text = page(sheet())
+        text = page()
         assert "1 of 2 cells are done" in text
         assert "No model has been tested yet." in text
         assert "nan" not in text.lower().replace("tartaglione", "")
 
     def test_inside_is_bold_and_undefined_is_said(self):
         rows = matrix_rows(MASKED, "cohen", 0.9) + matrix_rows(MASKED, "nih RX+/RX-", math.nan)
-        text = page(sheet(tables={"matrix": pd.DataFrame(rows)}))
+        text = page(tables={"matrix": pd.DataFrame(rows)})
         assert f"| {MASKED} | **0.900 [0.800, 0.950]** | undefined |" in text
 
     def test_findings_are_never_called_covid(self):
         rows = matrix_rows(MASKED, "nih RX+/RX-", 0.7, sensitivity=0.4, specificity=0.9)
-        text = page(sheet(tables={"matrix": pd.DataFrame(rows)}))
+        text = page(tables={"matrix": pd.DataFrame(rows)})
         assert "What share of other pneumonias does it call COVID-19?" in text
         assert f"| {MASKED} | nih RX+/RX- | 40 % [30, 45] | 10 % [5, 20] |" in text
         assert "25 (not COVID-19)" in text
@@ -136,13 +163,13 @@ class TestPage:
     )
     def test_what_the_background_reaches(self, value, said):
         rows = matrix_rows(BACKGROUND, "cohen", value)
-        assert said in page(sheet(tables={"matrix": pd.DataFrame(rows)}))
+        assert said in page(tables={"matrix": pd.DataFrame(rows)})
 
     def test_seeds_are_shown_from_the_second_on(self):
         one = pd.DataFrame(matrix_rows(MASKED, "cohen", 0.9))
         two = pd.concat([one, pd.DataFrame(matrix_rows(MASKED, "cohen", 0.8, seed=1))])
-        assert "What a seed is worth\n" not in page(sheet(tables={"matrix": one}))
-        assert f"| {MASKED} | cohen | 2 | 0.800 to 0.900 |" in page(sheet(tables={"matrix": two}))
+        assert "What a seed is worth\n" not in page(tables={"matrix": one})
+        assert f"| {MASKED} | cohen | 2 | 0.800 to 0.900 |" in page(tables={"matrix": two})
 
     @pytest.mark.parametrize(
         ("difference", "p", "said"),
@@ -156,16 +183,16 @@ class TestPage:
         fault = {"fault": "last epoch", "model": MASKED, "test": "cohen", "measure": "auc",
                  "as_coded": 0.9, "done_right": 0.9 - difference, "difference": difference,
                  "low": difference - 0.1, "high": difference + 0.1, "p_value": p}  # fmt: skip
-        text = page(sheet(tables={"faults": pd.DataFrame([fault])}))
+        text = page(tables={"faults": pd.DataFrame([fault])})
         assert said in text
-        assert FAULTS["last epoch"] in text
-        assert FAULTS["twins kept"] not in text
+        assert KINDS["last epoch"] in text
+        assert KINDS["twins kept"] not in text
 
     def test_what_was_left_out_is_counted(self):
         rows = [("a/b/0", "cohen", f"i{n}", "seen") for n in range(3)]
         left = pd.DataFrame(rows, columns=["cell", "test", "image", "reason"])
         twins = pd.DataFrame({"between": ["within cohen"], "pairs": [3]})
-        text = page(sheet(tables={"left_out": left}, twins=twins))
+        text = page(tables={"left-out": left}, copies=records(twins))
         assert "| a/b/0 | seen | cohen: 3 |" in text
         assert "3 within cohen" in text
 
@@ -178,13 +205,13 @@ class TestSummary:
 
     def said(self, outside: float, gaps: pd.DataFrame) -> str:
         rows = self.ROWS + matrix_rows(MASKED, "far", outside)
-        return summary(sheet(tables={"matrix": pd.DataFrame(rows), "gaps": gaps}))
+        return summary(tables={"matrix": pd.DataFrame(rows), "gaps": gaps})
 
     def test_it_stands_before_the_tables_and_counts_who_tells_anything(self):
-        text = page(sheet(tables={"matrix": pd.DataFrame(self.ROWS)}))
+        text = page(tables={"matrix": pd.DataFrame(self.ROWS)})
         assert text.index("## In short") < text.index("## Train x test")
         assert "areas run from 0.800 to 0.800; 1 of 1 model are shown to tell COVID-19" in text
-        unsure = page(sheet(tables={"matrix": pd.DataFrame(matrix_rows(MASKED, "cohen", 0.55))}))
+        unsure = page(tables={"matrix": pd.DataFrame(matrix_rows(MASKED, "cohen", 0.55))})
         assert "0 of 1 model are shown" in unsure
 
     def test_worse_than_a_coin_is_said_where_it_is_shown_and_nowhere_else(self):
@@ -197,7 +224,7 @@ class TestSummary:
         rows = pd.DataFrame(self.ROWS)
         for low, words in ((0.6, "can be told from"), (0.4, "is told from a model's features")):
             probes = pd.DataFrame([{**probe, "low": low, "high": 0.9}])
-            assert words in summary(sheet(tables={"matrix": rows}, probes=probes))
+            assert words in summary(tables={"matrix": rows, "probes": probes})
 
     def test_there_is_none_before_a_model_is_tested(self):
-        assert summary(sheet()) == ""
+        assert summary() == ""
