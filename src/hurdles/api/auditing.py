@@ -321,8 +321,8 @@ def _files(page: str | Path | None) -> list[Path]:
 
 
 def _write(found: Findings, path: Path, title: str, images: Material, pictures: bool) -> None:
-    from hurdles.reporting.findings import write_findings
-    from hurdles.reporting.findings_markdown import findings_markdown
+    from hurdles.reporting.findings_page import write_findings
+    from hurdles.reporting.findings import findings_markdown
 
     if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
         write_text(path.with_suffix(".csv"), as_csv(found.frame))

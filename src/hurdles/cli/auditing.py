@@ -277,7 +277,7 @@ def calibrate_audit(
 
 def _print(found: Findings, as_json: bool, page: Path | None, strict: bool) -> None:
     from hurdles.findings.summary import exit_code
-    from hurdles.reporting.console import finding_lines
+    from hurdles.reporting.findings import finding_lines
 
     if as_json:
         print_json(found.to_dict())

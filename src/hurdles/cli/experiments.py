@@ -220,17 +220,17 @@ def explain(
     patients' pixels.
     """
     from hurdles import api
-    from hurdles.reporting.console import explained
+    from hurdles.reporting.console import heatmap_lines, heatmap_records
 
     with carried_out(on_bad, cache, quiet) as options:
         maps = api.explain(
             run, images, out=out, method=method, target=target, force=force, options=options
         )
-    rows = explained(maps, images)
+    records = heatmap_records(maps, images)
     if as_json:
-        print_json(rows)
+        print_json(records)
         return
-    print_lines(f"{r['image']}: {r['message'] or r['method'] + ' ' + r['speaks']}" for r in rows)
+    print_lines(heatmap_lines(records))
     say(f"written: {out}")
 
 

@@ -15,7 +15,7 @@ from hurdles.copies.finder import COLUMNS, Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_cells, as_csv, from_cells, plain_markdown, shown
 from hurdles.reporting.plots import _plain
-from hurdles.reporting.template import _environment
+from hurdles.reporting.wording import _environment
 from hurdles.runs.seen import images_by_fingerprint, save_fingerprints
 
 

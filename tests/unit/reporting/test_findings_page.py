@@ -20,8 +20,13 @@ from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, counted
 from hurdles.findings.summary import CLEARED_MEANS
 from hurdles.findings.table import Findings
-from hurdles.reporting.charts import Drawing
-from hurdles.reporting.findings import _shared_words, hurdle_blocks, render_findings, write_findings
+from hurdles.reporting.findings import hurdles_of
+from hurdles.reporting.findings_page import (
+    _shared_words,
+    hurdle_block,
+    render_findings,
+    write_findings,
+)
 from hurdles.reporting.page import render
 
 _VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}
@@ -129,9 +134,8 @@ def test_names_are_escaped_wherever_they_stand():
         Finding(bad, f"{bad}2", bad, undefined(bad), None),
     )
     findings = Findings(rows, {bad: bad}, {bad: bad})
-    figures = [Drawing(bad, bad, "", bad, png=b"\x89PNG")]
     for html in (
-        render_findings(findings, title=bad, intro=bad, figures=figures,
+        render_findings(findings, title=bad,
                         thumbnails={"a.png": samples.thumbnails()["normal/NORMAL (7).png"]}),
         render(report_samples.content(findings=findings)),
     ):  # fmt: skip
@@ -197,7 +201,8 @@ def test_areas_are_seen_beside_chance_and_the_model(page: Words):
 
 def test_views_stay_in_the_order_in_which_they_are_nested():
     rows = samples.view_findings()
-    (block,) = hurdle_blocks(of_views(*rows), {})
+    (views,) = hurdles_of(of_views(*rows))
+    block = hurdle_block(views, {})
     names = [row["name"] for group in block["groups"] for row in group["rows"]]
     assert names == [row.subject for row in rows]
 
@@ -276,12 +281,11 @@ def test_a_report_without_findings_has_no_section_of_them():
 
 def test_a_report_shows_the_answer_on_its_first_screen_and_the_same_blocks(page: Words):
     findings = samples.model_findings()
-    content = report_samples.content(findings=findings, thumbnails=samples.thumbnails())
-    report = Words(render(content))
-    text = report.text
+    text = Words(render(report_samples.content(findings=findings))).text
     first, nav = text.index("82 % [74, 90] of what"), text.index("Who was in the data")
     assert first < nav
-    block = page.text[page.text.index("How much of the task") : page.text.index("What was looked")]
+    alone = shown(findings).text
+    block = alone[alone.index("How much of the task") : alone.index("What was looked")]
     assert block in text
 
 
