@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from hurdles.explanation.heatmap import Heatmap
 
 _COLORS = (0.28, 0.97)
 #: Opacity rises smoothly from nothing at the first share of the maximum to full at the second.
@@ -117,6 +120,24 @@ def _wrap(text: str, font: Any, width: int, most: int = 3) -> list[str]:
     if len(lines) > most:
         lines = [*lines[: most - 1], lines[most - 1] + " …"]
     return [cut(line) for line in lines]
+
+
+def heatmap_sheet(
+    pixels: NDArray[np.uint8],
+    maps: Sequence[Heatmap],
+    labels: Sequence[str],
+    probabilities: NDArray[np.floating],
+) -> bytes:
+    """Return a PNG with each radiograph, its probabilities below, beside its heat-map."""
+    images: list[NDArray[np.uint8]] = []
+    captions: list[str] = []
+    for radiograph, heat, row in zip(pixels, maps, probabilities, strict=True):
+        answers = (f"{label} {100 * p:.0f} %" for label, p in zip(labels, row, strict=True))
+        captions.append(f"{Path(heat.image).name}: {', '.join(answers)}")
+        captions.append(f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message)
+        images.append(radiograph)
+        images.append(overlay(radiograph, heat.values) if heat.is_drawable else radiograph)
+    return contact_sheet(images, captions, columns=2)
 
 
 def heat_fault(heat: NDArray[np.floating] | None) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import hurdles
-from hurdles.cli.options import print_json, say
+from hurdles.cli.output import print_result, say
 from hurdles.copies.finder import COLUMNS, Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_cells, as_csv, from_cells, plain_markdown, shown
@@ -100,7 +100,7 @@ def test_names_like_formulas_come_back_from_every_table_of_a_run(tmp_path):
 def test_nothing_that_a_command_prints_is_obeyed(tmp_path, capsys):
     hostile = "\x1b[2J\x9b31m\u202e\u2028\udcff"
     say(tmp_path / hostile)
-    print_json({"image": hostile})
+    print_result(True, {"image": hostile}, ())
     said = capsys.readouterr().out
     assert not {"\x1b", "\x9b", "\u202e", "\u2028", "\udcff"} & set(said)
     assert json.loads(said[said.index("{") :]) == {"image": hostile}
@@ -109,7 +109,7 @@ def test_nothing_that_a_command_prints_is_obeyed(tmp_path, capsys):
         for path in (Path(hurdles.__file__).parent / "cli").glob("*.py")
         if "typer.echo(" in path.read_text(encoding="utf-8")
     ]
-    assert others == ["options.py"]
+    assert others == ["output.py"]
 
 
 def test_names_in_pages_are_shown():
