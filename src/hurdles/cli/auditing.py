@@ -158,9 +158,9 @@ def lineage(
             force=force,
             options=options,
         )
-    lines = [*lineage_lines(lineage.summary, lineage.n_images, lineage.compared)]
-    lines += [] if out is None else [f"written: {out}"]
-    print_result(as_json, lineage.to_dict(), lines)
+    lines = lineage_lines(lineage.summary, lineage.n_images, lineage.compared)
+    written = [] if out is None else [f"written: {out}"]
+    print_result(as_json, lineage.to_dict(), lines, written)
 
 
 def fingerprint(
@@ -191,7 +191,7 @@ def fingerprint(
             force=force,
             options=options,
         )
-    print_result(as_json, {"written": str(path)}, [f"written: {path}"])
+    print_result(as_json, {"written": str(path)}, f"written: {path}")
 
 
 def calibrate_audit(
@@ -233,14 +233,14 @@ def calibrate_audit(
         "references": calibration.references,
         "written": str(page),
     }
-    print_result(as_json, content, [*answer_lines(calibration), f"written: {page}"])
+    print_result(as_json, content, answer_lines(calibration), f"written: {page}")
 
 
 def _print_findings(findings: Findings, as_json: bool, page: Path | None, strict: bool) -> None:
     from hurdles.findings.summary import exit_code
     from hurdles.reporting.findings import finding_lines
 
-    where = [] if page is None else ["", f"written: {page}"]
-    print_result(as_json, findings.to_dict(), [*finding_lines(findings), *where])
+    written = [] if page is None else [f"\nwritten: {page}"]
+    print_result(as_json, findings.to_dict(), finding_lines(findings), written)
     if code := exit_code(findings, strict=strict):
         raise typer.Exit(code)

@@ -133,7 +133,7 @@ def recipes(
         print_result(as_json, known, (f"{n}\n    {text}" for n, text in known.items()))
         return
     recipe = load_recipe(name)
-    print_result(as_json, recipe.model_dump(mode="json"), [recipe.to_toml(explained=True)])
+    print_result(as_json, recipe.model_dump(mode="json"), recipe.to_toml(explained=True))
 
 
 def evaluate(
@@ -211,7 +211,7 @@ def explain(
             run, images, out=out, method=method, target=target, force=force, options=options
         )
     records = heatmap_records(maps, images)
-    print_result(as_json, records, [*heatmap_lines(records), f"written: {out}"])
+    print_result(as_json, records, heatmap_lines(records), f"written: {out}")
 
 
 def embed(
@@ -246,9 +246,9 @@ def embed(
             force=force,
             options=options,
         )
-    where = ("", f"written: {drawn.figure}; research use only")
+    written = f"\nwritten: {drawn.figure}; research use only"
     content = {**drawn.to_dict(), "figure": str(drawn.figure)}
-    print_result(as_json, content, [*drawn.lines(), *where])
+    print_result(as_json, content, drawn.lines(), written)
 
 
 def compare(
@@ -268,9 +268,8 @@ def compare(
     adjusted = holm([row.p_value for row in rows])
     tested = Run(a).predictions(on)
     unit = interval_unit(len(tested), int(tested.unknown.sum()))
-    heads = (f"A = {a}", f"B = {b}", "")
-    lines = [*heads, *comparison_lines(rows, adjusted, unit)]
-    print_result(as_json, comparison_records(rows, adjusted), lines)
+    lines = comparison_lines(rows, adjusted, unit)
+    print_result(as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines)
 
 
 def report(
@@ -282,7 +281,7 @@ def report(
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
     page = hurdles.report(run, on=on, pictures=not no_images, force=force)
-    print_result(as_json, {"report": str(page)}, [str(page)])
+    print_result(as_json, {"report": str(page)}, str(page))
 
 
 def study(
@@ -329,12 +328,8 @@ def study(
             options=options,
         )
     done = int((result.cells["status"] == "done").sum())
-    lines = [
-        f"{done} of {len(result.cells)} cells done",
-        f"page:  {result.page}",
-        f"table: {result.table}",
-    ]
-    print_result(as_json, result.cells, lines)
+    where = f"page:  {result.page}\ntable: {result.table}"
+    print_result(as_json, result.cells, f"{done} of {len(result.cells)} cells done", where)
     for cell, why in result.failed.items():
         say(f"failed: {cell}: {why}", err=True)
     if result.failed:

@@ -38,7 +38,7 @@ def cache(
     held = hurdles.cache(cache, empty=empty)
     content = {"folder": str(held.folder), "n_files": held.n_files, "n_bytes": held.n_bytes}
     line = f"{'emptied: ' if empty else ''}{held}"
-    print_result(as_json, content | {"emptied": empty}, [line])
+    print_result(as_json, content | {"emptied": empty}, line)
 
 
 def collections(data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -75,8 +75,8 @@ def manifest(
         join_patients=join_patients,
         force=force,
     )
-    lines = [*manifest_lines(images), *([] if out is None else [f"written: {out}"])]
-    print_result(as_json, manifest_summary(images), lines)
+    written = [] if out is None else [f"written: {out}"]
+    print_result(as_json, manifest_summary(images), manifest_lines(images), written)
 
 
 def segment(
@@ -106,7 +106,7 @@ def segment(
     sheets = sorted(out.glob("sheet*.png"))  # none where no image could be read
     names = ", ".join(str(path) for path in [out / "masks.csv", *sheets])
     written = f"written: {names}; research use only"
-    print_result(as_json, table, [*lungs_lines(table), written])
+    print_result(as_json, table, lungs_lines(table), written)
 
 
 def train_lungs(
@@ -142,4 +142,4 @@ def train_lungs(
             force=force,
             options=options,
         )
-    print_result(as_json, {"written": str(path)}, [str(path)])
+    print_result(as_json, {"written": str(path)}, str(path))

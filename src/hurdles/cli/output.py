@@ -32,14 +32,15 @@ def say(text: object, *, err: bool = False) -> None:
     typer.echo(shown(str(text)), err=err)
 
 
-def print_result(as_json: bool, content: Any, lines: Iterable[str]) -> None:
+def print_result(as_json: bool, content: Any, *lines: str | Iterable[str]) -> None:
     """Print content as JSON for programs, a table by its rows; or lines for a person.
 
     A number that is none raises ValueError rather than print ``NaN``.
     """
     if not as_json:
-        for line in lines:
-            say(line)
+        for part in lines:
+            for line in [part] if isinstance(part, str) else part:
+                say(line)
         return
     if hasattr(content, "to_json"):
         content = json.loads(content.to_json(orient="records"))
@@ -51,9 +52,9 @@ def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None
     """Print an evaluation and where its report lies."""
     from hurdles.reporting.console import evaluation_lines
 
-    where = ("", f"report: {report}", "Research use only; not a medical device.")
+    where = f"\nreport: {report}\nResearch use only; not a medical device."
     content = {**result.to_dict(), "report": str(report)}
-    print_result(as_json, content, [*evaluation_lines(result), *where])
+    print_result(as_json, content, evaluation_lines(result), where)
 
 
 @contextmanager

@@ -119,6 +119,10 @@ def comparison_lines(
 
 def comparison_sentence(comparisons: Sequence[Comparison], adjusted: Sequence[float]) -> str:
     """Return what a comparison shows, in a sentence: who is better in what, or that it is open."""
+
+    def gain(c: Comparison) -> float:  # of A over B
+        return c.difference.value if METRICS[c.metric].higher_is_better else -c.difference.value
+
     rows = [(c, p) for c, p in zip(comparisons, adjusted, strict=True) if p == p]
     if not rows:
         return "Inconclusive: no measure of the two can be compared on these images."
@@ -131,7 +135,7 @@ def comparison_sentence(comparisons: Sequence[Comparison], adjusted: Sequence[fl
         )
     parts = []
     for better, worse, sign in (("A", "B", 1), ("B", "A", -1)):
-        won = [(c, p) for c, p in shown if sign * _gain(c) > 0]
+        won = [(c, p) for c, p in shown if sign * gain(c) > 0]
         if won:
             clearest = min(won, key=lambda row: row[1])
             parts.append(
@@ -140,12 +144,6 @@ def comparison_sentence(comparisons: Sequence[Comparison], adjusted: Sequence[fl
             )
     rest = "; the others are inconclusive" if len(shown) < len(rows) else ""
     return f"After Holm's adjustment {'; '.join(parts)}{rest}."
-
-
-def _gain(comparison: Comparison) -> float:
-    """Return by how much A is better than B."""
-    gain = comparison.difference.value
-    return gain if METRICS[comparison.metric].higher_is_better else -gain
 
 
 def _clause(comparison: Comparison, adjusted: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
+from typing import TypeVar
 
 from hurdles.data.untrusted import plain_markdown as _plain
 from hurdles.findings.finding import COULD_NOT, Finding, Scale, Verdict
@@ -20,6 +21,9 @@ from hurdles.findings.summary import (
     value_text,
 )
 from hurdles.findings.table import Findings
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _WIDTH = 100
 _INDENT = "    "
@@ -55,6 +59,20 @@ class Row:
     margin: str
     settled: str
 
+    @classmethod
+    def of(cls, finding: Finding) -> Row:
+        """Return the row of a finding."""
+        return cls(
+            finding,
+            finding.verdict,
+            # What stopped a whole hurdle has no name of its own.
+            name="" if finding.subject == COULD_NOT else name_text(finding),
+            value=value_text(finding),
+            limit="" if finding.limit is None else limit_text(finding),
+            margin=margin_text(finding),
+            settled=settled_text(finding),
+        )
+
     @property
     def is_open(self) -> bool:
         """Whether there is no number to look at: it could not run, or failed."""
@@ -86,23 +104,18 @@ def hurdles_of(findings: Findings) -> list[Hurdle]:
     """Return every hurdle that was asked with its rows."""
     hurdles = []
     for name, question in findings.questions.items():
-        rows = {id(finding): _row(finding) for finding in findings.of(name)}
+        rows = {id(finding): Row.of(finding) for finding in findings.of(name)}
         order = [rows[id(finding)] for finding in ranked(findings.of(name))]
         hurdles.append(Hurdle(name, question, findings.verdict(name), list(rows.values()), order))
     return hurdles
 
 
-def _row(finding: Finding) -> Row:
-    return Row(
-        finding,
-        finding.verdict,
-        # What stopped a whole hurdle has no name of its own.
-        name="" if finding.subject == COULD_NOT else name_text(finding),
-        value=value_text(finding),
-        limit="" if finding.limit is None else limit_text(finding),
-        margin=margin_text(finding),
-        settled=settled_text(finding),
-    )
+def together(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Return the values of each key, keys in the order in which they come."""
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def finding_lines(findings: Findings) -> list[str]:
@@ -155,14 +168,14 @@ def _hurdle_lines(hurdle: Hurdle) -> Iterator[str]:
         yield from _wrapped(f"do: {line}")
     if len(hurdle.advice) > _ADVICE:
         yield f"{_INDENT}and {len(hurdle.advice) - _ADVICE} more to do; see the page"
-    reasons: dict[str, list[str]] = {}
-    for row in hurdle.ranked:
-        if row.is_open:
-            # That the hurdle could not run as a whole is said by its verdict.
-            subject = "" if row.finding.subject == COULD_NOT else row.finding.subject
-            reasons.setdefault(row.finding.estimate.note, []).append(subject)
-    for why, subjects in reasons.items():
-        names = list(filter(None, subjects))
+    # That the hurdle could not run as a whole is said by its verdict.
+    subjects = (
+        (row.finding.estimate.note, row.finding.subject if row.name else "")
+        for row in hurdle.ranked
+        if row.is_open
+    )
+    for why, names in together(subjects).items():
+        names = list(filter(None, names))
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         which = ", ".join(names[:_NAMES]) + more
         yield from _wrapped(f"could not run ({which}): {why}" if names else why)
@@ -170,19 +183,17 @@ def _hurdle_lines(hurdle: Hurdle) -> Iterator[str]:
 
 def _loudest_lines(rows: Sequence[Row], most: int, rest: str) -> Iterator[str]:
     """Yield the first rows; those of one statistic in a table beneath its words."""
-    tables: dict[str, list[Row]] = {}
-    for row in rows[:most]:
-        words = f"{row.finding.statistic} ({against_text(row.finding)})"
-        tables.setdefault(words, []).append(row)
-    for words, together in tables.items():
-        if len(together) == 1:
-            (row,) = together
+    words = (f"{row.finding.statistic} ({against_text(row.finding)})" for row in rows)
+    tables = together(zip(words, rows[:most], strict=False))
+    for heading, table in tables.items():
+        if len(table) == 1:
+            (row,) = table
             against = "; ".join(filter(None, (against_text(row.finding), row.settled)))
             yield from _wrapped(f"{row.name}: {row.value} ({against})")
             continue
-        yield from _wrapped(f"{words}:")
-        widest = min(max(len(row.finding.subject) for row in together), _WIDTH // 2)
-        for row in together:
+        yield from _wrapped(f"{heading}:")
+        widest = min(max(len(row.finding.subject) for row in table), _WIDTH // 2)
+        for row in table:
             more = f"; {row.settled}" if row.settled else ""
             text = f"{row.finding.subject.ljust(widest)}  {row.value}{more}"
             yield from _wrapped(text, _INDENT * 2, _INDENT * 3)

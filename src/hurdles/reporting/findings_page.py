@@ -17,7 +17,7 @@ from hurdles.findings.summary import CLEARED_MEANS, answer
 from hurdles.findings.table import Findings
 from hurdles.reporting import pictures, wording
 from hurdles.reporting.charts import drawings, ticks
-from hurdles.reporting.findings import Hurdle, Row, hurdles_of
+from hurdles.reporting.findings import Hurdle, Row, hurdles_of, together
 
 #: What is in sight before a reader asks for more.
 _ROWS, _IMAGES, _NAMES = 12, 12, 24
@@ -127,7 +127,14 @@ def hurdle_block(hurdle: Hurdle, thumbnails: Mapping[str, NDArray[np.uint8]]) ->
         "more": _groups(shown[_ROWS:], note),
         "n_more": len(shown[_ROWS:]),
         "advice": hurdle.advice,
-        "open": _missing(hurdle),
+        "open": [
+            {"how": how.capitalize(), "what": "; ".join(filter(None, names)), "why": why}
+            for (how, why), names in together(
+                ((str(row.verdict), row.finding.estimate.note), row.name)
+                for row in hurdle.rows
+                if row.is_open
+            ).items()
+        ],
         "limits": _limits(hurdle),
         "methods": _methods(hurdle),
         "drawings": list(drawings([row.finding for row in hurdle.rows])),
@@ -141,11 +148,12 @@ def _groups(rows: Sequence[Row], shared_note: str) -> list[dict[str, Any]]:
     Areas share an axis, and so do shares, whatever exactly was measured; other numbers only with
     those of the same statistic.
     """
-    groups: dict[tuple[Scale, str], list[Row]] = {}
-    for row in rows:
-        scale = row.finding.scale
-        alone = scale not in (Scale.COUNT, Scale.SHARE, Scale.AUC)
-        groups.setdefault((scale, row.finding.statistic if alone else ""), []).append(row)
+
+    def key(row: Row) -> tuple[Scale, str]:
+        alone = row.finding.scale not in (Scale.COUNT, Scale.SHARE, Scale.AUC)
+        return row.finding.scale, row.finding.statistic if alone else ""
+
+    groups = together((key(row), row) for row in rows)
     model = _model_area(rows)
     return [_group(scale, group, model, shared_note) for (scale, _), group in groups.items()]
 
@@ -165,7 +173,7 @@ def _group(scale: Scale, rows: list[Row], model: float, shared_note: str) -> dic
     marks = {}
     if scale is Scale.AUC and axis:
         marks = {"chance": _CHANCE} | ({"the model": model} if math.isfinite(model) else {})
-    heading, statistics = _shared_words([row.finding.statistic for row in rows])
+    heading, statistics = shared_words([row.finding.statistic for row in rows])
     return {
         "statistic": heading,
         "axis": [
@@ -213,7 +221,7 @@ def _place(value: float, axis: Sequence[float]) -> str:
     return f"{100 * _share(value, axis):.2f}%"
 
 
-def _shared_words(texts: Sequence[str]) -> tuple[str, list[str]]:
+def shared_words(texts: Sequence[str]) -> tuple[str, list[str]]:
     """Return what texts have in common at their start and end, and what each has of its own."""
     words = [text.split() for text in texts]
     if len(set(texts)) == 1:
@@ -271,32 +279,22 @@ def _places(finding: Finding, axis: Sequence[float]) -> dict[str, str]:
     return places
 
 
-def _missing(hurdle: Hurdle) -> list[dict[str, str]]:
-    """Return what could not run or failed, once for each reason."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for row in hurdle.rows:
-        if row.is_open:
-            key = str(row.verdict).capitalize(), row.finding.estimate.note
-            reasons.setdefault(key, []).append(row.name)
-    return [
-        {"how": how, "what": "; ".join(filter(None, names)), "why": why}
-        for (how, why), names in reasons.items()
-    ]
-
-
 def _limits(hurdle: Hurdle) -> list[dict[str, str]]:
     """Return every limit and every margin with its source and with what it is of."""
-    sources: dict[tuple[str, str], list[str]] = {}
+    pairs = []
     for row in hurdle.rows:
-        limit, subject = row.finding.limit, row.finding.subject
-        if limit is not None:
-            sources.setdefault((f"No hit if {row.limit}", limit.source), []).append(subject)
+        if limit := row.finding.limit:
+            pairs.append(((f"No hit if {row.limit}", limit.source), row.finding.subject))
             if row.margin:
                 cleared = f"Cleared if all of the interval is {row.margin}"
-                sources.setdefault((cleared, limit.margin_source), []).append(subject)
-    alone = len(sources) == 1
+                pairs.append(((cleared, limit.margin_source), row.finding.subject))
+    sources = together(pairs)
     return [
-        {"limit": limit, "source": source, "of": "" if alone else ", ".join(filter(None, subjects))}
+        {
+            "limit": limit,
+            "source": source,
+            "of": "" if len(sources) == 1 else ", ".join(filter(None, subjects)),
+        }
         for (limit, source), subjects in sources.items()
     ]
 
@@ -325,7 +323,7 @@ def _evidence(hurdle: Hurdle, thumbnails: Mapping[str, NDArray[np.uint8]]) -> di
     cited = {(e.image, e.says): row.subject for row in rows for e in reversed(row.evidence)}
     order = list(reversed(cited))
     pictured = [(image, says) for image, says in order if image in thumbnails][:_IMAGES]
-    named = [key for key in order if key not in pictured]
+    listed = [key for key in order if key not in pictured]
     return {
         "images": [
             {
@@ -336,6 +334,6 @@ def _evidence(hurdle: Hurdle, thumbnails: Mapping[str, NDArray[np.uint8]]) -> di
             }
             for image, says in pictured
         ],
-        "named": [f"{image}: {says}" if says else image for image, says in named[:_NAMES]],
-        "n_unnamed": max(0, len(named) - _NAMES),
+        "listed": [f"{image}: {says}" if says else image for image, says in listed[:_NAMES]],
+        "n_unlisted": max(0, len(listed) - _NAMES),
     }

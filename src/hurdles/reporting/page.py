@@ -141,6 +141,10 @@ def render(content: ReportContent) -> str:
     seen = answer.exposure(content.manifest, content.predictions, content.copies)
     accuracy = evaluation.get("accuracy")
     own = answer.own_warnings(content.manifest, content.predictions)
+
+    def epoch(value: float, factor: int, pattern: str) -> str:
+        return format(value * factor, pattern) if math.isfinite(value) else "not a number"
+
     context = {
         "content": content,
         "version": __version__,
@@ -155,7 +159,15 @@ def render(content: ReportContent) -> str:
         "cohort": cohort_rows(content.manifest),
         "curves": [] if history is None else curves(history, content.chosen_epoch),
         "epoch_headings": [heading for _, heading, _, _ in _EPOCH_COLUMNS],
-        "epochs": [] if history is None else _epoch_rows(history),
+        "epochs": []
+        if history is None
+        else [
+            [
+                epoch(float(row[column]), factor, pattern)
+                for column, _, factor, pattern in _EPOCH_COLUMNS
+            ]
+            for row in history.to_dict("records")
+        ],
         "confusion": confusion_rows(evaluation),
         "measures": measure_tables(evaluation),
         "sheets": [
@@ -262,17 +274,6 @@ def _ages(parts: list[pd.DataFrame]) -> list[CohortRow]:
     known = parts[-1]["age"].notna().any()
     medians = [CohortRow("median and quartiles", [middle(p) for p in parts])] if known else []
     return [heading, *medians, *unknown]
-
-
-def _epoch_rows(history: pd.DataFrame) -> list[list[str]]:
-    def written(value: float, pattern: str) -> str:
-        return format(value, pattern) if math.isfinite(value) else "not a number"
-
-    columns = [
-        [written(float(value) * factor, pattern) for value in history[column]]
-        for column, _, factor, pattern in _EPOCH_COLUMNS
-    ]
-    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def confusion_rows(evaluation: Evaluation) -> list[dict[str, Any]]:

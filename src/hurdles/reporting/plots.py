@@ -79,14 +79,13 @@ def matrix_figure(
     axes.set_xlim(0, len(across))
     axes.set_ylim(len(down), 0)
     _draw_cells(axes, rows, down, across, inside)
-    _name_cells(axes, down, across)
+    _label_cells(axes, down, across)
     figure.text(0.15 / width, 1 - 0.32 / height, title, fontsize=12, fontweight="bold")
     figure.text(0.15 / width, 1 - 0.62 / height, "rows: trained on; columns: tested on",
                 fontsize=9, color=_GRAY)  # fmt: skip
     for number, note in enumerate(notes):
         place = (_BELOW - 0.32 - _LINE * number) / height
         figure.text(0.15 / width, place, note, fontsize=8, color=_GRAY)
-    _draw_scale(axes, len(across))
     return _saved(figure, form)
 
 
@@ -133,7 +132,11 @@ def _draw_cells(
                                      linewidth=2.2, zorder=3, label="inside"))  # fmt: skip
 
 
-def _name_cells(axes: Axes, models: list[str], tests: list[str]) -> None:
+def _label_cells(axes: Axes, models: list[str], tests: list[str]) -> None:
+    """Write the names of rows and columns, and draw the scale of colors."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     def broken(name: str) -> str:
         """Break a long name after a plus sign or a blank, so that columns stay narrow."""
         places = [i for i, sign in enumerate(name) if sign in "+ " and 0 < i < len(name) - 1]
@@ -147,13 +150,8 @@ def _name_cells(axes: Axes, models: list[str], tests: list[str]) -> None:
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _draw_scale(axes: Axes, columns: int) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    bar = axes.inset_axes((1.02 + 0.1 / columns, 0.0, 0.14 / (_CELL * columns), 1.0))
+    width = _CELL * len(tests)
+    bar = axes.inset_axes((1.02 + 0.1 / len(tests), 0.0, 0.14 / width, 1.0))
     scale = ScalarMappable(Normalize(0, 2 * _CHANCE), _MAP)
     axes.figure.colorbar(scale, cax=bar, ticks=[0, 0.5, 1])
     bar.tick_params(labelsize=8)
@@ -228,7 +226,7 @@ def _draw_points(axes: Axes, points: NDArray[np.float64], names: list[str], firs
     from matplotlib.lines import Line2D
 
     counts = Counter(names)
-    looks = _looks(sorted(counts, key=lambda name: (-counts[name], name)), first)
+    looks = colors_and_markers(sorted(counts, key=lambda name: (-counts[name], name)), first)
     size = float(np.clip(9000 / len(points), 7, 26))
     # Few batches, each name by itself: that keeps the order of drawing nearly that of the points.
     for batch in np.array_split(np.arange(len(points)), min(12, len(points))):
@@ -243,7 +241,7 @@ def _draw_points(axes: Axes, points: NDArray[np.float64], names: list[str], firs
         spine.set_edgecolor("#bbbbbb")
     handles = [
         Line2D([], [], linestyle="", marker=marker, color=color, markersize=6,
-               label=f"{_plain(name)} ({counts[name]:,})")
+               label=f"{plain_name(name)} ({counts[name]:,})")
         for name, (color, marker) in looks.items()
     ]  # fmt: skip
     axes.legend(
@@ -252,7 +250,7 @@ def _draw_points(axes: Axes, points: NDArray[np.float64], names: list[str], firs
     )  # fmt: skip
 
 
-def _looks(names: Sequence[str], first: int) -> dict[str, tuple[str, str]]:
+def colors_and_markers(names: Sequence[str], first: int) -> dict[str, tuple[str, str]]:
     """Return a color and a marker for each name; no two of 49 have both in common."""
     n = len(_COLORS)
     return {
@@ -261,6 +259,6 @@ def _looks(names: Sequence[str], first: int) -> dict[str, tuple[str, str]]:
     }
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a name in which matplotlib finds no formula and a font no control character."""
     return shown(name).replace("$", r"\$")

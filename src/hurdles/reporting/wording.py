@@ -146,11 +146,12 @@ def plain(value: Any) -> str:
 
 def template(name: str) -> Template:
     """Return a template by its file's name; it escapes what it is given, and a gap raises."""
-    return _environment().get_template(name)
+    return environment().get_template(name)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates' environment, made once."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -158,7 +159,7 @@ def _environment() -> Environment:
         # Pages are read in terminals too: what one would obey is written out.
         return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("hurdles.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -166,5 +167,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=finalized,
     )
-    environment.filters["count"] = count
-    return environment
+    made.filters["count"] = count
+    return made

@@ -14,8 +14,8 @@ from hurdles.cli.output import print_result, say
 from hurdles.copies.finder import COLUMNS, Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_cells, as_csv, from_cells, plain_markdown, shown
-from hurdles.reporting.plots import _plain
-from hurdles.reporting.wording import _environment
+from hurdles.reporting.plots import plain_name
+from hurdles.reporting.wording import environment
 from hurdles.runs.seen import images_by_fingerprint, save_fingerprints
 
 
@@ -113,9 +113,9 @@ def test_nothing_that_a_command_prints_is_obeyed(tmp_path, capsys):
 
 
 def test_names_in_pages_are_shown():
-    page = _environment().from_string("{{ name }}{{ name|safe }}").render(name="<i>\x1b[2J")
+    page = environment().from_string("{{ name }}{{ name|safe }}").render(name="<i>\x1b[2J")
     assert page.startswith("&lt;i&gt;\\x1b[2J")
 
 
 def test_names_in_legends_are_no_formulas():
-    assert _plain("$\\frac$\x1b") == r"\$\frac\$\x1b"
+    assert plain_name("$\\frac$\x1b") == r"\$\frac\$\x1b"

@@ -22,9 +22,9 @@ from hurdles.findings.summary import CLEARED_MEANS
 from hurdles.findings.table import Findings
 from hurdles.reporting.findings import hurdles_of
 from hurdles.reporting.findings_page import (
-    _shared_words,
     hurdle_block,
     render_findings,
+    shared_words,
     write_findings,
 )
 from hurdles.reporting.page import render
@@ -234,8 +234,8 @@ def test_words_that_statistics_share_are_said_once_above_them():
         (["a a a a a a", "a a a a a"], "a a a a a …", ["a", ""]),
     ],
 )
-def test_shared_words_lose_none(texts, heading, own):
-    assert _shared_words(texts) == (heading, own)
+def testshared_words_lose_none(texts, heading, own):
+    assert shared_words(texts) == (heading, own)
 
 
 def test_images_without_pixels_are_named():
