@@ -13,6 +13,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import hurdles.lungs.results  # noqa: F401 - it makes recipes, before the fixture replaces them
 from hurdles import api
 from hurdles.auditing.calibrate import page
 from hurdles.cli import app
