@@ -56,10 +56,8 @@ def check(
         Only these; default: all.
     own : sequence of path
         Python files with hurdles of one's own, which are run as well.
-    labels : mapping, optional
-        Classes of the images -> what they are to be called; see `run`.
-    columns : mapping, optional
-        Columns of a table -> columns of a manifest; see `run`.
+    labels, columns : mapping, optional
+        Classes of the images and columns of a table -> what they are to be called; see `run`.
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.

@@ -160,7 +160,7 @@ def evaluate(
         A finished run.
     on : Data
         The images. Those that show what the run was trained or chosen on, copies too, are
-        recognised and left out, unless `keep_seen`.
+        recognized and left out, unless `keep_seen`.
     name : str, optional
         What to call the set in the run's folder; default: from `on`.
     labels : mapping, optional

@@ -42,10 +42,8 @@ def manifest(
         A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
     out : path, optional
         Where to write the table, as CSV or Parquet.
-    labels : mapping, optional
-        Classes of the images -> what they are to be called; see `run`.
-    columns : mapping, optional
-        Columns of the table -> columns of a manifest, where their names do not tell.
+    labels, columns : mapping, optional
+        Classes of the images and columns of a table -> what they are to be called; see `run`.
     join_patients : bool
         Equal patient ids are one person, whatever their source; the table says so in a column.
     force : bool

@@ -56,7 +56,9 @@ def _training_curve(history: pd.DataFrame, name: str, title: str, chosen: int | 
         across = ticks(0.0, min(finite[-1], _TALLEST * middle) if middle > 0 else finite[-1])
     plane = Plane(epochs[0], epochs[-1], across[0], across[-1])
     write = (lambda v: f"{100 * v:g}{NARROW}%") if name == "accuracy" else "{:g}".format
-    pieces = plane.grid(across, _epoch_ticks(epochs), write_across=write)
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**9) if len(epochs) / s <= 7)
+    inner = [e for e in epochs[1:] if e % step == 0 and e - epochs[0] >= step / 2]
+    pieces = plane.grid(across, [epochs[0], *inner], write_across=write)
     if chosen is not None and plane.first <= chosen <= plane.last:
         x, bottom = f"{plane.x(chosen):.1f}", plane.height - plane.bottom
         pieces.append(
@@ -73,12 +75,6 @@ def _training_curve(history: pd.DataFrame, name: str, title: str, chosen: int | 
             alone = len(stretch) == 1
             pieces.append(plane.dot(*stretch[0], part, 3.2) if alone else plane.line(stretch, part))
     return Chart(title, plane.svg(pieces, f"{title}. {summary}"), summary)
-
-
-def _epoch_ticks(epochs: Sequence[int]) -> list[int]:
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**9) if len(epochs) / s <= 7)
-    inner = [e for e in epochs[1:] if e % step == 0 and e - epochs[0] >= step / 2]
-    return [epochs[0], *inner]
 
 
 def _training_summary(
