@@ -154,18 +154,12 @@ def _groups(rows: Sequence[Row], shared_note: str) -> list[dict[str, Any]]:
         return row.finding.scale, row.finding.statistic if alone else ""
 
     groups = together((key(row), row) for row in rows)
-    model = _model_area(rows)
+    # The model's own area, where the details of a finding give it.
+    details = (row.finding.details.get("auc_of_model") for row in rows)
+    areas = (given.get("value") if isinstance(given, Mapping) else given for given in details)
+    numbers = (float(area) for area in areas if isinstance(area, int | float))
+    model = next(filter(math.isfinite, numbers), math.nan)
     return [_group(scale, group, model, shared_note) for (scale, _), group in groups.items()]
-
-
-def _model_area(rows: Sequence[Row]) -> float:
-    """Return the model's own area, where the details of a finding give it."""
-    for row in rows:
-        area = row.finding.details.get("auc_of_model")
-        area = area.get("value") if isinstance(area, Mapping) else area
-        if isinstance(area, int | float) and math.isfinite(area):
-            return float(area)
-    return math.nan
 
 
 def _group(scale: Scale, rows: list[Row], model: float, shared_note: str) -> dict[str, Any]:

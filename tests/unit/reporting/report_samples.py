@@ -1,9 +1,11 @@
-"""Fabricated reports for the tests: nothing here was measured on anybody."""
+"""Fabricated reports for the tests, and a reader of pages; nothing here was measured on anybody."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -194,3 +196,45 @@ def sample() -> ReportContent:
         warnings=["Only one seed was run: part of the difference to another run is chance."],
         environment={"python": "3.11.7", "torch": "2.13.0", "machine": {"cores": 2, "gpu": None}},
     )
+
+
+_VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}
+
+
+class Page(HTMLParser):
+    """The page as a reader meets it: visible text, attributes, and whether every tag is closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words)).replace("\u202f", " ")
+
+    def named(self, tag: str, **wanted: str) -> list[dict[str, str]]:
+        """Return the attributes of the tags that carry what is wanted."""
+        found = [attributes for name, attributes in self.tags if name == tag]
+        pairs = {k.rstrip("_"): v for k, v in wanted.items()}
+        return [a for a in found if all(v in a.get(k, "").split() for k, v in pairs.items())]

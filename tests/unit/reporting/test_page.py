@@ -7,7 +7,6 @@ import re
 import sys
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,41 +26,7 @@ from hurdles.reporting.page import Sheet, SheetItem, measure_tables, render, wri
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report_samples as samples
-
-_VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}
-
-
-class Page(HTMLParser):
-    """The page as a reader meets it: visible text, attributes, and whether every tag is closed."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self._open, f"never closed: {self._open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-        if tag not in _VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-
-    def handle_endtag(self, tag):
-        assert self._open, f"</{tag}> closes nothing"
-        assert self._open.pop() == tag, f"</{tag}> closes another tag"
-
-    def handle_data(self, data):
-        if self._open and self._open[-1] not in ("style", "title"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words)).replace("\u202f", " ")
+from report_samples import Page
 
 
 @pytest.fixture(scope="module")
