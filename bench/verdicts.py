@@ -38,7 +38,7 @@ from hurdles.auditing.calibrate.worker import (
     run_trial,
 )
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
-from hurdles.cli.options import ProgressBar
+from hurdles.cli.output import ProgressBar
 from hurdles.evaluation.bounds import wilson
 from hurdles.findings.finding import Verdict
 from hurdles.findings.limits import limit_for, load_limits

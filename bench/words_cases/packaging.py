@@ -18,7 +18,7 @@ from hurdles.copies.lineage import shipped_fingerprints
 from hurdles.findings.limits import load_limits
 from hurdles.lungs.network import load_lungs
 from hurdles.recipe.recipe import load_recipe, shipped_recipes
-from hurdles.reporting.template import template
+from hurdles.reporting.wording import template
 assert [load_recipe(name) for name in shipped_recipes()] and shipped_fingerprints()
 load_lungs(), template("report.html.j2"), load_limits()
 print("recipes, fingerprints, limits, lungs and templates are read")

@@ -1,3 +1,4 @@
+# ruff: noqa: F405 - the verbs are seen by type checkers alone until they are used
 """Train chest X-ray classifiers from small data, and show whether they read the lungs.
 
 The functions are the verbs of the command line; each is imported when it is first used, so
@@ -7,33 +8,15 @@ The functions are the verbs of the command line; each is imported when it is fir
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hurdles._version import __version__
 
 if TYPE_CHECKING:
-    from hurdles.api import (
-        audit,
-        cache,
-        calibrate_audit,
-        check,
-        collections,
-        compare,
-        demo,
-        embed,
-        evaluate,
-        explain,
-        fingerprint,
-        lineage,
-        manifest,
-        plan,
-        report,
-        run,
-        segment,
-        study,
-        train_lungs,
-    )
+    from hurdles.api import *  # noqa: F403
 
+#: The verbs stand here and nowhere else; `hurdles.api` defines each.
 __all__ = [
     "__version__",
     "audit",
@@ -62,9 +45,7 @@ logging.getLogger("hurdles").addHandler(logging.NullHandler())
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from hurdles import api
-
-        return getattr(api, name)
+        return getattr(import_module("hurdles.api"), name)
     raise AttributeError(f"module 'hurdles' has no attribute {name!r}")
 
 

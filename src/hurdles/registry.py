@@ -23,13 +23,13 @@ class Registry(Generic[T]):
 
     Examples
     --------
-    >>> colours: Registry[int] = Registry("colour")
-    >>> _ = colours.register("red")(0xFF0000)
-    >>> colours.get("red")
+    >>> colors: Registry[int] = Registry("color")
+    >>> _ = colors.register("red")(0xFF0000)
+    >>> colors.get("red")
     16711680
-    >>> colours.get("rde")
+    >>> colors.get("rde")
     Traceback (most recent call last):
-    hurdles.errors.RegistryError: no colour is called 'rde'; did you mean 'red'? Known: red.
+    hurdles.errors.RegistryError: no color is called 'rde'; did you mean 'red'? Known: red.
     """
 
     def __init__(self, kind: str) -> None:

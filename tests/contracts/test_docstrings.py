@@ -40,8 +40,10 @@ def public_objects() -> Iterator[tuple[str, Any]]:
         if info.name.startswith("hurdles.cli."):
             continue  # a command's docstring is its help page; its options explain themselves
         module = importlib.import_module(info.name)
-        for name in getattr(module, "__all__", ()):
-            thing = getattr(module, name)
+        # The verbs are listed once, by the package itself.
+        listed = hurdles.__all__ if info.name.startswith("hurdles.api.") else ()
+        for name in getattr(module, "__all__", listed):
+            thing = getattr(module, name, None)
             is_code = inspect.isclass(thing) or inspect.isfunction(thing)
             if is_code and thing.__module__ == info.name:
                 yield f"{info.name.removeprefix('hurdles.')}.{name}", thing

@@ -101,7 +101,9 @@ def test_the_documented_api_of_a_module_is_sorted_and_there():
             return ""
         if listed != sorted(set(listed), key=sort_key):
             return "__all__ is not sorted"
-        missing = set(listed) - names_bound(module)
+        bound = names_bound(module)
+        # What `import *` brings, mypy holds against the list.
+        missing = set() if "*" in bound else set(listed) - bound
         return f"in __all__ and not there: {sorted(missing)}" if missing else ""
 
     refuse(problem)

@@ -16,7 +16,7 @@ import findings_samples as samples
 from test_report_browser import _CONTRAST, _OVERFLOW, browser
 
 from hurdles.findings.table import Findings
-from hurdles.reporting.findings import write_findings
+from hurdles.reporting.findings_page import write_findings
 
 pytestmark = pytest.mark.full
 __all__ = ["browser"]  # a fixture that both files use

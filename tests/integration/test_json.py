@@ -13,7 +13,9 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import hurdles.lungs.results  # noqa: F401 - it makes recipes, before the fixture replaces them
 from hurdles import api
+from hurdles.auditing.calibrate import page
 from hurdles.cli import app
 from hurdles.lungs import training
 from hurdles.lungs.training import LungRecipe
@@ -63,6 +65,7 @@ def short(finished, monkeypatch):
     monkeypatch.setattr(api, "study", lambda *_, **__: studied)
     monkeypatch.setattr(api, "demo", lambda **_: finished)
     monkeypatch.setattr(api, "calibrate_audit", lambda *_, **__: calibrated)
+    monkeypatch.setattr(page, "answer_lines", lambda _: [])
     monkeypatch.setattr(training, "LungRecipe", lambda: SHORT)
 
 

@@ -25,7 +25,7 @@ from hurdles.copies.lineage import shipped_fingerprints
 from hurdles.findings.limits import load_limits
 from hurdles.lungs.network import load_lungs
 from hurdles.recipe.recipe import load_recipe, shipped_recipes
-from hurdles.reporting.template import template
+from hurdles.reporting.wording import template
 
 assert [load_recipe(name) for name in shipped_recipes()]
 assert shipped_fingerprints() and load_limits()

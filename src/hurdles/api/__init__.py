@@ -1,38 +1,8 @@
-"""The verbs: one function each, the same in Python and on the command line."""
+"""The verbs: one function each, the same in Python and on the command line; `hurdles` lists them.
 
-from hurdles.api.auditing import audit, calibrate_audit, check
-from hurdles.api.experiments import (
-    compare,
-    demo,
-    embed,
-    evaluate,
-    explain,
-    plan,
-    report,
-    run,
-    study,
-)
-from hurdles.api.images import cache, collections, fingerprint, lineage, manifest
-from hurdles.api.lungs import segment, train_lungs
+Libraries that take long to load are imported where a verb uses them.
+"""
 
-__all__ = [
-    "audit",
-    "cache",
-    "calibrate_audit",
-    "check",
-    "collections",
-    "compare",
-    "demo",
-    "embed",
-    "evaluate",
-    "explain",
-    "fingerprint",
-    "lineage",
-    "manifest",
-    "plan",
-    "report",
-    "run",
-    "segment",
-    "study",
-    "train_lungs",
-]
+from hurdles.api.auditing import *  # noqa: F403
+from hurdles.api.experiments import *  # noqa: F403
+from hurdles.api.images import *  # noqa: F403

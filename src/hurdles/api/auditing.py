@@ -1,4 +1,4 @@
-"""The hurdles: for data, for a model, and for the hurdles themselves."""
+"""Verbs of the hurdles: for data, for a model, and for the hurdles themselves."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hurdles.errors import EvaluationError
 from hurdles.findings.table import Findings
 from hurdles.runs.images import Options
 from hurdles.runs.inputs import Data, classified, classified_apart, files_of, name_of
+from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import sealed
 
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from hurdles.auditing.calibrate.calibration import Calibration
     from hurdles.auditing.material import Material
 
-__all__ = ["audit", "calibrate_audit", "check", "not_asked_again"]
-
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless", "torch")
-_USE = "research use only; not a medical device"
 
 
 def check(
@@ -58,10 +56,8 @@ def check(
         Only these; default: all.
     own : sequence of path
         Python files with hurdles of one's own, which are run as well.
-    labels : mapping, optional
-        Classes of the images -> what they are to be called; see `run`.
-    columns : mapping, optional
-        Columns of a table -> columns of a manifest; see `run`.
+    labels, columns : mapping, optional
+        Classes of the images and columns of a table -> what they are to be called; see `run`.
     lungs : bool
         Look for the lungs, so that what lies outside them can be judged by itself; the first time
         that takes some thirty milliseconds an image.
@@ -98,17 +94,19 @@ def check(
         for name in hurdles or ():
             DATA_HURDLES.get(name)  # before the images are read
         images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
-        given = material_of(images, name=_name(data), options=options, lungs=lungs)
-        found = run_hurdles(
+        parts = [data] if isinstance(data, str | Path | Manifest | Mapping) else list(data)
+        name = " + ".join(name_of(part) for part in parts)
+        material = material_of(images, name=name, options=options, lungs=lungs)
+        findings = run_hurdles(
             DATA_HURDLES,
-            given,
+            material,
             names=hurdles,
-            about=_about(given.name, len(images)),
+            about=_about(name, len(images)),
             progress=options.listener,
         )
         if out is not None:
-            _write(found, Path(out), f"Hurdles for data: {given.name}", given, pictures)
-        return found
+            _write(findings, Path(out), f"Hurdles for data: {name}", material, pictures)
+        return findings
 
 
 def audit(
@@ -171,69 +169,93 @@ def audit(
     from hurdles.auditing.hurdle import load_hurdles, run_hurdles
     from hurdles.auditing.loading import subject_of
     from hurdles.auditing.model import MODEL_HURDLES
-    from hurdles.runs.presentation import write_page
 
     options = options or Options()
     run = run if isinstance(run, Run) else Run(run)
     own_page = run.path / "audit.html"
-    others = not_asked_again(run, hurdles)
+    kept = kept_hurdles(run, hurdles)
     pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
-    known = [*own, *sealed(run.path), *files_of(on)]
-    written = [] if others else [*_files(own_page), run.report_path]
+    written = [] if kept else [*_files(own_page), run.report_path]
     written += [file for page in pages for file in _files(page)]
-    with outputs(*written, inputs=known, ledger=run.ledger, force=force):
+    inputs = [*own, *sealed(run.path), *files_of(on)]
+    with outputs(*written, inputs=inputs, ledger=run.ledger, force=force):
         load_hurdles(own)
         for name in hurdles or ():
             MODEL_HURDLES.get(name)
-        given = subject_of(
+        subject = subject_of(
             run,
             on=classified_apart(on, labels=labels, columns=columns),
             siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
             options=options,
         )
-        about = _about(run.recipe.name, len(given.material)) | {"run": run.path.name}
-        found = run_hurdles(
+        findings = run_hurdles(
             MODEL_HURDLES,
-            given,
+            subject,
             names=hurdles,
-            about=about,
+            about=_about(run.recipe.name, len(subject.material)) | {"run": run.path.name},
             progress=options.listener,
             # What is found is kept, also if the audit is interrupted after it.
-            found=None if others else lambda some: some.save(run.path / "audit.json"),
+            found=None if kept else lambda some: some.save(run.path / "audit.json"),
         )
-        title = f"Hurdles for a model: {run.recipe.name}"
-        for path in pages if others else [own_page, *pages]:
-            _write(found, path, title, given.material, pictures)
-        if others:
+        for path in pages if kept else [own_page, *pages]:
+            title = f"Hurdles for a model: {run.recipe.name}"
+            _write(findings, path, title, subject.material, pictures)
+        if kept:
             options.listener.say(
-                f"{own_page} and the report stay as they were: that audit asked {len(others)} "
-                f"more ({', '.join(others)}). Audit without --hurdle to replace it."
+                f"{own_page} and the report stay as they were: that audit asked {len(kept)} "
+                f"more ({', '.join(kept)}). Audit without --hurdle to replace it."
             )
         else:
             write_page(run, pictures=pictures)
-        return found
+        return findings
 
 
-def not_asked_again(run: Run, hurdles: Sequence[str] | None) -> list[str]:
-    """Return the hurdles that a run's audit on record asked and that are not among some.
+def kept_hurdles(run: Run, hurdles: Sequence[str] | None) -> list[str]:
+    """Return the hurdles of the audit on record that are not run again, for which it is kept.
 
     A hit of theirs would vanish from the run's report if an audit by fewer hurdles replaced it.
-
-    Parameters
-    ----------
-    run : Run
-        The run.
-    hurdles : sequence of str, optional
-        Those that are to be run; none: all.
     """
     path = run.path / "audit.json"
-    if not hurdles or not path.is_file():
-        return []
     try:
-        before = Findings.load(path).hurdles
+        before = Findings.load(path).hurdles if hurdles and path.is_file() else []
     except EvaluationError:  # of another version, which the report does not read either
+        before = []
+    return [name for name in before if name not in (hurdles or ())]
+
+
+def _about(name: str, n_images: int) -> dict[str, str]:
+    return {
+        "images": f"{name}, {n_images} images",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hurdles": __version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in _PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "use": "research use only; not a medical device",
+    }
+
+
+def _files(page: str | Path | None) -> list[Path]:
+    """Return the page and what is written beside it."""
+    if page is None:
         return []
-    return [name for name in before if name not in hurdles]
+    kinds = [".csv"] if Path(page).suffix == ".md" else [".json", ".csv"]
+    return [Path(page), *(Path(page).with_suffix(kind) for kind in kinds)]
+
+
+def _write(findings: Findings, path: Path, title: str, images: Material, pictures: bool) -> None:
+    from hurdles.reporting.findings import findings_markdown
+    from hurdles.reporting.findings_page import write_findings
+
+    if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
+        write_text(path.with_suffix(".csv"), as_csv(findings.frame))
+        write_text(path, findings_markdown(findings, title=title))
+        return
+    findings.save(path.with_suffix(".json"))
+    shown = {each.image for row in findings.rows for each in row.evidence if pictures}
+    names = enumerate(images.manifest.frame["image"])
+    thumbnails = {name: images.pixels[row] for row, name in names if name in shown}
+    write_findings(findings, path, title=title, thumbnails=thumbnails)
 
 
 def calibrate_audit(
@@ -282,55 +304,12 @@ def calibrate_audit(
     folder = Path(results or out)
     stock = [] if real is None else [Path(out) / "real.npz"]
     with outputs(*calibration_files(folder), *stock, force=force):
-        found = calibrate(
+        calibration = calibrate(
             Path(out),
             profile="fast" if fast else "full",
             workers=workers,
             real=None if real is None else Path(real),
             options=options,
         )
-        write_calibration(found, folder)
-        return found
-
-
-def _name(data: Data) -> str:
-    if isinstance(data, str | Path | Manifest | Mapping):
-        return name_of(data)
-    return " + ".join(name_of(part) for part in data)
-
-
-def _about(name: str, n_images: int) -> dict[str, str]:
-    return {
-        "images": f"{name}, {n_images} images",
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hurdles": __version__,
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in _PACKAGES},
-        "system": f"{platform.system()} {platform.machine()}",
-        "use": _USE,
-    }
-
-
-def _files(page: str | Path | None) -> list[Path]:
-    """Return the page and what is written beside it."""
-    if page is None:
-        return []
-    path = Path(page)
-    kinds = [".csv"] if path.suffix == ".md" else [".json", ".csv"]
-    return [path, *(path.with_suffix(kind) for kind in kinds)]
-
-
-def _write(found: Findings, path: Path, title: str, images: Material, pictures: bool) -> None:
-    from hurdles.reporting.findings import write_findings
-    from hurdles.reporting.findings_markdown import findings_markdown
-
-    if path.suffix == ".md":  # for a repository, where the paths in the JSON mean nothing
-        write_text(path.with_suffix(".csv"), as_csv(found.frame))
-        write_text(path, findings_markdown(found, title=title))
-        return
-    found.save(path.with_suffix(".json"))
-    shown = {each.image for row in found.rows for each in row.evidence}
-    names = images.manifest.frame["image"]
-    rows = {name: row for row, name in enumerate(names) if name in shown}
-    seen = {name: images.pixels[row] for name, row in rows.items()} if pictures else None
-    write_findings(found, path, title=title, thumbnails=seen)
+        write_calibration(calibration, folder)
+        return calibration

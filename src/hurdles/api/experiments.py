@@ -1,7 +1,4 @@
-"""One run: trained, tested, explained, compared.
-
-Many runs at once.
-"""
+"""Verbs on runs: trained, tested, explained, compared; one, or the many of a study."""
 
 from __future__ import annotations
 
@@ -9,23 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from hurdles.data.files import outputs, write_bytes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ManifestError, RecipeError
-from hurdles.evaluation.comparisons import Comparison
-from hurdles.evaluation.comparisons import compare as compare_predictions
+from hurdles.evaluation import comparisons
 from hurdles.evaluation.evaluation import Evaluation
+from hurdles.explanation import methods
 from hurdles.explanation.heatmap import SIGNLESS, Heatmap
-from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
-from hurdles.pixels.cache import Prepared
 from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
-from hurdles.reporting.pictures import contact_sheet, overlay
+from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run
 from hurdles.runs.experiment import run_experiment
 from hurdles.runs.images import Options, prepare_for
@@ -40,7 +34,19 @@ from hurdles.training.prediction import probabilities
 if TYPE_CHECKING:
     from hurdles.runs.features import Embedding
 
-__all__ = ["compare", "demo", "embed", "evaluate", "explain", "plan", "report", "run", "study"]
+
+def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
+    """Run the main job on synthetic radiographs: nothing to download, about a minute.
+
+    Parameters
+    ----------
+    out : path
+        The run's folder; an earlier demo there is gone on with, or returned if it is finished.
+    options : Options, optional
+        As for `run`.
+    """
+    # The recipe names its images; given here, they would be compared with those of a moved cache.
+    return run("demo", out=out, resume=True, options=options)
 
 
 def run(
@@ -109,31 +115,30 @@ def run(
             default=recipe.data,
             join_patients=join_patients,
         )
-    split_file = None if split is None else Path(split)
     return run_experiment(
         recipe,
         images,
         out,
         resume=resume,
-        split_file=split_file,
+        split_file=None if split is None else Path(split),
         encoder_from=encoder_from,
         options=options,
     )
 
 
 def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[str]) -> Recipe:
-    asked = with_settings(recipe, settings)
-    done = remedied(asked, remedies)
+    requested = with_settings(recipe, settings)
+    changed = remedied(requested, remedies)
     for name in settings:
         section, _, field = name.partition(".")
-        one, two = (getattr(getattr(r, section), field) for r in (asked, done))
+        one, two = (getattr(getattr(r, section), field) for r in (requested, changed))
         # A preparation is added to, as the remedies' own words say; another setting is replaced.
         if one != two and section != "preparation":
             raise RecipeError(
                 f"{name} is to be {one!r}, and the remedies {', '.join(remedies)} make it {two!r}; "
                 "leave one of them out."
             )
-    return done
+    return changed
 
 
 def evaluate(
@@ -155,7 +160,7 @@ def evaluate(
         A finished run.
     on : Data
         The images. Those that show what the run was trained or chosen on, copies too, are
-        recognised and left out, unless `keep_seen`.
+        recognized and left out, unless `keep_seen`.
     name : str, optional
         What to call the set in the run's folder; default: from `on`.
     labels : mapping, optional
@@ -171,17 +176,51 @@ def evaluate(
     options : Options, optional
         As for `run`.
     """
-    run = _run(run)
-    name = name or name_of(on)
+    run, name = _finished(run), name or name_of(on)
     run.require_free(name)
     files = run.files_of(name)
     read = [*(path for path in sealed(run.path) if path not in files), *files_of(on)]
     with outputs(*files, inputs=read, ledger=run.ledger, force=force):
         unseal(run.path, name)
         images = classified(on, labels=labels, columns=columns)
-        found = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
+        result = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
         seal(run.path, of=name)
-        return found
+        return result
+
+
+def compare(
+    a: Run | str | Path, b: Run | str | Path, *, on: str = "test"
+) -> list[comparisons.Comparison]:
+    """Compare two runs on the same images, measure by measure.
+
+    Parameters
+    ----------
+    a, b : Run or path
+        Finished runs.
+    on : str
+        ``test``, or a set that both were evaluated on, by its name.
+
+    Returns
+    -------
+    list of Comparison
+        Paired differences with intervals, at the level and with the resamples of the first run's
+        recipe, and exact tests.
+
+    Raises
+    ------
+    EvaluationError
+        If the runs were not tested on the same images.
+    """
+    one, two = _finished(a), _finished(b)
+    section, predictions = one.recipe.evaluation, one.predictions(on)
+    rows = comparisons.compare(
+        predictions,
+        two.predictions(on),
+        level=section.level,
+        n_resamples=section.resamples,
+        seed=section.seed,
+    )
+    return [row.without_patients() for row in rows] if predictions.unknown.all() else rows
 
 
 def explain(
@@ -238,24 +277,20 @@ def explain(
             f"{method} shows what moves the answer, for or against: there is no map of {target!r} "
             "alone. Leave the target out, or choose grad-cam, occlusion or integrated-gradients."
         )
-    run, options = _run(run), options or Options(on_bad=OnBad.STOP)
+    run, options = _finished(run), options or Options(on_bad=OnBad.STOP)
     paths = [str(Path(p).absolute()) for p in images]
     with outputs(out, inputs=[*sealed(run.path), *paths], force=force):
         if not paths:
             raise ManifestError("no image is named; give at least one.")
         rows = {"image": [str(p) for p in images], "path": paths, "label": ["unknown"] * len(paths)}
         prepared = prepare_for(run, Manifest(pd.DataFrame(rows)), options)
-        network = run.network()
-        maps = make_heatmaps(
-            network,
-            network.spec,
-            prepared.pixels,
-            target=target,
-            method=method,
-            images=prepared.manifest.frame["image"].tolist(),
+        network, names = run.network(), prepared.manifest.frame["image"].tolist()
+        maps = methods.explain(
+            network, network.spec, prepared.pixels, target=target, method=method, images=names
         )
         if out is not None:
-            _write_sheet(run, prepared, maps, Path(out))
+            answers = probabilities(network, prepared.pixels, machine=this_machine("float32"))
+            write_bytes(out, heatmap_sheet(prepared.pixels, maps, run.labels, answers))
         return maps
 
 
@@ -299,45 +334,11 @@ def embed(
     """
     from hurdles.runs.features import embed_run, embedding_files
 
-    run, options = _run(run), options or Options()
-    with outputs(
-        *embedding_files(Path(out)), inputs=[*sealed(run.path), *files_of(on)], force=force
-    ):
+    run, folder = _finished(run), Path(out)
+    inputs = [*sealed(run.path), *files_of(on)]
+    with outputs(*embedding_files(folder), inputs=inputs, force=force):
         images = classified(on, labels=labels, columns=columns)
-        return embed_run(run, images, out=Path(out), method=method, options=options)
-
-
-def compare(a: Run | str | Path, b: Run | str | Path, *, on: str = "test") -> list[Comparison]:
-    """Compare two runs on the same images, measure by measure.
-
-    Parameters
-    ----------
-    a, b : Run or path
-        Finished runs.
-    on : str
-        ``test``, or a set that both were evaluated on, by its name.
-
-    Returns
-    -------
-    list of Comparison
-        Paired differences with intervals, at the level and with the resamples of the first run's
-        recipe, and exact tests.
-
-    Raises
-    ------
-    EvaluationError
-        If the runs were not tested on the same images.
-    """
-    one, two = _run(a), _run(b)
-    section, predictions = one.recipe.evaluation, one.predictions(on)
-    found = compare_predictions(
-        predictions,
-        two.predictions(on),
-        level=section.level,
-        n_resamples=section.resamples,
-        seed=section.seed,
-    )
-    return [c.without_patients() for c in found] if predictions.unknown.all() else found
+        return embed_run(run, images, out=folder, method=method, options=options or Options())
 
 
 def report(
@@ -358,7 +359,7 @@ def report(
     force : bool
         Replace files that hurdles did not write.
     """
-    run = _run(run)
+    run = _finished(run)
     findings = audited(run)
     judged = [] if findings is None else [run.path / f"audit.{kind}" for kind in ("json", "csv")]
     with outputs(run.page_path(on), *judged, ledger=run.ledger, force=force):
@@ -367,36 +368,32 @@ def report(
         return write_page(run, on=on, pictures=pictures)
 
 
-def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
-    """Run the main job on synthetic radiographs: nothing to download, about a minute.
-
-    Parameters
-    ----------
-    out : path
-        The run's folder; an earlier demo there is gone on with, or returned if it is finished.
-    options : Options, optional
-        As for `run`.
-    """
-    # The recipe names its images; given here, they would be compared with those of a moved cache.
-    return run("demo", out=out, resume=True, options=options)
-
-
-def _run(run: Run | str | Path) -> Run:
+def _finished(run: Run | str | Path) -> Run:
     return (run if isinstance(run, Run) else Run(run)).require_finished()
 
 
-def _write_sheet(run: Run, prepared: Prepared, maps: Sequence[Heatmap], out: Path) -> None:
-    probability = probabilities(run.network(), prepared.pixels, machine=this_machine("float32"))
-    pictures: list[np.ndarray] = []
-    captions: list[str] = []
-    for pixels, heat, row in zip(prepared.pixels, maps, probability, strict=True):
-        said = ", ".join(
-            f"{label} {100 * p:.0f} %" for label, p in zip(run.labels, row, strict=True)
-        )
-        pictures += [pixels, overlay(pixels, heat.values) if heat.is_drawable else pixels]
-        what = f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message
-        captions += [f"{Path(heat.image).name}: {said}", what]
-    write_bytes(out, contact_sheet(pictures, captions, columns=2))
+def plan(
+    name: str | Path,
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    fast: bool = False,
+    cells: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return what `study` would do, without doing any of it.
+
+    Parameters
+    ----------
+    name, data, out, fast, cells
+        As for `study`.
+
+    Returns
+    -------
+    DataFrame
+        One row per cell: its name, its status (done, to do, or not here), and how many images it
+        is trained, chosen and tested on.
+    """
+    return find_study(name).plan(data, Path(out), fast=fast, patterns=cells)
 
 
 def study(
@@ -431,11 +428,11 @@ def study(
     options : Options, optional
         As for `run`.
     """
-    wanted = find_study(name)
+    grid_study = find_study(name)
     folder = Path(results or out)
-    known = folder.glob(f"{wanted.name}.{'fast' if fast else 'full'}.*")
-    with outputs(*known, folders=[folder], inputs=wanted.grid.files, force=force):
-        return wanted.carry_out(
+    known = folder.glob(f"{grid_study.name}.{'fast' if fast else 'full'}.*")
+    with outputs(*known, folders=[folder], inputs=grid_study.grid.files, force=force):
+        return grid_study.carry_out(
             data,
             Path(out),
             fast=fast,
@@ -443,27 +440,3 @@ def study(
             options=options or Options(),
             results=Path(results) if results is not None else None,
         )
-
-
-def plan(
-    name: str | Path,
-    *,
-    data: Data | None = None,
-    out: str | Path,
-    fast: bool = False,
-    cells: Sequence[str] = (),
-) -> pd.DataFrame:
-    """Return what `study` would do, without doing any of it.
-
-    Parameters
-    ----------
-    name, data, out, fast, cells
-        As for `study`.
-
-    Returns
-    -------
-    DataFrame
-        One row per cell: its name, its status (done, to do, or not here), and how many images it
-        is trained, chosen and tested on.
-    """
-    return find_study(name).plan(data, Path(out), fast=fast, patterns=cells)

@@ -1,7 +1,4 @@
-"""Images, before anything is trained on them.
-
-Where images come from: fingerprints of collections, and what stands in them.
-"""
+"""Verbs on images, before a model is trained on them: tables, lungs, and where images come from."""
 
 from __future__ import annotations
 
@@ -13,19 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from hurdles.copies import lineage as copies
 from hurdles.copies.alignment import PRINT_SIZE
-from hurdles.copies.lineage import (
-    Fingerprint,
-    shipped_fingerprints,
-    summary,
-    with_left_out,
-    write_fingerprint,
-)
-from hurdles.copies.lineage import lineage as find_lineage
 from hurdles.data import reading
 from hurdles.data.files import outputs, reads, write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.reading import locate, read_manifest
 from hurdles.data.sources import COLLECTIONS
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import OnBad
@@ -35,7 +24,66 @@ from hurdles.pixels.prepare import Preparation
 from hurdles.runs.images import Options, prepare_as
 from hurdles.runs.inputs import Data, classified, files_of, manifest_of, name_of, named_folders
 
-__all__ = ["Lineage", "cache", "collections", "fingerprint", "lineage", "manifest"]
+
+def manifest(
+    data: Data,
+    *,
+    out: str | Path | None = None,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    join_patients: bool = False,
+    force: bool = False,
+) -> Manifest:
+    """Read a folder of class folders, a table, or a public collection.
+
+    Parameters
+    ----------
+    data : Data
+        A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
+    out : path, optional
+        Where to write the table, as CSV or Parquet.
+    labels, columns : mapping, optional
+        Classes of the images and columns of a table -> what they are to be called; see `run`.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source; the table says so in a column.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+
+    Returns
+    -------
+    Manifest
+        Its `notes` say how it was read and what was not used. Classes that nobody can have meant
+        are named here, and refused by whatever trains or tests on them.
+
+    Raises
+    ------
+    ManifestError, CollectionError
+        If it is not what it should be.
+    """
+    with outputs(*Manifest.files(out), inputs=files_of(data), force=force):
+        images = classified(
+            data, labels=labels, columns=columns, refuse=False, join_patients=join_patients
+        )
+        reads(images.frame["path"])
+        if out is not None:
+            images.save(out)
+        return images
+
+
+def collections(*, data: Data | None = None) -> pd.DataFrame:
+    """Return the public collections that hurdles reads, and which of them are found here.
+
+    Parameters
+    ----------
+    data : Data, optional
+        ``NAME=PATH`` pairs, in addition to the folders under ``$HURDLES_DATA``.
+
+    Returns
+    -------
+    DataFrame
+        One row per collection: name, title, licence, where it was found.
+    """
+    return reading.collections_table(named_folders(data))
 
 
 def cache(folder: str | Path | None = None, *, empty: bool = False) -> Stored:
@@ -56,67 +104,109 @@ def cache(folder: str | Path | None = None, *, empty: bool = False) -> Stored:
     return empty_cache(folder) if empty else stored(folder)
 
 
-def collections(*, data: Data | None = None) -> pd.DataFrame:
-    """Return the public collections that hurdles reads, and which of them are found here.
+def segment(
+    images: Sequence[str | Path],
+    *,
+    out: str | Path,
+    weights: str | Path | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> pd.DataFrame:
+    """Find the lungs in images; the weights come with the package.
 
     Parameters
     ----------
-    data : Data, optional
-        ``NAME=PATH`` pairs, in addition to the folders under ``$HURDLES_DATA``.
+    images : sequence of paths
+        Radiographs, or folders of them.
+    out : path
+        Folder for the masks, their table and the sheets to look at; see
+        `hurdles.lungs.files.segment_images`.
+    weights : path, optional
+        Of another lung network, as `train_lungs` writes them.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        What to do with unreadable files, who listens.
 
     Returns
     -------
     DataFrame
-        One row per collection: name, title, licence, where it was found.
-    """
-    return reading.collections_table(named_folders(data))
-
-
-def manifest(
-    data: Data,
-    *,
-    out: str | Path | None = None,
-    labels: Mapping[str, str] | None = None,
-    columns: Mapping[str, str] | None = None,
-    join_patients: bool = False,
-    force: bool = False,
-) -> Manifest:
-    """Read a folder of class folders, a table, or a public collection.
-
-    Parameters
-    ----------
-    data : Data
-        A path, a collection's name, ``NAME=PATH``, or several of these, which are merged.
-    out : path, optional
-        Where to write the table, as CSV or Parquet.
-    labels : mapping, optional
-        Classes of the images -> what they are to be called; see `run`.
-    columns : mapping, optional
-        Columns of the table -> columns of a manifest, where their names do not tell.
-    join_patients : bool
-        Equal patient ids are one person, whatever their source; the table says so in a column.
-    force : bool
-        Replace files that hurdles did not write; never an input.
-
-    Returns
-    -------
-    Manifest
-        Its `notes` say how it was read and what was not used. Classes that nobody can have meant
-        are named here, and refused by whatever trains or tests on them.
+        One row per image; ``status`` says whether the mask can be two lungs.
 
     Raises
     ------
-    ManifestError, CollectionError
-        If it is not what it should be.
+    ManifestError, ImageError, RunError
+        As `hurdles.lungs.files.segment_images`.
     """
-    with outputs(*Manifest.files(out), inputs=files_of(data), force=force):
-        found = classified(
-            data, labels=labels, columns=columns, refuse=False, join_patients=join_patients
+    from hurdles.lungs.files import segment_images
+
+    options, folder = options or Options(), Path(out)
+    path = None if weights is None else Path(weights)
+    inputs = [] if path is None else [path]
+    with outputs(folders=[folder, folder / "flagged"], inputs=inputs, force=force):
+        return segment_images(
+            images, out=folder, weights=path, progress=options.progress, on_bad=options.on_bad
         )
-        reads(found.frame["path"])
-        if out is not None:
-            found.save(out)
-        return found
+
+
+def train_lungs(
+    *,
+    data: Data | None = None,
+    out: str | Path,
+    measure: bool = False,
+    other: Data | None = None,
+    columns: Mapping[str, str] | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> Path:
+    """Train the lung network again, as the shipped weights were trained.
+
+    Parameters
+    ----------
+    data : Data, optional
+        Images with lung masks; default: the collections of Montgomery and Shenzhen.
+    out : path
+        Folder of the training; gone on with if it is not finished.
+    measure : bool
+        Also train on each collection alone and measure everything, which takes twice as long; see
+        `hurdles.lungs.results.lungs_results`.
+    other : Data, optional
+        Images with masks of another convention, to be measured too and not trained on.
+    columns : mapping, optional
+        Columns of the table of `data` -> columns of a manifest; see `hurdles.run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Path
+        The weights; or the page, if everything is measured.
+
+    Raises
+    ------
+    ManifestError, RunError
+        As `hurdles.lungs.training.train_lungs`.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
+    """
+    from hurdles.lungs.results import lungs_results, results_files
+    from hurdles.lungs.training import train_lungs as train
+
+    options, folder = options or Options(), Path(out)
+    files = results_files(folder) if measure else []
+    with outputs(*files, inputs=[*files_of(data), *files_of(other)], force=force):
+        images = manifest_of(data, default="montgomery-shenzhen", columns=columns)
+        if not measure:
+            return train(images, folder, cache=options.cache, progress=options.progress)
+        return lungs_results(
+            images,
+            folder,
+            other=None if other is None else manifest_of(other),
+            cache=options.cache,
+            progress=options.progress,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +231,7 @@ class Lineage:
     @property
     def summary(self) -> pd.DataFrame:
         """One row per collection, columns as in `hurdles.copies.lineage.SUMMARY`."""
-        return summary(self.table, self.n_images)
+        return copies.summary(self.table, self.n_images)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
@@ -189,18 +279,25 @@ def lineage(
     CollectionError
         If a fingerprint cannot be read.
     """
+    options = options or Options()
     with outputs(out, inputs=[*fingerprints, *files_of(data)], force=force):
-        known = [*shipped_fingerprints(), *map(Fingerprint.load, fingerprints)]
-        options = options or Options()
+        known = [*copies.shipped_fingerprints(), *map(copies.Fingerprint.load, fingerprints)]
         images = _small(manifest_of(data, columns=columns), options)
-        here = _at_hand(options)
+        here = {}
+        for name in COLLECTIONS.names():
+            try:
+                root = reading.locate(name)
+                whole = copies.with_left_out(reading.read_manifest(root, collection=name), root)
+            except (CollectionError, ManifestError):  # not here, or not as it is distributed
+                continue
+            here[name] = _small(whole, replace(options, on_bad=OnBad.SKIP))
         if here:
             options.listener.say(f"comparing pixels with those of {', '.join(here)}")
         compared = {each.name: "hashes" for each in known} | dict.fromkeys(here, "pixels")
-        found = Lineage(find_lineage(images, known, here=here), len(images), compared)
+        result = Lineage(copies.lineage(images, known, here=here), len(images), compared)
         if out is not None:
-            write_text(out, as_csv(found.table))
-        return found
+            write_text(out, as_csv(result.table))
+        return result
 
 
 def fingerprint(
@@ -243,31 +340,18 @@ def fingerprint(
         If no image can be read.
     """
     with outputs(out, inputs=files_of(data), force=force):
-        manifest, name = manifest_of(data, columns=columns), name or name_of(data)
+        images, name = manifest_of(data, columns=columns), name or name_of(data)
         # Copies are taken of what a reader leaves out too.
-        if len(manifest.exclusions):
-            root = os.path.commonpath([*manifest.frame["path"], *manifest.exclusions["path"]])
-            manifest = with_left_out(manifest, Path(root))
-        images = _small(manifest, options or Options())
+        if len(images.exclusions):
+            root = os.path.commonpath([*images.frame["path"], *images.exclusions["path"]])
+            images = copies.with_left_out(images, Path(root))
+        small = _small(images, options or Options())
         licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
-        return write_fingerprint(images, out, name=name, version=version, licence=licence)
+        return copies.write_fingerprint(small, out, name=name, version=version, licence=licence)
 
 
-def _at_hand(options: Options) -> dict[str, Prepared]:
-    """Return the public collections that are on this machine, whole."""
-    found = {}
-    for name in COLLECTIONS.names():
-        try:
-            root = locate(name)
-            manifest = with_left_out(read_manifest(root, collection=name), root)
-        except (CollectionError, ManifestError):  # not here, or not as it is distributed
-            continue
-        found[name] = _small(manifest, replace(options, on_bad=OnBad.SKIP))
-    return found
-
-
-def _small(manifest: Manifest, options: Options) -> Prepared:
-    images = prepare_as(manifest, Preparation(PRINT_SIZE), options)
-    if not len(images):
-        raise ManifestError(f"none of {len(manifest)} images can be read.")
-    return images
+def _small(images: Manifest, options: Options) -> Prepared:
+    small = prepare_as(images, Preparation(PRINT_SIZE), options)
+    if not len(small):
+        raise ManifestError(f"none of {len(images)} images can be read.")
+    return small

@@ -16,11 +16,9 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, experiments, images, studies
-from hurdles.cli.options import say
+from hurdles.cli import auditing, experiments, images
+from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
-
-__all__ = ["app", "main"]
 
 app = typer.Typer(
     name="hurdles",
@@ -45,7 +43,7 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.explain,
         experiments.embed,
         experiments.report,
-        studies.study,
+        experiments.study,
         images.train_lungs,
     ],
     "Hurdles": [
@@ -73,33 +71,17 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    _speak()
-
-
-def _speak() -> None:
     log = logging.getLogger("hurdles.data")
-    if not any(isinstance(handler, _Spoken) for handler in log.handlers):
-        log.addHandler(_Spoken(logging.INFO))
+    if not any(isinstance(handler, _OnStderr) for handler in log.handlers):
+        log.addHandler(_OnStderr(logging.INFO))
         log.setLevel(logging.INFO)
 
 
-class _Spoken(logging.Handler):
-    """Says on stderr how images were read, and what of the user's was not used."""
+class _OnStderr(logging.Handler):
+    """Prints how images were read, and what of the user's was not used."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage(), err=True)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, HurdlesError) or not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    where = error.filename if error.filename is not None else "a file"
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return f"{where}: {error.strerror}. A file stands where a folder is needed; name another."
-    return (
-        f"{where}: {error.strerror}. Check that it is there, that you may use it, and that there "
-        "is space left."
-    )
 
 
 def main() -> None:
@@ -121,3 +103,15 @@ def main() -> None:
             again = shlex.join(["hurdles", *sys.argv[1:], *error.options])
             say(f"To go on so: {again}", err=True)
         sys.exit(2)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HurdlesError) or not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    where = error.filename if error.filename is not None else "a file"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{where}: {error.strerror}. A file stands where a folder is needed; name another."
+    return (
+        f"{where}: {error.strerror}. Check that it is there, that you may use it, and that there "
+        "is space left."
+    )

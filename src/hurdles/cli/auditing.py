@@ -1,4 +1,4 @@
-"""Commands that put images and models through the hurdles."""
+"""Commands that put images and models through the hurdles, and that tell where images are from."""
 
 from __future__ import annotations
 
@@ -8,69 +8,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import hurdles
 from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
     ForceOption,
+    HurdleOption,
+    ImagesArgument,
     JoinOption,
     JsonOption,
     LabelOption,
     NoImagesOption,
     OnBadOption,
+    OwnOption,
+    PageOption,
     QuietOption,
+    ResultsOption,
     RunArgument,
-    carried_out,
+    StrictOption,
     pairs,
-    print_json,
-    print_lines,
-    say,
 )
+from hurdles.cli.output import print_result, verb_options
 from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
     from hurdles.findings.table import Findings
 
-__all__ = ["audit", "calibrate_audit", "check", "fingerprint", "lineage"]
-
-_Images = Annotated[
-    list[str],
-    typer.Argument(metavar="[NAME=]PATH...", help="Folder, table, collection or run; as --data."),
-]
-_Hurdles = Annotated[
-    list[str] | None,
-    typer.Option("--hurdle", metavar="NAME", help="Only this one; may be given several times."),
-]
-_Page = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        help="Write a page (.html, with patients' pixels; or .md, without), and tables beside it.",
-    ),
-]
-_Own = Annotated[
-    list[Path] | None,
-    typer.Option("--own", metavar="FILE.py", help="Hurdles of your own; see docs/hurdles.md."),
-]
-_Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Exit with 4 if nothing is hit, but something inconclusive or not run."
-    ),
-]
-
 
 def check(
-    data: _Images,
-    out: _Page = None,
-    hurdle: _Hurdles = None,
-    own: _Own = None,
+    data: ImagesArgument,
+    out: PageOption = None,
+    hurdle: HurdleOption = None,
+    own: OwnOption = None,
     label: LabelOption = None,
     column: ColumnOption = None,
     lungs: Annotated[
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
     join_patients: JoinOption = False,
-    strict: _Strict = False,
+    strict: StrictOption = False,
     no_images: NoImagesOption = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
@@ -84,10 +60,8 @@ def check(
     test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was, with
     5 if a hurdle failed by a fault of its own.
     """
-    from hurdles import api
-
-    with carried_out(on_bad, cache, quiet) as options:
-        found = api.check(
+    with verb_options(on_bad, cache, quiet) as options:
+        findings = hurdles.check(
             data,
             out=out,
             hurdles=hurdle,
@@ -100,7 +74,7 @@ def check(
             force=force,
             options=options,
         )
-    _print(found, as_json, out, strict)
+    _print_findings(findings, as_json, out, strict)
 
 
 def audit(
@@ -113,12 +87,12 @@ def audit(
         list[Path] | None,
         typer.Option("--seed-run", metavar="RUN", help="The same recipe run with another seed."),
     ] = None,
-    out: _Page = None,
-    hurdle: _Hurdles = None,
-    own: _Own = None,
+    out: PageOption = None,
+    hurdle: HurdleOption = None,
+    own: OwnOption = None,
     label: LabelOption = None,
     column: ColumnOption = None,
-    strict: _Strict = False,
+    strict: StrictOption = False,
     no_images: NoImagesOption = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
@@ -133,13 +107,11 @@ def audit(
     folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was,
     with 5 if a hurdle failed by a fault of its own.
     """
-    from hurdles import api
-    from hurdles.api.auditing import not_asked_again
+    from hurdles.api.auditing import kept_hurdles
     from hurdles.runs.run import Run
 
-    with carried_out(on_bad, cache, quiet) as options:
-        own_page = None if not_asked_again(Run(run), hurdle) else run / "audit.html"
-        found = api.audit(
+    with verb_options(on_bad, cache, quiet) as options:
+        findings = hurdles.audit(
             run,
             on=on,
             seeds=seed_run or (),
@@ -152,11 +124,12 @@ def audit(
             force=force,
             options=options,
         )
-    _print(found, as_json, out or own_page, strict)
+    own_page = None if kept_hurdles(Run(run), hurdle) else run / "audit.html"
+    _print_findings(findings, as_json, out or own_page, strict)
 
 
 def lineage(
-    data: _Images,
+    data: ImagesArgument,
     out: Annotated[Path | None, typer.Option("--out", help="Write the table (.csv).")] = None,
     fingerprint: Annotated[
         list[Path] | None,
@@ -174,11 +147,10 @@ def lineage(
     Collections under $HURDLES_DATA are compared by aligned pixels, others by hashes that ship with
     hurdles. Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
     """
-    from hurdles import api
     from hurdles.reporting.console import lineage_lines
 
-    with carried_out(on_bad, cache, quiet) as options:
-        found = api.lineage(
+    with verb_options(on_bad, cache, quiet) as options:
+        lineage = hurdles.lineage(
             data,
             out=out,
             fingerprints=fingerprint or (),
@@ -186,16 +158,13 @@ def lineage(
             force=force,
             options=options,
         )
-    if as_json:
-        print_json(found.to_dict())
-        return
-    print_lines(lineage_lines(found.summary, found.n_images, found.compared))
-    if out is not None:
-        say(f"written: {out}")
+    lines = lineage_lines(lineage.summary, lineage.n_images, lineage.compared)
+    written = [] if out is None else [f"written: {out}"]
+    print_result(as_json, lineage.to_dict(), lines, written)
 
 
 def fingerprint(
-    data: _Images,
+    data: ImagesArgument,
     out: Annotated[Path, typer.Option("--out", help="The file to write (.npz).")],
     name: Annotated[
         str | None, typer.Option("--name", help="What the collection is called.")
@@ -212,10 +181,8 @@ def fingerprint(
 
     No image can be made again from them, so that they can be given to others.
     """
-    from hurdles import api
-
-    with carried_out(on_bad, cache, quiet) as options:
-        path = api.fingerprint(
+    with verb_options(on_bad, cache, quiet) as options:
+        path = hurdles.fingerprint(
             data,
             out=out,
             name=name,
@@ -224,10 +191,7 @@ def fingerprint(
             force=force,
             options=options,
         )
-    if as_json:
-        print_json({"written": str(path)})
-    else:
-        say(f"written: {path}")
+    print_result(as_json, {"written": str(path)}, f"written: {path}")
 
 
 def calibrate_audit(
@@ -240,9 +204,7 @@ def calibrate_audit(
         Path | None,
         typer.Option("--real", metavar="FOLDER", help="Plant into collections there too."),
     ] = None,
-    results: Annotated[
-        Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
-    ] = None,
+    results: ResultsOption = None,
     force: ForceOption = False,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -253,11 +215,10 @@ def calibrate_audit(
     Draws hundreds of cohorts of phantoms, trains networks on them, and puts all of them through
     the hurdles. Interrupted, the same command goes on where it stopped.
     """
-    from hurdles import api
     from hurdles.auditing.calibrate.page import answer_lines
 
-    with carried_out(OnBad.SKIP, cache, quiet) as options:
-        found = api.calibrate_audit(
+    with verb_options(OnBad.SKIP, cache, quiet) as options:
+        calibration = hurdles.calibrate_audit(
             out,
             fast=fast,
             workers=workers,
@@ -267,23 +228,19 @@ def calibrate_audit(
             options=options,
         )
     page = (results or out) / "audit-calibration.md"
-    if as_json:
-        rates = json.loads(found.rates.to_json(orient="records"))
-        print_json({"rates": rates, "references": found.references, "written": str(page)})
-        return
-    print_lines(answer_lines(found))
-    say(f"written: {page}")
+    content = {
+        "rates": json.loads(calibration.rates.to_json(orient="records")),
+        "references": calibration.references,
+        "written": str(page),
+    }
+    print_result(as_json, content, answer_lines(calibration), f"written: {page}")
 
 
-def _print(found: Findings, as_json: bool, page: Path | None, strict: bool) -> None:
+def _print_findings(findings: Findings, as_json: bool, page: Path | None, strict: bool) -> None:
     from hurdles.findings.summary import exit_code
-    from hurdles.reporting.console import finding_lines
+    from hurdles.reporting.findings import finding_lines
 
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        print_lines(finding_lines(found))
-        if page is not None:
-            say(f"\nwritten: {page}")
-    if code := exit_code(found, strict=strict):
+    written = [] if page is None else [f"\nwritten: {page}"]
+    print_result(as_json, findings.to_dict(), finding_lines(findings), written)
+    if code := exit_code(findings, strict=strict):
         raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""Commands on one run."""
+"""Commands on runs: one, or the many of a study."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import hurdles
 from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
@@ -18,22 +19,17 @@ from hurdles.cli.options import (
     NoImagesOption,
     OnBadOption,
     QuietOption,
+    ResultsOption,
     RunArgument,
-    carried_out,
     pairs,
-    print_evaluation,
-    print_json,
-    print_lines,
-    say,
 )
+from hurdles.cli.output import print_evaluation, print_result, say, verb_options
 from hurdles.data.vocabulary import MissingPatients, OnBad
 
 #: As in `hurdles.recipe.remedies`, imported only when needed; a test holds the two together.
 _REMEDIES = (
     "lungs-only, harmonised, source-balanced, class-by-source, group-dro, unlearn-source, or reject"
 )
-
-__all__ = ["compare", "demo", "embed", "evaluate", "explain", "recipes", "report", "run"]
 
 
 def demo(
@@ -47,10 +43,8 @@ def demo(
     Nothing is downloaded. Takes about two minutes on two cores. An earlier demo in the same folder
     is gone on with.
     """
-    from hurdles import api
-
-    with carried_out(OnBad.STOP, cache, quiet) as options:
-        run = api.demo(out=out, options=options)
+    with verb_options(OnBad.STOP, cache, quiet) as options:
+        run = hurdles.demo(out=out, options=options)
     print_evaluation(run.evaluation(), as_json, report=run.report_path)
 
 
@@ -104,14 +98,13 @@ def run(
     Interrupted at any moment, it goes on with --resume and ends with exactly the numbers that it
     would have had. hurdles recipes lists what ships; hurdles recipes NAME prints one to start from.
     """
-    from hurdles import api
     from hurdles.recipe.recipe import settings_of
 
     settings = settings_of(setting or [])
     if missing_patients is not None:
         settings["split.missing_patients"] = missing_patients.value
-    with carried_out(on_bad, cache, quiet, no_images) as options:
-        done = api.run(
+    with verb_options(on_bad, cache, quiet, no_images) as options:
+        done = hurdles.run(
             recipe,
             data=data,
             out=out,
@@ -136,18 +129,11 @@ def recipes(
     from hurdles.recipe.recipe import load_recipe, shipped_recipes
 
     if name is None:
-        found = {n: load_recipe(n).description for n in shipped_recipes()}
-        if as_json:
-            print_json(found)
-        else:
-            for each, description in found.items():
-                say(f"{each}\n    {description}")
+        known = {n: load_recipe(n).description for n in shipped_recipes()}
+        print_result(as_json, known, (f"{n}\n    {text}" for n, text in known.items()))
         return
     recipe = load_recipe(name)
-    if as_json:
-        print_json(recipe.model_dump(mode="json"))
-        return
-    say(recipe.to_toml(explained=True))
+    print_result(as_json, recipe.model_dump(mode="json"), recipe.to_toml(explained=True))
 
 
 def evaluate(
@@ -173,13 +159,12 @@ def evaluate(
 
     Images that show what the run was trained or chosen on, copies too, are recognised and left out.
     """
-    from hurdles import api
     from hurdles.runs.inputs import name_of
     from hurdles.runs.run import Run
 
     name = name or name_of(on)
-    with carried_out(on_bad, cache, quiet, no_images) as options:
-        result = api.evaluate(
+    with verb_options(on_bad, cache, quiet, no_images) as options:
+        result = hurdles.evaluate(
             run,
             on=on,
             name=name,
@@ -219,19 +204,14 @@ def explain(
     A heat-map shows what moved the network, not what is wrong with the lungs. The picture holds
     patients' pixels.
     """
-    from hurdles import api
-    from hurdles.reporting.console import explained
+    from hurdles.reporting.console import heatmap_lines, heatmap_records
 
-    with carried_out(on_bad, cache, quiet) as options:
-        maps = api.explain(
+    with verb_options(on_bad, cache, quiet) as options:
+        maps = hurdles.explain(
             run, images, out=out, method=method, target=target, force=force, options=options
         )
-    rows = explained(maps, images)
-    if as_json:
-        print_json(rows)
-        return
-    print_lines(f"{r['image']}: {r['message'] or r['method'] + ' ' + r['speaks']}" for r in rows)
-    say(f"written: {out}")
+    records = heatmap_records(maps, images)
+    print_result(as_json, records, heatmap_lines(records), f"written: {out}")
 
 
 def embed(
@@ -255,10 +235,8 @@ def embed(
     Beside the picture stands what it suggests: how well a linear probe tells the collection from
     the features, from the prepared pixels and from the plain ones, within each class too.
     """
-    from hurdles import api
-
-    with carried_out(on_bad, cache, quiet) as options:
-        found = api.embed(
+    with verb_options(on_bad, cache, quiet) as options:
+        drawn = hurdles.embed(
             run,
             on=on,
             out=out,
@@ -268,11 +246,9 @@ def embed(
             force=force,
             options=options,
         )
-    if as_json:
-        print_json({**found.to_dict(), "figure": str(found.figure)})
-        return
-    print_lines(found.lines())
-    say(f"\nwritten: {found.figure}; research use only")
+    written = f"\nwritten: {drawn.figure}; research use only"
+    content = {**drawn.to_dict(), "figure": str(drawn.figure)}
+    print_result(as_json, content, drawn.lines(), written)
 
 
 def compare(
@@ -284,25 +260,16 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs on the same images: paired differences, intervals, exact tests."""
-    from hurdles import api
     from hurdles.evaluation.comparisons import holm
-    from hurdles.reporting.console import comparison_lines, interval_unit
+    from hurdles.reporting.console import comparison_lines, comparison_records, interval_unit
     from hurdles.runs.run import Run
 
-    found = api.compare(a, b, on=on)
-    adjusted = holm([c.p_value for c in found])
-    if as_json:
-        print_json(
-            [
-                {**c.to_dict(), "p_holm": None if p != p else p}
-                for c, p in zip(found, adjusted, strict=True)
-            ]
-        )
-        return
-    say(f"A = {a}\nB = {b}\n")
+    rows = hurdles.compare(a, b, on=on)
+    adjusted = holm([row.p_value for row in rows])
     tested = Run(a).predictions(on)
     unit = interval_unit(len(tested), int(tested.unknown.sum()))
-    print_lines(comparison_lines(found, adjusted, unit))
+    lines = comparison_lines(rows, adjusted, unit)
+    print_result(as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines)
 
 
 def report(
@@ -313,10 +280,63 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
-    from hurdles import api
+    page = hurdles.report(run, on=on, pictures=not no_images, force=force)
+    print_result(as_json, {"report": str(page)}, str(page))
 
-    page = api.report(run, on=on, pictures=not no_images, force=force)
-    if as_json:
-        print_json({"report": str(page)})
-    else:
-        say(page)
+
+def study(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="lazaro-barco-2020, tartaglione-2020, remedies, or a TOML file of your own."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")],
+    data: DataOption = None,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="The fast profile: what it spends, the study's file says."),
+    ] = False,
+    cells: Annotated[
+        list[str] | None,
+        typer.Option("--cells", metavar="PATTERN", help="Only cells like 'done right/*/0'."),
+    ] = None,
+    results: ResultsOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list the cells, with images and status.")
+    ] = False,
+    no_images: NoImagesOption = False,
+    force: ForceOption = False,
+    on_bad: OnBadOption = OnBad.SKIP,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Carry out many experiments and draw the table of whatever is done.
+
+    Every cell resumes where it was interrupted; a finished one is never computed again.
+    """
+    from hurdles.reporting.console import plan_lines
+
+    if dry_run:
+        plan = hurdles.plan(name, data=data, out=out, fast=fast, cells=cells or ())
+        print_result(as_json, plan, plan_lines(plan))
+        return
+    with verb_options(on_bad, cache, quiet, no_images) as options:
+        result = hurdles.study(
+            name,
+            data=data,
+            out=out,
+            fast=fast,
+            cells=cells or (),
+            results=results,
+            force=force,
+            options=options,
+        )
+    done = int((result.cells["status"] == "done").sum())
+    where = f"page:  {result.page}\ntable: {result.table}"
+    print_result(as_json, result.cells, f"{done} of {len(result.cells)} cells done", where)
+    for cell, why in result.failed.items():
+        say(f"failed: {cell}: {why}", err=True)
+    if result.failed:
+        raise typer.Exit(1)

@@ -1,35 +1,28 @@
-"""Commands on images, before anything is trained on them.
-
-Commands on lungs.
-"""
+"""Commands on images, before a model is trained on them: tables and lungs."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import hurdles
 from hurdles.cli.options import (
     CacheOption,
     ColumnOption,
     DataOption,
     ForceOption,
+    ImagesArgument,
     JoinOption,
     JsonOption,
     LabelOption,
     OnBadOption,
     QuietOption,
-    carried_out,
     pairs,
-    print_json,
-    print_lines,
-    say,
 )
+from hurdles.cli.output import print_result, verb_options
 from hurdles.data.vocabulary import OnBad
-
-__all__ = ["cache", "collections", "manifest", "segment", "train_lungs"]
 
 
 def cache(
@@ -42,14 +35,10 @@ def cache(
     Everything there is made again when it is needed. It holds patients' images: only you may read
     it. Choose another place by --cache or $HURDLES_CACHE.
     """
-    from hurdles import api
-
-    found = api.cache(cache, empty=empty)
-    if as_json:
-        numbers = {"n_files": found.n_files, "n_bytes": found.n_bytes, "emptied": empty}
-        print_json({"folder": str(found.folder), **numbers})
-        return
-    say(f"{'emptied: ' if empty else ''}{found}")
+    held = hurdles.cache(cache, empty=empty)
+    content = {"folder": str(held.folder), "n_files": held.n_files, "n_bytes": held.n_bytes}
+    line = f"{'emptied: ' if empty else ''}{held}"
+    print_result(as_json, content | {"emptied": empty}, line)
 
 
 def collections(data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -58,21 +47,14 @@ def collections(data: DataOption = None, as_json: JsonOption = False) -> None:
     A collection is found under $HURDLES_DATA by the name of its folder as it is distributed, or
     wherever --data NAME=PATH says.
     """
-    from hurdles import api
     from hurdles.reporting.console import collection_lines
 
-    found = api.collections(data=data)
-    if as_json:
-        print_json(json.loads(found.to_json(orient="records")))
-    else:
-        print_lines(collection_lines(found))
+    table = hurdles.collections(data=data)
+    print_result(as_json, table, collection_lines(table))
 
 
 def manifest(
-    data: Annotated[
-        list[str],
-        typer.Argument(metavar="[NAME=]PATH...", help="Folder, table, or collection; as --data."),
-    ],
+    data: ImagesArgument,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the table (.csv, .parquet).")
     ] = None,
@@ -83,10 +65,9 @@ def manifest(
     as_json: JsonOption = False,
 ) -> None:
     """Read images into a table, one row each, and say what is in it and what was left out."""
-    from hurdles import api
     from hurdles.reporting.console import manifest_lines, manifest_summary
 
-    found = api.manifest(
+    images = hurdles.manifest(
         data,
         out=out,
         labels=pairs(label),
@@ -94,12 +75,8 @@ def manifest(
         join_patients=join_patients,
         force=force,
     )
-    if as_json:
-        print_json(manifest_summary(found))
-        return
-    print_lines(manifest_lines(found))
-    if out is not None:
-        say(f"written: {out}")
+    written = [] if out is None else [f"written: {out}"]
+    print_result(as_json, manifest_summary(images), manifest_lines(images), written)
 
 
 def segment(
@@ -122,18 +99,14 @@ def segment(
     flagged and kept apart, under flagged/. masks.csv lists every image. The sheet holds patients'
     pixels.
     """
-    from hurdles import api
     from hurdles.reporting.console import lungs_lines
 
-    with carried_out(on_bad, None, quiet) as options:
-        found = api.segment(images, out=out, weights=weights, force=force, options=options)
-    if as_json:
-        print_json(json.loads(found.to_json(orient="records")))
-        return
-    print_lines(lungs_lines(found))
+    with verb_options(on_bad, None, quiet) as options:
+        table = hurdles.segment(images, out=out, weights=weights, force=force, options=options)
     sheets = sorted(out.glob("sheet*.png"))  # none where no image could be read
     names = ", ".join(str(path) for path in [out / "masks.csv", *sheets])
-    say(f"written: {names}; research use only")
+    written = f"written: {names}; research use only"
+    print_result(as_json, table, lungs_lines(table), written)
 
 
 def train_lungs(
@@ -159,10 +132,8 @@ def train_lungs(
     Interrupted, the same command goes on. Prints the path of the weights, for segment --weights, or
     with --measure that of a page of tables.
     """
-    from hurdles import api
-
-    with carried_out(OnBad.STOP, cache, quiet) as options:
-        made = api.train_lungs(
+    with verb_options(OnBad.STOP, cache, quiet) as options:
+        path = hurdles.train_lungs(
             data=data,
             out=out,
             measure=measure,
@@ -171,7 +142,4 @@ def train_lungs(
             force=force,
             options=options,
         )
-    if as_json:
-        print_json({"written": str(made)})
-    else:
-        say(made)
+    print_result(as_json, {"written": str(path)}, str(path))

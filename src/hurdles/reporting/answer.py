@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,31 +31,14 @@ _IMAGES_PER_SOURCE = 10
 _WIDE = 0.20
 
 
-@dataclass(frozen=True)
-class Exposure:
+class Exposure(NamedTuple):
     """What the model had already seen of the images that it was judged on.
 
-    Parameters
-    ----------
-    n_images, n_patients : int
-        Evaluated images, and the groups they fall into.
-    n_unknown : int
-        Evaluated images whose patient is not known.
-    n_used : int
-        Evaluated images that the model was itself trained or chosen on.
-    trained : bool
-        Whether the manifest holds every evaluated image and says which ones were trained on.
-    shared_patients : int
-        Patients with images on both sides.
-    shared_images : int
-        Evaluated images of those patients.
-    same_sources : bool
-        Whether every evaluated image comes from a source that was trained on.
-    n_sources : int
-        Sources that are named among the images trained on.
-    n_copies : int or None
-        Evaluated images that show the same radiograph as one that was trained or chosen on; None
-        where copies were not looked for.
+    `n_patients` are the groups that the images fall into, `n_unknown` images whose patient is not
+    known, `n_used` those that the model was itself trained or chosen on. `trained` says whether the
+    manifest holds every evaluated image and tells which were trained on, `same_sources` whether
+    all come from one of the `n_sources` that were. `shared_*` are patients on both sides, and their
+    images. `n_copies` is None where copies were not looked for.
     """
 
     n_images: int
@@ -70,28 +53,21 @@ class Exposure:
     n_copies: int | None = None
 
 
-@dataclass(frozen=True)
-class Headline:
-    """The answer sentence in the pieces that a page sets differently.
-
-    Parameters
-    ----------
-    before, number, after : str
-        The sentence, to be joined by spaces; `number` is empty if undefined.
-    """
+class Headline(NamedTuple):
+    """The answer in the pieces that a page sets differently; `number` is empty if undefined."""
 
     before: str
     number: str
     after: str
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.before, self.number, self.after)))
+        return " ".join(filter(None, self))
 
 
 def exposure(
     manifest: Manifest, predictions: Predictions, copies: Copies | None = None
 ) -> Exposure:
-    """Return what the model had already seen, as far as the manifest and a search for copies tell.
+    """Return what the model had already seen, as far as manifest and a search for copies tell.
 
     Images and patients of the train and of the validation part both count as seen: the weights
     were fitted on the first and chosen on the second.
@@ -99,9 +75,9 @@ def exposure(
     frame, groups = manifest.frame, manifest.groups
     judged = frame["image"].isin(predictions.frame["image"])
     learnt = frame["split"].isin([Split.TRAIN, Split.VALIDATION])
-    seen = learnt & ~judged
-    shared = judged & groups.isin(groups[seen])
-    trained_sources = set(frame.loc[seen, "source"].dropna())
+    others = learnt & ~judged
+    shared = judged & groups.isin(groups[others])
+    trained_sources = set(frame.loc[others, "source"].dropna())
     return Exposure(
         n_images=len(predictions),
         n_patients=len(np.unique(predictions.groups)),
@@ -118,48 +94,48 @@ def exposure(
     )
 
 
-def headline(accuracy: Estimate, known: Exposure) -> Headline:
+def headline(accuracy: Estimate, seen: Exposure) -> Headline:
     """Return the answer in one sentence.
 
     Examples
     --------
     >>> accuracy = Estimate(0.954, 0.930, 0.970, 0.95, "Wilson", 436, 436)
-    >>> known = Exposure(436, 436, 0, 0, True, 0, 0, True, 0)
-    >>> print(headline(accuracy, known).after.replace(NARROW, " "))
+    >>> seen = Exposure(436, 436, 0, 0, True, 0, 0, True, 0)
+    >>> print(headline(accuracy, seen).after.replace(NARROW, " "))
     (95 % interval 93.0 to 97.0).
     """
-    who = _on_whom(known)
+    images = _judged_images(seen)
     if not accuracy.is_defined:
         return Headline(
-            f"{who}, how often the model is right cannot be said:",
+            f"{images}, how often the model is right cannot be said:",
             "",
             f"{accuracy.note or 'the measure is undefined'}.",
         )
     bounds = interval(accuracy)
     prefix = f"{level(accuracy.level)} interval " if bounds != "no interval" else ""
     return Headline(
-        f"{who}, the model named the right class in",
+        f"{images}, the model named the right class in",
         f"{percent(accuracy.value)}{NARROW}%",
         f"({prefix}{bounds}).",
     )
 
 
-def _on_whom(known: Exposure) -> str:
-    images = counted(known.n_images, "image")
+def _judged_images(seen: Exposure) -> str:
+    images = counted(seen.n_images, "image")
     apart = ""
-    if known.n_copies:
-        images += f" ({count(known.n_copies)} of them copies of images that it had seen)"
-    elif known.trained and not known.n_used:
+    if seen.n_copies:
+        images += f" ({count(seen.n_copies)} of them copies of images that it had seen)"
+    elif seen.trained and not seen.n_used:
         # What the split bears out, and, where copies were looked for and none was found, more.
-        never = known.n_copies == 0
+        never = seen.n_copies == 0
         apart = " that it had never seen" if never else " kept out of its training"
-    if known.n_unknown == known.n_images:
+    if seen.n_unknown == seen.n_images:
         return f"On {images}{apart} (patients not known)"
-    if known.n_unknown:
+    if seen.n_unknown:
         return f"On {images}{apart} (patients known in part)"
-    people = counted(known.n_patients, "patient")
-    if known.shared_patients:
-        return f"On {images} of {people}, {count(known.shared_patients)} of whom it knew already"
+    people = counted(seen.n_patients, "patient")
+    if seen.shared_patients:
+        return f"On {images} of {people}, {count(seen.shared_patients)} of whom it knew already"
     return f"On {images} of {people}{apart}"
 
 
@@ -176,20 +152,20 @@ def baseline(predictions: Predictions) -> str:
     )
 
 
-def caveat(known: Exposure) -> str:
+def caveat(seen: Exposure) -> str:
     """Return what the answer does not say."""
-    if not known.trained:
+    if not seen.trained:
         return (
             "This holds for images like these. It does not say how the model does at another "
             "hospital, on other machines or in patients of another age."
         )
-    if not known.n_sources:
+    if not seen.n_sources:
         return (
             "The images do not say which collection or hospital they come from: this says nothing "
             "about another hospital, other machines or patients of another age."
         )
-    if known.same_sources:
-        where = "collection" if known.n_sources == 1 else f"{known.n_sources} collections"
+    if seen.same_sources:
+        where = "collection" if seen.n_sources == 1 else f"{seen.n_sources} collections"
         return (
             f"The model was trained and tested inside the same {where}: this says nothing about "
             "another hospital, other machines or patients of another age."
@@ -206,45 +182,41 @@ def own_warnings(manifest: Manifest, predictions: Predictions) -> list[str]:
     Tested images that were trained on; patients on both sides of the split; a source that gives
     the class away; patients that are not known.
     """
-    known = exposure(manifest, predictions)
-    found = []
-    if known.n_used:
-        found.append(
-            f"{counted(known.n_used, 'tested image')} "
-            f"{'belongs' if known.n_used == 1 else 'belong'} to the part that the model was "
+    seen = exposure(manifest, predictions)
+    warnings = []
+    if seen.n_used:
+        warnings.append(
+            f"{counted(seen.n_used, 'tested image')} "
+            f"{'belongs' if seen.n_used == 1 else 'belong'} to the part that the model was "
             "trained or chosen on. These numbers do not say how well it does on new images."
         )
-    if known.shared_patients:
-        found.append(
-            f"{counted(known.shared_patients, 'patient')} of the tested images also "
-            f"{'has' if known.shared_patients == 1 else 'have'} images that the model was trained "
-            f"or chosen on ({counted(known.shared_images, 'tested image')}). The numbers are "
+    if seen.shared_patients:
+        warnings.append(
+            f"{counted(seen.shared_patients, 'patient')} of the tested images also "
+            f"{'has' if seen.shared_patients == 1 else 'have'} images that the model was trained "
+            f"or chosen on ({counted(seen.shared_images, 'tested image')}). The numbers are "
             "probably too good; split by patient."
         )
-    told = _told_by_source(manifest)
-    if told:
-        which = and_list(
-            [
-                f"{name} (balanced accuracy {percent(best, 0)}{NARROW}%)"
-                for name, best in told.items()
-            ]
-        )
-        found.append(
+    if classes := _classes_by_source(manifest):
+        which = [
+            f"{label} (balanced accuracy {percent(best, 0)}{NARROW}%)"
+            for label, best in classes.items()
+        ]
+        warnings.append(
             "The source gives the class away: whoever knows only where an image comes from can "
-            f"pick out {which}. The model may have learnt the source and not the disease."
+            f"pick out {and_list(which)}. The model may have learnt the source and not the disease."
         )
-    missing = manifest.missing_patients
-    if missing:
-        found.append(
+    if missing := manifest.missing_patients:
+        warnings.append(
             f"Patients are not known for {counted(missing, 'image')}: each was treated as a "
             "patient of its own. One patient may stand on both sides of the split, and intervals "
             "may be too narrow."
         )
-    return found
+    return warnings
 
 
-def _told_by_source(manifest: Manifest) -> dict[str, float]:
-    """Classes that the source alone tells from the rest, with the balanced accuracy of doing so.
+def _classes_by_source(manifest: Manifest) -> dict[str, float]:
+    """Return classes that the source alone tells from the rest, with the balanced accuracy of that.
 
     The best rule that sees nothing but the source is right, class and rest weighing alike, in
     ``sum(max(p(source | class), p(source | rest))) / 2`` (Bayes).
@@ -255,20 +227,20 @@ def _told_by_source(manifest: Manifest) -> dict[str, float]:
     if sources < 2 or labels < 2 or len(frame) < _IMAGES_PER_SOURCE * sources:
         return {}
     table = pd.crosstab(frame["source"], frame["label"])
-    told = {}
+    classes = {}
     for label in table.columns:
         mine, rest = table[label], table.sum(axis=1) - table[label]
         best = np.maximum(mine / mine.sum(), rest / rest.sum()).sum() / 2
         if best >= _SOURCE_TELLS:
-            told[str(label)] = float(best)
-    return told
+            classes[str(label)] = float(best)
+    return classes
 
 
-def width_notes(evaluation: Evaluation, measure: str = "sensitivity") -> str:
+def width_notes(evaluation: Evaluation) -> str:
     """Return a sentence on the classes too small to say much, or nothing."""
     wide = []
     for name in evaluation.classes:
-        estimate = evaluation.get(measure, name)
+        estimate = evaluation.get("sensitivity", name)
         if estimate.is_defined and estimate.high - estimate.low > _WIDE:
             points = f"{100 * (estimate.high - estimate.low):.0f}"
             wide.append(f"{name} ({counted(estimate.n_images, 'image')}, {points} points wide)")

@@ -1,419 +1,278 @@
-"""Findings for people: lines for a terminal, a page, and a part of a run's report.
-
-Findings as rows of text and of places on an axis, for a page to set.
-"""
+"""Findings as rows to read: one model, from which lines, Markdown and the HTML page are made."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hurdles._version import __version__
-from hurdles.data.files import write_text
-from hurdles.findings.finding import COULD_NOT, COUNTED, Beyond, Finding, Scale, Verdict
+from hurdles.data.untrusted import plain_markdown as _plain
+from hurdles.findings.finding import COULD_NOT, Finding, Scale, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,
-    answer,
+    against_text,
     limit_text,
     margin_text,
     name_text,
     ranked,
+    sentence,
     settled_text,
     value_text,
-    worst,
 )
 from hurdles.findings.table import Findings
-from hurdles.reporting import pictures, wording
-from hurdles.reporting.charts import Drawing, drawings, ticks
-from hurdles.reporting.template import template
 
-#: What is in sight before a reader asks for more.
-_ROWS, _IMAGES, _NAMES = 12, 12, 24
-_THUMBNAIL = 144
-#: Words that several statistics must share before they are said once, above their rows.
-_COMMON = 4
-_CHANCE = 0.5
-_CLASSES = {
-    Verdict.HIT: "is-hit",
-    Verdict.CLEARED: "is-cleared",
-    Verdict.INCONCLUSIVE: "is-unsure",
-    Verdict.COULD_NOT_RUN: "is-open",
-    Verdict.FAILED: "is-hit",
-    Verdict.SHOWN: "is-shown",
+K = TypeVar("K")
+V = TypeVar("V")
+
+_WIDTH = 100
+_INDENT = "    "
+#: Findings of a hurdle that a terminal names: those of a hit, and those of any other verdict.
+_HITS, _OTHERS = 4, 2
+#: Advice that a terminal gives, and names that it lists, before the rest is only counted.
+_ADVICE, _NAMES = 3, 4
+#: Evidence that Markdown names before the rest is only counted.
+_EVIDENCE = 4
+_WORDS = {
+    Verdict.HIT: "HIT",
+    Verdict.FAILED: "FAILED",
+    Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.CLEARED: "cleared",
+    Verdict.COULD_NOT_RUN: "could not run",
+    Verdict.SHOWN: "not judged",
 }
 
 
-def hurdle_rows(findings: Findings) -> list[dict[str, Any]]:
-    """Return the table of hurdles: each with its verdict and the number that tells most."""
-    rows = []
-    for hurdle, question in findings.questions.items():
-        loudest = worst(findings, hurdle)
-        rows.append(
-            {
-                "name": hurdle,
-                "anchor": _anchor(hurdle),
-                "question": question,
-                **_hurdle_badge(findings, hurdle),
-                "subject": "" if loudest is None else _named(loudest),
-                "value": "" if loudest is None or _is_open(loudest) else _value(loudest),
-                "why": loudest.estimate.note if loudest and _is_open(loudest) else "",
-                "limit": "" if loudest is None or loudest.limit is None else limit_text(loudest),
-                "settled": "" if loudest is None else settled_text(loudest),
-            }
-        )
-    return rows
+@dataclass(frozen=True)
+class Row:
+    """A finding with its texts, each empty where there is nothing to say.
 
-
-def hurdle_blocks(
-    findings: Findings, thumbnails: Mapping[str, NDArray[np.uint8]]
-) -> list[dict[str, Any]]:
-    """Return what is shown of each hurdle: rows in groups, limits, advice, images, what lacks."""
-    return [_block(findings, hurdle, thumbnails) for hurdle in findings.hurdles]
-
-
-def _block(
-    findings: Findings, hurdle: str, thumbnails: Mapping[str, NDArray[np.uint8]]
-) -> dict[str, Any]:
-    found = findings.of(hurdle)
-    rows = found if hurdle == "views" else ranked(found)
-    shown = [row for row in rows if not _is_open(row)]
-    hits = [row for row in ranked(found) if row.verdict is Verdict.HIT]
-    return {
-        "name": hurdle,
-        "anchor": _anchor(hurdle),
-        "question": findings.questions[hurdle],
-        **_hurdle_badge(findings, hurdle),
-        "note": (note := _shared_note(shown)),
-        "groups": _groups(shown[:_ROWS], note),
-        "more": _groups(shown[_ROWS:], note),
-        "n_more": len(shown[_ROWS:]),
-        "advice": list(dict.fromkeys(row.advice for row in hits if row.advice)),
-        "open": _missing([row for row in found if _is_open(row)]),
-        "limits": _limits(found),
-        "methods": _methods(found),
-        **_evidence(ranked(found), thumbnails),
-    }
-
-
-def _shared_note(rows: Sequence[Finding]) -> str:
-    """Return the note that all rows have, so that it is said once; empty where they differ."""
-    notes = {row.estimate.note for row in rows}
-    return notes.pop() if len(rows) > 1 and len(notes) == 1 else ""
-
-
-def _hurdle_badge(findings: Findings, hurdle: str) -> dict[str, str]:
-    verdict = findings.verdict(hurdle)
-    words = "nothing judged" if verdict is Verdict.SHOWN else str(verdict)
-    return {"verdict": words, "class": _CLASSES[verdict]}
-
-
-def _badge(finding: Finding) -> dict[str, str]:
-    verdict = finding.verdict
-    words = "not judged" if verdict is Verdict.SHOWN else str(verdict)
-    return {"verdict": words, "class": _CLASSES[verdict]}
-
-
-def _is_open(finding: Finding) -> bool:
-    return finding.verdict in (Verdict.COULD_NOT_RUN, Verdict.FAILED)
-
-
-def _named(finding: Finding) -> str:
-    return "" if finding.subject == COULD_NOT else name_text(finding)
-
-
-def _value(finding: Finding) -> str:
-    return value_text(finding).replace(" %", f"{wording.NARROW}%")
-
-
-def _anchor(hurdle: str) -> str:
-    kept = "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in hurdle.lower())
-    return f"hurdle-{kept}"
-
-
-def _groups(rows: Sequence[Finding], said: str) -> list[dict[str, Any]]:
-    """Return the rows by what sort of number they are; each group has an axis of its own.
-
-    Areas share an axis, and so do shares, whatever exactly was measured; other numbers only with
-    those of the same statistic.
+    `name` is what was measured and of what, `limit` is beyond what it is a hit, `margin` is within
+    what it is cleared where that is not the limit itself, `settled` is what would settle it.
     """
-    groups: dict[tuple[Scale, str], list[Finding]] = {}
-    for row in rows:
-        alone = row.scale not in (Scale.COUNT, Scale.SHARE, Scale.AUC)
-        groups.setdefault((row.scale, row.statistic if alone else ""), []).append(row)
-    model = _model_area(rows)
-    return [_group(scale, together, model, said) for (scale, _), together in groups.items()]
 
+    finding: Finding
+    verdict: Verdict
+    name: str
+    value: str
+    limit: str
+    margin: str
+    settled: str
 
-def _group(sort: Scale, rows: list[Finding], model: float, said: str) -> dict[str, Any]:
-    on_axis = sort is not Scale.COUNT and any(not _is_exact(r) or r.limit for r in rows)
-    axis = _axis(sort, rows) if on_axis else []
-    marks = []
-    if sort is Scale.AUC and axis:
-        marks = [("chance", _CHANCE)] + ([("the model", model)] if math.isfinite(model) else [])
-    heading, rests = _shared_words([row.statistic for row in rows])
-    own = [
-        "" if rest.casefold() == row.subject.casefold() else rest
-        for row, rest in zip(rows, rests, strict=True)
-    ]
-    return {
-        "statistic": heading,
-        "axis": [_written(tick, sort) for tick in axis],
-        "step": f"{100 / (len(axis) - 1):.4f}%" if axis else "",
-        "marks": [
-            {"name": name, "value": f"{value:.3g}", "left": _place(value, axis)}
-            for name, value in marks
-        ],
-        "rows": [
-            {**_row(r, axis, said), "statistic": says} for r, says in zip(rows, own, strict=True)
-        ],
-    }
-
-
-def _shared_words(texts: Sequence[str]) -> tuple[str, list[str]]:
-    """Return what texts have in common at their start and end, and what each has of its own."""
-    words = [text.split() for text in texts]
-    if len(set(texts)) == 1:
-        return texts[0], [""] * len(texts)
-    shortest = min(map(len, words))
-    before = next((i for i in range(shortest) if len({w[i] for w in words}) > 1), shortest)
-    left = shortest - before
-    after = next((i for i in range(left) if len({w[-1 - i] for w in words}) > 1), left)
-    if before + after < _COMMON:
-        return "", list(texts)
-    own = [" ".join(w[before : len(w) - after]) for w in words]
-    return " ".join([*words[0][:before], "…", *words[0][len(words[0]) - after :]]), own
-
-
-def _is_exact(finding: Finding) -> bool:
-    found = finding.estimate
-    return found.low == found.value == found.high
-
-
-def _row(finding: Finding, axis: Sequence[float], said: str) -> dict[str, Any]:
-    found = finding.estimate
-    row = {
-        "name": finding.subject or "in all",
-        "value": _value(finding).partition(" [")[0].removesuffix(", no interval"),
-        "interval": _bounds(finding),
-        "limit_text": limit_text(finding) if finding.limit is not None else "",
-        "margin_text": margin_text(finding),
-        "settled": settled_text(finding),
-        "note": "" if found.note == said else found.note,
-        **_badge(finding),
-    }
-    if not axis:
-        return {**row, "left": ""}
-    low = axis[0] if found.low == -math.inf else found.low
-    high = axis[-1] if found.high == math.inf else found.high
-    has_interval = math.isfinite(low) and math.isfinite(high)
-    row |= {
-        "left": _place(found.value, axis),
-        "low": "",
-        "width": "",
-        "limit": "",
-        "bad": "",
-        "margin": "",
-    }
-    if has_interval:
-        width = (_share(high, axis) - _share(low, axis)) * 100
-        row |= {"low": _place(low, axis), "width": f"{width:.2f}%"}
-    if finding.limit is not None:
-        at = _share(finding.limit.value, axis)
-        above = finding.limit.beyond is Beyond.ABOVE
-        row["limit"] = f"{100 * at:.2f}%"
-        row["bad"] = f"left:{100 * at:.2f}%;right:0" if above else f"left:0;width:{100 * at:.2f}%"
-        row["margin"] = (
-            f"{100 * _share(finding.limit.clears, axis):.2f}%" if margin_text(finding) else ""
+    @classmethod
+    def of(cls, finding: Finding) -> Row:
+        """Return the row of a finding."""
+        return cls(
+            finding,
+            finding.verdict,
+            # What stopped a whole hurdle has no name of its own.
+            name="" if finding.subject == COULD_NOT else name_text(finding),
+            value=value_text(finding),
+            limit="" if finding.limit is None else limit_text(finding),
+            margin=margin_text(finding),
+            settled=settled_text(finding),
         )
-    return row
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is no number to look at: it could not run, or failed."""
+        return self.verdict in (Verdict.COULD_NOT_RUN, Verdict.FAILED)
 
 
-def _bounds(finding: Finding) -> str:
-    if _is_exact(finding) or finding.scale is Scale.COUNT:
-        return ""
-    write = wording.percent if finding.scale is Scale.SHARE else wording.ratio
-    found = finding.estimate
-    if found.low == -math.inf and math.isfinite(found.high):
-        return f"up to {write(found.high)}"
-    return wording.interval(found, write=write)
+@dataclass(frozen=True)
+class Hurdle:
+    """A hurdle with its rows, as they were found and in the order in which to read them."""
+
+    name: str
+    question: str
+    verdict: Verdict
+    rows: Sequence[Row]
+    ranked: Sequence[Row]
+
+    @property
+    def hits(self) -> list[Row]:
+        """The rows that are hit."""
+        return [row for row in self.ranked if row.verdict is Verdict.HIT]
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do about the hits, each once."""
+        return list(dict.fromkeys(r.finding.advice for r in self.hits if r.finding.advice))
 
 
-def _axis(sort: Scale, rows: Sequence[Finding]) -> list[float]:
-    numbers = [n for row in rows for n in (row.estimate.value, row.estimate.low, row.estimate.high)]
-    numbers += [n for r in rows if r.limit is not None for n in (r.limit.value, r.limit.clears)]
-    # Beyond an open bound the axis goes on, so that it is seen to be open.
-    numbers += [2 * row.estimate.value for row in rows if row.estimate.high == math.inf]
-    finite = [n for n in numbers if math.isfinite(n)]
-    if sort is Scale.AUC:
-        finite += [_CHANCE, 1.0]
-    if sort is Scale.SHARE:
-        finite += [0.0, 1.0]
-    return ticks(min(finite), max(finite)) if finite else []
+def hurdles_of(findings: Findings) -> list[Hurdle]:
+    """Return every hurdle that was asked with its rows."""
+    hurdles = []
+    for name, question in findings.questions.items():
+        rows = {id(finding): Row.of(finding) for finding in findings.of(name)}
+        order = [rows[id(finding)] for finding in ranked(findings.of(name))]
+        hurdles.append(Hurdle(name, question, findings.verdict(name), list(rows.values()), order))
+    return hurdles
 
 
-def _share(value: float, axis: Sequence[float]) -> float:
-    return min(max((value - axis[0]) / (axis[-1] - axis[0]), 0.0), 1.0)
+def together(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Return the values of each key, keys in the order in which they come."""
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
-def _place(value: float, axis: Sequence[float]) -> str:
-    return f"{100 * _share(value, axis):.2f}%"
+def finding_lines(findings: Findings) -> list[str]:
+    r"""Return what a reader needs of all findings, in lines of at most 100 characters.
+
+    For each hurdle its verdict and its question, the findings that speak loudest with interval and
+    limit, what to do about a hit, and why something could not run; then the overall answer.
+
+    Examples
+    --------
+    >>> from hurdles.findings.finding import Limit, counted
+    >>> shared = Finding("duplicates", "", "pairs", counted(3, n_images=90), Limit(0, "by name"))
+    >>> findings = Findings((shared,), {"duplicates": "Are any images shared?"})
+    >>> print(*finding_lines(findings), sep="\n")
+    HIT            duplicates - Are any images shared?
+        pairs: 3 (hit above 0)
+    <BLANKLINE>
+    1 of 1 hurdle is hit (duplicates).
+    Research use only. Not a medical device.
+    """
+    lines = [line for hurdle in hurdles_of(findings) for line in _hurdle_lines(hurdle)]
+    lines += [""] if lines else []
+    lines += _wrapped(sentence(findings), "", "")
+    if findings.with_verdict(Verdict.CLEARED):
+        lines += _wrapped(CLEARED_MEANS, "", "")
+    if patients := findings.about.get("patients"):
+        lines += _wrapped(f"Patients: {patients}.", "", "")
+    return [*lines, "Research use only. Not a medical device."]
 
 
-def _written(tick: float, sort: Scale) -> str:
-    return f"{100 * tick:g}{wording.NARROW}%" if sort is Scale.SHARE else f"{tick:g}"
-
-
-def _model_area(rows: Sequence[Finding]) -> float:
-    """Return the model's own area, where the details of a finding give it."""
-    for row in rows:
-        said = row.details.get("auc_of_model")
-        said = said.get("value") if isinstance(said, Mapping) else said
-        if isinstance(said, int | float) and math.isfinite(said):
-            return float(said)
-    return math.nan
-
-
-def _missing(rows: Sequence[Finding]) -> list[dict[str, str]]:
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        how = str(row.verdict).capitalize()
-        reasons.setdefault((how, row.estimate.note), []).append(_named(row))
-    return [
-        {"how": how, "what": "; ".join(name for name in names if name), "why": why}
-        for (how, why), names in reasons.items()
+def _hurdle_lines(hurdle: Hurdle) -> Iterator[str]:
+    widest = max(map(len, _WORDS.values())) + 2
+    head = f"{_WORDS[hurdle.verdict].ljust(widest)}{hurdle.name} - {hurdle.question}"
+    yield from _wrapped(head, "", " " * widest)
+    if hurdle.hits:
+        yield from _loudest_lines(hurdle.hits, _HITS, "more hit")
+    else:
+        for verdict in (Verdict.INCONCLUSIVE, Verdict.CLEARED, Verdict.SHOWN):
+            if rows := [row for row in hurdle.ranked if row.verdict is verdict]:
+                yield from _loudest_lines(rows, _OTHERS, f"more {_WORDS[verdict]}")
+                break
+    counts = [
+        f"{row.finding.subject} {row.value}"
+        for row in hurdle.ranked
+        if row.finding.scale is Scale.COUNT and row.finding.estimate.is_defined
     ]
-
-
-def _limits(rows: Sequence[Finding]) -> list[dict[str, str]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        if row.limit is not None:
-            hit = (f"No hit if {limit_text(row)}", row.limit.source)
-            found.setdefault(hit, []).append(row.subject)
-            if margin := margin_text(row):
-                cleared = (f"Cleared if all of the interval is {margin}", row.limit.margin_source)
-                found.setdefault(cleared, []).append(row.subject)
-    alone = len(found) == 1
-    return [
-        {"limit": limit, "source": source, "of": "" if alone else ", ".join(filter(None, subjects))}
-        for (limit, source), subjects in found.items()
-    ]
-
-
-def _methods(rows: Sequence[Finding]) -> list[str]:
-    """Return how intervals were made and what they rest on, each once."""
-    defined = [row.estimate for row in rows if row.estimate.is_defined]
-    lines = []
-    for e in defined:
-        on = wording.counted(e.n_images, "image")
-        on += f" of {wording.counted(e.n_patients, 'patient')}" if e.n_patients else ""
-        is_count = e.method == COUNTED
-        lines.append(f"counted in {on}" if is_count else f"{_level(e.level)} {e.method}, from {on}")
-    return list(dict.fromkeys(lines))
-
-
-def _level(value: float) -> str:
-    # A level shared out over several findings has many digits; its place after 99 is what matters.
-    return f"{100 * value:.4g}{wording.NARROW}%"
-
-
-def _evidence(
-    rows: Sequence[Finding], thumbnails: Mapping[str, NDArray[np.uint8]]
-) -> dict[str, Any]:
-    cited = {(e.image, e.says): (row, e) for row in reversed(rows) for e in reversed(row.evidence)}
-    seen = list(reversed(cited.values()))
-    pictured = [(row, e) for row, e in seen if e.image in thumbnails][:_IMAGES]
-    drawn = {(e.image, e.says) for _, e in pictured}
-    named = [(row, e) for row, e in seen if (e.image, e.says) not in drawn]
-    return {
-        "images": [
-            {
-                "image": e.image,
-                "says": e.says,
-                "subject": row.subject,
-                "uri": pictures.data_uri(thumbnails[e.image], "jpeg", longest=_THUMBNAIL),
-            }
-            for row, e in pictured
-        ],
-        "named": [f"{e.image}: {e.says}" if e.says else e.image for _, e in named[:_NAMES]],
-        "n_unnamed": max(0, len(named) - _NAMES),
-    }
-
-
-def write_findings(
-    findings: Findings,
-    path: str | Path,
-    *,
-    title: str,
-    intro: str = "",
-    figures: Sequence[Drawing] = (),
-    thumbnails: Mapping[str, NDArray[np.uint8]] | None = None,
-) -> Path:
-    """Write findings as one self-contained HTML page, whole or not at all, and return its path."""
-    page = render_findings(
-        findings, title=title, intro=intro, figures=figures, thumbnails=thumbnails
+    if len(counts) > 1:
+        yield from _wrapped(f"counts: {', '.join(counts)}")
+    for line in hurdle.advice[:_ADVICE]:
+        yield from _wrapped(f"do: {line}")
+    if len(hurdle.advice) > _ADVICE:
+        yield f"{_INDENT}and {len(hurdle.advice) - _ADVICE} more to do; see the page"
+    # That the hurdle could not run as a whole is said by its verdict.
+    subjects = (
+        (row.finding.estimate.note, row.finding.subject if row.name else "")
+        for row in hurdle.ranked
+        if row.is_open
     )
-    write_text(path, page)
-    return Path(path)
+    for why, names in together(subjects).items():
+        names = list(filter(None, names))
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        which = ", ".join(names[:_NAMES]) + more
+        yield from _wrapped(f"could not run ({which}): {why}" if names else why)
 
 
-def render_findings(
-    findings: Findings,
-    *,
-    title: str,
-    intro: str = "",
-    figures: Sequence[Drawing] = (),
-    thumbnails: Mapping[str, NDArray[np.uint8]] | None = None,
-) -> str:
-    """Return the same page as text: no script, nothing loaded from anywhere."""
-    return template("findings.html.j2").render(
-        title=title,
-        intro=intro,
-        version=__version__,
-        pictures=bool(thumbnails),
-        audit=findings_content(findings, figures=figures, thumbnails=thumbnails),
+def _loudest_lines(rows: Sequence[Row], most: int, rest: str) -> Iterator[str]:
+    """Yield the first rows; those of one statistic in a table beneath its words."""
+    words = (f"{row.finding.statistic} ({against_text(row.finding)})" for row in rows)
+    tables = together(zip(words, rows[:most], strict=False))
+    for heading, table in tables.items():
+        if len(table) == 1:
+            (row,) = table
+            against = "; ".join(filter(None, (against_text(row.finding), row.settled)))
+            yield from _wrapped(f"{row.name}: {row.value} ({against})")
+            continue
+        yield from _wrapped(f"{heading}:")
+        widest = min(max(len(row.finding.subject) for row in table), _WIDTH // 2)
+        for row in table:
+            more = f"; {row.settled}" if row.settled else ""
+            text = f"{row.finding.subject.ljust(widest)}  {row.value}{more}"
+            yield from _wrapped(text, _INDENT * 2, _INDENT * 3)
+    if len(rows) > most:
+        yield f"{_INDENT}and {len(rows) - most} {rest}"
+
+
+def _wrapped(text: str, first: str = _INDENT, later: str = _INDENT * 2) -> list[str]:
+    return wrap(text, _WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)
+
+
+def findings_markdown(findings: Findings, *, title: str) -> str:
+    """Return findings as Markdown, for a repository, where images have no place.
+
+    The answer, the table of hurdles, then each with its rows.
+
+    Examples
+    --------
+    >>> from hurdles.findings.finding import Limit, counted
+    >>> shared = Finding("duplicates", "", "pairs", counted(3, n_images=9), Limit(0, "by name"))
+    >>> page = findings_markdown(Findings((shared,), {"duplicates": "Are any?"}), title="Ours")
+    >>> page.splitlines()[2]
+    '**1 of 1 hurdle is hit (duplicates).**'
+    """
+    hurdles = hurdles_of(findings)
+    lines = [f"# {_plain(title)}", "", f"**{_plain(sentence(findings))}**", ""]
+    if findings.with_verdict(Verdict.CLEARED):
+        lines += [CLEARED_MEANS, ""]
+    lines += _table(
+        ["hurdle", "verdict", "what tells most", "number", "no hit", "cleared"],
+        [[h.name, h.verdict, *(_cells(h.ranked[0]) if h.ranked else [""] * 4)] for h in hurdles],
     )
+    for hurdle in hurdles:
+        lines += _section(hurdle)
+    about = "; ".join(f"{name} {value}" for name, value in findings.about.items())
+    if about:
+        lines += [f"Looked at: {_plain(about)}.", ""]
+    lines.append("Research use only; not a medical device.")
+    return "\n".join(lines) + "\n"
 
 
-def findings_content(
-    findings: Findings,
-    *,
-    figures: Sequence[Drawing] = (),
-    thumbnails: Mapping[str, NDArray[np.uint8]] | None = None,
-) -> dict[str, Any]:
-    """Return what the parts of the templates that show findings need."""
-    said = answer(findings)
-    blocks = hurdle_blocks(findings, thumbnails or {})
-    drawn = [*drawings(findings), *figures]
-    for block in blocks:
-        block["drawings"] = [_drawing(d) for d in drawn if d.hurdle == block["name"]]
-    return {
-        "headline": _sentence(said.fact or said.tally),
-        "tally": _sentence(said.tally) if said.fact else "",
-        "cleared_means": CLEARED_MEANS if findings.with_verdict(Verdict.CLEARED) else "",
-        "rows": hurdle_rows(findings),
-        "blocks": blocks,
-        "about": list(findings.about.items()),
-    }
+def _section(hurdle: Hurdle) -> Iterator[str]:
+    yield from (f"## {hurdle.name}: {hurdle.verdict}", "", _plain(hurdle.question), "")
+    measured = [row for row in hurdle.ranked if not row.is_open]
+    if measured:
+        verdicts = (": ".join(filter(None, (r.verdict, _plain(r.settled)))) for r in measured)
+        yield from _table(
+            ["what", "number", "no hit", "cleared", "verdict"],
+            [[*_cells(row), verdict] for row, verdict in zip(measured, verdicts, strict=True)],
+        )
+    for row in hurdle.ranked:
+        if row.is_open:
+            name = f", {_plain(row.name)}" if row.name else ""
+            yield f"- {str(row.verdict).capitalize()}{name}: {_plain(row.finding.estimate.note)}"
+    for advice in hurdle.advice:
+        yield f"- To do: {_plain(advice)}"
+    for finding in (row.finding for row in hurdle.hits):
+        if finding.evidence:
+            shown = (f"{_plain(e.image)} ({_plain(e.says)})" for e in finding.evidence[:_EVIDENCE])
+            more = len(finding.evidence) - _EVIDENCE
+            yield f"- Look at, for {_plain(finding.subject or hurdle.name)}: {'; '.join(shown)}" + (
+                f" and {more} more" if more > 0 else ""
+            )
+    limits = [row.finding.limit for row in measured if row.finding.limit is not None]
+    for source in dict.fromkeys(limit.source for limit in limits):
+        yield f"- A limit comes from: {_plain(source)}"
+    for source in dict.fromkeys(x.margin_source for x in limits if x.clears != x.value):
+        yield f"- A margin comes from: {_plain(source)}"
+    yield ""
 
 
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield "|" + "---|" * len(heads)
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
 
 
-def _drawing(drawing: Drawing) -> dict[str, str]:
-    from base64 import b64encode
-
-    encoded = b64encode(drawing.png).decode("ascii") if drawing.png else ""
-    uri = f"data:image/png;base64,{encoded}" if encoded else ""
-    return {
-        "title": drawing.title,
-        "svg": drawing.svg,
-        "summary": drawing.summary,
-        "uri": uri,
-    }
+def _cells(row: Row) -> list[str]:
+    if row.is_open:
+        return [_plain(row.name), "undefined", "", ""]
+    return [_plain(row.name), row.value, row.limit, row.margin or row.limit]

@@ -1,11 +1,9 @@
-"""Heat-maps laid over radiographs.
+"""Radiographs with their heat-maps laid over them, and many of them on one picture.
 
-The colours are matplotlib's "inferno" without its darkest part: lightness rises evenly with the
+The colors are matplotlib's "inferno" without its darkest part: lightness rises evenly with the
 value, so no contour appears where there is none (as it does with "jet"), and it reads alike to
-people with colour-vision deficiency (Crameri, Shephard and Heron 2020, Nature Communications
+people with color-vision deficiency (Crameri, Shephard and Heron 2020, Nature Communications
 11:5444). Cold regions are transparent: the radiograph stays visible.
-
-Many radiographs on one picture, with a caption under each.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,7 +20,13 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from hurdles.explanation.heatmap import Heatmap
 
+_COLORS = (0.28, 0.97)
+#: Opacity rises smoothly from nothing at the first share of the maximum to full at the second.
+_FADE = (0.12, 0.75)
+_STRONGEST = 0.68
+_JPEG_QUALITY = 84
 _PAPER, _INK = (250, 249, 246), (38, 46, 51)
 _GAP, _MARGIN = 14, 18
 
@@ -45,7 +50,8 @@ def contact_sheet(
     >>> picture[:4]
     b'\x89PNG'
     """
-    from PIL import Image, ImageDraw
+    from matplotlib import get_data_path
+    from PIL import Image, ImageDraw, ImageFont
 
     if not images or len(images) != len(captions) or columns < 1:
         raise ValueError(
@@ -53,7 +59,8 @@ def contact_sheet(
             "image, a caption for each, and at least one column."
         )
     columns = min(columns, len(images))
-    font = _font(font_size)
+    # From matplotlib's own files: it has Latin, Greek and Cyrillic everywhere.
+    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", font_size)
     wrapped = [_wrap(text, font, cell) for text in captions]
     line = round(font_size * 1.35)
     starts = range(0, len(images), columns)
@@ -92,15 +99,15 @@ def _fitted(image: NDArray[np.uint8], cell: int) -> Image:
     return picture.resize(size, Image.Resampling.LANCZOS)  # type: ignore[arg-type] # two ints
 
 
-def _font(size: int) -> Any:
-    """DejaVu Sans from matplotlib's own files: it has Latin, Greek and Cyrillic everywhere."""
-    from matplotlib import get_data_path
-    from PIL import ImageFont
-
-    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
-
-
 def _wrap(text: str, font: Any, width: int, most: int = 3) -> list[str]:
+    def cut(line: str) -> str:
+        if font.getlength(line) <= width:
+            return line
+        kept = line.removesuffix("…")
+        while kept and font.getlength(kept + "…") > width:
+            kept = kept[:-1]
+        return kept.rstrip() + "…"
+
     lines: list[str] = []
     for paragraph in text.splitlines() or [""]:
         lines.append("")
@@ -112,22 +119,25 @@ def _wrap(text: str, font: Any, width: int, most: int = 3) -> list[str]:
                 lines[-1] = longer
     if len(lines) > most:
         lines = [*lines[: most - 1], lines[most - 1] + " …"]
-    return [_cut(line, font, width) for line in lines]
+    return [cut(line) for line in lines]
 
 
-def _cut(line: str, font: Any, width: int) -> str:
-    if font.getlength(line) <= width:
-        return line
-    kept = line.removesuffix("…")
-    while kept and font.getlength(kept + "…") > width:
-        kept = kept[:-1]
-    return kept.rstrip() + "…"
-
-
-_COLOURS = (0.28, 0.97)
-#: Opacity rises smoothly from nothing at the first share of the maximum to full at the second.
-_FADE = (0.12, 0.75)
-_STRONGEST = 0.68
+def heatmap_sheet(
+    pixels: NDArray[np.uint8],
+    maps: Sequence[Heatmap],
+    labels: Sequence[str],
+    probabilities: NDArray[np.floating],
+) -> bytes:
+    """Return a PNG with each radiograph, its probabilities below, beside its heat-map."""
+    images: list[NDArray[np.uint8]] = []
+    captions: list[str] = []
+    for radiograph, heat, row in zip(pixels, maps, probabilities, strict=True):
+        answers = (f"{label} {100 * p:.0f} %" for label, p in zip(labels, row, strict=True))
+        captions.append(f"{Path(heat.image).name}: {', '.join(answers)}")
+        captions.append(f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message)
+        images.append(radiograph)
+        images.append(overlay(radiograph, heat.values) if heat.is_drawable else radiograph)
+    return contact_sheet(images, captions, columns=2)
 
 
 def heat_fault(heat: NDArray[np.floating] | None) -> str:
@@ -155,7 +165,7 @@ def heat_fault(heat: NDArray[np.floating] | None) -> str:
 
 
 def heat_layer(heat: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a heat-map as a colour layer."""
+    """Return a heat-map as a color layer."""
     import cv2
     from matplotlib import colormaps
 
@@ -166,7 +176,7 @@ def heat_layer(heat: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np
     shrinks = shape[0] * shape[1] < warm.size
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     warm = np.clip(cv2.resize(warm, (shape[1], shape[0]), interpolation=how), 0, 1)
-    low, high = _COLOURS
+    low, high = _COLORS
     layer = np.empty((*shape, 4), dtype="uint8")
     layer[..., :3] = colormaps["inferno"](low + (high - low) * warm, bytes=True)[..., :3]
     fade = np.clip((warm - _FADE[0]) / (_FADE[1] - _FADE[0]), 0, 1)
@@ -193,17 +203,15 @@ def overlay(pixels: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np
 
 
 def legend_stops(n: int = 9) -> list[str]:
-    """Return `n` colours from weak to strong, as ``rgb(...)`` for a style sheet."""
+    """Return `n` colors from weak to strong, as ``rgb(...)`` for a style sheet."""
     from matplotlib import colormaps
 
-    positions = np.linspace(*_COLOURS, n)
-    colours = colormaps["inferno"](positions, bytes=True)[:, :3].tolist()
-    return [f"rgb({red} {green} {blue})" for red, green, blue in colours]
+    positions = np.linspace(*_COLORS, n)
+    colors = colormaps["inferno"](positions, bytes=True)[:, :3].tolist()
+    return [f"rgb({red} {green} {blue})" for red, green, blue in colors]
 
 
-def data_uri(
-    pixels: NDArray[np.uint8], form: Literal["jpeg", "png"], *, longest: int, quality: int = 84
-) -> str:
+def data_uri(pixels: NDArray[np.uint8], form: Literal["jpeg", "png"], *, longest: int) -> str:
     """Return pixels as a ``data:`` address that a page can hold."""
     import cv2
 
@@ -214,7 +222,7 @@ def data_uri(
     orders = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, orders[pixels.shape[2]])
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if form == "jpeg" else []
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if form == "jpeg" else []
     done, encoded = cv2.imencode("." + form, pixels, options)
     if not done:
         raise ValueError(f"an image of shape {pixels.shape} could not be written as {form}.")

@@ -1,6 +1,6 @@
-"""One layout of images in the plane, coloured twice: by class and by collection.
+"""Figures by matplotlib: the train-test matrix, and features in the plane.
 
-The train x test matrix as a picture: one number with its interval in every cell.
+The same numbers give the same file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 #: Inches: one cell, the names of the rows, what stands above, below and beside the cells.
 _CELL, _ROW, _ABOVE_CELLS, _BELOW, _BESIDE = 1.18, 0.52, 1.35, 0.85, 0.75
 _LETTER = 0.078
 #: Chance is the middle of a scale on which better and worse than chance differ in hue.
 _MAP, _CHANCE = "PuOr", 0.5
+#: Okabe and Ito 2008, told apart with any color vision; yellow, too pale for points, is left out.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+#: Inches: two panels beside each other, one panel's height, what stands above it, a line of notes.
+_WIDTH, _PANEL, _ABOVE, _LINE = 10.4, 4.7, 0.8, 0.19
+_GRAY = "#444444"
 
 
 def matrix_figure(
@@ -52,48 +57,36 @@ def matrix_figure(
     >>> matrix_figure(table, inside={"ours": "ward"})[:4]
     b'\x89PNG'
     """
+    from matplotlib.figure import Figure
+
     rows = table[table["measure"] == measure]
     if rows.empty:
         raise ValueError(f"the table has no row of {measure!r}; nothing can be drawn.")
     if rows.duplicated(["model", "test"]).any():
         twice = rows[rows.duplicated(["model", "test"])].iloc[0]
         raise ValueError(f"{twice['model']!r} on {twice['test']!r} stands twice in the table.")
-    order = _ordered(models, rows["model"]), _ordered(tests, rows["test"])
-    figure, axes = _canvas(*order)
-    _draw_cells(axes, rows, *order, inside)
-    _name(axes, *order, title, notes)
-    buffer = BytesIO()
-    # Without a date and with fixed ids the same numbers give the same file.
-    plain: dict[str, Any] = {"metadata": {"Date": None}} if form == "svg" else {}
-    import matplotlib as mpl
-
-    with mpl.rc_context({"svg.hashsalt": "hurdles"}):
-        figure.savefig(buffer, format=form, dpi=130, **plain)
-    return buffer.getvalue()
-
-
-def _ordered(named: Sequence[str], there: pd.Series[str]) -> list[str]:
-    found = list(dict.fromkeys(there))
-    return [n for n in named if n in found] + [n for n in found if n not in named]
-
-
-def _canvas(models: list[str], tests: list[str]) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    left = 0.3 + _LETTER * max(map(len, models))
-    width = left + _CELL * len(tests) + _BESIDE
-    height = _ABOVE_CELLS + _ROW * len(models) + _BELOW
-    figure = Figure(figsize=(width, height), facecolor="white")
-    box = (
-        left / width,
-        _BELOW / height,
-        _CELL * len(tests) / width,
-        _ROW * len(models) / height,
+    # Those that were given in their order, then the others as they come.
+    down, across = (
+        sorted(dict.fromkeys(there), key=lambda name: [*first, name].index(name))
+        for first, there in ((models, rows["model"]), (tests, rows["test"]))
     )
-    axes = figure.add_axes(box)
-    axes.set_xlim(0, len(tests))
-    axes.set_ylim(len(models), 0)
-    return figure, axes
+    left = 0.3 + _LETTER * max(map(len, down))
+    width = left + _CELL * len(across) + _BESIDE
+    height = _ABOVE_CELLS + _ROW * len(down) + _BELOW
+    figure = Figure(figsize=(width, height), facecolor="white")
+    cells = (_CELL * len(across) / width, _ROW * len(down) / height)
+    axes = figure.add_axes((left / width, _BELOW / height, *cells))
+    axes.set_xlim(0, len(across))
+    axes.set_ylim(len(down), 0)
+    _draw_cells(axes, rows, down, across, inside)
+    _label_cells(axes, down, across)
+    figure.text(0.15 / width, 1 - 0.32 / height, title, fontsize=12, fontweight="bold")
+    figure.text(0.15 / width, 1 - 0.62 / height, "rows: trained on; columns: tested on",
+                fontsize=9, color=_GRAY)  # fmt: skip
+    for number, note in enumerate(notes):
+        place = (_BELOW - 0.32 - _LINE * number) / height
+        figure.text(0.15 / width, place, note, fontsize=8, color=_GRAY)
+    return _saved(figure, form)
 
 
 def _draw_cells(
@@ -107,7 +100,7 @@ def _draw_cells(
     from matplotlib.colors import Normalize
     from matplotlib.patches import Rectangle
 
-    scale, colours = Normalize(0, 2 * _CHANCE), colormaps[_MAP]
+    scale, colors = Normalize(0, 2 * _CHANCE), colormaps[_MAP]
     for row in rows.itertuples():
         x, y = tests.index(str(row.test)), models.index(str(row.model))
         # pandas types a row of itertuples as str, int or anything else; these columns are floats.
@@ -117,15 +110,17 @@ def _draw_cells(
                                      hatch="///", linewidth=0))  # fmt: skip
             axes.text(x + 0.5, y + 0.5, "undefined", ha="center", va="center", fontsize=7,
                       bbox={"facecolor": "#eeeeee", "edgecolor": "none", "pad": 1})  # fmt: skip
-        else:
-            colour = colours(scale(value))
-            light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 0.5
-            ink = "black" if light else "white"
-            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, linewidth=0))
-            axes.text(x + 0.5, y + 0.36, f"{value:.2f}", ha="center", va="center", color=ink,
-                      fontsize=11, fontweight="bold")  # fmt: skip
-            axes.text(x + 0.5, y + 0.74, f"{low:.2f}-{high:.2f}, n={row.n_images}", ha="center",
-                      va="center", color=ink, fontsize=6.5)  # fmt: skip
+            continue
+        color = colors(scale(value))
+        light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 0.5
+        ink: dict[str, Any] = {
+            "ha": "center",
+            "va": "center",
+            "color": "black" if light else "white",
+        }
+        axes.add_patch(Rectangle((x, y), 1, 1, facecolor=color, linewidth=0))
+        axes.text(x + 0.5, y + 0.36, f"{value:.2f}", fontsize=11, fontweight="bold", **ink)
+        axes.text(x + 0.5, y + 0.74, f"{low:.2f}-{high:.2f}, n={row.n_images}", fontsize=6.5, **ink)
     for line in range(len(models) + 1):
         axes.axhline(line, color="white", linewidth=1.5)
     for line in range(len(tests) + 1):
@@ -137,48 +132,40 @@ def _draw_cells(
                                      linewidth=2.2, zorder=3, label="inside"))  # fmt: skip
 
 
-def _name(
-    axes: Axes, models: list[str], tests: list[str], title: str, notes: Sequence[str]
-) -> None:
+def _label_cells(axes: Axes, models: list[str], tests: list[str]) -> None:
+    """Write the names of rows and columns, and draw the scale of colors."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    axes.set_xticks([i + 0.5 for i in range(len(tests))], [_broken(t) for t in tests], fontsize=8.5)
+    def broken(name: str) -> str:
+        """Break a long name after a plus sign or a blank, so that columns stay narrow."""
+        places = [i for i, sign in enumerate(name) if sign in "+ " and 0 < i < len(name) - 1]
+        if len(name) <= 13 or not places:
+            return name
+        place = min(places, key=lambda i: abs(i - len(name) / 2))
+        return f"{name[: place + 1].rstrip()}\n{name[place + 1 :]}"
+
+    axes.set_xticks([i + 0.5 for i in range(len(tests))], [broken(t) for t in tests], fontsize=8.5)
     axes.set_yticks([i + 0.5 for i in range(len(models))], models, fontsize=8.5)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    figure = axes.figure
-    # Typed as possibly none or a figure inside a figure; these axes stand in a whole one.
-    width, height = figure.get_figwidth(), figure.get_figheight()  # type: ignore[union-attr] # drawn
-    figure.text(0.15 / width, 1 - 0.32 / height, title, fontsize=12, fontweight="bold")
-    figure.text(0.15 / width, 1 - 0.62 / height, "rows: trained on; columns: tested on",
-                fontsize=9, color="#444444")  # fmt: skip
-    for number, note in enumerate(notes):
-        figure.text(0.15 / width, (_BELOW - 0.32 - 0.19 * number) / height, note, fontsize=8,
-                    color="#444444")  # fmt: skip
-    bar = axes.inset_axes((1.02 + 0.1 / len(tests), 0.0, 0.14 / (_CELL * len(tests)), 1.0))
-    figure.colorbar(ScalarMappable(Normalize(0, 2 * _CHANCE), _MAP), cax=bar, ticks=[0, 0.5, 1])
+    width = _CELL * len(tests)
+    bar = axes.inset_axes((1.02 + 0.1 / len(tests), 0.0, 0.14 / width, 1.0))
+    scale = ScalarMappable(Normalize(0, 2 * _CHANCE), _MAP)
+    axes.figure.colorbar(scale, cax=bar, ticks=[0, 0.5, 1])
     bar.tick_params(labelsize=8)
 
 
-def _broken(name: str) -> str:
-    """Break a long name after a plus sign or a blank, so that columns stay narrow."""
-    if len(name) <= 13:
-        return name
-    middle = len(name) / 2
-    places = [i for i, sign in enumerate(name) if sign in "+ " and 0 < i < len(name) - 1]
-    if not places:
-        return name
-    place = min(places, key=lambda i: abs(i - middle))
-    return f"{name[: place + 1].rstrip()}\n{name[place + 1 :]}"
+def _saved(figure: Figure, form: str) -> bytes:
+    from matplotlib import rc_context
 
-
-#: Okabe and Ito 2008, told apart with any colour vision; yellow, too pale for points, is left out.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "^", "s", "D", "v", "P", "X")
-_WIDTH, _PANEL, _ABOVE, _LINE = 10.4, 4.7, 0.8, 0.19
-_GREY = "#444444"
+    content = BytesIO()
+    # Without salt and date the same numbers would give another file each time.
+    with rc_context({"svg.hashsalt": "hurdles"}):
+        stamp = {"Date": None} if form == "svg" else {}
+        figure.savefig(content, format=form, dpi=130, metadata=stamp)
+    return content.getvalue()
 
 
 def embedding_figure(
@@ -192,8 +179,8 @@ def embedding_figure(
 ) -> bytes:
     r"""Draw two panels of the same points, by class on the left and by collection on the right.
 
-    If the right panel falls into patches of one colour, the features know where an image comes
-    from. Names beyond the seventh share a colour with an earlier one, but not its marker.
+    If the right panel falls into patches of one color, the features know where an image comes
+    from. Names beyond the seventh share a color with an earlier one, but not its marker.
 
     Examples
     --------
@@ -201,7 +188,6 @@ def embedding_figure(
     >>> embedding_figure(xy, ["sick", "well"], ["ours", "theirs"], title="Features")[:4]
     b'\x89PNG'
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     points = np.asarray(xy, dtype=float)
@@ -228,43 +214,35 @@ def embedding_figure(
         _draw_points(axes, points[order], [names[i] for i in order], first=3 * number)
     for number, note in enumerate(notes):
         place = (below - 0.14 - _LINE * number) / height
-        figure.text(0.02, place, note, fontsize=8.5, color=_GREY)
-    content = BytesIO()
-    # Without salt and date the same points would give another file each time.
-    with rc_context({"svg.hashsalt": "hurdles"}):
-        stamp = {"Date": None} if form == "svg" else {}
-        figure.savefig(content, format=form, dpi=130, metadata=stamp)
-    return content.getvalue()
+        figure.text(0.02, place, note, fontsize=8.5, color=_GRAY)
+    return _saved(figure, form)
 
 
 def _draw_points(axes: Axes, points: NDArray[np.float64], names: list[str], first: int) -> None:
-    """Draw the points in the given order, each as its name's colour and marker.
+    """Draw the points in the given order, each as its name's color and marker.
 
-    Colours are taken from the `first` on, so that no collection looks like the first classes.
+    Colors are taken from the `first` on, so that no collection looks like the first classes.
     """
     from matplotlib.lines import Line2D
 
     counts = Counter(names)
-    order = sorted(counts, key=lambda name: (-counts[name], name))
+    looks = colors_and_markers(sorted(counts, key=lambda name: (-counts[name], name)), first)
     size = float(np.clip(9000 / len(points), 7, 26))
-    looks = _looks(order, first)
     # Few batches, each name by itself: that keeps the order of drawing nearly that of the points.
     for batch in np.array_split(np.arange(len(points)), min(12, len(points))):
-        for name, (colour, marker) in looks.items():
+        for name, (color, marker) in looks.items():
             here = [i for i in batch if names[i] == name]
-            axes.scatter(
-                points[here, 0], points[here, 1], s=size, c=colour, marker=marker,
-                linewidths=0.25, edgecolors="white", alpha=0.85,
-            )  # fmt: skip
+            axes.scatter(points[here, 0], points[here, 1], s=size, c=color, marker=marker,
+                         linewidths=0.25, edgecolors="white", alpha=0.85)  # fmt: skip
     axes.set_xticks([])
     axes.set_yticks([])
     axes.margins(0.04)
     for spine in axes.spines.values():
         spine.set_edgecolor("#bbbbbb")
     handles = [
-        Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6,
-               label=f"{_plain(name)} ({counts[name]:,})")
-        for name, (colour, marker) in looks.items()
+        Line2D([], [], linestyle="", marker=marker, color=color, markersize=6,
+               label=f"{plain_name(name)} ({counts[name]:,})")
+        for name, (color, marker) in looks.items()
     ]  # fmt: skip
     axes.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(-0.01, -0.01), ncols=2, frameon=False,
@@ -272,17 +250,15 @@ def _draw_points(axes: Axes, points: NDArray[np.float64], names: list[str], firs
     )  # fmt: skip
 
 
-def _looks(names: Sequence[str], first: int) -> dict[str, tuple[str, str]]:
-    """Return a colour and a marker for each name; no two of 49 have both in common."""
+def colors_and_markers(names: Sequence[str], first: int) -> dict[str, tuple[str, str]]:
+    """Return a color and a marker for each name; no two of 49 have both in common."""
+    n = len(_COLORS)
     return {
-        name: (
-            _COLOURS[(first + i) % len(_COLOURS)],
-            _MARKERS[(first + i + i // len(_COLOURS)) % len(_MARKERS)],
-        )
+        name: (_COLORS[(first + i) % n], _MARKERS[(first + i + i // n) % len(_MARKERS)])
         for i, name in enumerate(names)
     }
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a name in which matplotlib finds no formula and a font no control character."""
     return shown(name).replace("$", r"\$")

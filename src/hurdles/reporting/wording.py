@@ -1,12 +1,17 @@
-"""How numbers and plain values are written for a person to read."""
+"""Writing for people: numbers, plain values, and the templates that set them on a page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+from hurdles.data.untrusted import shown
 from hurdles.evaluation.estimate import Estimate
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
 
 #: A narrow space that no line breaks at, as ISO 80000 asks for between a number and its sign.
 NARROW = "\u202f"
@@ -77,33 +82,6 @@ def odds(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def p_value(value: float) -> str:
-    """Return a p value as journals print it.
-
-    Examples
-    --------
-    >>> p_value(0.0421), p_value(0.00001), p_value(float("nan"))
-    ('0.042', '< 0.001', 'undefined')
-    """
-    if not math.isfinite(value):
-        return "undefined"
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def signed(number: str) -> str:
-    """Return a difference with its sign, and a true minus.
-
-    Examples
-    --------
-    >>> signed("2.1"), signed("-2.1"), signed("-0.0")
-    ('+2.1', '−2.1', '0.0')
-    """
-    digits = number.lstrip("-")
-    if not digits.strip("0."):
-        return digits
-    return f"−{digits}" if number.startswith("-") else f"+{number}"
-
-
 def interval(estimate: Estimate, write: Callable[[float], str] = percent) -> str:
     """Return the bounds, in percent unless `write` says otherwise; or say that there are none.
 
@@ -164,3 +142,30 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(plain(v) for v in value) or "none"
     return str(value)
+
+
+def template(name: str) -> Template:
+    """Return a template by its file's name; it escapes what it is given, and a gap raises."""
+    return environment().get_template(name)
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates' environment, made once."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def finalized(value: object) -> object:
+        # Pages are read in terminals too: what one would obey is written out.
+        return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    made = Environment(
+        loader=PackageLoader("hurdles.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalized,
+    )
+    made.filters["count"] = count
+    return made

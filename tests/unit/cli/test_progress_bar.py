@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from hurdles.cli import options as progress_bar
-from hurdles.cli.options import ProgressBar
+from hurdles.cli import output as progress_bar
+from hurdles.cli.output import ProgressBar
 
 
 class Clock:

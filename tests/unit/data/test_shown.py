@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 import hurdles
-from hurdles.cli.options import print_json, say
+from hurdles.cli.output import print_result, say
 from hurdles.copies.finder import COLUMNS, Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_cells, as_csv, from_cells, plain_markdown, shown
-from hurdles.reporting.plots import _plain
-from hurdles.reporting.template import _environment
+from hurdles.reporting.plots import plain_name
+from hurdles.reporting.wording import environment
 from hurdles.runs.seen import images_by_fingerprint, save_fingerprints
 
 
@@ -100,7 +100,7 @@ def test_names_like_formulas_come_back_from_every_table_of_a_run(tmp_path):
 def test_nothing_that_a_command_prints_is_obeyed(tmp_path, capsys):
     hostile = "\x1b[2J\x9b31m\u202e\u2028\udcff"
     say(tmp_path / hostile)
-    print_json({"image": hostile})
+    print_result(True, {"image": hostile}, ())
     said = capsys.readouterr().out
     assert not {"\x1b", "\x9b", "\u202e", "\u2028", "\udcff"} & set(said)
     assert json.loads(said[said.index("{") :]) == {"image": hostile}
@@ -109,13 +109,13 @@ def test_nothing_that_a_command_prints_is_obeyed(tmp_path, capsys):
         for path in (Path(hurdles.__file__).parent / "cli").glob("*.py")
         if "typer.echo(" in path.read_text(encoding="utf-8")
     ]
-    assert others == ["options.py"]
+    assert others == ["output.py"]
 
 
 def test_names_in_pages_are_shown():
-    page = _environment().from_string("{{ name }}{{ name|safe }}").render(name="<i>\x1b[2J")
+    page = environment().from_string("{{ name }}{{ name|safe }}").render(name="<i>\x1b[2J")
     assert page.startswith("&lt;i&gt;\\x1b[2J")
 
 
 def test_names_in_legends_are_no_formulas():
-    assert _plain("$\\frac$\x1b") == r"\$\frac\$\x1b"
+    assert plain_name("$\\frac$\x1b") == r"\$\frac\$\x1b"

@@ -1,16 +1,17 @@
-"""Fabricated reports for the tests: nothing here was measured on anybody."""
+"""Fabricated reports for the tests, and a reader of pages; nothing here was measured on anybody."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hurdles.data.manifest import Manifest, exclusions_table
-from hurdles.evaluation.comparisons import compare
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.reporting.page import ReportContent, Sheet, SheetItem
@@ -19,7 +20,6 @@ CLASSES = ("COVID-19", "Normal", "Viral Pneumonia")
 SIZES = {"COVID-19": 219, "Normal": 1341, "Viral Pneumonia": 1345}
 TESTED = {"COVID-19": 33, "Normal": 201, "Viral Pneumonia": 202}
 CONFUSION = np.array([[28, 1, 4], [1, 198, 2], [3, 9, 190]])
-OTHER = np.array([[29, 2, 2], [3, 195, 3], [2, 6, 194]])
 
 
 def manifest(seed: int = 0, *, patients: bool = True) -> Manifest:
@@ -49,12 +49,12 @@ def manifest(seed: int = 0, *, patients: bool = True) -> Manifest:
     return Manifest(pd.DataFrame(rows), exclusions_table(left_out))
 
 
-def predictions(table: Manifest, confusion: np.ndarray = CONFUSION) -> Predictions:
+def predictions(table: Manifest) -> Predictions:
     tested = table.part("test").frame
     said = []
     for i, label in enumerate(CLASSES):
-        said += [j for j, n in enumerate(confusion[i]) for _ in range(n)]
-        assert int(confusion[i].sum()) == int((tested["label"] == label).sum())
+        said += [j for j, n in enumerate(CONFUSION[i]) for _ in range(n)]
+        assert int(CONFUSION[i].sum()) == int((tested["label"] == label).sum())
     probabilities = np.full((len(tested), 3), 0.08)
     probabilities[np.arange(len(tested)), said] = 0.84
     return Predictions.from_arrays(
@@ -166,7 +166,6 @@ def content(**changes: Any) -> ReportContent:
 def sample() -> ReportContent:
     table = manifest()
     said = predictions(table)
-    other = predictions(table, OTHER)
     return ReportContent(
         title="Baseline network, trained from scratch",
         research_sentence="Can a small network tell COVID-19, viral pneumonia and normal chest "
@@ -183,7 +182,7 @@ def sample() -> ReportContent:
             "seed": 42,
             "data": {"size": 224, "scale": "pixels / 255", "mask": None},
             "training": {
-                "optimiser": "adam",
+                "optimizer": "adam",
                 "learning_rate": 1e-3,
                 "epochs": 30,
                 "batch_size": 32,
@@ -195,14 +194,47 @@ def sample() -> ReportContent:
             "seed": "Start of every random draw; the same seed gives the same numbers.",
         },
         warnings=["Only one seed was run: part of the difference to another run is chance."],
-        comparisons={
-            "baseline with augmentation": compare(
-                said,
-                other,
-                metrics=["accuracy", "sensitivity", "auc"],
-                n_resamples=200,
-            )
-        },
         environment={"python": "3.11.7", "torch": "2.13.0", "machine": {"cores": 2, "gpu": None}},
-        links={"Lázaro et al. 2020": "https://example.org/paper"},
     )
+
+
+_VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}
+
+
+class Page(HTMLParser):
+    """The page as a reader meets it: visible text, attributes, and whether every tag is closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words)).replace("\u202f", " ")
+
+    def named(self, tag: str, **wanted: str) -> list[dict[str, str]]:
+        """Return the attributes of the tags that carry what is wanted."""
+        found = [attributes for name, attributes in self.tags if name == tag]
+        pairs = {k.rstrip("_"): v for k, v in wanted.items()}
+        return [a for a in found if all(v in a.get(k, "").split() for k, v in pairs.items())]

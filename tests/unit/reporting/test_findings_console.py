@@ -13,7 +13,7 @@ import findings_samples as samples
 
 from hurdles.findings.finding import Finding, Limit, counted
 from hurdles.findings.table import Findings
-from hurdles.reporting.console import finding_lines
+from hurdles.reporting.findings import finding_lines
 
 
 def block(lines: list[str], hurdle: str) -> str:

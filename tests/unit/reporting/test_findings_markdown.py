@@ -5,7 +5,7 @@ from __future__ import annotations
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted
 from hurdles.findings.table import Findings
-from hurdles.reporting.findings_markdown import findings_markdown
+from hurdles.reporting.findings import findings_markdown
 
 
 def test_what_would_settle_a_row_names_classes_and_obeys_none():

@@ -6,7 +6,6 @@ import math
 import re
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,71 +14,36 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "findings"))
 import findings_samples as samples
 import report_samples
+from report_samples import Page
 
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import Beyond, Evidence, Finding, Limit, counted
 from hurdles.findings.summary import CLEARED_MEANS
 from hurdles.findings.table import Findings
-from hurdles.reporting.charts import Drawing
-from hurdles.reporting.findings import _shared_words, hurdle_blocks, render_findings, write_findings
+from hurdles.reporting.findings import hurdles_of
+from hurdles.reporting.findings_page import (
+    hurdle_block,
+    render_findings,
+    shared_words,
+    write_findings,
+)
 from hurdles.reporting.page import render
-
-_VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}
-
-
-class Words(HTMLParser):
-    """Visible text, tags with their attributes, and whether every tag is closed by its own."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag, f"</{tag}> closes another tag"
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "title"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words)).replace("\u202f", " ")
-
-    def named(self, tag: str, **wanted: str) -> list[dict[str, str]]:
-        """Return the attributes of the tags that carry what is wanted."""
-        found = [attributes for name, attributes in self.tags if name == tag]
-        pairs = {k.rstrip("_"): v for k, v in wanted.items()}
-        return [a for a in found if all(v in a.get(k, "").split() for k, v in pairs.items())]
 
 
 def of_views(*rows: Finding) -> Findings:
     return Findings(rows, {"views": "What is left without lungs?"})
 
 
-def shown(findings: Findings, **more) -> Words:
-    return Words(render_findings(findings, title="A run", **more))
+def shown(findings: Findings, **more) -> Page:
+    return Page(render_findings(findings, title="A run", **more))
 
 
 @pytest.fixture(scope="module")
-def page() -> Words:
+def page() -> Page:
     return shown(samples.model_findings(), thumbnails=samples.thumbnails())
 
 
-def test_the_answer_comes_first_and_verdicts_are_words(page: Words):
+def test_the_answer_comes_first_and_verdicts_are_words(page: Page):
     text = page.text
     assert text.index("82 % [74, 90] of what this model's AUC") < text.index("What tells most")
     assert "4 of 7 hurdles are hit (views, lungs-removed, attention and perturbations)" in text
@@ -91,7 +55,7 @@ def test_the_answer_comes_first_and_verdicts_are_words(page: Words):
         assert f" {word} " in text
 
 
-def test_every_finding_stands_there_with_its_interval_and_its_limit(page: Words):
+def test_every_finding_stands_there_with_its_interval_and_its_limit(page: Page):
     for row in samples.model_findings().rows:
         if row.estimate.is_defined:
             assert row.subject in page.text
@@ -102,12 +66,12 @@ def test_every_finding_stands_there_with_its_interval_and_its_limit(page: Words)
     assert "12.000 from 3.100 up" in page.text
 
 
-def test_only_the_advice_on_what_is_hit_is_given(page: Words):
+def test_only_the_advice_on_what_is_hit_is_given(page: Page):
     assert page.text.count("What to do:") == 4
     assert "What to do:" not in shown(samples.data_findings(0)).text
 
 
-def test_nothing_runs_and_nothing_is_loaded(page: Words):
+def test_nothing_runs_and_nothing_is_loaded(page: Page):
     assert not page.named("script")
     sources = [a["src"] for a in page.named("img")]
     assert len(sources) == 2
@@ -129,19 +93,18 @@ def test_names_are_escaped_wherever_they_stand():
         Finding(bad, f"{bad}2", bad, undefined(bad), None),
     )
     findings = Findings(rows, {bad: bad}, {bad: bad})
-    figures = [Drawing(bad, bad, "", bad, png=b"\x89PNG")]
     for html in (
-        render_findings(findings, title=bad, intro=bad, figures=figures,
+        render_findings(findings, title=bad,
                         thumbnails={"a.png": samples.thumbnails()["normal/NORMAL (7).png"]}),
         render(report_samples.content(findings=findings)),
     ):  # fmt: skip
-        read = Words(html)
+        read = Page(html)
         assert not read.named("script")
         assert bad in " ".join(read.words)
         assert "<script>" not in html
 
 
-def places(page: Words, name: str) -> list[dict[str, float]]:
+def places(page: Page, name: str) -> list[dict[str, float]]:
     """Return the numbers in the styles of the marks of one class, in percent of the axis."""
     styles = [a["style"] for a in page.named("span", class_=name)]
     return [{k: float(v) for k, v in re.findall(r"(left|width):([\d.]+)%", s)} for s in styles]
@@ -187,7 +150,7 @@ def test_any_number_can_be_drawn(value, low, high, words):
     assert shown(of_views(replace(row, limit=None))).text
 
 
-def test_areas_are_seen_beside_chance_and_the_model(page: Words):
+def test_areas_are_seen_beside_chance_and_the_model(page: Page):
     assert "Dotted: chance, 0.5; the model, 0.981." in page.text
     views = samples.view_findings()
     alone = shown(of_views(*(row for row in views if not row.details)))
@@ -197,7 +160,8 @@ def test_areas_are_seen_beside_chance_and_the_model(page: Words):
 
 def test_views_stay_in_the_order_in_which_they_are_nested():
     rows = samples.view_findings()
-    (block,) = hurdle_blocks(of_views(*rows), {})
+    (views,) = hurdles_of(of_views(*rows))
+    block = hurdle_block(views, {})
     names = [row["name"] for group in block["groups"] for row in group["rows"]]
     assert names == [row.subject for row in rows]
 
@@ -229,8 +193,8 @@ def test_words_that_statistics_share_are_said_once_above_them():
         (["a a a a a a", "a a a a a"], "a a a a a …", ["a", ""]),
     ],
 )
-def test_shared_words_lose_none(texts, heading, own):
-    assert _shared_words(texts) == (heading, own)
+def testshared_words_lose_none(texts, heading, own):
+    assert shared_words(texts) == (heading, own)
 
 
 def test_images_without_pixels_are_named():
@@ -238,7 +202,7 @@ def test_images_without_pixels_are_named():
     assert "normal/NORMAL (7).png: the letter R" in text
 
 
-def test_evidence_that_several_findings_share_is_shown_once(page: Words):
+def test_evidence_that_several_findings_share_is_shown_once(page: Page):
     row = samples.area("border", 0.9, 0.01, evidence=(Evidence("a.png", "R"),) * 2)
     again = replace(row, subject="corners")
     assert shown(of_views(row, again)).text.count("a.png: R") == 1
@@ -269,19 +233,18 @@ def test_the_page_is_written_whole(tmp_path):
 
 
 def test_a_report_without_findings_has_no_section_of_them():
-    page = Words(render(report_samples.content()))
+    page = Page(render(report_samples.content()))
     assert not page.named("section", id="hurdles")
     assert "Hurdles" not in page.text
 
 
-def test_a_report_shows_the_answer_on_its_first_screen_and_the_same_blocks(page: Words):
+def test_a_report_shows_the_answer_on_its_first_screen_and_the_same_blocks(page: Page):
     findings = samples.model_findings()
-    content = report_samples.content(findings=findings, thumbnails=samples.thumbnails())
-    report = Words(render(content))
-    text = report.text
+    text = Page(render(report_samples.content(findings=findings))).text
     first, nav = text.index("82 % [74, 90] of what"), text.index("Who was in the data")
     assert first < nav
-    block = page.text[page.text.index("How much of the task") : page.text.index("What was looked")]
+    alone = shown(findings).text
+    block = alone[alone.index("How much of the task") : alone.index("What was looked")]
     assert block in text
 
 

@@ -7,7 +7,6 @@ import re
 import sys
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,41 +26,7 @@ from hurdles.reporting.page import Sheet, SheetItem, measure_tables, render, wri
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report_samples as samples
-
-_VOID = {"meta", "link", "img", "input", "br", "line", "circle", "polyline"}
-
-
-class Page(HTMLParser):
-    """The page as a reader meets it: visible text, attributes, and whether every tag is closed."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self._open, f"never closed: {self._open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-        if tag not in _VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-
-    def handle_endtag(self, tag):
-        assert self._open, f"</{tag}> closes nothing"
-        assert self._open.pop() == tag, f"</{tag}> closes another tag"
-
-    def handle_data(self, data):
-        if self._open and self._open[-1] not in ("style", "title"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words)).replace("\u202f", " ")
+from report_samples import Page
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +66,6 @@ def report(table: Manifest, said: Predictions, **changes) -> Page:
                 manifest=table,
                 predictions=said,
                 evaluation=evaluate(said),
-                comparisons={},
                 **{"warnings": (), "sheets": (), **changes},
             )
         )
@@ -133,9 +97,7 @@ def test_nothing_is_loaded_from_anywhere(html: str, page: Page):
     style = html[html.index("<style>") : html.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
-    assert [a["href"] for t, a in page.tags if t == "a" and "://" in a["href"]] == [
-        "https://example.org/paper"
-    ]
+    assert not [a["href"] for t, a in page.tags if t == "a" and "://" in a["href"]]
     assert "default-src 'none'" in html
 
 
@@ -181,18 +143,12 @@ def test_text_from_outside_is_shown_and_never_run():
         recipe={_EVIL: _EVIL, "nested": {_EVIL: [_EVIL]}},
         recipe_notes={_EVIL: _EVIL},
         environment={_EVIL: {_EVIL: _EVIL}},
-        links={_EVIL: 'https://example.org/"onmouseover=x'},
     )
     assert not [t for t, _ in page.tags if t == "script"]
     assert not [a for _, a in page.tags if any(n.startswith("on") for n in a)]
     assert page.text.count("<script>alert(1)</script>") > 15
     assert "{{ 7*7 }}" in page.text
     assert "49" not in page.text[: page.text.index("Measures")]
-
-
-def test_a_link_that_is_no_web_address_is_refused():
-    with pytest.raises(EvaluationError, match="give an http or https address"):
-        samples.content(links={"paper": "javascript:alert(1)"})
 
 
 @settings(max_examples=8, deadline=None)
@@ -277,7 +233,7 @@ def test_a_history_with_gaps_is_drawn_and_named():
 def test_every_column_of_a_table_has_its_heading():
     whole = render(samples.content())
     tables = re.findall(r"<table.*?</table>", whole, re.DOTALL)
-    assert len(tables) > 3
+    assert len(tables) > 2
     for table in tables:
         head, _, body = table.partition("</thead>")
         if body:
@@ -444,14 +400,6 @@ def test_the_warnings_given_follow_the_ones_found_and_none_stands_twice():
     text = Page(render(content)).text
     assert text.count(own) == 1
     assert text.index(own) < text.index("Said by the caller.")
-
-
-def test_differences_stand_with_sign_interval_and_both_p_values(page: Page):
-    comparison = samples.content().comparisons["baseline with augmentation"][0]
-    difference = comparison.difference
-    assert difference.value == pytest.approx(-2 / 436)
-    assert f"−0.5 −{100 * abs(difference.low):.1f} to" in page.text
-    assert "p adjusted Holm" in page.text
 
 
 def test_the_picture_does_not_change_what_the_numbers_say(page: Page):

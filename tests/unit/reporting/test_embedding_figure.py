@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hurdles.reporting.plots import _looks, embedding_figure
+from hurdles.reporting.plots import colors_and_markers, embedding_figure
 
 XY = np.random.default_rng(0).normal(size=(60, 2))
 CLASSES = ["sick"] * 20 + ["well"] * 40
@@ -51,8 +51,8 @@ def test_png_is_a_picture_that_shows_both_colourings():
 
 def test_many_names_are_told_apart_by_marker_or_colour():
     names = [f"s{i}" for i in range(49)]
-    assert len(set(_looks(names, 3).values())) == 49
-    assert len({colour for colour, _ in _looks(names[:7], 0).values()}) == 7
+    assert len(set(colors_and_markers(names, 3).values())) == 49
+    assert len({colour for colour, _ in colors_and_markers(names[:7], 0).values()}) == 7
 
 
 @pytest.mark.parametrize(
