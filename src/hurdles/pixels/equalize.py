@@ -1,7 +1,7 @@
-"""Grey levels made comparable: histogram equalisation, CLAHE, and the range of a region.
+"""Grey levels made comparable: histogram equalization, CLAHE, and the range of a region.
 
 Each function takes and returns pixels as `hurdles.pixels.decode.decode` gives them and draws
-nothing at random. Equalisation and scaling are monotone: no pixel that was darker becomes
+nothing at random. Equalization and scaling are monotone: no pixel that was darker becomes
 brighter than another.
 
 Grey levels and texture brought to one reference, so that equipment leaves less of itself.
@@ -33,7 +33,7 @@ What is lost: how dense an image is on the whole, by which a radiologist tells l
 equipment sets it anew for each image, but a white lung makes the rest darker.
 
 The reference is the median of 200 phantoms without a shortcut, from ten hospitals; the numbers are
-printed by ``bench/harmonise_reference.py``.
+printed by ``bench/harmonize_reference.py``.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _TOP = 65535
 def equalize(
     pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float32]:
-    """Equalise the histogram: every pixel becomes its rank among all pixels.
+    """Equalize the histogram: every pixel becomes its rank among all pixels.
 
     The darkest level becomes 0 and the brightest 1; a level between becomes the share of pixels
     that are not brighter, the darkest ones not counted. On 8-bit pixels this is what OpenCV's
@@ -102,7 +102,7 @@ def equalize(
 def clahe(
     pixels: NDArray[np.float32], *, limit: float = 2.0, tiles: int = 8
 ) -> NDArray[np.float32]:
-    """Equalise locally with limited contrast (CLAHE), by OpenCV, on 256 levels.
+    """Equalize locally with limited contrast (CLAHE), by OpenCV, on 256 levels.
 
     256 levels on purpose: OpenCV measures the limit in pixels per level, so that on 65536 levels
     the same limit would leave a small image as it is.
@@ -134,8 +134,8 @@ def clahe(
         raise ValueError(f"limit is {limit} and tiles {tiles}; give a positive limit and tiles.")
     # Made anew: one object must not be used by two threads.
     method = cv2.createCLAHE(clipLimit=limit, tileGridSize=(tiles, tiles))
-    equalised = method.apply(_levels(pixels, 255).astype(np.uint8))
-    return np.asarray(equalised, dtype=np.float32) / np.float32(255)
+    equalized = method.apply(_levels(pixels, 255).astype(np.uint8))
+    return np.asarray(equalized, dtype=np.float32) / np.float32(255)
 
 
 def scale_to(

@@ -281,8 +281,8 @@ _MASKED, _BACKGROUND, _CROPPED = (
 )
 
 #: Names and their steps, carried out from left to right; the resize to a square follows. Not every
-#: order is offered: equalising before ``background`` would carry the lungs' grey levels into what
-#: is left, and CLAHE cannot be told to pass over what a mask took away. Harmonising would take the
+#: order is offered: equalizing before ``background`` would carry the lungs' grey levels into what
+#: is left, and CLAHE cannot be told to pass over what a mask took away. Harmonizing would take the
 #: edge of a mask for texture, and comes first.
 PREPARATIONS: Registry[tuple[Step, ...]] = Registry("preparation")
 for _name, _steps in {

@@ -22,9 +22,9 @@ from hurdles.studies.tartaglione_2020_words import (
 
 #: Question of the paired table -> the subject of its sentence.
 _ASKED = {
-    "equalized": "Equalising, against raw images,",
-    BASE_PREPARATION: "Equalising and masking, against raw images,",
-    "masking alone": "Masking, against images equalised alone,",
+    "equalized": "Equalizing, against raw images,",
+    BASE_PREPARATION: "Equalizing and masking, against raw images,",
+    "masking alone": "Masking, against images equalized alone,",
 }
 
 
@@ -72,7 +72,7 @@ def _others(row: pd.Series[Any]) -> str:
 
 
 def preparations(sheet: Sheet) -> str:
-    """Say whether equalising and masking help, and what the background alone reaches."""
+    """Say whether equalizing and masking help, and what the background alone reaches."""
     paired = sheet.tables.paired
     return (
         f"## Does masking help?\n\n{' '.join(masking_words(sheet))} {background_words(sheet)}\n\n"

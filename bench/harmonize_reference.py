@@ -1,6 +1,6 @@
 """Print the reference of `hurdles.pixels.equalize`: grey levels and energies of plain phantoms.
 
-    python bench/harmonise_reference.py
+    python bench/harmonize_reference.py
 
 It is fixed: other numbers are another preparation, and need a higher version of its step.
 """

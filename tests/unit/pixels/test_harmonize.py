@@ -105,7 +105,7 @@ def test_the_histogram_is_the_reference(pairs) -> None:
 
 
 def test_a_letter_or_a_border_moves_the_rest_little(pairs) -> None:
-    """They lie where pixels are not counted; a global equalisation follows them."""
+    """They lie where pixels are not counted; a global equalization follows them."""
     from hurdles.pixels.equalize import equalize
 
     image = pairs[0][0]
@@ -168,7 +168,7 @@ def test_the_reference_is_that_of_the_script() -> None:
     """Rounded as it prints them; made anew there from phantoms."""
     assert list(GREYS) == sorted(GREYS)
     assert list(ENERGIES) == sorted(ENERGIES)
-    script = Path(__file__).parents[3] / "bench" / "harmonise_reference.py"
+    script = Path(__file__).parents[3] / "bench" / "harmonize_reference.py"
     ranks = re.search(r"RANKS = .*, (\d+)$", script.read_text(encoding="utf-8"), re.M)
     assert ranks is not None
     assert len(GREYS) == int(ranks[1])
@@ -178,7 +178,7 @@ def test_the_reference_is_that_of_the_script() -> None:
 def test_the_script_prints_the_reference(capsys) -> None:
     import runpy
 
-    script = Path(__file__).parents[3] / "bench" / "harmonise_reference.py"
+    script = Path(__file__).parents[3] / "bench" / "harmonize_reference.py"
     runpy.run_path(str(script), run_name="__main__")
     printed = dict(line.split(" = ") for line in capsys.readouterr().out.splitlines())
     assert printed == {"GREYS": str(GREYS), "ENERGIES": str(ENERGIES)}
