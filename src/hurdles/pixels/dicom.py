@@ -27,7 +27,7 @@ from hurdles.errors import (
 )
 from hurdles.pixels.frames import decode_frame
 from hurdles.pixels.grayscale import check_window, grey_table, read_lut
-from hurdles.pixels.header import ImageHeader, check_header
+from hurdles.pixels.header import JPEG_FRAMES, ImageHeader, check_header
 from hurdles.pixels.notices import notice
 
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}
@@ -36,10 +36,10 @@ _COLOURS = frozenset(
     {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"}
 )
 _GREYS = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
+_JPEG_LS = 0xF7
 #: How a frame is coded, by its start-of-frame marker (T.81, table B.1; T.87), as a transfer syntax.
-_SYNTAXES = {0xC0: "50", 0xC1: "51", 0xC2: "50", 0xC3: "57", 0xF7: "80"}
+_SYNTAXES = {0xC0: "50", 0xC1: "51", 0xC2: "50", 0xC3: "57", _JPEG_LS: "80"}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
-_FRAMES = (frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xC8, 0xCC}
 _SQUARE = (0.98, 1.02)
 #: JPEG 2000 fills what it holds no bytes for with grey. A JPEG has at most 256 pixels in a byte: a
 #: block of 64 takes two bits at least; only flat areas of other codes take less.
@@ -344,7 +344,7 @@ def _form(frame: bytes) -> _Form | None:
     at = 2 if frame.startswith(b"\xff\xd8") else len(frame)
     while at + 9 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
-        if marker in _FRAMES:
+        if marker in JPEG_FRAMES | {_JPEG_LS}:
             height, width = struct.unpack_from(">HH", frame, at + 5)
             code = _SYNTAXES.get(marker)
             return _Form(height, width, code and f"1.2.840.10008.1.2.4.{code}")

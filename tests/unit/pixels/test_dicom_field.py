@@ -44,8 +44,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Invalid value")  # as pydicom wr
 
 
 @pytest.fixture(autouse=True)
-def _nothing_said() -> None:
-    notices._said.clear()
+def _nothing_counted() -> None:
+    notices._counts.clear()
 
 
 SMOOTH = cv2.GaussianBlur(
