@@ -182,9 +182,7 @@ def _dicom_tags(handle: BinaryIO) -> dict[str, Any]:
         "comment": float(bool(text("ImageComments"))),
         "software": text("SoftwareVersions"),
         "modality": text("Modality"),
-        "manufacturer": " ".join(
-            filter(None, map(text, ("Manufacturer", "ManufacturerModelName")))
-        ),
+        "manufacturer": " ".join(filter(None, maker)),
         "body_part": text("BodyPartExamined").upper(),
         "view_position": text("ViewPosition").upper(),
         "burned_in": text("BurnedInAnnotation").upper(),
