@@ -16,10 +16,10 @@ import pandas as pd
 from hurdles.copies.alignment import PRINT_SIZE
 from hurdles.copies.lineage import (
     Fingerprint,
+    fingerprint_of,
     shipped_fingerprints,
     summary,
     with_left_out,
-    write_fingerprint,
 )
 from hurdles.copies.lineage import lineage as find_lineage
 from hurdles.data import reading
@@ -249,8 +249,8 @@ def fingerprint(
             root = os.path.commonpath([*manifest.frame["path"], *manifest.exclusions["path"]])
             manifest = with_left_out(manifest, Path(root))
         images = _small(manifest, options or Options())
-        licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
-        return write_fingerprint(images, out, name=name, version=version, licence=licence)
+        terms = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
+        return fingerprint_of(images, name, version=version, license=terms).save(out)
 
 
 def _at_hand(options: Options) -> dict[str, Prepared]:
