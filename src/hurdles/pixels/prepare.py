@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from hurdles.registry import Registry
 if TYPE_CHECKING:
     from hurdles.pixels.cache import PixelPreparation
 
-__all__ = ["PREPARATIONS", "MaskedImage", "Preparation", "Step"]
+__all__ = ["PREPARATIONS", "Preparation"]
 
 #: Around the lungs' box, as a share of its height or width on each side: the pleura stays in the
 #: picture where the mask is a little too tight, and most markers stay out.
@@ -161,15 +162,9 @@ def resize_square(pixels: np.ndarray, size: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class MaskedImage:
-    """An image on its way through the steps of a preparation.
+    """An image on its way through the steps of a preparation: arrays (H, W), pixels in [0, 1].
 
-    Parameters
-    ----------
-    pixels : float32 array of shape (H, W), within [0, 1]
-    lungs : bool array of shape (H, W), optional
-        Where the lungs are; there for steps that need them.
-    kept : bool array of shape (H, W), optional
-        The pixels that an earlier step has left as they were; None: all of them.
+    Kept are the pixels that an earlier step has left as they were; None: all of them.
     """
 
     pixels: NDArray[np.float32]
@@ -178,67 +173,12 @@ class MaskedImage:
 
     @property
     def found_lungs(self) -> NDArray[np.bool_]:
-        """The lungs; at least one pixel lies in them, and one outside.
-
-        Raises
-        ------
-        LungsNotFoundError
-            If that is not so.
-        """
+        """The lungs; at least one pixel lies in them and one outside, else `LungsNotFoundError`."""
         if self.lungs is None or not self.lungs.any():
             raise _not_found("the mask holds no pixel")
         if self.lungs.all():
             raise _not_found("the mask is the whole image")
         return self.lungs
-
-
-@dataclass(frozen=True)
-class Step:
-    """One change of an image; preparations are made of them.
-
-    Parameters
-    ----------
-    apply : callable
-        From a `MaskedImage` to the next one. Deterministic; leaves its argument alone.
-    needs_lungs : bool
-        Whether it looks at `MaskedImage.found_lungs`.
-    version : int
-        Part of the key. Raise it when the step comes to give other pixels.
-    """
-
-    apply: Callable[[MaskedImage], MaskedImage]
-    needs_lungs: bool = False
-    version: int = 1
-
-
-def _harmonized(image: MaskedImage) -> MaskedImage:
-    """Comes first, before anything was taken away; the image is smaller afterwards."""
-    pixels = harmonize(image.pixels)
-    shape = (pixels.shape[0], pixels.shape[1])
-    return MaskedImage(pixels, None if image.lungs is None else stretched(image.lungs, shape))
-
-
-def _masked(image: MaskedImage) -> MaskedImage:
-    """Nothing outside the lungs, whose own range of gray fills [0, 1]; the frame stays."""
-    inside = scale_to(image.pixels, image.found_lungs)
-    return replace(
-        image, pixels=np.where(image.found_lungs, inside, np.float32(0)), kept=image.found_lungs
-    )
-
-
-def _background(image: MaskedImage) -> MaskedImage:
-    """Nothing in the lungs and close around them but the mean gray of everything else."""
-    outside = ~grown(image.found_lungs, BLANK_MARGIN)
-    if not outside.any():
-        raise _not_found("nothing lies outside the mask")
-    gray = image.pixels[outside].mean(dtype=np.float64)
-    return replace(image, pixels=np.where(outside, image.pixels, np.float32(gray)), kept=outside)
-
-
-def _cropped(image: MaskedImage) -> MaskedImage:
-    box = box_of(image.found_lungs, CROP_MARGIN)
-    kept = None if image.kept is None else image.kept[box]
-    return MaskedImage(image.pixels[box], image.found_lungs[box], kept)
 
 
 def _not_found(what: str) -> LungsNotFoundError:
@@ -248,41 +188,85 @@ def _not_found(what: str) -> LungsNotFoundError:
     )
 
 
-#: Equalizing counts what an earlier step has kept, so that what it took away stays away.
-_EQUALIZED = Step(lambda image: replace(image, pixels=equalize(image.pixels, image.kept)))
-_CLAHE = Step(lambda image: replace(image, pixels=clahe(image.pixels)))
-_HARMONIZED = Step(_harmonized)
-_MASKED = Step(_masked, needs_lungs=True)
-_BACKGROUND = Step(_background, needs_lungs=True)
-_CROPPED = Step(_cropped, needs_lungs=True)
+@dataclass(frozen=True)
+class Step:
+    """One change of an image, deterministic, which leaves its argument alone.
+
+    The version is part of the key: raise it when the step comes to give other pixels.
+    """
+
+    apply: Callable[[MaskedImage], MaskedImage]
+    needs_lungs: bool = False
+    version: int = 1
+
+
+_STEPS: Registry[Step] = Registry("step of a preparation")
+
+
+@_STEPS.register("equalized")
+@Step
+def _equalized(image: MaskedImage) -> MaskedImage:
+    """Count what an earlier step has kept, so that what it took away stays away."""
+    return replace(image, pixels=equalize(image.pixels, image.kept))
+
+
+@_STEPS.register("clahe")
+@Step
+def _clahe(image: MaskedImage) -> MaskedImage:
+    return replace(image, pixels=clahe(image.pixels))
+
+
+@_STEPS.register("harmonized")
+@Step
+def _harmonized(image: MaskedImage) -> MaskedImage:
+    """Come first, before anything was taken away; the image is smaller afterwards."""
+    pixels = harmonize(image.pixels)
+    shape = (pixels.shape[0], pixels.shape[1])
+    return MaskedImage(pixels, None if image.lungs is None else stretched(image.lungs, shape))
+
+
+@_STEPS.register("masked")
+@partial(Step, needs_lungs=True)
+def _masked(image: MaskedImage) -> MaskedImage:
+    """Keep nothing outside the lungs, whose own range of gray fills [0, 1]; the frame stays."""
+    lungs = image.found_lungs
+    inside = scale_to(image.pixels, lungs)
+    return replace(image, pixels=np.where(lungs, inside, np.float32(0)), kept=lungs)
+
+
+@_STEPS.register("background")
+@partial(Step, needs_lungs=True)
+def _background(image: MaskedImage) -> MaskedImage:
+    """Keep nothing in the lungs and close around them but the mean gray of everything else."""
+    outside = ~grown(image.found_lungs, BLANK_MARGIN)
+    if not outside.any():
+        raise _not_found("nothing lies outside the mask")
+    gray = image.pixels[outside].mean(dtype=np.float64)
+    return replace(image, pixels=np.where(outside, image.pixels, np.float32(gray)), kept=outside)
+
+
+@_STEPS.register("cropped")
+@partial(Step, needs_lungs=True)
+def _cropped(image: MaskedImage) -> MaskedImage:
+    box = box_of(image.found_lungs, CROP_MARGIN)
+    kept = None if image.kept is None else image.kept[box]
+    return MaskedImage(image.pixels[box], image.found_lungs[box], kept)
+
 
 #: Names and their steps, carried out from left to right; the resize to a square follows. Not every
 #: order is offered: equalizing before ``background`` would carry the lungs' gray levels into what
 #: is left, and CLAHE cannot be told to pass over what a mask took away. Harmonizing would take the
 #: edge of a mask for texture, and comes first.
 PREPARATIONS: Registry[tuple[Step, ...]] = Registry("preparation")
-for _name, _steps in {
-    "raw": (),
-    "equalized": (_EQUALIZED,),
-    "clahe": (_CLAHE,),
-    "cropped": (_CROPPED,),
-    "masked": (_MASKED,),
-    "background": (_BACKGROUND,),
-    "equalized+cropped": (_EQUALIZED, _CROPPED),
-    "equalized+masked": (_EQUALIZED, _MASKED),
-    "clahe+cropped": (_CLAHE, _CROPPED),
-    "clahe+masked": (_CLAHE, _MASKED),
-    "masked+equalized": (_MASKED, _EQUALIZED),
-    "background+equalized": (_BACKGROUND, _EQUALIZED),
-    "masked+cropped": (_MASKED, _CROPPED),
-    "equalized+masked+cropped": (_EQUALIZED, _MASKED, _CROPPED),
-    "masked+equalized+cropped": (_MASKED, _EQUALIZED, _CROPPED),
-    "harmonized": (_HARMONIZED,),
-    "harmonized+cropped": (_HARMONIZED, _CROPPED),
-    "harmonized+masked": (_HARMONIZED, _MASKED),
-    "harmonized+masked+cropped": (_HARMONIZED, _MASKED, _CROPPED),
-}.items():
-    PREPARATIONS.register(_name)(_steps)
+PREPARATIONS.register("raw")(())
+for _name in (
+    *("equalized", "clahe", "cropped", "masked", "background", "equalized+cropped"),
+    *("equalized+masked", "clahe+cropped", "clahe+masked", "masked+equalized"),
+    *("background+equalized", "masked+cropped", "equalized+masked+cropped"),
+    *("masked+equalized+cropped", "harmonized", "harmonized+cropped", "harmonized+masked"),
+    "harmonized+masked+cropped",
+):
+    PREPARATIONS.register(_name)(tuple(_STEPS.get(step) for step in _name.split("+")))
 
 
 # --- masks ---------------------------------------------------------------------------------------
