@@ -3,7 +3,7 @@
 Public collections are re-packaged: resized, compressed again, cropped, brightened, inverted,
 renamed. So neither names nor hashes of files find the copies, and a simple thumbnail finds too
 much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
-is compared with its neighbours only. Stage one takes out what all prints share (every chest has
+is compared with its neighbors only. Stage one takes out what all prints share (every chest has
 ribs), compares small ones of all pairs, whole and cropped, by matrix products and lets the likely
 pairs through, generously; in large sets, hashes of prints do that (`hurdles.copies.hashing`).
 Stage two lays two images over one another as well as an affine map can and correlates what overlaps
@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.copies.alignment import Look, aligned_similarity, central, prints
+from hurdles.copies.alignment import Thumbnail, aligned_similarity, central, prints
 from hurdles.copies.hashing import BITS, RADIUS, hash_matches, image_hashes
 from hurdles.data.files import write_text
 from hurdles.data.machine import processors
@@ -168,13 +168,15 @@ def matches(
     likely = _likely(a.pixels, None if b is None else b.pixels, mirrored, hashed)
     # Of all images they would need gigabytes in large collections.
     rows_a, rows_b = {pair.a for pair in likely}, {pair.b for pair in likely}
-    looks_a = {row: Look.of(a.pixels[row]) for row in (rows_a | rows_b if b is None else rows_a)}
-    looks_b = looks_a if b is None else {row: Look.of(other.pixels[row]) for row in rows_b}
+    if b is None:
+        rows_a = rows_b = rows_a | rows_b
+    small_a = {row: Thumbnail.of(a.pixels[row]) for row in rows_a}
+    small_b = small_a if b is None else {row: Thumbnail.of(b.pixels[row]) for row in rows_b}
 
     def similarity(pair: Candidate) -> float:
         scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
-        turned = looks_b[pair.b].turned(inverted=pair.correlation <= 0, mirrored=pair.mirrored)
-        return aligned_similarity(looks_a[pair.a], turned, scale)
+        turned = small_b[pair.b].turned(inverted=pair.correlation <= 0, mirrored=pair.mirrored)
+        return aligned_similarity(small_a[pair.a], turned, scale)
 
     names_a, names_b = (
         a.manifest.frame["image"].to_numpy(),

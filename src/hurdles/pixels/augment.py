@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 #: degrees         by which it is turned, counter-clockwise
 #: shift_x         by which it is moved to the right, as a share of its side
 #: shift_y         by which it is moved down, as a share of its side
-#: growth          by which it is enlarged about its centre: 0.1 is a tenth larger
+#: growth          by which it is enlarged about its center: 0.1 is a tenth larger
 #: contrast        by which distances from middle gray grow: -0.2 is a fifth flatter
 #: brightness      which is added, as a share of the range from black to white
 #: =============== =================================================================================

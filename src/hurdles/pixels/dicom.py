@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -27,7 +25,7 @@ from hurdles.errors import (
 )
 from hurdles.pixels.frames import decode_frame
 from hurdles.pixels.grayscale import check_window, gray_table, read_lut
-from hurdles.pixels.header import JPEG_FRAMES, ImageHeader, check_header
+from hurdles.pixels.header import JPEG_FRAMES, ImageHeader, check_header, failing_as
 from hurdles.pixels.notices import notice
 
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}
@@ -49,13 +47,13 @@ _ITEM = b"\xfe\xff\x00\xe0"
 
 def read_dicom_header(handle: BinaryIO) -> ImageHeader:
     """Return the header of an open DICOM file, reading no pixel."""
-    with _naming_damage():
+    with failing_as(_damaged_header):
         return _header(open_dataset(handle))
 
 
 def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
     """Decode the content of a DICOM file: ``float32`` (H, W) within [0, 1]."""
-    with _naming_damage():
+    with failing_as(_damaged_header):
         file = DicomFile(BytesIO(data))
         dataset = file.dataset
         header = _header(dataset)
@@ -76,17 +74,9 @@ def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
         return pixels
 
 
-@contextmanager
-def _naming_damage() -> Iterator[None]:
-    """Give damage its name: pydicom parses an element only when it is asked for."""
-    try:
-        yield
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:
-        raise TruncatedImageError(
-            f"the DICOM header is damaged ({error}); fetch the file again."
-        ) from error
+def _damaged_header(error: Exception) -> ImageError:
+    """Return the error for an element that pydicom cannot parse when it is asked for."""
+    return TruncatedImageError(f"the DICOM header is damaged ({error}); fetch the file again.")
 
 
 # --- header --------------------------------------------------------------------------------------
@@ -205,26 +195,25 @@ def _stored(dataset: Any) -> np.ndarray:
             "the DICOM object has no integer Pixel Data; export it as a plain radiograph."
         )
     syntax = _syntax(dataset)
-    try:
+    with failing_as(_undecodable):
         samples = _frame(dataset, syntax) if syntax.is_encapsulated else _native(dataset)
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # pydicom and its plug-ins fail in many ways on damaged bytes
-        why = " ".join(str(error).split())
-        # pydicom asks each plug-in in turn, and lists every answer in a line below its own.
-        answers = str(error).splitlines()[1:]
-        if answers and all("not support" in answer for answer in answers):
-            raise UnsupportedImageError(
-                f"no installed decoder reads these pixels ({why}); re-export the file uncompressed."
-            ) from error
-        raise TruncatedImageError(
-            f"the DICOM pixels are damaged ({why}); fetch the file again."
-        ) from error
     if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 2:
         raise UnsupportedImageError(
             f"the DICOM pixels are {samples.dtype}; radiographs have 8 or 16 bits."
         )
     return samples.astype(samples.dtype.newbyteorder("="), copy=False)
+
+
+def _undecodable(error: Exception) -> ImageError:
+    """Tell a form that no plug-in knows from damage."""
+    why = " ".join(str(error).split())
+    # pydicom asks each plug-in in turn, and lists every answer in a line below its own.
+    answers = str(error).splitlines()[1:]
+    if answers and all("not support" in answer for answer in answers):
+        return UnsupportedImageError(
+            f"no installed decoder reads these pixels ({why}); re-export the file uncompressed."
+        )
+    return TruncatedImageError(f"the DICOM pixels are damaged ({why}); fetch the file again.")
 
 
 def _syntax(dataset: Any) -> Any:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from hurdles.data.vocabulary import Sex, View
-from hurdles.errors import ImageTooLargeError, MultiFrameError, TruncatedImageError
+from hurdles.errors import ImageError, ImageTooLargeError, MultiFrameError, TruncatedImageError
 
 __all__ = ["ImageHeader"]
 
@@ -103,6 +105,17 @@ class Container(NamedTuple):
 def damaged(kind: str, why: str) -> TruncatedImageError:
     """Return the error for a file whose parts contradict each other."""
     return TruncatedImageError(f"the {kind} file is damaged ({why}); fetch it again.")
+
+
+@contextmanager
+def failing_as(describe: Callable[[Exception], ImageError]) -> Iterator[None]:
+    """Turn whatever a library raises on damaged bytes, in many ways, into an image error."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise describe(error) from error
 
 
 def read_container(handle: BinaryIO, kind: str) -> Container:

@@ -30,6 +30,7 @@ from hurdles.pixels.header import (
     ImageHeader,
     check_header,
     damaged,
+    failing_as,
     read_container,
     whole,
 )
@@ -150,12 +151,10 @@ def _by_pillow(data: bytes) -> np.ndarray:
     """Decode what simplejpeg does not: CMYK as gray, and unusual subsampling."""
     from PIL.JpegImagePlugin import JpegImageFile
 
-    try:
+    with failing_as(lambda error: damaged("JPEG", str(error))):
         image = JpegImageFile(io.BytesIO(data))
         image.draft("L", image.size)  # the stored Y channel, where there is one
         return np.asarray(image.convert("L"))
-    except Exception as error:  # Pillow fails in every way there is on damaged bytes
-        raise damaged("JPEG", str(error)) from error
 
 
 # --- PNG and WebP --------------------------------------------------------------------------------
@@ -183,27 +182,28 @@ def _decode_color(data: bytes, kind: str, container: Container) -> np.ndarray:
 def _bmp(handle: BinaryIO) -> tuple[ImageHeader, Any]:
     from PIL.BmpImagePlugin import BmpImageFile
 
-    try:
+    with failing_as(_bmp_failure):
         image = BmpImageFile(handle)
-    except Exception as error:
-        if "nsupported" in str(error):
-            raise UnsupportedImageError(
-                f"the BMP is of a kind that is not read ({error}); convert it to PNG."
-            ) from error
-        raise damaged("BMP", str(error)) from error
     photometric = {"1": "MONOCHROME2", "L": "MONOCHROME2", "P": "PALETTE COLOR"}.get(image.mode)
     bits = 1 if image.mode == "1" else 8
     return ImageHeader("BMP", image.height, image.width, bits, photometric or "RGB"), image
 
 
+def _bmp_failure(error: Exception) -> ImageError:
+    if "nsupported" in str(error):
+        return UnsupportedImageError(
+            f"the BMP is of a kind that is not read ({error}); convert it to PNG."
+        )
+    return damaged("BMP", str(error))
+
+
 def _decode_bmp(data: bytes, max_pixels: int) -> np.ndarray:
     header, image = _bmp(io.BytesIO(data))
     check_header(header, max_pixels)
-    try:
-        wanted = "L" if header.photometric == "MONOCHROME2" else "RGB"
-        return gray(np.asarray(image.convert(wanted)))
-    except Exception as error:
-        raise damaged("BMP", str(error)) from error
+    with failing_as(_bmp_failure):
+        return gray(
+            np.asarray(image.convert("L" if header.photometric == "MONOCHROME2" else "RGB"))
+        )
 
 
 # --- TIFF ----------------------------------------------------------------------------------------
@@ -233,26 +233,20 @@ def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
     header = _tiff_header(image)
     check_header(header, max_pixels)
     _check_form(image, header)
-    try:
+    with failing_as(_tiff_failure):
         _check_parts(image)
         return np.ascontiguousarray(_pixels(image, header, data))
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:
-        raise _failure(error) from error
 
 
 def _tiff(handle: BinaryIO) -> Any:
     # `PIL.Image.open` would apply a limit of its own, which is global.
     from PIL.TiffImagePlugin import TiffImageFile
 
-    try:
+    with failing_as(_tiff_failure):
         return TiffImageFile(handle)
-    except Exception as error:
-        raise _failure(error) from error
 
 
-def _failure(error: Exception) -> ImageError:
+def _tiff_failure(error: Exception) -> ImageError:
     """Tell a form that Pillow does not know from damage."""
     words = str(error)
     cause = error.__cause__ or error
@@ -268,7 +262,7 @@ def _failure(error: Exception) -> ImageError:
 
 def _tiff_header(image: Any) -> ImageHeader:
     """Turn to the largest page, the image, and return its header."""
-    try:
+    with failing_as(_tiff_failure):
         sizes: dict[int, int] = {}
         for number in range(_MOST_PAGES):
             try:
@@ -281,8 +275,6 @@ def _tiff_header(image: Any) -> ImageHeader:
         frames = sum(size > most // 2 for size in sizes.values()) if most else 1
         image.seek(next(number for number, size in sizes.items() if size == most))
         bits = int(image.tag_v2.get(_BITS, (1,))[0])
-    except Exception as error:
-        raise _failure(error) from error
     colors = _COLORS.get(image.mode)
     if image.tag_v2.get(_PHOTOMETRIC) == 0:
         colors = "MONOCHROME1"
