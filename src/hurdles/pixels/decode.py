@@ -176,7 +176,7 @@ class Radiograph:
 
     @cached_property
     def header(self) -> ImageHeader:
-        """What the file says about its image; raises `ImageError` as `read_header` does."""
+        """Facts that the file states of its image; raises `ImageError` as `read_header` does."""
         return read_header(self.path)
 
     @cached_property

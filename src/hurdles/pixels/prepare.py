@@ -35,7 +35,7 @@ _EDGE = 1.0
 
 @dataclass(frozen=True)
 class Preparation:
-    """How decoded pixels become a network's input.
+    """Settings by which decoded pixels become a network's input.
 
     Parameters
     ----------
