@@ -150,8 +150,8 @@ def main() -> None:
         return
     if arguments.ship:
         for name, prepared in here.items():
-            licence = COLLECTIONS.get(name).licence.replace("\n", " ")
-            fingerprint_of(prepared, name, licence=licence).save(_SHIPPED / f"{name}.npz")
+            terms = COLLECTIONS.get(name).licence.replace("\n", " ")
+            fingerprint_of(prepared, name, license=terms).save(_SHIPPED / f"{name}.npz")
         return
     print(planted_table(here, arguments.planted, arguments.seed) + "\n")
     print(real_table(here) + "\n")

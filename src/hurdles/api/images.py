@@ -346,8 +346,8 @@ def fingerprint(
             root = os.path.commonpath([*images.frame["path"], *images.exclusions["path"]])
             images = copies.with_left_out(images, Path(root))
         small = _small(images, options or Options())
-        licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
-        return copies.write_fingerprint(small, out, name=name, version=version, licence=licence)
+        terms = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
+        return copies.fingerprint_of(small, name, version=version, license=terms).save(out)
 
 
 def _small(images: Manifest, options: Options) -> Prepared:

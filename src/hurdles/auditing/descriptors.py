@@ -46,12 +46,12 @@ def histogram(pixels: Bytes, bins: int = 32) -> Floats:
     return np.asarray(shares, dtype=np.float32)
 
 
-def grey_levels(pixels: Bytes, where: Flags | None = None) -> Floats:
+def gray_levels(pixels: Bytes, where: Flags | None = None) -> Floats:
     """Return mean, deviation, percentiles, and the shares of black and of white, shape (N, 11).
 
     Examples
     --------
-    >>> grey_levels(np.full((1, 64, 64), 255, dtype=np.uint8))[0, [0, 1, 5, 9, 10]].tolist()
+    >>> gray_levels(np.full((1, 64, 64), 255, dtype=np.uint8))[0, [0, 1, 5, 9, 10]].tolist()
     [255.0, 0.0, 255.0, 0.0, 1.0]
     """
     kept = [slice(None)] * len(pixels) if where is None else where

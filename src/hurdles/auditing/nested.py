@@ -34,11 +34,11 @@ from hurdles.pixels.prepare import (
     BLANK_MARGIN,
     CROP_MARGIN,
     PREPARATIONS,
+    MaskedImage,
     box_of,
     grown,
     resize_square,
 )
-from hurdles.pixels.prepare import View as PixelView
 
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
@@ -103,7 +103,7 @@ def _blank(image: NDArray[np.float32], inside: Flags) -> NDArray[np.float32]:
 
 
 def _step(name: str, image: NDArray[np.float32], mask: Flags) -> NDArray[np.float32]:
-    view = PixelView(image, mask)
+    view = MaskedImage(image, mask)
     for step in PREPARATIONS.get(name):
         view = step.apply(view)
     return view.pixels

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 #: Height and width of a print: ribs are told apart, traces of JPEG are not.
 PRINT_SIZE = 64
 
-#: Width of the neighbourhood that a pixel is compared with, in pixels of the print.
+#: Width of the neighborhood that a pixel is compared with, in pixels of the print.
 _SIGMA = 4.0
 #: Added to the local standard deviation of ranks in [0, 1], so that flat areas stay flat.
 _FLOOR = 0.03
@@ -30,8 +30,8 @@ _DRAWN_ON = 0.05
 def prints(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what is left of images when overall brightness and contrast are taken away.
 
-    Grey values are replaced by their ranks, which no gamma and no other rising curve changes; then
-    the mean of a pixel's neighbourhood is subtracted and the rest divided by its standard deviation
+    Gray values are replaced by their ranks, which no gamma and no other rising curve changes; then
+    the mean of a pixel's neighborhood is subtracted and the rest divided by its standard deviation
     there. An inverted image gives the negative print.
 
     Examples
@@ -47,12 +47,12 @@ def prints(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
             f"pixels have shape {pixels.shape}; copies are looked for in images of shape (N, 64, "
             "64) or larger: prepare them with size=64."
         )
-    found = np.empty((len(pixels), PRINT_SIZE, PRINT_SIZE), dtype=np.float32)
+    made = np.empty((len(pixels), PRINT_SIZE, PRINT_SIZE), dtype=np.float32)
     for row, image in enumerate(map(_reduced, pixels)):
         ranks = _ranks(image, image)
-        centred = ranks - _blur(ranks)
-        found[row] = centred / (np.sqrt(_blur(centred * centred)) + _FLOOR)
-    return found
+        centered = ranks - _blur(ranks)
+        made[row] = centered / (np.sqrt(_blur(centered * centered)) + _FLOOR)
+    return made
 
 
 def central(
@@ -71,48 +71,40 @@ def central(
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
 
 
-class Look(NamedTuple):
-    """An image as two of them are laid over one another.
+class Thumbnail(NamedTuple):
+    """An image reduced to 64x64, and its print: as two of them are laid over one another."""
 
-    Parameters
-    ----------
-    grey : uint8 array of shape (64, 64)
-        The image.
-    print : float32 array of shape (64, 64)
-        Its print.
-    """
-
-    grey: NDArray[np.uint8]
+    gray: NDArray[np.uint8]
     print: NDArray[np.float32]
 
     @classmethod
-    def of(cls, image: NDArray[np.uint8]) -> Look:
-        """Return the look of an image of 64x64 or more."""
+    def of(cls, image: NDArray[np.uint8]) -> Thumbnail:
+        """Return the thumbnail of an image of 64x64 or more."""
         return cls(_reduced(image), prints(image[None])[0])
 
-    def turned(self, *, inverted: bool = False, mirrored: bool = False) -> Look:
+    def turned(self, *, inverted: bool = False, mirrored: bool = False) -> Thumbnail:
         """Return the same with bright and dark, or left and right, exchanged."""
-        grey, whole = self
+        gray, whole = self
         if inverted:
-            grey, whole = 255 - grey, -whole
+            gray, whole = 255 - gray, -whole
         if mirrored:
-            grey, whole = np.ascontiguousarray(grey[:, ::-1]), np.ascontiguousarray(whole[:, ::-1])
-        return Look(grey, whole)
+            gray, whole = np.ascontiguousarray(gray[:, ::-1]), np.ascontiguousarray(whole[:, ::-1])
+        return Thumbnail(gray, whole)
 
 
-def aligned_similarity(a: Look, b: Look, scale: float = 1.0) -> float:
+def aligned_similarity(a: Thumbnail, b: Thumbnail, scale: float = 1.0) -> float:
     """Return the correlation of two images where they overlap, `b` moved onto `a`.
 
-    The affine map is found by maximising the enhanced correlation coefficient of their prints
+    The affine map is found by maximizing the enhanced correlation coefficient of their prints
     (Evangelidis and Psarakis 2008, doi:10.1109/TPAMI.2008.113). Where these then agree at all,
-    both images are printed anew inside the overlap only: the print of a crop, whose neighbourhoods
+    both images are printed anew inside the overlap only: the print of a crop, whose neighborhoods
     are another share of the chest, becomes that of the same part of the whole image. The twentieth
     of the pixels that differ most is left out, so that an arrow or a letter that was drawn in does
     not hide a copy.
 
     Examples
     --------
-    >>> chest = Look.of(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
+    >>> chest = Thumbnail.of(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
     >>> round(aligned_similarity(chest, chest), 3)
     1.0
     """
@@ -139,8 +131,8 @@ def aligned_similarity(a: Look, b: Look, scale: float = 1.0) -> float:
     rough = _correlation(a.print[inside], moved(b.print)[inside])
     if rough < _WORTH_PRINTING:
         return rough
-    one = _print_inside(a.grey.astype(np.float32), inside)[inside]
-    two = _print_inside(moved(b.grey.astype(np.float32)), inside)[inside]
+    one = _print_inside(a.gray.astype(np.float32), inside)[inside]
+    two = _print_inside(moved(b.gray.astype(np.float32)), inside)[inside]
     apart = np.abs(one - two)
     alike = apart <= np.quantile(apart, 1 - _DRAWN_ON)
     return _correlation(one[alike], two[alike])
@@ -159,11 +151,11 @@ def _print_inside(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDAr
     share = inside.astype(np.float32)
     image = cv2.GaussianBlur(image, (0, 0), _SOFTENED)
     there = np.maximum(_blur(share), 1e-6)
-    grey = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-    ranks = _ranks(grey, grey[inside])
-    centred = np.asarray((ranks - _blur(ranks * share) / there) * share, dtype=np.float32)
-    spread = np.sqrt(_blur(centred * centred) / there) + _FLOOR
-    return np.asarray(centred / spread, dtype=np.float32)
+    gray = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    ranks = _ranks(gray, gray[inside])
+    centered = np.asarray((ranks - _blur(ranks * share) / there) * share, dtype=np.float32)
+    spread = np.sqrt(_blur(centered * centered) / there) + _FLOOR
+    return np.asarray(centered / spread, dtype=np.float32)
 
 
 def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

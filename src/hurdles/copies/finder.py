@@ -3,7 +3,7 @@
 Public collections are re-packaged: resized, compressed again, cropped, brightened, inverted,
 renamed. So neither names nor hashes of files find the copies, and a simple thumbnail finds too
 much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
-is compared with its neighbours only. Stage one takes out what all prints share (every chest has
+is compared with its neighbors only. Stage one takes out what all prints share (every chest has
 ribs), compares small ones of all pairs, whole and cropped, by matrix products and lets the likely
 pairs through, generously; in large sets, hashes of prints do that (`hurdles.copies.hashing`).
 Stage two lays two images over one another as well as an affine map can and correlates what overlaps
@@ -14,47 +14,32 @@ and all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` 
 `bench/near_duplicates.py` measure how many planted and real copies are found, and how many other
 pairs are taken for copies.
 
-Copies among the images of one experiment: kept together where it is split, named where not.
+`Copies` are the pairs among the images of one experiment: kept together where it is split, named
+where they are not.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.copies.alignment import Look, aligned_similarity, central, prints
+from hurdles.copies.alignment import Thumbnail, aligned_similarity, central, prints
 from hurdles.copies.hashing import BITS, RADIUS, hash_matches, image_hashes
 from hurdles.data.files import write_text
+from hurdles.data.machine import processors
 from hurdles.data.manifest import JOINED, Manifest
 from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
 
-if TYPE_CHECKING:
-    from hurdles.pixels.cache import Prepared
-
-__all__ = [
-    "COLUMNS",
-    "GATE",
-    "LIKELY",
-    "THRESHOLD",
-    "Candidate",
-    "Copies",
-    "candidates",
-    "hashed_candidates",
-    "matches",
-]
-
-
-#: The columns of what `matches` returns.
+#: The columns of the table that `matches` returns.
 COLUMNS: dict[str, str] = {
     "image_a": "name of an image of the first set",
     "image_b": "name of the image that shows the same radiograph",
@@ -62,6 +47,9 @@ COLUMNS: dict[str, str] = {
     "inverted": "true where bright and dark are exchanged",
     "mirrored": "true where left and right are exchanged",
 }
+
+_TYPES = {"image_a": "str", "image_b": "str", "similarity": "float64"}
+_TYPES |= {"inverted": "bool", "mirrored": "bool"}
 
 #: Pairs at least this similar are taken for one radiograph. Drawn chests, more alike than those of
 #: any two persons, reach 0.980, two real persons 0.974; docs/results/bench-near-duplicates.txt
@@ -99,7 +87,7 @@ _CHUNK = 512
 _SHARED = 16
 _IMAGES_FOR_ONE = 64
 
-#: What is cut off above, below, left and right.
+#: Shares cut off above, below, left and right.
 _Cut: TypeAlias = tuple[float, float, float, float]
 #: Unit vectors of shape (N, 576), one table for each way to cut.
 _Views: TypeAlias = dict[_Cut, NDArray[np.float32]]
@@ -113,32 +101,21 @@ _CUTS: tuple[_Cut, ...] = (
 )
 
 
-class Candidate(NamedTuple):
-    """A pair worth aligning.
+class Images(Protocol):
+    """A manifest with its pixels: `hurdles.pixels.cache.Prepared`, or what a hurdle is given."""
 
-    Parameters
-    ----------
-    a, b : int
-        Rows.
-    correlation : float
-        Of the small prints; negative where one image is inverted.
-    cut_a, cut_b : float
-        Share cut off each side of either image for this correlation.
-    mirrored : bool
-        Whether left and right of `b` are to be exchanged.
-    """
+    @property
+    def manifest(self) -> Manifest:
+        """One row per image."""
 
-    a: int
-    b: int
-    correlation: float
-    cut_a: float = 0.0
-    cut_b: float = 0.0
-    mirrored: bool = False
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Of shape (N, size, size), 64x64 or more, prepared ``raw``."""
 
 
 def matches(
-    a: Prepared,
-    b: Prepared | None = None,
+    a: Images,
+    b: Images | None = None,
     *,
     threshold: float = THRESHOLD,
     mirrored: bool = True,
@@ -151,11 +128,13 @@ def matches(
     tenth of a side are seen through; so are rotations by a few degrees, and arrows and letters that
     were drawn in. Two radiographs of one patient in one position a moment apart may pass as copies.
 
+    Without `b`, the pairs within `a` are returned, each once, the earlier row first. Columns are
+    those of `COLUMNS`, most similar first; an image may stand in several rows.
+
     Parameters
     ----------
-    a, b : Prepared
-        Pixels of 64x64 or more, prepared in the same way; ``raw`` is best. Without `b`, the pairs
-        within `a` are returned, each once, the earlier row first.
+    a, b : Images
+        Pixels of 64x64 or more, prepared in the same way; ``raw`` is best.
     threshold : float
         Smallest similarity, within (0, 1].
     mirrored : bool
@@ -166,16 +145,6 @@ def matches(
         million pairs (20,000 images in one set).
     progress : callable, optional
         Called as ``progress(done, total)`` with the number of likely pairs that were aligned.
-
-    Returns
-    -------
-    DataFrame
-        Columns as in `COLUMNS`, most similar first. An image may stand in several rows.
-
-    Raises
-    ------
-    ValueError
-        If the pixels are smaller than 64x64, or the threshold is out of range.
 
     Examples
     --------
@@ -196,23 +165,69 @@ def matches(
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; a similarity is above 0 and at most 1.")
     other = a if b is None else b
-    found = _likely(a.pixels, None if b is None else b.pixels, mirrored, hashed)
-    rows_a, rows_b = {pair.a for pair in found}, {pair.b for pair in found}
-    looks_a = _looks(a.pixels, rows_a | rows_b if b is None else rows_a)
-    looks_b = looks_a if b is None else _looks(other.pixels, rows_b)
+    likely = _likely(a.pixels, None if b is None else b.pixels, mirrored, hashed)
+    # Of all images they would need gigabytes in large collections.
+    rows_a, rows_b = {pair.a for pair in likely}, {pair.b for pair in likely}
+    if b is None:
+        rows_a = rows_b = rows_a | rows_b
+    small_a = {row: Thumbnail.of(a.pixels[row]) for row in rows_a}
+    small_b = small_a if b is None else {row: Thumbnail.of(b.pixels[row]) for row in rows_b}
 
     def similarity(pair: Candidate) -> float:
-        return _similarity(looks_a[pair.a], looks_b[pair.b], pair)
+        scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
+        turned = small_b[pair.b].turned(inverted=pair.correlation <= 0, mirrored=pair.mirrored)
+        return aligned_similarity(small_a[pair.a], turned, scale)
 
+    names_a, names_b = (
+        a.manifest.frame["image"].to_numpy(),
+        other.manifest.frame["image"].to_numpy(),
+    )
     rows = []
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        pairs = zip(found, pool.map(similarity, found), strict=True)
+    with ThreadPoolExecutor(processors()) as pool:
+        pairs = zip(likely, pool.map(similarity, likely), strict=True)
         for done, (pair, alike) in enumerate(pairs, start=1):
             if alike >= threshold:
-                rows.append((pair.a, pair.b, alike, pair.correlation < 0, pair.mirrored))
+                inverted = pair.correlation < 0
+                rows.append((names_a[pair.a], names_b[pair.b], alike, inverted, pair.mirrored))
             if progress:
-                progress(done, len(found))
-    return _table(a, other, rows)
+                progress(done, len(likely))
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(_TYPES)
+    order = ["similarity", "image_a", "image_b", "mirrored"]
+    table = table.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
+    # An image and its mirror image may both resemble a third.
+    return table.drop_duplicates(["image_a", "image_b"], ignore_index=True)
+
+
+# --- likely pairs --------------------------------------------------------------------------------
+
+
+class Candidate(NamedTuple):
+    """Two rows worth aligning, and the correlation of their small prints, negative if inverted."""
+
+    a: int
+    b: int
+    correlation: float
+    cut_a: float = 0.0  # share cut off each side of either image for this correlation
+    cut_b: float = 0.0
+    mirrored: bool = False  # whether left and right of b are to be exchanged
+
+
+def _likely(
+    a: NDArray[np.uint8], b: NDArray[np.uint8] | None, mirrored: bool, hashed: bool | None
+) -> list[Candidate]:
+    if hashed if hashed is not None else len(a) * len(a if b is None else b) > _MANY_PAIRS:
+        return hashed_candidates(a, b, mirrored=mirrored)
+    pairs = candidates(a, b)
+    if mirrored:
+        flipped = candidates(a, (a if b is None else b)[:, :, ::-1])
+        known = {(pair.a, pair.b): abs(pair.correlation) for pair in pairs}
+        pairs += [
+            pair._replace(mirrored=True)
+            for pair in flipped
+            if (b is not None or pair.a < pair.b)
+            and abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
+        ]
+    return pairs
 
 
 def candidates(
@@ -220,26 +235,18 @@ def candidates(
 ) -> list[Candidate]:
     """Return the pairs worth aligning: those whose small prints correlate, or anti-correlate.
 
-    Parameters
-    ----------
-    a, b : uint8 arrays of shape (N, size, size)
-        Pixels; without `b`, pairs within `a` with the first row before the second.
-    gate : float
-        Smallest absolute correlation, within [0, 1].
-
-    Returns
-    -------
-    list of Candidate
-        Each pair once, in the order of rows.
-
-    Raises
-    ------
-    ValueError
-        If the pixels are smaller than 64x64.
+    Pixels are uint8 (N, size, size) of 64x64 or more; without `b`, pairs within `a` with the first
+    row before the second. Each pair stands once, in the order of rows; its correlation reaches the
+    gate, within [0, 1].
     """
     plain_a = _views(a)
     plain_b = plain_a if b is None else _views(b)
-    shared = _shared([plain_a[_WHOLE]] if b is None else [plain_a[_WHOLE], plain_b[_WHOLE]])
+    # The directions, rows of unit length, that the small prints have most in common.
+    wholes = [plain_a[_WHOLE]] if b is None else [plain_a[_WHOLE], plain_b[_WHOLE]]
+    second_moment = np.add.reduce([rows.T @ rows for rows in wholes])
+    count = min(_SHARED, sum(map(len, wholes)) // _IMAGES_FOR_ONE)
+    vectors = np.linalg.eigh(second_moment.astype(np.float64))[1]
+    shared = np.asarray(vectors[:, ::-1][:, :count].T, dtype=np.float32)
     views_a = _without(plain_a, shared)
     views_b = views_a if b is None else _without(plain_b, shared)
     best: dict[tuple[int, int], Candidate] = {}
@@ -263,64 +270,17 @@ def hashed_candidates(
 ) -> list[Candidate]:
     """Return the pairs worth aligning: those whose hashes are near.
 
-    Parameters
-    ----------
-    a, b : uint8 arrays of shape (N, size, size)
-        As for `candidates`.
-    mirrored : bool
-        Whether mirrored copies are among them.
-
-    Returns
-    -------
-    list of Candidate
-        As from `candidates`; the correlation is that of the signs of the hashes' bits.
-
-    Raises
-    ------
-    ValueError
-        If the pixels are smaller than 64x64.
+    Pixels and result as for `candidates`; the correlation is that of the signs of the hashes' bits.
     """
-    hashes_a = image_hashes(a)
-    hashes_b = None if b is None else image_hashes(b)
     many = len(a) * len(a if b is None else b) > _MANY_PAIRS
-    found = hash_matches(
-        hashes_a, hashes_b, radius=RADIUS if many else _HASH_GATE, mirrored=mirrored
+    near = hash_matches(
+        image_hashes(a),
+        None if b is None else image_hashes(b),
+        radius=RADIUS if many else _HASH_GATE,
+        mirrored=mirrored,
     )
-    return [
-        Candidate(
-            pair.a,
-            pair.b,
-            (1 - 2 * pair.distance / BITS) * (-1 if pair.inverted else 1),
-            pair.cut_a,
-            pair.cut_b,
-            pair.mirrored,
-        )
-        for pair in found
-    ]
-
-
-def _likely(
-    a: NDArray[np.uint8], b: NDArray[np.uint8] | None, mirrored: bool, hashed: bool | None
-) -> list[Candidate]:
-    if hashed if hashed is not None else len(a) * len(a if b is None else b) > _MANY_PAIRS:
-        return hashed_candidates(a, b, mirrored=mirrored)
-    found = candidates(a, b)
-    if mirrored:
-        flipped = candidates(a, (a if b is None else b)[:, :, ::-1])
-        known = {(pair.a, pair.b): abs(pair.correlation) for pair in found}
-        found += [
-            pair._replace(mirrored=True)
-            for pair in flipped
-            if (b is not None or pair.a < pair.b)
-            and abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
-        ]
-    return found
-
-
-def _similarity(a: Look, b: Look, pair: Candidate) -> float:
-    scale = (1 - 2 * pair.cut_b) / (1 - 2 * pair.cut_a)
-    turned = b.turned(inverted=pair.correlation <= 0, mirrored=pair.mirrored)
-    return aligned_similarity(a, turned, scale)
+    near["correlation"] = (1 - 2 * near["distance"] / BITS) * np.where(near["inverted"], -1, 1)
+    return [Candidate(*row) for row in near[list(Candidate._fields)].itertuples(index=False)]
 
 
 def _above(
@@ -353,43 +313,12 @@ def _units(rows: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(rows / np.maximum(norms, 1e-6), dtype=np.float32)
 
 
-def _shared(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the directions, rows of unit length, that the small prints have most in common."""
-    second_moment = np.add.reduce([rows.T @ rows for rows in parts])
-    count = min(_SHARED, sum(map(len, parts)) // _IMAGES_FOR_ONE)
-    vectors = np.linalg.eigh(second_moment.astype(np.float64))[1]
-    return np.asarray(vectors[:, ::-1][:, :count].T, dtype=np.float32)
-
-
 def _without(views: _Views, shared: NDArray[np.float32]) -> _Views:
     # A projection, not a difference from the mean: an inverted print stays the negative of its own.
     return {cut: _units(rows - (rows @ shared.T) @ shared) for cut, rows in views.items()}
 
 
-def _looks(pixels: NDArray[np.uint8], rows: set[int]) -> dict[int, Look]:
-    # Of all images they would need gigabytes in large collections.
-    return {row: Look.of(pixels[row]) for row in sorted(rows)}
-
-
-def _table(
-    a: Prepared, b: Prepared, rows: list[tuple[int, int, float, bool, bool]]
-) -> pd.DataFrame:
-    names_a = a.manifest.frame["image"].to_numpy()
-    names_b = b.manifest.frame["image"].to_numpy()
-    table = pd.DataFrame(
-        {
-            "image_a": pd.Series([names_a[i] for i, *_ in rows], dtype="str"),
-            "image_b": pd.Series([names_b[j] for _, j, *_ in rows], dtype="str"),
-            "similarity": pd.Series([row[2] for row in rows], dtype="float64"),
-            "inverted": pd.Series([row[3] for row in rows], dtype="bool"),
-            "mirrored": pd.Series([row[4] for row in rows], dtype="bool"),
-        }
-    )
-    order = ["similarity", "image_a", "image_b", "mirrored"]
-    table = table.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
-    # An image and its mirror image may both resemble a third.
-    return table.drop_duplicates(["image_a", "image_b"], ignore_index=True)
-
+# --- copies in an experiment ---------------------------------------------------------------------
 
 _LEARNT = (Split.TRAIN, Split.VALIDATION)
 #: Pairs that a sentence names; all of them stand in the table.
@@ -398,13 +327,9 @@ _NAMED = 3
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """The pairs of a set's images that show one radiograph.
+    """The pairs of a set's images that show one radiograph, columns as in `COLUMNS`.
 
-    Parameters
-    ----------
-    pairs : DataFrame
-        One row per pair, columns as in `hurdles.copies.finder.COLUMNS`. Empty: they were looked
-        for, and there are none.
+    Empty pairs: they were looked for, and there are none.
 
     Examples
     --------
@@ -428,18 +353,11 @@ class Copies:
 
     @classmethod
     def load(cls, path: str | Path) -> Copies:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        ManifestError
-            If the file is damaged.
-        """
+        """Read what `save` wrote; a damaged file is a `ManifestError`."""
         texts = {"image_a": "str", "image_b": "str"}
-        types = {"similarity": "float64", "inverted": "bool", "mirrored": "bool"}
         try:
             table = from_cells(pd.read_csv(path, dtype=texts, keep_default_na=False))
-            return cls(table[list(COLUMNS)].astype(types))
+            return cls(table[list(COLUMNS)].astype(_TYPES))
         except (ValueError, KeyError) as error:
             raise ManifestError(
                 f"{path} is damaged ({error}). Run again in another --out to look for copies anew."
@@ -449,14 +367,8 @@ class Copies:
         """Return the rows with all images of one radiograph as those of one patient.
 
         Patients who have an image in common become one, and so do those linked through a third. The
-        rows of a patient without copies stay as they are, and so does a split of such rows.
-
-        Parameters
-        ----------
-        manifest : Manifest
-            Any rows, in any order.
-        within_parts : bool
-            Whether copies that stand in two parts of the split are left apart.
+        rows of a patient without copies stay as they are, and so does a split of such rows. Within
+        parts, copies that stand in two parts of the split are left apart.
         """
         frame = manifest.frame
         groups = manifest.groups
@@ -481,58 +393,42 @@ class Copies:
     def known_of(self, manifest: Manifest, part: Split = Split.TEST) -> dict[str, str]:
         """Return the images of a part that show what was learnt from, each with one such image.
 
-        Parameters
-        ----------
-        manifest : Manifest
-            Rows with their split.
-        part : Split
-            ``test``: copies of training or validation images; ``validation``: of training images.
+        Of the test part these are copies of training or validation images, of the validation part
+        of training images.
         """
         learnt = [each for each in _LEARNT if each != part]
         pairs = self._split_of(manifest)
-        found: dict[str, str] = {}
+        known: dict[str, str] = {}
         for row in pairs.itertuples():
             if row.split_a == part and row.split_b in learnt:
-                found.setdefault(str(row.image_a), str(row.image_b))
+                known.setdefault(str(row.image_a), str(row.image_b))
             elif row.split_b == part and row.split_a in learnt:
-                found.setdefault(str(row.image_b), str(row.image_a))
-        return found
+                known.setdefault(str(row.image_b), str(row.image_a))
+        return known
 
     def remarks(self, manifest: Manifest) -> list[str]:
-        """Return a sentence for each part of the split that holds copies of what was learnt from.
-
-        Parameters
-        ----------
-        manifest : Manifest
-            Rows with their split.
-        """
+        """Return a sentence for each part of the split that holds copies of images learnt from."""
         so = {
             Split.TEST: "a training or validation image, so the model has seen them and these "
             "numbers are too good",
             Split.VALIDATION: "a training image, so the epoch, and a threshold, were chosen on "
             "images that the model had seen",
         }
-        found = []
+        sentences = []
         for part, why in so.items():
             known = self.known_of(manifest, part)
             if known:
                 of = int((manifest.frame["split"] == part).sum())
                 listed = "; ".join(f"{a} is {b}" for a, b in list(known.items())[:_NAMED])
                 more = "; ..." if len(known) > _NAMED else ""
-                found.append(
+                sentences.append(
                     f"{len(known)} of {of} {part} images show the same radiograph as {why}: "
                     f"{listed}{more}. All pairs stand in copies.csv."
                 )
-        return found
+        return sentences
 
     def lines(self, manifest: Manifest) -> list[str]:
-        """Return what is said on the way: which copies were kept together, and which were not.
-
-        Parameters
-        ----------
-        manifest : Manifest
-            Rows with their split.
-        """
+        """Return a report on the way: which copies were kept together, and which were not."""
         pairs = self._split_of(manifest)
         patient = dict(zip(manifest.frame["image"], manifest.groups, strict=True))
         news = [patient[a] != patient[b] for a, b in _names(pairs)]

@@ -5,13 +5,10 @@ The bits here are signs of 256 fixed weighted sums of a small print (`hurdles.co
 The sums look along the 64 directions in which prints of radiographs differ most, as against those
 of copies of one; what all chests share is left out, and four random rotations of the 64 give the
 bits, so that each is set in half of all images and, within a word, tells nothing of its
-neighbours. The weights were learnt from public collections by
-``python bench/near_duplicates.py FOLDER --learn`` and ship as 64 KB of small integers.
-
-Pairs of near hashes, among a million of them.
-
-Hashes are rows of 256 bits, kept as four words of 64. The complement of a hash is the hash of the
-inverted image, so that two hashes are near where they differ in few bits or in nearly all.
+neighbors. The weights were learnt from public collections by
+``python bench/near_duplicates.py FOLDER --learn`` and ship as 64 KB of small integers. The
+complement of a hash is the hash of the inverted image, so that two hashes are near where they
+differ in few bits or in nearly all.
 
 Few hashes are compared each with each. Many are put into buckets, once for every *band* of 16 of
 the bits, and compared only with what lies in the same bucket (the multi-index hashing of Norouzi,
@@ -23,28 +20,40 @@ differ in more; `bench/near_duplicates.py` measures how many, on hashes that cro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.copies.alignment import central, prints
 from hurdles.data.machine import processors
 
+Hashes: TypeAlias = NDArray[np.uint64]
+#: Rows of the first set, rows of the second, and the bits in which their hashes differ.
+_Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.integer]]
+
 #: Bits of a hash, and 64-bit words that hold them.
 BITS = 256
 WORDS = 4
-
 #: Hashes that differ in at most this many bits are near, unless told otherwise.
 RADIUS = 48
 #: Pairs that differ in at most this many bits are found for certain, however many hashes there are.
 GUARANTEED = 15
+#: Share cut off each side of an image before it is hashed: a crop meets its whole in one of them.
+CUTS = (0.0, 0.04, 0.08)
+#: The hashes of an image, in their order.
+VIEWS = (*(f"{cut:.0%} cut" for cut in CUTS), "mirrored")
 
+_MIRRORED = len(CUTS)
+#: Which views of two images are compared: wholes, and the whole of either with crops of the other.
+_CROPPED = ((0, 0), (0, 1), (0, 2), (1, 0), (2, 0))
+_SMALL = 16
+_CHUNK = 512
 _BAND = 16
 _PARTITIONS = 4
 #: Up to this many comparisons each hash is compared with each, in about a second.
@@ -53,37 +62,92 @@ _BLOCK = 64
 _PIECE = 1 << 15
 
 
-@dataclass(frozen=True, eq=False)
-class NearPairs:
-    """Pairs of rows whose hashes are near, in the order of rows.
+def image_hashes(pixels: NDArray[np.uint8]) -> Hashes:
+    """Return the hashes of images: of the whole, of two central parts, and of its mirror image.
 
-    Parameters
-    ----------
-    a, b : int64 arrays of shape (M,)
-        Rows of the first and of the second set.
-    distance : int64 array of shape (M,)
-        Bits in which the two differ, or in which one differs from the other's complement.
-    inverted : bool array of shape (M,)
-        Whether it is the complement that is near.
+    Resizing, JPEG and tone curves change a few of the 256 bits, a crop that meets one of the views
+    or a rotation by two degrees about 25, another patient about half. An inverted image has the
+    complement. An image without structure has zeros only.
+
+    Examples
+    --------
+    >>> chest = np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8)
+    >>> one, inverted = image_hashes(np.concatenate([chest, 255 - chest]))
+    >>> bool((one == ~inverted).all())
+    True
     """
+    hashes = np.zeros((len(pixels), len(VIEWS), WORDS), dtype=np.uint64)
+    for start in range(0, len(pixels), _CHUNK):
+        some = prints(pixels[start : start + _CHUNK])
+        for view, cut in enumerate(CUTS):
+            hashes[start : start + _CHUNK, view] = _signs(small_prints(some, cut))
+        hashes[start : start + _CHUNK, _MIRRORED] = _signs(small_prints(some[:, :, ::-1]))
+    return hashes
 
-    a: NDArray[np.int64]
-    b: NDArray[np.int64]
-    distance: NDArray[np.int64]
-    inverted: NDArray[np.bool_]
 
-    def __len__(self) -> int:
-        return len(self.a)
+def small_prints(whole: NDArray[np.float32], cut: float = 0.0) -> NDArray[np.float32]:
+    """Return the central parts of prints, averaged down to 16x16, as rows of length one."""
+    rows = np.empty((len(whole), _SMALL * _SMALL), dtype=np.float32)
+    for row, one in enumerate(whole):
+        rows[row] = central(np.ascontiguousarray(one), cut, _SMALL).ravel()
+    rows -= rows.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(norms > 1e-4, rows / np.maximum(norms, 1e-4), np.float32(0))
+
+
+def _signs(rows: NDArray[np.float32]) -> Hashes:
+    signs = rows @ _directions() > 0
+    # An exact zero has no sign; the inverted image must still have the complement.
+    signs[~rows.any(axis=1)] = False
+    packed = np.packbits(signs, axis=1, bitorder="little")
+    return packed.view("<u8").astype(np.uint64)
+
+
+@cache
+def _directions() -> NDArray[np.float32]:
+    """Return the weights, shape (256, 256): a column for each bit."""
+    file = resources.files("hurdles.copies") / "fingerprints" / "directions.npy"
+    with file.open("rb") as opened:
+        weights = np.load(opened, allow_pickle=False)
+    if weights.shape != (_SMALL * _SMALL, BITS) or weights.dtype != np.int8:
+        raise ValueError(f"directions.npy has shape {weights.shape}; install hurdles again.")
+    return np.asarray(weights, dtype=np.float32)
+
+
+def hash_matches(
+    a: Hashes, b: Hashes | None = None, *, radius: int = RADIUS, mirrored: bool = True
+) -> pd.DataFrame:
+    """Return the pairs of images of which some views are near, in the order of rows.
+
+    Hashes are those of `image_hashes`. Columns as of `near_pairs` for the nearest views of either
+    image, and whether they are mirrored and what was cut off each side of them (cut_a, cut_b).
+    """
+    tables = []
+    for one, two in [*_CROPPED, *([(_MIRRORED, 0)] if mirrored else [])]:
+        if b is None and one == two:
+            pairs = near_pairs(a[:, one], radius=radius)
+        else:
+            pairs = near_pairs(a[:, one], (a if b is None else b)[:, two], radius=radius)
+        if b is None:
+            # Of views that differ, (i, j) and (j, i) are two comparisons; the other has its turn.
+            pairs = pairs[pairs["a"] < pairs["b"]]
+        is_mirrored = one == _MIRRORED
+        cut = 0.0 if is_mirrored else CUTS[one]
+        tables.append(pairs.assign(mirrored=is_mirrored, cut_a=cut, cut_b=CUTS[two]))
+    nearest = pd.concat(tables).sort_values(["a", "b", "distance"], kind="stable")
+    return nearest.drop_duplicates(["a", "b"], ignore_index=True)
+
+
+# --- near hashes ----------------------------------------------------------------------------------
 
 
 def near_pairs(
-    a: NDArray[np.uint64],
-    b: NDArray[np.uint64] | None = None,
-    *,
-    radius: int = RADIUS,
-    workers: int | None = None,
-) -> NearPairs:
-    """Return the pairs of hashes that differ in few bits, or in nearly all.
+    a: Hashes, b: Hashes | None = None, *, radius: int = RADIUS, workers: int | None = None
+) -> pd.DataFrame:
+    """Return the pairs of hashes, uint64 (N, 4), that differ in few bits, or in nearly all.
+
+    Columns a, b: rows of the first and of the second set, in this order; distance: bits in which
+    the two differ, or one from the other's complement; inverted: whether it is the complement.
 
     Up to a hundred million comparisons (14,000 hashes in one set) the answer is exact. Beyond, it
     is exact up to `GUARANTEED` bits, and nearly complete above; no pair is ever wrong.
@@ -91,9 +155,9 @@ def near_pairs(
     Examples
     --------
     >>> one, other = np.random.default_rng(0).integers(0, 2**63, (2, 1, 4), dtype=np.uint64)
-    >>> found = near_pairs(one, np.concatenate([~one, one ^ np.uint64(1), other]))
-    >>> found.b.tolist(), found.distance.tolist(), found.inverted.tolist()
-    ([0, 1], [0, 4], [True, False])
+    >>> pairs = near_pairs(one, np.concatenate([~one, one ^ np.uint64(1), other]))
+    >>> pairs.values.tolist()
+    [[0, 0, 0, True], [0, 1, 4, False]]
     """
     for hashes in (a,) if b is None else (a, b):
         if hashes.ndim != 2 or hashes.shape[1] != WORDS or hashes.dtype != np.uint64:
@@ -103,13 +167,11 @@ def near_pairs(
     if not 0 <= radius < BITS // 2:
         raise ValueError(f"radius is {radius}; two hashes are near within 0 to 127 bits.")
     if len(a) * len(a if b is None else b) <= _EACH_WITH_EACH:
-        return _collected([*_each_with_each(a, b, radius)], len(a if b is None else b))
+        return _collected(_each_with_each(a, b, radius))
     return _banded(a, b, radius, workers)
 
 
-def _each_with_each(
-    a: NDArray[np.uint64], b: NDArray[np.uint64] | None, radius: int
-) -> Iterator[NearPairs]:
+def _each_with_each(a: Hashes, b: Hashes | None, radius: int) -> Iterator[_Pairs]:
     other = a if b is None else b
     structured = np.asarray(other.any(axis=1))
     columns = [np.ascontiguousarray(other[:, word]) for word in range(WORDS)]
@@ -126,49 +188,37 @@ def _each_with_each(
         i, j = i + start, j + first
         if b is None:
             i, j, apart = i[i < j], j[i < j], apart[i < j]
-        yield _judged(i, j, apart)
+        yield i, j, apart
 
 
-def _judged(i: NDArray[np.int64], j: NDArray[np.int64], apart: NDArray[np.integer]) -> NearPairs:
-    differ = apart.astype(np.int64)
-    return NearPairs(i, j, np.minimum(differ, BITS - differ), differ > BITS // 2)
-
-
-def _collected(parts: list[NearPairs], width: int) -> NearPairs:
+def _collected(parts: Iterable[_Pairs]) -> pd.DataFrame:
     """Return all pairs once, in order."""
-    if not parts:
-        none = np.zeros(0, dtype=np.int64)
-        return NearPairs(none, none, none, none.astype(bool))
-    a = np.concatenate([part.a for part in parts])
-    b = np.concatenate([part.b for part in parts])
-    first = np.unique(a * max(width, 1) + b, return_index=True)[1]
-    distance = np.concatenate([part.distance for part in parts])[first]
-    inverted = np.concatenate([part.inverted for part in parts])[first]
-    return NearPairs(a[first], b[first], distance, inverted)
+    none = np.zeros(0, dtype=np.int64)
+    a, b, differ = map(np.concatenate, zip((none, none, none), *parts, strict=True))
+    nearer = np.minimum(differ, BITS - differ)
+    pairs = pd.DataFrame({"a": a, "b": b, "distance": nearer, "inverted": differ > BITS // 2})
+    return pairs.drop_duplicates(["a", "b"]).sort_values(["a", "b"], ignore_index=True)
 
 
-def _banded(
-    a: NDArray[np.uint64], b: NDArray[np.uint64] | None, radius: int, workers: int | None
-) -> NearPairs:
+def _banded(a: Hashes, b: Hashes | None, radius: int, workers: int | None) -> pd.DataFrame:
     rows_a = np.flatnonzero(a.any(axis=1))
     rows_b = rows_a if b is None else np.flatnonzero(b.any(axis=1))
     a = a[rows_a]
     b = None if b is None else b[rows_b]
 
-    def one(band: tuple[int, NDArray[np.int64]]) -> NearPairs:
-        return _collected([*_in_buckets(a, b, *band, radius)], len(rows_b))
+    def one(band: tuple[int, NDArray[np.int64]]) -> list[_Pairs]:
+        return list(_in_buckets(a, b, *band, radius))
 
-    found: list[NearPairs] = []
     with ThreadPoolExecutor(workers or processors()) as pool:
-        found.extend(pool.map(one, _bands()))
-    pairs = _collected(found, len(rows_b))
-    return replace(pairs, a=rows_a[pairs.a], b=rows_b[pairs.b])
+        parts = [part for band in pool.map(one, _bands()) for part in band]
+    pairs = _collected(parts)
+    return pairs.assign(a=rows_a[pairs["a"]], b=rows_b[pairs["b"]])
 
 
 def _bands() -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Yield the word and the bits in it that make each band.
 
-    The bits of one word are uncorrelated (see `hurdles.copies.hashing`), so buckets are even.
+    The bits of one word are uncorrelated, so buckets are even.
     """
     rng = np.random.default_rng(256)
     for _ in range(_PARTITIONS):
@@ -177,7 +227,7 @@ def _bands() -> Iterator[tuple[int, NDArray[np.int64]]]:
                 yield word, bits
 
 
-def _keys(words: NDArray[np.uint64], bits: NDArray[np.int64]) -> NDArray[np.uint32]:
+def _keys(words: Hashes, bits: NDArray[np.int64]) -> NDArray[np.uint32]:
     keys = np.zeros(len(words), dtype=np.uint32)
     for place, bit in enumerate(bits):
         keys |= ((words >> np.uint64(bit)).astype(np.uint32) & np.uint32(1)) << np.uint32(place)
@@ -188,12 +238,8 @@ def _keys(words: NDArray[np.uint64], bits: NDArray[np.int64]) -> NDArray[np.uint
 
 
 def _in_buckets(
-    a: NDArray[np.uint64],
-    b: NDArray[np.uint64] | None,
-    word: int,
-    bits: NDArray[np.int64],
-    radius: int,
-) -> Iterator[NearPairs]:
+    a: Hashes, b: Hashes | None, word: int, bits: NDArray[np.int64], radius: int
+) -> Iterator[_Pairs]:
     keys_a = _keys(a[:, word], bits)
     order_a = np.argsort(keys_a, kind="stable")
     keys_a = keys_a[order_a]
@@ -228,133 +274,5 @@ def _in_buckets(
                 one, two = order_a[i[near]], order_b[j[near]]
                 if b is None:
                     one, two = np.minimum(one, two), np.maximum(one, two)
-                yield _judged(one, two, exact)
+                yield one, two, exact
             j = j + 1
-
-
-#: Share cut off each side of an image before it is hashed: a crop meets its whole in one of them.
-CUTS = (0.0, 0.04, 0.08)
-#: The hashes of an image, in their order.
-VIEWS = (*(f"{cut:.0%} cut" for cut in CUTS), "mirrored")
-
-_MIRRORED = len(CUTS)
-_SMALL = 16
-_CHUNK = 512
-#: Which views of two images are compared: wholes, and the whole of either with crops of the other.
-_CROPPED = ((0, 0), (0, 1), (0, 2), (1, 0), (2, 0))
-
-
-class HashMatch(NamedTuple):
-    """Two images whose hashes are near.
-
-    Parameters
-    ----------
-    a, b : int
-        Rows.
-    distance : int
-        Bits in which their nearest views differ, of 256.
-    inverted, mirrored : bool
-        Whether bright and dark, or left and right, are exchanged.
-    cut_a, cut_b : float
-        Share cut off each side of either image in these views.
-    """
-
-    a: int
-    b: int
-    distance: int
-    inverted: bool = False
-    mirrored: bool = False
-    cut_a: float = 0.0
-    cut_b: float = 0.0
-
-
-def image_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return the hashes of images: of the whole, of two central parts, and of its mirror image.
-
-    Resizing, JPEG and tone curves change a few of the 256 bits, a crop that meets one of the views
-    or a rotation by two degrees about 25, another patient about half. An inverted image has the
-    complement. An image without structure has zeros only.
-
-    Examples
-    --------
-    >>> chest = np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8)
-    >>> one, inverted = image_hashes(np.concatenate([chest, 255 - chest]))
-    >>> bool((one == ~inverted).all())
-    True
-    """
-    hashes = np.zeros((len(pixels), len(VIEWS), WORDS), dtype=np.uint64)
-    for start in range(0, len(pixels), _CHUNK):
-        some = prints(pixels[start : start + _CHUNK])
-        for view, cut in enumerate(CUTS):
-            hashes[start : start + _CHUNK, view] = _signs(small_prints(some, cut))
-        hashes[start : start + _CHUNK, _MIRRORED] = _signs(small_prints(some[:, :, ::-1]))
-    return hashes
-
-
-def small_prints(whole: NDArray[np.float32], cut: float = 0.0) -> NDArray[np.float32]:
-    """Return the central parts of prints, averaged down to 16x16, as rows of length one."""
-    rows = np.empty((len(whole), _SMALL * _SMALL), dtype=np.float32)
-    for row, one in enumerate(whole):
-        rows[row] = central(np.ascontiguousarray(one), cut, _SMALL).ravel()
-    rows -= rows.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.where(norms > 1e-4, rows / np.maximum(norms, 1e-4), np.float32(0))
-
-
-def hash_matches(
-    a: NDArray[np.uint64],
-    b: NDArray[np.uint64] | None = None,
-    *,
-    radius: int = RADIUS,
-    mirrored: bool = True,
-) -> list[HashMatch]:
-    """Return the pairs of images of which some views are near."""
-    best: dict[tuple[int, int], HashMatch] = {}
-    for one, two in [*_CROPPED, *([(_MIRRORED, 0)] if mirrored else [])]:
-        for match in _between(a, b, one, two, radius):
-            known = best.get(match[:2])
-            if known is None or match.distance < known.distance:
-                best[match[:2]] = match
-    return [best[rows] for rows in sorted(best)]
-
-
-def _between(
-    a: NDArray[np.uint64], b: NDArray[np.uint64] | None, one: int, two: int, radius: int
-) -> list[HashMatch]:
-    if b is None and one == two:
-        found = near_pairs(a[:, one], radius=radius)
-    else:
-        found = near_pairs(a[:, one], (a if b is None else b)[:, two], radius=radius)
-    mirrored = one == _MIRRORED
-    cuts = (0.0 if mirrored else CUTS[one], CUTS[two])
-    rows = _in_order(found) if b is None else found
-    return [
-        HashMatch(int(i), int(j), int(d), bool(inverted), mirrored, *cuts)
-        for i, j, d, inverted in zip(rows.a, rows.b, rows.distance, rows.inverted, strict=True)
-    ]
-
-
-def _in_order(found: NearPairs) -> NearPairs:
-    # Of views that differ, (i, j) and (j, i) are two comparisons; the other one has its own turn.
-    keep = found.a < found.b
-    return NearPairs(found.a[keep], found.b[keep], found.distance[keep], found.inverted[keep])
-
-
-def _signs(rows: NDArray[np.float32]) -> NDArray[np.uint64]:
-    sums = rows @ _directions()
-    signs = sums > 0
-    # An exact zero has no sign; the inverted image must still have the complement.
-    signs[~rows.any(axis=1)] = False
-    packed = np.packbits(signs, axis=1, bitorder="little")
-    return packed.view("<u8").astype(np.uint64)
-
-
-@cache
-def _directions() -> NDArray[np.float32]:
-    """Return the weights, shape (256, 256): a column for each bit."""
-    file = resources.files("hurdles.copies") / "fingerprints" / "directions.npy"
-    with file.open("rb") as opened:
-        weights = np.load(opened, allow_pickle=False)
-    if weights.shape != (_SMALL * _SMALL, BITS) or weights.dtype != np.int8:
-        raise ValueError(f"directions.npy has shape {weights.shape}; install hurdles again.")
-    return np.asarray(weights, dtype=np.float32)

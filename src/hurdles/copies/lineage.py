@@ -1,4 +1,4 @@
-"""Which images come from which public collection: by aligned pixels where it is here, by hashes.
+"""Public collections that images come from: by aligned pixels where one is here, by hashes else.
 
 A *fingerprint* is a list of a collection's images by name, with three hashes of 256 bits each (the
 whole image and two central parts, `hurdles.copies.hashing`). No image can be made again from it:
@@ -23,41 +23,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.copies.finder import matches
-from hurdles.copies.hashing import CUTS, WORDS, HashMatch, hash_matches, image_hashes
+from hurdles.copies.finder import Images, matches
+from hurdles.copies.hashing import CUTS, WORDS, hash_matches, image_hashes
 from hurdles.data.files import replacing
 from hurdles.data.formats import IMAGE_SUFFIXES
 from hurdles.data.manifest import Manifest
 from hurdles.errors import CollectionError
-from hurdles.pixels.cache import Prepared
-
-__all__ = [
-    "CERTAIN_BITS",
-    "COLUMNS",
-    "LIKELY_BITS",
-    "SUMMARY",
-    "Fingerprint",
-    "Images",
-    "fingerprint_of",
-    "lineage",
-    "shipped_fingerprints",
-    "summary",
-    "with_left_out",
-    "write_fingerprint",
-]
 
 #: Images whose hashes differ in at most so many of 256 bits show the same radiograph.
 CERTAIN_BITS = 32
 #: Up to so many bits they probably do: crops, drawn-on copies, and a few images of one person.
 LIKELY_BITS = 42
 
-#: The columns of what `lineage` returns.
+#: The columns of the table that `lineage` returns.
 COLUMNS: dict[str, str] = {
     "image": "name of the image that is asked about",
     "collection": "public collection that holds the same radiograph",
@@ -69,7 +52,7 @@ COLUMNS: dict[str, str] = {
     "sure": "certain or likely; by aligned pixels always certain",
 }
 
-#: The columns of what `summary` returns.
+#: The columns of the table that `summary` returns.
 SUMMARY: dict[str, str] = {
     "collection": "public collection; the last row is of images found in none of them",
     "images": "images found there, certain or likely; an image may be found in several",
@@ -80,53 +63,24 @@ SUMMARY: dict[str, str] = {
 }
 
 _FORMAT = 1
-_STORED = len(CUTS)
-
-
-class Images(Protocol):
-    """A manifest with its pixels: `hurdles.pixels.cache.Prepared`, or what a hurdle is given."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """One row per image."""
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """Of shape (N, size, size), 64x64 or more, prepared ``raw``."""
-
-
-#: What a damaged archive raises.
+#: Errors that a damaged archive raises.
 _DAMAGE = (zipfile.BadZipFile, zlib.error)
+_STORED = len(CUTS)
 
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
     """The images of one collection by their hashes; no pixels.
 
-    Parameters
-    ----------
-    name : str
-        Of the collection.
-    images : tuple of str
-        Names of its images, as there.
-    hashes : uint64 array of shape (N, 3, 4)
-        The first three views of `hurdles.copies.hashing.image_hashes`.
-    version : str
-        Which state of the collection.
-    licence : str
-        Of the collection's images, for a reader.
-
-    Raises
-    ------
-    CollectionError
-        If there are not as many names as hashes, or a name has a line break.
+    Hashes are uint64 (N, 3, 4), the first three views of `hurdles.copies.hashing.image_hashes`;
+    version says which state of the collection, license that of its images, for a reader.
     """
 
     name: str
     images: tuple[str, ...]
     hashes: NDArray[np.uint64]
     version: str = ""
-    licence: str = ""
+    license: str = ""
 
     def __post_init__(self) -> None:
         expected = (len(self.images), _STORED, WORDS)
@@ -136,7 +90,7 @@ class Fingerprint:
                 f"{self.hashes.shape}, {self.hashes.dtype}; make it again with `hurdles "
                 "fingerprint`."
             )
-        if any("\n" in text for text in (self.name, self.version, self.licence, *self.images)):
+        if any("\n" in text for text in (self.name, self.version, self.license, *self.images)):
             raise CollectionError(
                 f"a name in the fingerprint {self.name!r} has a line break; rename the file."
             )
@@ -146,7 +100,7 @@ class Fingerprint:
 
     def save(self, path: str | Path) -> Path:
         """Write it to `path` (``.npz``, no pickle); the same content makes the same bytes."""
-        text = "\n".join([self.name, self.version, self.licence, *self.images])
+        text = "\n".join([self.name, self.version, self.license, *self.images])
         raw = self.hashes.astype("<u8").view(np.uint8)
         with replacing(path) as part, part.open("wb") as opened:
             np.savez_compressed(
@@ -159,13 +113,7 @@ class Fingerprint:
 
     @classmethod
     def load(cls, path: str | Path) -> Fingerprint:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        CollectionError
-            If the file is missing, damaged, or of another format.
-        """
+        """Read what `save` wrote; one that is missing, damaged, or of another format is refused."""
         try:
             with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
                 version = int(stored["format"][0])
@@ -180,15 +128,7 @@ class Fingerprint:
             return cls(text[0], tuple(text[3:]), hashes, text[1], text[2])
         except CollectionError:
             raise
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            IndexError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except (*_DAMAGE, OSError, ValueError, KeyError, IndexError, EOFError) as error:
             raise CollectionError(
                 f"{path} is no fingerprint, or a damaged one ({error}); make it again with "
                 "`hurdles fingerprint`."
@@ -196,51 +136,27 @@ class Fingerprint:
 
 
 def fingerprint_of(
-    images: Images, name: str, *, version: str = "", licence: str = ""
+    images: Images, name: str, *, version: str = "", license: str = ""
 ) -> Fingerprint:
     """Return the fingerprint of a collection.
 
     Images without structure are left out: they are like nothing, and nothing is like them.
-
-    Parameters
-    ----------
-    images : Images
-        The collection, e.g. a `hurdles.pixels.cache.Prepared` of 64 pixels, preparation ``raw``.
-    name, version, licence : str
-        As for `Fingerprint`.
     """
     hashes = image_hashes(images.pixels)[:, :_STORED]
-    seen = hashes[:, 0].any(axis=1)
-    names = images.manifest.frame["image"].to_numpy(dtype=str)[seen]
-    return Fingerprint(name, tuple(names.tolist()), hashes[seen], version, licence)
-
-
-def write_fingerprint(
-    images: Images, out: str | Path, *, name: str, version: str = "", licence: str = ""
-) -> Path:
-    """Write the fingerprint of a collection to `out` and return its path.
-
-    Parameters
-    ----------
-    images : Images
-        As for `fingerprint_of`.
-    out : path
-        A file, ``.npz``.
-    name, version, licence : str
-        As for `Fingerprint`.
-    """
-    return fingerprint_of(images, name, version=version, licence=licence).save(out)
+    structured = hashes[:, 0].any(axis=1)
+    names = images.manifest.frame["image"].to_numpy(dtype=str)[structured]
+    return Fingerprint(name, tuple(names.tolist()), hashes[structured], version, license)
 
 
 def shipped_fingerprints() -> list[Fingerprint]:
     """Return the fingerprints that ship with hurdles, by name."""
     folder = resources.files("hurdles.copies") / "fingerprints"
     files = sorted(f.name for f in folder.iterdir() if f.name.endswith(".npz"))
-    found = []
+    fingerprints = []
     for file in files:
         with resources.as_file(folder / file) as path:
-            found.append(Fingerprint.load(path))
-    return found
+            fingerprints.append(Fingerprint.load(path))
+    return fingerprints
 
 
 def lineage(
@@ -252,10 +168,13 @@ def lineage(
 ) -> pd.DataFrame:
     """Return which images stand in which collections.
 
+    Columns are those of `COLUMNS`; for each image and collection the nearest image there, in the
+    order of images. An image that stands in no collection has no row.
+
     Parameters
     ----------
     images : Images
-        What is asked about, 64 pixels or more, prepared ``raw``.
+        The images to be looked up, 64 pixels or more, prepared ``raw``.
     fingerprints : sequence of Fingerprint, optional
         The known collections; `shipped_fingerprints` if not given.
     radius : int
@@ -263,52 +182,50 @@ def lineage(
     here : mapping of str to Images, optional
         Collections of which the images are at hand, by name, whether there is a fingerprint of them
         or not: their pixels are compared.
-
-    Returns
-    -------
-    DataFrame
-        Columns as in `COLUMNS`; for each image and collection the nearest image there, in the
-        order of images. An image that stands in no collection has no row.
     """
     known = list(shipped_fingerprints() if fingerprints is None else fingerprints)
     here = here or {}
-    named = [each.name for each in known]
-    order = {name: at for at, name in enumerate([*named, *(n for n in here if n not in named)])}
-    names = images.manifest.frame["image"].tolist()
-    row = {name: at for at, name in enumerate(names)}
-    found: dict[tuple[int, int], tuple[object, ...]] = {}
+    names = images.manifest.frame["image"].to_numpy()
+    tables = [pd.DataFrame(columns=list(COLUMNS))]
     for name, theirs in here.items():
-        pairs = matches(_as_prepared(images), _as_prepared(theirs))
-        for pair in pairs.itertuples(index=False):  # the most similar first
-            key = row[pair.image_a], order[name]
-            told = (pair.image_a, name, pair.image_b, None, pair.similarity)
-            found.setdefault(key, (*told, pair.inverted, pair.mirrored, "certain"))
+        pairs = matches(images, theirs)  # the most similar first
+        pairs = pairs.rename(columns={"image_a": "image", "image_b": "theirs"})
+        tables.append(pairs.assign(collection=name, sure="certain"))
     hashes = image_hashes(images.pixels)
     for each in known:
-        lacking = _without(each, here.get(each.name))
-        for match in _nearest(hash_matches(hashes, lacking.hashes, radius=radius)):
-            sure = "certain" if match.distance <= CERTAIN_BITS else "likely"
-            which = (names[match.a], each.name, lacking.images[match.b], match.distance, None)
-            found.setdefault(
-                (match.a, order[each.name]), (*which, match.inverted, match.mirrored, sure)
+        at_hand = here.get(each.name)
+        compared = set() if at_hand is None else set(at_hand.manifest.frame["image"])
+        rest = [at for at, image in enumerate(each.images) if image not in compared]
+        near = hash_matches(hashes, each.hashes[rest], radius=radius)
+        near = near.sort_values("distance", kind="stable")
+        their_names = np.array(each.images, dtype=object)[rest]
+        certain = near["distance"] <= CERTAIN_BITS
+        tables.append(
+            near.assign(
+                image=names[near["a"]],
+                collection=each.name,
+                theirs=their_names[near["b"]],
+                sure=np.where(certain, "certain", "likely"),
             )
-    table = pd.DataFrame([found[key] for key in sorted(found)], columns=list(COLUMNS))
+        )
+    # Of each image and collection the first: what pixels tell, or else the nearest hash.
+    table = pd.concat(tables)[list(COLUMNS)].drop_duplicates(["image", "collection"])
+    order = {name: at for at, name in enumerate(dict.fromkeys([*(f.name for f in known), *here]))}
+    row = {name: at for at, name in enumerate(names)}
+    places = {"image": row, "collection": order}
+    table = table.sort_values(
+        ["image", "collection"], key=lambda column: column.map(places[str(column.name)])
+    )
     types = {"distance": "Int64", "similarity": "float64", "inverted": "bool", "mirrored": "bool"}
     texts = dict.fromkeys(("image", "collection", "theirs", "sure"), "str")
-    return table.astype({**types, **texts})
+    return table.astype({**types, **texts}).reset_index(drop=True)
 
 
 def with_left_out(manifest: Manifest, root: Path) -> Manifest:
     """Return a collection's images with those that its reader leaves out: laterals, CT slices.
 
-    What is copied from a collection need not be what is read of it.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        What was read of it; its exclusions name the others.
-    root : Path
-        The collection's folder, from which names count.
+    What is copied from a collection need not be what is read of it. Names count from `root`, the
+    collection's folder.
     """
     left = manifest.exclusions.drop_duplicates("path")
     paths = left["path"].map(Path)
@@ -323,50 +240,17 @@ def with_left_out(manifest: Manifest, root: Path) -> Manifest:
     return Manifest(pd.concat([manifest.frame, rows], ignore_index=True))
 
 
-def _without(fingerprint: Fingerprint, here: Images | None) -> Fingerprint:
-    """Return what a fingerprint knows of a collection beyond the images that are at hand."""
-    if here is None:
-        return fingerprint
-    seen = set(here.manifest.frame["image"])
-    keep = [at for at, image in enumerate(fingerprint.images) if image not in seen]
-    return Fingerprint(
-        fingerprint.name, tuple(fingerprint.images[at] for at in keep), fingerprint.hashes[keep]
-    )
-
-
-def _as_prepared(images: Images) -> Prepared:
-    return Prepared(images.manifest, images.pixels)
-
-
-def _nearest(found: Sequence[HashMatch]) -> list[HashMatch]:
-    best: dict[int, HashMatch] = {}
-    for match in found:
-        if match.a not in best or match.distance < best[match.a].distance:
-            best[match.a] = match
-    return list(best.values())
-
-
 def summary(table: pd.DataFrame, n_images: int) -> pd.DataFrame:
-    """Return how many images come from each collection.
+    """Return how many of `n_images` come from each collection, given the table of `lineage`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `lineage`.
-    n_images : int
-        How many images were asked about.
-
-    Returns
-    -------
-    DataFrame
-        Columns as in `SUMMARY`, most images first; the last row, ``none of these``, counts what
-        was found nowhere.
+    Columns as in `SUMMARY`, most images first; the last row, ``none of these``, counts what was
+    found nowhere.
 
     Examples
     --------
-    >>> found = pd.DataFrame({"image": ["a"], "collection": ["kermany"], "sure": ["certain"],
+    >>> table = pd.DataFrame({"image": ["a"], "collection": ["kermany"], "sure": ["certain"],
     ...                       "inverted": [False], "mirrored": [False]})
-    >>> summary(found, 4)[["collection", "images", "share"]].values.tolist()
+    >>> summary(table, 4)[["collection", "images", "share"]].values.tolist()
     [['kermany', 1, 0.25], ['none of these', 3, 0.75]]
     """
     rows = []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, relu
 
-from hurdles.models.network import GreyConvolution, Network, dense_head, he_normal, require_size
+from hurdles.models.network import GrayConvolution, Network, dense_head, he_normal, require_size
 from hurdles.models.spec import NETWORKS, ModelSpec
 
 _WIDTHS = (32, 64, 128, 256)
@@ -42,7 +42,7 @@ class Compact(Network):
         super().__init__(spec)
         require_size(spec, _LEAST_SIZE)
         self.stem = nn.Sequential(
-            GreyConvolution(spec.channels, widths[0], 5, stride=2, bias=False),
+            GrayConvolution(spec.channels, widths[0], 5, stride=2, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
             _halved(),

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, relu
 
-from hurdles.models.network import GreyConvolution, Network, dense_head, he_normal, require_size
+from hurdles.models.network import GrayConvolution, Network, dense_head, he_normal, require_size
 from hurdles.models.spec import NETWORKS, ModelSpec
 
 _STAGES = ((3, 256), (4, 512), (6, 1024), (3, 2048))
@@ -47,7 +47,7 @@ class CovidNet(Network):
         super().__init__(spec)
         require_size(spec, _LEAST_SIZE)
         self.stem = nn.Sequential(
-            GreyConvolution(spec.channels, _STEM, 7, stride=2, bias=False),
+            GrayConvolution(spec.channels, _STEM, 7, stride=2, bias=False),
             nn.BatchNorm2d(_STEM),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1),

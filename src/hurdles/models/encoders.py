@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, relu6
 
 from hurdles.errors import RecipeError
-from hurdles.models.network import GreyConvolution, Network, dense_head, he_normal, require_size
+from hurdles.models.network import GrayConvolution, Network, dense_head, he_normal, require_size
 from hurdles.models.spec import NETWORKS, ModelSpec
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def densenet_121(spec: ModelSpec, generator: torch.Generator) -> Network:
     encoder: nn.Sequential = MonaiDenseNet(
         spatial_dims=2, in_channels=spec.channels, out_channels=1
     ).features
-    encoder.conv0 = GreyConvolution(spec.channels, 64, 7, stride=2, bias=False)
+    encoder.conv0 = GrayConvolution(spec.channels, 64, 7, stride=2, bias=False)
     # MONAI rectifies in its classification layers; here, so that a heat-map sees the maps.
     encoder.add_module("relu5", nn.ReLU())
     for part in encoder.modules():
@@ -163,7 +163,7 @@ def _resnet(
         bias_downsample=False,
         feed_forward=False,
     )
-    encoder.conv1 = GreyConvolution(spec.channels, 64, 7, stride=2, bias=False)
+    encoder.conv1 = GrayConvolution(spec.channels, 64, 7, stride=2, bias=False)
     for part in encoder.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(

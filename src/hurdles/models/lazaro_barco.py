@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
 from hurdles.errors import RecipeError
-from hurdles.models.network import GreyConvolution, Network, glorot_uniform
+from hurdles.models.network import GrayConvolution, Network, glorot_uniform
 from hurdles.models.spec import NETWORKS, ModelSpec
 
 _DROPOUT = 0.3
@@ -31,7 +31,7 @@ class Baseline(Network):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         side = _side(spec, pools=3)
-        self.conv1 = GreyConvolution(spec.channels, 32, 3)
+        self.conv1 = GrayConvolution(spec.channels, 32, 3)
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.conv3 = nn.Sequential(nn.Conv2d(64, 128, 3, padding=1), nn.ReLU())
         self.head = _head(spec, 128 * side * side, 64)
@@ -69,7 +69,7 @@ class Inception(Network):
         super().__init__(spec)
         side = _side(spec, pools=2)
         self.parallel = nn.ModuleList(
-            GreyConvolution(spec.channels, filters, k)
+            GrayConvolution(spec.channels, filters, k)
             for filters, k in zip((64, 32, 16), kernels, strict=True)
         )
         self.conv = nn.Sequential(nn.Conv2d(112, 128, kernel, padding=kernel // 2), nn.ReLU())

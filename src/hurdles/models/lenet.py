@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from hurdles.errors import RecipeError
-from hurdles.models.network import GreyConvolution, Network, dense_head, require_size
+from hurdles.models.network import GrayConvolution, Network, dense_head, require_size
 from hurdles.models.spec import NETWORKS, ModelSpec
 
 
@@ -94,7 +94,7 @@ def lenet_1024_strided(spec: ModelSpec, generator: torch.Generator) -> Network:
 
 def _convolution(before: int, filters: int, stride: int, *, first: bool) -> nn.Conv2d:
     if first:
-        return GreyConvolution(before, filters, 3, stride=stride, padding=0, bias=False)
+        return GrayConvolution(before, filters, 3, stride=stride, padding=0, bias=False)
     return nn.Conv2d(before, filters, 3, stride, bias=False)
 
 

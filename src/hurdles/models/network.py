@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hurdles.errors import RecipeError
 from hurdles.models.spec import ModelSpec
 
-__all__ = ["GreyConvolution", "Network", "glorot_uniform", "last_convolution"]
+__all__ = ["GrayConvolution", "Network", "glorot_uniform", "last_convolution"]
 
 
 class Network(nn.Module, ABC):
@@ -118,7 +118,7 @@ def last_convolution(module: nn.Module) -> nn.Module:
     return part
 
 
-class GreyConvolution(nn.Conv2d):
+class GrayConvolution(nn.Conv2d):
     """A first convolution whose input channels all hold the same grey image.
 
     Weights have shape (filters, channels, kernel, kernel), so parameters and the gradient of each
@@ -135,7 +135,7 @@ class GreyConvolution(nn.Conv2d):
 
     Examples
     --------
-    >>> grey, rgb = GreyConvolution(3, 2, 5), nn.Conv2d(3, 2, 5, padding=2)
+    >>> grey, rgb = GrayConvolution(3, 2, 5), nn.Conv2d(3, 2, 5, padding=2)
     >>> _ = rgb.load_state_dict(grey.state_dict())
     >>> x = torch.rand(1, 1, 8, 8)
     >>> torch.allclose(grey(x), rgb(x.expand(-1, 3, -1, -1)), atol=1e-6)

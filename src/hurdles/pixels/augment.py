@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 #: degrees         by which it is turned, counter-clockwise
 #: shift_x         by which it is moved to the right, as a share of its side
 #: shift_y         by which it is moved down, as a share of its side
-#: growth          by which it is enlarged about its centre: 0.1 is a tenth larger
-#: contrast        by which distances from middle grey grow: -0.2 is a fifth flatter
+#: growth          by which it is enlarged about its center: 0.1 is a tenth larger
+#: contrast        by which distances from middle gray grow: -0.2 is a fifth flatter
 #: brightness      which is added, as a share of the range from black to white
 #: =============== =================================================================================
 DRAW = np.dtype(
@@ -84,6 +84,9 @@ def apply_draws(
     brings in from beyond the edge is the mirrored image. Rotation, enlargement and shift are one
     resampling, so that an image is blurred once.
     """
+    import cv2
+
+    levels = np.arange(256)
     if out is None:
         out = np.empty((len(draws), *pixels.shape[1:]), dtype=np.uint8)
     # tolist gives plain Python numbers, which are several times faster to read than records.
@@ -91,9 +94,15 @@ def apply_draws(
         position, flip, degrees, right, down, growth, contrast, brightness = one
         image = pixels[position]
         if degrees or right or down or growth:
-            image = _moved(image, degrees, right, down, growth)
+            # Without a shift only rounding reaches beyond the edge.
+            scale, still = inner_scale(degrees) * (1 + growth), not (right or down)
+            image = moved(
+                image, degrees=degrees, scale=scale, right=right, down=down, replicate=still
+            )
         if contrast or brightness:
-            image = _toned(image, contrast, brightness)
+            toned = (levels - _MIDDLE) * (1 + contrast) + _MIDDLE + 255 * brightness
+            table = np.rint(toned).clip(0, 255).astype(np.uint8)
+            image = cv2.LUT(np.ascontiguousarray(image), table)
         target[:] = image[:, ::-1] if flip else image
     return out
 
@@ -103,42 +112,30 @@ def inner_scale(degrees: float) -> float:
 
     An upright square inscribed in the unit square turned by a has the side
     1 / (|cos a| + |sin a|).
-
-    Examples
-    --------
-    >>> round(inner_scale(0.0), 3), round(inner_scale(15.0), 3)
-    (1.0, 1.225)
     """
     angle = math.radians(degrees)
     return abs(math.cos(angle)) + abs(math.sin(angle))
 
 
-def _moved(
-    image: NDArray[np.uint8], degrees: float, right: float, down: float, growth: float
+def moved(
+    image: NDArray[np.uint8],
+    *,
+    degrees: float = 0.0,
+    scale: float = 1.0,
+    right: float = 0.0,
+    down: float = 0.0,
+    replicate: bool = False,
 ) -> NDArray[np.uint8]:
+    """Turn and enlarge a square image about its center and shift it, in one resampling.
+
+    Degrees run counter-clockwise, shifts are shares of the side. Beyond the edge lies the
+    mirrored image, or its outermost pixel again.
+    """
     import cv2
 
     size = image.shape[0]
-    centre = ((size - 1) / 2, (size - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(centre, degrees, inner_scale(degrees) * (1 + growth))
+    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, scale)
     matrix[:, 2] += (right * size, down * size)
-    # Without a shift only rounding reaches beyond the edge.
-    border = cv2.BORDER_REFLECT_101 if right or down else cv2.BORDER_REPLICATE
-    return np.asarray(
-        cv2.warpAffine(
-            np.ascontiguousarray(image),
-            matrix,
-            (size, size),
-            flags=cv2.INTER_LINEAR,
-            borderMode=border,
-        )
-    )
-
-
-def _toned(image: NDArray[np.uint8], contrast: float, brightness: float) -> NDArray[np.uint8]:
-    import cv2
-
-    grey = np.arange(256)
-    toned = (grey - _MIDDLE) * (1 + contrast) + _MIDDLE + 255 * brightness
-    table = np.rint(toned).clip(0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(np.ascontiguousarray(image), table))
+    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_REFLECT_101
+    whole = np.ascontiguousarray(image)
+    return np.asarray(cv2.warpAffine(whole, matrix, (size, size), borderMode=border))

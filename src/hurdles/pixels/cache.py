@@ -3,15 +3,11 @@
 A second run over the same files decodes nothing; ten more images cost ten decodings; a file whose
 content changed is decoded again, one that was only moved is not. Several processes may share a
 cache: at worst both do the same work. The folder may be deleted at any time; as it holds patients'
-pixels, nobody but its user may read it. `hurdles.pixels.cache` says how large it is, and empties
-it.
+pixels, nobody but its user may read it.
 
-Content hashes of many files, remembered as long as the files stay as they are.
-
-One small JSON file per folder of images maps a name to its size, times and hash. It only saves
-reading: without it, or with a damaged one, files are hashed again.
-
-What the cache holds, how large it is, and how to empty it.
+A preparation may need another one's result of the same pixels, as the lungs are cut out by their
+mask. Each is a layer with a folder of its own key (`hurdles.pixels.packs`), so that what lies
+beneath is made once for all preparations that need it.
 """
 
 from __future__ import annotations
@@ -22,15 +18,13 @@ import logging
 import os
 import stat
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from mmap import mmap
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -38,118 +32,40 @@ from hurdles.data.files import file_hash, read_sealed, reads, write_sealed
 from hurdles.data.machine import processors
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
-from hurdles.errors import CacheError, ImageError, ManifestError
+from hurdles.errors import CacheError, ImageError, LungsNotFoundError, ManifestError
 from hurdles.phantom.cohort import is_phantom
-from hurdles.pixels.decode import decode
+from hurdles.pixels.decode import DECODER_VERSION, decode
 from hurdles.pixels.header import DEFAULT_MAX_PIXELS
-from hurdles.pixels.packs import (
-    Layer,
-    LayeredPreparation,
-    Made,
-    PixelPreparation,
-    layers_of,
-)
+from hurdles.pixels.packs import Packs, Refusals, writing
 
-__all__ = [
-    "LayeredPreparation",
-    "PixelPreparation",
-    "Prepared",
-    "cache_folder",
-    "default_cache",
-    "prepare",
-]
-
-
-#: Size, modification time and change time: a file of the same three is taken for the same file.
-Signature: TypeAlias = tuple[int, int, int]
-
-_Memory: TypeAlias = dict[str, list[int | str]]
-_log = logging.getLogger("hurdles")
-
-#: A file changed so recently could change again within one tick of a coarse clock (FAT: 2 s).
-_SETTLED_NS = 3_000_000_000
-
-
-@dataclass(frozen=True)
-class Hashed:
-    """A file and what it holds.
-
-    Parameters
-    ----------
-    path : str
-        The file, as it was named.
-    key : str
-        SHA-256 of its content, in hexadecimal digits.
-    signature : tuple of int
-        Size and times that it had before it was hashed: if they are the same after it was decoded,
-        what was decoded is what was hashed.
-    """
-
-    path: str
-    key: str
-    signature: Signature
-
-
-def signature(path: str | Path) -> Signature:
-    """Return what tells, without reading it, that a file is still the same."""
-    found = Path(path).stat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def content_hashes(paths: Iterable[str], store: Path, pool: Executor) -> list[Hashed | ImageError]:
-    """Hash every file, in order; one that cannot be read gives its error instead."""
-    paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - ten times as fast
-    known = {folder: _load(store, folder) for folder in {os.path.split(p)[0] for p in paths}}
-    results = list(pool.map(lambda path: _hashed(path, known), paths))
-    fresh: dict[str, _Memory] = defaultdict(dict)
-    settled = time.time_ns() - _SETTLED_NS
-    for found in results:
-        if isinstance(found, Hashed) and max(found.signature[1:]) < settled:
-            folder, name = os.path.split(found.path)
-            entry: list[int | str] = [*found.signature, found.key]
-            if known[folder].get(name) != entry:
-                fresh[folder][name] = entry
-    for folder, entries in fresh.items():
-        _save(store, folder, {**known[folder], **entries})
-    return results
-
-
-def _hashed(path: str, known: dict[str, _Memory]) -> Hashed | ImageError:
-    folder, name = os.path.split(path)
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a pipe would never end
-            return ImageError("it is no plain file; give an image.", path)
-        before = signature(path)
-        entry = known[folder].get(name)
-        if entry is not None and tuple(entry[:3]) == before:
-            return Hashed(path, str(entry[3]), before)
-        return Hashed(path, file_hash(path), before)
-    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
-        why = getattr(error, "strerror", None) or str(error)
-        return ImageError(f"the file cannot be opened ({why}); check the path.", path)
-
-
-def _file(store: Path, folder: str) -> Path:
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()
-    return store / f"{digest[:32]}.json"
-
-
-def _save(store: Path, folder: str, memory: _Memory) -> None:
-    try:
-        write_sealed(_file(store, folder), memory)
-    except OSError as error:
-        _log.info("hashes of %s are not remembered: %s", folder, error)
-
-
-def _load(store: Path, folder: str) -> _Memory:
-    found: _Memory | None = read_sealed(_file(store, folder))
-    return found or {}
-
+__all__ = ["PixelPreparation", "Prepared", "default_cache", "prepare"]
 
 #: Called with the number of images that are done and the number of all.
 Progress: TypeAlias = Callable[[int, int], None]
 
+_log = logging.getLogger("hurdles")
+#: A file changed so recently could change again within one tick of a coarse clock (FAT: 2 s).
+_SETTLED_NS = 3_000_000_000
 _BATCH = 256
+
+
+class PixelPreparation(Protocol):
+    """Settings that turn decoded pixels into stored ones, as `hurdles.pixels.prepare.Preparation`.
+
+    One with an attribute ``beneath``, another preparation whose key is part of its own, is called
+    with the result of that one as its second argument; None: nothing has to be prepared first.
+    """
+
+    @property
+    def size(self) -> int:
+        """Height and width of the result."""
+
+    @property
+    def key(self) -> str:
+        """All settings and the version of the algorithm: equal keys mean equal results."""
+
+    def __call__(self, pixels: np.ndarray, /) -> np.ndarray:
+        """Turn ``float32`` pixels (H, W) in [0, 1] into ``uint8`` (size, size)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,42 +142,6 @@ def _mapped(
     return Prepared(manifest, np.memmap(path, np.uint8, "r", offset, shape), failures)
 
 
-def default_cache() -> Path:
-    """Return ``$HURDLES_CACHE``, or the user's cache folder of this platform."""
-    chosen = os.environ.get("HURDLES_CACHE")
-    if chosen:
-        return Path(chosen)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("hurdles", appauthor=False)
-
-
-def cache_folder(cache: str | Path | None = None) -> Path:
-    """Return the cache's folder, made for nobody but this user where there is none.
-
-    Parameters
-    ----------
-    cache : path, optional
-        `default_cache` if not given.
-
-    Raises
-    ------
-    CacheError
-        If it cannot be made.
-    """
-    folder = Path(default_cache() if cache is None else cache).absolute()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if cache is None and not os.environ.get("HURDLES_CACHE") and os.name != "nt":
-            folder.chmod(0o700)  # that of an earlier version was open to others
-    except OSError as error:
-        raise CacheError(
-            f"the cache cannot be written ({error.strerror}: {folder}); free some space, or set "
-            "HURDLES_CACHE to a folder that you may write to."
-        ) from error
-    return folder
-
-
 def prepare(
     manifest: Manifest,
     preparation: PixelPreparation,
@@ -278,7 +158,7 @@ def prepare(
     ----------
     manifest : Manifest
         Which images.
-    preparation : PixelPreparation or LayeredPreparation
+    preparation : PixelPreparation
         What becomes of decoded pixels, e.g. `hurdles.pixels.prepare.Preparation`.
     cache : path, optional
         Folder of the cache; `default_cache` if not given.
@@ -308,131 +188,243 @@ def prepare(
     reads(manifest.frame["path"])
     reads(manifest.frame["mask"].dropna())
     folder = cache_folder(cache)
-    with _threads(workers) as pool:
-        work = _Work(layers_of(preparation, folder), max_pixels, on_bad, pool)
-        hashed = content_hashes(manifest.frame["path"], folder / "hashes", pool)
-        keys = work.keys(hashed, progress or _silent)
-    good = [key for key in keys if isinstance(key, str)]
+    pool = ThreadPoolExecutor(workers or processors())
+    try:
+        layers = _layers_of(preparation, folder)
+        sources = _hashed(manifest.frame["path"], folder / "hashes", pool)
+        work = _Work(layers, max_pixels, on_bad, pool, progress or (lambda *_: None))
+        keys = work.keys(sources)
+    finally:  # when interrupted, what is queued is not finished first
+        pool.shutdown(wait=True, cancel_futures=True)
     images = zip(manifest.frame["image"], keys, strict=True)
     bad = {image: key for image, key in images if isinstance(key, ImageError)}
     if bad:
         _log.warning("%d of %d images cannot be used and are left out", len(bad), len(keys))
         manifest = manifest.without(bad.keys(), [error.message for error in bad.values()])
-    return Prepared(manifest, work.pixels(good), bad)
+    good = [key for key in keys if isinstance(key, str)]
+    return Prepared(manifest, layers[-1].pixels(good), bad)
 
 
-class _Work:
-    """One call of `prepare`: finds rows, decodes what is missing, keeps both."""
+# --- contents ------------------------------------------------------------------------------------
 
-    def __init__(
-        self, layers: Sequence[Layer], max_pixels: int, on_bad: OnBad, pool: Executor
-    ) -> None:
-        self.layers = layers
-        self.top = layers[-1]
-        self.max_pixels = max_pixels
-        self.on_bad = on_bad
-        self.pool = pool
 
-    def keys(self, hashed: Sequence[Hashed | ImageError], tell: Progress) -> list[str | ImageError]:
-        """Make sure that every image has a row, and return their keys, or why there is none."""
-        results = [self._refused(found) for found in hashed]
-        for result in results:
-            if isinstance(result, ImageError) and self.on_bad is OnBad.STOP:
-                raise result
-        wanted = {found.key: found for found in results if isinstance(found, Hashed)}
-        missing: list[Hashed] = []
-        if self.top.packs.whole([f.key for f in results if isinstance(f, Hashed)]) is None:
-            self.top.find(wanted)
-            missing = [found for key, found in wanted.items() if key not in self.top.rows]
-        failures = self._decode(missing, len(hashed), tell)
-        return [
-            found if isinstance(found, ImageError) else failures.get(found.key, found.key)
-            for found in results
-        ]
+class _Source(NamedTuple):
+    """A file with the SHA-256 of its content and the signature that it had before it was hashed."""
+
+    path: str
+    key: str
+    signature: tuple[int, int, int]
+
+
+def _signature(path: str) -> tuple[int, int, int]:
+    """Return size, modification time and change time: files of the same three are not read."""
+    state = os.stat(path)  # noqa: PTH116 - called once a file
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _hashed(paths: Iterable[str], store: Path, pool: Executor) -> list[_Source | ImageError]:
+    """Hash every file, in order; one that cannot be read gives its error instead.
+
+    One small JSON file per folder of images maps a name to its signature and hash. Without it, or
+    with a damaged one, files are hashed again.
+    """
+    paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - ten times as fast
+    folders = {os.path.split(path)[0] for path in paths}
+    files = {f: store / f"{hashlib.sha256(os.fsencode(f)).hexdigest()[:32]}.json" for f in folders}
+    known = {folder: read_sealed(file) or {} for folder, file in files.items()}
+
+    def hashed(path: str) -> _Source | ImageError:
+        folder, name = os.path.split(path)
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a pipe would never end
+                return ImageError("it is no plain file; give an image.", path)
+            before = _signature(path)
+            entry = known[folder].get(name)
+            if entry is not None and tuple(entry[:3]) == before:
+                return _Source(path, str(entry[3]), before)
+            return _Source(path, file_hash(path), before)
+        except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+            why = getattr(error, "strerror", None) or str(error)
+            return ImageError(f"the file cannot be opened ({why}); check the path.", path)
+
+    sources = list(pool.map(hashed, paths))
+    settled = time.time_ns() - _SETTLED_NS
+    changed = set()
+    for source in sources:
+        if isinstance(source, _Source) and max(source.signature[1:]) < settled:
+            folder, name = os.path.split(source.path)
+            entry = [*source.signature, source.key]
+            if known[folder].get(name) != entry:
+                known[folder][name] = entry
+                changed.add(folder)
+    for folder in changed:
+        try:
+            write_sealed(files[folder], known[folder])
+        except OSError as error:
+            _log.info("hashes of %s are not remembered: %s", folder, error)
+    return sources
+
+
+# --- preparations, one above another -------------------------------------------------------------
+
+
+class _Layer:
+    """One preparation with its rows, and the contents that it refuses."""
+
+    def __init__(self, preparation: PixelPreparation, cache: Path) -> None:
+        self.preparation = preparation
+        folder = cache / f"{preparation.key}-d{DECODER_VERSION}"
+        self.packs = Packs(folder, preparation.size)
+        self.refusals = Refusals(folder)
+        self.rows: dict[str, np.ndarray] = {}
+
+    def make(self, pixels: np.ndarray, lower: np.ndarray | None, path: str) -> np.ndarray:
+        """Prepare one image; `lower` is its row of the layer beneath."""
+        arguments = (pixels,) if lower is None else (pixels, lower)
+        try:
+            row = self.preparation(*arguments)
+        except ImageError as error:
+            error.path = error.path or Path(path)
+            raise
+        size = self.preparation.size
+        if row.shape != (size, size) or row.dtype != np.uint8:
+            raise CacheError(
+                f"preparation {self.preparation.key!r} made {row.dtype} {row.shape} of {path}; it "
+                f"must make uint8 ({size}, {size})."
+            )
+        return row
+
+    def keep(self, batch: Sequence[_Made]) -> None:
+        """Put away what this layer made or refused of a batch of files."""
+        rows = {made.key: made.rows[self] for made in batch if self in made.rows}
+        if rows:
+            self.rows |= self.packs.put_away(rows)
+        refused = {made.key: made.error for made in batch if made.refused_by is self}
+        self.refusals.put_away(
+            {key: error for key, error in refused.items() if isinstance(error, LungsNotFoundError)}
+        )
 
     def pixels(self, keys: Sequence[str]) -> np.ndarray:
         """Return the rows of these keys in order, memory-mapped."""
-        if not keys:
-            size = self.top.preparation.size
-            nothing = np.empty((0, size, size), dtype=np.uint8)
-            nothing.setflags(write=False)
-            return nothing
-        return (self.top.packs.whole(keys) or self.top.packs.write(keys, self.top.rows)).pixels
+        if keys:
+            return (self.packs.whole(keys) or self.packs.write(keys, self.rows)).pixels
+        size = self.preparation.size
+        nothing = np.empty((0, size, size), dtype=np.uint8)
+        nothing.setflags(write=False)
+        return nothing
 
-    def _refused(self, found: Hashed | ImageError) -> Hashed | ImageError:
-        """Return the error of a content that some layer has refused before, else `found`."""
-        if isinstance(found, ImageError):
-            return found
-        errors = (layer.refusals.error(found.key, found.path) for layer in self.layers)
-        return next((error for error in errors if error is not None), found)
 
-    def _decode(
-        self, missing: Sequence[Hashed], total: int, tell: Progress
-    ) -> dict[str, ImageError]:
+def _layers_of(preparation: PixelPreparation, cache: Path) -> list[_Layer]:
+    """Return a preparation and all that lies beneath it, the lowest first."""
+    layers: list[_Layer] = []
+    current: PixelPreparation | None = preparation
+    while current is not None:
+        layers.insert(0, _Layer(current, cache))
+        current = getattr(current, "beneath", None)
+    return layers
+
+
+class _Made(NamedTuple):
+    """The rows made of one file, by layer, or why it cannot be used and which layer refused it."""
+
+    key: str
+    rows: dict[_Layer, np.ndarray]
+    error: ImageError | None = None
+    refused_by: _Layer | None = None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One call of `prepare`: finds rows, decodes what is missing, keeps both."""
+
+    layers: list[_Layer]
+    max_pixels: int
+    on_bad: OnBad
+    pool: Executor
+    tell: Progress
+
+    def keys(self, sources: Sequence[_Source | ImageError]) -> list[str | ImageError]:
+        """Make sure that every image has a row, and return their keys, or why there is none."""
+
+        def unless_refused(source: _Source | ImageError) -> _Source | ImageError:
+            if isinstance(source, ImageError):
+                return source
+            errors = (layer.refusals.error(source.key, source.path) for layer in self.layers)
+            return next((error for error in errors if error is not None), source)
+
+        results = [unless_refused(source) for source in sources]
+        for result in results:
+            if isinstance(result, ImageError) and self.on_bad is OnBad.STOP:
+                raise result
+        usable = [source for source in results if isinstance(source, _Source)]
+        top, missing = self.layers[-1], {}
+        if top.packs.whole([source.key for source in usable]) is None:
+            wanted = {source.key: source for source in usable}
+            top.rows = top.packs.rows(wanted)
+            missing = {key: source for key, source in wanted.items() if key not in top.rows}
+        failures = self._decode(missing, len(results))
+        return [
+            source if isinstance(source, ImageError) else failures.get(source.key, source.key)
+            for source in results
+        ]
+
+    def _decode(self, missing: Mapping[str, _Source], total: int) -> dict[str, ImageError]:
+        """Make the missing rows of all layers, batch by batch, and return what cannot be used."""
         done = total - len(missing)
-        tell(done, total)
+        self.tell(done, total)
         failures: dict[str, ImageError] = {}
         for layer in self.layers[:-1]:
-            layer.find(found.key for found in missing)
-        for start in range(0, len(missing), _BATCH):
-            batch: list[Made] = []
-            for made in self.pool.map(self._one, missing[start : start + _BATCH]):
+            layer.rows = layer.packs.rows(missing)
+        sources = list(missing.values())
+        for start in range(0, len(sources), _BATCH):
+            batch: list[_Made] = []
+            for made in self.pool.map(self._make, sources[start : start + _BATCH]):
                 batch.append(made)
                 done += 1
-                tell(done, total)
+                self.tell(done, total)
             for layer in self.layers:
                 layer.keep(batch)
             failures |= {made.key: made.error for made in batch if made.error is not None}
             if failures and self.on_bad is OnBad.STOP:
                 raise next(iter(failures.values()))
         for layer in self.layers[:-1]:
-            layer.merge()
+            layer.packs.merge()
         return failures
 
-    def _one(self, found: Hashed) -> Made:
+    def _make(self, source: _Source) -> _Made:
         """Decode a file, once for all layers that have no row of it."""
         try:
-            made = self._climb(decode(found.path, max_pixels=self.max_pixels), found)
-            if signature(found.path) == found.signature:
+            pixels = decode(source.path, max_pixels=self.max_pixels)
+            made = self._climb(pixels, source)
+            if _signature(source.path) == source.signature:
                 return made
-            error = ImageError("the file changed while it was read; run again.", found.path)
+            error = ImageError("the file changed while it was read; run again.", source.path)
         except CacheError:
             raise  # the preparation's fault, not the file's
         except ImageError as caught:
             error = caught
         except OSError as caught:
-            error = ImageError(f"the file vanished while it was read ({caught}).", found.path)
-        return Made(found.key, error=error)
+            error = ImageError(f"the file vanished while it was read ({caught}).", source.path)
+        return _Made(source.key, {}, error)
 
-    def _climb(self, pixels: np.ndarray, found: Hashed) -> Made:
-        rows: dict[Layer, np.ndarray] = {}
+    def _climb(self, pixels: np.ndarray, source: _Source) -> _Made:
+        """Make the rows that are missing from the lowest layer to the highest."""
+        rows: dict[_Layer, np.ndarray] = {}
         lower: np.ndarray | None = None
         for layer in self.layers:
-            row = layer.rows.get(found.key)
+            row = layer.rows.get(source.key)
             if row is None:
                 try:
-                    row = rows[layer] = layer.make(pixels, lower, found.path)
+                    row = rows[layer] = layer.make(pixels, lower, source.path)
                 except ImageError as error:
-                    return Made(found.key, rows, error, refused_by=layer)
+                    return _Made(source.key, rows, error, layer)
             lower = row
-        return Made(found.key, rows)
+        return _Made(source.key, rows)
 
 
-def _silent(done: int, total: int) -> None:
-    """Progress that nobody follows."""
+# --- the folder ----------------------------------------------------------------------------------
 
-
-@contextmanager
-def _threads(workers: int | None) -> Iterator[Executor]:
-    """Yield a pool that, when interrupted, does not first finish all that is queued."""
-    pool = ThreadPoolExecutor(workers or processors())
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-# What hurdles writes into a cache; anything else there is somebody else's.
+#: Files that hurdles writes into a cache; anything else there is somebody else's.
 _PATTERNS = (
     "*-d*/*.pack",
     "*-d*/*.batch",
@@ -443,17 +435,29 @@ _PATTERNS = (
 )
 
 
+def default_cache() -> Path:
+    """Return ``$HURDLES_CACHE``, or the user's cache folder of this platform."""
+    chosen = os.environ.get("HURDLES_CACHE")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("hurdles", appauthor=False)
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Return the cache's folder, made for nobody but this user where there is none."""
+    folder = Path(default_cache() if cache is None else cache).absolute()
+    with writing(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if cache is None and not os.environ.get("HURDLES_CACHE") and os.name != "nt":
+            folder.chmod(0o700)  # that of an earlier version was open to others
+    return folder
+
+
 @dataclass(frozen=True)
 class Stored:
-    """What a cache holds.
-
-    Parameters
-    ----------
-    folder : Path
-        The cache.
-    n_files, n_bytes : int
-        Of files that hurdles wrote there.
-    """
+    """The size of a cache: its folder, and the files that hurdles wrote there."""
 
     folder: Path
     n_files: int

@@ -3,8 +3,6 @@
 The format is told from the content, never from the name: PNG, JPEG, WebP, TIFF, BMP and DICOM. The
 rules that turn a file's numbers into [0, 1] stand in `hurdles.pixels.raster` and
 `hurdles.pixels.dicom`.
-
-One radiograph, read only as far as it is asked.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -30,7 +27,7 @@ from hurdles.pixels import dicom, raster
 from hurdles.pixels.header import DEFAULT_MAX_PIXELS, ImageHeader
 from hurdles.pixels.notices import about, notice
 
-__all__ = ["DECODER_VERSION", "Radiograph", "decode", "read_header"]
+__all__ = ["Radiograph", "decode", "read_header"]
 
 
 #: Part of every cache key. Raise it when the same file comes to give other pixels.
@@ -38,7 +35,7 @@ DECODER_VERSION = 2
 
 #: The largest file: so many bytes a pixel (four samples of 16 bits), and so many for the rest.
 _BYTES_PER_PIXEL, _MORE_BYTES = 8, 64 << 20
-#: Half a grey level of 16 bits: only a window that cuts everything off leaves less.
+#: Half a gray level of 16 bits: only a window that cuts everything off leaves less.
 _SMALLEST_STEP = 0.5 / 65535
 #: A 12-bit picture that is taken for one of 16 bits uses a sixteenth.
 _SLIVER = 1 / 8
@@ -77,7 +74,13 @@ def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndar
     [[0.0, 0.20000000298023224, 1.0]]
     """
     with _naming(path), opened(path) as handle:
-        _check_size(handle, max_pixels)
+        size, most = os.fstat(handle.fileno()).st_size, _BYTES_PER_PIXEL * max_pixels + _MORE_BYTES
+        if size > most:
+            raise ImageTooLargeError(
+                f"the file has {size >> 20:,} MB, more than {most >> 20:,} MB, in which "
+                f"{max_pixels:,} pixels are written without compression; leave it out, or raise "
+                "max_pixels."
+            )
         data = handle.read()
         kind = format_of(data)
         if kind == "DICOM":
@@ -86,6 +89,27 @@ def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndar
             pixels = raster.decode_raster(data, kind, max_pixels)
         _check_pixels(pixels)
         return pixels
+
+
+def _check_pixels(pixels: np.ndarray) -> None:
+    """Hold decoded pixels to what `decode` promises, whatever their format."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if not 0 <= low <= high <= 1:  # NaN is none of these
+        raise TruncatedImageError(
+            f"the file is damaged (its gray levels run from {low:g} to {high:g} of 1); fetch it "
+            "again."
+        )
+    if high - low < _SMALLEST_STEP:
+        raise ConstantImageError(
+            f"every pixel has the same value, {low:.3g} of 1; there is nothing to see, leave the "
+            "file out."
+        )
+    if high - low < _SLIVER:
+        notice(
+            "sliver",
+            f"the picture uses gray levels from {low:.3f} to {high:.3f} of 1 only; if that is not "
+            "meant, correct the window or the depth that the file states",
+        )
 
 
 def read_header(path: str | Path) -> ImageHeader:
@@ -102,36 +126,6 @@ def read_header(path: str | Path) -> ImageHeader:
         if kind == "DICOM":
             return dicom.read_dicom_header(handle)
         return raster.read_raster_header(handle, kind)
-
-
-def _check_size(handle: BinaryIO, max_pixels: int) -> None:
-    size, most = os.fstat(handle.fileno()).st_size, _BYTES_PER_PIXEL * max_pixels + _MORE_BYTES
-    if size > most:
-        raise ImageTooLargeError(
-            f"the file has {size >> 20:,} MB, more than {most >> 20:,} MB, in which {max_pixels:,} "
-            "pixels are written without compression; leave it out, or raise max_pixels."
-        )
-
-
-def _check_pixels(pixels: np.ndarray) -> None:
-    """Hold decoded pixels to what `decode` promises, whatever their format."""
-    low, high = float(pixels.min()), float(pixels.max())
-    if not 0 <= low <= high <= 1:  # NaN is none of these
-        raise TruncatedImageError(
-            f"the file is damaged (its grey levels run from {low:g} to {high:g} of 1); fetch it "
-            "again."
-        )
-    if high - low < _SMALLEST_STEP:
-        raise ConstantImageError(
-            f"every pixel has the same value, {low:.3g} of 1; there is nothing to see, leave the "
-            "file out."
-        )
-    if high - low < _SLIVER:
-        notice(
-            "sliver",
-            f"the picture uses grey levels from {low:.3f} to {high:.3f} of 1 only; if that is not "
-            "meant, correct the window or the depth that the file states",
-        )
 
 
 @contextmanager
@@ -182,7 +176,7 @@ class Radiograph:
 
     @cached_property
     def header(self) -> ImageHeader:
-        """What the file says about its image; raises `ImageError` as `read_header` does."""
+        """Facts that the file states of its image; raises `ImageError` as `read_header` does."""
         return read_header(self.path)
 
     @cached_property

@@ -1,19 +1,17 @@
 """DICOM radiographs, read with pydicom and whichever decoders are installed beside it.
 
-What stored values mean is told in `hurdles.pixels.grayscale`. Colour becomes luma, as in
-`hurdles.pixels.raster`. An object of several frames is refused, and so is a compressed frame whose
-own size is not the one that the header announces. Elements that the field leaves empty, writes in
-lower case or with a comma are read as they are meant.
+Stored values become gray levels by the rules of `hurdles.pixels.grayscale`; color becomes luma, as
+in `hurdles.pixels.raster`. An object of several frames is refused, and so is a compressed frame
+whose own size is not the one that the header announces. Elements that the field leaves empty,
+writes in lower case or with a comma are read as they are meant.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,22 +24,22 @@ from hurdles.errors import (
     UnsupportedImageError,
 )
 from hurdles.pixels.frames import decode_frame
-from hurdles.pixels.grayscale import check_window, grey_table, read_lut
-from hurdles.pixels.header import ImageHeader, check_header
+from hurdles.pixels.grayscale import check_window, gray_table, read_lut
+from hurdles.pixels.header import JPEG_FRAMES, ImageHeader, check_header, failing_as
 from hurdles.pixels.notices import notice
 
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}
 _DAYS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
-_COLOURS = frozenset(
+_COLORS = frozenset(
     {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"}
 )
-_GREYS = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
+_GRAYS = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
+_JPEG_LS = 0xF7
 #: How a frame is coded, by its start-of-frame marker (T.81, table B.1; T.87), as a transfer syntax.
-_SYNTAXES = {0xC0: "50", 0xC1: "51", 0xC2: "50", 0xC3: "57", 0xF7: "80"}
+_SYNTAXES = {0xC0: "50", 0xC1: "51", 0xC2: "50", 0xC3: "57", _JPEG_LS: "80"}
 _JPEG_2000 = b"\xff\x4f\xff\x51"
-_FRAMES = (frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xC8, 0xCC}
 _SQUARE = (0.98, 1.02)
-#: JPEG 2000 fills what it holds no bytes for with grey. A JPEG has at most 256 pixels in a byte: a
+#: JPEG 2000 fills what it holds no bytes for with gray. A JPEG has at most 256 pixels in a byte: a
 #: block of 64 takes two bits at least; only flat areas of other codes take less.
 _MOST_PIXELS_PER_BYTE = 2000
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -49,13 +47,13 @@ _ITEM = b"\xfe\xff\x00\xe0"
 
 def read_dicom_header(handle: BinaryIO) -> ImageHeader:
     """Return the header of an open DICOM file, reading no pixel."""
-    with _damage_named():
+    with failing_as(_damaged_header):
         return _header(open_dataset(handle))
 
 
 def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
     """Decode the content of a DICOM file: ``float32`` (H, W) within [0, 1]."""
-    with _damage_named():
+    with failing_as(_damaged_header):
         file = DicomFile(BytesIO(data))
         dataset = file.dataset
         header = _header(dataset)
@@ -70,23 +68,15 @@ def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
         if stored.ndim == 3:
             highest = (1 << header.bits) - 1
             return _luma(stored >> max(high + 1 - header.bits, 0) & highest, highest)
-        pixels = _looked_up(stored, grey_table(dataset, stored, header, high))
+        pixels = _looked_up(stored, gray_table(dataset, stored, header, high))
         if "VOILUTSequence" not in dataset and pixels.min() == pixels.max():
             check_window(dataset, stored, header, high)
         return pixels
 
 
-@contextmanager
-def _damage_named() -> Iterator[None]:
-    """Give damage its name: pydicom parses an element only when it is asked for."""
-    try:
-        yield
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:
-        raise TruncatedImageError(
-            f"the DICOM header is damaged ({error}); fetch the file again."
-        ) from error
+def _damaged_header(error: Exception) -> ImageError:
+    """Return the error for an element that pydicom cannot parse when it is asked for."""
+    return TruncatedImageError(f"the DICOM header is damaged ({error}); fetch the file again.")
 
 
 # --- header --------------------------------------------------------------------------------------
@@ -106,6 +96,8 @@ def _header(dataset: Any) -> ImageHeader:
             f"the DICOM header announces {bits} of {allocated} bits; fetch the file again."
         )
     several = whole(dataset, "SamplesPerPixel", 1) > 1
+    # Age String (PS3.5, 6.2), such as 045Y or 008M.
+    age = re.fullmatch(r"\s*(\d{1,3})([DWMY])\s*", str(dataset.get("PatientAge") or ""))
     return ImageHeader(
         format="DICOM",
         height=whole(dataset, "Rows", 0),
@@ -114,20 +106,10 @@ def _header(dataset: Any) -> ImageHeader:
         photometric=text(dataset, "PhotometricInterpretation") or ("MONOCHROME2", "RGB")[several],
         frames=whole(dataset, "NumberOfFrames", 1) or 1,
         view=_VIEWS.get(text(dataset, "ViewPosition")),
-        sex=_sex(dataset.get("PatientSex")),
-        age=_age(dataset.get("PatientAge")),
+        sex=next((sex for sex in Sex if sex == str(dataset.get("PatientSex"))), None),
+        age=int(age[1]) / _DAYS[age[2]] if age else None,
         patient=str(dataset.get("PatientID") or "").strip() or None,
     )
-
-
-def _sex(value: Any) -> Sex | None:
-    return next((sex for sex in Sex if sex == str(value)), None)
-
-
-def _age(value: Any) -> float | None:
-    """DICOM Age String (PS3.5, 6.2), such as ``045Y`` or ``008M``, in years."""
-    match = re.fullmatch(r"\s*(\d{1,3})([DWMY])\s*", str(value or ""))
-    return int(match[1]) / _DAYS[match[2]] if match else None
 
 
 def _put_right(dataset: Any, header: ImageHeader) -> None:
@@ -139,12 +121,12 @@ def _put_right(dataset: Any, header: ImageHeader) -> None:
         raise UnsupportedImageError(
             f"the DICOM pixels have {allocated} bits; radiographs have 8 or 16 bits."
         )
-    if header.photometric not in _COLOURS | _GREYS:
+    if header.photometric not in _COLORS | _GRAYS:
         raise UnsupportedImageError(
             f"the DICOM header says {header.photometric!r} of how pixels are to be read; re-export "
             "the file as MONOCHROME2."
         )
-    samples = whole(dataset, "SamplesPerPixel", 3 if header.photometric in _COLOURS else 1)
+    samples = whole(dataset, "SamplesPerPixel", 3 if header.photometric in _COLORS else 1)
     signed = whole(dataset, "PixelRepresentation", 0)
     if samples not in (1, 3) or signed not in (0, 1):  # decoders die of others
         raise TruncatedImageError(
@@ -213,17 +195,25 @@ def _stored(dataset: Any) -> np.ndarray:
             "the DICOM object has no integer Pixel Data; export it as a plain radiograph."
         )
     syntax = _syntax(dataset)
-    try:
+    with failing_as(_undecodable):
         samples = _frame(dataset, syntax) if syntax.is_encapsulated else _native(dataset)
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # pydicom and its plug-ins fail in many ways on damaged bytes
-        raise _undecodable(error) from error
     if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 2:
         raise UnsupportedImageError(
             f"the DICOM pixels are {samples.dtype}; radiographs have 8 or 16 bits."
         )
     return samples.astype(samples.dtype.newbyteorder("="), copy=False)
+
+
+def _undecodable(error: Exception) -> ImageError:
+    """Tell a form that no plug-in knows from damage."""
+    why = " ".join(str(error).split())
+    # pydicom asks each plug-in in turn, and lists every answer in a line below its own.
+    answers = str(error).splitlines()[1:]
+    if answers and all("not support" in answer for answer in answers):
+        return UnsupportedImageError(
+            f"no installed decoder reads these pixels ({why}); re-export the file uncompressed."
+        )
+    return TruncatedImageError(f"the DICOM pixels are damaged ({why}); fetch the file again.")
 
 
 def _syntax(dataset: Any) -> Any:
@@ -235,14 +225,18 @@ def _syntax(dataset: Any) -> Any:
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not syntax:  # a file without meta information leaves it open
         syntax = ImplicitVRLittleEndian if dataset.original_encoding[0] else ExplicitVRLittleEndian
-    if not syntax.is_encapsulated and _looks_encapsulated(dataset):
-        form = _form(_first_frame(dataset))
-        if form is None or form.syntax is None:
+    data = dataset.PixelData
+    looks_encapsulated = dataset["PixelData"].is_undefined_length or (
+        data.startswith(_ITEM) and len(data) < _bytes_announced(dataset)
+    )
+    if not syntax.is_encapsulated and looks_encapsulated:
+        *_, code = _form(_first_frame(dataset)) or (None,)
+        if code is None:
             raise TruncatedImageError(
                 f"the DICOM header says {syntax.name}, but the pixels are compressed in a form "
                 "that they do not tell; fetch the file again."
             )
-        syntax = UID(form.syntax)
+        syntax = UID(f"1.2.840.10008.1.2.4.{code}")
     dataset.file_meta.TransferSyntaxUID = syntax
     try:
         known = get_decoder(syntax).is_available
@@ -254,13 +248,6 @@ def _syntax(dataset: Any) -> Any:
             "uncompressed."
         )
     return syntax
-
-
-def _looks_encapsulated(dataset: Any) -> bool:
-    data = dataset.PixelData
-    return dataset["PixelData"].is_undefined_length or (
-        data.startswith(_ITEM) and len(data) < _bytes_announced(dataset)
-    )
 
 
 def _bytes_announced(dataset: Any) -> int:
@@ -297,9 +284,9 @@ def _frame(dataset: Any, syntax: Any) -> np.ndarray:
     """Decode the one compressed frame."""
     frame = _first_frame(dataset)
     form = _form(frame)
-    if form is not None and (form.height, form.width) != (dataset.Rows, dataset.Columns):
+    if form is not None and form[:2] != (dataset.Rows, dataset.Columns):
         raise TruncatedImageError(
-            f"the compressed frame holds {form.width} x {form.height} pixels, but the header "
+            f"the compressed frame holds {form[1]} x {form[0]} pixels, but the header "
             f"announces {dataset.Columns} x {dataset.Rows}; fetch the file again."
         )
     if dataset.Rows * dataset.Columns > _MOST_PIXELS_PER_BYTE * len(frame):
@@ -325,52 +312,34 @@ def _frame(dataset: Any, syntax: Any) -> np.ndarray:
     return decode_frame(frame, syntax, options)
 
 
-class _Form(NamedTuple):
-    """What a code stream says of itself."""
+def _form(frame: bytes) -> tuple[int, int, str | None] | None:
+    """Return height, width and the end of the transfer syntax as a code stream states them.
 
-    height: int
-    width: int
-    syntax: str | None
-
-
-def _form(frame: bytes) -> _Form | None:
-    """Return the form of a JPEG, JPEG-LS or JPEG 2000 stream; None for any other."""
+    None for a stream that is no JPEG, JPEG-LS or JPEG 2000.
+    """
     start = frame[:4096].find(_JPEG_2000)
     if start >= 0:  # ISO/IEC 15444-1, A.5.1: the reference grid
         if len(frame) < start + 24:
             return None
         right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
-        return _Form(bottom - top, right - left, "1.2.840.10008.1.2.4.90")
+        return bottom - top, right - left, "90"
     at = 2 if frame.startswith(b"\xff\xd8") else len(frame)
     while at + 9 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
-        if marker in _FRAMES:
+        if marker in JPEG_FRAMES | {_JPEG_LS}:
             height, width = struct.unpack_from(">HH", frame, at + 5)
-            code = _SYNTAXES.get(marker)
-            return _Form(height, width, code and f"1.2.840.10008.1.2.4.{code}")
+            return height, width, _SYNTAXES.get(marker)
         at += 1 if marker == 0xFF else 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
     return None
-
-
-def _undecodable(error: Exception) -> ImageError:
-    """Tell a form that no plug-in knows from damage."""
-    why = " ".join(str(error).split())
-    # pydicom asks each plug-in in turn, and lists every answer in a line below its own.
-    answers = str(error).splitlines()[1:]
-    if answers and all("not support" in answer for answer in answers):
-        return UnsupportedImageError(
-            f"no installed decoder reads these pixels ({why}); re-export the file uncompressed."
-        )
-    return TruncatedImageError(f"the DICOM pixels are damaged ({why}); fetch the file again.")
 
 
 # --- pixels --------------------------------------------------------------------------------------
 
 
 def _from_palette(stored: np.ndarray, dataset: Any) -> np.ndarray:
-    """Look up each colour of a palette (C.7.6.3.1.5), brought to the bits that its entries use."""
+    """Look up each color of a palette (C.7.6.3.1.5), brought to the bits that its entries use."""
     signed = stored.dtype.kind == "i"
-    names = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
+    names = [f"{color}PaletteColorLookupTable" for color in ("Red", "Green", "Blue")]
     tables = [read_lut(dataset, name, signed=signed) for name in names]
     if any(table is None for table in tables):
         from pydicom.pixels import apply_color_lut  # the palette may be written in segments

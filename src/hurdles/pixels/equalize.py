@@ -1,39 +1,8 @@
-"""Grey levels made comparable: histogram equalisation, CLAHE, and the range of a region.
+"""Gray levels made comparable: histogram equalization, CLAHE, the range of a region, one reference.
 
-Each function takes and returns pixels as `hurdles.pixels.decode.decode` gives them and draws
-nothing at random. Equalisation and scaling are monotone: no pixel that was darker becomes
-brighter than another.
-
-Grey levels and texture brought to one reference, so that equipment leaves less of itself.
-
-Two steps, three times over, each image for itself:
-
-1. *Tone.* The histogram becomes a fixed one: a pixel's rank decides on its grey level. Whatever
-   monotone curve an equipment applied (exposure, contrast, gamma) is undone.
-2. *Texture.* The image is split into bands of spatial frequency, each twice as coarse as the one
-   before: differences of Gaussian blurs. Each band is multiplied by a number, so that its energy
-   (root mean square) becomes that of the reference. Blur, sharpening and noise are evened out. What
-   is coarser than the last band stays.
-
-This follows Philipsen et al. 2015, "Localized Energy-Based Normalization of Medical Images:
-Application to Chest Radiography", IEEE Transactions on Medical Imaging 34:1965, doi
-10.1109/TMI.2015.2418031, with these differences: the histogram is fixed, too; energies are measured
-over the middle of the image instead of the lungs, so that no lungs have to be found; the factors
-are the same everywhere ("localised" there means tiles), because opacities change the energy of
-their surroundings and are to be seen afterwards; and a factor is at most `LARGEST`, because a band
-that a coarse scan does not hold cannot be brought back, only its noise.
-
-Bands are measured in parts of the image, not in pixels, and images are reduced to `SIDE` pixels
-first: texture finer than that is of the detector, not of the chest, and tells a collection of large
-scans from one of small ones. An image prepared to more than that many pixels is therefore a soft
-one. Pixels near the border and those in the corners, where letters and collimation are, are mapped
-by the same table and factors but not counted.
-
-What is lost: how dense an image is on the whole, by which a radiologist tells little, since
-equipment sets it anew for each image, but a white lung makes the rest darker.
-
-The reference is the median of 200 phantoms without a shortcut, from ten hospitals; the numbers are
-printed by ``bench/harmonise_reference.py``.
+Each function takes and returns ``float32`` pixels within [0, 1], as `hurdles.pixels.decode.decode`
+gives them, and draws nothing at random. Equalization and scaling are monotone: no pixel that was
+darker becomes brighter than another.
 """
 
 from __future__ import annotations
@@ -43,18 +12,17 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["clahe", "equalize", "scale_to"]
+__all__ = ["clahe", "equalize", "harmonize", "scale_to"]
 
+Pixels: TypeAlias = NDArray[np.float32]
 
 #: Brightest of the levels that are counted. 8-bit files keep their 256 levels (255 divides it), and
 #: deep ones lose none that a prepared image could show.
 _TOP = 65535
 
 
-def equalize(
-    pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None = None
-) -> NDArray[np.float32]:
-    """Equalise the histogram: every pixel becomes its rank among all pixels.
+def equalize(pixels: Pixels, mask: NDArray[np.bool_] | None = None) -> Pixels:
+    """Equalize the histogram: every pixel becomes its rank among all pixels.
 
     The darkest level becomes 0 and the brightest 1; a level between becomes the share of pixels
     that are not brighter, the darkest ones not counted. On 8-bit pixels this is what OpenCV's
@@ -99,10 +67,8 @@ def equalize(
     return np.asarray(table[levels])
 
 
-def clahe(
-    pixels: NDArray[np.float32], *, limit: float = 2.0, tiles: int = 8
-) -> NDArray[np.float32]:
-    """Equalise locally with limited contrast (CLAHE), by OpenCV, on 256 levels.
+def clahe(pixels: Pixels, *, limit: float = 2.0, tiles: int = 8) -> Pixels:
+    """Equalize locally with limited contrast (CLAHE), by OpenCV, on 256 levels.
 
     256 levels on purpose: OpenCV measures the limit in pixels per level, so that on 65536 levels
     the same limit would leave a small image as it is.
@@ -134,16 +100,16 @@ def clahe(
         raise ValueError(f"limit is {limit} and tiles {tiles}; give a positive limit and tiles.")
     # Made anew: one object must not be used by two threads.
     method = cv2.createCLAHE(clipLimit=limit, tileGridSize=(tiles, tiles))
-    equalised = method.apply(_levels(pixels, 255).astype(np.uint8))
-    return np.asarray(equalised, dtype=np.float32) / np.float32(255)
+    equalized = method.apply(_levels(pixels, 255).astype(np.uint8))
+    return np.asarray(equalized, dtype=np.float32) / np.float32(255)
 
 
 def scale_to(
-    pixels: NDArray[np.float32],
+    pixels: Pixels,
     mask: NDArray[np.bool_],
     *,
     percentiles: tuple[float, float] = (0.5, 99.5),
-) -> NDArray[np.float32]:
+) -> Pixels:
     """Scale so that the range of a region fills [0, 1]; what lies beyond it is clipped.
 
     Percentiles rather than the extremes: one white marker pixel inside a mask would decide on the
@@ -180,11 +146,11 @@ def scale_to(
     return np.asarray(np.clip((pixels - low) / (high - low), np.float32(0), np.float32(1)))
 
 
-def _levels(pixels: NDArray[np.float32], top: int) -> NDArray[np.float32]:
+def _levels(pixels: Pixels, top: int) -> Pixels:
     return np.asarray(np.rint(np.clip(pixels, 0, 1) * np.float32(top)))
 
 
-def _check(pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> None:
+def _check(pixels: Pixels, mask: NDArray[np.bool_] | None) -> None:
     if mask is None:
         return
     if mask.shape != pixels.shape:
@@ -196,15 +162,18 @@ def _check(pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> None:
         raise ValueError("the mask holds no pixel; there is no range to be read from it.")
 
 
-Pixels: TypeAlias = NDArray[np.float32]
+# --- one reference -------------------------------------------------------------------------------
 
 #: The longer side of an image is reduced to so many pixels.
 SIDE = 256
 #: A band is made at most so many times stronger or weaker, over all rounds.
 LARGEST = 3.0
 
-#: Grey levels of the reference at equally spaced ranks, from the darkest pixel to the brightest.
-GREYS = (
+# The reference is the median of 200 phantoms without a shortcut, from ten hospitals, as
+# bench/harmonize_reference.py prints it.
+
+#: Gray levels of the reference at equally spaced ranks, from the darkest pixel to the brightest.
+GRAYS = (
     *(0.039, 0.188, 0.229, 0.265, 0.298, 0.333, 0.365, 0.4, 0.439),
     *(0.484, 0.545, 0.6, 0.663, 0.729, 0.784, 0.831, 0.914),
 )
@@ -220,23 +189,57 @@ _NARROWEST = 0.7
 _EDGE = 0.1
 #: Of the absolute values of a band; a letter or an electrode is not to decide on its energy.
 _CLIPPED = 99.0
-#: A band weaker than a quarter of a grey level of 255 is rounding, not texture.
+#: A band weaker than a quarter of a gray level of 255 is rounding, not texture.
 _NOTHING = 0.25 / 255
 
 
 def harmonize(pixels: Pixels) -> Pixels:
-    """Bring grey levels and texture to those of the reference.
+    """Bring gray levels and texture to one reference, so that equipment leaves less of itself.
+
+    Two steps, three times over, each image for itself:
+
+    1. *Tone.* The histogram becomes a fixed one: a pixel's rank decides on its gray level. Whatever
+       monotone curve an equipment applied (exposure, contrast, gamma) is undone.
+    2. *Texture.* The image is split into bands of spatial frequency, each twice as coarse as the
+       one before: differences of Gaussian blurs. Each band is multiplied by a number, so that its
+       energy (root mean square) becomes that of the reference. Blur, sharpening and noise are
+       evened out. What is coarser than the last band stays.
+
+    Bands are measured in parts of the image, not in pixels, and images are reduced to `SIDE` pixels
+    first: texture finer than that is of the detector, not of the chest, and tells a collection of
+    large scans from one of small ones. An image prepared to more than that many pixels is therefore
+    a soft one. Pixels near the border and those in the corners, where letters and collimation are,
+    are mapped by the same table and factors but not counted.
+
+    What is lost: how dense an image is on the whole, by which a radiologist tells little, since
+    equipment sets it anew for each image, but a white lung makes the rest darker.
+
+    Parameters
+    ----------
+    pixels : float32 array of shape (H, W), within [0, 1]
+
+    Returns
+    -------
+    float32 array of at most 256 pixels a side, within [0, 1]
+        Reduced only where the middle of the image is of one level.
 
     References
     ----------
-    Philipsen et al. 2015; see the head of this module for what is done otherwise.
+    Philipsen et al. 2015, "Localized Energy-Based Normalization of Medical Images: Application to
+    Chest Radiography", IEEE Transactions on Medical Imaging 34:1965, doi
+    10.1109/TMI.2015.2418031, with these differences: the histogram is fixed, too; energies are
+    measured over the middle of the image instead of the lungs, so that no lungs have to be found;
+    the factors are the same everywhere ("localized" there means tiles), because opacities change
+    the energy of their surroundings and are to be seen afterwards; and a factor is at most
+    `LARGEST`, because a band that a coarse scan does not hold cannot be brought back, only its
+    noise.
 
     Examples
     --------
     >>> x = np.linspace(0, 1, 64, dtype=np.float32)
     >>> image = np.sin(20 * x[:, None] * x) / 2 + np.float32(0.5)
-    >>> found = [np.abs(f(image) - f(image**2)).mean() for f in (np.asarray, harmonize)]
-    >>> [round(float(difference), 3) for difference in found]
+    >>> apart = [np.abs(f(image) - f(image**2)).mean() for f in (np.asarray, harmonize)]
+    >>> [round(float(difference), 3) for difference in apart]
     [0.132, 0.002]
     """
     image = _reduced(np.asarray(pixels, dtype=np.float32))
@@ -249,9 +252,9 @@ def harmonize(pixels: Pixels) -> Pixels:
         bands, rest = _bands(image)
         image = rest
         for n, band in bands.items():
-            found = _energy(band[middle])
-            wanted = ENERGIES[n] / found if found > _NOTHING else 1.0
-            factor = np.clip(factors[n] * wanted, 1 / LARGEST, LARGEST) / factors[n]
+            energy = _energy(band[middle])
+            ratio = ENERGIES[n] / energy if energy > _NOTHING else 1.0
+            factor = np.clip(factors[n] * ratio, 1 / LARGEST, LARGEST) / factors[n]
             factors[n] *= factor
             image = image + np.float32(factor) * band
         image = _toned(np.clip(image, 0, 1), middle)
@@ -273,8 +276,8 @@ def band_energies(pixels: Pixels) -> dict[int, float]:
     return {n: _energy(band[middle]) for n, band in bands.items()}
 
 
-def grey_quantiles(pixels: Pixels, n: int) -> NDArray[np.float64]:
-    """Return the grey levels at `n` equally spaced ranks of the middle of an image."""
+def gray_quantiles(pixels: Pixels, n: int) -> NDArray[np.float64]:
+    """Return the gray levels at `n` equally spaced ranks of the middle of an image."""
     image = _reduced(pixels)
     return np.asarray(np.quantile(image[_middle(image.shape)], np.linspace(0, 1, n)))
 
@@ -299,7 +302,7 @@ def _toned(image: Pixels, middle: tuple[slice, slice]) -> Pixels:
     counted = np.zeros(image.shape, dtype=np.bool_)
     counted[middle] = True
     ranks = equalize(image, counted)
-    return np.interp(ranks, np.linspace(0, 1, len(GREYS)), GREYS).astype(np.float32)
+    return np.interp(ranks, np.linspace(0, 1, len(GRAYS)), GRAYS).astype(np.float32)
 
 
 def _bands(image: Pixels) -> tuple[dict[int, Pixels], Pixels]:

@@ -1,14 +1,13 @@
-"""What image files say of themselves: size, format, compression, tags; no pixel is decoded.
+"""Facts that image files state: size, format, compression, tags; no pixel is decoded.
 
 A network does not see a header, but whatever made the header differ (another camera, another
 export, another place) also left its traces in the pixels. Where a header tells the class, the
 images come from different places.
-
-With which quality a JPEG was written, told from its quantisation table.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,55 +25,6 @@ from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError
 from hurdles.pixels.decode import read_header
 
-# ITU-T T.81, table K.1: brightness, row by row.
-_K1 = (
-    16, 11, 10, 16, 24, 40, 51, 61,
-    12, 12, 14, 19, 26, 58, 60, 55,
-    14, 13, 16, 24, 40, 57, 69, 56,
-    14, 17, 22, 29, 51, 87, 80, 62,
-    18, 22, 37, 56, 68, 109, 103, 77,
-    24, 35, 55, 64, 81, 104, 113, 92,
-    49, 64, 78, 87, 103, 121, 120, 101,
-    72, 92, 95, 98, 112, 100, 103, 99,
-)  # fmt: skip
-
-
-def jpeg_quality(table: Sequence[int]) -> int:
-    """Return the quality whose table is nearest to a table of brightness.
-
-    The Independent JPEG Group's library scales the standard's example table by 5000/q per cent
-    below quality 50 and by 200 - 2q above; most programs do as it does. A program with tables of
-    its own gets the quality at which the library's rounding is as coarse. The order of the table
-    does not matter: both are sorted first, since libraries hand it out row by row or in zigzag.
-
-    References
-    ----------
-    ITU-T T.81 (1992), annex K.1; libjpeg, ``jpeg_set_quality``.
-
-    Examples
-    --------
-    >>> jpeg_quality([1] * 64), jpeg_quality(_K1)
-    (100, 50)
-    """
-    if len(table) != 64:
-        raise ImageError(f"a quantisation table has 64 entries, this one {len(table)}.")
-    steps = np.sort(np.asarray(table, dtype=np.float64))
-    # On the scale of logarithms a step of 2 instead of 1 is as far off as one of 40 instead of 20.
-    distance = np.abs(np.log(_scaled()) - np.log(np.maximum(steps, 1.0))).sum(axis=1)
-    return int(np.argmin(distance)) + 1
-
-
-@cache
-def _scaled() -> NDArray[np.float64]:
-    """Return the library's tables, shape (100, 64), each sorted."""
-    quality = np.arange(1, 101)[:, None]
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    tables = (np.asarray(_K1)[None, :] * scale + 50) // 100
-    return np.sort(np.clip(tables, 1, 255), axis=1).astype(np.float64)
-
-
-_log = logging.getLogger("hurdles")
-
 #: Every column with its meaning. A cell is empty where the file does not say.
 COLUMNS: dict[str, str] = {
     "format": "PNG, JPEG, WebP, TIFF, BMP or DICOM",
@@ -85,11 +35,11 @@ COLUMNS: dict[str, str] = {
     "photometric": "how samples are to be read: MONOCHROME2, RGB, PALETTE COLOR ...",
     "bytes": "size of the file",
     "bytes_per_pixel": "size of the file divided by height times width",
-    "jpeg_quality": "quality, 1 to 100, whose quantisation table of brightness is the nearest",
-    "coding": "JPEG: baseline or progressive, and how colour is thinned; DICOM: transfer syntax",
+    "jpeg_quality": "quality, 1 to 100, whose quantization table of brightness is the nearest",
+    "coding": "JPEG: baseline or progressive, and how color is thinned; DICOM: transfer syntax",
     "dpi": "pixels per inch that the file states; for DICOM from its pixel spacing",
     "exif": "whether there is EXIF",
-    "icc": "whether there is a colour profile",
+    "icc": "whether there is a color profile",
     "comment": "whether there is a comment or other text",
     "software": "program that wrote the file, as it names itself",
     "modality": "DICOM Modality (0008,0060)",
@@ -100,8 +50,16 @@ COLUMNS: dict[str, str] = {
 }
 _NUMBERS = ("height", "width", "aspect", "bits", "bytes", "bytes_per_pixel", "jpeg_quality", "dpi")
 _FLAGS = ("exif", "icc", "comment")
-_SOFTWARE, _DESCRIPTION, _X_RESOLUTION = 305, 270, 282
+
+_SOFTWARE, _DESCRIPTION = 305, 270
 _MM_PER_INCH = 25.4
+#: Formats that Pillow reads, as its own classes are called: `PIL.Image.open` would apply a limit of
+#: its own, which is global.
+_PILLOW = {"JPEG": "Jpeg", "PNG": "Png", "WebP": "WebP", "TIFF": "Tiff", "BMP": "Bmp"}
+#: How color is thinned, by the sampling factors (across, down) of brightness.
+_THINNING = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0", (4, 1): "4:1:1"}
+
+_log = logging.getLogger("hurdles")
 
 
 def facts_of(
@@ -110,7 +68,7 @@ def facts_of(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Read what the files of a manifest say of themselves.
+    """Read the headers of the files of a manifest: one row each, columns as in `COLUMNS`.
 
     Examples
     --------
@@ -121,7 +79,7 @@ def facts_of(
     >>> rows = pd.DataFrame({"image": ["a"], "path": [str(path)], "label": ["x"]})
     >>> facts = facts_of(Manifest(rows))
     >>> facts["format"][0], facts["coding"][0], int(facts["jpeg_quality"][0])
-    ('JPEG', 'baseline grey', 70)
+    ('JPEG', 'baseline gray', 70)
     """
     paths = [str(path) for path in manifest.frame["path"]]
     rows: list[dict[str, Any]] = []
@@ -157,133 +115,123 @@ def _facts(path: str) -> dict[str, Any]:
         return row
     try:
         with Path(path).open("rb") as handle:
-            more = _READERS[header.format](handle)
+            pillow = _PILLOW.get(header.format)
+            more = _dicom_tags(handle) if pillow is None else _pillow_tags(handle, pillow)
         row |= {k: v for k, v in more.items() if v is not None and v != ""}
     except Exception as error:  # tags are read for what they are worth; libraries fail every way
         _log.debug("%s: tags cannot be read (%s)", path, error)
     return row
 
 
-# --- formats that Pillow reads -------------------------------------------------------------------
-
-
-def _jpeg(handle: BinaryIO) -> dict[str, Any]:
-    # Pillow's own classes: `PIL.Image.open` would apply a limit of its own, which is global.
-    from PIL.JpegImagePlugin import JpegImageFile
-
-    image = JpegImageFile(handle)
-    tables = getattr(image, "quantization", {}) or {}
-    first = tables[min(tables)] if tables else None
-    kind = "progressive" if image.info.get("progressive") else "baseline"
-    layers = [tuple(layer[1:3]) for layer in getattr(image, "layer", [])]
-    return {
-        **_tags(image),
-        "jpeg_quality": None if first is None else jpeg_quality(first),
-        "coding": f"{kind} {_thinning(layers)}",
-    }
-
-
-def _thinning(factors: list[tuple[int, ...]]) -> str:
-    """Name how colour is thinned, from the sampling factors (across, down) of each component."""
-    if len(factors) == 1:
-        return "grey"
-    names = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0", (4, 1): "4:1:1"}
-    if len(factors) < 3:
-        return f"{len(factors)} components"
-    across, down = factors[0][0] // max(factors[1][0], 1), factors[0][1] // max(factors[1][1], 1)
-    return names.get((across, down), f"thinned {across}x{down}")
-
-
-def _png(handle: BinaryIO) -> dict[str, Any]:
-    from PIL.PngImagePlugin import PngImageFile
-
-    return _tags(PngImageFile(handle))
-
-
-def _webp(handle: BinaryIO) -> dict[str, Any]:
-    from PIL.WebPImagePlugin import WebPImageFile
-
-    return _tags(WebPImageFile(handle))
-
-
-def _bmp(handle: BinaryIO) -> dict[str, Any]:
-    from PIL.BmpImagePlugin import BmpImageFile
-
-    return _tags(BmpImageFile(handle))
-
-
-def _tiff(handle: BinaryIO) -> dict[str, Any]:
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    image = TiffImageFile(handle)
-    return {**_tags(image), "coding": str(image.info.get("compression") or "")}
-
-
-def _tags(image: Any) -> dict[str, Any]:
+def _pillow_tags(handle: BinaryIO, name: str) -> dict[str, Any]:
+    image = getattr(importlib.import_module(f"PIL.{name}ImagePlugin"), f"{name}ImageFile")(handle)
     info = dict(image.info)
     tags = dict(getattr(image, "tag_v2", {}) or {})
     exif = bool(info.get("exif"))
     if exif:
         tags |= dict(image.getexif())
+    # Software has a column of its own, and Pillow puts the compression there by itself.
     texts = [
-        k for k, v in info.items() if k != "Software" and k not in _KNOWN and v.__class__ is str
+        k for k, v in info.items() if v.__class__ is str and k not in ("Software", "compression")
     ]
-    has_text = bool(info.get("comment") or texts or tags.get(_DESCRIPTION))
     dpi = info.get("dpi")
-    return {
+    row = {
         "exif": float(exif),
         "icc": float(bool(info.get("icc_profile"))),
-        "comment": float(has_text),
+        "comment": float(bool(info.get("comment") or texts or tags.get(_DESCRIPTION))),
         "software": str(info.get("Software") or tags.get(_SOFTWARE) or "").strip("\0 ")[:80],
         "dpi": round(float(dpi[0]), 1) if dpi and float(dpi[0]) > 0 else None,
     }
+    if name == "Tiff":
+        row["coding"] = str(info.get("compression") or "")
+    if name == "Jpeg":
+        tables = getattr(image, "quantization", {}) or {}
+        row["jpeg_quality"] = jpeg_quality(tables[min(tables)]) if tables else None
+        kind = "progressive" if info.get("progressive") else "baseline"
+        row["coding"] = f"{kind} {_thinning([layer[1:3] for layer in getattr(image, 'layer', [])])}"
+    return row
 
 
-#: Text that Pillow puts into ``info`` by itself, or that has a column of its own.
-_KNOWN = frozenset({"Software", "compression"})
+def _thinning(factors: list[Any]) -> str:
+    """Name how color is thinned, from the sampling factors (across, down) of each component."""
+    if len(factors) == 1:
+        return "gray"
+    if len(factors) < 3:
+        return f"{len(factors)} components"
+    across, down = factors[0][0] // max(factors[1][0], 1), factors[0][1] // max(factors[1][1], 1)
+    return _THINNING.get((across, down), f"thinned {across}x{down}")
 
 
-# --- DICOM ---------------------------------------------------------------------------------------
-
-
-def _dicom(handle: BinaryIO) -> dict[str, Any]:
+def _dicom_tags(handle: BinaryIO) -> dict[str, Any]:
     data = open_dataset(handle)
+
+    def text(keyword: str) -> str:
+        """Return an element as text of at most 80 characters; several values joined."""
+        value = data.get(keyword)
+        if value is None:
+            return ""
+        parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+        return " ".join(str(part).strip() for part in parts)[:80]
+
+    maker = [text("Manufacturer"), text("ManufacturerModelName")]
     syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
-    maker = [_text(data, k) for k in ("Manufacturer", "ManufacturerModelName")]
+    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
+    width = float(spacing[1]) if spacing is not None and len(spacing) == 2 else 0.0
     return {
         "coding": "" if syntax is None else syntax.name,
-        "comment": float(bool(_text(data, "ImageComments"))),
-        "software": _text(data, "SoftwareVersions"),
-        "modality": _text(data, "Modality"),
+        "comment": float(bool(text("ImageComments"))),
+        "software": text("SoftwareVersions"),
+        "modality": text("Modality"),
         "manufacturer": " ".join(filter(None, maker)),
-        "body_part": _text(data, "BodyPartExamined").upper(),
-        "view_position": _text(data, "ViewPosition").upper(),
-        "burned_in": _text(data, "BurnedInAnnotation").upper(),
+        "body_part": text("BodyPartExamined").upper(),
+        "view_position": text("ViewPosition").upper(),
+        "burned_in": text("BurnedInAnnotation").upper(),
         "icc": float("ICCProfile" in data),
-        "dpi": _dicom_dpi(data),
+        "dpi": round(_MM_PER_INCH / width, 1) if width > 0 else None,
     }
 
 
-def _text(data: Any, keyword: str) -> str:
-    """Return an element as text of at most 80 characters; several values joined."""
-    value = data.get(keyword)
-    if value is None:
-        return ""
-    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
-    return " ".join(str(part).strip() for part in parts)[:80]
+# --- quality of a JPEG ---------------------------------------------------------------------------
+
+# ITU-T T.81, table K.1: brightness, row by row.
+_K1 = (
+    16, 11, 10, 16, 24, 40, 51, 61,
+    12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77,
+    24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
 
 
-def _dicom_dpi(data: Any) -> float | None:
-    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
-    width = float(spacing[1]) if spacing is not None and len(spacing) == 2 else 0.0
-    return round(_MM_PER_INCH / width, 1) if width > 0 else None
+def jpeg_quality(table: Sequence[int]) -> int:
+    """Return the quality, 1 to 100, whose table of brightness is nearest to a quantization table.
+
+    The Independent JPEG Group's library scales the standard's example table (ITU-T T.81, annex K.1)
+    by 5000/q per cent below quality 50 and by 200 - 2q above (libjpeg, ``jpeg_set_quality``); most
+    programs do as it does. A program with tables of its own gets the quality at which the library's
+    rounding is as coarse. The order of the table does not matter: both are sorted first, since
+    libraries hand it out row by row or in zigzag.
+
+    Examples
+    --------
+    >>> jpeg_quality([1] * 64), jpeg_quality(_K1)
+    (100, 50)
+    """
+    if len(table) != 64:
+        raise ImageError(f"a quantization table has 64 entries, this one {len(table)}.")
+    steps = np.sort(np.asarray(table, dtype=np.float64))
+    # On the scale of logarithms a step of 2 instead of 1 is as far off as one of 40 instead of 20.
+    distance = np.abs(np.log(_scaled()) - np.log(np.maximum(steps, 1.0))).sum(axis=1)
+    return int(np.argmin(distance)) + 1
 
 
-_READERS: dict[str, Callable[[BinaryIO], dict[str, Any]]] = {
-    "JPEG": _jpeg,
-    "PNG": _png,
-    "WebP": _webp,
-    "TIFF": _tiff,
-    "BMP": _bmp,
-    "DICOM": _dicom,
-}
+@cache
+def _scaled() -> NDArray[np.float64]:
+    """Return the library's tables, shape (100, 64), each sorted."""
+    quality = np.arange(1, 101)[:, None]
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    tables = (np.asarray(_K1)[None, :] * scale + 50) // 100
+    return np.sort(np.clip(tables, 1, 255), axis=1).astype(np.float64)

@@ -34,22 +34,22 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # decoders print
-    words = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process lives
-    os.dup2(words.fileno(), 2)
+    printed = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process lives
+    os.dup2(printed.fileno(), 2)
     while line := sys.stdin.buffer.readline():
         request = json.loads(line)
         content = sys.stdin.buffer.read(request["bytes"])
         _limit(request["seconds"], request["memory"])
         pixels = np.empty(0, dtype=np.uint8)
         try:
-            words.truncate(0)
-            pixels = _decoded(content, request)
-            _refuse_warnings(words)
-            said = {"shape": pixels.shape, "dtype": pixels.dtype.str}
+            printed.truncate(0)
+            pixels = _decode(content, request)
+            _refuse_warnings(printed)
+            answer: dict[str, Any] = {"shape": pixels.shape, "dtype": pixels.dtype.str}
         except Exception as error:  # decoders fail in many ways on damaged bytes
             pixels = np.empty(0, dtype=np.uint8)
-            said = {"error": str(error) or type(error).__name__}
-        answers.write(json.dumps(said).encode() + b"\n" + np.ascontiguousarray(pixels).tobytes())
+            answer = {"error": str(error) or type(error).__name__}
+        answers.write(json.dumps(answer).encode() + b"\n" + np.ascontiguousarray(pixels).tobytes())
         answers.flush()
 
 
@@ -69,34 +69,27 @@ def _limit(seconds: int, memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (now + memory, hard))
 
 
-def _refuse_warnings(words: BinaryIO) -> None:
-    """Refuse what GDCM's libjpeg only warns of, in print: it fills what is missing with grey."""
-    words.seek(0)
-    printed = words.read(500).decode("latin-1")
-    if "Corrupt JPEG data" in printed:
-        raise ValueError(printed.splitlines()[0])
+def _refuse_warnings(output: BinaryIO) -> None:
+    """Refuse what GDCM's libjpeg only warns of, in print: it fills what is missing with gray."""
+    output.seek(0)
+    text = output.read(500).decode("latin-1")
+    if "Corrupt JPEG data" in text:
+        raise ValueError(text.splitlines()[0])
 
 
-def _decoded(content: bytes, request: dict[str, Any]) -> np.ndarray:
+def _decode(content: bytes, request: dict[str, Any]) -> np.ndarray:
+    """Decode a frame of DICOM or, where the request names one, a page of a TIFF."""
     if "page" not in request:
         return _frame(content, request["syntax"], request["options"])
-    if request["mode"] is None:
-        return _deep_page(content, request["page"])
-    return _page(content, request["page"], request["mode"])
-
-
-def _page(tiff: bytes, number: int, mode: str) -> np.ndarray:
-    image = TiffImageFile(io.BytesIO(tiff))
-    image.seek(number)
-    return np.asarray(image.convert(mode) if mode else image)
-
-
-def _deep_page(tiff: bytes, number: int) -> np.ndarray:
-    """Decode colours of 16 bits, of which Pillow keeps only the upper byte."""
-    content = np.frombuffer(tiff, dtype=np.uint8)
-    wanted = (number, number + 1)
-    found, pages = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=wanted)
-    if not found or len(pages) != 1:
+    number, mode = request["page"], request["mode"]
+    if mode is not None:
+        image = TiffImageFile(io.BytesIO(content))
+        image.seek(number)
+        return np.asarray(image.convert(mode) if mode else image)
+    # Colors of 16 bits, of which Pillow keeps only the upper byte.
+    coded = np.frombuffer(content, dtype=np.uint8)
+    read, pages = cv2.imdecodemulti(coded, cv2.IMREAD_UNCHANGED, range=(number, number + 1))
+    if not read or len(pages) != 1:
         raise ValueError("its pixels cannot be decoded")
     return np.asarray(pages[0])
 
@@ -106,20 +99,15 @@ def _frame(frame: bytes, syntax: str, options: dict[str, Any]) -> np.ndarray:
     if syntax in (_BASELINE, _EXTENDED):
         if options["bits_stored"] > 8:
             return _by_gdcm(frame, syntax, options)
-        _check_jpeg(frame)
+        import simplejpeg
+
+        # libjpeg only warns of what is missing, and decoders fill it with gray: refused here.
+        if simplejpeg.decode_jpeg_header(frame, strict=True)[2] != "CMYK":
+            simplejpeg.decode_jpeg(frame, "GRAY", strict=True)
     decoder = get_decoder(syntax)
     plugin = next((name for name in _PLUGINS if name in decoder.available_plugins), "")
     pixels, _ = decoder.as_array(encapsulate([frame]), decoding_plugin=plugin, **options)
     return np.asarray(pixels)
-
-
-def _check_jpeg(frame: bytes) -> None:
-    """Refuse what libjpeg only warns of: decoders fill what is missing with grey."""
-    import simplejpeg
-
-    components = simplejpeg.decode_jpeg_header(frame, strict=True)[2]
-    if components != "CMYK":
-        simplejpeg.decode_jpeg(frame, "GRAY", strict=True)
 
 
 def _by_gdcm(frame: bytes, syntax: str, options: dict[str, Any]) -> np.ndarray:

@@ -16,8 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +48,32 @@ def decode_page(tiff: bytes, page: int, samples: int, mode: str | None) -> np.nd
     return _decode(tiff, samples, {"page": page, "mode": mode})
 
 
-def _decode(content: bytes, samples: int, wanted: dict[str, Any]) -> np.ndarray:
-    request = {
+def _decode(content: bytes, samples: int, form: dict[str, Any]) -> np.ndarray:
+    request = form | {
         "bytes": len(content),
         "seconds": math.ceil(_SECONDS + _SECONDS_PER_MILLION * samples / 1e6),
         "memory": _MEMORY + _MEMORY_PER_SAMPLE * samples + 2 * len(content),
     }
-    with _worker() as worker:
-        return worker.decode(content, request | wanted)
+    with _IDLE.lock:
+        worker = _IDLE.workers.pop() if _IDLE.workers else None
+    if worker is not None and not worker.lives:
+        worker.close()
+        worker = None
+    worker = worker or _Worker()
+    usable = False
+    try:
+        pixels = worker.decode(content, request)
+        usable = True
+    except DecodingError:
+        usable = True
+        raise
+    finally:
+        if usable:
+            with _IDLE.lock:
+                _IDLE.workers.append(worker)
+        else:
+            worker.close()  # its answer may still come
+    return pixels
 
 
 class _Worker:
@@ -159,25 +176,3 @@ _IDLE = _Idle()
 atexit.register(_IDLE.close)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_IDLE.after_fork)
-
-
-@contextmanager
-def _worker() -> Iterator[_Worker]:
-    with _IDLE.lock:
-        worker = _IDLE.workers.pop() if _IDLE.workers else None
-    if worker is not None and not worker.lives:
-        worker.close()
-        worker = None
-    worker = worker or _Worker()
-    try:
-        yield worker
-    except DecodingError:
-        raise
-    except BaseException:
-        worker.close()  # its answer may still come
-        worker = None
-        raise
-    finally:
-        if worker is not None:
-            with _IDLE.lock:
-                _IDLE.workers.append(worker)

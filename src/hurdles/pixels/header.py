@@ -1,21 +1,38 @@
-"""What a file says about its image before a single pixel is decoded."""
+"""Headers of image files: size, depth and orientation, before a single pixel is decoded.
+
+JPEG, PNG and WebP are walked from part to part here; of TIFF and BMP Pillow reads the header
+(`hurdles.pixels.raster`), of DICOM pydicom (`hurdles.pixels.dicom`). OpenCV fills a missing rest
+with gray, so that a missing part of a PNG or WebP is an error here. A JPEG has no checksums:
+whether it is whole its decoder says. Sources: ITU-T T.81 (JPEG), the PNG specification (third
+edition), the WebP container specification, CIPA DC-008 (EXIF).
+"""
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
 
 from hurdles.data.vocabulary import Sex, View
-from hurdles.errors import ImageTooLargeError, MultiFrameError, TruncatedImageError
+from hurdles.errors import ImageError, ImageTooLargeError, MultiFrameError, TruncatedImageError
 
-__all__ = ["DEFAULT_MAX_PIXELS", "ImageHeader", "check_header"]
+__all__ = ["ImageHeader"]
 
 #: The largest detectors give about 20 megapixels; five times that is no radiograph.
 DEFAULT_MAX_PIXELS = 100_000_000
 
+#: Start-of-frame markers of JPEG.
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_COLORS = {1: "MONOCHROME2", 3: "RGB", 4: "CMYK"}
+_PNG_COLORS = {2: "RGB", 3: "PALETTE COLOR", 6: "RGB"}
+
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says about its image.
+    """Facts that a file states about its image.
 
     Parameters
     ----------
@@ -47,13 +64,7 @@ class ImageHeader:
 
 
 def check_header(header: ImageHeader, max_pixels: int) -> None:
-    """Refuse what must not be decoded, while only the header has been read.
-
-    Raises
-    ------
-    ImageTooLargeError, MultiFrameError, TruncatedImageError
-        For more than `max_pixels` pixels, for several frames, for none.
-    """
+    """Refuse an image of no pixels, of more than `max_pixels`, or of several frames."""
     if header.height < 1 or header.width < 1:
         raise TruncatedImageError(
             f"the header announces {header.width} x {header.height} pixels; fetch the file again."
@@ -67,3 +78,175 @@ def check_header(header: ImageHeader, max_pixels: int) -> None:
         raise MultiFrameError(
             f"the file holds {header.frames} frames; export the one radiograph that is meant."
         )
+
+
+# --- JPEG, PNG and WebP --------------------------------------------------------------------------
+
+
+class Container(NamedTuple):
+    """Facts from the parts of a file; height and width as stored, before any orientation."""
+
+    height: int
+    width: int
+    bits: int
+    photometric: str
+    frames: int = 1
+    orientation: int = 1
+    process: int = 0  # JPEG: its start-of-frame marker
+    transparent: int | None = None  # PNG: the one gray value that is
+
+    def header(self, kind: str) -> ImageHeader:
+        """Return the same as a header: the image upright."""
+        size = self.height, self.width
+        height, width = size[::-1] if self.orientation >= 5 else size
+        return ImageHeader(kind, height, width, self.bits, self.photometric, self.frames)
+
+
+def damaged(kind: str, why: str) -> TruncatedImageError:
+    """Return the error for a file whose parts contradict each other."""
+    return TruncatedImageError(f"the {kind} file is damaged ({why}); fetch it again.")
+
+
+@contextmanager
+def failing_as(describe: Callable[[Exception], ImageError]) -> Iterator[None]:
+    """Turn whatever a library raises on damaged bytes, in many ways, into an image error."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise describe(error) from error
+
+
+def read_container(handle: BinaryIO, kind: str) -> Container:
+    """Read the parts that describe the image, and skip those that are the image."""
+    reader = {"JPEG": _read_jpeg, "PNG": _read_png, "WebP": _read_webp}[kind]
+    handle.seek(0)
+    try:
+        container = reader(handle)
+    except struct.error as error:
+        raise damaged(kind, "its header is incomplete") from error
+    if container is None:
+        raise damaged(kind, "it has no header")
+    return container
+
+
+def _read_jpeg(handle: BinaryIO) -> Container | None:
+    handle.seek(2)
+    orientation = 1
+    while True:
+        byte = handle.read(1)
+        while byte == b"\xff":  # any number of fill bytes may stand before a marker
+            byte = handle.read(1)
+        if byte in (b"", b"\xd9", b"\xda"):
+            return None
+        (length,) = struct.unpack(">H", handle.read(2))
+        body = handle.read(max(length - 2, 0))
+        if byte == b"\xe1" and body.startswith(b"Exif\0\0") and orientation == 1:
+            orientation = _exif_orientation(body[6:])
+        if byte[0] in JPEG_FRAMES:
+            bits, height, width, components = struct.unpack_from(">BHHB", body)
+            colors = _JPEG_COLORS.get(components, "RGB")
+            return Container(height, width, bits, colors, 1, orientation, byte[0])
+
+
+def _read_png(handle: BinaryIO) -> Container | None:
+    handle.seek(8)
+    header: tuple[int, ...] | None = None
+    frames, orientation, transparent = 1, 1, None
+    while len(head := handle.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        following = handle.tell() + length + 4  # behind the checksum
+        if name == b"IHDR":
+            header = struct.unpack_from(">IIBB", handle.read(length))
+        elif name == b"acTL":
+            (frames,) = struct.unpack_from(">I", handle.read(length))
+        elif name == b"tRNS" and length == 2:
+            (transparent,) = struct.unpack(">H", handle.read(2))
+        elif name == b"eXIf":
+            orientation = _exif_orientation(handle.read(length))
+        elif name == b"IEND":
+            break
+        handle.seek(following)
+    if header is None:
+        return None
+    width, height, bits, color = header
+    photometric = _PNG_COLORS.get(color, "MONOCHROME2")
+    if color != 0:
+        transparent = None  # of a palette: transparency of its first two colors
+    return Container(
+        height, width, bits, photometric, max(frames, 1), orientation, transparent=transparent
+    )
+
+
+def _read_webp(handle: BinaryIO) -> Container | None:
+    handle.seek(12)
+    size: tuple[int, int] | None = None
+    frames, orientation = 0, 1
+    while len(head := handle.read(8)) == 8:
+        name, length = struct.unpack("<4sI", head)
+        following = handle.tell() + length + length % 2
+        if name in (b"VP8X", b"VP8 ", b"VP8L"):
+            size = size or _webp_size(name, handle.read(10))
+        elif name == b"ANMF":
+            frames += 1
+        elif name == b"EXIF":
+            body = handle.read(length)
+            orientation = _exif_orientation(body.removeprefix(b"Exif\0\0"))
+        handle.seek(following)
+    if size is None:
+        return None
+    return Container(*size, 8, "RGB", max(frames, 1), orientation)
+
+
+def _webp_size(name: bytes, body: bytes) -> tuple[int, int]:
+    """Return height and width from the first bytes of an image chunk."""
+    if name == b"VP8X":
+        struct.unpack_from("10x", body)
+        width, height = (1 + int.from_bytes(body[i : i + 3], "little") for i in (4, 7))
+    elif name == b"VP8L":
+        (word,) = struct.unpack_from("<xI", body)
+        width, height = 1 + (word & 0x3FFF), 1 + (word >> 14 & 0x3FFF)
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<6xHH", body))
+    return height, width
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """Return tag 0x0112 of the first directory; 1, upright, where the block is damaged."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for i in range(count):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * i)
+            if tag == 0x0112:
+                return value if kind == 3 and 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def whole(data: bytes, kind: str) -> bytes:
+    """Return a PNG or WebP without what lies behind its end, at which decoders look as well."""
+    if kind == "WebP":
+        announced = 8 + int.from_bytes(data[4:8], "little")
+        if len(data) < announced:
+            raise TruncatedImageError(
+                f"the WebP file has {len(data)} of {announced} bytes; fetch it again."
+            )
+        return data[:announced]
+    view, at = memoryview(data), 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            break
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise damaged("PNG", f"wrong checksum in chunk {name.decode('latin-1')!r}")
+        if name == b"IEND":
+            return data[:end]
+        at = end
+    raise TruncatedImageError("the PNG file ends before its last chunk; fetch it again.")

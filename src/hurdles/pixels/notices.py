@@ -1,4 +1,4 @@
-"""What is said about a file that is read all the same: every warning names its file.
+"""Warnings about a file that is read all the same: each names its file.
 
 pydicom and Pillow warn through Python's `warnings`, whose filters belong to all threads at once and
 whose texts name no file. Here they are caught while a file is read, and logged with its path.
@@ -22,17 +22,17 @@ _WARNED_OF_ONE_KIND = 5
 
 _log = logging.getLogger("hurdles.data")  # which the command line speaks
 _path: ContextVar[Path | None] = ContextVar("_path", default=None)
-_said: Counter[str] = Counter()
+_counts: Counter[str] = Counter()
 
 
 def notice(kind: str, message: str) -> None:
     """Warn about the file that is being read."""
-    _said[kind] += 1
+    _counts[kind] += 1
     last = " (more files like this are not listed)"
     _log.log(
-        logging.WARNING if _said[kind] <= _WARNED_OF_ONE_KIND else logging.DEBUG,
+        logging.WARNING if _counts[kind] <= _WARNED_OF_ONE_KIND else logging.DEBUG,
         "%s: %s%s", _path.get() or "a file", message,
-        last if _said[kind] == _WARNED_OF_ONE_KIND else "",
+        last if _counts[kind] == _WARNED_OF_ONE_KIND else "",
     )  # fmt: skip
 
 
@@ -40,11 +40,10 @@ def notice(kind: str, message: str) -> None:
 def about(path: str | Path) -> Iterator[None]:
     """Name `path` in every notice, and in every Python warning, until the block ends."""
     token = _path.set(Path(path))
-    _SHARED.enter()
     try:
-        yield
+        with _SHARED:
+            yield
     finally:
-        _SHARED.leave()
         _path.reset(token)
 
 
@@ -55,39 +54,40 @@ class _SharedCatch:
         self._lock = threading.Lock()
         self._inside = 0
         self._catch = warnings.catch_warnings()
-        self._show = warnings.showwarning
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
-            if self._inside == 1:
-                self._catch = warnings.catch_warnings()
-                self._catch.__enter__()
-                self._show = warnings.showwarning
-                warnings.simplefilter("always")
-                warnings.showwarning = self._shown
+            if self._inside > 1:
+                return
+            self._catch = warnings.catch_warnings()
+            self._catch.__enter__()
+            usual = warnings.showwarning
 
-    def leave(self) -> None:
+            def show(message: Warning | str, *rest: Any, **more: Any) -> None:
+                if _path.get() is None:  # of a thread that reads no file
+                    usual(message, *rest, **more)
+                else:
+                    notice(f"{type(message).__name__} {message}", str(message))
+
+            warnings.simplefilter("always")
+            warnings.showwarning = show
+
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
                 self._catch.__exit__(None, None, None)
 
-    def _shown(self, message: Warning | str, *rest: Any, **more: Any) -> None:
-        if _path.get() is None:  # of a thread that reads no file
-            self._show(message, *rest, **more)
-        else:
-            notice(f"{type(message).__name__} {message}", str(message))
-
 
 _SHARED = _SharedCatch()
 
 
-def _named(record: logging.LogRecord) -> bool:
+def _add_path(record: logging.LogRecord) -> bool:
     """Name the file in what pydicom logs beside its warnings."""
     if _path.get() is not None:
         record.msg = f"{_path.get()}: {record.msg}"
     return True
 
 
-logging.getLogger("pydicom").addFilter(_named)
+logging.getLogger("pydicom").addFilter(_add_path)

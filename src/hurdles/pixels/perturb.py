@@ -1,9 +1,16 @@
-"""Alterations after which a radiologist would say the same: a classifier should, too.
+"""Alterations of radiographs that exist: perturbations of known strength, and planted shortcuts.
 
-Each has a ladder of amounts, mild, moderate and strong, and does nothing at all at amount 0. Where
-an alteration has two directions (brighter or darker, clockwise or not) each image draws its own, so
-that one pass over a set covers both. What a move brings in from beyond the edge is the mirrored
-image, as in training (`hurdles.pixels.augment`); nothing wraps around.
+After a perturbation a radiologist would say the same: a classifier should, too. Each has a ladder
+of amounts, mild, moderate and strong, and does nothing at all at amount 0. Where it has two
+directions (brighter or darker, clockwise or not) each image draws its own, so that one pass over a
+set covers both.
+
+A planted shortcut is the phantoms' shortcut of that name (`hurdles.phantom`), for real images. In a
+phantom it changes the parameters before anything is drawn; an image that exists can only be changed
+as it is, so each kind here is the alteration of pixels that comes closest. Strengths are measured
+on phantoms that were drawn twice, with and without the shortcut; a test holds both against each
+other. What would need another body or another hospital (``body-size``, ``hospital``) cannot be
+planted.
 """
 
 from __future__ import annotations
@@ -11,42 +18,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.phantom.render import collimate, mark
+from hurdles.pixels.augment import moved
 from hurdles.registry import Registry
 
-__all__ = ["PERTURBATIONS", "Perturbation"]
-
-Bytes = NDArray[np.uint8]
+Bytes: TypeAlias = NDArray[np.uint8]
 #: From one image (size, size), the amount and the image's own random numbers to the altered one.
-Change = Callable[[Bytes, float, np.random.Generator], Bytes]
+Change: TypeAlias = Callable[[Bytes, float, np.random.Generator], Bytes]
+#: The same for a shortcut, which has no amount.
+Planting: TypeAlias = Callable[[Bytes, np.random.Generator], Bytes]
 
 
 @dataclass(frozen=True)
 class Perturbation:
     """One alteration of square images.
 
-    Parameters
-    ----------
-    says : str
-        What was done, with ``{}`` for the amount and its unit, e.g. ``turned by {} degrees``.
-    ladder : tuple of float
-        Amounts in rising order, above 0: mild, moderate, strong; or a single one.
-    most : float
-        The largest amount that has a meaning.
-    change : callable
-        ``(image, amount, generator) -> image`` for one image.
-    moves : bool
-        Whether it moves what is shown, so that masks must move along.
-    judged : bool
-        Whether an answer that changes counts against a model. It does not where the image has
-        become another one, such as a chest whose heart lies on the right.
+    The description has ``{}`` for the amount and its unit; the ladder are amounts in rising order,
+    above 0: mild, moderate, strong, or a single one; `most` is the largest amount that has a
+    meaning. One that moves what is shown moves masks along. An answer that changes is not judged
+    where the image has become another one, such as a chest whose heart lies on the right.
     """
 
-    says: str
+    description: str
     ladder: tuple[float, ...]
     most: float
     change: Change
@@ -60,28 +58,12 @@ class Perturbation:
 
     def words(self, amount: float) -> str:
         """Return what this amount does, in words."""
-        return self.says.format(f"{amount:g}")
+        return self.description.format(f"{amount:g}")
 
     def apply(self, pixels: Bytes, amount: float, *, seed: int = 0) -> Bytes:
-        """Return altered images.
+        """Return altered copies of images (n, size, size); the amount lies within [0, most].
 
-        Parameters
-        ----------
-        pixels : uint8 array of shape (n, size, size)
-            Left alone.
-        amount : float
-            Within [0, most]; 0 gives a copy. Its unit is in `says`.
-        seed : int
-            Of directions and noise; image i has the same ones whatever the others are.
-
-        Returns
-        -------
-        uint8 array of shape (n, size, size)
-
-        Raises
-        ------
-        ValueError
-            If the amount is out of range.
+        The seed is that of directions and noise; image i has the same ones whatever the others are.
 
         Examples
         --------
@@ -91,7 +73,7 @@ class Perturbation:
         """
         if not 0 <= amount <= self.most:
             raise ValueError(
-                f"an amount of {amount:g} is out of range for '{self.says}'; give 0 to "
+                f"an amount of {amount:g} is out of range for '{self.description}'; give 0 to "
                 f"{self.most:g}."
             )
         made = np.array(pixels, order="C")
@@ -105,19 +87,36 @@ class Perturbation:
     ) -> NDArray[np.bool_]:
         """Return masks that lie on altered images where they lay on the images before.
 
-        Parameters
-        ----------
-        masks : bool array of shape (n, size, size)
-        amount, seed
-            As for `apply`: with the same numbers, both move alike.
+        With the same amount and seed as for `apply`, both move alike.
         """
         if not self.moves:
             return np.array(masks)
         return self.apply(np.multiply(masks, 255, dtype=np.uint8), amount, seed=seed) > 127
 
 
-#: Alterations by name, in the order in which they are shown.
+# --- perturbations -------------------------------------------------------------------------------
+
+#: Alterations by name, in the order in which they are shown. Amounts are those at which sheets of
+#: real radiographs still show to the eye what they showed before;
+#: ``docs/make_perturbations_sheet.py`` draws them.
 PERTURBATIONS: Registry[Perturbation] = Registry("perturbation")
+
+
+def _perturbation(
+    name: str,
+    description: str,
+    ladder: tuple[float, ...],
+    most: float,
+    *,
+    moves: bool = False,
+    judged: bool = True,
+) -> Callable[[Change], Change]:
+    def keep(change: Change) -> Change:
+        made = Perturbation(description, ladder, most, change, moves, judged)
+        PERTURBATIONS.register(name)(made)
+        return change
+
+    return keep
 
 
 def _either(rng: np.random.Generator) -> int:
@@ -130,27 +129,37 @@ def _toned(image: Bytes, curve: NDArray[np.float64]) -> Bytes:
     return np.asarray(table[image])
 
 
+@_perturbation(
+    "window",
+    "window wider or narrower by {} of its width, its level moved by a quarter of that",
+    (0.05, 0.1, 0.2),
+    0.9,
+)
 def _window(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
     width = 1 + amount * _either(rng)
     level = 0.5 + amount / 4 * _either(rng)
     return _toned(image, (np.arange(256) / 255 - level) / width + 0.5)
 
 
+@_perturbation("gamma", "gamma 2 to the power of {} or its inverse", (0.2, 0.4, 0.8), 3)
 def _gamma(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
     return _toned(image, (np.arange(256) / 255) ** 2.0 ** (amount * _either(rng)))
 
 
+@_perturbation("blur", "blurred, sigma {} pixels at 224", (0.5, 1.0, 1.8), 20)
 def _blur(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
     import cv2
 
     return np.asarray(cv2.GaussianBlur(image, (0, 0), amount * image.shape[0] / 224))
 
 
+@_perturbation("noise", "noise of deviation {} of 255 added", (3.0, 6.0, 12.0), 255)
 def _noise(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
     noise = np.float32(amount) * rng.standard_normal(image.shape, dtype=np.float32)
     return np.asarray(np.clip(np.rint(image + noise), 0, 255).astype(np.uint8))
 
 
+@_perturbation("jpeg", "JPEG of quality 100 - {}", (30.0, 50.0, 80.0), 99)
 def _jpeg(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
     import cv2
 
@@ -159,6 +168,9 @@ def _jpeg(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
     return np.asarray(cv2.imdecode(code, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
 
 
+@_perturbation(
+    "resize", "resized to a side shorter by {} of itself and back", (0.25, 0.5, 0.65), 0.95
+)
 def _resize(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
     import cv2
 
@@ -168,97 +180,149 @@ def _resize(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
     return np.asarray(cv2.resize(down, (size, size), interpolation=cv2.INTER_LINEAR))
 
 
-def _moved(
-    image: Bytes, *, degrees: float = 0, scale: float = 1, right: float = 0, down: float = 0
-) -> Bytes:
-    import cv2
-
-    size = image.shape[0]
-    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, scale)
-    matrix[:, 2] += (right * size, down * size)
-    border = cv2.BORDER_REFLECT_101
-    return np.asarray(cv2.warpAffine(image, matrix, (size, size), borderMode=border))
-
-
+@_perturbation("rotation", "turned by {} degrees, either way", (2.0, 5.0, 10.0), 180, moves=True)
 def _rotation(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
-    return _moved(image, degrees=amount * _either(rng))
+    return moved(image, degrees=amount * _either(rng))
 
 
-def _crop(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
-    return _moved(image, scale=1 / (1 - amount))
-
-
+@_perturbation("shift", "moved by {} of its side, any way", (0.02, 0.05, 0.1), 0.9, moves=True)
 def _shift(image: Bytes, amount: float, rng: np.random.Generator) -> Bytes:
     angle = rng.uniform(0, 2 * math.pi)
-    return _moved(image, right=amount * math.cos(angle), down=amount * math.sin(angle))
+    return moved(image, right=amount * math.cos(angle), down=amount * math.sin(angle))
 
 
-def _flip(image: Bytes, _: float, __: np.random.Generator) -> Bytes:
-    return image[:, ::-1].copy()
+@_perturbation(
+    "crop", "cropped by {} of its side and enlarged again", (0.05, 0.1, 0.15), 0.9, moves=True
+)
+def _crop(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+    return moved(image, scale=1 / (1 - amount))
 
 
+@_perturbation(
+    "marker",
+    "PORTABLE written into the upper left corner, letters {} times the usual height",
+    (0.7, 1.0, 1.5),
+    2,
+)
 def _marker(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
     made = image.copy()
     mark(made, "PORTABLE", amount)
     return made
 
 
-def _border(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+def _collimated(image: Bytes, left: float, top: float, right: float, bottom: float) -> Bytes:
     made = image.copy()
-    collimate(made, (amount, amount, amount, amount))
+    collimate(made, (left, top, right, bottom))
     return made
 
 
+@_perturbation("border", "{} of every side made black", (0.02, 0.04, 0.07), 0.5)
+def _border(image: Bytes, amount: float, _: np.random.Generator) -> Bytes:
+    return _collimated(image, amount, amount, amount, amount)
+
+
+@_perturbation(
+    "flip",
+    "flipped left to right: the heart lies on the other side",
+    (1.0,),
+    1,
+    moves=True,
+    judged=False,
+)
+def _flip(image: Bytes, _: float, __: np.random.Generator) -> Bytes:
+    return image[:, ::-1].copy()
+
+
+@_perturbation(
+    "inversion", "inverted: bone dark, for which hardly any model is made", (1.0,), 1, judged=False
+)
 def _inversion(image: Bytes, _: float, __: np.random.Generator) -> Bytes:
     return np.asarray(255 - image, dtype=np.uint8)
 
 
-# Amounts are those at which sheets of real radiographs still show to the eye what they showed
-# before; ``docs/make_perturbations_sheet.py`` draws them.
-for _name, _perturbation in {
-    "window": Perturbation(
-        "window wider or narrower by {} of its width, its level moved by a quarter of that",
-        (0.05, 0.1, 0.2),
-        0.9,
-        _window,
-    ),
-    "gamma": Perturbation("gamma 2 to the power of {} or its inverse", (0.2, 0.4, 0.8), 3, _gamma),
-    "blur": Perturbation("blurred, sigma {} pixels at 224", (0.5, 1.0, 1.8), 20, _blur),
-    "noise": Perturbation("noise of deviation {} of 255 added", (3.0, 6.0, 12.0), 255, _noise),
-    "jpeg": Perturbation("JPEG of quality 100 - {}", (30.0, 50.0, 80.0), 99, _jpeg),
-    "resize": Perturbation(
-        "resized to a side shorter by {} of itself and back", (0.25, 0.5, 0.65), 0.95, _resize
-    ),
-    "rotation": Perturbation(
-        "turned by {} degrees, either way", (2.0, 5.0, 10.0), 180, _rotation, moves=True
-    ),
-    "shift": Perturbation(
-        "moved by {} of its side, any way", (0.02, 0.05, 0.1), 0.9, _shift, moves=True
-    ),
-    "crop": Perturbation(
-        "cropped by {} of its side and enlarged again", (0.05, 0.1, 0.15), 0.9, _crop, moves=True
-    ),
-    "marker": Perturbation(
-        "PORTABLE written into the upper left corner, letters {} times the usual height",
-        (0.7, 1.0, 1.5),
-        2,
-        _marker,
-    ),
-    "border": Perturbation("{} of every side made black", (0.02, 0.04, 0.07), 0.5, _border),
-    "flip": Perturbation(
-        "flipped left to right: the heart lies on the other side",
-        (1.0,),
-        1,
-        _flip,
-        moves=True,
-        judged=False,
-    ),
-    "inversion": Perturbation(
-        "inverted: bone dark, for which hardly any model is made",
-        (1.0,),
-        1,
-        _inversion,
-        judged=False,
-    ),
-}.items():
-    PERTURBATIONS.register(_name)(_perturbation)
+# --- planted shortcuts ---------------------------------------------------------------------------
+
+#: Shift of a gray level's log-odds that the phantoms' exposure makes where the shortcut is, and
+#: where it is not.
+_BRIGHTER, _DARKER = 0.47, -0.27
+#: Sigma, in pixels at 224, of the blur that turns a phantom's usual sharpness into a blurred one.
+_BLUR = 1.65
+#: Quality of the phantoms' shortcut.
+_QUALITY = 18
+#: Deviation of the grain in the log-odds of middle gray; with it, detector noise is fourfold. The
+#: detector blurs it, by this sigma in pixels at 224.
+_GRAIN, _DETECTOR = 0.21, 0.45
+#: Narrowest and widest collimation, as a share of the side.
+_BORDER = (0.04, 0.07)
+
+#: Changes of an image where a shortcut is present and, if there is one, where it is absent, by the
+#: names that the phantoms' shortcuts have.
+PLANTS: Registry[tuple[Planting, Planting | None]] = Registry(
+    "shortcut that can be planted into images"
+)
+
+
+def plant(name: str, pixels: Bytes, present: NDArray[np.bool_], *, seed: int = 0) -> Bytes:
+    """Return images of shape (n, size, size) with a shortcut planted where it is `present`.
+
+    The others are returned as they are, but for ``brightness``: there they are darkened, as in the
+    phantoms. The seed is that of the noise and of the borders' widths; image i has the same ones
+    whatever the others are.
+
+    A mark of this kind that an image has by nature stays, present or not: letters and collimators
+    cannot be taken away without inventing what is below. So the shortcut's tie to the class is a
+    little weaker than `present` says, as it is where shortcuts come from.
+
+    Examples
+    --------
+    >>> images = np.full((2, 64, 64), 100, dtype=np.uint8)
+    >>> made = plant("inversion", images, np.array([True, False]))
+    >>> made[:, 0, 0].tolist()
+    [155, 100]
+    """
+    where, elsewhere = PLANTS.get(name)
+    if np.shape(present) != (len(pixels),):
+        raise ValueError(
+            f"there are {len(pixels)} images, and `present` has the shape {np.shape(present)}; "
+            "give one truth value for each image."
+        )
+    made = np.array(pixels, order="C")
+    for i in range(len(made)):
+        change = where if present[i] else elsewhere
+        if change is not None:
+            made[i] = change(made[i], np.random.default_rng((seed, i)))
+    return made
+
+
+def _exposed(shift: float) -> Planting:
+    gray = (np.arange(256) + 0.5) / 256
+    odds = gray / (1 - gray) * np.exp(shift)
+    table = np.rint(256 * odds / (1 + odds) - 0.5).astype(np.uint8)
+    return lambda image, _: np.asarray(table[image])
+
+
+def _grained(image: Bytes, rng: np.random.Generator) -> Bytes:
+    # Quantum noise is that of the signal behind the body, seen through the film curve: its
+    # deviation is widest where gray is somewhat above the middle, and vanishes at both ends.
+    gray = (np.arange(256, dtype=np.float32) + np.float32(0.5)) / 256
+    spread = np.float32(_GRAIN * 255) * gray * (1 - gray) * np.cbrt(gray / (1 - gray))
+    grain: Any = rng.standard_normal(image.shape, dtype=np.float32)
+    grain = _blur(grain, _DETECTOR, rng)
+    return np.asarray(np.clip(np.rint(image + spread[image] * grain), 0, 255).astype(np.uint8))
+
+
+def _bordered(image: Bytes, rng: np.random.Generator) -> Bytes:
+    return _collimated(image, *rng.uniform(*_BORDER, size=4).tolist())
+
+
+_shortcuts: dict[str, tuple[Planting, Planting | None]] = {
+    "marker": (lambda image, rng: _marker(image, 1.0, rng), None),
+    "border": (_bordered, None),
+    "brightness": (_exposed(_BRIGHTER), _exposed(_DARKER)),
+    "blur": (lambda image, rng: _blur(image, _BLUR, rng), None),
+    "jpeg": (lambda image, rng: _jpeg(image, 100 - _QUALITY, rng), None),
+    "inversion": (lambda image, rng: _inversion(image, 1, rng), None),
+    "noise": (_grained, None),
+}
+for _name, _shortcut in _shortcuts.items():
+    PLANTS.register(_name)(_shortcut)

@@ -1,45 +1,78 @@
-"""PNG, JPEG, WebP, TIFF and BMP.
+"""PNG, JPEG, WebP, TIFF and BMP to gray levels within [0, 1].
 
 The rules:
 
 - The range is the format's: 8-bit samples are divided by 255, 16-bit by 65535, and so on; a picture
-  of 12 bits in a file of 16 is divided by 4095, and this is said. Gamma and colour profiles are not
+  of 12 bits in a file of 16 is divided by 4095, and this is said. Gamma and color profiles are not
   applied.
-- Colour becomes luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); equal channels stay exact.
-- What is transparent lies on black, the colour of what the collimator left unexposed; only in a BMP
+- Color becomes luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); equal channels stay exact.
+- What is transparent lies on black, the color of what the collimator left unexposed; only in a BMP
   transparency counts for nothing, as in its viewers.
 - An EXIF orientation is applied, as every viewer does, so a photographed film stands upright.
-- A JPEG that its decoder warns of is damaged: it would fill what is missing with grey.
-
-Integer samples of PNG, JPEG, WebP, TIFF and BMP to grey levels within [0, 1].
-
-TIFF: its largest page, read by Pillow, and by OpenCV where colour has 16 bits.
-
-Pixels are decoded in another process (`hurdles.pixels.frames`). "White is zero" is inverted. Pages
-that are marked as smaller copies, or have at most half as many pixels as the largest, are none of
-the image's frames. Signed and floating-point samples, and 32-bit integers, have no range of their
-own and are refused.
+- A JPEG that its decoder warns of is damaged: it would fill what is missing with gray.
+- Of a TIFF the largest page is read, by Pillow, and by OpenCV where color has 16 bits, in another
+  process (`hurdles.pixels.frames`). "White is zero" is inverted. Pages that are marked as smaller
+  copies, or have at most half as many pixels as the largest, are none of the image's frames. Signed
+  and floating-point samples, and 32-bit integers, have no range of their own and are refused.
 """
 
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from hurdles.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from hurdles.pixels.containers import Container, damaged, read_container, whole
 from hurdles.pixels.frames import decode_page
-from hurdles.pixels.header import ImageHeader, check_header
+from hurdles.pixels.header import (
+    Container,
+    ImageHeader,
+    check_header,
+    damaged,
+    failing_as,
+    read_container,
+    whole,
+)
 from hurdles.pixels.notices import notice
+
+
+def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:
+    """Return the header of an open file of this `kind`, reading no pixel."""
+    if kind == "TIFF":
+        return _tiff_header(_tiff(handle))
+    if kind == "BMP":
+        return _bmp(handle)[0]
+    return read_container(handle, kind).header(kind)
+
+
+def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
+    """Decode the content of a file that is no DICOM: ``float32`` (H, W) within [0, 1], upright."""
+    if kind == "TIFF":
+        return _decode_tiff(data, max_pixels)
+    if kind == "BMP":
+        return _decode_bmp(data, max_pixels)
+    container = read_container(io.BytesIO(data), kind)
+    check_header(container.header(kind), max_pixels)
+    if kind == "JPEG":
+        pixels = _decode_jpeg(data, container)
+    else:
+        pixels = _decode_color(whole(data, kind), kind, container)
+    # An EXIF orientation (1 to 8) is undone: first mirror, then turn.
+    if container.orientation in (2, 4, 5, 7):
+        pixels = pixels[:, ::-1]
+    quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(container.orientation, 0)
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+
+
+# --- samples -------------------------------------------------------------------------------------
 
 #: Depths of detectors and of displays. A picture of fewer bits than its file has uses the next one.
 _DEPTHS = (8, 10, 12, 14)
 
 
-def grey(samples: np.ndarray, *, blue_first: bool = False) -> np.ndarray:
-    """Return grey, RGB or RGBA integers (H, W[, C]) as ``float32`` (H, W): luma, on black."""
+def gray(samples: np.ndarray, *, blue_first: bool = False) -> np.ndarray:
+    """Return gray, RGB or RGBA integers (H, W[, C]) as ``float32`` (H, W): luma, on black."""
     import cv2
 
     if samples.ndim == 2:
@@ -62,7 +95,7 @@ def _highest(samples: np.ndarray) -> int:
     """Return the value that is white: of the format, or of 12 bits where 16 hold only 12.
 
     The same is done for DICOM, and for the same reason: taken for 16 bits, a picture of 12 has 17
-    of 256 grey levels.
+    of 256 gray levels.
     """
     format_top = int(np.iinfo(samples.dtype).max)
     if samples.dtype.itemsize == 1:
@@ -78,6 +111,103 @@ def _highest(samples: np.ndarray) -> int:
     return (1 << depth) - 1
 
 
+# --- JPEG ----------------------------------------------------------------------------------------
+
+#: A progressive JPEG is decoded once for each of its scans: of 100 megapixels usual files have 10.
+MAX_SCANNED_PIXELS = 1_500_000_000
+#: Sequential and progressive Huffman coding.
+_COMMON_JPEG = (0xC0, 0xC1, 0xC2)
+
+
+def _decode_jpeg(data: bytes, container: Container) -> np.ndarray:
+    import simplejpeg
+
+    if container.bits != 8:
+        raise UnsupportedImageError(
+            f"the JPEG has {container.bits} bits; convert it to 16-bit PNG, or give the DICOM."
+        )
+    scans = data.count(b"\xff\xda")
+    if scans * container.height * container.width > MAX_SCANNED_PIXELS:
+        raise ImageTooLargeError(
+            f"the JPEG goes {scans:,} times over its {container.width} x {container.height} "
+            f"pixels, {MAX_SCANNED_PIXELS:,} pixels at most are decoded; leave the file out."
+        )
+    cmyk = container.photometric == "CMYK"
+    try:
+        # Gray is the stored Y channel, so the color conversion is not even computed.
+        samples = simplejpeg.decode_jpeg(data, "CMYK" if cmyk else "GRAY", strict=True)
+    except ValueError as error:
+        if "subsampling" in str(error):
+            return unit(_by_pillow(data))
+        if container.process not in _COMMON_JPEG and "Unsupported" in str(error):
+            raise UnsupportedImageError(
+                "the JPEG is lossless or arithmetically coded; convert it to PNG."
+            ) from error
+        raise damaged("JPEG", str(error)) from error
+    return unit(_by_pillow(data) if cmyk else samples[..., 0])
+
+
+def _by_pillow(data: bytes) -> np.ndarray:
+    """Decode what simplejpeg does not: CMYK as gray, and unusual subsampling."""
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    with failing_as(lambda error: damaged("JPEG", str(error))):
+        image = JpegImageFile(io.BytesIO(data))
+        image.draft("L", image.size)  # the stored Y channel, where there is one
+        return np.asarray(image.convert("L"))
+
+
+# --- PNG and WebP --------------------------------------------------------------------------------
+
+
+def _decode_color(data: bytes, kind: str, container: Container) -> np.ndarray:
+    import cv2
+
+    try:
+        samples = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise damaged(kind, str(error.err)) from error
+    if samples is None:
+        raise damaged(kind, "its pixels cannot be decoded")
+    pixels = gray(np.asarray(samples), blue_first=True)
+    if container.transparent is not None and samples.ndim == 2:  # OpenCV looks at colors only
+        scale = 255 // ((1 << container.bits) - 1) if container.bits < 8 else 1
+        pixels[samples == container.transparent * scale] = 0
+    return pixels
+
+
+# --- BMP -----------------------------------------------------------------------------------------
+
+
+def _bmp(handle: BinaryIO) -> tuple[ImageHeader, Any]:
+    from PIL.BmpImagePlugin import BmpImageFile
+
+    with failing_as(_bmp_failure):
+        image = BmpImageFile(handle)
+    photometric = {"1": "MONOCHROME2", "L": "MONOCHROME2", "P": "PALETTE COLOR"}.get(image.mode)
+    bits = 1 if image.mode == "1" else 8
+    return ImageHeader("BMP", image.height, image.width, bits, photometric or "RGB"), image
+
+
+def _bmp_failure(error: Exception) -> ImageError:
+    if "nsupported" in str(error):
+        return UnsupportedImageError(
+            f"the BMP is of a kind that is not read ({error}); convert it to PNG."
+        )
+    return damaged("BMP", str(error))
+
+
+def _decode_bmp(data: bytes, max_pixels: int) -> np.ndarray:
+    header, image = _bmp(io.BytesIO(data))
+    check_header(header, max_pixels)
+    with failing_as(_bmp_failure):
+        return gray(
+            np.asarray(image.convert("L" if header.photometric == "MONOCHROME2" else "RGB"))
+        )
+
+
+# --- TIFF ----------------------------------------------------------------------------------------
+
 #: TIFF 6.0: NewSubfileType, ImageWidth, ImageLength, BitsPerSample, Compression ...
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _FORMAT, _EXTRA = 273, 277, 278, 284, 339, 338
@@ -86,7 +216,7 @@ _SIGNED, _FLOAT = 2, 3
 _MULTIPLIED = 1
 #: No pixels lie in the first bytes of a file.
 _HEAD = 8
-_COLOURS = {"P": "PALETTE COLOR", "PA": "PALETTE COLOR", "CMYK": "CMYK"}
+_COLORS = {"P": "PALETTE COLOR", "PA": "PALETTE COLOR", "CMYK": "CMYK"}
 _MOST_PAGES = 1000
 #: Compressions: none, LZW, Deflate, PackBits; fax, JPEG, LZMA and Zstandard.
 _IN_OPENCV = frozenset({1, 5, 8, 32773, 32946})
@@ -97,44 +227,26 @@ _NEEDED = frozenset(
 )
 
 
-class _Page(NamedTuple):
-    """The page that is the image, and how many there are of its size."""
-
-    number: int
-    frames: int
-
-
-def read_tiff_header(handle: BinaryIO) -> ImageHeader:
-    """Return the header of an open TIFF, reading no pixel."""
-    return _tiff_header(_opened(handle))
-
-
-def decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
+def _decode_tiff(data: bytes, max_pixels: int) -> np.ndarray:
     """Decode the content of a TIFF: ``float32`` (H, W) within [0, 1], turned upright."""
-    image = _opened(io.BytesIO(data))
+    image = _tiff(io.BytesIO(data))
     header = _tiff_header(image)
     check_header(header, max_pixels)
     _check_form(image, header)
-    try:
+    with failing_as(_tiff_failure):
         _check_parts(image)
         return np.ascontiguousarray(_pixels(image, header, data))
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:
-        raise _failure(error) from error
 
 
-def _opened(handle: BinaryIO) -> Any:
+def _tiff(handle: BinaryIO) -> Any:
     # `PIL.Image.open` would apply a limit of its own, which is global.
     from PIL.TiffImagePlugin import TiffImageFile
 
-    try:
+    with failing_as(_tiff_failure):
         return TiffImageFile(handle)
-    except Exception as error:
-        raise _failure(error) from error
 
 
-def _failure(error: Exception) -> ImageError:
+def _tiff_failure(error: Exception) -> ImageError:
     """Tell a form that Pillow does not know from damage."""
     words = str(error)
     cause = error.__cause__ or error
@@ -149,34 +261,26 @@ def _failure(error: Exception) -> ImageError:
 
 
 def _tiff_header(image: Any) -> ImageHeader:
-    try:
-        page = _largest(image)
-        image.seek(page.number)
+    """Turn to the largest page, the image, and return its header."""
+    with failing_as(_tiff_failure):
+        sizes: dict[int, int] = {}
+        for number in range(_MOST_PAGES):
+            try:
+                image.seek(number)
+            except EOFError:
+                break
+            marked_smaller = int(image.tag_v2.get(_SUBFILE, 0)) & 1
+            sizes[number] = 0 if marked_smaller else image.width * image.height
+        most = max(sizes.values())
+        frames = sum(size > most // 2 for size in sizes.values()) if most else 1
+        image.seek(next(number for number, size in sizes.items() if size == most))
         bits = int(image.tag_v2.get(_BITS, (1,))[0])
-    except Exception as error:
-        raise _failure(error) from error
-    colours = _COLOURS.get(image.mode)
+    colors = _COLORS.get(image.mode)
     if image.tag_v2.get(_PHOTOMETRIC) == 0:
-        colours = "MONOCHROME1"
+        colors = "MONOCHROME1"
     elif image.mode.startswith(("RGB", "YCbCr")):
-        colours = "RGB"
-    return ImageHeader(
-        "TIFF", image.height, image.width, bits, colours or "MONOCHROME2", page.frames
-    )
-
-
-def _largest(image: Any) -> _Page:
-    sizes: dict[int, int] = {}
-    for number in range(_MOST_PAGES):
-        try:
-            image.seek(number)
-        except EOFError:
-            break
-        marked_smaller = int(image.tag_v2.get(_SUBFILE, 0)) & 1
-        sizes[number] = 0 if marked_smaller else image.width * image.height
-    most = max(sizes.values())
-    number = next(number for number, size in sizes.items() if size == most)
-    return _Page(number, sum(size > most // 2 for size in sizes.values()) if most else 1)
+        colors = "RGB"
+    return ImageHeader("TIFF", image.height, image.width, bits, colors or "MONOCHROME2", frames)
 
 
 def _check_form(image: Any, header: ImageHeader) -> None:
@@ -189,13 +293,13 @@ def _check_form(image: Any, header: ImageHeader) -> None:
             f"the TIFF holds {what} {header.bits}-bit samples (mode {image.mode}) without a range "
             "of their own; scale them to 16-bit unsigned integers."
         )
-    deep_colour = header.bits > 8 and tags.get(_SAMPLES, 1) > 1
-    if deep_colour and tags.get(_PLANAR, 1) == 2:
+    deep_color = header.bits > 8 and tags.get(_SAMPLES, 1) > 1
+    if deep_color and tags.get(_PLANAR, 1) == 2:
         raise UnsupportedImageError(
-            f"the TIFF holds {header.bits}-bit colours in separate planes; convert it to PNG."
+            f"the TIFF holds {header.bits}-bit colors in separate planes; convert it to PNG."
         )
     compression = tags.get(_COMPRESSION, 1)
-    if compression not in (_IN_OPENCV if deep_colour else _IN_OPENCV | _IN_PILLOW):
+    if compression not in (_IN_OPENCV if deep_color else _IN_OPENCV | _IN_PILLOW):
         raise UnsupportedImageError(
             f"the TIFF has a compression ({compression}) that is not read; convert it to PNG."
         )
@@ -239,11 +343,11 @@ def _pixels(image: Any, header: ImageHeader, data: bytes) -> np.ndarray:
         deep = decoded(None)
         if image.tag_v2.get(_EXTRA, (0,))[0] == _MULTIPLIED:  # transparency has darkened it already
             deep = deep[..., :3]
-        return grey(deep, blue_first=True)
+        return gray(deep, blue_first=True)
     if mode in ("1", "L"):
         return unit(decoded("L"))
     if mode in ("LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
-        return grey(decoded("RGBA" if mode in ("LA", "RGBA", "PA") else "RGB"))
+        return gray(decoded("RGBA" if mode in ("LA", "RGBA", "PA") else "RGB"))
     if mode in ("I", "F"):
         raise UnsupportedImageError(
             f"the TIFF holds {bits}-bit samples (mode {mode}) without a range of their own; scale "
@@ -252,142 +356,3 @@ def _pixels(image: Any, header: ImageHeader, data: bytes) -> np.ndarray:
     raise UnsupportedImageError(
         f"the TIFF holds colors in a form that is not read (mode {mode}); convert it to PNG."
     )
-
-
-#: A progressive JPEG is decoded once for each of its scans: of 100 megapixels usual files have 10.
-MAX_SCANNED_PIXELS = 1_500_000_000
-#: Sequential and progressive Huffman coding.
-_COMMON_JPEG = (0xC0, 0xC1, 0xC2)
-
-
-def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:
-    """Return the header of an open file of this `kind`, reading no pixel."""
-    if kind == "TIFF":
-        return read_tiff_header(handle)
-    if kind == "BMP":
-        return _bmp(handle)[0]
-    return _header(read_container(handle, kind), kind)
-
-
-def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
-    """Decode the content of a file that is no DICOM."""
-    if kind == "TIFF":
-        return decode_tiff(data, max_pixels)
-    if kind == "BMP":
-        return _decode_bmp(data, max_pixels)
-    container = read_container(io.BytesIO(data), kind)
-    check_header(_header(container, kind), max_pixels)
-    if kind == "JPEG":
-        pixels = _decode_jpeg(data, container)
-    else:
-        pixels = _decode_colour(whole(data, kind), kind, container)
-    return np.ascontiguousarray(_upright(pixels, container.orientation))
-
-
-def _header(container: Container, kind: str) -> ImageHeader:
-    height, width = container.height, container.width
-    if container.orientation >= 5:
-        height, width = width, height
-    return ImageHeader(kind, height, width, container.bits, container.photometric, container.frames)
-
-
-# --- JPEG ----------------------------------------------------------------------------------------
-
-
-def _decode_jpeg(data: bytes, container: Container) -> np.ndarray:
-    import simplejpeg
-
-    if container.bits != 8:
-        raise UnsupportedImageError(
-            f"the JPEG has {container.bits} bits; convert it to 16-bit PNG, or give the DICOM."
-        )
-    scans = data.count(b"\xff\xda")
-    if scans * container.height * container.width > MAX_SCANNED_PIXELS:
-        raise ImageTooLargeError(
-            f"the JPEG goes {scans:,} times over its {container.width} x {container.height} "
-            f"pixels, {MAX_SCANNED_PIXELS:,} pixels at most are decoded; leave the file out."
-        )
-    cmyk = container.photometric == "CMYK"
-    try:
-        # Grey is the stored Y channel, so the colour conversion is not even computed.
-        samples = simplejpeg.decode_jpeg(data, "CMYK" if cmyk else "GRAY", strict=True)
-    except ValueError as error:
-        if "subsampling" in str(error):
-            return unit(_by_pillow(data))
-        if container.process not in _COMMON_JPEG and "Unsupported" in str(error):
-            raise UnsupportedImageError(
-                "the JPEG is lossless or arithmetically coded; convert it to PNG."
-            ) from error
-        raise damaged("JPEG", str(error)) from error
-    return unit(_by_pillow(data) if cmyk else samples[..., 0])
-
-
-def _by_pillow(data: bytes) -> np.ndarray:
-    """Decode what simplejpeg does not: CMYK as grey, and unusual subsampling."""
-    from PIL.JpegImagePlugin import JpegImageFile
-
-    try:
-        image = JpegImageFile(io.BytesIO(data))
-        image.draft("L", image.size)  # the stored Y channel, where there is one
-        return np.asarray(image.convert("L"))
-    except Exception as error:  # Pillow fails in every way there is on damaged bytes
-        raise damaged("JPEG", str(error)) from error
-
-
-# --- PNG and WebP --------------------------------------------------------------------------------
-
-
-def _decode_colour(data: bytes, kind: str, container: Container) -> np.ndarray:
-    import cv2
-
-    try:
-        samples = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise damaged(kind, str(error.err)) from error
-    if samples is None:
-        raise damaged(kind, "its pixels cannot be decoded")
-    pixels = grey(np.asarray(samples), blue_first=True)
-    if container.transparent is not None and samples.ndim == 2:  # OpenCV looks at colours only
-        scale = 255 // ((1 << container.bits) - 1) if container.bits < 8 else 1
-        pixels[samples == container.transparent * scale] = 0
-    return pixels
-
-
-# --- BMP -----------------------------------------------------------------------------------------
-
-
-def _bmp(handle: BinaryIO) -> tuple[ImageHeader, Any]:
-    from PIL.BmpImagePlugin import BmpImageFile
-
-    try:
-        image = BmpImageFile(handle)
-    except Exception as error:
-        if "nsupported" in str(error):
-            raise UnsupportedImageError(
-                f"the BMP is of a kind that is not read ({error}); convert it to PNG."
-            ) from error
-        raise damaged("BMP", str(error)) from error
-    photometric = {"1": "MONOCHROME2", "L": "MONOCHROME2", "P": "PALETTE COLOR"}.get(image.mode)
-    bits = 1 if image.mode == "1" else 8
-    return ImageHeader("BMP", image.height, image.width, bits, photometric or "RGB"), image
-
-
-def _decode_bmp(data: bytes, max_pixels: int) -> np.ndarray:
-    header, image = _bmp(io.BytesIO(data))
-    check_header(header, max_pixels)
-    try:
-        wanted = "L" if header.photometric == "MONOCHROME2" else "RGB"
-        return grey(np.asarray(image.convert(wanted)))
-    except Exception as error:
-        raise damaged("BMP", str(error)) from error
-
-
-# --- orientation ---------------------------------------------------------------------------------
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation (1 to 8): first mirror, then turn."""
-    if orientation in (2, 4, 5, 7):
-        pixels = pixels[:, ::-1]
-    quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
-    return np.rot90(pixels, quarter_turns)

@@ -1,4 +1,4 @@
-"""The style of a hospital: its grey levels and its sharpness, put on images whose lungs stay.
+"""The style of a hospital: its gray levels and its sharpness, put on images whose lungs stay.
 
 Devices and consoles leave their hand on the whole image: a tone curve, blur, grain, sharpening, a
 compression. Two averages over many images hold most of it: the histogram and the amplitude of each
@@ -14,7 +14,6 @@ spectrum of an image with holes would be one of the holes' edges.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,13 +25,13 @@ Bytes = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-#: Centre of the lowest band, in cycles per image. It and all below are those of anatomy and field
+#: Center of the lowest band, in cycles per image. It and all below are those of anatomy and field
 #: of view, not style; each further band lies half an octave higher.
 _LOWEST = 4.0
 #: Frequencies are gained by this factor at most, since what an image does not hold no filter can
 #: bring back; and damped to this one at most.
 _GAIN, _DAMPING = 4.0, 0.02
-#: Amplitude below which a frequency is not there, in grey levels.
+#: Amplitude below which a frequency is not there, in gray levels.
 _TINY = 1e-3
 #: Width of the soft edge around the lungs, as a share of the image's side.
 _EDGE = 0.03
@@ -44,24 +43,11 @@ _BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """What the images of one source have in common outside the lungs.
+    """Averages over the images of one source, outside the lungs.
 
-    Parameters
-    ----------
-    histogram : float64 array of shape (256,)
-        Share of pixels at each grey level, the mean over images; sums to one.
-    spectrum : float64 array of shape (bands,)
-        Amplitude (root mean square, in grey levels) of each band of `bands_of`, the geometric mean
-        over images.
-    size : int
-        Side of the images, in pixels.
-    n_images : int
-        How many images it is of.
-
-    Raises
-    ------
-    ValueError
-        If the histogram is none, or the bands are not those of images of this size.
+    The histogram, shape (256,), is the mean share of pixels at each gray level; the spectrum is
+    the geometric mean of the amplitude (root mean square, in gray levels) of each band of
+    `bands_of`; size is the images' side in pixels.
     """
 
     histogram: NDArray[np.float64]
@@ -83,7 +69,7 @@ class Style:
             )
 
     def tone_to(self, other: Style) -> NDArray[np.float64]:
-        """Return the grey level of another style for each of the 256, rising, shape (256,).
+        """Return the gray level of another style for each of the 256, rising, shape (256,).
 
         It is the level that has the same rank there (histogram specification, Gonzalez and Woods,
         Digital Image Processing, section 3.3).
@@ -91,8 +77,8 @@ class Style:
         # The middle of each level's share: symmetric, and the identity between equal histograms.
         own, others = (np.cumsum(h) - h / 2 for h in (self.histogram, other.histogram))
         levels = np.flatnonzero(other.histogram > 0)
-        found = np.interp(own, others[levels], levels)
-        return np.asarray(np.maximum.accumulate(found), dtype=np.float64)
+        tone = np.interp(own, others[levels], levels)
+        return np.asarray(np.maximum.accumulate(tone), dtype=np.float64)
 
     def gain_to(self, other: Style) -> NDArray[np.float64]:
         """Return by what each band's amplitude is multiplied, shape (bands,).
@@ -105,7 +91,7 @@ class Style:
 
 
 def bands_of(size: int) -> NDArray[np.float64]:
-    """Return the centres of the bands of images of this side, in cycles per image.
+    """Return the centers of the bands of images of this side, in cycles per image.
 
     Half an octave apart, from four cycles to the finest that a row of pixels can hold; the last
     band takes in all that is finer.
@@ -176,13 +162,16 @@ def restyle(
     if strength == 0 or not len(pixels):
         return made
     _check(pixels, masks)
-    gain, tone = own.gain_to(other), own.tone_to(other)
+    size, gain, tone = own.size, own.gain_to(other), own.tone_to(other)
+    # Amplitudes are multiplied by the gain of their band; phases stay.
+    factor = np.exp(np.interp(_positions(size), np.arange(gain.size), np.log(gain)))
     for start in range(0, len(pixels), _BATCH):
         batch = slice(start, start + _BATCH)
-        grey = pixels[batch].astype(np.float32)
-        styled = np.interp(_filtered(grey, gain), np.arange(256), tone).astype(np.float32)
+        gray = pixels[batch].astype(np.float32)
+        filtered = _back(_spectra(gray) * factor.astype(np.float32), size)
+        styled = np.interp(filtered, np.arange(256), tone).astype(np.float32)
         weight = np.float32(strength) * _outside(masks[batch])
-        mixed = grey + weight * (styled - grey)
+        mixed = gray + weight * (styled - gray)
         made[batch] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     return made
 
@@ -218,25 +207,12 @@ def _amplitudes(pixels: Bytes, masks: Masks) -> NDArray[np.float64]:
     whole = weight.sum(axis=(1, 2))
     spectra = _spectra(pixels.astype(np.float32))
     levels = []
-    for band in _bands(size):
-        power = _back(spectra * band, size) ** 2
+    for band in range(len(bands_of(size))):
+        # A triangle between the neighbors' centers, in octaves.
+        passed = np.maximum(0, 1 - np.abs(_positions(size) - band)).astype(np.float32)
+        power = _back(spectra * passed, size) ** 2
         levels.append(np.sqrt((weight * power).sum(axis=(1, 2)) / whole))
     return np.asarray(np.stack(levels, axis=1), dtype=np.float64)
-
-
-def _filtered(grey: Floats, gain: NDArray[np.float64]) -> Floats:
-    """Multiply the amplitudes of images by the gain of their band; phases stay."""
-    size = grey.shape[1]
-    position = _positions(size)
-    factor = np.exp(np.interp(position, np.arange(gain.size), np.log(gain)))
-    return _back(_spectra(grey) * factor.astype(np.float32), size)
-
-
-def _bands(size: int) -> Iterator[Floats]:
-    """Yield the pass of each band: a triangle between its neighbours' centres, in octaves."""
-    position = _positions(size)
-    for band in range(len(bands_of(size))):
-        yield np.maximum(0, 1 - np.abs(position - band)).astype(np.float32)
 
 
 @cache
@@ -252,11 +228,11 @@ def _pad(size: int) -> int:
     return max(1, round(_PADDING * size))
 
 
-def _spectra(grey: Floats) -> Any:
+def _spectra(gray: Floats) -> Any:
     from scipy import fft
 
-    pad = _pad(grey.shape[1])
-    return fft.rfft2(np.pad(grey, ((0, 0), (pad, pad), (pad, pad)), mode="reflect"))
+    pad = _pad(gray.shape[1])
+    return fft.rfft2(np.pad(gray, ((0, 0), (pad, pad), (pad, pad)), mode="reflect"))
 
 
 def _back(spectra: Any, size: int) -> Floats:

@@ -5,7 +5,7 @@ possible to compare them, and to add several to any recipe.
 
 ===================  ===========================================================================
 ``lungs-only``       nothing but the lungs is shown (`hurdles.pixels.prepare`)
-``harmonised``       grey levels and texture are brought to a reference
+``harmonized``       grey levels and texture are brought to a reference
                      (`hurdles.pixels.equalize`)
 ``source-balanced``  every epoch shows each source equally often
 ``class-by-source``  every epoch shows each class of each source equally often
@@ -77,7 +77,7 @@ def remedied(recipe: Recipe, names: Sequence[str]) -> Recipe:
     Examples
     --------
     >>> plain = Recipe(name="plain")
-    >>> remedied(plain, ["harmonised", "lungs-only"]).preparation.name
+    >>> remedied(plain, ["harmonized", "lungs-only"]).preparation.name
     'harmonized+masked'
     >>> remedied(plain, []).key == plain.key
     True
@@ -122,11 +122,11 @@ def _lungs_only(recipe: Recipe) -> Recipe:
     return _reprepared(recipe, "lungs-only", "+".join([*grey, "masked", *last]))
 
 
-@_remedy("harmonised", "grey levels and texture are brought to a reference")
-def _harmonised(recipe: Recipe) -> Recipe:
-    # It fixes the histogram: equalising besides would undo it.
+@_remedy("harmonized", "grey levels and texture are brought to a reference")
+def _harmonized(recipe: Recipe) -> Recipe:
+    # It fixes the histogram: equalizing besides would undo it.
     others = [s for s in _steps(recipe) if s not in {"equalized", "clahe", "harmonized"}]
-    return _reprepared(recipe, "harmonised", "+".join(["harmonized", *others]))
+    return _reprepared(recipe, "harmonized", "+".join(["harmonized", *others]))
 
 
 @_remedy("source-balanced", "each source is seen equally often", needs_sources=True)

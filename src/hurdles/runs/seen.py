@@ -168,9 +168,10 @@ def seen_by(run: Run, prepared: Prepared, options: Options) -> Seen:
     if stored.any():
         gone = lost.frame["image"][stored].tolist()
         known_hashes = np.stack([hashes[name] for name in gone])
-        found = hash_matches(image_hashes(images.pixels), known_hashes, radius=LIKELY_BITS)
-        for match in sorted(found, key=lambda match: match.distance):
-            know(names[match.a], gone[match.b], f"hashes {match.distance} bits of 256 apart")
+        near = hash_matches(image_hashes(images.pixels), known_hashes, radius=LIKELY_BITS)
+        near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
+        for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
+            know(names[ours], gone[theirs], f"hashes {distance} bits of 256 apart")
     known = prepared.manifest.frame["image"].isin(list(reasons)).to_numpy()
     return Seen(reasons, known, _unchecked(len(learnt), int(stored.sum()), int((~stored).sum())))
 

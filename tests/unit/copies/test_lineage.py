@@ -20,7 +20,6 @@ from hurdles.copies.lineage import (
     shipped_fingerprints,
     summary,
     with_left_out,
-    write_fingerprint,
 )
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import CollectionError
@@ -85,8 +84,8 @@ def test_a_crop_is_met_by_a_view_and_not_by_the_whole(chests):
     hashes = image_hashes(chests[:10])
     crops = image_hashes(np.stack([cropped(x, CUTS[2]) for x in chests[:10]]))
     found = hash_matches(crops, hashes)
-    assert [(pair.a, pair.b) for pair in found] == [(n, n) for n in range(10)]
-    assert all(pair.cut_b > 0 for pair in found)
+    assert found[["a", "b"]].to_numpy().tolist() == [[n, n] for n in range(10)]
+    assert (found["cut_b"] > 0).all()
     assert len(hash_matches(crops[:, [0, 0, 0, 3]], hashes[:, [0, 0, 0, 3]])) < 10
 
 
@@ -120,12 +119,12 @@ def test_an_image_without_structure_is_nowhere(chests):
 def test_a_fingerprint_is_read_as_it_was_written_and_the_same_each_time(chests, tmp_path):
     known = collection(chests[:5], "Schöne Bilder/")
     paths = [
-        write_fingerprint(known, tmp_path / f"{n}.npz", name="one", version="2", licence="CC BY")
+        fingerprint_of(known, "one", version="2", license="CC BY").save(tmp_path / f"{n}.npz")
         for n in "ab"
     ]
     assert paths[0].read_bytes() == paths[1].read_bytes()
     read = Fingerprint.load(paths[0])
-    assert (read.name, read.version, read.licence) == ("one", "2", "CC BY")
+    assert (read.name, read.version, read.license) == ("one", "2", "CC BY")
     assert read.images == tuple(known.manifest.frame["image"])
     assert (read.hashes == image_hashes(known.pixels)[:, : len(CUTS)]).all()
     assert len(VIEWS) == len(CUTS) + 1
@@ -191,7 +190,7 @@ def test_what_ships_is_whole_and_knows_no_phantom(chests):
         "radiography-database",
     }
     assert sum(map(len, shipped)) > 10_000
-    assert all(f.licence for f in shipped)
+    assert all(f.license for f in shipped)
     assert lineage(collection(chests, "mine")).empty
 
 

@@ -14,7 +14,7 @@ from hurdles.errors import RecipeError
 from hurdles.models import lenet
 from hurdles.models.covid_net import pepx
 from hurdles.models.encoders import torchvision_names
-from hurdles.models.network import GreyConvolution, dense_head, he_normal, last_convolution
+from hurdles.models.network import GrayConvolution, dense_head, he_normal, last_convolution
 from hurdles.models.spec import ModelSpec, build
 
 LABELS = ("Normal", "Bacterial Pneumonia", "Viral Pneumonia")
@@ -277,7 +277,7 @@ def test_he_normal_keeps_the_variance_through_a_relu():
 @pytest.mark.parametrize(("stride", "padding"), [(1, None), (2, None), (2, 0)])
 def test_a_grey_convolution_strides_and_pads_as_any_other(stride, padding):
     with torch.random.fork_rng(devices=[]):
-        grey = GreyConvolution(3, 4, 5, stride=stride, padding=padding, bias=False).double()
+        grey = GrayConvolution(3, 4, 5, stride=stride, padding=padding, bias=False).double()
     x = torch.rand(2, 1, 11, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     around = 2 if padding is None else padding
     expected = functional.conv2d(x.expand(-1, 3, -1, -1), grey.weight, None, stride, around)

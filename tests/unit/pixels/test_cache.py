@@ -20,10 +20,8 @@ from hurdles.data import files as whole
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CacheError, ImageError, ManifestError, TruncatedImageError
-from hurdles.pixels import cache as hashes
 from hurdles.pixels import cache as module
 from hurdles.pixels import packs
-from hurdles.pixels import packs as layers
 from hurdles.pixels.cache import Prepared, cache_folder, default_cache, prepare
 from hurdles.pixels.decode import decode
 from hurdles.pixels.prepare import Preparation
@@ -155,10 +153,10 @@ def test_any_number_of_workers_gives_the_same(
 def test_a_second_run_decodes_and_hashes_nothing(
     manifest: Manifest, folder: Path, decodings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashes, "_SETTLED_NS", 0)  # these files are younger than three seconds
+    monkeypatch.setattr(module, "_SETTLED_NS", 0)  # these files are younger than three seconds
     first = prepare(manifest, PREPARATION, cache=folder)
     assert len(decodings) == 12
-    monkeypatch.setattr(hashes, "file_hash", lambda path: pytest.fail(f"{path} was hashed again"))
+    monkeypatch.setattr(module, "file_hash", lambda path: pytest.fail(f"{path} was hashed again"))
     second = prepare(manifest, PREPARATION, cache=folder)
     assert len(decodings) == 12
     np.testing.assert_array_equal(first.pixels, second.pixels)
@@ -210,7 +208,7 @@ def test_a_changed_file_is_decoded_again(
     keep_times: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hashes, "_SETTLED_NS", 0)
+    monkeypatch.setattr(module, "_SETTLED_NS", 0)
     prepare(manifest, PREPARATION, cache=folder)
     decodings.clear()
     path = Path(manifest.frame["path"][4])
@@ -241,7 +239,7 @@ def test_a_new_decoder_decodes_again(
     manifest: Manifest, folder: Path, decodings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(manifest, PREPARATION, cache=folder)
-    monkeypatch.setattr(layers, "DECODER_VERSION", 999)
+    monkeypatch.setattr(module, "DECODER_VERSION", 999)
     prepare(manifest, PREPARATION, cache=folder)
     assert len(decodings) == 24
 
@@ -259,7 +257,7 @@ def test_batches_of_a_process_that_was_killed_before_it_removed_them_are_gone(
     manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(packs, "_remove", lambda path: None)
+        patch.setattr(packs.Packs, "_remove_batches", lambda self, keys: None)
         prepare(manifest, PREPARATION, cache=folder)
     assert len(files(folder, "*.batch")) == 1
     prepare(manifest, PREPARATION, cache=folder)
@@ -490,7 +488,7 @@ def test_a_damaged_row_is_not_copied_into_another_pack(
 def test_a_damaged_memory_of_hashes_is_ignored(
     manifest: Manifest, folder: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashes, "_SETTLED_NS", 0)
+    monkeypatch.setattr(module, "_SETTLED_NS", 0)
     prepare(manifest, PREPARATION, cache=folder)
     (memory,) = files(folder, "hashes/*.json")
     memory.write_text(text)
@@ -502,7 +500,7 @@ def test_a_damaged_memory_of_hashes_is_ignored(
 def test_a_flipped_byte_in_the_memory_of_hashes_makes_no_other_content(
     manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashes, "_SETTLED_NS", 0)
+    monkeypatch.setattr(module, "_SETTLED_NS", 0)
     prepare(manifest, PREPARATION, cache=folder)
     (memory,) = files(folder, "hashes/*.json")
     key = whole.read_sealed(memory)["0.png"][3]

@@ -39,7 +39,7 @@ from hurdles.errors import (
     UnsupportedImageError,
 )
 from hurdles.pixels.decode import decode, read_header
-from hurdles.pixels.grayscale import grey_table
+from hurdles.pixels.grayscale import gray_table
 from hurdles.pixels.header import ImageHeader
 
 SMOOTH = cv2.GaussianBlur(
@@ -280,7 +280,7 @@ def test_signed_padding(tmp_path: Path) -> None:
 def test_the_table_ignores_unused_high_bits_by_itself(signed: bool) -> None:
     pixels = levels(-2000, 2000, np.int16) if signed else TWELVE
     ds = dataset(pixels, 12, WindowCenter=500, WindowWidth=2000)
-    table = grey_table(ds, pixels, ImageHeader("DICOM", *pixels.shape, 12, "MONOCHROME2"))
+    table = gray_table(ds, pixels, ImageHeader("DICOM", *pixels.shape, 12, "MONOCHROME2"))
     codes = pixels.view(np.uint16)
     for overlay in (0x0000, 0xA000, 0xF000):
         np.testing.assert_array_equal(table[codes & 0xFFF | overlay], table[codes])

@@ -44,8 +44,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Invalid value")  # as pydicom wr
 
 
 @pytest.fixture(autouse=True)
-def _nothing_said() -> None:
-    notices._said.clear()
+def _nothing_counted() -> None:
+    notices._counts.clear()
 
 
 SMOOTH = cv2.GaussianBlur(
@@ -176,7 +176,7 @@ def test_a_slope_that_is_no_number_is_named(tmp_path: Path, keyword: str, conten
 def test_what_is_not_finite_never_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = np.full((4, 4), np.nan, dtype=np.float32)
     monkeypatch.setattr("hurdles.pixels.dicom._looked_up", lambda *_: broken)
-    with pytest.raises(TruncatedImageError, match="grey levels run from nan to nan"):
+    with pytest.raises(TruncatedImageError, match="gray levels run from nan to nan"):
         decoded(tmp_path, dataset(TWELVE, 12))
 
 
@@ -190,7 +190,7 @@ def test_a_sliver_of_the_range_is_questioned(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     decoded(tmp_path, dataset(TWELVE, 12, WindowCenter=32768, WindowWidth=65536))
-    assert f"{tmp_path / 'image'}: the picture uses grey levels from 0.000 to 0.062" in caplog.text
+    assert f"{tmp_path / 'image'}: the picture uses gray levels from 0.000 to 0.062" in caplog.text
 
 
 # --- tables --------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from hurdles.pixels.notices import about, notice
 
 
 @pytest.fixture(autouse=True)
-def _nothing_said() -> Iterator[None]:
-    notices._said.clear()
+def _nothing_counted() -> Iterator[None]:
+    notices._counts.clear()
     yield
-    notices._said.clear()
+    notices._counts.clear()
 
 
 def test_a_python_warning_is_logged_with_the_file(caplog: pytest.LogCaptureFixture) -> None:

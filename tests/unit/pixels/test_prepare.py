@@ -235,7 +235,7 @@ def test_background_takes_the_rim_of_the_lungs_too(cohort: Cohort) -> None:
     np.testing.assert_array_equal(*found)
 
 
-def test_equalising_first_lets_the_outside_through_a_little(cohort: Cohort) -> None:
+def test_equalizing_first_lets_the_outside_through_a_little(cohort: Cohort) -> None:
     """The documented weakness of the published order; `masked+equalized` is the way round it."""
     image, mask = cohort.pixels[0], cohort.masks[0]
     outside = changed(image, mask == 0)
@@ -243,7 +243,7 @@ def test_equalising_first_lets_the_outside_through_a_little(cohort: Cohort) -> N
     assert not np.array_equal(prepared(name, image, mask), prepared(name, outside, mask))
 
 
-def test_equalising_second_counts_only_what_is_left(cohort: Cohort) -> None:
+def test_equalizing_second_counts_only_what_is_left(cohort: Cohort) -> None:
     image, mask = cohort.pixels[0], cohort.masks[0]
     left = ~grown(mask > 0, BLANK_MARGIN)
     made = prepared("background+equalized", image, mask)[left]
@@ -282,7 +282,7 @@ def test_cropped_is_the_box_and_its_margin(cohort: Cohort) -> None:
     crop = image[edges[0], edges[1]] / np.float32(255)
     np.testing.assert_array_equal(prepared("cropped", image, mask, 64), Preparation(64)(crop))
     assert crop.size < 0.9 * image.size
-    # Equalised before it is cut out: the published order.
+    # Equalized before it is cut out: the published order.
     first = equalize(image / np.float32(255))[edges[0], edges[1]]
     found = prepared("equalized+cropped", image, mask, 64)
     np.testing.assert_array_equal(found, Preparation(64)(first))

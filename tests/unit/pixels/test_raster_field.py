@@ -34,8 +34,8 @@ COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=-1)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_said() -> None:
-    notices._said.clear()
+def _nothing_counted() -> None:
+    notices._counts.clear()
 
 
 def saved(array: np.ndarray, form: str, **options: object) -> bytes:
@@ -157,7 +157,7 @@ def test_the_hand_written_tiff_is_read(tmp_path: Path) -> None:
         (tiff(GREY, form=2), "signed 8-bit samples"),
         (tiff((RAMP * 30000).astype(np.uint16), form=2), "signed 16-bit samples"),
         (tiff(RAMP.astype(np.float32), form=3), "floating-point 32-bit samples"),
-        (tiff(COLOUR.astype(np.uint16) * 257, planar=2), "16-bit colours in separate planes"),
+        (tiff(COLOUR.astype(np.uint16) * 257, planar=2), "16-bit colors in separate planes"),
         (tiff(GREY, compression=34712), r"compression \(34712\) that is not read"),
         (tiff(GREY, compression=50001), r"compression \(50001\) that is not read"),
         (tiff(COLOUR.astype(np.uint16) * 257, compression=50000), r"compression \(50000\)"),

@@ -21,7 +21,7 @@ def prepared(name: str, *remedies: str) -> str:
 def test_the_names_are_those_that_the_documentation_lists() -> None:
     import hurdles.recipe.remedies
 
-    asked = "lungs-only harmonised source-balanced class-by-source group-dro unlearn-source reject"
+    asked = "lungs-only harmonized source-balanced class-by-source group-dro unlearn-source reject"
     assert REMEDIES.names() == asked.split()
     assert all(f"``{name}``" in str(hurdles.recipe.remedies.__doc__) for name in REMEDIES)
 
@@ -40,7 +40,7 @@ def test_none_leaves_the_recipe_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "lungs", "harmonised"),
+    ("before", "lungs", "harmonized"),
     [
         ("raw", "masked", "harmonized"),
         ("equalized", "equalized+masked", "harmonized"),
@@ -52,11 +52,11 @@ def test_none_leaves_the_recipe_alone() -> None:
         ("harmonized", "harmonized+masked", "harmonized"),
     ],
 )
-def test_preparations_take_the_steps_that_they_lack(before, lungs, harmonised) -> None:
+def test_preparations_take_the_steps_that_they_lack(before, lungs, harmonized) -> None:
     assert prepared(before, "lungs-only") == lungs
-    assert prepared(before, "harmonised") == harmonised
-    both = prepared(before, "harmonised", "lungs-only")
-    assert both == prepared(before, "lungs-only", "harmonised")
+    assert prepared(before, "harmonized") == harmonized
+    both = prepared(before, "harmonized", "lungs-only")
+    assert both == prepared(before, "lungs-only", "harmonized")
     assert both in PREPARATIONS
 
 

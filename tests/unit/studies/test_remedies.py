@@ -72,7 +72,7 @@ def test_a_change_is_paired_with_the_run_of_the_same_seed():
 
 
 def test_p_values_are_corrected_within_a_trial():
-    names = [NONE, "lungs-only", "harmonised", "group-dro"]
+    names = [NONE, "lungs-only", "harmonized", "group-dro"]
     amounts = [0.5, 0.35, 0.45, 0.4]
     rows = [tried(n, noisy(0.1), noisy(a, 5)) for n, a in zip(names, amounts, strict=True)]
     alone = remedy_changes(rows[:2]).set_index("remedy")

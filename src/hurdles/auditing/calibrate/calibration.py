@@ -40,7 +40,7 @@ from hurdles.auditing.calibrate.worker import (
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.errors import RegistryError, RunError
 from hurdles.findings.limits import load_limits
-from hurdles.pixels.plant import PLANTS
+from hurdles.pixels.perturb import PLANTS
 from hurdles.progress import Progress
 from hurdles.registry import Registry
 from hurdles.runs.images import Options

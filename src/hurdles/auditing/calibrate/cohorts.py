@@ -29,7 +29,7 @@ from hurdles.data.split import split
 from hurdles.errors import HurdlesError, RecipeError, RunError
 from hurdles.phantom import Case, Shortcut, draw_cohort, render
 from hurdles.phantom.shortcuts import is_planted
-from hurdles.pixels.plant import plant
+from hurdles.pixels.perturb import plant
 from hurdles.runs.images import Options
 
 #: What the patients of a pool have; the second has no disease.

@@ -141,12 +141,12 @@ def blockiness(pixels: Bytes, sides: Floats | None = None) -> Floats:
     return found
 
 
-def grey_levels(pixels: Bytes) -> NDArray[np.int64]:
+def gray_levels(pixels: Bytes) -> NDArray[np.int64]:
     """Return how many different grey levels occur in each image, shape (N,).
 
     Examples
     --------
-    >>> grey_levels(np.array([[[0, 1], [1, 9]]], dtype=np.uint8)).tolist()
+    >>> gray_levels(np.array([[[0, 1], [1, 9]]], dtype=np.uint8)).tolist()
     [3]
     """
     return np.array([np.count_nonzero(np.bincount(p.ravel(), minlength=256)) for p in pixels])
@@ -219,7 +219,7 @@ def files(material: Material) -> Iterator[Finding]:
         "images that look like a lateral view, a CT or no chest, as a share",
         "Look at them and leave out what is not a frontal chest X-ray.",
     )  # fmt: skip
-    coarse = grey_levels(pixels) < LEVELS
+    coarse = gray_levels(pixels) < LEVELS
     yield _defect(
         material, "few grey levels", coarse, f"images with fewer than {LEVELS} grey levels",
         "Export them again from the original with at least 8 bits, and over the whole range: a "

@@ -20,7 +20,7 @@ from hurdles.auditing.descriptors import (
     compression,
     corners,
     frame,
-    grey_levels,
+    gray_levels,
     histogram,
     noise,
     sharpness,
@@ -101,7 +101,7 @@ _LOOKS = (
         away=True,
     ),
     _Look("histogram", histogram, "", judged=False),
-    _Look("mean and contrast", grey_levels, "", judged=False),
+    _Look("mean and contrast", gray_levels, "", judged=False),
     _Look("symmetry", symmetry, "", judged=False),
     _Look("thumbnail", thumbnails, "", judged=False),
 )

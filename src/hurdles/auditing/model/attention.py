@@ -27,7 +27,7 @@ from hurdles.explanation.heatmap import Heatmap, ShareInside, share_inside
 from hurdles.explanation.methods import explain
 from hurdles.findings.finding import Evidence, Finding, Scale
 from hurdles.findings.limits import limit_for
-from hurdles.pixels.prepare import PREPARATIONS, View, stretched
+from hurdles.pixels.prepare import PREPARATIONS, MaskedImage, stretched
 
 if TYPE_CHECKING:
     from hurdles.auditing.material import Material
@@ -126,7 +126,7 @@ def _lungs_as_seen(
     name: str, pixels: NDArray[np.uint8], mask: NDArray[np.bool_], size: int
 ) -> NDArray[np.bool_]:
     """Return the lungs of one image after its preparation, shape (size, size)."""
-    view = View(np.asarray(pixels / np.float32(255), dtype=np.float32), mask)
+    view = MaskedImage(np.asarray(pixels / np.float32(255), dtype=np.float32), mask)
     for step in PREPARATIONS.get(name):
         view = step.apply(view)
     assert view.lungs is not None

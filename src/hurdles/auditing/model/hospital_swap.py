@@ -28,7 +28,7 @@ _ENOUGH = 120
 _MOST = 3
 _ADVICE = (
     "The model reads the hospital's hand around the lungs: train on several sources in every "
-    "class, harmonise grey levels and resolution, or give it the lungs alone (preparation "
+    "class, harmonize grey levels and resolution, or give it the lungs alone (preparation "
     "'masked+equalized'), and ask again."
 )
 

@@ -34,7 +34,7 @@ def slowly_equalized(array: np.ndarray, counted: np.ndarray) -> np.ndarray:
 
 @given(BYTES, st.data())
 @settings(max_examples=80, deadline=None)
-def test_equalising_agrees_with_counting(array: np.ndarray, data: st.DataObject) -> None:
+def test_equalizing_agrees_with_counting(array: np.ndarray, data: st.DataObject) -> None:
     mask = data.draw(hnp.arrays(np.bool_, array.shape))
     for counted in (mask, None):
         which = np.ones(array.shape, bool) if counted is None else counted
@@ -53,7 +53,7 @@ def test_eight_bits_give_what_opencv_gives(array: np.ndarray) -> None:
 
 @given(PIXELS, MASKS)
 @settings(max_examples=60, deadline=None)
-def test_equalising_and_scaling_keep_the_order_and_the_range(
+def test_equalizing_and_scaling_keep_the_order_and_the_range(
     pixels: np.ndarray, mask: np.ndarray
 ) -> None:
     order = np.argsort(pixels, axis=None)
@@ -128,7 +128,7 @@ def test_clahe_stays_in_range_and_is_the_same_each_time(array: np.ndarray) -> No
     np.testing.assert_array_equal(result, clahe(pixels))
 
 
-def test_clahe_with_one_tile_and_no_limit_is_equalisation() -> None:
+def test_clahe_with_one_tile_and_no_limit_is_equalization() -> None:
     array = np.random.default_rng(3).beta(2, 7, (64, 64)).astype(np.float32)
     local, whole = clahe(array, limit=1e6, tiles=1), equalize(array)
     assert np.abs(local - whole).max() < 0.05

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.copies import finder as duplicates
-from hurdles.copies.alignment import Look, aligned_similarity, central, prints
+from hurdles.copies.alignment import Thumbnail, aligned_similarity, central, prints
 from hurdles.copies.finder import COLUMNS, candidates, matches
 from hurdles.data.manifest import Manifest
 from hurdles.phantom.cohort import write_phantom
@@ -119,7 +119,9 @@ def slow_matches(a, b, threshold=duplicates.THRESHOLD):
         ways = itertools.product((False, True), (False, True), (1, 0.84, 1 / 0.84))
         alike = [
             aligned_similarity(
-                Look.of(one), Look.of(two).turned(inverted=inverted, mirrored=mirrored), scale
+                Thumbnail.of(one),
+                Thumbnail.of(two).turned(inverted=inverted, mirrored=mirrored),
+                scale,
             )
             for inverted, mirrored, scale in ways
         ]
@@ -271,14 +273,14 @@ def test_flat_images_match_nothing_not_even_each_other(chests):
     flat = np.full((3, 128, 128), 90, dtype=np.uint8)
     assert matches(collection(flat)).empty
     assert matches(collection(flat), collection(chests)).empty
-    look = Look.of(flat[0])
+    look = Thumbnail.of(flat[0])
     assert aligned_similarity(look, look) == 0
 
 
 def test_a_map_that_leaves_too_little_is_not_believed(chests):
     one = resized(chests[0], 64)
     half = cv2.resize(one[:32, :32], (64, 64))
-    assert aligned_similarity(Look.of(half), Look.of(one), 0.5) == 0
+    assert aligned_similarity(Thumbnail.of(half), Thumbnail.of(one), 0.5) == 0
 
 
 def test_progress_ends_at_the_number_of_likely_pairs(chests):

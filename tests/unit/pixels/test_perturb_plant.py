@@ -9,7 +9,7 @@ import pytest
 
 from hurdles.errors import RegistryError
 from hurdles.phantom import SHORTCUTS, Cohort, Shortcut, phantom_cohort
-from hurdles.pixels.plant import PLANTS, plant
+from hurdles.pixels.perturb import PLANTS, plant
 
 CLASSES = ("Normal A", "Normal B")
 

@@ -16,10 +16,10 @@ from hurdles.phantom import draw_cohort, render
 from hurdles.phantom.parameters import draw_hospital, draw_image
 from hurdles.pixels.equalize import (
     ENERGIES,
-    GREYS,
+    GRAYS,
     SIDE,
     band_energies,
-    grey_quantiles,
+    gray_quantiles,
     harmonize,
 )
 from hurdles.pixels.prepare import Preparation
@@ -101,11 +101,11 @@ def test_doing_it_again_changes_little(pairs) -> None:
 
 def test_the_histogram_is_the_reference(pairs) -> None:
     for image, _ in pairs:
-        assert np.abs(grey_quantiles(harmonize(image), len(GREYS)) - GREYS).max() < 0.02
+        assert np.abs(gray_quantiles(harmonize(image), len(GRAYS)) - GRAYS).max() < 0.02
 
 
 def test_a_letter_or_a_border_moves_the_rest_little(pairs) -> None:
-    """They lie where pixels are not counted; a global equalisation follows them."""
+    """They lie where pixels are not counted; a global equalization follows them."""
     from hurdles.pixels.equalize import equalize
 
     image = pairs[0][0]
@@ -166,19 +166,19 @@ def test_lungs_stay_where_they_are_when_the_image_is_reduced() -> None:
 
 def test_the_reference_is_that_of_the_script() -> None:
     """Rounded as it prints them; made anew there from phantoms."""
-    assert list(GREYS) == sorted(GREYS)
+    assert list(GRAYS) == sorted(GRAYS)
     assert list(ENERGIES) == sorted(ENERGIES)
-    script = Path(__file__).parents[3] / "bench" / "harmonise_reference.py"
+    script = Path(__file__).parents[3] / "bench" / "harmonize_reference.py"
     ranks = re.search(r"RANKS = .*, (\d+)$", script.read_text(encoding="utf-8"), re.M)
     assert ranks is not None
-    assert len(GREYS) == int(ranks[1])
+    assert len(GRAYS) == int(ranks[1])
 
 
 @pytest.mark.full
 def test_the_script_prints_the_reference(capsys) -> None:
     import runpy
 
-    script = Path(__file__).parents[3] / "bench" / "harmonise_reference.py"
+    script = Path(__file__).parents[3] / "bench" / "harmonize_reference.py"
     runpy.run_path(str(script), run_name="__main__")
     printed = dict(line.split(" = ") for line in capsys.readouterr().out.splitlines())
-    assert printed == {"GREYS": str(GREYS), "ENERGIES": str(ENERGIES)}
+    assert printed == {"GRAYS": str(GRAYS), "ENERGIES": str(ENERGIES)}
