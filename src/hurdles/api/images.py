@@ -67,7 +67,7 @@ def collections(*, data: Data | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per collection: name, title, licence, where it was found.
+        One row per collection: name, title, license, where it was found.
     """
     return reading.collections_table(named_folders(data))
 
@@ -249,7 +249,7 @@ def fingerprint(
             root = os.path.commonpath([*manifest.frame["path"], *manifest.exclusions["path"]])
             manifest = with_left_out(manifest, Path(root))
         images = _small(manifest, options or Options())
-        licence = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
+        licence = COLLECTIONS.get(name).license if name in COLLECTIONS else ""
         return write_fingerprint(images, out, name=name, version=version, licence=licence)
 
 

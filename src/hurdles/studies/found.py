@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.reading import read_manifest, recognise
+from hurdles.data.reading import read_manifest, recognize
 from hurdles.data.sources import COLLECTIONS
 from hurdles.errors import CollectionError, ManifestError
 from hurdles.runs.inputs import Data, named_folders
@@ -64,7 +64,7 @@ def _given(given: Given) -> tuple[dict[str, Manifest], dict[str, Path]]:
 
 
 def _name_of(path: Path) -> str:
-    layouts = recognise(path) if path.is_dir() else []
+    layouts = recognize(path) if path.is_dir() else []
     if len(layouts) != 1:
         what = " or ".join(item.name for item in layouts) or "no collection that hurdles knows"
         raise ManifestError(f"{path} looks like {what}. Say which by NAME={path}.")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from hurdles.data.folder import manifest_from_folder
 from hurdles.data.formats import IMAGE_SUFFIXES
-from hurdles.data.tally import Tally, walk
+from hurdles.data.inventory import ManifestBuilder, walk
 from hurdles.errors import ManifestError
 
 
@@ -261,23 +261,23 @@ def test_kept_and_left_make_up_everything(tmp_path_factory, names):
     assert sorted(left) == sorted(str(p) for p in files if p not in images)
 
 
-class TestTally:
+class TestManifestBuilder:
     def test_a_repeated_row_is_left(self, tmp_path):
-        tally = Tally(tmp_path)
-        tally.keep(tmp_path / "1.png", "a", patient="first")
-        tally.keep(tmp_path / "1.png", "a", patient="second")
-        manifest = tally.manifest()
+        builder = ManifestBuilder(tmp_path)
+        builder.keep(tmp_path / "1.png", "a", patient="first")
+        builder.keep(tmp_path / "1.png", "a", patient="second")
+        manifest = builder.manifest()
         assert manifest.frame["patient"].tolist() == ["first"]
         assert list(reasons(manifest).values()) == [
             "named again by a later row; the first one is used"
         ]
 
     def test_contradicting_rows_are_all_left(self, tmp_path):
-        tally = Tally(tmp_path)
-        tally.keep(tmp_path / "0.png", "a")
+        builder = ManifestBuilder(tmp_path)
+        builder.keep(tmp_path / "0.png", "a")
         for label in ("a", "b", "a"):
-            tally.keep(tmp_path / "1.png", label)
-        manifest = tally.manifest()
+            builder.keep(tmp_path / "1.png", label)
+        manifest = builder.manifest()
         assert manifest.frame["image"].tolist() == ["0.png"]
         assert (
             manifest.exclusions["reason"].tolist()
@@ -285,19 +285,25 @@ class TestTally:
         )
 
     def test_rest_is_what_was_not_met(self, tmp_path):
-        tally = Tally(tmp_path)
-        files = [tmp_path / f"{n}.png" for n in range(3)]
-        tally.keep(files[0], "a")
-        tally.leave(files[1], "broken")
-        tally.leave_rest(files, "not named")
-        assert reasons(tally.manifest()) == {"1.png": "broken", "2.png": "not named"}
+        builder = ManifestBuilder(tmp_path)
+        for n in range(3):
+            (tmp_path / f"{n}.png").touch()
+        (tmp_path / "notes.txt").touch()
+        builder.keep(tmp_path / "0.png", "a")
+        builder.leave(tmp_path / "1.png", "broken")
+        builder.leave_rest(walk(tmp_path), "not named")
+        assert reasons(builder.manifest()) == {
+            "1.png": "broken",
+            "2.png": "not named",
+            "notes.txt": "not an image, by its extension",
+        }
 
     def test_nothing_kept_says_why(self, tmp_path):
-        tally = Tally(tmp_path)
+        builder = ManifestBuilder(tmp_path)
         for n in range(3):
-            tally.leave(tmp_path / f"{n}.png", "a lateral view")
+            builder.leave(tmp_path / f"{n}.png", "a lateral view")
         with pytest.raises(ManifestError, match=r"no usable image \(3 x a lateral view\)"):
-            tally.manifest()
+            builder.manifest()
 
 
 def test_masks_beside_their_images_are_masks(tmp_path):

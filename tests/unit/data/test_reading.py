@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hurdles.data.manifest import Manifest, exclusions_table
-from hurdles.data.reading import collections_table, locate, merge, read_manifest, recognise
+from hurdles.data.reading import collections_table, locate, merge, read_manifest, recognize
 from hurdles.data.sources import COLLECTIONS
 from hurdles.errors import CollectionError, ManifestError, RegistryError
 
@@ -140,15 +140,15 @@ class TestLocate:
         assert locate("kermany") == root
 
 
-def test_recognise(tmp_path):
-    assert [c.name for c in recognise(kermany(tmp_path))] == ["kermany"]
-    assert recognise(tmp_path / "nowhere") == []
+def test_recognize(tmp_path):
+    assert [c.name for c in recognize(kermany(tmp_path))] == ["kermany"]
+    assert recognize(tmp_path / "nowhere") == []
 
 
 def test_collections_table(tmp_path):
     table = collections_table({"kermany": kermany(tmp_path)})
-    assert table.columns.tolist() == ["name", "title", "licence", "citation", "url", "folder"]
-    assert table["name"].tolist() == COLLECTIONS.names()
+    assert table.columns.tolist() == ["name", "title", "license", "citation", "url", "folder"]
+    assert table["name"].tolist() == sorted(COLLECTIONS)
     found = table.set_index("name")["folder"]
     assert found["kermany"] == str(tmp_path)
     assert found.drop("kermany").isna().all()

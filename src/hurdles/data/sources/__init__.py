@@ -1,20 +1,16 @@
-"""Public collections, one a file: where to get it, licence, citation, layout, quirks."""
+"""Public collections, those of one family a file: license, citation, layout, quirks, reader."""
 
 from __future__ import annotations
 
-# Importing a module registers its collection; nothing heavy is imported by it.
+# Importing a module registers its collections; nothing heavy is imported by it.
 from hurdles.data.sources import (
-    actualmed,
     cohen,
     corda,
-    darkcovidnet,
-    figure1,
     hannover,
     kermany,
     montgomery_shenzhen,
     nih,
     radiography_database,
-    rsna,
 )
 from hurdles.data.sources.collection import COLLECTIONS, Collection, Layout, collection
 
@@ -22,16 +18,12 @@ __all__ = [
     "COLLECTIONS",
     "Collection",
     "Layout",
-    "actualmed",
     "cohen",
     "collection",
     "corda",
-    "darkcovidnet",
-    "figure1",
     "hannover",
     "kermany",
     "montgomery_shenzhen",
     "nih",
     "radiography_database",
-    "rsna",
 ]
