@@ -1,8 +1,6 @@
-"""What is drawn before anything is rendered: plain data that can be printed and stored.
+"""Parameters of hospitals, patients and images: plain data, drawn before anything is rendered.
 
-Opacities: where each disease lies in the lung, and how dense it is there.
-
-Draw the parameters of hospitals, patients and images, each from a stream of its own.
+They can be printed and stored. Every random stream is named by its purpose.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hurdles.data.vocabulary import Sex, View
 from hurdles.errors import RegistryError
@@ -18,213 +15,188 @@ from hurdles.errors import RegistryError
 
 @dataclass(frozen=True)
 class Blob:
-    """One opacity, placed in the lung so that it moves with breathing and pose.
+    """One opacity, placed in the lung so that it moves with breathing and pose."""
 
-    Parameters
-    ----------
-    side : int
-        -1 for the patient's right lung (left in the image), 1 for the left lung.
-    across : float
-        0 at the mediastinum, 1 at the chest wall.
-    down : float
-        0 at the apex, 1 at the top of the diaphragm.
-    width, height : float
-        Semi-axes in cm of an adult.
-    density : float
-        Optical depth of the filling, at full severity: 0 is air, 3 nearly solid.
-    edge : float
-        Steepness of the border: 2 is a soft cloud, 8 a sharp one.
-    cut : float, optional
-        Tangent of the slope of a fissure that ends the opacity above; None where there is none.
-    """
-
-    side: int
-    across: float
-    down: float
-    width: float
+    side: int  # -1: the patient's right lung (left in the image), 1: the left lung
+    across: float  # 0 at the mediastinum, 1 at the chest wall
+    down: float  # 0 at the apex, 1 at the top of the diaphragm
+    width: float  # semi-axes in cm of an adult
     height: float
-    density: float
-    edge: float = 2.0
-    cut: float | None = None
+    density: float  # optical depth at full severity: 0 is air, 3 nearly solid
+    edge: float = 2.0  # steepness of the border: 2 is a soft cloud, 8 a sharp one
+    cut: float | None = None  # tangent of the slope of a fissure that ends it above, if any
 
 
 @dataclass(frozen=True)
 class HospitalParameters:
-    """How one hospital's equipment renders a chest.
+    """The rendering of a chest by one hospital's equipment."""
 
-    Parameters
-    ----------
-    contrast : float
-        Slope of the characteristic curve, 1 on average.
-    gamma : float
-        Exponent applied to the displayed grey level.
-    blur, noise : float
-        Detector blur (sigma in pixels at 224) and noise (relative, at the mean exposure).
-    enhancement : float
-        Weight of the unsharp mask that the console applies.
-    marker : str
-        Side marker that this hospital burns in.
-    marker_rate, border_rate : float
-        Share of images with the marker, and with visible collimation.
-    portable_rate : float
-        Share of AP (bedside) images.
-    """
-
-    contrast: float
-    gamma: float
-    blur: float
-    noise: float
-    enhancement: float
-    marker: str
-    marker_rate: float
-    border_rate: float
-    portable_rate: float
+    contrast: float  # slope of the characteristic curve, 1 on average
+    gamma: float  # exponent applied to the displayed gray level
+    blur: float  # of the detector: sigma in pixels at 224
+    noise: float  # relative, at the mean exposure
+    enhancement: float  # weight of the unsharp mask that the console applies
+    marker: str  # side marker that is burnt in
+    marker_rate: float  # share of images with the marker
+    border_rate: float  # share of images with visible collimation
+    portable_rate: float  # share of AP (bedside) images
 
 
 @dataclass(frozen=True)
 class PatientParameters:
-    """What stays the same in all images of a patient.
+    """The part that all images of a patient have in common."""
 
-    Parameters
-    ----------
-    index : int
-        Number of the patient, from 0.
-    label : str
-        Class.
-    hospital : int
-        Number of the hospital, from 0.
-    sex : Sex
-        F or M.
-    age : int
-        Years.
-    body_size : float
-        Height relative to an average adult (1.0); children are smaller.
-    infancy : float
-        0 for adult proportions, 1 for those of a small child (round chest, large heart).
-    chest_width, chest_depth, wall, heart_size, breast, rib_slope, bone, stomach : float
-        Factors around 1 (``wall`` in cm, ``breast`` in cm, 0 for none; ``stomach`` is its bubble).
-    anatomy_seed : int
-        Seed of the vascular tree and of the lung texture.
-    severity : float
-        0 to 1, how far the disease goes; 0 in healthy patients.
-    pattern : str
-        none, peripheral, lobar, or diffuse.
-    blobs : tuple of Blob
-        Opacities at full severity.
-    crowding : float
-        Harmless basal haze (shallow breathing, atelectasis): an honest source of confusion.
-    images : int
-        How many images the patient has.
-    """
-
-    index: int
+    index: int  # number of the patient, from 0
     label: str
-    hospital: int
+    hospital: int  # number, from 0
     sex: Sex
-    age: int
-    body_size: float
-    infancy: float
-    chest_width: float
+    age: int  # years
+    body_size: float  # height relative to an average adult (1.0); children are smaller
+    infancy: float  # 0: adult proportions, 1: a small child's (round chest, large heart)
+    chest_width: float  # factors around 1, but for `wall` and `breast`
     chest_depth: float
-    wall: float
+    wall: float  # cm
     heart_size: float
-    breast: float
+    breast: float  # cm, 0 for none
     rib_slope: float
     bone: float
-    stomach: float
-    anatomy_seed: int
-    severity: float
-    pattern: str
-    blobs: tuple[Blob, ...]
-    crowding: float
-    images: int
+    stomach: float  # its bubble
+    anatomy_seed: int  # of the vascular tree and of the lung texture
+    severity: float  # 0 to 1, how far the disease goes; 0 in healthy patients
+    pattern: str  # none, peripheral, lobar or diffuse
+    blobs: tuple[Blob, ...]  # opacities at full severity
+    crowding: float  # harmless basal haze (shallow breathing): an honest source of confusion
+    images: int  # how many images the patient has
 
 
 @dataclass(frozen=True)
 class ImageParameters:
-    """What differs between the images of a patient.
+    """The part in which the images of a patient differ."""
 
-    Parameters
-    ----------
-    number : int
-        Number of the image of this patient, from 0.
-    day : int
-        Days since the first image.
-    view : View
-        PA or AP; AP magnifies the heart and raises the diaphragm.
-    severity : float
-        Severity on that day, 0 to 1.
-    inspiration : float
-        -1 shallow to 1 deep.
-    rotation : float
-        Degrees about the body's axis; positive turns the front to the image's right.
-    tilt : float
-        Degrees in the image plane.
-    zoom, shift_x, shift_y : float
-        Field of view relative to the usual one, and its offset in cm.
-    exposure : float
-        Shift of the characteristic curve: positive is brighter.
-    contrast, gamma, blur, noise, enhancement : float
-        As for the hospital, with this image's deviation.
-    marker : str
-        Burnt-in text, empty for none.
-    border : tuple of float
-        Collimated share of the image: left, top, right, bottom.
-    inverted : bool
-        Whether bone is dark.
-    jpeg_quality : int
-        0 for no compression, else 1 to 100.
-    noise_seed : int
-        Seed of the quantum noise.
-    """
-
-    number: int
-    day: int
-    view: View
-    severity: float
-    inspiration: float
-    rotation: float
-    tilt: float
-    zoom: float
-    shift_x: float
+    number: int  # of the image of this patient, from 0
+    day: int  # since the first image
+    view: View  # PA or AP; AP magnifies the heart and raises the diaphragm
+    severity: float  # on that day, 0 to 1
+    inspiration: float  # -1 shallow to 1 deep
+    rotation: float  # degrees about the body's axis; positive: the front to the image's right
+    tilt: float  # degrees in the image plane
+    zoom: float  # field of view relative to the usual one
+    shift_x: float  # its offset in cm
     shift_y: float
-    exposure: float
-    contrast: float
+    exposure: float  # shift of the characteristic curve: positive is brighter
+    contrast: float  # this and the next four: as for the hospital, with this image's deviation
     gamma: float
     blur: float
     noise: float
     enhancement: float
-    marker: str
-    border: tuple[float, float, float, float]
-    inverted: bool
-    jpeg_quality: int
-    noise_seed: int
+    marker: str  # burnt-in text, empty for none
+    border: tuple[float, float, float, float]  # collimated shares: left, top, right, bottom
+    inverted: bool  # whether bone is dark
+    jpeg_quality: int  # 0 for no compression, else 1 to 100
+    noise_seed: int  # of the quantum noise
 
 
 #: Class name -> kind of disease. Other names are read by `pattern_of`.
 PATTERNS = {"COVID-19": "covid", "Normal": "none", "Pneumonia": "pneumonia"}
+_STREAMS = {"labels": 0, "hospital": 1, "patient": 2, "disease": 3, "image": 4, "plant": 5}
+_MARKERS = ("L", "R", "L PA", "R")
 
-Float = npt.NDArray[np.float64]
 
+def generator(seed: int, stream: str, *keys: int) -> np.random.Generator:
+    """Return the generator of one named stream.
 
-@dataclass(frozen=True)
-class Disease:
-    """The disease of one patient.
-
-    Parameters
-    ----------
-    pattern : str
-        How it is spread: ``peripheral`` (COVID-19), ``lobar`` or ``diffuse`` (pneumonia), or
-        ``none``.
-    severity : float
-        0 (nothing to be seen) to 1.
-    blobs : tuple of Blob
-        The opacities in the lungs; none without a disease.
+    Nothing depends on how many patients or images are made: each has a stream of its own.
     """
+    return np.random.default_rng(np.random.SeedSequence((seed, _STREAMS[stream], *keys)))
 
-    pattern: str
-    severity: float
-    blobs: tuple[Blob, ...]
+
+def draw_hospital(seed: int, number: int) -> HospitalParameters:
+    """Draw the settings of hospital `number`; they do not depend on how many there are."""
+    rng = generator(seed, "hospital", number)
+    # A van der Corput-like walk keeps the first few hospitals apart from one another.
+    place = (0.5 + 0.618034 * number + 0.1 * rng.uniform()) % 1.0
+    return HospitalParameters(
+        contrast=float(0.82 + 0.4 * place),
+        gamma=float(rng.uniform(0.85, 1.2)),
+        blur=float(0.25 + 0.4 * ((place + 0.4) % 1.0)),
+        noise=float(rng.uniform(0.006, 0.022)),
+        enhancement=float(rng.uniform(0.3, 1.0)),
+        marker=_MARKERS[number % len(_MARKERS)],
+        marker_rate=float(rng.uniform(0.5, 0.9)),
+        border_rate=float(rng.uniform(0.05, 0.35)),
+        portable_rate=float(rng.uniform(0.2, 0.45)),
+    )
+
+
+def draw_patient(
+    seed: int, index: int, label: str, pattern: str, hospital: int
+) -> PatientParameters:
+    """Draw one patient: body, anatomy, disease and number of images."""
+    rng = generator(seed, "patient", index)
+    sex = Sex.FEMALE if rng.uniform() < 0.5 else Sex.MALE
+    age = int(np.clip(np.round(rng.normal(54, 17)), 18, 92))
+    size = 0.96 if sex is Sex.FEMALE else 1.03
+    size *= 1.0 - 0.0008 * max(age - 50, 0)  # people shrink a little
+    disease, severity, blobs = draw_disease(generator(seed, "disease", index), pattern)
+    return PatientParameters(
+        index=index,
+        label=label,
+        hospital=hospital,
+        sex=sex,
+        age=age,
+        body_size=float(size * rng.normal(1.0, 0.035)),
+        infancy=0.0,
+        chest_width=float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.12)),
+        chest_depth=float(np.clip(rng.normal(1.0, 0.08), 0.8, 1.25)),
+        wall=float(np.clip(rng.gamma(6.0, 0.5), 1.3, 6.0)),
+        heart_size=float(np.clip(rng.normal(1.0 + 0.0015 * (age - 50), 0.07), 0.82, 1.25)),
+        breast=float(rng.uniform(0.8, 3.6)) if sex is Sex.FEMALE else 0.0,
+        rib_slope=float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.3)),
+        bone=float(np.clip(rng.normal(1.0 - 0.003 * (age - 50), 0.12), 0.6, 1.4)),
+        stomach=float(np.clip(rng.normal(0.75, 0.35), 0.1, 1.35)),
+        anatomy_seed=int(rng.integers(2**31)),
+        severity=severity,
+        pattern=disease,
+        blobs=blobs,
+        crowding=float(rng.beta(1.0, 5.0)),
+        images=int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2])),
+    )
+
+
+def draw_image(
+    seed: int, patient: PatientParameters, number: int, hospital: HospitalParameters
+) -> ImageParameters:
+    """Draw image `number` of a patient, taken with the settings of `hospital`."""
+    rng = generator(seed, "image", patient.index, number)
+    view = View.AP if rng.uniform() < hospital.portable_rate else View.PA
+    # Disease rises and falls: the first image shows it as drawn, later ones another day of it.
+    course = 1.0 if number == 0 else float(np.clip(rng.normal(0.9, 0.3), 0.15, 1.4))
+    marked = rng.uniform() < hospital.marker_rate
+    bordered = rng.uniform() < hospital.border_rate
+    left, top, right, bottom = rng.uniform(0.0, 0.06, size=4).tolist()
+    return ImageParameters(
+        number=number,
+        day=0 if number == 0 else int(number * 3 + rng.integers(0, 4)),
+        view=view,
+        severity=float(np.clip(patient.severity * course, 0.0, 1.0)),
+        inspiration=float(np.clip(rng.normal(-0.45 if view is View.AP else 0.15, 0.4), -1, 1)),
+        rotation=float(rng.normal(0.0, 4.0 if view is View.AP else 2.0)),
+        tilt=float(rng.normal(0.0, 2.5 if view is View.AP else 1.2)),
+        zoom=float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.15)),
+        shift_x=float(rng.normal(0.0, 0.7)),
+        shift_y=float(rng.normal(0.0, 0.8)),
+        exposure=float(rng.normal(0.0, 0.35)),
+        contrast=float(hospital.contrast * np.exp(rng.normal(0.0, 0.07))),
+        gamma=float(hospital.gamma * np.exp(rng.normal(0.0, 0.06))),
+        blur=float(hospital.blur * np.exp(rng.normal(0.0, 0.15))),
+        noise=float(hospital.noise * np.exp(rng.normal(0.0, 0.2))),
+        enhancement=hospital.enhancement,
+        marker=(hospital.marker if view is View.PA else "PORTABLE") if marked else "",
+        border=(left, top, right, bottom) if bordered else (0.0, 0.0, 0.0, 0.0),
+        inverted=False,
+        jpeg_quality=0,
+        noise_seed=int(rng.integers(2**31)),
+    )
 
 
 def pattern_of(label: str) -> str:
@@ -236,35 +208,29 @@ def pattern_of(label: str) -> str:
     ('pneumonia', 'none', 'covid')
     """
     lower = label.lower().replace("_", " ")
-    for word, pattern in (
-        ("covid", "covid"),
-        ("pneumonia", "pneumonia"),
-        ("normal", "none"),
-        ("no finding", "none"),
-        ("healthy", "none"),
-    ):
+    for word in ("covid", "pneumonia", "normal", "no finding", "healthy"):
         if word in lower:
-            return pattern
+            return word if word in ("covid", "pneumonia") else "none"
     raise RegistryError(
         f"no opacities are known for the class {label!r}. Known: {', '.join(PATTERNS)}; a name "
         "that contains 'covid', 'pneumonia' or 'normal' is understood too."
     )
 
 
-def draw_disease(rng: np.random.Generator, pattern: str) -> Disease:
-    """Draw severity and opacities.
+def draw_disease(rng: np.random.Generator, pattern: str) -> tuple[str, float, tuple[Blob, ...]]:
+    """Draw the spread of a disease, its severity and its opacities.
 
     COVID-19: peripheral, bilateral, patchy, basal, ground-glass (Wong et al. 2020, Radiology
     296:E72). Pneumonia: lobar consolidation on one side, or diffuse haze about the hila.
     """
     if pattern == "none":
-        return Disease("none", 0.0, ())
+        return "none", 0.0, ()
     severity = float(np.clip(rng.beta(2.0, 1.1), 0.05, 1.0))
     if pattern == "covid":
-        return Disease("peripheral", severity, _peripheral(rng))
+        return "peripheral", severity, _peripheral(rng)
     if rng.uniform() < 0.65:
-        return Disease("lobar", severity, _lobar(rng))
-    return Disease("diffuse", severity, _diffuse(rng))
+        return "lobar", severity, _lobar(rng)
+    return "diffuse", severity, _diffuse(rng)
 
 
 def _peripheral(rng: np.random.Generator) -> tuple[Blob, ...]:
@@ -327,110 +293,3 @@ def _diffuse(rng: np.random.Generator) -> tuple[Blob, ...]:
         )
         for number in range(int(rng.integers(6, 11)))
     )
-
-
-# Every random stream is named by its purpose, so that a further draw in one never moves another.
-_STREAMS = {"labels": 0, "hospital": 1, "patient": 2, "disease": 3, "image": 4, "plant": 5}
-_MARKERS = ("L", "R", "L PA", "R")
-
-
-def generator(seed: int, stream: str, *keys: int) -> np.random.Generator:
-    """Return the generator of one named stream.
-
-    Nothing depends on how many patients or images are made: each has a stream of its own.
-    """
-    return np.random.default_rng(np.random.SeedSequence((seed, _STREAMS[stream], *keys)))
-
-
-def draw_hospital(seed: int, number: int) -> HospitalParameters:
-    """Draw the settings of hospital `number`; they do not depend on how many there are."""
-    rng = generator(seed, "hospital", number)
-    # A van der Corput-like walk keeps the first few hospitals apart from one another.
-    place = (0.5 + 0.618034 * number + 0.1 * rng.uniform()) % 1.0
-    return HospitalParameters(
-        contrast=float(0.82 + 0.4 * place),
-        gamma=float(rng.uniform(0.85, 1.2)),
-        blur=float(0.25 + 0.4 * ((place + 0.4) % 1.0)),
-        noise=float(rng.uniform(0.006, 0.022)),
-        enhancement=float(rng.uniform(0.3, 1.0)),
-        marker=_MARKERS[number % len(_MARKERS)],
-        marker_rate=float(rng.uniform(0.5, 0.9)),
-        border_rate=float(rng.uniform(0.05, 0.35)),
-        portable_rate=float(rng.uniform(0.2, 0.45)),
-    )
-
-
-def draw_patient(
-    seed: int, index: int, label: str, pattern: str, hospital: int
-) -> PatientParameters:
-    """Draw one patient: body, anatomy, disease and number of images."""
-    rng = generator(seed, "patient", index)
-    sex = Sex.FEMALE if rng.uniform() < 0.5 else Sex.MALE
-    age = int(np.clip(np.round(rng.normal(54, 17)), 18, 92))
-    size = 0.96 if sex is Sex.FEMALE else 1.03
-    size *= 1.0 - 0.0008 * max(age - 50, 0)  # people shrink a little
-    disease = draw_disease(generator(seed, "disease", index), pattern)
-    return PatientParameters(
-        index=index,
-        label=label,
-        hospital=hospital,
-        sex=sex,
-        age=age,
-        body_size=float(size * rng.normal(1.0, 0.035)),
-        infancy=0.0,
-        chest_width=float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.12)),
-        chest_depth=float(np.clip(rng.normal(1.0, 0.08), 0.8, 1.25)),
-        wall=float(np.clip(rng.gamma(6.0, 0.5), 1.3, 6.0)),
-        heart_size=float(np.clip(rng.normal(1.0 + 0.0015 * (age - 50), 0.07), 0.82, 1.25)),
-        breast=float(rng.uniform(0.8, 3.6)) if sex is Sex.FEMALE else 0.0,
-        rib_slope=float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.3)),
-        bone=float(np.clip(rng.normal(1.0 - 0.003 * (age - 50), 0.12), 0.6, 1.4)),
-        stomach=float(np.clip(rng.normal(0.75, 0.35), 0.1, 1.35)),
-        anatomy_seed=int(rng.integers(2**31)),
-        severity=disease.severity,
-        pattern=disease.pattern,
-        blobs=disease.blobs,
-        crowding=float(rng.beta(1.0, 5.0)),
-        images=int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2])),
-    )
-
-
-def draw_image(
-    seed: int, patient: PatientParameters, number: int, hospital: HospitalParameters
-) -> ImageParameters:
-    """Draw image `number` of a patient, taken with the settings of `hospital`."""
-    rng = generator(seed, "image", patient.index, number)
-    view = View.AP if rng.uniform() < hospital.portable_rate else View.PA
-    # Disease rises and falls: the first image shows it as drawn, later ones another day of it.
-    course = 1.0 if number == 0 else float(np.clip(rng.normal(0.9, 0.3), 0.15, 1.4))
-    marked = rng.uniform() < hospital.marker_rate
-    bordered = rng.uniform() < hospital.border_rate
-    sides = rng.uniform(0.0, 0.06, size=4)
-    return ImageParameters(
-        number=number,
-        day=0 if number == 0 else int(number * 3 + rng.integers(0, 4)),
-        view=view,
-        severity=float(np.clip(patient.severity * course, 0.0, 1.0)),
-        inspiration=float(np.clip(rng.normal(-0.45 if view is View.AP else 0.15, 0.4), -1, 1)),
-        rotation=float(rng.normal(0.0, 4.0 if view is View.AP else 2.0)),
-        tilt=float(rng.normal(0.0, 2.5 if view is View.AP else 1.2)),
-        zoom=float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.15)),
-        shift_x=float(rng.normal(0.0, 0.7)),
-        shift_y=float(rng.normal(0.0, 0.8)),
-        exposure=float(rng.normal(0.0, 0.35)),
-        contrast=float(hospital.contrast * np.exp(rng.normal(0.0, 0.07))),
-        gamma=float(hospital.gamma * np.exp(rng.normal(0.0, 0.06))),
-        blur=float(hospital.blur * np.exp(rng.normal(0.0, 0.15))),
-        noise=float(hospital.noise * np.exp(rng.normal(0.0, 0.2))),
-        enhancement=hospital.enhancement,
-        marker=(hospital.marker if view is View.PA else "PORTABLE") if marked else "",
-        border=_border(sides) if bordered else (0.0, 0.0, 0.0, 0.0),
-        inverted=False,
-        jpeg_quality=0,
-        noise_seed=int(rng.integers(2**31)),
-    )
-
-
-def _border(sides: np.ndarray) -> tuple[float, float, float, float]:
-    left, top, right, bottom = (float(s) for s in sides)
-    return left, top, right, bottom
