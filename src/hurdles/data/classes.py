@@ -31,29 +31,13 @@ _SHOWN = 6
 
 
 def same_class(label: str) -> str:
-    """Return a spelling that labels which differ in case and blanks only have in common.
-
-    Examples
-    --------
-    >>> same_class("Viral  Pneumonia") == same_class("viral_pneumonia")
-    True
-    """
+    """Return a spelling that labels which differ in case and blanks only have in common."""
     plain = unicodedata.normalize("NFKC", label).casefold()
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", "".join(plain.split()))
 
 
 def doubtful_classes(labels: Sequence[str], *, meant: Collection[str] = ()) -> list[str]:
-    """Return what is doubtful about classes, a sentence each, with what to type.
-
-    Examples
-    --------
-    >>> doubtful_classes(["NORMAL", "Normal", "Pneumonia"])
-    ["'NORMAL' and 'Normal' differ in case or blanks only; join them: --label NORMAL=Normal"]
-    >>> doubtful_classes(["train_images", "test_images"])[0]
-    "'train_images' and 'test_images' are names of folders, not of a class. Give a table that \
-names the class of each image, or leave what is in there out: --label train_images= \
---label test_images="
-    """
+    """Return what is doubtful about classes, a sentence each, with what to type."""
     doubts = []
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for label in labels:

@@ -42,15 +42,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never half of one. A killed writer leaves only a file
     whose name starts with a dot and ends in ``.part``, and the next one that writes into the folder
     removes it.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with replacing(target) as part:
-    ...     _ = part.write_text("whole")
-    >>> target.read_text()
-    'whole'
     """
     target = Path(path)
     name = f".{target.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part"

@@ -21,8 +21,6 @@ from hurdles.data.people import with_headers
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
 
-__all__ = ["manifest_from_folder"]
-
 logger = logging.getLogger("hurdles.data")
 
 _SPLITS = {
@@ -46,44 +44,9 @@ def manifest_from_folder(path: str | Path, *, source: str | None = None) -> Mani
     The first level below the root names the class; images may lie at any depth below it. Where
     all sub-folders are called train, val (or valid, validation) and test, the class is one level
     deeper and the ``split`` column is filled, as it is where every class folder has such folders
-    below. A class folder's name is kept as it is. Folders of masks are no classes.
-
-    Parameters
-    ----------
-    path : str or Path
-        The root. Spaces and any script are fine.
-    source : str, optional
-        Collection or hospital that the images come from; needed to merge several folders.
-
-    Returns
-    -------
-    Manifest
-        `image` is the path relative to the root with forward slashes. Patient, sex, age and view
-        are read from DICOM headers and stay empty for other files: a folder does not tell them.
-        `mask` is the picture of the same name in ``masks/``. Everything that was left out is in
-        `exclusions`, with the reason: what is not an image by its extension, what lies outside
-        every class, masks, class folders without an image, and links to a file that has its row
-        already.
-
-    Raises
-    ------
-    ManifestError
-        If the root is no folder, has no class folders, mixes train/val/test with others, or holds
-        one file under two classes (by links).
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> root = Path(tempfile.mkdtemp())
-    >>> for name in ("train/Normal/1.png", "train/Ill/2.png", "test/Ill/3.png", "notes.txt"):
-    ...     (root / name).parent.mkdir(parents=True, exist_ok=True)
-    ...     _ = (root / name).write_bytes(b"")
-    >>> manifest = manifest_from_folder(root, source="clinic")
-    >>> manifest.frame[["image", "label", "split"]].values.tolist()
-    [['test/Ill/3.png', 'Ill', 'test'], ['train/Ill/2.png', 'Ill', 'train'], \
-['train/Normal/1.png', 'Normal', 'train']]
-    >>> len(manifest.exclusions)
-    1
+    below. A class folder's name is kept as it is. Folders of masks are no classes; `mask` is the
+    picture of the same name in ``masks/``. Patient, sex, age and view are read from DICOM headers.
+    Everything that is left out is in `exclusions`, with the reason.
     """
     root = Path(path).absolute()
     if not root.is_dir():
@@ -170,7 +133,7 @@ def _levels(root: Path, images: list[str]) -> tuple[int, int | None]:
 
 
 def _is_wrapper(folders: list[list[str]], level: int) -> bool:
-    """Whether all images lie in one folder that is no class: by its name, or above a split."""
+    """Return whether all images lie in one folder that is no class, by its name or its split."""
     if not folders or not all(len(parts) > level + 1 for parts in folders):
         return False
     names = {parts[level].lower() for parts in folders}

@@ -34,14 +34,6 @@ def walk(root: str | Path) -> Iterator[FolderEntry]:
     """Yield every file below `root`, sorted by name, links followed but never in circles.
 
     Hidden folders and ``__MACOSX`` are yielded once, as a whole, with the reason for refusing them.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> root = Path(tempfile.mkdtemp())
-    >>> _ = (root / "a.png").write_bytes(b""), (root / "notes.txt").write_text("")
-    >>> [(entry.name, entry.refusal) for entry in walk(root)]
-    [('a.png', ''), ('notes.txt', 'not an image, by its extension')]
     """
     above = Path(os.path.realpath(root)).parents
     yield from _walk(Path(root).absolute(), "", frozenset(map(str, above)))
@@ -97,14 +89,6 @@ class ManifestBuilder:
 
     Every file or row of a table is either kept or left, so that both together account for all.
     Images are named by their path relative to `root`; `source` is that of rows that name none.
-
-    Examples
-    --------
-    >>> builder = ManifestBuilder(Path("/data"), source="somewhere")
-    >>> builder.keep(Path("/data/a/1.png"), "Normal", patient="p1")
-    >>> builder.leave(Path("/data/a/2.png"), "a lateral view")
-    >>> builder.manifest().frame.loc[0, ["image", "label", "source"]].tolist()
-    ['a/1.png', 'Normal', 'somewhere']
     """
 
     def __init__(self, root: Path, source: str | None = None) -> None:
@@ -185,13 +169,7 @@ _HINT = re.compile(r"mask|seg|annotation|groundtruth|gt|@", re.IGNORECASE)
 
 
 def is_mask_folder(name: str) -> bool:
-    """Whether a folder of this name holds masks or other drawings, not radiographs.
-
-    Examples
-    --------
-    >>> is_mask_folder("Lung Masks"), is_mask_folder("annotations"), is_mask_folder("Unmasked")
-    (True, True, False)
-    """
+    """Return whether a folder of this name holds masks or other drawings, not radiographs."""
     return _letters(name) in _DRAWINGS
 
 
@@ -199,11 +177,6 @@ def drawn_on(names: Sequence[str]) -> dict[str, str]:
     """Return the images that are drawings by their own name, each with the image it is drawn on.
 
     A name tells nothing by itself: ``a_mask.png`` is a mask where ``a.png`` lies beside it.
-
-    Examples
-    --------
-    >>> drawn_on(["x/a.png", "x/a_mask.png", "x/a@.png", "x/mask_b.png"])
-    {'x/a_mask.png': 'x/a.png', 'x/a@.png': 'x/a.png'}
     """
     maybe = [name for name in names if _HINT.search(name)]
     stems: dict[str, str] = {}
@@ -224,11 +197,6 @@ def drawn_over(drawings: Iterable[str], images: Iterable[str]) -> dict[str, str]
 
     The mask has the image's name, or that with ``mask`` before or behind it. It lies in ``masks/``
     beside the image, or in ``masks/`` where the image lies in ``images/``.
-
-    Examples
-    --------
-    >>> drawn_over(["COVID/masks/1.png"], ["COVID/images/1.png", "COVID/images/2.png"])
-    {'COVID/images/1.png': 'COVID/masks/1.png'}
     """
     places: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name in drawings:

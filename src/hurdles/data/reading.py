@@ -19,7 +19,7 @@ from hurdles.data.spreadsheet import SUFFIXES
 from hurdles.data.table import manifest_from_table
 from hurdles.errors import CollectionError, ManifestError
 
-__all__ = ["collections_table", "locate", "merge", "read_manifest", "recognize"]
+__all__ = ["read_manifest"]
 
 logger = logging.getLogger("hurdles.data")
 
@@ -130,14 +130,7 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
     """Return the folder of a collection.
 
     Looked up in `data`, then under ``$HURDLES_DATA``, by the names that the folder has as
-    distributed and by the collection's own name.
-
-    Raises
-    ------
-    RegistryError
-        If no collection has this name.
-    CollectionError
-        If it is not found; the message lists every place that was looked at.
+    distributed and by the collection's own name; an error lists every place that was looked at.
     """
     item = COLLECTIONS.get(name)
     if data and name in data:
@@ -167,22 +160,8 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
 def merge(manifests: Sequence[Manifest]) -> Manifest:
     """Put several manifests into one, image names prefixed with their source.
 
-    A single manifest is returned as it is. Exclusions are kept, in order. Columns that only some
-    of them have stay empty for the others.
-
-    Raises
-    ------
-    ManifestError
-        If there is nothing to merge, a row names no source (patients of two hospitals could then
-        be taken for one person), or an image stands in two of the manifests.
-
-    Examples
-    --------
-    >>> def one(source):
-    ...     return Manifest(pd.DataFrame({"image": ["1"], "path": [f"/{source}/1"],
-    ...                                   "label": ["x"], "source": [source]}))
-    >>> merge([one("here"), one("there")]).frame["image"].tolist()
-    ['here/1', 'there/1']
+    A single manifest is returned as it is. A row without a source is an error, since patients of
+    two hospitals could then be taken for one person, and so is an image in two manifests.
     """
     if not manifests:
         raise ManifestError("there is nothing to merge; give at least one manifest.")
@@ -198,10 +177,7 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
 
 
 def collections_table(data: Mapping[str, Path] | None = None) -> pd.DataFrame:
-    """Return every collection with columns name, title, license, citation, url and folder.
-
-    `folder` is where it was found, as text, or missing.
-    """
+    """Return every collection with name, title, license, citation, url, and folder where found."""
     facts = ["name", "title", "license", "citation", "url"]
     rows = []
     for item in map(COLLECTIONS.get, sorted(COLLECTIONS)):

@@ -35,14 +35,7 @@ def gathered(manifests: Mapping[str, Manifest]) -> dict[str, Manifest]:
 
 
 def with_source_names(manifest: Manifest, name: str) -> Manifest:
-    """Return a manifest with every image named ``<source>/<image>``; errors call it `name`.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1"], "path": ["/1.png"], "label": ["x"], "source": ["s"]})
-    >>> with_source_names(Manifest(rows), "here").frame["image"].tolist()
-    ['s/1']
-    """
+    """Return a manifest with every image named ``<source>/<image>``; errors call it `name`."""
     frame = manifest.frame
     if unnamed := int(frame["source"].isna().sum()):
         raise ManifestError(
@@ -67,14 +60,7 @@ def joined(*manifests: Manifest) -> Manifest:
 def relabelled(
     manifest: Manifest, labels: Mapping[str, str], *, drop: Sequence[str] = ()
 ) -> Manifest:
-    """Return the images under other classes.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["COVID", "CT"]})
-    >>> relabelled(Manifest(rows), {"COVID": "COVID-19"}, drop=["CT"]).counts
-    {'COVID-19': 1}
-    """
+    """Return the images under other classes."""
     wanted = {**labels, **dict.fromkeys(drop, "")}
     for theirs in wanted:
         if not matched({theirs: ""}, manifest.labels):
@@ -112,14 +98,7 @@ def matched(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]
 def one_against_rest(
     manifest: Manifest, label: str, *, name: str = "", rest: str = "other"
 ) -> Manifest:
-    """Return the images in two classes: one of theirs, and everything else.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["COVID", "CT"]})
-    >>> one_against_rest(Manifest(rows), "COVID", name="COVID-19").counts
-    {'COVID-19': 1, 'other': 1}
-    """
+    """Return the images in two classes: one of theirs, and everything else."""
     others = {other: rest for other in manifest.labels if other != label}
     return relabelled(manifest, {label: name or label, **others})
 
@@ -129,13 +108,6 @@ def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Man
 
     Patients are taken in a drawn order as long as all their images fit. A class of which no patient
     fits is represented by images of one of them, since it would be gone otherwise.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": list("abcdef"), "patient": list("ppqqrr")})
-    >>> few = sampled(Manifest(rows.assign(path="/" + rows["image"], label="x")), 4, seed=1)
-    >>> len(few), few.known_patients
-    (4, 2)
     """
     labels = manifest.labels
     wanted = dict.fromkeys(labels, n) if isinstance(n, int) else dict(n)
@@ -232,13 +204,6 @@ class Links:
     """Groups (patients, or images whose patient is not known) that have an image in common.
 
     `neighbors` holds, for each group that is linked, the groups that it is linked to; symmetric.
-
-    Examples
-    --------
-    >>> pairs = pd.DataFrame({"image_a": ["cohen/1"], "image_b": ["database/7"]})
-    >>> links = Links.of(pairs, {"cohen/1": "anna", "database/7": "unnamed 7"})
-    >>> sorted(links.touching({"anna"}))
-    ['anna', 'unnamed 7']
     """
 
     neighbors: Mapping[str, frozenset[str]]

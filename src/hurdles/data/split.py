@@ -477,7 +477,7 @@ def share_out(
 
 
 class _Room:
-    """How much room every split has for every class, and which classes it still lacks."""
+    """The room that every split has for every class, and the classes that it still lacks."""
 
     def __init__(
         self, counts: NDArray[np.int64], fractions: NDArray[np.float64], needed_first: list[int]

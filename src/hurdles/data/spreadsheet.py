@@ -36,15 +36,6 @@ def read_sheet(path: Path) -> Sheet:
 
     Text may be separated by comma, semicolon, tab or bar, and be in UTF-8, UTF-16 or Windows-1252,
     with or without a byte order mark. Of a workbook the first sheet is read.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "cohort.csv"
-    >>> _ = path.write_bytes("Datei;Alter\r\nmüller.png;45,5\r\n".encode("cp1252"))
-    >>> sheet = read_sheet(path)
-    >>> sheet.columns, sheet.rows, sheet.notes
-    (['Datei', 'Alter'], [['müller.png', '45,5']], ['its letters are read as Windows-1252'])
     """
     if not path.is_file():
         raise ManifestError(f"{path} is not a file; give a table with one row per image.")

@@ -32,12 +32,10 @@ from hurdles.data.untrusted import from_cells
 from hurdles.data.vocabulary import Split, age_of, least_age, sex_of, view_of
 from hurdles.errors import ManifestError
 
-__all__ = ["manifest_from_table"]
-
 logger = logging.getLogger("hurdles.data")
 
 #: Other names of a column, letters and digits only, in lower case; the column's own name wins.
-ALIASES: dict[str, tuple[str, ...]] = {
+_ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
         "absolutepath", "bild", "bildname", "datei", "dateiname", "dateipfad", "dicomfile",
         "dicompath", "file", "fileid", "filename", "filepath", "fullpath", "image", "imagefile",
@@ -68,7 +66,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "split": ("datasplit", "fold", "partition", "phase", "set", "splits", "subset", "teilmenge"),
     "mask": ("lungmask", "lungmaskpath", "maskfile", "maskfilename", "maskpath"),
 }  # fmt: skip
-_OURS = {alias: ours for ours, names in ALIASES.items() for alias in names}
+_OURS = {alias: ours for ours, names in _ALIASES.items() for alias in names}
 #: A number of an image is its path only where nothing else can be.
 _IDS = frozenset({"fileid", "imageid"})
 #: Columns that say who somebody is. They never enter a manifest.
@@ -98,46 +96,17 @@ _SHOWN = 8
 
 
 def manifest_from_table(path: str | Path, *, columns: Mapping[str, str] | None = None) -> Manifest:
-    r"""Read a table with one row per image.
+    """Read a table with one row per image: CSV of any habit, Excel or Parquet.
 
-    Comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252; CSV, Excel or Parquet. Columns are known
-    by their usual names in any case (see `hurdles.data.table.ALIASES`), and cells by their usual
-    terms: ``male``, ``045Y``, ``45,5``, ``AP supine``. Ages of an anonymizer's oldest group
-    (``>89``) become the youngest that it can mean.
+    Columns are known by their usual names in any case (`_ALIASES`), and cells by their usual terms:
+    ``male``, ``045Y``, ``45,5``, ``AP supine``. `columns` maps a column of the table to one of the
+    manifest where the name does not tell; to an empty text where it is not to be used. Ages of an
+    anonymizer's oldest group (``>89``) become the youngest that it can mean. What the table does
+    not say is filled in from DICOM headers.
 
-    Parameters
-    ----------
-    path : str or Path
-        The table. Paths in it count from its own folder; a file that is not there is also looked
-        for in the folders beside the table, and under every extension where the table gives none.
-    columns : mapping of str to str, optional
-        A column of the table -> a column of the manifest, where the name does not tell; empty: it
-        is not used.
-
-    Returns
-    -------
-    Manifest
-        Files that are missing are exclusions. Patient, sex, age and view are filled in from DICOM
-        headers where the table does not say. `notes` say what was read in which way, and what was
-        not used; they are logged as well (logger ``hurdles``).
-
-    Raises
-    ------
-    ManifestError
-        If it is no table, a column cannot be told, or cells are wrong: one message names all rows.
-        Also if not one file is there.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> _ = (folder / "a.png").write_bytes(b""), (folder / "ward.csv").write_text(
-    ...     "File;Diagnosis;Gender;Age;Ward\na.png;Normal ;male;45,5;3\nb.png;Ill;;;3\n")
-    >>> manifest = manifest_from_table(folder / "ward.csv")
-    >>> manifest.frame.loc[0, ["label", "sex"]].tolist(), float(manifest.frame["age"][0])
-    (['Normal', 'M'], 45.5)
-    >>> manifest.notes[0]
-    'ward.csv: 1 of 2 files are missing and left out: row 3'
+    Paths count from the table's own folder; a file that is not there is also looked for in the
+    folders beside the table, and under every extension where the table gives none. Files that are
+    missing are exclusions. One error names all rows that are wrong.
     """
     path = Path(path)
     reads([path])
@@ -166,13 +135,7 @@ class ColumnMatch:
 
 
 def match_columns(columns: list[str], wanted: Mapping[str, str]) -> ColumnMatch:
-    """Match the columns of a table with those of a manifest.
-
-    Examples
-    --------
-    >>> match_columns(["File Name", "Diagnosis", "Group"], {"Group": "source"}).places
-    {'source': 2, 'path': 0, 'label': 1}
-    """
+    """Match the columns of a table with those of a manifest."""
     if wrong := sorted(set(wanted.values()) - set(COLUMNS) - {""}):
         raise ManifestError(
             f"{wrong[0]!r} is no column of a manifest, so no column of a table can stand for it; "

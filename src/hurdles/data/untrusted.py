@@ -24,13 +24,7 @@ _MOST_ROWS, _MOST_NOTES = 40, 5
 
 
 def shown(text: str) -> str:
-    r"""Return text for a terminal: what it would obey is written out; line ends and tabs stay.
-
-    Examples
-    --------
-    >>> shown("a\x1b[31mb.png")
-    'a\\x1b[31mb.png'
-    """
+    r"""Return text for a terminal: what it would obey is written out; line ends and tabs stay."""
     if text.isprintable():
         return text
     return "".join(
@@ -42,13 +36,7 @@ def shown(text: str) -> str:
 
 
 def plain_markdown(text: str) -> str:
-    r"""Return text in which Markdown and HTML see no sign of theirs, on one line.
-
-    Examples
-    --------
-    >>> plain_markdown("[a](http://b)|c")
-    '\\[a\\](http://b)\\|c'
-    """
+    r"""Return text in which Markdown and HTML see no sign of theirs, on one line."""
     safe = re.sub(r"([\\`*_\[\]|!])", r"\\\1", shown(text)).replace("<", "&lt;")
     return " ".join(safe.split("\n"))
 
@@ -83,28 +71,14 @@ def notebook_table(
 
 
 def as_cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which a spreadsheet sees no formula: an apostrophe stands before it.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> as_cells(pd.DataFrame({"image": ["=1+1", "a.png"], "age": [-1, 2]})).values.tolist()
-    [["'=1+1", -1], ['a.png', 2]]
-    """
+    """Return a table in which a spreadsheet sees no formula: an apostrophe stands before it."""
     cells = _changed(frame, lambda text: f"'{text}" if _FORMULA.match(text) else text)
     signs = tuple("=+-@\t\r")
     return cells.rename(columns=lambda name: f"'{name}" if str(name).startswith(signs) else name)
 
 
 def as_csv(frame: pd.DataFrame, *, float_format: str | None = None) -> str:
-    """Return a table as CSV in which a spreadsheet sees no formula.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> as_csv(pd.DataFrame({"image": ["@home.png"], "share": [0.25]})).splitlines()
-    ['image,share', "'@home.png,0.25"]
-    """
+    """Return a table as CSV in which a spreadsheet sees no formula."""
     text: str = as_cells(frame).to_csv(index=False, float_format=float_format, lineterminator="\n")
     return text
 

@@ -14,11 +14,6 @@ class View(StrEnum):
     AP_SUPINE = "AP Supine"
     LATERAL = "LL"
 
-    @property
-    def is_frontal(self) -> bool:
-        """Whether the beam goes from front to back, or from back to front."""
-        return self is not View.LATERAL
-
 
 class Sex(StrEnum):
     """DICOM Patient's Sex (0010,0040)."""

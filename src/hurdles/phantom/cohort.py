@@ -94,7 +94,7 @@ class Cohort:
         ``shortcut_<name>`` for each planted shortcut.
     pixels, masks, opacities : uint8 arrays (N, size, size)
         Images; lung fields (0 or 255); share of air replaced by disease (0 to 255), before
-        anything is burnt in.
+        anything is burned in.
     cases : tuple of Case
         The parameters from which everything was rendered.
     """

@@ -36,7 +36,7 @@ class HospitalParameters:
     blur: float  # of the detector: sigma in pixels at 224
     noise: float  # relative, at the mean exposure
     enhancement: float  # weight of the unsharp mask that the console applies
-    marker: str  # side marker that is burnt in
+    marker: str  # side marker that is burned in
     marker_rate: float  # share of images with the marker
     border_rate: float  # share of images with visible collimation
     portable_rate: float  # share of AP (bedside) images
@@ -89,7 +89,7 @@ class ImageParameters:
     blur: float
     noise: float
     enhancement: float
-    marker: str  # burnt-in text, empty for none
+    marker: str  # burned-in text, empty for none
     border: tuple[float, float, float, float]  # collimated shares: left, top, right, bottom
     inverted: bool  # whether bone is dark
     jpeg_quality: int  # 0 for no compression, else 1 to 100

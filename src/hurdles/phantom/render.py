@@ -1,6 +1,6 @@
 """One image from its parameters: always the same bytes for the same numbers.
 
-Path lengths become a picture by attenuation, scatter, noise, film curve, and marks burnt in.
+Path lengths become a picture by attenuation, scatter, noise, film curve, and marks burned in.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def expose(attenuation: Float, lung: npt.NDArray[np.bool_], image: ImageParamete
     if image.enhancement > 0:
         soft = cv2.GaussianBlur(density, (0, 0), 4.0 * size / 224.0)
         density = density + np.float32(image.enhancement) * (density - soft)
-    centre = -np.log(reference) + np.float32(0.42 - 0.5 * image.exposure)
-    gray = 1.0 / (1.0 + np.exp(np.float32(-1.5 * image.contrast) * (density - centre)))
+    center = -np.log(reference) + np.float32(0.42 - 0.5 * image.exposure)
+    gray = 1.0 / (1.0 + np.exp(np.float32(-1.5 * image.contrast) * (density - center)))
     return np.asarray(gray ** np.float32(image.gamma), dtype=np.float32)
 
 

@@ -130,7 +130,7 @@ def _small_child(patient: PatientParameters, present: bool) -> PatientParameters
 # In this order, which is part of the random stream of each shortcut.
 for _name, _kind in {
     "marker": ShortcutKind(
-        "the word PORTABLE burnt into a corner; nothing burnt in elsewhere",
+        "the word PORTABLE burned into a corner; nothing burned in elsewhere",
         image=lambda image, there: replace(image, marker="PORTABLE" if there else ""),
     ),
     "border": ShortcutKind(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Importing a module registers its collections; nothing heavy is imported by it.
-from hurdles.data.sources import (
+from hurdles.data.sources import (  # noqa: F401
     cohen,
     corda,
     hannover,
@@ -12,18 +12,6 @@ from hurdles.data.sources import (
     nih,
     radiography_database,
 )
-from hurdles.data.sources.collection import COLLECTIONS, Collection, Layout, collection
+from hurdles.data.sources.collection import COLLECTIONS, Collection
 
-__all__ = [
-    "COLLECTIONS",
-    "Collection",
-    "Layout",
-    "cohen",
-    "collection",
-    "corda",
-    "hannover",
-    "kermany",
-    "montgomery_shenzhen",
-    "nih",
-    "radiography_database",
-]
+__all__ = ["COLLECTIONS", "Collection"]

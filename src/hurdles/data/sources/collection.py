@@ -5,32 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.spreadsheet import read_sheet
 from hurdles.errors import CollectionError, ManifestError
 from hurdles.registry import Registry
 
-__all__ = ["COLLECTIONS", "Collection", "Layout", "collection"]
+__all__ = ["COLLECTIONS", "collection"]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A form of a folder by which it is recognized as a collection.
+    """A form of a folder by which it is recognized as a collection."""
 
-    Parameters
-    ----------
-    text : str
-        The layout in words, for people.
-    needs : tuple of str
-        Paths or glob patterns below the root, with ``/``; each must match at least once.
-    header : tuple of (str, tuple of str)
-        A table below the root and the columns that its first line must name.
-    """
-
-    text: str
-    needs: tuple[str, ...]
-    header: tuple[str, tuple[str, ...]] | None = None
+    text: str  # in words, for people
+    needs: tuple[str, ...]  # paths or glob patterns below the root; each must match at least once
+    header: tuple[str, tuple[str, ...]] | None = None  # a table, and columns that it must name
 
     def missing(self, root: Path) -> list[str]:
         """Return what `root` lacks, in words; nothing where it has this layout."""
@@ -47,43 +38,21 @@ class Layout:
 
 @dataclass(frozen=True)
 class Collection:
-    """A public collection of chest X-rays.
+    """A public collection of chest X-rays."""
 
-    Parameters
-    ----------
-    name : str
-        Short name, as in ``--data NAME=PATH``.
-    title : str
-        Full name, as its makers call it.
-    license : str
-        Under which terms it may be used, as its makers state them.
-    citation : str
-        What to cite.
-    url : str
-        Where to get it.
-    quirks : tuple of str
-        What a user of these images has to know, a sentence each.
-    layouts : tuple of Layout
-        How its folder may look.
-    folders : tuple of str
-        Names that its folder has as distributed; looked for under ``$HURDLES_DATA``.
-    reader : callable
-        From the folder to a manifest; call `read`, which checks the folder first.
-    """
-
-    name: str
-    title: str
-    license: str
+    name: str  # short, as in ``--data NAME=PATH``
+    title: str  # as its makers call it
+    license: str  # terms of use, as its makers state them
     citation: str
-    url: str
-    quirks: tuple[str, ...]
-    layouts: tuple[Layout, ...]
-    folders: tuple[str, ...]
-    reader: Callable[[Path], Manifest]
+    url: str  # where to get it
+    quirks: tuple[str, ...]  # what a user of these images has to know, a sentence each
+    layouts: tuple[Layout, ...]  # forms that its folder may have
+    folders: tuple[str, ...]  # names that it has as distributed; looked for in ``$HURDLES_DATA``
+    reader: Callable[[Path], Manifest]  # call `read`, which checks the folder first
 
     @property
     def layout(self) -> str:
-        """How its folder looks, in words."""
+        """The layout of its folder, in words."""
         return " Or: ".join(layout.text for layout in self.layouts)
 
     def missing(self, root: Path) -> list[str]:
@@ -91,17 +60,11 @@ class Collection:
         return min((layout.missing(root) for layout in self.layouts), key=len)
 
     def recognizes(self, root: str | Path) -> bool:
-        """Whether `root` looks like this collection."""
+        """Return whether `root` looks like this collection."""
         return Path(root).is_dir() and not self.missing(Path(root))
 
     def read(self, root: str | Path) -> Manifest:
-        """Read the collection in `root`.
-
-        Raises
-        ------
-        CollectionError
-            If `root` is missing or has another layout; the message names what was looked for.
-        """
+        """Read the collection in `root`; an error names what was looked for."""
         root = Path(root).absolute()
         if not root.is_dir():
             raise CollectionError(
@@ -127,23 +90,29 @@ COLLECTIONS: Registry[Collection] = Registry("collection")
 _Reader = Callable[[Path], Manifest]
 
 
-def collection(
-    name: str,
-    *,
-    title: str,
-    license: str,
-    citation: str,
-    url: str,
-    quirks: tuple[str, ...],
-    layouts: tuple[Layout, ...],
-    folders: tuple[str, ...],
-) -> Callable[[_Reader], _Reader]:
-    """Return a decorator that registers a reader as the collection `name`; see `Collection`."""
+def collection(name: str, **facts: Any) -> Callable[[_Reader], _Reader]:
+    """Return a decorator that registers a reader as the collection `name`.
+
+    Parameters
+    ----------
+    name : str
+        Short name, as in ``--data NAME=PATH``.
+    **facts
+        The other fields of `Collection` but `reader`, all of them.
+
+    Returns
+    -------
+    callable
+        Registers a function from a folder to a Manifest, and returns it.
+
+    Raises
+    ------
+    RegistryError
+        If there is a collection of this name.
+    """
 
     def keep(reader: _Reader) -> _Reader:
-        COLLECTIONS.register(name)(
-            Collection(name, title, license, citation, url, quirks, layouts, folders, reader)
-        )
+        COLLECTIONS.register(name)(Collection(name, reader=reader, **facts))
         return reader
 
     return keep

@@ -39,7 +39,7 @@ _SECOND = {
         "pneumonia, no COVID-19 and no normal image.",
         "The COVID-19 class shares images with Cohen's collection and holds several images of some "
         "patients.",
-        "The third workbook of the first release is spelt 'matadata'.",
+        "The third workbook of the first release is spelled 'matadata'.",
         "In the 2021 release, normal images are children (Kermany) and adults (RSNA) in one "
         "folder, and lung opacity is RSNA's alone.",
     ),
