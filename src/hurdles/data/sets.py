@@ -1,4 +1,4 @@
-"""Image sets made from others: relabelled, sampled, completed, balanced, put together.
+"""Image sets made from others: relabeled, sampled, completed, balanced, put together.
 
 Every function takes manifests and returns a new one; a ``split`` column travels with its rows. A
 collection is split once, by patient, and everything made of it inherits that split, so that no
@@ -57,7 +57,7 @@ def joined(*manifests: Manifest) -> Manifest:
     return Manifest(frame, exclusions, tuple(notes))
 
 
-def relabelled(
+def relabeled(
     manifest: Manifest, labels: Mapping[str, str], *, drop: Sequence[str] = ()
 ) -> Manifest:
     """Return the images under other classes."""
@@ -100,7 +100,7 @@ def one_against_rest(
 ) -> Manifest:
     """Return the images in two classes: one of theirs, and everything else."""
     others = {other: rest for other in manifest.labels if other != label}
-    return relabelled(manifest, {label: name or label, **others})
+    return relabeled(manifest, {label: name or label, **others})
 
 
 def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Manifest:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import gathered, relabelled, sampled
+from hurdles.data.sets import gathered, relabeled, sampled
 from hurdles.data.split import split
 from hurdles.data.vocabulary import MissingPatients
 from hurdles.errors import CollectionError
@@ -123,5 +123,5 @@ def parted(manifest: Manifest) -> Manifest:
 def _without(manifest: Manifest, drop: tuple[str, ...]) -> Manifest:
     """Leave classes out, and forget what the collection itself left out: its reader has said it."""
     there = [label for label in drop if label in manifest.labels]
-    kept = relabelled(manifest, {}, drop=there)
+    kept = relabeled(manifest, {}, drop=there)
     return replace(kept, exclusions=kept.exclusions.iloc[:0])

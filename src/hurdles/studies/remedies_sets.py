@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hurdles.copies.finder import matches
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import Links, apart, gathered, joined, one_against_rest, relabelled, sampled
+from hurdles.data.sets import Links, apart, gathered, joined, one_against_rest, relabeled, sampled
 from hurdles.data.split import split
 from hurdles.data.vocabulary import MissingPatients, Split
 from hurdles.phantom import Shortcut, write_phantom
@@ -108,8 +108,8 @@ def _pneumonia(here: Here, folder: Path, options: Options) -> Images:
     del folder, options
     merged = {"Bacterial Pneumonia": "Pneumonia", "Viral Pneumonia": "Pneumonia"}
     both = gathered({
-        "kermany": relabelled(here["kermany"], merged),
-        "darkcovidnet": relabelled(here["darkcovidnet"], {"No Finding": "Normal"}),
+        "kermany": relabeled(here["kermany"], merged),
+        "darkcovidnet": relabeled(here["darkcovidnet"], {"No Finding": "Normal"}),
     })  # fmt: skip
     parted = {name: split(m, fractions=(0.6, 0.15, 0.25), seed=SEED) for name, m in both.items()}
     goes_with = {"kermany": "Pneumonia", "darkcovidnet": "Normal"}
@@ -135,7 +135,7 @@ def _covid(here: Here, folder: Path, options: Options) -> Images:
         {name: here[name] for name in ("radiography-database", "darkcovidnet", "cohen")}
     )
     database = one_against_rest(found["radiography-database"], "COVID-19")
-    nih = relabelled(found["darkcovidnet"], dict.fromkeys(found["darkcovidnet"].labels, "other"))
+    nih = relabeled(found["darkcovidnet"], dict.fromkeys(found["darkcovidnet"].labels, "other"))
     cohen = one_against_rest(found["cohen"], "COVID-19")
     train = joined(
         sampled(database, 219, seed=SEED),

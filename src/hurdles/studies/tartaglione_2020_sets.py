@@ -12,7 +12,7 @@ from pathlib import PurePath
 import pandas as pd
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import balanced, completed, joined, one_against_rest, relabelled
+from hurdles.data.sets import balanced, completed, joined, one_against_rest, relabeled
 from hurdles.data.sources.kermany import identify
 from hurdles.studies.design import SEED, Collection, Design, ImageSet
 
@@ -42,7 +42,7 @@ def _only_covid(name: str) -> Make:
 
 
 def _negative(manifest: Manifest) -> Manifest:
-    return relabelled(manifest, dict.fromkeys(manifest.labels, OTHER))
+    return relabeled(manifest, dict.fromkeys(manifest.labels, OTHER))
 
 
 def _filled(main: Make, other: str) -> Make:
@@ -63,7 +63,7 @@ def _rx(name: str, *without: str) -> Make:
 
     def make(here: Here) -> Manifest:
         labels = here[name].labels
-        return relabelled(here[name], {c: OTHER if c in without else COVID for c in labels})
+        return relabeled(here[name], {c: OTHER if c in without else COVID for c in labels})
 
     return make
 
