@@ -36,18 +36,18 @@ def same_class(label: str) -> str:
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", "".join(plain.split()))
 
 
-def doubtful_classes(labels: Sequence[str], *, meant: Collection[str] = ()) -> list[str]:
+def doubtful_classes(labels: Sequence[str], *, requested: Collection[str] = ()) -> list[str]:
     """Return what is doubtful about classes, a sentence each, with what to type."""
     doubts = []
     spellings: defaultdict[str, list[str]] = defaultdict(list)
     for label in labels:
         spellings[same_class(label)].append(label)
     for alike in spellings.values():
-        if len(alike) > 1 and not set(alike) <= set(meant):
-            best = max(alike, key=lambda each: (each in meant, each.istitle(), each))
+        if len(alike) > 1 and not set(alike) <= set(requested):
+            best = max(alike, key=lambda each: (each in requested, each.istitle(), each))
             joins = " ".join(_option(each, best) for each in alike if each != best)
             doubts.append(f"{_and(alike)} differ in case or blanks only; join them: {joins}")
-    rest = [label for label in labels if label not in meant]
+    rest = [label for label in labels if label not in requested]
     if several := _combined(rest, set(spellings)):
         labels_shown = ", ".join(map(repr, [*several][:_SHOWN]))
         more = ", ..." if len(several) > _SHOWN else ""
@@ -122,16 +122,16 @@ def known_classes(
 
 
 def judged_classes(
-    manifest: Manifest, *, meant: Collection[str] = (), refuse: bool = True
+    manifest: Manifest, *, requested: Collection[str] = (), refuse: bool = True
 ) -> Manifest:
     """Refuse classes that cannot be meant, and name tiny ones; nothing has been decoded by then."""
-    doubts = doubtful_classes(manifest.labels, meant=meant)
+    doubts = doubtful_classes(manifest.labels, requested=requested)
     if doubts and refuse:
         more = "\n- " if len(doubts) > 1 else ""
         raise ManifestError("of the classes, " + more + "\n- ".join(doubts))
     notes = [f"of the classes, {doubt}" for doubt in doubts]
     counts = manifest.counts
-    tiny = {label: n for label, n in counts.items() if n < TINY and label not in meant}
+    tiny = {label: n for label, n in counts.items() if n < TINY and label not in requested}
     if tiny and max(counts.values()) >= TINY:
         one = len(tiny) == 1
         shown = ", ".join(f"{label!r} {n}" for label, n in [*tiny.items()][:_SHOWN])

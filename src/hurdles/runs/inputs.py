@@ -60,7 +60,7 @@ def classified(
     wanted = labels or {}
     found = _merged(_under(_parts(data, default, columns or {}), wanted))
     found = found.with_patients_joined() if join_patients else found
-    return judged_classes(found, meant=wanted.values(), refuse=refuse)
+    return judged_classes(found, requested=wanted.values(), refuse=refuse)
 
 
 def classified_apart(
@@ -74,7 +74,7 @@ def classified_apart(
         return {}
     wanted, found = labels or {}, {}
     for name, manifest in _under(_parts(data, "", columns or {}), wanted):
-        found[name] = judged_classes(manifest, meant=wanted.values())
+        found[name] = judged_classes(manifest, requested=wanted.values())
     return found
 
 
