@@ -219,7 +219,7 @@ class _Guard:
         """Keep that this verb wrote a file, which it may read then; in the ledger, if any, too."""
         self.written.add(str(path))
         if (ledger := self._ledger_of(path)) is not None and ledger.is_file():
-            note(ledger, path)
+            add_to_ledger(ledger, path)
 
     def _ledger_of(self, path: Path) -> Path | None:
         if self.ledger is None or not self.announces(path):
@@ -292,7 +292,7 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def note(ledger: Path, *paths: Path) -> None:
+def add_to_ledger(ledger: Path, *paths: Path) -> None:
     """Begin a ledger, or add to it that hurdles wrote these files as they are now."""
     written = {_entry(ledger, path): file_hash(path) for path in paths}
     write_sealed(ledger, (read_sealed(ledger) or {}) | written)
