@@ -68,7 +68,10 @@ class DicomFile:
 
         at, stream = self._stream.tell(), self._stream
         if self._meta_end:
-            most = self._meta_end + MAX_HEADER_BYTES + self._announced()
+            sides = math.prod(whole(self.dataset, name, 1) for name in ("Rows", "Columns"))
+            samples = whole(self.dataset, "SamplesPerPixel", 3)
+            announced = sides * samples * min(whole(self.dataset, "BitsAllocated", 64), 64) // 8
+            most = self._meta_end + MAX_HEADER_BYTES + announced
             stream = self._inflated(most)
             if stream.seek(0, io.SEEK_END) >= most:
                 raise ImageTooLargeError(
@@ -83,12 +86,6 @@ class DicomFile:
         if not any(name in self.dataset for name in _PIXELS):
             raise TruncatedImageError("the DICOM file is damaged (its pixel data end early); "
                                       "fetch it again.")  # fmt: skip
-
-    def _announced(self) -> int:
-        """Return how many bytes of pixels the header announces, and at most."""
-        sides = math.prod(whole(self.dataset, name, 1) for name in ("Rows", "Columns"))
-        samples, bits = whole(self.dataset, "SamplesPerPixel", 3), 64
-        return sides * samples * min(whole(self.dataset, "BitsAllocated", bits), bits) // 8
 
     def _inflated(self, most: int) -> BinaryIO:
         """Return the file as a plain one; its data set may take `most` bytes."""
@@ -160,7 +157,9 @@ def _read_header(path: str) -> dict[str, Any]:
         return {"dicom": False}
     try:
         with Path(path).open("rb") as handle:
-            dataset = _first_groups(handle)
+            deflated = _DEFLATED in handle.read(1024)
+            handle.seek(0)
+            dataset = open_dataset(handle) if deflated else _first_groups(handle)
         values = {name: dataset[tag].value for name, tag in _TAGS.items() if tag in dataset}
     except Exception:  # pydicom fails in many ways on damaged bytes
         return {"dicom": True}
@@ -183,10 +182,6 @@ def _first_groups(handle: BinaryIO) -> Any:
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
-    deflated = _DEFLATED in handle.read(1024)
-    handle.seek(0)
-    if deflated:
-        return open_dataset(handle)
     tags = [Tag(tag) for tag in _TAGS.values()]
     return read_partial(
         handle, stop_when=lambda tag, *_: bool(tag > tags[-1]), force=True, specific_tags=tags

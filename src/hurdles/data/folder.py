@@ -109,7 +109,16 @@ def _levels(root: Path, images: list[str]) -> tuple[int, int | None]:
     """
     folders = [parts for parts in (name.split("/")[:-1] for name in images) if parts]
     level = 0
-    while _is_wrapper(folders, level):
+
+    def is_wrapper() -> bool:
+        """Return whether all lie in one folder that is no class: by its name, or above a split."""
+        if not folders or not all(len(parts) > level + 1 for parts in folders):
+            return False
+        names = {parts[level].lower() for parts in folders}
+        above = all(len(parts) > level + 2 and _part(parts[level + 1]) for parts in folders)
+        return len(names) == 1 and (names <= _CONTAINERS or above)
+
+    while is_wrapper():
         level += 1
     inside = [parts[level:] for parts in folders if len(parts) > level]
     tops = sorted({parts[0] for parts in inside})
@@ -130,15 +139,6 @@ def _levels(root: Path, images: list[str]) -> tuple[int, int | None]:
             f"put every image into one, or move them out. {_EXPECTED}"
         )
     return level, level + 1 if True in below else None
-
-
-def _is_wrapper(folders: list[list[str]], level: int) -> bool:
-    """Return whether all images lie in one folder that is no class, by its name or its split."""
-    if not folders or not all(len(parts) > level + 1 for parts in folders):
-        return False
-    names = {parts[level].lower() for parts in folders}
-    above = all(len(parts) > level + 2 and _part(parts[level + 1]) for parts in folders)
-    return len(names) == 1 and (names <= _CONTAINERS or above)
 
 
 def _is_repeated(

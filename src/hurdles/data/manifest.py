@@ -86,7 +86,25 @@ class Manifest:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frame", _validated(self.frame))
+        if missing := [c for c in REQUIRED if c not in self.frame]:
+            raise ManifestError(
+                f"column {', '.join(map(repr, missing))} is missing; there are "
+                f"{', '.join(map(repr, self.frame.columns))}. A manifest needs image, path and "
+                "label."
+            )
+        frame = self.frame.reset_index(drop=True).copy()
+        for column in COLUMNS:
+            frame[column] = _text(column, frame[column]) if column in frame else None
+        if messages := problems(frame):
+            more = f"{len(messages)} things are wrong:\n- " if len(messages) > 1 else ""
+            raise ManifestError(more + "\n- ".join(messages))
+        for column in COLUMNS:
+            if column == "age":
+                frame[column] = frame[column].astype("float64")
+            elif frame[column].dtype != "str":
+                frame[column] = frame[column].astype("str")
+        extra = [c for c in frame.columns if c not in COLUMNS]
+        object.__setattr__(self, "frame", frame[[*COLUMNS, *extra]])
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -262,28 +280,6 @@ def _read_table(path: Path) -> pd.DataFrame:
         )
     except (ValueError, OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path} cannot be read as a table ({error}).") from error
-
-
-def _validated(frame: pd.DataFrame) -> pd.DataFrame:
-    missing = [c for c in REQUIRED if c not in frame]
-    if missing:
-        raise ManifestError(
-            f"column {', '.join(map(repr, missing))} is missing; there are "
-            f"{', '.join(map(repr, frame.columns))}. A manifest needs image, path and label."
-        )
-    frame = frame.reset_index(drop=True).copy()
-    for column in COLUMNS:
-        frame[column] = _text(column, frame[column]) if column in frame else None
-    if messages := problems(frame):
-        more = f"{len(messages)} things are wrong:\n- " if len(messages) > 1 else ""
-        raise ManifestError(more + "\n- ".join(messages))
-    for column in COLUMNS:
-        if column == "age":
-            frame[column] = frame[column].astype("float64")
-        elif frame[column].dtype != "str":
-            frame[column] = frame[column].astype("str")
-    extra = [c for c in frame.columns if c not in COLUMNS]
-    return frame[[*COLUMNS, *extra]]
 
 
 def _text(column: str, values: pd.Series) -> pd.Series:

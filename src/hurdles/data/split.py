@@ -345,19 +345,19 @@ def _scheme(name: str, *, grouped: bool, needs_patients: bool) -> Callable[[Assi
 
 
 @_scheme(SplitScheme.AUTO, grouped=True, needs_patients=False)
-def _by_itself(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+def by_itself(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
     return SCHEMES.get(resolved_scheme(SplitScheme.AUTO, manifest)).assign(
         manifest, fractions, seed
     )
 
 
 @_scheme(SplitScheme.PATIENT, grouped=True, needs_patients=True)
-def _by_patient(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+def by_patient(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
     return share_out(manifest.frame["label"], manifest.groups, fractions=fractions, seed=seed)
 
 
 @_scheme("image", grouped=False, needs_patients=False)
-def _by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+def by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
     return share_out(
         manifest.frame["label"], manifest.frame["image"], fractions=fractions, seed=seed
     )
@@ -365,7 +365,7 @@ def _by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[s
 
 # Nobody's patient is asked for: which images share a part was decided by whoever gave the split.
 @_scheme(SplitScheme.GIVEN, grouped=True, needs_patients=False)
-def _as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+def as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
     """Keep the split; without a validation part, one is taken out of training, by patient."""
     given = manifest.frame["split"]
     if given.isna().any() or (given == Split.VALIDATION).any():
@@ -386,7 +386,7 @@ def _as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[s
 
 # It needs no fractions or seed; a scheme takes them all the same.
 @_scheme("lazaro-barco-2020", grouped=False, needs_patients=False)
-def _as_lazaro_barco(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001 - a scheme's
+def as_lazaro_barco(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001 - a scheme's
     """Split as the notebook of Lázaro Barco (2020) does.
 
     Normal and Viral Pneumonia: scikit-learn's `train_test_split`, stratified, seed 42, first 70
@@ -488,7 +488,15 @@ class _Room:
         self.waiting = (counts > 0).sum(axis=0)
 
     def place(self, group: NDArray[np.int64], stratum: int, ticket: float) -> int:
-        allowed = self._allowed(np.flatnonzero(group))
+        # The splits that leave every class a chance to be in all of them.
+        allowed = np.arange(len(self.needed_first))
+        classes = np.flatnonzero(group)
+        # Rarest first: where two classes cannot both be served, it is.
+        for k in classes[self.waiting[classes] <= len(allowed)]:
+            lacking = [s for s in self.needed_first if not self.has[s, k]]
+            if self.waiting[k] <= len(lacking):
+                both = np.intersect1d(allowed, lacking[: self.waiting[k]])
+                allowed = both if len(both) else allowed
         room = self.room[allowed, stratum]
         fits = room >= group[stratum] - 1e-9
         if fits.any():
@@ -500,14 +508,3 @@ class _Room:
         self.has[chosen] |= group > 0
         self.waiting -= group > 0
         return int(chosen)
-
-    def _allowed(self, classes: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the splits that leave every class a chance to be in all of them."""
-        allowed = np.arange(len(self.needed_first))
-        # Rarest first: where two classes cannot both be served, it is.
-        for k in classes[self.waiting[classes] <= len(allowed)]:
-            lacking = [s for s in self.needed_first if not self.has[s, k]]
-            if self.waiting[k] <= len(lacking):
-                both = np.intersect1d(allowed, lacking[: self.waiting[k]])
-                allowed = both if len(both) else allowed
-        return allowed

@@ -197,25 +197,25 @@ class _TableReader:
         self.notes: list[str] = [*self.sheet.notes]
         self.beside: set[str] = set()
         self.several: set[str] = set()
-        self.columns = self._matched(columns)
+        self.columns = self.matched(columns)
         places = range(len(self.sheet.columns))
         self.cells = from_cells(pd.DataFrame(self.sheet.rows, columns=places, dtype="str"))
 
     def manifest(self) -> Manifest:
-        frame = self._frame()
-        self._refuse(frame)
-        files = self._files(frame)
-        exclusions = self._leave_out(frame, files)
+        frame = self.frame()
+        self.refuse(frame)
+        files = self.files(frame)
+        exclusions = self.leave_out(frame, files)
         kept = ~frame["path"].isin(exclusions["path"])
         rows = [f"row {n}" for n, keep in zip(self.sheet.numbers, kept, strict=True) if keep]
         frame = frame[kept].reset_index(drop=True)
-        masks = frame["mask"].map(self._find, na_action="ignore").astype(object)
+        masks = frame["mask"].map(self.find, na_action="ignore").astype(object)
         if n := int((frame["mask"].notna() & masks.isna()).sum()):
             self.notes.append(f"{n} masks are not there and are not used")
         frame["mask"] = masks.where(masks.notna(), None)
         frame, notes = with_headers(frame, names=rows)
         self.notes += notes
-        self._note_unused()
+        self.note_unused()
         left = pd.concat([read_exclusions(self.path), exclusions], ignore_index=True)
         try:
             manifest = Manifest(frame, left.drop_duplicates(ignore_index=True))
@@ -227,7 +227,7 @@ class _TableReader:
 
     # --- columns -----------------------------------------------------------------------------
 
-    def _matched(self, columns: Mapping[str, str]) -> ColumnMatch:
+    def matched(self, columns: Mapping[str, str]) -> ColumnMatch:
         heads = self.sheet.columns
         match = match_columns(heads, columns)
         if match.unknown:
@@ -237,7 +237,7 @@ class _TableReader:
         for ours, places in match.rivals.items():
             rivals = [heads[i] for i in places]
             some = self.sheet.rows[:50]
-            full = [i for i in places if any(row[i] and self._find(row[i]) for row in some)]
+            full = [i for i in places if any(row[i] and self.find(row[i]) for row in some)]
             if ours == "path" and len(full) == 1:  # the only one that names files that are there
                 match.places["path"] = full[0]
                 match.spare.update({i: "path" for i in places if i not in full})
@@ -256,7 +256,7 @@ class _TableReader:
             )
         return match
 
-    def _note_unused(self) -> None:
+    def note_unused(self) -> None:
         heads, match = self.sheet.columns, self.columns
         if heads[: len(COLUMNS)] == [*COLUMNS]:
             return  # written by `Manifest.save`, whose further columns have their meaning
@@ -264,12 +264,12 @@ class _TableReader:
             names = _listed([heads[i] for i in match.private])
             self.notes.append(f"never read, since they say who somebody is: {names}")
         spare = {i: f" ({ours} is another)" for i, ours in match.spare.items()}
-        words = [f"{heads[i]!r}{spare.get(i, '')}" for i in self._further()]
+        words = [f"{heads[i]!r}{spare.get(i, '')}" for i in self.further()]
         if words:
             more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
             self.notes.append(f"kept, but not used: {', '.join(words[:_SHOWN])}{more}")
 
-    def _further(self) -> list[int]:
+    def further(self) -> list[int]:
         """Return the other columns that say something, more than the number of the row."""
 
         def says_nothing(place: int) -> bool:
@@ -283,15 +283,15 @@ class _TableReader:
 
     # --- cells -------------------------------------------------------------------------------
 
-    def _frame(self) -> pd.DataFrame:
+    def frame(self) -> pd.DataFrame:
         """Return the table in the manifest's columns and terms, before any file is looked at."""
         frame = pd.DataFrame(index=range(len(self.cells)))
         for ours in COLUMNS:
             place = self.columns.places.get(ours)
             cells = self.cells[place] if place is not None else pd.Series("", index=frame.index)
             frame[ours] = cells.astype(object).where(cells != "", None)
-        self._translate(frame)
-        for place in self._further():
+        self.translate(frame)
+        for place in self.further():
             name = self.sheet.columns[place] or f"column {place + 1}"
             name = f"{name} ({place + 1})" if name in frame.columns else name
             frame[name] = self.cells[place].where(self.cells[place] != "", None)
@@ -299,7 +299,7 @@ class _TableReader:
             frame["image"] = frame["path"]
         return frame
 
-    def _translate(self, frame: pd.DataFrame) -> None:
+    def translate(self, frame: pd.DataFrame) -> None:
         """Put cells into the manifest's terms; those that are not understood stay."""
         for column in ("label", "patient", "source"):
             text = frame[column].dropna().astype("str")
@@ -324,7 +324,7 @@ class _TableReader:
             self.notes.append(f"the age is a group in {n} rows, as '>89': its youngest is used")
         frame["age"] = frame["age"].map(_age, na_action="ignore").astype(object)
 
-    def _refuse(self, frame: pd.DataFrame) -> None:
+    def refuse(self, frame: pd.DataFrame) -> None:
         """Name everything that is wrong in the table, in one message."""
         heads, numbers = self.sheet.columns, self.sheet.numbers
         checked = frame.assign(path=frame["path"].map(_normal, na_action="ignore"))
@@ -345,12 +345,14 @@ class _TableReader:
 
     # --- files -------------------------------------------------------------------------------
 
-    def _files(self, frame: pd.DataFrame) -> pd.Series:
+    def files(self, frame: pd.DataFrame) -> pd.Series:
         """Return the place of each file, missing where it is not there."""
-        files = frame["path"].map(self._find).astype(object)
+        files = frame["path"].map(self.find).astype(object)
         if not files.notna().any():
             first = frame["path"].iloc[0]
-            where = ", ".join([str(self.folder / _normal(first)), *map(str, self._folders[:3])])
+            where = ", ".join(
+                [str(self.folder / _normal(first)), *map(str, self.folders_beside[:3])]
+            )
             raise ManifestError(
                 f"{self.path}: not one of its {len(frame)} files is there; for the first, "
                 f"{first!r}, looked at {where}. Paths count from the table's own folder: put the "
@@ -366,7 +368,7 @@ class _TableReader:
             )
         return files
 
-    def _leave_out(self, frame: pd.DataFrame, files: pd.Series) -> pd.DataFrame:
+    def leave_out(self, frame: pd.DataFrame, files: pd.Series) -> pd.DataFrame:
         """Enter the files into the frame; return those left out: missing ones, and masks."""
         there = files.notna()
         whole = frame["path"].map(lambda cell: str(self.folder / _normal(cell)))
@@ -381,7 +383,7 @@ class _TableReader:
             rows.append((drawing, "a mask by its name, beside its image; no X-ray"))
         return exclusions_table(rows)
 
-    def _find(self, cell: str) -> str | None:
+    def find(self, cell: str) -> str | None:
         """Return the file that a cell means: as written, in a folder beside, with an extension."""
         name = _normal(cell)
         plain = os.path.join(self.folder, name)  # noqa: PTH118 - for thousands of cells
@@ -391,7 +393,7 @@ class _TableReader:
         names = dict.fromkeys([name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD"))])
         known = Path(name).suffix.lower() in IMAGE_SUFFIXES
         ends = ["", *(() if known else sorted(IMAGE_SUFFIXES))]
-        for folders in ([self.folder], [] if "/" in name else self._folders):
+        for folders in ([self.folder], [] if "/" in name else self.folders_beside):
             places = [
                 folder / f"{each}{end}" for folder in folders for each in names for end in ends
             ]
@@ -401,12 +403,12 @@ class _TableReader:
                 self.several.add(cell)
                 return None
             if files:
-                self.beside |= {files[0].parent.name} if folders is self._folders else set()
+                self.beside |= {files[0].parent.name} if folders is self.folders_beside else set()
                 return str(files[0])
         return None
 
     @cached_property
-    def _folders(self) -> list[Path]:
+    def folders_beside(self) -> list[Path]:
         inside = sorted(p for p in self.folder.iterdir() if p.is_dir())
         return [p for p in inside if p.name[0] not in "._" and not is_mask_folder(p.name)]
 

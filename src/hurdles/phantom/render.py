@@ -32,6 +32,8 @@ class Rendered(NamedTuple):
 
 def render(patient: PatientParameters, image: ImageParameters, *, size: int = 224) -> Rendered:
     """Project the patient and expose the image; a pure function of its arguments."""
+    import cv2
+
     frame, thorax = Frame.of(patient, image, size), Thorax.of(patient, image)
     chest = project(frame, thorax)
     rng = np.random.default_rng(patient.anatomy_seed)
@@ -48,7 +50,15 @@ def render(patient: PatientParameters, image: ImageParameters, *, size: int = 22
     path += _BONE * bone * np.minimum(chest.body, 1.0)
     path -= _SOFT * np.minimum(chest.air, 0.8 * chest.body)
     path = np.maximum(path * np.float32(0.55 + 0.45 * patient.body_size), 0.0)
-    path, field, filled = _tilted(image.tilt, path, chest.field, filled)
+    middle = (size - 1) / 2
+    turn: Any = cv2.getRotationMatrix2D((middle, middle), image.tilt, 1.0)
+
+    def tilted(array: Float) -> Float:
+        edge = cv2.BORDER_REPLICATE
+        turned = cv2.warpAffine(array, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=edge)
+        return np.asarray(turned, dtype=np.float32)
+
+    path, field, filled = tilted(path), tilted(chest.field.astype(np.float32)), tilted(filled)
     pixels = decorate(expose(path, field > 0.5, image), image)
     mask = np.where(field > 0.5, 255, 0).astype(np.uint8)
     return Rendered(pixels, mask, np.asarray(filled * 255.0 + 0.5).astype(np.uint8))
@@ -93,25 +103,6 @@ def _filling(
     low = np.maximum(frame.y - (thorax.domes[0] - 3.5), 0.0) / 4.0
     depth += np.float32(0.25 * patient.crowding * (1.0 - 0.5 * image.inspiration)) * low
     return np.asarray(1.0 - np.exp(-depth), dtype=np.float32)
-
-
-def _tilted(
-    angle: float, path: Float, field: npt.NDArray[np.bool_], filled: Float
-) -> tuple[Float, Float, Float]:
-    import cv2
-
-    size = path.shape[0]
-    turn: Any = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), angle, 1.0)
-
-    def moved(array: Float) -> Float:
-        return np.asarray(
-            cv2.warpAffine(
-                array, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            ),
-            dtype=np.float32,
-        )
-
-    return moved(path), moved(field.astype(np.float32)), moved(filled)
 
 
 def expose(attenuation: Float, lung: npt.NDArray[np.bool_], image: ImageParameters) -> Float:
