@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
@@ -170,14 +169,13 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
             f"{unassigned} of {len(frame)} images have no split. Fill in train, validation or "
             "test for each, or split anew."
         ).unless(*_ANEW)
-    counts = _counts(manifest)
-    if empty := [s.value for s in Split if not counts.loc[s.value].sum()]:
+    if empty := [s.value for s in Split if not (frame["split"] == s.value).any()]:
         raise SplitError(
             f"{' and '.join(empty)} got no image: {len(manifest)} image(s) of "
             f"{manifest.groups.nunique()} patient(s) in {len(manifest.labels)} class(es). "
             "A split needs three patients of a class; add data."
         )
-    if unlearned := _missing(counts, Split.TRAIN):
+    if unlearned := _missing(frame, Split.TRAIN):
         raise SplitError(
             f"class {_listed(unlearned)} is missing from train, so no model can learn it. Move "
             "images of it to train, leave the class out, or split anew."
@@ -201,14 +199,13 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
 
 def missing_classes(manifest: Manifest) -> list[str]:
     """Return a sentence on the classes without a test image, and on those without validation."""
-    counts = _counts(manifest)
     sentences = []
     for part, so in (
         (Split.TEST, "how well the model finds such images is not measured"),
         (Split.VALIDATION, "the epoch, and a threshold, were chosen without them"),
     ):
-        if lost := _missing(counts, part):
-            number = f"{len(lost)} of {len(counts.columns)} classes"
+        if lost := _missing(manifest.frame, part):
+            number = f"{len(lost)} of {len(manifest.labels)} classes"
             listed = ", ".join(f"{label!r} (of {manifest.counts[label]})" for label in lost)
             sentences.append(f"{number} without a {part} image, so {so}: {listed}.")
     return sentences
@@ -289,15 +286,9 @@ def require_split_of(manifest: Manifest, path: str | Path) -> None:
         )
 
 
-def _counts(manifest: Manifest) -> pd.DataFrame:
-    """Return images by split (rows, all of them) and class (columns)."""
-    table = pd.crosstab(manifest.frame["split"], manifest.frame["label"])
-    return table.reindex([s.value for s in Split], fill_value=0)
-
-
-def _missing(counts: pd.DataFrame, part: Split) -> list[str]:
+def _missing(frame: pd.DataFrame, part: Split) -> list[str]:
     """Name the classes without an image in a split."""
-    return [label for label in counts.columns if not counts.at[part.value, label]]
+    return sorted(set(frame["label"]) - set(frame.loc[frame["split"] == part.value, "label"]))
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:
@@ -466,45 +457,31 @@ def share_out(
     draws = np.random.default_rng(seed).random((len(counts), 2))
     stratum = (counts > 0).argmax(axis=1)
     size = counts[np.arange(len(counts)), stratum]
-    room = _Room(
-        counts, np.asarray(fractions), [parts.index(s) for s in _NEEDED_FIRST if s in parts]
-    )
+    needed_first = [parts.index(s) for s in _NEEDED_FIRST if s in parts]
+    room = np.asarray(fractions)[:, None] * counts.sum(axis=0)
+    has = np.zeros(room.shape, dtype=bool)
+    waiting = (counts > 0).sum(axis=0)
     chosen = np.empty(len(counts), dtype=int)
     for g in np.lexsort((draws[:, 0], -size, stratum)):
-        chosen[g] = room.place(counts[g], int(stratum[g]), draws[g, 1])
+        # The splits that leave every class a chance to be in all of them.
+        allowed = np.arange(len(parts))
+        classes = np.flatnonzero(counts[g])
+        # Rarest first: where two classes cannot both be served, it is.
+        for k in classes[waiting[classes] <= len(parts)]:
+            lacking = [s for s in needed_first if not has[s, k]]
+            if waiting[k] <= len(lacking):
+                both = np.intersect1d(allowed, lacking[: waiting[k]])
+                allowed = both if len(both) else allowed
+        free = room[allowed, stratum[g]]
+        fits = free >= size[g] - 1e-9
+        if fits.any():
+            odds = np.cumsum(np.where(fits, free, 0.0))
+            place = int(np.searchsorted(odds, draws[g, 1] * odds[-1], side="right"))
+        else:
+            place = int(free.argmax())
+        chosen[g] = part = allowed[place]
+        room[part] -= counts[g]
+        has[part] |= counts[g] > 0
+        waiting -= counts[g] > 0
     where = pd.Series([parts[s].value for s in chosen], index=table.index)
     return where.loc[groups].tolist()
-
-
-class _Room:
-    """The room that every split has for every class, and the classes that it still lacks."""
-
-    def __init__(
-        self, counts: NDArray[np.int64], fractions: NDArray[np.float64], needed_first: list[int]
-    ) -> None:
-        self.needed_first = needed_first
-        self.room = fractions[:, None] * counts.sum(axis=0)
-        self.has = np.zeros(self.room.shape, dtype=bool)
-        self.waiting = (counts > 0).sum(axis=0)
-
-    def place(self, group: NDArray[np.int64], stratum: int, ticket: float) -> int:
-        # The splits that leave every class a chance to be in all of them.
-        allowed = np.arange(len(self.needed_first))
-        classes = np.flatnonzero(group)
-        # Rarest first: where two classes cannot both be served, it is.
-        for k in classes[self.waiting[classes] <= len(allowed)]:
-            lacking = [s for s in self.needed_first if not self.has[s, k]]
-            if self.waiting[k] <= len(lacking):
-                both = np.intersect1d(allowed, lacking[: self.waiting[k]])
-                allowed = both if len(both) else allowed
-        room = self.room[allowed, stratum]
-        fits = room >= group[stratum] - 1e-9
-        if fits.any():
-            odds = np.cumsum(np.where(fits, room, 0.0))
-            chosen = allowed[int(np.searchsorted(odds, ticket * odds[-1], side="right"))]
-        else:
-            chosen = allowed[int(room.argmax())]
-        self.room[chosen] -= group
-        self.has[chosen] |= group > 0
-        self.waiting -= group > 0
-        return int(chosen)
