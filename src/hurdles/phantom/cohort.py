@@ -30,7 +30,7 @@ from hurdles.phantom.parameters import (
 from hurdles.phantom.render import render
 from hurdles.phantom.shortcuts import SHORTCUTS, Shortcut, is_planted
 
-__all__ = ["Case", "Cohort", "draw_cohort", "phantom_cohort", "write_phantom"]
+__all__ = ["Cohort", "draw_cohort", "phantom_cohort", "write_phantom"]
 
 #: Goes up whenever the same settings would give other pixels.
 FORMAT = 1
@@ -43,19 +43,11 @@ Shortcuts = Shortcut | Sequence[Shortcut] | None
 
 @dataclass(frozen=True)
 class Case:
-    """One patient with all images, drawn but not rendered.
-
-    Parameters
-    ----------
-    patient : PatientParameters
-    images : tuple of ImageParameters
-    shortcuts : dict of str to bool
-        Which planted shortcuts this patient carries.
-    """
+    """One patient with all images, drawn but not rendered."""
 
     patient: PatientParameters
     images: tuple[ImageParameters, ...]
-    shortcuts: dict[str, bool]
+    shortcuts: dict[str, bool]  # whether the patient carries each planted shortcut
 
     @property
     def name(self) -> str:
@@ -117,21 +109,7 @@ def draw_cohort(
     hospitals: int = 3,
     shortcut: Shortcuts = None,
 ) -> tuple[Case, ...]:
-    """Draw all parameters of a cohort without rendering it.
-
-    Parameters
-    ----------
-    n_patients : int
-        Patients, at least 1; each has one to three images.
-    seed : int
-        Everything is drawn from it, each patient from a stream of its own.
-    classes : sequence of str
-        Class names, each once, dealt out evenly; what they contain (covid, pneumonia, normal)
-        decides on the opacities.
-    hospitals : int
-        Number of sources with equipment of their own, at least 1.
-    shortcut : Shortcut, sequence of Shortcut, optional
-        What is planted.
+    """Draw all parameters of a cohort without rendering it; settings are as in `phantom_cohort`.
 
     Returns
     -------
