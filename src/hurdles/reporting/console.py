@@ -170,7 +170,7 @@ def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
     """Yield each collection's name, title and license, and where it is or can be had."""
     for row in collections.to_dict(orient="records"):
         yield f"{row['name']}: {row['title']}"
-        yield f"    licence: {row['license']}"
+        yield f"    license: {row['license']}"
         here = isinstance(row["folder"], str) and row["folder"]
         yield f"    found: {here}" if here else f"    not found; from: {row['url']}"
 

@@ -124,7 +124,7 @@ def kermany(root: Path) -> Path:
     return root
 
 
-def kermany_randomised(root: Path) -> Path:
+def kermany_randomized(root: Path) -> Path:
     for part in ("train", "test"):
         number = 1008087 if part == "train" else 2
         image(root / part / "NORMAL" / f"NORMAL-{number}-0001.jpeg")
@@ -335,7 +335,7 @@ BUILDERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "radiography-first": ("radiography-database", radiography_first),
     "radiography-2021": ("radiography-database", radiography_second),
     "kermany": ("kermany", kermany),
-    "kermany-randomised": ("kermany", kermany_randomised),
+    "kermany-randomized": ("kermany", kermany_randomized),
     "cohen": ("cohen", cohen),
     "figure1": ("figure1", figure1),
     "actualmed": ("actualmed", actualmed),
@@ -423,7 +423,7 @@ class TestEveryCollection:
         assert images <= told
 
     @pytest.mark.parametrize("key", BUILDERS)
-    def test_is_recognised_as_itself_and_as_nothing_else(self, key, built):
+    def test_is_recognized_as_itself_and_as_nothing_else(self, key, built):
         assert [item.name for item in recognize(built[key])] == [BUILDERS[key][0]]
 
     @pytest.mark.parametrize("name", COLLECTIONS.names())
@@ -493,7 +493,7 @@ def test_kermany_labels_patients_and_split(manifests):
 
 
 def test_kermany_third_version(manifests):
-    manifest = manifests["kermany-randomised"]
+    manifest = manifests["kermany-randomized"]
     assert manifest.counts == {"Bacterial Pneumonia": 2, "Normal": 2, "Viral Pneumonia": 2}
     assert by_image(manifest, "patient")["NORMAL-1008087-0001.jpeg"] == "1008087"
 

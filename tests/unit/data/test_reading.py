@@ -48,7 +48,7 @@ class TestReadManifest:
         assert manifest.labels == ["Normal"]
         assert "read as a folder of class folders" in caplog.text
 
-    def test_a_recognised_collection_says_so(self, tmp_path, caplog):
+    def test_a_recognized_collection_says_so(self, tmp_path, caplog):
         with caplog.at_level(logging.INFO, logger="hurdles"):
             manifest = read_manifest(kermany(tmp_path))
         assert manifest.labels == ["Normal", "Viral Pneumonia"]
