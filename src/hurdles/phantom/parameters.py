@@ -117,14 +117,14 @@ def draw_hospital(seed: int, number: int) -> HospitalParameters:
     place = (0.5 + 0.618034 * number + 0.1 * rng.uniform()) % 1.0
     return HospitalParameters(
         contrast=float(0.82 + 0.4 * place),
-        gamma=float(rng.uniform(0.85, 1.2)),
+        gamma=rng.uniform(0.85, 1.2),
         blur=float(0.25 + 0.4 * ((place + 0.4) % 1.0)),
-        noise=float(rng.uniform(0.006, 0.022)),
-        enhancement=float(rng.uniform(0.3, 1.0)),
+        noise=rng.uniform(0.006, 0.022),
+        enhancement=rng.uniform(0.3, 1.0),
         marker=_MARKERS[number % len(_MARKERS)],
-        marker_rate=float(rng.uniform(0.5, 0.9)),
-        border_rate=float(rng.uniform(0.05, 0.35)),
-        portable_rate=float(rng.uniform(0.2, 0.45)),
+        marker_rate=rng.uniform(0.5, 0.9),
+        border_rate=rng.uniform(0.05, 0.35),
+        portable_rate=rng.uniform(0.2, 0.45),
     )
 
 
@@ -150,7 +150,7 @@ def draw_patient(
         chest_depth=float(np.clip(rng.normal(1.0, 0.08), 0.8, 1.25)),
         wall=float(np.clip(rng.gamma(6.0, 0.5), 1.3, 6.0)),
         heart_size=float(np.clip(rng.normal(1.0 + 0.0015 * (age - 50), 0.07), 0.82, 1.25)),
-        breast=float(rng.uniform(0.8, 3.6)) if sex is Sex.FEMALE else 0.0,
+        breast=rng.uniform(0.8, 3.6) if sex is Sex.FEMALE else 0.0,
         rib_slope=float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.3)),
         bone=float(np.clip(rng.normal(1.0 - 0.003 * (age - 50), 0.12), 0.6, 1.4)),
         stomach=float(np.clip(rng.normal(0.75, 0.35), 0.1, 1.35)),
@@ -158,7 +158,7 @@ def draw_patient(
         severity=severity,
         pattern=disease,
         blobs=blobs,
-        crowding=float(rng.beta(1.0, 5.0)),
+        crowding=rng.beta(1.0, 5.0),
         images=int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2])),
     )
 
@@ -180,12 +180,12 @@ def draw_image(
         view=view,
         severity=float(np.clip(patient.severity * course, 0.0, 1.0)),
         inspiration=float(np.clip(rng.normal(-0.45 if view is View.AP else 0.15, 0.4), -1, 1)),
-        rotation=float(rng.normal(0.0, 4.0 if view is View.AP else 2.0)),
-        tilt=float(rng.normal(0.0, 2.5 if view is View.AP else 1.2)),
+        rotation=rng.normal(0.0, 4.0 if view is View.AP else 2.0),
+        tilt=rng.normal(0.0, 2.5 if view is View.AP else 1.2),
         zoom=float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.15)),
-        shift_x=float(rng.normal(0.0, 0.7)),
-        shift_y=float(rng.normal(0.0, 0.8)),
-        exposure=float(rng.normal(0.0, 0.35)),
+        shift_x=rng.normal(0.0, 0.7),
+        shift_y=rng.normal(0.0, 0.8),
+        exposure=rng.normal(0.0, 0.35),
         contrast=float(hospital.contrast * np.exp(rng.normal(0.0, 0.07))),
         gamma=float(hospital.gamma * np.exp(rng.normal(0.0, 0.06))),
         blur=float(hospital.blur * np.exp(rng.normal(0.0, 0.15))),
@@ -242,12 +242,12 @@ def _peripheral(rng: np.random.Generator) -> tuple[Blob, ...]:
         blobs.append(
             Blob(
                 side=side,
-                across=float(rng.beta(5.0, 1.6)),
+                across=rng.beta(5.0, 1.6),
                 down=float(0.15 + 0.85 * rng.beta(3.2, 1.5)),
-                width=float(rng.uniform(1.2, 2.8)),
-                height=float(rng.uniform(1.6, 3.8)),
-                density=float(rng.uniform(0.35, 0.95)),
-                edge=float(rng.uniform(1.6, 2.6)),
+                width=rng.uniform(1.2, 2.8),
+                height=rng.uniform(1.6, 3.8),
+                density=rng.uniform(0.35, 0.95),
+                edge=rng.uniform(1.6, 2.6),
             )
         )
     return tuple(blobs)
@@ -258,22 +258,22 @@ def _lobar(rng: np.random.Generator) -> tuple[Blob, ...]:
     upper = rng.uniform() < 0.35
     main = Blob(
         side=side,
-        across=float(rng.uniform(0.25, 0.65)),
+        across=rng.uniform(0.25, 0.65),
         down=float(rng.uniform(0.3, 0.45) if upper else rng.uniform(0.65, 0.95)),
-        width=float(rng.uniform(2.6, 4.6)),
-        height=float(rng.uniform(2.4, 4.4)),
-        density=float(rng.uniform(1.0, 2.2)),
-        edge=float(rng.uniform(2.5, 5.0)),
-        cut=float(rng.uniform(-0.25, 0.35)) if rng.uniform() < 0.6 else None,
+        width=rng.uniform(2.6, 4.6),
+        height=rng.uniform(2.4, 4.4),
+        density=rng.uniform(1.0, 2.2),
+        edge=rng.uniform(2.5, 5.0),
+        cut=rng.uniform(-0.25, 0.35) if rng.uniform() < 0.6 else None,
     )
     satellites = [
         Blob(
             side=side,
             across=float(np.clip(main.across + rng.normal(0, 0.2), 0.1, 0.9)),
             down=float(np.clip(main.down + rng.normal(0, 0.12), 0.1, 1.0)),
-            width=float(rng.uniform(1.0, 2.2)),
-            height=float(rng.uniform(1.0, 2.2)),
-            density=float(rng.uniform(0.4, 1.0)),
+            width=rng.uniform(1.0, 2.2),
+            height=rng.uniform(1.0, 2.2),
+            density=rng.uniform(0.4, 1.0),
         )
         for _ in range(int(rng.integers(1, 4)))
     ]
@@ -285,11 +285,11 @@ def _diffuse(rng: np.random.Generator) -> tuple[Blob, ...]:
     return tuple(
         Blob(
             side=1 if number % 2 else -1,
-            across=float(rng.beta(1.8, 2.6)),
-            down=float(rng.uniform(0.3, 0.95)),
-            width=float(rng.uniform(1.6, 3.6)),
-            height=float(rng.uniform(1.6, 3.8)),
-            density=float(rng.uniform(0.35, 0.85)),
+            across=rng.beta(1.8, 2.6),
+            down=rng.uniform(0.3, 0.95),
+            width=rng.uniform(1.6, 3.6),
+            height=rng.uniform(1.6, 3.8),
+            density=rng.uniform(0.35, 0.85),
         )
         for number in range(int(rng.integers(6, 11)))
     )
