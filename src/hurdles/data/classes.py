@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from hurdles.data.inventory import is_mask_folder
 from hurdles.data.manifest import Manifest
+from hurdles.data.untrusted import listed
 from hurdles.errors import ManifestError
 
 logger = logging.getLogger("hurdles.data")
@@ -49,14 +50,13 @@ def doubtful_classes(labels: Sequence[str], *, requested: Collection[str] = ()) 
             doubts.append(f"{_and(alike)} differ in case or blanks only; join them: {joins}")
     rest = [label for label in labels if label not in requested]
     if several := _combined(rest, set(spellings)):
-        labels_shown = ", ".join(map(repr, [*several][:_SHOWN]))
-        more = ", ..." if len(several) > _SHOWN else ""
         first = Counter(part for parts in several.values() for part in parts).most_common(1)[0][0]
         signs = {sign: None for sign in _SEPARATORS for each in several if sign in each}
         away = " ".join(_option(f"*{sign}*", "") for sign in signs)
+        examples = listed([*several], _SHOWN)
         doubts.append(
             f"{len(several)} {'is' if len(several) == 1 else 'are'} several findings in one "
-            f"({labels_shown}{more}), and an image has one class here. To leave such images out: "
+            f"({examples}), and an image has one class here. To leave such images out: "
             f"{away}. To count one finding wherever it is named: {_option(f'*{first}*', first)} "
             f"{_option('*', 'other')}"
         )

@@ -18,6 +18,7 @@ from hurdles.data.inventory import (
 )
 from hurdles.data.manifest import Manifest
 from hurdles.data.people import with_headers
+from hurdles.data.untrusted import listed
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
 
@@ -177,9 +178,8 @@ def _note_of_one_class(manifest: Manifest, level: int) -> list[str]:
     below = sorted({p[level + 1] for p in parts if len(p) > level + 2})
     if len(manifest.labels) > 1 or len(below) < 2:
         return []
-    shown = ", ".join(map(repr, below[:5])) + (", ..." if len(below) > 5 else "")
     inside = "/".join(parts[0][: level + 1])
     return [
         f"there is one class, {manifest.labels[0]!r}; if the classes are the folders below it "
-        f"({shown}), give the folder {inside!r}"
+        f"({listed(below, 5)}), give the folder {inside!r}"
     ]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hurdles.data.files import reads, remove, replacing, write_text
-from hurdles.data.untrusted import as_csv, from_cells, notebook_table
+from hurdles.data.untrusted import as_csv, from_cells, listed, notebook_table
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
 
@@ -311,13 +311,11 @@ def problems(
     number = range(2, len(frame) + 2) if numbers is None else numbers
 
     def rows(wrong: Sequence[int] | np.ndarray) -> str:
-        shown = ", ".join(str(number[int(i)]) for i in wrong[:20])
-        more = ", ..." if len(wrong) > 20 else ""
-        return f"{len(wrong)} row{'s' if len(wrong) != 1 else ''} ({shown}{more})"
+        numbers = listed([number[int(i)] for i in wrong], 20)
+        return f"{len(wrong)} row{'s' if len(wrong) != 1 else ''} ({numbers})"
 
     def values(cells: pd.Series) -> str:
-        shown = [repr(cell) for cell in cells.unique()[:6]]
-        return ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
+        return listed(cells.unique().tolist(), 5)
 
     messages = []
     for column in REQUIRED:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hurdles.data.dicom_file import read_headers
+from hurdles.data.untrusted import listed
 
 #: What anonymizers and devices write where there is no id; letters and digits only.
 _NOBODY = frozenset(
@@ -85,11 +86,10 @@ def with_headers(frame: pd.DataFrame, *, names: Sequence[str]) -> tuple[pd.DataF
         else:
             alike = own == header
         if (differ := both & ~alike).any():
-            rows = np.flatnonzero(differ)
-            shown = ", ".join(str(names[i]) for i in rows[:5]) + (", ..." if len(rows) > 5 else "")
+            rows = [names[i] for i in np.flatnonzero(differ).tolist()]
             notes.append(
                 f"{column!r} of the table and of the DICOM header differ in {len(rows)} of "
-                f"{int(both.sum())} rows ({shown}); the table's is used"
+                f"{int(both.sum())} rows ({listed(rows, 5, str)}); the table's is used"
             )
             if column == "patient":
                 notes += _note_of_split_patients(own, header)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.untrusted import as_csv, from_cells
+from hurdles.data.untrusted import as_csv, from_cells, listed
 from hurdles.data.vocabulary import MissingPatients, Split, SplitScheme
 from hurdles.errors import ManifestError, SplitError
 from hurdles.registry import Registry
@@ -124,7 +124,7 @@ def _refuse_half_given(manifest: Manifest) -> None:
         raise SplitError("no image has a split; fill in train, validation or test, or split anew.")
     if len(without):
         sources = without["source"].dropna().unique()
-        whose = f", all of {_listed(sorted(sources))}" if len(sources) else ""
+        whose = f", all of {listed(sorted(sources))}" if len(sources) else ""
         raise SplitError(
             f"{len(without)} of {len(manifest)} images have no split although the others do, for "
             f"one {without['image'].iloc[0]!r}{whose if without['source'].notna().all() else ''}. "
@@ -177,7 +177,7 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
         )
     if unlearned := _missing(frame, Split.TRAIN):
         raise SplitError(
-            f"class {_listed(unlearned)} is missing from train, so no model can learn it. Move "
+            f"class {listed(unlearned)} is missing from train, so no model can learn it. Move "
             "images of it to train, leave the class out, or split anew."
         )
     warnings = missing_classes(manifest)
@@ -189,7 +189,7 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
         patient if pd.isna(source) else f"{patient} ({source})"
         for patient, source in pairs.itertuples(index=False)
     )
-    leak = f"{len(shared)} patient(s) have images in more than one split: {_listed(shared)}."
+    leak = f"{len(shared)} patient(s) have images in more than one split: {listed(shared)}."
     if grouped:
         raise SplitError(
             f"{leak} Keep each patient within one split, or split anew by patient."
@@ -258,8 +258,8 @@ def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) ->
     images = manifest.frame["image"]
     if set(table.index) != set(images) or known != _data_hash(manifest):
         gone, new = sorted(set(table.index) - set(images)), sorted(set(images) - set(table.index))
-        what = [f"{len(gone)} image(s) are gone: {_listed(gone)}"] if gone else []
-        what += [f"{len(new)} image(s) are new: {_listed(new)}"] if new else []
+        what = [f"{len(gone)} image(s) are gone: {listed(gone)}"] if gone else []
+        what += [f"{len(new)} image(s) are new: {listed(new)}"] if new else []
         why = "; ".join(what) or "labels, patients or other columns of the same images differ"
         raise SplitError(
             f"{path} was made for other data ({why}). Bring the data back as they were, or "
@@ -282,17 +282,13 @@ def require_split_of(manifest: Manifest, path: str | Path) -> None:
     if gone := sorted(set(table.index) - set(manifest.frame["image"])):
         raise SplitError(
             f"{path} was made for other data ({len(gone)} of its {len(table)} images are not among "
-            f"those given: {_listed(gone)}). Give the images that it was made for, or no split."
+            f"those given: {listed(gone)}). Give the images that it was made for, or no split."
         )
 
 
 def _missing(frame: pd.DataFrame, part: Split) -> list[str]:
     """Name the classes without an image in a split."""
     return sorted(set(frame["label"]) - set(frame.loc[frame["split"] == part.value, "label"]))
-
-
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def _data_hash(manifest: Manifest) -> str:

@@ -28,7 +28,7 @@ from hurdles.data.manifest import (
 )
 from hurdles.data.people import with_headers, without_placeholders
 from hurdles.data.spreadsheet import SUFFIXES, read_sheet
-from hurdles.data.untrusted import from_cells
+from hurdles.data.untrusted import from_cells, listed
 from hurdles.data.vocabulary import Split, age_of, least_age, sex_of, view_of
 from hurdles.errors import ManifestError
 
@@ -430,8 +430,7 @@ def _normal(cell: str) -> str:
 
 
 def _rows(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:_SHOWN])) + (", ..." if len(numbers) > _SHOWN else "")
-    return f"row {shown}" if len(numbers) == 1 else f"rows {shown}"
+    return f"row{'s' if len(numbers) != 1 else ''} {listed(numbers, _SHOWN)}"
 
 
 def _listed(names: list[str]) -> str:

@@ -35,6 +35,11 @@ def shown(text: str) -> str:
     )
 
 
+def listed(items: Sequence[object], most: int = 3, show: Callable[[object], str] = repr) -> str:
+    """Return the first items of a sequence with commas between, and dots where there are more."""
+    return ", ".join(map(show, items[:most])) + (", ..." if len(items) > most else "")
+
+
 def plain_markdown(text: str) -> str:
     r"""Return text in which Markdown and HTML see no sign of theirs, on one line."""
     safe = re.sub(r"([\\`*_\[\]|!])", r"\\\1", shown(text)).replace("<", "&lt;")
