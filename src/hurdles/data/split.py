@@ -333,6 +333,7 @@ def _scheme(name: str, *, grouped: bool, needs_patients: bool) -> Callable[[Assi
 
 @_scheme(SplitScheme.AUTO, grouped=True, needs_patients=False)
 def by_itself(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Split as given where any image has a split, else by patient."""
     return SCHEMES.get(resolved_scheme(SplitScheme.AUTO, manifest)).assign(
         manifest, fractions, seed
     )
@@ -340,11 +341,13 @@ def by_itself(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[s
 
 @_scheme(SplitScheme.PATIENT, grouped=True, needs_patients=True)
 def by_patient(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Share every class out alike, each patient within one split."""
     return share_out(manifest.frame["label"], manifest.groups, fractions=fractions, seed=seed)
 
 
 @_scheme("image", grouped=False, needs_patients=False)
 def by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Share every class out alike, and patients across splits."""
     return share_out(
         manifest.frame["label"], manifest.frame["image"], fractions=fractions, seed=seed
     )
