@@ -150,7 +150,7 @@ def main() -> None:
         return
     if arguments.ship:
         for name, prepared in here.items():
-            terms = COLLECTIONS.get(name).licence.replace("\n", " ")
+            terms = COLLECTIONS.get(name).license.replace("\n", " ")
             fingerprint_of(prepared, name, license=terms).save(_SHIPPED / f"{name}.npz")
         return
     print(planted_table(here, arguments.planted, arguments.seed) + "\n")

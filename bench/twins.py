@@ -71,7 +71,7 @@ def collections(folder: Path, *, left_out: bool = False) -> Iterator[tuple[str, 
     for name in COLLECTIONS.names():
         collection = COLLECTIONS.get(name)
         for root in sorted(folder.iterdir()):
-            if root.is_dir() and collection.recognises(root):
+            if root.is_dir() and collection.recognizes(root):
                 manifest = collection.read(root)
                 manifest = with_left_out(manifest, root) if left_out else manifest
                 yield name, prepare(manifest, Preparation(size=SIZE))

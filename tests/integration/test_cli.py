@@ -151,7 +151,7 @@ def test_collections(call):
     assert len(rows) >= 11
     for row in rows:
         assert f"{row['name']}: {row['title']}" in text
-        assert row["licence"] in text
+        assert row["license"] in text
 
 
 def test_recipes(call):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hurdles.data.manifest import Manifest, exclusions_table
-from hurdles.data.notebook import notebook_table
+from hurdles.data.untrusted import notebook_table
 from hurdles.evaluation.comparisons import compare
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.evaluation import evaluate

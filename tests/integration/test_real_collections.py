@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.reading import locate, read_manifest, recognise
+from hurdles.data.reading import locate, read_manifest, recognize
 from hurdles.errors import CollectionError
 
 pytestmark = pytest.mark.realdata
@@ -27,7 +27,7 @@ def folder(name: str) -> Path:
 
 def read(name: str) -> Manifest:
     root = folder(name)
-    assert [item.name for item in recognise(root)] == [name]
+    assert [item.name for item in recognize(root)] == [name]
     manifest = read_manifest(root)
     assert manifest.content_hash == read_manifest(name).content_hash
     assert all(Path(path).is_file() for path in manifest.frame["path"])

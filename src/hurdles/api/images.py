@@ -81,7 +81,7 @@ def collections(*, data: Data | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per collection: name, title, licence, where it was found.
+        One row per collection: name, title, license, where it was found.
     """
     return reading.collections_table(named_folders(data))
 
@@ -346,7 +346,7 @@ def fingerprint(
             root = os.path.commonpath([*images.frame["path"], *images.exclusions["path"]])
             images = copies.with_left_out(images, Path(root))
         small = _small(images, options or Options())
-        terms = COLLECTIONS.get(name).licence if name in COLLECTIONS else ""
+        terms = COLLECTIONS.get(name).license if name in COLLECTIONS else ""
         return copies.fingerprint_of(small, name, version=version, license=terms).save(out)
 
 

@@ -1,4 +1,4 @@
-"""Classes that nobody can have meant: spelt in two ways, several in one, or no class at all."""
+"""Classes that nobody can have meant: spelled in two ways, several in one, or no class at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from hurdles.data.folder import is_mask_folder
+from hurdles.data.inventory import is_mask_folder
 from hurdles.data.manifest import Manifest
+from hurdles.data.untrusted import listed
 from hurdles.errors import ManifestError
 
 logger = logging.getLogger("hurdles.data")
@@ -26,54 +27,65 @@ _PLACE = re.compile(
 )
 #: These part findings; the others may belong to a class's own name.
 _PLAIN_SEPARATORS = "|;"
-_SEPARATORS = ",+&/"
+_SEPARATORS = _PLAIN_SEPARATORS + ",+&/"
 _SHOWN = 6
 
 
 def same_class(label: str) -> str:
-    """Return a spelling that labels which differ in case and blanks only have in common.
-
-    Examples
-    --------
-    >>> same_class("Viral  Pneumonia") == same_class("viral_pneumonia")
-    True
-    """
+    """Return a spelling that labels which differ in case and blanks only have in common."""
     plain = unicodedata.normalize("NFKC", label).casefold()
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", "".join(plain.split()))
 
 
-def doubtful_classes(labels: Sequence[str], *, meant: Collection[str] = ()) -> list[str]:
-    """Return what is doubtful about classes, a sentence each, with what to type.
-
-    Examples
-    --------
-    >>> doubtful_classes(["NORMAL", "Normal", "Pneumonia"])
-    ["'NORMAL' and 'Normal' differ in case or blanks only; join them: --label NORMAL=Normal"]
-    >>> doubtful_classes(["train_images", "test_images"])[0]
-    "'train_images' and 'test_images' are names of folders, not of a class. Give a table that \
-names the class of each image, or leave what is in there out: --label train_images= \
---label test_images="
-    """
-    found = []
-    spelt: defaultdict[str, list[str]] = defaultdict(list)
+def doubtful_classes(labels: Sequence[str], *, requested: Collection[str] = ()) -> list[str]:
+    """Return what is doubtful about classes, a sentence each, with what to type."""
+    doubts = []
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
     for label in labels:
-        spelt[same_class(label)].append(label)
-    for alike in spelt.values():
-        if len(alike) > 1 and not set(alike) <= set(meant):
-            best = max(alike, key=lambda each: (each in meant, each.istitle(), each))
+        spellings[same_class(label)].append(label)
+    for alike in spellings.values():
+        if len(alike) > 1 and not set(alike) <= set(requested):
+            best = max(alike, key=lambda each: (each in requested, each.istitle(), each))
             joins = " ".join(_option(each, best) for each in alike if each != best)
-            found.append(f"{_and(alike)} differ in case or blanks only; join them: {joins}")
-    rest = [label for label in labels if label not in meant]
-    if several := _combined(rest, labels):
-        found.append(_of_several(several))
-    if places := [each for each in rest if _is_place(each)]:
+            doubts.append(f"{_and(alike)} differ in case or blanks only; join them: {joins}")
+    rest = [label for label in labels if label not in requested]
+    if several := _combined(rest, set(spellings)):
+        first = Counter(part for parts in several.values() for part in parts).most_common(1)[0][0]
+        signs = {sign: None for sign in _SEPARATORS for each in several if sign in each}
+        away = " ".join(_option(f"*{sign}*", "") for sign in signs)
+        examples = listed([*several], _SHOWN)
+        doubts.append(
+            f"{len(several)} {'is' if len(several) == 1 else 'are'} several findings in one "
+            f"({examples}), and an image has one class here. To leave such images out: "
+            f"{away}. To count one finding wherever it is named: {_option(f'*{first}*', first)} "
+            f"{_option('*', 'other')}"
+        )
+    if places := [
+        each
+        for each in rest
+        if is_mask_folder(each) or _PLACE.fullmatch(each.casefold().strip()) is not None
+    ]:
         away = " ".join(_option(each, "") for each in places)
         what = "are names of folders" if len(places) > 1 else "is the name of a folder"
-        found.append(
+        doubts.append(
             f"{_and(places)} {what}, not of a class. Give a table that names the class of each "
             f"image, or leave what is in there out: {away}"
         )
-    return found
+    return doubts
+
+
+def _combined(labels: Sequence[str], known: Collection[str]) -> dict[str, list[str]]:
+    """Return the classes that are several findings in one, each with its findings."""
+    combined = {}
+    for label in labels:
+        for sign in _SEPARATORS:
+            parts = [part.strip(" []'\"") for part in label.split(sign)]
+            parts = [part for part in parts if part]
+            alone = all(same_class(part) in known for part in parts)
+            if len(parts) > 1 and (sign in _PLAIN_SEPARATORS or alone):
+                combined[label] = parts
+                break
+    return combined
 
 
 def known_classes(
@@ -83,14 +95,14 @@ def known_classes(
     counts = {label: n for label, n in manifest.counts.items() if label not in known}
     if not counts:
         return manifest, ()
-    spelt = {same_class(label): label for label in known}
-    joins = " ".join(_option(each, spelt.get(same_class(each), "OURS")) for each in counts)
+    spellings = {same_class(label): label for label in known}
+    alike = {each: spellings[same_class(each)] for each in counts if same_class(each) in spellings}
+    joins = " ".join(_option(each, alike.get(each, "OURS")) for each in counts)
     if len(counts) == len(manifest.labels):
         raise ManifestError(
             f"{who} knows none of the images' classes: it knows {', '.join(known)}, they are "
             f"{', '.join(manifest.labels)}. Say which is which, as in {joins}"
         )
-    alike = {each: spelt[same_class(each)] for each in counts if same_class(each) in spelt}
     if alike:
         joins = " ".join(_option(theirs, ours) for theirs, ours in alike.items())
         raise ManifestError(
@@ -104,71 +116,35 @@ def known_classes(
         f"{joins}"
     )
     logger.warning(note)
-    strange = manifest.frame.loc[manifest.frame["label"].isin(counts), ["image", "label"]]
-    reasons = [f"its class {label!r} is none of the model's" for label in strange["label"]]
-    return manifest.without(strange["image"], reasons), (note,)
+    others = manifest.frame[manifest.frame["label"].isin(counts)]
+    reasons = [f"its class {label!r} is none of the model's" for label in others["label"]]
+    return manifest.without(others["image"], reasons), (note,)
 
 
 def judged_classes(
-    manifest: Manifest, *, meant: Collection[str] = (), refuse: bool = True
+    manifest: Manifest, *, requested: Collection[str] = (), refuse: bool = True
 ) -> Manifest:
     """Refuse classes that cannot be meant, and name tiny ones; nothing has been decoded by then."""
-    found = doubtful_classes(manifest.labels, meant=meant)
-    if found and refuse:
-        more = "\n- " if len(found) > 1 else ""
-        raise ManifestError("of the classes, " + more + "\n- ".join(found))
-    notes = [f"of the classes, {doubt}" for doubt in found] + _tiny(manifest.counts, meant)
+    doubts = doubtful_classes(manifest.labels, requested=requested)
+    if doubts and refuse:
+        more = "\n- " if len(doubts) > 1 else ""
+        raise ManifestError("of the classes, " + more + "\n- ".join(doubts))
+    notes = [f"of the classes, {doubt}" for doubt in doubts]
+    counts = manifest.counts
+    tiny = {label: n for label, n in counts.items() if n < TINY and label not in requested}
+    if tiny and max(counts.values()) >= TINY:
+        one = len(tiny) == 1
+        shown = ", ".join(f"{label!r} {n}" for label, n in [*tiny.items()][:_SHOWN])
+        shown += f" and {len(tiny) - _SHOWN} more" if len(tiny) > _SHOWN else ""
+        away = " ".join(_option(label, "") for label in [*tiny][:_SHOWN])
+        notes.append(
+            f"{len(tiny)} of {len(counts)} classes {'has' if one else 'have'} fewer than {TINY} "
+            f"images ({shown}): a test part of them shows nothing. To leave "
+            f"{'it' if one else 'them'} out: {away}"
+        )
     for note in notes:
         logger.warning(note)
     return replace(manifest, notes=(*manifest.notes, *notes))
-
-
-def _tiny(counts: dict[str, int], meant: Collection[str]) -> list[str]:
-    """Name classes of fewer than `TINY` images, if another class has more."""
-    tiny = {label: n for label, n in counts.items() if n < TINY and label not in meant}
-    if not tiny or max(counts.values()) < TINY:
-        return []
-    shown = ", ".join(f"{label!r} {n}" for label, n in [*tiny.items()][:_SHOWN])
-    more = f" and {len(tiny) - _SHOWN} more" if len(tiny) > _SHOWN else ""
-    away = " ".join(_option(label, "") for label in [*tiny][:_SHOWN])
-    return [
-        f"{len(tiny)} of {len(counts)} classes {'has' if len(tiny) == 1 else 'have'} fewer than "
-        f"{TINY} images ({shown}{more}): a test part of them shows nothing. To leave "
-        f"{'it' if len(tiny) == 1 else 'them'} out: {away}"
-    ]
-
-
-def _combined(rest: Sequence[str], labels: Sequence[str]) -> dict[str, list[str]]:
-    """Return the classes that are several findings in one, each with its findings."""
-    singles = {same_class(label) for label in labels}
-    found = {}
-    for label in rest:
-        for sign in _PLAIN_SEPARATORS + _SEPARATORS:
-            parts = [part.strip(" []'\"") for part in label.split(sign)]
-            parts = [part for part in parts if part]
-            alone = all(same_class(part) in singles for part in parts)
-            if len(parts) > 1 and (sign in _PLAIN_SEPARATORS or alone):
-                found[label] = parts
-                break
-    return found
-
-
-def _of_several(several: dict[str, list[str]]) -> str:
-    """Say that one image has one class here, and how several findings become one."""
-    shown = ", ".join(map(repr, [*several][:_SHOWN])) + (", ..." if len(several) > _SHOWN else "")
-    first = Counter(part for parts in several.values() for part in parts).most_common(1)[0][0]
-    used = {s: None for s in _PLAIN_SEPARATORS + _SEPARATORS for each in several if s in each}
-    away = " ".join(_option(f"*{sign}*", "") for sign in used)
-    return (
-        f"{len(several)} {'is' if len(several) == 1 else 'are'} several findings in one ({shown}), "
-        "and an image has one class here. "
-        f"To leave such images out: {away}. To count one finding wherever it is named: "
-        f"{_option(f'*{first}*', first)} {_option('*', 'other')}"
-    )
-
-
-def _is_place(label: str) -> bool:
-    return is_mask_folder(label) or _PLACE.fullmatch(label.casefold().strip()) is not None
 
 
 def _option(theirs: str, ours: str) -> str:

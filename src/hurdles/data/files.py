@@ -27,16 +27,9 @@ from hurdles.errors import HurdlesError, OutputError, RunError
 _STALE_S = 24 * 3600.0
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _UNWRITABLE = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
-}
+    errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG,
+    errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+}  # fmt: skip
 #: Parts that this process is writing, and folders in which it has looked for those of dead ones.
 _OWN: set[str] = set()
 _SWEPT: set[Path] = set()
@@ -49,15 +42,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never half of one. A killed writer leaves only a file
     whose name starts with a dot and ends in ``.part``, and the next one that writes into the folder
     removes it.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with replacing(target) as part:
-    ...     _ = part.write_text("whole")
-    >>> target.read_text()
-    'whole'
     """
     target = Path(path)
     name = f".{target.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part"
@@ -78,11 +62,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if announced:
             _remember(target, file_hash(part))  # before: a kill may follow the renaming
         part.replace(target)
-        if announced:
-            for guard in _GUARDS:
-                guard.note(target)
+        for guard in _GUARDS if announced else ():
+            guard.note(target)
     except OSError as error:
-        if isinstance(error, HurdlesError) or error.errno not in _UNWRITABLE | {errno.EEXIST}:
+        if isinstance(error, HurdlesError) or error.errno not in _UNWRITABLE:
             raise
         raise OutputError(
             f"{target} cannot be written ({error.strerror}); free some space there, or give a "
@@ -188,9 +171,6 @@ def _refuse_what_is_no_file(target: Path) -> None:
         raise OutputError(f"{target} is a device or a pipe; give the name of a file to write.")
 
 
-# Outputs, inputs, and what hurdles wrote.
-
-
 class _Guard:
     """The outputs and the inputs of a verb that is being carried out."""
 
@@ -209,9 +189,15 @@ class _Guard:
 
     def refuse(self, target: Path, part: Path | None = None) -> None:
         """Raise an OutputError if `target` may not be replaced (by `part`, once that is known)."""
-        if not target.is_file() or (part is not None and _same_content(target, part)):
+        if not target.is_file() or (
+            part is not None
+            and target.stat().st_size == part.stat().st_size
+            and file_hash(target) == file_hash(part)
+        ):
             return
-        if self._is_read(target):
+        if self._identities is None:
+            self._identities = {_identity(path) for path in self.inputs} - {(0, 0)}
+        if _identity(target) in self._identities:
             raise OutputError(
                 f"{target} is read by this command, which would overwrite it; give the output "
                 "another name or folder."
@@ -233,18 +219,13 @@ class _Guard:
         """Keep that this verb wrote a file, which it may read then; in the ledger, if any, too."""
         self.written.add(str(path))
         if (ledger := self._ledger_of(path)) is not None and ledger.is_file():
-            note(ledger, path)
+            add_to_ledger(ledger, path)
 
     def _ledger_of(self, path: Path) -> Path | None:
         if self.ledger is None or not self.announces(path):
             return None
         inside = _place(path).is_relative_to(_place(self.ledger).parent)
         return self.ledger if inside else None
-
-    def _is_read(self, target: Path) -> bool:
-        if self._identities is None:
-            self._identities = {_identity(path) for path in self.inputs} - {(0, 0)}
-        return _identity(target) in self._identities
 
     def read(self, paths: Iterable[str]) -> None:
         self.inputs.update(path for path in paths if path not in self.written)
@@ -311,7 +292,7 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def note(ledger: Path, *paths: Path) -> None:
+def add_to_ledger(ledger: Path, *paths: Path) -> None:
     """Begin a ledger, or add to it that hurdles wrote these files as they are now."""
     written = {_entry(ledger, path): file_hash(path) for path in paths}
     write_sealed(ledger, (read_sealed(ledger) or {}) | written)
@@ -321,20 +302,16 @@ def _entry(ledger: Path, path: Path) -> str:
     return _place(path).relative_to(_place(ledger).parent).as_posix()
 
 
-def _same_content(one: Path, two: Path) -> bool:
-    return one.stat().st_size == two.stat().st_size and file_hash(one) == file_hash(two)
-
-
 def _place(path: Path) -> Path:
     return path.parent.resolve() / path.name  # a link at the end would be replaced, not followed
 
 
 def _identity(path: str | Path) -> tuple[int, int]:
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except (OSError, ValueError):
         return (0, 0)
-    return (found.st_dev, found.st_ino)
+    return (status.st_dev, status.st_ino)
 
 
 def _record(path: Path) -> Path:

@@ -79,7 +79,7 @@ def format_of(head: bytes) -> str:
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether a file begins as one that `decode` reads; False where it cannot be opened."""
+    """Return whether a file begins as one that `decode` reads; False where it cannot be opened."""
     try:
         with opened(path) as handle:
             return bool(format_of(handle.read(SNIFFED_BYTES)))
@@ -88,7 +88,7 @@ def is_image(path: str | Path) -> bool:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is DICOM: by its preamble, or by a plausible first element.
+    """Return whether such a head is DICOM's: by its preamble, or a plausible first element.
 
     Files without the preamble (old archives) begin with group 0002 or 0008, in little endian.
     """
@@ -102,7 +102,7 @@ def is_dicom(head: bytes) -> bool:
 
 
 def starts_as_dicom(path: str | Path) -> bool:
-    """Whether a file is DICOM by its first bytes; False where it cannot be read."""
+    """Return whether a file is DICOM by its first bytes; False where it cannot be read."""
     try:
         with Path(path).open("rb") as handle:
             return is_dicom(handle.read(132))

@@ -1,7 +1,4 @@
-"""The table of images: one row per image, checked once; and who is one person in it.
-
-Who is one person: an id within its source, an id without a source, ids that were joined.
-"""
+"""The table of images: one row per image, checked once; and who is one person in it."""
 
 from __future__ import annotations
 
@@ -14,63 +11,11 @@ import numpy as np
 import pandas as pd
 
 from hurdles.data.files import reads, remove, replacing, write_text
-from hurdles.data.notebook import notebook_table
-from hurdles.data.untrusted import as_csv, from_cells
+from hurdles.data.untrusted import as_csv, from_cells, listed, notebook_table
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import ManifestError
 
-__all__ = ["COLUMNS", "REQUIRED", "Manifest", "exclusions_table", "problems", "read_exclusions"]
-
-
-#: A further column of a manifest: who an image shows whatever its source, where ids were joined.
-JOINED = "joined_patient"
-#: A group whose name begins so is an image without a patient, by itself.
-UNKNOWN = "\x1e"
-_JOINED = "\x1d"
-
-
-def groups_of(frame: pd.DataFrame) -> pd.Series[str]:
-    """Return the person of each image, as text that means nothing outside these rows.
-
-    An id belongs to its source: two hospitals may both have a "1". An id without a source is that
-    of the one source which has it, if there is just one; ids that were joined are one person over
-    all sources; an image without an id is by itself.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["a", "b", "c"], "patient": ["1"] * 3,
-    ...                      "source": ["here", None, "there"]})
-    >>> groups_of(rows).nunique(), groups_of(rows.head(2)).nunique()
-    (3, 1)
-    >>> groups_of(joined_patients(rows)).nunique()
-    1
-    """
-    known, source = frame["patient"].notna(), frame["source"]
-    if (known & source.isna()).any():
-        named = frame.loc[known & source.notna()].groupby("patient")["source"]
-        only = named.first()[named.nunique() == 1]
-        source = source.where(source.notna(), frame["patient"].map(only))
-    groups = source.fillna("") + "\x1f" + frame["patient"].fillna("")
-    if JOINED in frame:
-        joined = frame[JOINED].fillna("").astype("str")
-        groups = groups.where(joined == "", _JOINED + joined)
-    return groups.where(known, UNKNOWN + frame["image"]).rename("group")
-
-
-def joined_patients(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with equal ids joined: each id is one person, whatever its source."""
-    # With a word before it, an id of digits stays text in a CSV.
-    return frame.assign(**{JOINED: ("patient " + frame["patient"]).where(frame["patient"].notna())})
-
-
-def several_sources(frame: pd.DataFrame) -> pd.Series:
-    """Return the ids that stand for several people, one in each source, with these sources."""
-    rows = frame[frame["patient"].notna()]
-    rows = rows.assign(group=groups_of(rows), source=rows["source"].fillna("no source"))
-    several = rows.groupby("patient")["group"].transform("nunique") > 1
-    found = rows[several].groupby("patient")["source"].agg(lambda s: sorted(set(s)))
-    return found.sort_index()
-
+__all__ = ["COLUMNS", "Manifest"]
 
 #: Every column with its meaning. Only the first three are required; the others may be left out,
 #: and a cell may be empty where a thing is not known.
@@ -93,6 +38,11 @@ _VOCABULARIES: dict[str, list[str]] = {
     "sex": [s.value for s in Sex],
     "split": [s.value for s in Split],
 }
+#: A further column of a manifest: who an image shows whatever its source, where ids were joined.
+JOINED = "joined_patient"
+#: A group whose name begins so is an image without a patient, by itself.
+UNKNOWN = "\x1e"
+_JOINED = "\x1d"
 
 
 def exclusions_table(rows: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
@@ -136,7 +86,25 @@ class Manifest:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frame", _validated(self.frame))
+        if missing := [c for c in REQUIRED if c not in self.frame]:
+            raise ManifestError(
+                f"column {', '.join(map(repr, missing))} is missing; there are "
+                f"{', '.join(map(repr, self.frame.columns))}. A manifest needs image, path and "
+                "label."
+            )
+        frame = self.frame.reset_index(drop=True).copy()
+        for column in COLUMNS:
+            frame[column] = _text(column, frame[column]) if column in frame else None
+        if messages := problems(frame):
+            more = f"{len(messages)} things are wrong:\n- " if len(messages) > 1 else ""
+            raise ManifestError(more + "\n- ".join(messages))
+        for column in COLUMNS:
+            if column == "age":
+                frame[column] = frame[column].astype("float64")
+            elif frame[column].dtype != "str":
+                frame[column] = frame[column].astype("str")
+        extra = [c for c in frame.columns if c not in COLUMNS]
+        object.__setattr__(self, "frame", frame[[*COLUMNS, *extra]])
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -173,12 +141,12 @@ class Manifest:
 
     @property
     def missing_patients(self) -> int:
-        """How many images name no patient."""
+        """Number of images that name no patient."""
         return int(self.frame["patient"].isna().sum())
 
     @property
     def known_patients(self) -> int:
-        """How many patients are named, counted apart for each source."""
+        """Number of patients that are named, counted apart for each source."""
         return int(self.groups[self.frame["patient"].notna()].nunique())
 
     @property
@@ -212,18 +180,19 @@ class Manifest:
 
     def with_patients_joined(self) -> Manifest:
         """Return the same rows with equal patient ids joined, whatever their source."""
-        return replace(self, frame=joined_patients(self.frame))
+        # With a word before it, an id of digits stays text in a CSV.
+        patient = self.frame["patient"]
+        joined = ("patient " + patient).where(patient.notna())
+        return replace(self, frame=self.frame.assign(**{JOINED: joined}))
 
     def without(self, images: Iterable[str], reasons: Iterable[str]) -> Manifest:
         """Return the rows whose image is not named, and remember why the others were left out."""
         why = dict(zip(images, reasons, strict=True))
-        gone = self.frame["image"].isin(list(why))
-        rows = zip(self.frame.loc[gone, "path"], self.frame.loc[gone, "image"], strict=True)
-        more = exclusions_table((path, why[image]) for path, image in rows)
-        kept = self.frame[~gone].reset_index(drop=True)
-        return replace(
-            self, frame=kept, exclusions=pd.concat([self.exclusions, more], ignore_index=True)
-        )
+        is_gone = self.frame["image"].isin(list(why))
+        gone = self.frame[is_gone]
+        more = exclusions_table(zip(gone["path"], gone["image"].map(why), strict=True))
+        exclusions = pd.concat([self.exclusions, more], ignore_index=True)
+        return replace(self.select(~is_gone), exclusions=exclusions)
 
     def save(self, path: str | Path) -> Path:
         """Write the rows to `path` as CSV, or Parquet if the name ends so; return the path.
@@ -313,28 +282,6 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise ManifestError(f"{path} cannot be read as a table ({error}).") from error
 
 
-def _validated(frame: pd.DataFrame) -> pd.DataFrame:
-    missing = [c for c in REQUIRED if c not in frame]
-    if missing:
-        raise ManifestError(
-            f"column {', '.join(map(repr, missing))} is missing; there are "
-            f"{', '.join(map(repr, frame.columns))}. A manifest needs image, path and label."
-        )
-    frame = frame.reset_index(drop=True).copy()
-    for column in COLUMNS:
-        frame[column] = _text(column, frame[column]) if column in frame else None
-    if found := problems(frame):
-        more = f"{len(found)} things are wrong:\n- " if len(found) > 1 else ""
-        raise ManifestError(more + "\n- ".join(found))
-    for column in COLUMNS:
-        if column == "age":
-            frame[column] = frame[column].astype("float64")
-        elif frame[column].dtype != "str":
-            frame[column] = frame[column].astype("str")
-    extra = [c for c in frame.columns if c not in COLUMNS]
-    return frame[[*COLUMNS, *extra]]
-
-
 def _text(column: str, values: pd.Series) -> pd.Series:
     """Return cells as text (ages as numbers, where they are), blanks around them removed."""
     if column == "age":
@@ -357,61 +304,80 @@ def problems(
 ) -> list[str]:
     """Return everything that is wrong in the cells of a manifest, a sentence each.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        All `COLUMNS`; what is empty is missing, ages are numbers where they are understood.
-    numbers : sequence of int, optional
-        What each row is called; default: as a spreadsheet counts, the first row is 2.
-    names : mapping of str to str, optional
-        What a column is called in the user's own table.
+    `frame` has all `COLUMNS`, empty cells missing. `numbers` are those of the rows, from 2 on by
+    default, as a spreadsheet counts; `names` are those of the columns in the user's own table.
     """
     called = {c: (names or {}).get(c, c) for c in COLUMNS}
-    rows = _Rows(range(2, len(frame) + 2) if numbers is None else numbers)
-    found = []
+    number = range(2, len(frame) + 2) if numbers is None else numbers
+
+    def rows(wrong: Sequence[int] | np.ndarray) -> str:
+        numbers = listed([number[int(i)] for i in wrong], 20)
+        return f"{len(wrong)} row{'s' if len(wrong) != 1 else ''} ({numbers})"
+
+    def values(cells: pd.Series) -> str:
+        return listed(cells.unique().tolist(), 5)
+
+    messages = []
     for column in REQUIRED:
         if len(empty := np.flatnonzero(frame[column].isna())):
-            found.append(
+            messages.append(
                 f"{called[column]!r} is empty in {rows(empty)}. Fill them in or drop the rows."
             )
-    named: list[int] = []
+    repeated: list[int] = []
     for column in ("image", "path"):
-        cells, before = frame[column], named
-        named = np.flatnonzero(cells.duplicated(keep=False) & cells.notna()).tolist()
-        if (again := named) and again != before:  # a row that stands twice is one mistake
-            found.append(
-                f"{called[column]!r} is repeated in {rows(again)}: {cells.iloc[again[0]]!r}. "
-                "Every image stands in one row; drop the copies."
+        cells, before = frame[column], repeated
+        repeated = np.flatnonzero(cells.duplicated(keep=False) & cells.notna()).tolist()
+        if repeated and repeated != before:  # a row that stands twice is one mistake
+            messages.append(
+                f"{called[column]!r} is repeated in {rows(repeated)}: "
+                f"{cells.iloc[repeated[0]]!r}. Every image stands in one row; drop the copies."
             )
     for column, known in _VOCABULARIES.items():
         cells = frame[column]
         if len(wrong := np.flatnonzero(cells.notna() & ~cells.isin(known))):
-            found.append(
-                f"{called[column]!r} is {_values(cells.iloc[wrong])} in {rows(wrong)}; it must be "
+            messages.append(
+                f"{called[column]!r} is {values(cells.iloc[wrong])} in {rows(wrong)}; it must be "
                 f"one of {', '.join(known)}, or empty where it is not known."
             )
     ages = pd.to_numeric(frame["age"], errors="coerce")
     outside = (frame["age"].notna() & ages.isna()) | (ages < 0) | (ages > 120)
     if len(wrong := np.flatnonzero(outside)):
-        found.append(
+        messages.append(
             f"{called['age']!r} is not a number of years between 0 and 120 in {rows(wrong)}: "
-            f"{_values(frame['age'].iloc[wrong])}. Correct it or leave the cell empty."
+            f"{values(frame['age'].iloc[wrong])}. Correct it or leave the cell empty."
         )
-    return found
+    return messages
 
 
-def _values(cells: pd.Series) -> str:
-    shown = [repr(cell) for cell in cells.unique()[:6]]
-    return ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
+def groups_of(frame: pd.DataFrame) -> pd.Series[str]:
+    """Return the person of each image, as text that means nothing outside these rows.
+
+    An id belongs to its source: two hospitals may both have a "1". An id without a source is that
+    of the one source which has it, if there is just one; ids that were joined are one person over
+    all sources; an image without an id is by itself.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image": ["a", "b", "c"], "patient": ["1"] * 3,
+    ...                      "source": ["here", None, "there"]})
+    >>> groups_of(rows).nunique(), groups_of(rows.head(2)).nunique()
+    (3, 1)
+    """
+    known, source = frame["patient"].notna(), frame["source"]
+    if (known & source.isna()).any():
+        sources = frame.loc[known & source.notna()].groupby("patient")["source"]
+        only = sources.first()[sources.nunique() == 1]
+        source = source.where(source.notna(), frame["patient"].map(only))
+    groups = source.fillna("") + "\x1f" + frame["patient"].fillna("")
+    if JOINED in frame:
+        joined = frame[JOINED].fillna("").astype("str")
+        groups = groups.where(joined == "", _JOINED + joined)
+    return groups.where(known, UNKNOWN + frame["image"]).rename("group")
 
 
-class _Rows:
-    """Names rows by their numbers in the user's table."""
-
-    def __init__(self, numbers: Sequence[int]) -> None:
-        self._numbers = numbers
-
-    def __call__(self, index: Iterable[int], most: int = 20) -> str:
-        numbers = [self._numbers[int(i)] for i in index]
-        shown = ", ".join(map(str, numbers[:most])) + (", ..." if len(numbers) > most else "")
-        return f"{len(numbers)} row{'s' if len(numbers) != 1 else ''} ({shown})"
+def several_sources(frame: pd.DataFrame) -> pd.Series:
+    """Return the ids that stand for several people, one in each source, with these sources."""
+    rows = frame[frame["patient"].notna()]
+    rows = rows.assign(group=groups_of(rows), source=rows["source"].fillna("no source"))
+    several = rows.groupby("patient")["group"].transform("nunique") > 1
+    return rows[several].groupby("patient")["source"].agg(lambda s: sorted(set(s))).sort_index()

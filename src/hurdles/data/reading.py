@@ -13,12 +13,13 @@ import pandas as pd
 from hurdles.data.files import expanded
 from hurdles.data.folder import manifest_from_folder
 from hurdles.data.manifest import Manifest
+from hurdles.data.sets import with_source_names
 from hurdles.data.sources import COLLECTIONS, Collection
 from hurdles.data.spreadsheet import SUFFIXES
 from hurdles.data.table import manifest_from_table
 from hurdles.errors import CollectionError, ManifestError
 
-__all__ = ["collections_table", "locate", "merge", "read_manifest", "recognise"]
+__all__ = ["read_manifest"]
 
 logger = logging.getLogger("hurdles.data")
 
@@ -50,7 +51,7 @@ def read_manifest(
     -------
     Manifest
         What the folder was taken for is in its `notes`, and logged (logger ``hurdles``);
-        `recognise` tells it beforehand.
+        `recognize` tells it beforehand.
 
     Raises
     ------
@@ -67,26 +68,25 @@ def read_manifest(
     >>> read_manifest(table).counts
     {'COVID-19': 1, 'Normal': 1}
     """
-    if collection is None and str(path_or_name) in COLLECTIONS:
+    path, name = expanded(path_or_name), collection
+    if name is None and str(path_or_name) in COLLECTIONS:
         name = str(path_or_name)
+        path = locate(name, data)
+    if name is not None:
         _refuse_columns(name, columns)
-        return COLLECTIONS.get(name).read(locate(name, data))
-    path = expanded(path_or_name)
-    if collection is not None:
-        _refuse_columns(collection, columns)
-        return COLLECTIONS.get(collection).read(path)
+        return COLLECTIONS.get(name).read(path)
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return manifest_from_table(path, columns=columns)
     if not path.is_dir():
         raise ManifestError(
             f"{path} is neither a folder, nor a table ({', '.join(sorted(SUFFIXES))}), nor a "
-            f"collection's name. Collections: {', '.join(COLLECTIONS)}."
+            f"collection's name. Collections: {', '.join(sorted(COLLECTIONS))}."
         )
     return _read_folder(path, columns)
 
 
 def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Manifest:
-    matches = recognise(path)
+    matches = recognize(path)
     if len(matches) > 1:
         names = ", ".join(match.name for match in matches)
         raise CollectionError(
@@ -96,13 +96,13 @@ def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Manifest:
         _refuse_columns(str(path), columns)
         what = f"{path} is read as {matches[0].name} ({matches[0].title})"
         logger.warning(what)  # classes, patients and what is left out follow from it
-        found = matches[0].read(path)
-        return replace(found, notes=(what, *found.notes))
+        manifest = matches[0].read(path)
+        return replace(manifest, notes=(what, *manifest.notes))
     if (path / "manifest.csv").is_file():  # a phantom, a run, or a folder that brings its table
         logger.info("%s is read by its manifest.csv", path)
         return manifest_from_table(path / "manifest.csv", columns=columns)
     # A folder of collections would pass for a folder of classes, one class a collection.
-    inside = [c for c in sorted(path.iterdir()) if c.is_dir() and recognise(c)]
+    inside = [c for c in sorted(path.iterdir()) if c.is_dir() and recognize(c)]
     if inside:
         raise CollectionError(
             f"{path} is not a collection, but holds some ({', '.join(c.name for c in inside)}). "
@@ -121,23 +121,16 @@ def _refuse_columns(what: str, columns: Mapping[str, str] | None) -> None:
         )
 
 
-def recognise(path: str | Path) -> list[Collection]:
+def recognize(path: str | Path) -> list[Collection]:
     """Return the collections whose layout a folder has: none, one, or (to be refused) several."""
-    return [item for item in map(COLLECTIONS.get, COLLECTIONS) if item.recognises(path)]
+    return [item for item in map(COLLECTIONS.get, sorted(COLLECTIONS)) if item.recognizes(path)]
 
 
 def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
     """Return the folder of a collection.
 
     Looked up in `data`, then under ``$HURDLES_DATA``, by the names that the folder has as
-    distributed and by the collection's own name.
-
-    Raises
-    ------
-    RegistryError
-        If no collection has this name.
-    CollectionError
-        If it is not found; the message lists every place that was looked at.
+    distributed and by the collection's own name; an error lists every place that was looked at.
     """
     item = COLLECTIONS.get(name)
     if data and name in data:
@@ -153,7 +146,7 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
         )
     places = [expanded(root) / folder for folder in (*item.folders, name)]
     for place in places:
-        if item.recognises(place):
+        if item.recognizes(place):
             return place
     there = [f"{place} exists, but lacks {', '.join(item.missing(place))}"
              for place in places if place.is_dir()]  # fmt: skip
@@ -167,53 +160,30 @@ def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
 def merge(manifests: Sequence[Manifest]) -> Manifest:
     """Put several manifests into one, image names prefixed with their source.
 
-    A single manifest is returned as it is. Exclusions are kept, in order. Columns that only some
-    of them have stay empty for the others.
-
-    Raises
-    ------
-    ManifestError
-        If there is nothing to merge, a row names no source (patients of two hospitals could then
-        be taken for one person), or an image stands in two of the manifests.
-
-    Examples
-    --------
-    >>> def one(source):
-    ...     return Manifest(pd.DataFrame({"image": ["1"], "path": [f"/{source}/1"],
-    ...                                   "label": ["x"], "source": [source]}))
-    >>> merge([one("here"), one("there")]).frame["image"].tolist()
-    ['here/1', 'there/1']
+    A single manifest is returned as it is. A row without a source is an error, since patients of
+    two hospitals could then be taken for one person, and so is an image in two manifests.
     """
     if not manifests:
         raise ManifestError("there is nothing to merge; give at least one manifest.")
     if len(manifests) == 1:
         return manifests[0]
-    for number, manifest in enumerate(manifests, start=1):
-        unnamed = int(manifest.frame["source"].isna().sum())
-        if unnamed:
-            raise ManifestError(
-                f"manifest {number} of {len(manifests)} names no source in {unnamed} of "
-                f"{len(manifest)} rows. Fill in the source: it keeps equal patient ids of two "
-                "hospitals apart."
-            )
-    frames = [m.frame.assign(image=m.frame["source"] + "/" + m.frame["image"]) for m in manifests]
+    frames = [
+        with_source_names(manifest, f"manifest {number} of {len(manifests)}").frame
+        for number, manifest in enumerate(manifests, start=1)
+    ]
     exclusions = pd.concat([m.exclusions for m in manifests], ignore_index=True)
     notes = tuple(note for m in manifests for note in m.notes)
     return Manifest(pd.concat(frames, ignore_index=True), exclusions, notes)
 
 
 def collections_table(data: Mapping[str, Path] | None = None) -> pd.DataFrame:
-    """Return every collection with columns name, title, licence, citation, url and folder.
-
-    `folder` is where it was found, as text, or missing.
-    """
+    """Return every collection with name, title, license, citation, url, and folder where found."""
+    facts = ["name", "title", "license", "citation", "url"]
     rows = []
-    for name in COLLECTIONS:
-        item = COLLECTIONS.get(name)
+    for item in map(COLLECTIONS.get, sorted(COLLECTIONS)):
         try:
-            folder = str(locate(name, data))
+            folder = str(locate(item.name, data))
         except CollectionError:
             folder = None
-        rows.append((name, item.title, item.licence, item.citation, item.url, folder))
-    columns = ["name", "title", "licence", "citation", "url", "folder"]
-    return pd.DataFrame(rows, columns=columns, dtype="str")
+        rows.append([*(getattr(item, fact) for fact in facts), folder])
+    return pd.DataFrame(rows, columns=[*facts, "folder"], dtype="str")

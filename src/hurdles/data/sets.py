@@ -1,10 +1,8 @@
-"""Image sets made from others: relabelled, sampled, completed, balanced, put together.
+"""Image sets made from others: relabeled, sampled, completed, balanced, put together.
 
 Every function takes manifests and returns a new one; a ``split`` column travels with its rows. A
 collection is split once, by patient, and everything made of it inherits that split, so that no
 patient stands in two parts across the sets of a study.
-
-Patients that are one, as far as shared images tell: known by no name, but by their pixels.
 """
 
 from __future__ import annotations
@@ -21,70 +19,6 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
 
-
-@dataclass(frozen=True, eq=False)
-class Links:
-    """Which groups (patients, or images whose patient is not known) have an image in common.
-
-    Parameters
-    ----------
-    neighbours : mapping of str to frozenset of str
-        For each group that is linked, the groups that it is linked to. Symmetric.
-
-    Examples
-    --------
-    >>> pairs = pd.DataFrame({"image_a": ["cohen/1"], "image_b": ["database/7"]})
-    >>> links = Links.of(pairs, {"cohen/1": "anna", "database/7": "unnamed 7"})
-    >>> sorted(links.touching({"anna"}))
-    ['anna', 'unnamed 7']
-    """
-
-    neighbours: Mapping[str, frozenset[str]]
-
-    @classmethod
-    def none(cls) -> Links:
-        """Return no links at all."""
-        return cls({})
-
-    @classmethod
-    def of(cls, pairs: pd.DataFrame, groups: Mapping[str, str]) -> Links:
-        """Return the links that pairs of images make."""
-        named = zip(pairs["image_a"], pairs["image_b"], strict=True)
-        known = [(groups[a], groups[b]) for a, b in named if a in groups and b in groups]
-        return cls.between(known)
-
-    @classmethod
-    def between(cls, pairs: Iterable[tuple[str, str]]) -> Links:
-        """Return the links that pairs of groups make; a group is not linked to itself."""
-        found: defaultdict[str, set[str]] = defaultdict(set)
-        for one, two in pairs:
-            if one != two:
-                found[one].add(two)
-                found[two].add(one)
-        return cls({group: frozenset(others) for group, others in found.items()})
-
-    def __or__(self, other: Links) -> Links:
-        """Return the links of both."""
-        every = {**self.neighbours, **other.neighbours}
-        return Links({g: self.of_group(g) | other.of_group(g) for g in every})
-
-    def of_group(self, group: str) -> frozenset[str]:
-        """Return the groups that one is linked to."""
-        return self.neighbours.get(group, frozenset())
-
-    def __len__(self) -> int:
-        """Return how many pairs of groups are linked."""
-        return sum(map(len, self.neighbours.values())) // 2
-
-    def touching(self, groups: Iterable[str]) -> set[str]:
-        """Return the groups and those linked to one of them directly.
-
-        Not further: one false link would then tie whole collections together.
-        """
-        known = set(groups)
-        return known.union(*(self.of_group(group) for group in known))
-
-
 _SPLITS = tuple(s.value for s in Split)
 
 
@@ -93,27 +27,22 @@ def gathered(manifests: Mapping[str, Manifest]) -> dict[str, Manifest]:
 
     Sets that are taken from several of them, in whatever combination, then call an image by one
     name only, and `joined` puts them together.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1"], "path": ["/1.png"], "label": ["x"], "source": ["s"]})
-    >>> gathered({"here": Manifest(rows)})["here"].frame["image"].tolist()
-    ['s/1']
     """
-    named: dict[str, Manifest] = {}
-    for name, manifest in manifests.items():
-        frame = manifest.frame
-        if unnamed := int(frame["source"].isna().sum()):
-            raise ManifestError(
-                f"{name} names no source in {unnamed} of {len(frame)} rows. Fill in the source: it "
-                "keeps equal patient ids of two hospitals apart."
-            )
-        named[name] = replace(
-            manifest, frame=frame.assign(image=frame["source"] + "/" + frame["image"])
+    sets = {name: with_source_names(manifest, name) for name, manifest in manifests.items()}
+    if sets:
+        joined(*sets.values())  # an image in two of them is found now, not in the tenth set
+    return sets
+
+
+def with_source_names(manifest: Manifest, name: str) -> Manifest:
+    """Return a manifest with every image named ``<source>/<image>``; errors call it `name`."""
+    frame = manifest.frame
+    if unnamed := int(frame["source"].isna().sum()):
+        raise ManifestError(
+            f"{name} names no source in {unnamed} of {len(frame)} rows. Fill in the source: it "
+            "keeps equal patient ids of two hospitals apart."
         )
-    if len(named) > 1:
-        joined(*named.values())  # an image in two of them is found now, not in the tenth set
-    return named
+    return replace(manifest, frame=frame.assign(image=frame["source"] + "/" + frame["image"]))
 
 
 def joined(*manifests: Manifest) -> Manifest:
@@ -122,38 +51,30 @@ def joined(*manifests: Manifest) -> Manifest:
         raise ManifestError("there is nothing to put together; give at least one manifest.")
     if len(manifests) == 1:
         return manifests[0]
-    exclusions = pd.concat([m.exclusions for m in manifests], ignore_index=True)
-    frames = [m.frame for m in manifests]
+    frame = pd.concat([m.frame for m in manifests], ignore_index=True)
+    exclusions = pd.concat([m.exclusions for m in manifests], ignore_index=True).drop_duplicates()
     notes = dict.fromkeys(note for m in manifests for note in m.notes)
-    joint = pd.concat(frames, ignore_index=True)
-    return Manifest(joint, exclusions.drop_duplicates(), tuple(notes))
+    return Manifest(frame, exclusions, tuple(notes))
 
 
-def relabelled(
+def relabeled(
     manifest: Manifest, labels: Mapping[str, str], *, drop: Sequence[str] = ()
 ) -> Manifest:
-    """Return the images under other classes.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["COVID", "CT"]})
-    >>> relabelled(Manifest(rows), {"COVID": "COVID-19"}, drop=["CT"]).counts
-    {'COVID-19': 1}
-    """
+    """Return the images under other classes."""
     wanted = {**labels, **dict.fromkeys(drop, "")}
     for theirs in wanted:
         if not matched({theirs: ""}, manifest.labels):
             raise ManifestError(
                 f"no image is of class {theirs!r}; the classes are {', '.join(manifest.labels)}."
             )
-    named = matched(wanted, manifest.labels)
-    gone = manifest.frame.loc[manifest.frame["label"].map(named) == "", "image"].tolist()
+    names = matched(wanted, manifest.labels)
+    gone = manifest.frame.loc[manifest.frame["label"].map(names) == "", "image"].tolist()
     kept = manifest.without(gone, ["its class was left out by request"] * len(gone))
-    return replace(kept, frame=kept.frame.assign(label=kept.frame["label"].replace(named)))
+    return replace(kept, frame=kept.frame.assign(label=kept.frame["label"].replace(names)))
 
 
 def matched(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]:
-    """Return what each class that is named is to be called.
+    """Return the new name of each class that is named or fits a pattern with ``*``.
 
     Examples
     --------
@@ -165,28 +86,21 @@ def matched(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]
         for theirs, ours in labels.items()
         if "*" in theirs
     }
-    found = {}
+    names = {}
     for each in classes:
         if each in labels:
-            found[each] = labels[each]
+            names[each] = labels[each]
         elif fits := [ours for pattern, ours in patterns.items() if pattern.fullmatch(each)]:
-            found[each] = fits[0]
-    return found
+            names[each] = fits[0]
+    return names
 
 
 def one_against_rest(
     manifest: Manifest, label: str, *, name: str = "", rest: str = "other"
 ) -> Manifest:
-    """Return the images in two classes: one of theirs, and everything else.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["COVID", "CT"]})
-    >>> one_against_rest(Manifest(rows), "COVID", name="COVID-19").counts
-    {'COVID-19': 1, 'other': 1}
-    """
+    """Return the images in two classes: one of theirs, and everything else."""
     others = {other: rest for other in manifest.labels if other != label}
-    return relabelled(manifest, {label: name or label, **others})
+    return relabeled(manifest, {label: name or label, **others})
 
 
 def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Manifest:
@@ -194,13 +108,6 @@ def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Man
 
     Patients are taken in a drawn order as long as all their images fit. A class of which no patient
     fits is represented by images of one of them, since it would be gone otherwise.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": list("abcdef"), "patient": list("ppqqrr")})
-    >>> few = sampled(Manifest(rows.assign(path="/" + rows["image"], label="x")), 4, seed=1)
-    >>> len(few), few.known_patients
-    (4, 2)
     """
     labels = manifest.labels
     wanted = dict.fromkeys(labels, n) if isinstance(n, int) else dict(n)
@@ -241,15 +148,14 @@ def completed(
             f"there is no image of class {label!r} to add; the classes are "
             f"{', '.join(other.labels)}."
         )
-    supply = other.select(other.frame["label"] == label)
+    supply = dict(_parts(other.select(other.frame["label"] == label)))
     added = []
     for part, rows in _parts(main):
         counts = rows.counts
         most = max((c for k, c in counts.items() if k != label), default=0)
         missing = n if n is not None else most - counts.get(label, 0)
-        there = supply.select(_in_part(supply, part))
-        if missing > 0 and len(there):
-            added.append(sampled(there, missing, seed=seed))
+        if missing > 0 and part in supply:
+            added.append(sampled(supply[part], missing, seed=seed))
     return joined(main, *added)
 
 
@@ -288,11 +194,58 @@ def apart(manifest: Manifest, links: Links) -> Manifest:
 
 def _parts(manifest: Manifest) -> list[tuple[str | None, Manifest]]:
     """Return the parts of the split that have images; one part, named None, of unsplit images."""
-    named: list[str | None] = [*_SPLITS, None]
-    parts = [(part, manifest.select(_in_part(manifest, part))) for part in named]
-    return [(part, rows) for part, rows in parts if len(rows)]
+    parts: dict[str | None, Manifest] = {part: manifest.part(part) for part in _SPLITS}
+    parts[None] = manifest.select(manifest.frame["split"].isna())
+    return [(part, rows) for part, rows in parts.items() if len(rows)]
 
 
-def _in_part(manifest: Manifest, part: str | None) -> pd.Series[bool]:
-    split = manifest.frame["split"]
-    return split.isna() if part is None else split == part
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Groups (patients, or images whose patient is not known) that have an image in common.
+
+    `neighbors` holds, for each group that is linked, the groups that it is linked to; symmetric.
+    """
+
+    neighbors: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def none(cls) -> Links:
+        """Return no links at all."""
+        return cls({})
+
+    @classmethod
+    def of(cls, pairs: pd.DataFrame, groups: Mapping[str, str]) -> Links:
+        """Return the links that pairs of images make."""
+        images = zip(pairs["image_a"], pairs["image_b"], strict=True)
+        return cls.between((groups[a], groups[b]) for a, b in images if {a, b} <= groups.keys())
+
+    @classmethod
+    def between(cls, pairs: Iterable[tuple[str, str]]) -> Links:
+        """Return the links that pairs of groups make; a group is not linked to itself."""
+        neighbors: defaultdict[str, set[str]] = defaultdict(set)
+        for one, two in pairs:
+            if one != two:
+                neighbors[one].add(two)
+                neighbors[two].add(one)
+        return cls({group: frozenset(others) for group, others in neighbors.items()})
+
+    def __or__(self, other: Links) -> Links:
+        """Return the links of both."""
+        every = {**self.neighbors, **other.neighbors}
+        return Links({g: self.of_group(g) | other.of_group(g) for g in every})
+
+    def of_group(self, group: str) -> frozenset[str]:
+        """Return the groups that one is linked to."""
+        return self.neighbors.get(group, frozenset())
+
+    def __len__(self) -> int:
+        """Return how many pairs of groups are linked."""
+        return sum(map(len, self.neighbors.values())) // 2
+
+    def touching(self, groups: Iterable[str]) -> set[str]:
+        """Return the groups and those linked to one of them directly.
+
+        Not further: one false link would then tie whole collections together.
+        """
+        known = set(groups)
+        return known.union(*(self.of_group(group) for group in known))

@@ -1,277 +1,43 @@
-"""Splits: by patient, as given, or as a paper made them; written down and used again.
-
-Sharing groups out between splits: as close to the fractions as the groups allow.
-
-The ways to split that have a name.
-"""
+"""Splits: by patient, as given, or as a paper made them; written down and used again."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from hurdles.data.files import replacing
+from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.untrusted import as_csv, from_cells
+from hurdles.data.untrusted import as_csv, from_cells, listed
 from hurdles.data.vocabulary import MissingPatients, Split, SplitScheme
 from hurdles.errors import ManifestError, SplitError
 from hurdles.registry import Registry
 
-__all__ = [
-    "SCHEMES",
-    "Fractions",
-    "Scheme",
-    "check_split",
-    "load_split",
-    "meant",
-    "missing_classes",
-    "require_split_of",
-    "save_split",
-    "split",
-]
-
-
-_SPLITS = tuple(Split)
-# A class of two patients can be learnt and tested; one of one patient can only be learnt.
-_NEEDED_FIRST = (Split.TRAIN, Split.TEST, Split.VALIDATION)
-
-
-def share_out(
-    labels: pd.Series[str],
-    groups: pd.Series[str],
-    *,
-    fractions: tuple[float, ...],
-    seed: int,
-    parts: tuple[Split, ...] = _SPLITS,
-) -> list[str]:
-    """Assign every group to a split, so that each class comes as close to the fractions as it can.
-
-    Classes are taken from the one with the fewest groups to the one with the most; a group counts
-    with the rarest class that it has, and within a class the largest groups come first, equals in
-    a drawn order. A group goes to one of the splits that have room for all its images of that
-    class, with odds in proportion to the room that they have: so large groups, which differ from
-    small ones in more than size, are not all sent to train. Where none has room, it goes to the
-    split that lacks most. As soon as a class has no more groups left than splits without it, its
-    groups go to those splits, train first, then test.
-
-    With groups of one class each, a class's count in a split is off by less than its largest
-    group, or by less than twice that where a class has so few groups that the last rule decides.
-
-    Examples
-    --------
-    >>> labels, groups = pd.Series(["a"] * 8), pd.Series(list("ppqqrstu"))
-    >>> share_out(labels, groups, fractions=(0.5, 0.25, 0.25), seed=0).count("train")
-    4
-    """
-    table = pd.crosstab(groups, labels).sort_index()
-    counts = table.to_numpy()[:, _by_rarity(table)]
-    # Drawn first: one place in the order and one ticket a group, whatever is decided later.
-    draws = np.random.default_rng(seed).random((len(counts), 2))
-    stratum = (counts > 0).argmax(axis=1)
-    size = counts[np.arange(len(counts)), stratum]
-    state = _Ledger(
-        counts, np.asarray(fractions), [parts.index(s) for s in _NEEDED_FIRST if s in parts]
-    )
-    chosen = np.empty(len(counts), dtype=int)
-    for g in np.lexsort((draws[:, 0], -size, stratum)):
-        chosen[g] = state.place(counts[g], int(stratum[g]), draws[g, 1])
-    where = pd.Series([parts[s].value for s in chosen], index=table.index)
-    return where.loc[groups].tolist()
-
-
-def _by_rarity(table: pd.DataFrame) -> NDArray[np.intp]:
-    """Return the order of the columns: fewest groups first, of equals the fewest images."""
-    by_name = np.argsort(table.columns.to_numpy(dtype=str))
-    keys = (by_name.argsort(), table.sum().to_numpy(), (table > 0).sum().to_numpy())
-    return np.lexsort(keys)
-
-
-class _Ledger:
-    """How much room every split has for every class, and which classes it still lacks."""
-
-    def __init__(
-        self, counts: NDArray[np.int64], fractions: NDArray[np.float64], needed_first: list[int]
-    ) -> None:
-        self.needed_first = needed_first
-        self.room = fractions[:, None] * counts.sum(axis=0)
-        self.has = np.zeros(self.room.shape, dtype=bool)
-        self.waiting = (counts > 0).sum(axis=0)
-
-    def place(self, group: NDArray[np.int64], stratum: int, ticket: float) -> int:
-        allowed = self._allowed(np.flatnonzero(group))
-        room = self.room[allowed, stratum]
-        fits = room >= group[stratum] - 1e-9
-        if fits.any():
-            odds = np.cumsum(np.where(fits, room, 0.0))
-            chosen = allowed[int(np.searchsorted(odds, ticket * odds[-1], side="right"))]
-        else:
-            chosen = allowed[int(room.argmax())]
-        self.room[chosen] -= group
-        self.has[chosen] |= group > 0
-        self.waiting -= group > 0
-        return int(chosen)
-
-    def _allowed(self, classes: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the splits that leave every class a chance to be in all of them."""
-        allowed = np.arange(len(self.needed_first))
-        # Rarest first: where two classes cannot both be served, it is.
-        for k in classes[self.waiting[classes] <= len(allowed)]:
-            lacking = [s for s in self.needed_first if not self.has[s, k]]
-            if self.waiting[k] <= len(lacking):
-                both = np.intersect1d(allowed, lacking[: self.waiting[k]])
-                allowed = both if len(both) else allowed
-        return allowed
-
+__all__ = ["SCHEMES", "check_split", "load_split", "save_split", "split"]
 
 #: Shares of train, validation and test: each above 0, together 1.
 Fractions = tuple[float, float, float]
 Assign = Callable[[Manifest, Fractions, int], Sequence[str]]
 
 
-@dataclass(frozen=True)
-class Scheme:
-    """A way to split that has a name.
-
-    Parameters
-    ----------
-    assign : callable
-        ``assign(manifest, fractions, seed)`` returns one split per row.
-    grouped : bool
-        Whether it promises that no patient is in two splits.
-    needs_patients : bool
-        Whether images without a patient must be allowed explicitly.
-    """
+class Scheme(NamedTuple):
+    """A way to split: ``assign(manifest, fractions, seed)`` returns one split per row."""
 
     assign: Assign
-    grouped: bool
-    needs_patients: bool
+    grouped: bool  # whether it promises that no patient is in two splits
+    needs_patients: bool  # whether images without a patient must be allowed explicitly
 
 
 #: Every way to split, by name.
 SCHEMES: Registry[Scheme] = Registry("split scheme")
 
-
-def meant(scheme: str, manifest: Manifest) -> str:
-    """Return the scheme that a name means for these images: ``auto`` is one of two others.
-
-    Parameters
-    ----------
-    scheme : str
-        A name in `SCHEMES`.
-    manifest : Manifest
-        The images; they bring a split where any of them has one.
-
-    Raises
-    ------
-    RegistryError
-        If no scheme has this name.
-    """
-    SCHEMES.get(scheme)
-    if scheme != SplitScheme.AUTO:
-        return scheme
-    given = manifest.frame["split"].notna().any()
-    return SplitScheme.GIVEN if given else SplitScheme.PATIENT
-
-
-def _scheme(name: str, *, grouped: bool, needs_patients: bool) -> Callable[[Assign], Assign]:
-    def keep(assign: Assign) -> Assign:
-        SCHEMES.register(str(name))(Scheme(assign, grouped, needs_patients))
-        return assign
-
-    return keep
-
-
-@_scheme(SplitScheme.AUTO, grouped=True, needs_patients=False)
-def _as_meant(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
-    return SCHEMES.get(meant(SplitScheme.AUTO, manifest)).assign(manifest, fractions, seed)
-
-
-@_scheme(SplitScheme.PATIENT, grouped=True, needs_patients=True)
-def _by_patient(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
-    return share_out(manifest.frame["label"], manifest.groups, fractions=fractions, seed=seed)
-
-
-@_scheme("image", grouped=False, needs_patients=False)
-def _by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
-    return share_out(
-        manifest.frame["label"], manifest.frame["image"], fractions=fractions, seed=seed
-    )
-
-
-# Nobody's patient is asked for: which images share a part was decided by whoever gave the split.
-@_scheme(SplitScheme.GIVEN, grouped=True, needs_patients=False)
-def _as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
-    """Keep the split; without a validation part, one is taken out of training, by patient."""
-    given = manifest.frame["split"]
-    if given.isna().any() or (given == Split.VALIDATION).any():
-        return given.tolist()
-    training = manifest.frame[given == Split.TRAIN]
-    train, validation, _ = fractions
-    both = train + validation
-    given = given.copy()
-    given[training.index] = share_out(
-        training["label"],
-        manifest.groups[training.index],
-        fractions=(train / both, validation / both),
-        seed=seed,
-        parts=(Split.TRAIN, Split.VALIDATION),
-    )
-    return given.tolist()
-
-
-# It needs no fractions or seed; a scheme takes them all the same.
-@_scheme("lazaro-barco-2020", grouped=False, needs_patients=False)
-def _as_lazaro_barco(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001 - a scheme's
-    """Split as the notebook of Lázaro Barco (2020) does.
-
-    Normal and Viral Pneumonia: scikit-learn's `train_test_split`, stratified, seed 42, first 70
-    to 30 and then the 30 by half, on the images of one class after the other in the order of
-    their numbers. COVID-19 was split by hand into 153, 33 and 33; which image went where was not
-    published, so a shuffle with the same seed stands in for it. 2,033, 436 and 436 images in all.
-    """
-    from sklearn.model_selection import train_test_split
-
-    others, covid = ["Normal", "Viral Pneumonia"], "COVID-19"
-    if manifest.labels != sorted([*others, covid]):
-        raise SplitError(
-            f"'lazaro-barco-2020' splits the classes {covid}, {' and '.join(others)}; here are "
-            f"{', '.join(manifest.labels)}. Use 'patient' or 'image'."
-        )
-    frame = manifest.frame[["image", "label"]]
-    named = {k: sorted(g, key=_as_numbered) for k, g in frame.groupby("label")["image"]}
-    images = [image for label in others for image in named[label]]
-    classes = [label for label in others for _ in named[label]]
-    try:
-        train, rest, _, rest_classes = train_test_split(
-            images, classes, test_size=0.3, random_state=42, stratify=classes
-        )
-        validation, test = train_test_split(
-            rest, test_size=0.5, random_state=42, stratify=rest_classes
-        )
-    except ValueError as error:
-        raise SplitError(f"'lazaro-barco-2020' needs more images than these: {error}") from error
-    order = np.random.default_rng(42).permutation(len(named[covid]))
-    shuffled = [named[covid][i] for i in order]
-    a_part = round(len(shuffled) * 33 / 219)
-    validation, test = validation + shuffled[:a_part], test + shuffled[a_part : 2 * a_part]
-    train = train + shuffled[2 * a_part :]
-    where = {i: s for s, part in zip(Split, (train, validation, test), strict=True) for i in part}
-    return [where[image] for image in frame["image"]]
-
-
-def _as_numbered(name: str) -> list[tuple[str, int]]:
-    """Sort key by which 'NORMAL (2)' comes before 'NORMAL (10)'."""
-    pieces = [(text, int(n or -1)) for text, n in re.findall(r"(\D*)(\d*)", name)]
-    return [*pieces, (name, 0)]  # 'a1' and 'a01' are two images, always in the same order
-
-
-_SPLIT_NAMES = [s.value for s in Split]
+_SPLITS = tuple(Split)
+# A class of two patients can be learned and tested; one of one patient can only be learned.
+_NEEDED_FIRST = (Split.TRAIN, Split.TEST, Split.VALIDATION)
 #: What splits anew where a given split cannot be used.
 _ANEW = ("--set", f"split.scheme={SplitScheme.PATIENT}")
 _HEADER = "# split of the manifest with hash "
@@ -324,11 +90,23 @@ def split(
     >>> {part: len(done.part(part)) for part in ("train", "validation", "test")}
     {'train': 12, 'validation': 4, 'test': 4}
     """
-    by = meant(by, manifest)
+    by = resolved_scheme(by, manifest)
     scheme = SCHEMES.get(by)
-    _check_fractions(fractions)
-    if scheme.needs_patients and MissingPatients(missing_patients) is MissingPatients.REFUSE:
-        _refuse_missing_patients(manifest)
+    shares = list(fractions)
+    if len(shares) != len(_SPLITS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise SplitError(
+            f"fractions are {tuple(shares)}; give three shares above 0 that sum to 1, for train, "
+            "validation and test."
+        )
+    refuse = MissingPatients(missing_patients) is MissingPatients.REFUSE
+    if scheme.needs_patients and refuse and manifest.missing_patients:
+        one_each = MissingPatients.ONE_EACH.value
+        raise SplitError(
+            f"'patient' is empty in {manifest.missing_patients} of {len(manifest)} rows, so one "
+            "patient might be in two splits unseen. Fill them in, or take each of these images for "
+            f"a patient of its own by --missing-patients {one_each} (in a recipe: [split] "
+            f'missing_patients = "{one_each}").'
+        ).unless("--missing-patients", one_each)
     if not len(manifest):
         raise SplitError("there is nothing to split: the manifest has no rows.")
     if by == SplitScheme.GIVEN:
@@ -336,6 +114,30 @@ def split(
     done = manifest.with_split(scheme.assign(manifest, fractions, seed))
     check_split(done, grouped=scheme.grouped)
     return done
+
+
+def _refuse_half_given(manifest: Manifest) -> None:
+    """Refuse a split that leaves images out, or has no part to learn from or to test on."""
+    given = manifest.frame["split"]
+    without = manifest.frame[given.isna()]
+    if len(without) == len(manifest):
+        raise SplitError("no image has a split; fill in train, validation or test, or split anew.")
+    if len(without):
+        sources = without["source"].dropna().unique()
+        whose = f", all of {listed(sorted(sources))}" if len(sources) else ""
+        raise SplitError(
+            f"{len(without)} of {len(manifest)} images have no split although the others do, for "
+            f"one {without['image'].iloc[0]!r}{whose if without['source'].notna().all() else ''}. "
+            "Fill in train, validation or test for each, leave these images out, or split all of "
+            f"them anew ({' '.join(_ANEW)})."
+        ).unless(*_ANEW)
+    lacking = [part.value for part in (Split.TRAIN, Split.TEST) if part.value not in set(given)]
+    if lacking:
+        raise SplitError(
+            f"the split that the images bring has no {' and no '.join(lacking)} part "
+            f"({', '.join(f'{n} {part}' for part, n in given.value_counts().items())}). Give some "
+            f"images that part, or split all of them anew ({' '.join(_ANEW)})."
+        ).unless(*_ANEW)
 
 
 def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
@@ -367,13 +169,27 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
             f"{unassigned} of {len(frame)} images have no split. Fill in train, validation or "
             "test for each, or split anew."
         ).unless(*_ANEW)
-    counts = _counts(manifest)
-    _refuse_empty_splits(manifest, counts)
+    if empty := [s.value for s in Split if not (frame["split"] == s.value).any()]:
+        raise SplitError(
+            f"{' and '.join(empty)} got no image: {len(manifest)} image(s) of "
+            f"{manifest.groups.nunique()} patient(s) in {len(manifest.labels)} class(es). "
+            "A split needs three patients of a class; add data."
+        )
+    if unlearned := _missing(frame, Split.TRAIN):
+        raise SplitError(
+            f"class {listed(unlearned)} is missing from train, so no model can learn it. Move "
+            "images of it to train, leave the class out, or split anew."
+        )
     warnings = missing_classes(manifest)
-    shared = _shared_patients(manifest)
-    if not shared:
+    is_shared = frame["split"].groupby(manifest.groups).transform("nunique") > 1
+    pairs = frame.loc[is_shared, ["patient", "source"]].drop_duplicates()
+    if not len(pairs):
         return warnings
-    leak = f"{len(shared)} patient(s) have images in more than one split: {_listed(shared)}."
+    shared = sorted(
+        patient if pd.isna(source) else f"{patient} ({source})"
+        for patient, source in pairs.itertuples(index=False)
+    )
+    leak = f"{len(shared)} patient(s) have images in more than one split: {listed(shared)}."
     if grouped:
         raise SplitError(
             f"{leak} Keep each patient within one split, or split anew by patient."
@@ -382,24 +198,17 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
 
 
 def missing_classes(manifest: Manifest) -> list[str]:
-    """Return a sentence on the classes without a test image, and one on those without validation.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Rows with their split.
-    """
-    counts = _counts(manifest)
-    found = []
+    """Return a sentence on the classes without a test image, and on those without validation."""
+    sentences = []
     for part, so in (
         (Split.TEST, "how well the model finds such images is not measured"),
         (Split.VALIDATION, "the epoch, and a threshold, were chosen without them"),
     ):
-        if lost := _missing(counts, part):
-            number = f"{len(lost)} of {len(counts.columns)} classes"
+        if lost := _missing(manifest.frame, part):
+            number = f"{len(lost)} of {len(manifest.labels)} classes"
             listed = ", ".join(f"{label!r} (of {manifest.counts[label]})" for label in lost)
-            found.append(f"{number} without a {part} image, so {so}: {listed}.")
-    return found
+            sentences.append(f"{number} without a {part} image, so {so}: {listed}.")
+    return sentences
 
 
 def save_split(manifest: Manifest, path: str | Path) -> Path:
@@ -423,9 +232,7 @@ def save_split(manifest: Manifest, path: str | Path) -> Path:
     if manifest.frame["split"].isna().any():
         raise SplitError("some images have no split yet; call split() before save_split().")
     table = manifest.frame[["image", "split"]].sort_values("image")
-    text = as_csv(table)
-    with replacing(path) as part:
-        part.write_bytes(f"{_HEADER}{_data_hash(manifest)}\n{text}".encode())
+    write_text(path, f"{_HEADER}{_data_hash(manifest)}\n{as_csv(table)}")
     return Path(path)
 
 
@@ -451,8 +258,8 @@ def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) ->
     images = manifest.frame["image"]
     if set(table.index) != set(images) or known != _data_hash(manifest):
         gone, new = sorted(set(table.index) - set(images)), sorted(set(images) - set(table.index))
-        what = [f"{len(gone)} image(s) are gone: {_listed(gone)}"] if gone else []
-        what += [f"{len(new)} image(s) are new: {_listed(new)}"] if new else []
+        what = [f"{len(gone)} image(s) are gone: {listed(gone)}"] if gone else []
+        what += [f"{len(new)} image(s) are new: {listed(new)}"] if new else []
         why = "; ".join(what) or "labels, patients or other columns of the same images differ"
         raise SplitError(
             f"{path} was made for other data ({why}). Bring the data back as they were, or "
@@ -469,105 +276,19 @@ def load_split(manifest: Manifest, path: str | Path, *, grouped: bool = True) ->
 def require_split_of(manifest: Manifest, path: str | Path) -> None:
     """Raise a SplitError if a file is no split, or names images that the manifest does not have.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        The images, before any is left out as unreadable: the file may name fewer.
-    path : str or Path
-        What `save_split` wrote.
+    The manifest is that before any image is left out as unreadable: the file may name fewer.
     """
     _, table = _read_split(Path(path))
     if gone := sorted(set(table.index) - set(manifest.frame["image"])):
         raise SplitError(
             f"{path} was made for other data ({len(gone)} of its {len(table)} images are not among "
-            f"those given: {_listed(gone)}). Give the images that it was made for, or no split."
+            f"those given: {listed(gone)}). Give the images that it was made for, or no split."
         )
 
 
-def _check_fractions(fractions: Fractions) -> None:
-    shares = list(fractions)
-    if len(shares) != len(_SPLIT_NAMES) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise SplitError(
-            f"fractions are {tuple(shares)}; give three shares above 0 that sum to 1, for train, "
-            "validation and test."
-        )
-
-
-def _refuse_missing_patients(manifest: Manifest) -> None:
-    if manifest.missing_patients:
-        one_each = MissingPatients.ONE_EACH.value
-        raise SplitError(
-            f"'patient' is empty in {manifest.missing_patients} of {len(manifest)} rows, so one "
-            "patient might be in two splits unseen. Fill them in, or take each of these images for "
-            f"a patient of its own by --missing-patients {one_each} (in a recipe: [split] "
-            f'missing_patients = "{one_each}").'
-        ).unless("--missing-patients", one_each)
-
-
-def _refuse_half_given(manifest: Manifest) -> None:
-    """Refuse a split that leaves images out, or has no part to learn from or to test on."""
-    given = manifest.frame["split"]
-    without = manifest.frame[given.isna()]
-    if len(without) == len(manifest):
-        raise SplitError("no image has a split; fill in train, validation or test, or split anew.")
-    if len(without):
-        sources = without["source"].dropna().unique()
-        whose = f", all of {_listed(sorted(sources))}" if len(sources) else ""
-        raise SplitError(
-            f"{len(without)} of {len(manifest)} images have no split although the others do, for "
-            f"one {without['image'].iloc[0]!r}{whose if without['source'].notna().all() else ''}. "
-            "Fill in train, validation or test for each, leave these images out, or split all of "
-            f"them anew ({' '.join(_ANEW)})."
-        ).unless(*_ANEW)
-    lacking = [part.value for part in (Split.TRAIN, Split.TEST) if part.value not in set(given)]
-    if lacking:
-        raise SplitError(
-            f"the split that the images bring has no {' and no '.join(lacking)} part "
-            f"({', '.join(f'{n} {part}' for part, n in given.value_counts().items())}). Give some "
-            f"images that part, or split all of them anew ({' '.join(_ANEW)})."
-        ).unless(*_ANEW)
-
-
-def _refuse_empty_splits(manifest: Manifest, counts: pd.DataFrame) -> None:
-    empty = [s for s in _SPLIT_NAMES if not counts.loc[s].sum()]
-    if empty:
-        raise SplitError(
-            f"{' and '.join(empty)} got no image: {len(manifest)} image(s) of "
-            f"{manifest.groups.nunique()} patient(s) in {len(manifest.labels)} class(es). "
-            "A split needs three patients of a class; add data."
-        )
-    unlearnt = _missing(counts, Split.TRAIN)
-    if unlearnt:
-        raise SplitError(
-            f"class {_listed(unlearnt)} is missing from train, so no model can learn it. Move "
-            "images of it to train, leave the class out, or split anew."
-        )
-
-
-def _counts(manifest: Manifest) -> pd.DataFrame:
-    """Return images by split (rows, all of them) and class (columns)."""
-    table = pd.crosstab(manifest.frame["split"], manifest.frame["label"])
-    return table.reindex(_SPLIT_NAMES, fill_value=0)
-
-
-def _missing(counts: pd.DataFrame, part: Split) -> list[str]:
+def _missing(frame: pd.DataFrame, part: Split) -> list[str]:
     """Name the classes without an image in a split."""
-    return [label for label in counts.columns if not counts.at[part.value, label]]
-
-
-def _shared_patients(manifest: Manifest) -> list[str]:
-    """Name the patients with images in more than one split, with their source if it is known."""
-    frame = manifest.frame
-    shared = frame["split"].groupby(manifest.groups).transform("nunique") > 1
-    pairs = frame.loc[shared, ["patient", "source"]].drop_duplicates()
-    return sorted(
-        patient if pd.isna(source) else f"{patient} ({source})"
-        for patient, source in pairs.itertuples(index=False)
-    )
-
-
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
+    return sorted(set(frame["label"]) - set(frame.loc[frame["split"] == part.value, "label"]))
 
 
 def _data_hash(manifest: Manifest) -> str:
@@ -591,3 +312,175 @@ def _read_split(path: Path) -> tuple[str, pd.Series[str]]:
         twice = table["image"][table["image"].duplicated()].iloc[0]
         raise SplitError(f"{path} names image {twice!r} twice; give another --split.")
     return header.removeprefix(_HEADER), table.set_index("image")["split"]
+
+
+def resolved_scheme(scheme: str, manifest: Manifest) -> str:
+    """Return the scheme that a name means for these images: ``auto`` is one of two others."""
+    SCHEMES.get(scheme)
+    if scheme != SplitScheme.AUTO:
+        return scheme
+    given = manifest.frame["split"].notna().any()
+    return SplitScheme.GIVEN if given else SplitScheme.PATIENT
+
+
+def _scheme(name: str, *, grouped: bool, needs_patients: bool) -> Callable[[Assign], Assign]:
+    def keep(assign: Assign) -> Assign:
+        SCHEMES.register(str(name))(Scheme(assign, grouped, needs_patients))
+        return assign
+
+    return keep
+
+
+@_scheme(SplitScheme.AUTO, grouped=True, needs_patients=False)
+def by_itself(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Split as given where any image has a split, else by patient."""
+    return SCHEMES.get(resolved_scheme(SplitScheme.AUTO, manifest)).assign(
+        manifest, fractions, seed
+    )
+
+
+@_scheme(SplitScheme.PATIENT, grouped=True, needs_patients=True)
+def by_patient(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Share every class out alike, each patient within one split."""
+    return share_out(manifest.frame["label"], manifest.groups, fractions=fractions, seed=seed)
+
+
+@_scheme("image", grouped=False, needs_patients=False)
+def by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Share every class out alike, and patients across splits."""
+    return share_out(
+        manifest.frame["label"], manifest.frame["image"], fractions=fractions, seed=seed
+    )
+
+
+# Nobody's patient is asked for: which images share a part was decided by whoever gave the split.
+@_scheme(SplitScheme.GIVEN, grouped=True, needs_patients=False)
+def as_given(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:
+    """Keep the split; without a validation part, one is taken out of training, by patient."""
+    given = manifest.frame["split"]
+    if given.isna().any() or (given == Split.VALIDATION).any():
+        return given.tolist()
+    training = manifest.frame[given == Split.TRAIN]
+    train, validation, _ = fractions
+    both = train + validation
+    given = given.copy()
+    given[training.index] = share_out(
+        training["label"],
+        manifest.groups[training.index],
+        fractions=(train / both, validation / both),
+        seed=seed,
+        parts=(Split.TRAIN, Split.VALIDATION),
+    )
+    return given.tolist()
+
+
+# It needs no fractions or seed; a scheme takes them all the same.
+@_scheme("lazaro-barco-2020", grouped=False, needs_patients=False)
+def as_lazaro_barco(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001 - a scheme's
+    """Split as the notebook of Lázaro Barco (2020) does.
+
+    Normal and Viral Pneumonia: scikit-learn's `train_test_split`, stratified, seed 42, first 70
+    to 30 and then the 30 by half, on the images of one class after the other in the order of
+    their numbers. COVID-19 was split by hand into 153, 33 and 33; which image went where was not
+    published, so a shuffle with the same seed stands in for it. 2,033, 436 and 436 images in all.
+    """
+    from sklearn.model_selection import train_test_split
+
+    others, covid = ["Normal", "Viral Pneumonia"], "COVID-19"
+    if manifest.labels != sorted([*others, covid]):
+        raise SplitError(
+            f"'lazaro-barco-2020' splits the classes {covid}, {' and '.join(others)}; here are "
+            f"{', '.join(manifest.labels)}. Use 'patient' or 'image'."
+        )
+    frame = manifest.frame[["image", "label"]]
+    numbered = {k: sorted(g, key=_as_numbered) for k, g in frame.groupby("label")["image"]}
+    images = [image for label in others for image in numbered[label]]
+    classes = [label for label in others for _ in numbered[label]]
+    try:
+        train, rest, _, rest_classes = train_test_split(
+            images, classes, test_size=0.3, random_state=42, stratify=classes
+        )
+        validation, test = train_test_split(
+            rest, test_size=0.5, random_state=42, stratify=rest_classes
+        )
+    except ValueError as error:
+        raise SplitError(f"'lazaro-barco-2020' needs more images than these: {error}") from error
+    order = np.random.default_rng(42).permutation(len(numbered[covid]))
+    shuffled = [numbered[covid][i] for i in order]
+    a_part = round(len(shuffled) * 33 / 219)
+    validation, test = validation + shuffled[:a_part], test + shuffled[a_part : 2 * a_part]
+    train = train + shuffled[2 * a_part :]
+    where = {i: s for s, part in zip(Split, (train, validation, test), strict=True) for i in part}
+    return [where[image] for image in frame["image"]]
+
+
+def _as_numbered(name: str) -> list[tuple[str, int]]:
+    """Sort key by which 'NORMAL (2)' comes before 'NORMAL (10)'."""
+    pieces = [(text, int(n or -1)) for text, n in re.findall(r"(\D*)(\d*)", name)]
+    return [*pieces, (name, 0)]  # 'a1' and 'a01' are two images, always in the same order
+
+
+def share_out(
+    labels: pd.Series[str],
+    groups: pd.Series[str],
+    *,
+    fractions: tuple[float, ...],
+    seed: int,
+    parts: tuple[Split, ...] = _SPLITS,
+) -> list[str]:
+    """Assign every group to a split, so that each class comes as close to the fractions as it can.
+
+    Classes are taken from the one with the fewest groups to the one with the most; a group counts
+    with the rarest class that it has, and within a class the largest groups come first, equals in
+    a drawn order. A group goes to one of the splits that have room for all its images of that
+    class, with odds in proportion to the room that they have: so large groups, which differ from
+    small ones in more than size, are not all sent to train. Where none has room, it goes to the
+    split that lacks most. As soon as a class has no more groups left than splits without it, its
+    groups go to those splits, train first, then test.
+
+    With groups of one class each, a class's count in a split is off by less than its largest
+    group, or by less than twice that where a class has so few groups that the last rule decides.
+
+    Examples
+    --------
+    >>> labels, groups = pd.Series(["a"] * 8), pd.Series(list("ppqqrstu"))
+    >>> share_out(labels, groups, fractions=(0.5, 0.25, 0.25), seed=0).count("train")
+    4
+    """
+    table = pd.crosstab(groups, labels).sort_index()
+    # Columns by rarity: fewest groups first, of equals the fewest images.
+    by_name = np.argsort(table.columns.to_numpy(dtype=str))
+    keys = (by_name.argsort(), table.sum().to_numpy(), (table > 0).sum().to_numpy())
+    counts = table.to_numpy()[:, np.lexsort(keys)]
+    # Drawn first: one place in the order and one ticket a group, whatever is decided later.
+    draws = np.random.default_rng(seed).random((len(counts), 2))
+    stratum = (counts > 0).argmax(axis=1)
+    size = counts[np.arange(len(counts)), stratum]
+    needed_first = [parts.index(s) for s in _NEEDED_FIRST if s in parts]
+    room = np.asarray(fractions)[:, None] * counts.sum(axis=0)
+    has = np.zeros(room.shape, dtype=bool)
+    waiting = (counts > 0).sum(axis=0)
+    chosen = np.empty(len(counts), dtype=int)
+    for g in np.lexsort((draws[:, 0], -size, stratum)):
+        # The splits that leave every class a chance to be in all of them.
+        allowed = np.arange(len(parts))
+        classes = np.flatnonzero(counts[g])
+        # Rarest first: where two classes cannot both be served, it is.
+        for k in classes[waiting[classes] <= len(parts)]:
+            lacking = [s for s in needed_first if not has[s, k]]
+            if waiting[k] <= len(lacking):
+                both = np.intersect1d(allowed, lacking[: waiting[k]])
+                allowed = both if len(both) else allowed
+        free = room[allowed, stratum[g]]
+        fits = free >= size[g] - 1e-9
+        if fits.any():
+            odds = np.cumsum(np.where(fits, free, 0.0))
+            place = int(np.searchsorted(odds, draws[g, 1] * odds[-1], side="right"))
+        else:
+            place = int(free.argmax())
+        chosen[g] = part = allowed[place]
+        room[part] -= counts[g]
+        has[part] |= counts[g] > 0
+        waiting -= counts[g] > 0
+    where = pd.Series([parts[s].value for s in chosen], index=table.index)
+    return where.loc[groups].tolist()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,32 +19,16 @@ _BOOKS = frozenset({".ods", ".xls", ".xlsm", ".xlsx"})
 _PARQUET = frozenset({".parquet", ".pq"})
 #: Extensions that are taken for tables, in lower case.
 SUFFIXES = _TEXT | _BOOKS | _PARQUET
-_SEPARATORS = ",;\t|"
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table as text.
-
-    Parameters
-    ----------
-    columns : list of str
-        What its first row says, stripped.
-    rows : list of list of str
-        One cell a column, stripped; an empty cell is an empty string. Empty rows are left out.
-    numbers : list of int
-        Which row each one is, as a spreadsheet counts: the first row below the heading is 2.
-    ragged : list of int
-        Rows that have more cells than there are columns.
-    notes : list of str
-        What had to be guessed to read it.
-    """
+class Sheet(NamedTuple):
+    """A table as stripped text; an empty cell is an empty string, empty rows are left out."""
 
     columns: list[str]
     rows: list[list[str]]
-    numbers: list[int]
-    ragged: list[int]
-    notes: list[str]
+    numbers: list[int]  # of the rows, as a spreadsheet counts: the first below the heading is 2
+    ragged: list[int]  # numbers of rows that have more cells than there are columns
+    notes: list[str]  # what had to be guessed to read it
 
 
 def read_sheet(path: Path) -> Sheet:
@@ -52,26 +36,13 @@ def read_sheet(path: Path) -> Sheet:
 
     Text may be separated by comma, semicolon, tab or bar, and be in UTF-8, UTF-16 or Windows-1252,
     with or without a byte order mark. Of a workbook the first sheet is read.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "cohort.csv"
-    >>> _ = path.write_bytes("Datei;Alter\r\nmüller.png;45,5\r\n".encode("cp1252"))
-    >>> sheet = read_sheet(path)
-    >>> sheet.columns, sheet.rows, sheet.notes
-    (['Datei', 'Alter'], [['müller.png', '45,5']], ['its letters are read as Windows-1252'])
     """
     if not path.is_file():
         raise ManifestError(f"{path} is not a file; give a table with one row per image.")
     kind = path.suffix.lower()
+    read = _of_workbook if kind in _BOOKS else _of_parquet if kind in _PARQUET else _of_text
     try:
-        if kind in _BOOKS:
-            records, notes = _of_workbook(path)
-        elif kind in _PARQUET:
-            records, notes = _of_parquet(path), []
-        else:
-            records, notes = _of_text(path.read_bytes())
+        records, notes = read(path)
     except ImportError as error:
         raise ManifestError(
             f"{path} cannot be read here ({error}); save it as .xlsx or .csv."
@@ -82,10 +53,6 @@ def read_sheet(path: Path) -> Sheet:
         raise ManifestError(
             f"{path} cannot be read as a table ({why}); save it anew, or as .csv."
         ) from error
-    return _sheet(path, records, notes)
-
-
-def _sheet(path: Path, records: list[list[str]], notes: list[str]) -> Sheet:
     filled = [(number, r) for number, r in enumerate(records, start=1) if any(r)]
     if not filled:
         raise ManifestError(f"{path} is empty; give a table with one row per image.")
@@ -96,17 +63,20 @@ def _sheet(path: Path, records: list[list[str]], notes: list[str]) -> Sheet:
     return Sheet(head[:width], rows, [number for number, _ in body], ragged, notes)
 
 
-# --- text ----------------------------------------------------------------------------------------
+def _of_text(path: Path) -> tuple[list[list[str]], list[str]]:
+    text, notes = _decoded(path.read_bytes())
 
+    def records(text: str, separator: str) -> Iterator[list[str]]:
+        # Lines are left to the csv module, which knows that a quoted note may hold line breaks.
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        return ([_clean(cell) for cell in row] for row in rows)
 
-def _of_text(content: bytes) -> tuple[list[list[str]], list[str]]:
-    text, notes = _decoded(content)
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # a word to Excel
-        return list(_records(rest, first.strip()[4])), notes
-    heads = {sign: next((r for r in _records(text, sign) if any(r)), []) for sign in _SEPARATORS}
-    sign = max(heads, key=lambda s: len(heads[s]))  # the first of equals, so the comma
-    return list(_records(text, sign)), notes
+        return list(records(rest, first.strip()[4])), notes
+    widths = {sign: len(next(filter(any, records(text, sign)), [])) for sign in ",;\t|"}
+    sign = max(widths, key=lambda s: widths[s])  # the first of equals, so the comma
+    return list(records(text, sign)), notes
 
 
 def _decoded(content: bytes) -> tuple[str, list[str]]:
@@ -114,27 +84,13 @@ def _decoded(content: bytes) -> tuple[str, list[str]]:
         return content.decode("utf-16"), []
     if content[1:2] == b"\x00" and content[3:4] == b"\x00":
         return content.decode("utf-16-le"), []
-    try:
-        return content.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        pass
-    try:
-        return content.decode("cp1252"), ["its letters are read as Windows-1252"]
-    except UnicodeDecodeError:
-        return content.decode("latin-1"), ["its letters are read as Latin-1"]
-
-
-def _records(text: str, separator: str) -> Iterator[list[str]]:
-    # Lines are left to the csv module, which knows that a quoted note may hold line breaks.
-    for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
-        yield [_clean(cell) for cell in record]
-
-
-def _clean(cell: str) -> str:
-    return cell.replace("\x00", "").strip("\ufeff\u200b").strip()
-
-
-# --- workbooks and Parquet ----------------------------------------------------------------------
+    for encoding, notes in (
+        ("utf-8-sig", []),
+        ("cp1252", ["its letters are read as Windows-1252"]),
+    ):
+        with contextlib.suppress(UnicodeDecodeError):
+            return content.decode(encoding), notes
+    return content.decode("latin-1"), ["its letters are read as Latin-1"]
 
 
 def _of_workbook(path: Path) -> tuple[list[list[str]], list[str]]:
@@ -151,14 +107,14 @@ def _of_workbook(path: Path) -> tuple[list[list[str]], list[str]]:
     return [list(map(_text, row)) for row in sheets[filled[0]].itertuples(index=False)], notes
 
 
-def _of_parquet(path: Path) -> list[list[str]]:
+def _of_parquet(path: Path) -> tuple[list[list[str]], list[str]]:
     import pandas as pd
 
     frame = pd.read_parquet(path)
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     cells = (list(map(_text, row)) for row in frame.itertuples(index=False))
-    return [[_clean(str(column)) for column in frame.columns], *cells]
+    return [[_clean(str(column)) for column in frame.columns], *cells], []
 
 
 def _text(cell: Any) -> str:
@@ -168,3 +124,7 @@ def _text(cell: Any) -> str:
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))
     return _clean(str(cell))
+
+
+def _clean(cell: str) -> str:
+    return cell.replace("\x00", "").strip("\ufeff\u200b").strip()

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hurdles.data.notebook import notebook_table
+from hurdles.data.untrusted import notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import mover_difference, normal_quantile
 from hurdles.evaluation.delong import Area, compare_areas

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.notebook import notebook_table
+from hurdles.data.untrusted import notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.intervals import estimate

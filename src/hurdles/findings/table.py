@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 
 from hurdles.data.files import write_text
-from hurdles.data.notebook import notebook_table
-from hurdles.data.untrusted import as_csv
+from hurdles.data.untrusted import as_csv, notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 

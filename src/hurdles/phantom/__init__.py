@@ -3,17 +3,13 @@
 The embedded default of the program: simple anatomy, projected and attenuated (Beer-Lambert),
 with opacities whose place and texture differ by class. No patient was ever behind one.
 
-==================  ===============================================================
-`parameters`        patients, images, hospitals as plain data
-`draw`              how they are drawn
-`disease`           where the opacities of each class lie
-`anatomy`           path lengths through body, lungs, heart and diaphragm
-`skeleton`          ribs, spine, clavicles, scapulae, and the vascular tree
-`acquisition`       exposure, scatter, noise, film curve, markers, collimation
-`render`            one image from its parameters
-`shortcuts`         what can be planted, and how strongly
-`cohort`, `store`   many images, in memory and as files
-==================  ===============================================================
+==============  ===============================================================
+`parameters`    patients, images, hospitals as plain data, and how they are drawn
+`anatomy`       path lengths through body, lungs, heart, bones and vessels
+`render`        one image from its parameters: exposure, noise, film curve, markers
+`shortcuts`     what can be planted, and how strongly
+`cohort`        many images, in memory and as files
+==============  ===============================================================
 """
 
 from hurdles.phantom.cohort import Case, Cohort, draw_cohort, phantom_cohort, write_phantom

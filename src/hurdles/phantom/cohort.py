@@ -1,14 +1,10 @@
-"""Whole cohorts: patients, their images, and the shortcuts planted in them.
-
-Phantoms as files: what the demonstration and the tests read, in the layout of a collection.
-"""
+"""Whole cohorts in memory or as files: patients, their images, and shortcuts planted in them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +27,15 @@ from hurdles.phantom.parameters import (
     generator,
     pattern_of,
 )
-from hurdles.phantom.render import Rendered, render
+from hurdles.phantom.render import render
 from hurdles.phantom.shortcuts import SHORTCUTS, Shortcut, is_planted
 
-__all__ = [
-    "FORMAT",
-    "Case",
-    "Cohort",
-    "Shortcuts",
-    "draw_cohort",
-    "is_phantom",
-    "phantom_cohort",
-    "planted",
-    "write_phantom",
-]
+__all__ = ["Cohort", "draw_cohort", "phantom_cohort", "write_phantom"]
 
+#: Goes up whenever the same settings would give other pixels.
+FORMAT = 1
+
+_SETTINGS, _MANIFEST = "parameters.json", "manifest.csv"
 
 Bytes = npt.NDArray[np.uint8]
 Shortcuts = Shortcut | Sequence[Shortcut] | None
@@ -53,19 +43,11 @@ Shortcuts = Shortcut | Sequence[Shortcut] | None
 
 @dataclass(frozen=True)
 class Case:
-    """One patient with all images, drawn but not rendered.
-
-    Parameters
-    ----------
-    patient : PatientParameters
-    images : tuple of ImageParameters
-    shortcuts : dict of str to bool
-        Which planted shortcuts this patient carries.
-    """
+    """One patient with all images, drawn but not rendered."""
 
     patient: PatientParameters
     images: tuple[ImageParameters, ...]
-    shortcuts: dict[str, bool]
+    shortcuts: dict[str, bool]  # whether the patient carries each planted shortcut
 
     @property
     def name(self) -> str:
@@ -104,7 +86,7 @@ class Cohort:
         ``shortcut_<name>`` for each planted shortcut.
     pixels, masks, opacities : uint8 arrays (N, size, size)
         Images; lung fields (0 or 255); share of air replaced by disease (0 to 255), before
-        anything is burnt in.
+        anything is burned in.
     cases : tuple of Case
         The parameters from which everything was rendered.
     """
@@ -118,18 +100,6 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.frame)
 
-    @cached_property
-    def manifest(self) -> pd.DataFrame:
-        """The frame under the name that the manifest's columns have; there are no paths in it."""
-        return self.frame
-
-
-def planted(shortcut: Shortcuts) -> tuple[Shortcut, ...]:
-    """Return one, several or no shortcuts as a tuple."""
-    if shortcut is None:
-        return ()
-    return (shortcut,) if isinstance(shortcut, Shortcut) else tuple(shortcut)
-
 
 def draw_cohort(
     n_patients: int = 200,
@@ -139,21 +109,7 @@ def draw_cohort(
     hospitals: int = 3,
     shortcut: Shortcuts = None,
 ) -> tuple[Case, ...]:
-    """Draw all parameters of a cohort without rendering it.
-
-    Parameters
-    ----------
-    n_patients : int
-        Patients, at least 1; each has one to three images.
-    seed : int
-        Everything is drawn from it, each patient from a stream of its own.
-    classes : sequence of str
-        Class names, each once, dealt out evenly; what they contain (covid, pneumonia, normal)
-        decides on the opacities.
-    hospitals : int
-        Number of sources with equipment of their own, at least 1.
-    shortcut : Shortcut, sequence of Shortcut, optional
-        What is planted.
+    """Draw all parameters of a cohort without rendering it; settings are as in `phantom_cohort`.
 
     Returns
     -------
@@ -173,15 +129,7 @@ def draw_cohort(
     >>> sorted(case.patient.label for case in cases), cases == draw_cohort(9)[:3]
     (['COVID-19', 'Normal', 'Pneumonia'], True)
     """
-    plants = planted(shortcut)
-    _check(n_patients, classes, hospitals, plants)
-    equipment = [draw_hospital(seed, number) for number in range(hospitals)]
-    return tuple(_case(seed, i, classes, equipment, plants) for i in range(n_patients))
-
-
-def _check(
-    n_patients: int, classes: Sequence[str], hospitals: int, plants: tuple[Shortcut, ...]
-) -> None:
+    shortcuts = _listed(shortcut)
     if n_patients < 1 or hospitals < 1:
         raise RecipeError(
             f"a cohort needs at least one patient and one hospital; "
@@ -189,23 +137,25 @@ def _check(
         )
     if len(classes) < 1 or len(set(classes)) != len(classes):
         raise RecipeError(f"classes must be named once each; got {', '.join(classes) or 'none'}.")
-    for plant in plants:
-        if plant.target not in classes:
+    for each in shortcuts:
+        if each.target not in classes:
             raise RecipeError(
-                f"the shortcut {plant.name!r} points to {plant.target!r}, which is "
+                f"the shortcut {each.name!r} points to {each.target!r}, which is "
                 f"not one of the classes: {', '.join(classes)}."
             )
-    names = [plant.name for plant in plants]
+    names = [each.name for each in shortcuts]
     if len(set(names)) != len(names):
         raise RecipeError(f"a shortcut is planted twice: {', '.join(names)}. Name each once.")
     if "hospital" in names and hospitals < 2:
         raise RecipeError("the shortcut 'hospital' needs at least two hospitals.")
+    equipment = [draw_hospital(seed, number) for number in range(hospitals)]
+    return tuple(_case(seed, i, classes, equipment, shortcuts) for i in range(n_patients))
 
 
-def _label(seed: int, index: int, classes: Sequence[str]) -> str:
-    """Deal classes out in shuffled rounds: balanced, and the same however long the game lasts."""
-    turn, place = divmod(index, len(classes))
-    return classes[int(generator(seed, "labels", turn).permutation(len(classes))[place])]
+def _listed(shortcut: Shortcuts) -> tuple[Shortcut, ...]:
+    if shortcut is None:
+        return ()
+    return (shortcut,) if isinstance(shortcut, Shortcut) else tuple(shortcut)
 
 
 def _case(
@@ -213,10 +163,12 @@ def _case(
     index: int,
     classes: Sequence[str],
     equipment: list[HospitalParameters],
-    plants: tuple[Shortcut, ...],
+    shortcuts: tuple[Shortcut, ...],
 ) -> Case:
-    label = _label(seed, index, classes)
-    present = {plant.name: is_planted(plant, seed, index, label) for plant in plants}
+    # Classes are dealt out in shuffled rounds: balanced, and the same however many are drawn.
+    turn, place = divmod(index, len(classes))
+    label = classes[int(generator(seed, "labels", turn).permutation(len(classes))[place])]
+    present = {each.name: is_planted(each, seed, index, label) for each in shortcuts}
     first = 1 if "hospital" in present else 0
     chance = generator(seed, "hospital", 0, index + 1).uniform()
     hospital = first + int(chance * (len(equipment) - first))
@@ -285,26 +237,15 @@ def phantom_cohort(
     cases = draw_cohort(
         n_patients, seed=seed, classes=classes, hospitals=hospitals, shortcut=shortcut
     )
-    rows, made = [], []
-    for case in cases:
-        for image, row in case.rows():
-            rows.append(row)
-            made.append(render(case.patient, image, size=size))
-    return Cohort(pd.DataFrame(rows), *_stacked(made), cases)
-
-
-def _stacked(made: list[Rendered]) -> tuple[Bytes, Bytes, Bytes]:
-    return (
-        np.stack([m.pixels for m in made]),
-        np.stack([m.mask for m in made]),
-        np.stack([m.opacity for m in made]),
+    pairs = [(case, *pair) for case in cases for pair in case.rows()]
+    rendered = [render(case.patient, image, size=size) for case, image, _ in pairs]
+    return Cohort(
+        pd.DataFrame([row for _, _, row in pairs]),
+        np.stack([each.pixels for each in rendered]),
+        np.stack([each.mask for each in rendered]),
+        np.stack([each.opacity for each in rendered]),
+        cases,
     )
-
-
-#: Goes up whenever the same settings would give other pixels.
-FORMAT = 1
-
-_SETTINGS, _MANIFEST = "parameters.json", "manifest.csv"
 
 
 def write_phantom(
@@ -330,28 +271,24 @@ def write_phantom(
         If the folder holds something else: other settings, or files that are no phantom.
     """
     folder = Path(folder)
-    plants = planted(shortcut)
-    settings = json.loads(
-        json.dumps(
-            {
-                "format": FORMAT,
-                "n_patients": n_patients,
-                "seed": seed,
-                "size": size,
-                "classes": list(classes),
-                "hospitals": hospitals,
-                "shortcuts": [asdict(plant) for plant in plants],
-            }
+    settings = {
+        "format": FORMAT,
+        "n_patients": n_patients,
+        "seed": seed,
+        "size": size,
+        "classes": list(classes),
+        "hospitals": hospitals,
+        "shortcuts": [asdict(each) for each in _listed(shortcut)],
+    }
+    settings = json.loads(json.dumps(settings))  # as they are read back
+    if not _is_there(folder, settings):
+        cases = draw_cohort(
+            n_patients, seed=seed, classes=classes, hospitals=hospitals, shortcut=shortcut
         )
-    )
-    if _is_there(folder, settings):
-        return Manifest.load(folder / _MANIFEST)
-    cases = draw_cohort(
-        n_patients, seed=seed, classes=classes, hospitals=hospitals, shortcut=plants
-    )
-    write_text(folder / _SETTINGS, _as_json(settings, cases))
-    rows = [row for case in cases for row in _write_case(folder, case, size)]
-    write_text(folder / _MANIFEST, as_csv(pd.DataFrame(rows)))
+        content = {"settings": settings, "cases": [asdict(case) for case in cases]}
+        write_text(folder / _SETTINGS, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        rows = [row for case in cases for row in _write_case(folder, case, size)]
+        write_text(folder / _MANIFEST, as_csv(pd.DataFrame(rows)))
     return Manifest.load(folder / _MANIFEST)
 
 
@@ -360,10 +297,10 @@ def _is_there(folder: Path, settings: dict[str, Any]) -> bool:
     # A writer that was killed at once leaves no more than a hidden part of a file.
     if not folder.exists() or all(p.name.endswith(".part") for p in folder.iterdir()):
         return False
-    found = _found_settings(folder)
-    if found != settings:
+    there = _read_settings(folder)
+    if there != settings:
         differing = ", ".join(
-            f"{k} is {found.get(k)!r}, not {v!r}" for k, v in settings.items() if found.get(k) != v
+            f"{k} is {there.get(k)!r}, not {v!r}" for k, v in settings.items() if there.get(k) != v
         )
         raise CollectionError(
             f"{folder} holds a phantom with other settings: {differing}. Choose another folder."
@@ -377,25 +314,20 @@ def _is_there(folder: Path, settings: dict[str, Any]) -> bool:
 def is_phantom(folder: Path) -> bool:
     """Return whether `write_phantom` has filled a folder."""
     try:
-        return bool(_found_settings(folder))
+        return bool(_read_settings(folder))
     except CollectionError:
         return False
 
 
-def _found_settings(folder: Path) -> dict[str, Any]:
+def _read_settings(folder: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / _SETTINGS).read_text("utf-8"))["settings"]
+        settings: dict[str, Any] = json.loads((folder / _SETTINGS).read_text("utf-8"))["settings"]
     except (OSError, ValueError, KeyError) as error:
         raise CollectionError(
             f"{folder} is not empty, and its {_SETTINGS} does not say that it is a phantom "
             f"({error}). Choose another folder."
         ) from error
-    return found
-
-
-def _as_json(settings: dict[str, Any], cases: Sequence[Case]) -> str:
-    drawn = [asdict(case) for case in cases]
-    return json.dumps({"settings": settings, "cases": drawn}, indent=1, allow_nan=False) + "\n"
+    return settings
 
 
 def _write_case(folder: Path, case: Case, size: int) -> list[dict[str, Any]]:
@@ -403,10 +335,10 @@ def _write_case(folder: Path, case: Case, size: int) -> list[dict[str, Any]]:
 
     rows = []
     for image, row in case.rows():
-        made = render(case.patient, image, size=size)
-        paths = {"path": str(row["image"]), "mask": f"masks/{row['image']}"}
-        for path, array in ((paths["path"], made.pixels), (paths["mask"], made.mask)):
+        rendered = render(case.patient, image, size=size)
+        path, mask = str(row["image"]), f"masks/{row['image']}"
+        for name, array in ((path, rendered.pixels), (mask, rendered.mask)):
             _, code = cv2.imencode(".png", array, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-            write_bytes(folder / path, code.tobytes())
-        rows.append({"image": row["image"], "path": paths["path"], **row, "mask": paths["mask"]})
+            write_bytes(folder / name, code.tobytes())
+        rows.append({"image": row["image"], "path": path, **row, "mask": mask})
     return rows

@@ -8,28 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from hurdles.errors import RecipeError
 from hurdles.phantom.parameters import ImageParameters, PatientParameters, generator
 from hurdles.registry import Registry
 
-__all__ = ["SHORTCUTS", "Shortcut", "ShortcutKind", "is_planted"]
+__all__ = ["SHORTCUTS", "Shortcut"]
 
 
-@dataclass(frozen=True)
-class ShortcutKind:
-    """One kind of shortcut: what it says, and what it sets where it is and where it is not.
+class ShortcutKind(NamedTuple):
+    """One kind of shortcut, and the changes ``(parameters, present) -> parameters`` it makes.
 
-    Parameters
-    ----------
-    says : str
-        What a person sees where the shortcut is present.
-    patient, image : callable, optional
-        ``(parameters, present) -> parameters``. Absence is set too, so that the mark never occurs
-        by itself where the shortcut is said to be absent.
+    Absence is set too, so that the mark never occurs by itself where it is said to be absent.
     """
 
-    says: str
+    description: str
     patient: Callable[[PatientParameters, bool], PatientParameters] | None = None
     image: Callable[[ImageParameters, bool], ImageParameters] | None = None
 
@@ -94,21 +88,10 @@ class Shortcut:
 
 
 def is_planted(shortcut: Shortcut, seed: int, patient: int, label: str) -> bool:
-    """Draw whether this patient carries the shortcut.
+    """Draw, for patient number `patient` of a class, whether he carries the shortcut.
 
     The two numbers drawn do not depend on the strength, so cohorts of different strength with
     one seed differ only in those patients whose shortcut really changes.
-
-    Parameters
-    ----------
-    shortcut : Shortcut
-        What is planted, and how strongly.
-    seed : int
-        The cohort's seed.
-    patient : int
-        Number of the patient, from 0.
-    label : str
-        The patient's class.
 
     Examples
     --------
@@ -123,56 +106,9 @@ def is_planted(shortcut: Shortcut, seed: int, patient: int, label: str) -> bool:
     return bool(chance < shortcut.base_rate)
 
 
-def _image_setting(
-    name: str, says: str
-) -> Callable[
-    [Callable[[ImageParameters, bool], ImageParameters]],
-    Callable[[ImageParameters, bool], ImageParameters],
-]:
-    def keep(
-        change: Callable[[ImageParameters, bool], ImageParameters],
-    ) -> Callable[[ImageParameters, bool], ImageParameters]:
-        SHORTCUTS.register(name)(ShortcutKind(says, image=change))
-        return change
-
-    return keep
-
-
-@_image_setting("marker", "the word PORTABLE burnt into a corner; nothing burnt in elsewhere")
-def _marker(image: ImageParameters, present: bool) -> ImageParameters:
-    return replace(image, marker="PORTABLE" if present else "")
-
-
-@_image_setting("border", "black collimation on all four sides; none elsewhere")
-def _border(image: ImageParameters, present: bool) -> ImageParameters:
-    wide = tuple(0.04 + 0.5 * min(b, 0.06) for b in image.border)
-    none = (0.0, 0.0, 0.0, 0.0)
-    return replace(image, border=(wide[0], wide[1], wide[2], wide[3]) if present else none)
-
-
-@_image_setting("brightness", "a brighter image, as if less exposed")
-def _brightness(image: ImageParameters, present: bool) -> ImageParameters:
-    return replace(image, exposure=0.5 * image.exposure + (0.55 if present else -0.35))
-
-
-@_image_setting("blur", "a blurred image (sigma about 1.8 pixels at 224)")
-def _blur(image: ImageParameters, present: bool) -> ImageParameters:
-    return replace(image, blur=image.blur + 1.3 if present else image.blur)
-
-
-@_image_setting("jpeg", "blocks of a JPEG of quality 18")
-def _jpeg(image: ImageParameters, present: bool) -> ImageParameters:
-    return replace(image, jpeg_quality=18 if present else 0)
-
-
-@_image_setting("inversion", "bone is dark, air is bright")
-def _inversion(image: ImageParameters, present: bool) -> ImageParameters:
-    return replace(image, inverted=present)
-
-
-@_image_setting("noise", "four times the detector noise")
-def _noise(image: ImageParameters, present: bool) -> ImageParameters:
-    return replace(image, noise=4.0 * image.noise if present else image.noise)
+def _collimated(image: ImageParameters, present: bool) -> ImageParameters:
+    left, top, right, bottom = (0.04 + 0.5 * min(b, 0.06) for b in image.border)
+    return replace(image, border=(left, top, right, bottom) if present else (0.0, 0.0, 0.0, 0.0))
 
 
 def _small_child(patient: PatientParameters, present: bool) -> PatientParameters:
@@ -180,11 +116,10 @@ def _small_child(patient: PatientParameters, present: bool) -> PatientParameters
         return patient
     # The drawn adult says which child it is, so no further number has to be drawn.
     age = 1 + patient.age % 5
-    size = (0.5 + 0.04 * age) * patient.body_size
     return replace(
         patient,
         age=age,
-        body_size=size,
+        body_size=(0.5 + 0.04 * age) * patient.body_size,
         infancy=1.0 - 0.1 * (age - 1),
         breast=0.0,
         wall=0.55 * patient.wall,
@@ -192,14 +127,46 @@ def _small_child(patient: PatientParameters, present: bool) -> PatientParameters
     )
 
 
-def _first_hospital(patient: PatientParameters, present: bool) -> PatientParameters:
-    # The cohort draws `hospital` among the others (1, 2, ...) when this shortcut is planted.
-    return replace(patient, hospital=0) if present else patient
-
-
-SHORTCUTS.register("body-size")(
-    ShortcutKind("a small child of one to five years instead of an adult", patient=_small_child)
-)
-SHORTCUTS.register("hospital")(
-    ShortcutKind("the image comes from the first hospital", patient=_first_hospital)
-)
+# In this order, which is part of the random stream of each shortcut.
+for _name, _kind in {
+    "marker": ShortcutKind(
+        "the word PORTABLE burned into a corner; nothing burned in elsewhere",
+        image=lambda image, there: replace(image, marker="PORTABLE" if there else ""),
+    ),
+    "border": ShortcutKind(
+        "black collimation on all four sides; none elsewhere", image=_collimated
+    ),
+    "brightness": ShortcutKind(
+        "a brighter image, as if less exposed",
+        image=lambda image, there: replace(
+            image, exposure=0.5 * image.exposure + (0.55 if there else -0.35)
+        ),
+    ),
+    "blur": ShortcutKind(
+        "a blurred image (sigma about 1.8 pixels at 224)",
+        image=lambda image, there: replace(image, blur=image.blur + 1.3 if there else image.blur),
+    ),
+    "jpeg": ShortcutKind(
+        "blocks of a JPEG of quality 18",
+        image=lambda image, there: replace(image, jpeg_quality=18 if there else 0),
+    ),
+    "inversion": ShortcutKind(
+        "bone is dark, air is bright",
+        image=lambda image, there: replace(image, inverted=there),
+    ),
+    "noise": ShortcutKind(
+        "four times the detector noise",
+        image=lambda image, there: replace(
+            image, noise=4.0 * image.noise if there else image.noise
+        ),
+    ),
+    "body-size": ShortcutKind(
+        "a small child of one to five years instead of an adult", patient=_small_child
+    ),
+    "hospital": ShortcutKind(
+        "the image comes from the first hospital",
+        # The cohort draws among the other hospitals when this shortcut is planted.
+        patient=lambda patient, there: replace(patient, hospital=0) if there else patient,
+    ),
+}.items():
+    SHORTCUTS.register(_name)(_kind)

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hurdles.data.manifest import Manifest, several_sources
-from hurdles.data.split import SCHEMES, check_split, load_split, meant, missing_classes, split
+from hurdles.data.split import (
+    SCHEMES,
+    check_split,
+    load_split,
+    missing_classes,
+    resolved_scheme,
+    split,
+)
 from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import SplitError
 from hurdles.recipe.recipe import Recipe
@@ -14,7 +21,7 @@ from hurdles.recipe.recipe import Recipe
 
 def settled(recipe: Recipe, manifest: Manifest, *, by_file: bool = False) -> Recipe:
     """Return the recipe with the scheme that ``auto`` means for these images."""
-    scheme = meant(recipe.split.scheme, manifest)
+    scheme = resolved_scheme(recipe.split.scheme, manifest)
     if by_file and recipe.split.scheme == SplitScheme.AUTO:
         scheme = SplitScheme.PATIENT
     return recipe.changed(split={"scheme": str(scheme)})

@@ -159,10 +159,10 @@ def _measure(comparison: Comparison) -> str:
 
 
 def collection_lines(collections: pd.DataFrame) -> Iterator[str]:
-    """Yield each collection's name, title and licence, and where it is or can be had."""
+    """Yield each collection's name, title and license, and where it is or can be had."""
     for row in collections.to_dict(orient="records"):
         yield f"{row['name']}: {row['title']}"
-        yield f"    licence: {row['licence']}"
+        yield f"    license: {row['license']}"
         here = isinstance(row["folder"], str) and row["folder"]
         yield f"    found: {here}" if here else f"    not found; from: {row['url']}"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.data.files import note, outputs
+from hurdles.data.files import add_to_ledger, outputs
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import SCHEMES, load_split, require_split_of, save_split
 from hurdles.data.vocabulary import Split, SplitScheme
@@ -140,7 +140,7 @@ def run_experiment(
         # An interrupted training counts with all its epochs, not only those of this session.
         seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
         meta = _meta(run, recipe, prepared.manifest, seconds)
-        note(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
+        add_to_ledger(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
         run.write_json("meta.json", meta)
         run.clear()
     return Run(out)

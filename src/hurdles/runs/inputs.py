@@ -11,7 +11,7 @@ from typing import TypeAlias
 from hurdles.data.classes import judged_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.reading import merge, read_manifest
-from hurdles.data.sets import matched, relabelled
+from hurdles.data.sets import matched, relabeled
 from hurdles.data.table import known_columns
 from hurdles.errors import ManifestError
 from hurdles.phantom.cohort import FORMAT, write_phantom
@@ -60,7 +60,7 @@ def classified(
     wanted = labels or {}
     found = _merged(_under(_parts(data, default, columns or {}), wanted))
     found = found.with_patients_joined() if join_patients else found
-    return judged_classes(found, meant=wanted.values(), refuse=refuse)
+    return judged_classes(found, requested=wanted.values(), refuse=refuse)
 
 
 def classified_apart(
@@ -74,7 +74,7 @@ def classified_apart(
         return {}
     wanted, found = labels or {}, {}
     for name, manifest in _under(_parts(data, "", columns or {}), wanted):
-        found[name] = judged_classes(manifest, meant=wanted.values())
+        found[name] = judged_classes(manifest, requested=wanted.values())
     return found
 
 
@@ -124,7 +124,7 @@ def _under(
                 if here and matched({key: ours}, manifest.labels):
                     mine.setdefault(key, ours)
                     used.add(said)
-        found.append((name, relabelled(manifest, mine)))
+        found.append((name, relabeled(manifest, mine)))
     if lost := [said for said in labels if said not in used]:
         classes = "; ".join(
             (f"{name}: " if len(parts) > 1 else "") + ", ".join(manifest.labels)

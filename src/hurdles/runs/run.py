@@ -20,7 +20,7 @@ import pandas as pd
 from hurdles.copies.finder import Copies
 from hurdles.data.files import locked, write_text
 from hurdles.data.manifest import COLUMNS, JOINED, Manifest
-from hurdles.data.notebook import notebook_table
+from hurdles.data.untrusted import notebook_table
 from hurdles.errors import HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions

@@ -15,7 +15,7 @@ import pandas as pd
 from hurdles.copies.finder import THRESHOLD, matches
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
-from hurdles.data.reading import read_manifest, recognise
+from hurdles.data.reading import read_manifest, recognize
 from hurdles.data.sets import (
     Links,
     apart,
@@ -23,7 +23,7 @@ from hurdles.data.sets import (
     completed,
     gathered,
     joined,
-    relabelled,
+    relabeled,
     sampled,
 )
 from hurdles.data.sources import COLLECTIONS
@@ -201,7 +201,7 @@ class Images:
     def _taken(self, image_set: ImageSet) -> Manifest:
         taken = joined(*(self.collection(name) for name in image_set.collections))
         if image_set.classes:
-            taken = relabelled(taken, image_set.classes)
+            taken = relabeled(taken, image_set.classes)
         for column, value in image_set.where.items():
             if column not in taken.frame.columns:
                 raise ManifestError(
@@ -211,7 +211,7 @@ class Images:
             taken = taken.select(taken.frame[column] == value)
         if image_set.complete is not None:
             label, other = image_set.complete.label, self.collection(image_set.complete.collection)
-            taken = completed(taken, relabelled(other, {"*": label}), label=label, seed=_SEED)
+            taken = completed(taken, relabeled(other, {"*": label}), label=label, seed=_SEED)
         return balanced(taken, seed=_SEED, parts=("train",)) if image_set.balance else taken
 
     def is_ready(self, name: str) -> bool:
@@ -319,7 +319,7 @@ def copies_among(manifests: Mapping[str, Manifest], options: Options) -> pd.Data
 def _without(manifest: Manifest, drop: tuple[str, ...]) -> Manifest:
     """Leave classes out, and forget what the collection itself left out: its reader has said it."""
     there = [label for label in drop if label in manifest.labels]
-    kept = relabelled(manifest, {}, drop=there)
+    kept = relabeled(manifest, {}, drop=there)
     return replace(kept, exclusions=kept.exclusions.iloc[:0])
 
 
@@ -371,7 +371,7 @@ def _given(given: Given) -> tuple[dict[str, Manifest], dict[str, Path]]:
         if text.partition("=")[0] in folders or text in COLLECTIONS:
             continue
         path = Path(text)
-        layouts = recognise(path) if path.is_dir() else []
+        layouts = recognize(path) if path.is_dir() else []
         if len(layouts) != 1:
             what = " or ".join(item.name for item in layouts) or "no collection that hurdles knows"
             raise ManifestError(f"{path} looks like {what}. Say which by NAME={path}.")

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import pandas as pd
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.sets import Links, apart, gathered, joined, one_against_rest, relabelled, sampled
+from hurdles.data.sets import Links, apart, gathered, joined, one_against_rest, relabeled, sampled
 from hurdles.data.sources.kermany import identify
 from hurdles.data.split import split
 from hurdles.data.vocabulary import MissingPatients, Split
@@ -26,8 +26,8 @@ def _pneumonia(whole: Mapping[str, Manifest], options: Options) -> dict[str, Man
     del options
     merged = {"Bacterial Pneumonia": "Pneumonia", "Viral Pneumonia": "Pneumonia"}
     both = gathered({
-        "kermany": relabelled(whole["kermany"], merged),
-        "darkcovidnet": relabelled(whole["darkcovidnet"], {"No Finding": "Normal"}),
+        "kermany": relabeled(whole["kermany"], merged),
+        "darkcovidnet": relabeled(whole["darkcovidnet"], {"No Finding": "Normal"}),
     })  # fmt: skip
     parted = {name: split(m, fractions=_FRACTIONS, seed=_SEED) for name, m in both.items()}
     goes_with = {"kermany": "Pneumonia", "darkcovidnet": "Normal"}
@@ -51,7 +51,7 @@ def _covid(whole: Mapping[str, Manifest], options: Options) -> dict[str, Manifes
     """Take the Radiography Database with the NIH's negatives, and Cohen's collection outside."""
     named = gathered(dict(whole))
     database = one_against_rest(named["radiography-database"], "COVID-19")
-    nih = relabelled(named["darkcovidnet"], dict.fromkeys(named["darkcovidnet"].labels, "other"))
+    nih = relabeled(named["darkcovidnet"], dict.fromkeys(named["darkcovidnet"].labels, "other"))
     cohen = one_against_rest(named["cohen"], "COVID-19")
     train = joined(sampled(database, 219, seed=_SEED), sampled(nih, 219, seed=_SEED))
     parted = split(

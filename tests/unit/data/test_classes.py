@@ -21,7 +21,7 @@ def test_two_spellings_are_refused_until_they_are_joined(other):
     doubts = doubtful_classes(["Normal", other])
     assert len(doubts) == 1
     assert "differ in case or blanks only; join them: --label" in doubts[0]
-    assert doubtful_classes(["Normal", other], meant=["Normal", other]) == []
+    assert doubtful_classes(["Normal", other], requested=["Normal", other]) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from PIL import Image
 
 from hurdles.data.folder import manifest_from_folder
 from hurdles.data.formats import IMAGE_SUFFIXES
-from hurdles.data.tally import Tally, walk
 from hurdles.errors import ManifestError
 
 
@@ -215,19 +213,6 @@ def test_dicom_without_an_extension_is_an_image(tmp_path):
     assert manifest.frame["image"].tolist() == ["Normal/1.2.840.5", "Normal/IM0001"]
 
 
-def test_walk_agrees_with_a_plain_walk(tmp_path):
-    for name in ("b/2.png", "a/x/1.txt", "a.png", "c d/ü.tif"):
-        png(tmp_path / name)
-    plain = sorted(
-        os.path.join(folder, name)  # noqa: PTH118 - the plain way
-        for folder, _, names in os.walk(tmp_path)
-        for name in names
-    )
-    assert sorted(str(seen.path) for seen in walk(tmp_path)) == plain
-    assert [seen.name for seen in walk(tmp_path)] == [seen.name for seen in walk(str(tmp_path))]
-    assert all(seen.real == os.path.realpath(seen.path) for seen in walk(tmp_path))
-
-
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -259,45 +244,6 @@ def test_kept_and_left_make_up_everything(tmp_path_factory, names):
     assert sorted(manifest.frame["path"]) == [str(p) for p in images]
     left = [p for p in manifest.exclusions["path"] if Path(p).is_file()]
     assert sorted(left) == sorted(str(p) for p in files if p not in images)
-
-
-class TestTally:
-    def test_a_repeated_row_is_left(self, tmp_path):
-        tally = Tally(tmp_path)
-        tally.keep(tmp_path / "1.png", "a", patient="first")
-        tally.keep(tmp_path / "1.png", "a", patient="second")
-        manifest = tally.manifest()
-        assert manifest.frame["patient"].tolist() == ["first"]
-        assert list(reasons(manifest).values()) == [
-            "named again by a later row; the first one is used"
-        ]
-
-    def test_contradicting_rows_are_all_left(self, tmp_path):
-        tally = Tally(tmp_path)
-        tally.keep(tmp_path / "0.png", "a")
-        for label in ("a", "b", "a"):
-            tally.keep(tmp_path / "1.png", label)
-        manifest = tally.manifest()
-        assert manifest.frame["image"].tolist() == ["0.png"]
-        assert (
-            manifest.exclusions["reason"].tolist()
-            == ["called 'a' by one row and 'b' by another"] * 3
-        )
-
-    def test_rest_is_what_was_not_met(self, tmp_path):
-        tally = Tally(tmp_path)
-        files = [tmp_path / f"{n}.png" for n in range(3)]
-        tally.keep(files[0], "a")
-        tally.leave(files[1], "broken")
-        tally.leave_rest(files, "not named")
-        assert reasons(tally.manifest()) == {"1.png": "broken", "2.png": "not named"}
-
-    def test_nothing_kept_says_why(self, tmp_path):
-        tally = Tally(tmp_path)
-        for n in range(3):
-            tally.leave(tmp_path / f"{n}.png", "a lateral view")
-        with pytest.raises(ManifestError, match=r"no usable image \(3 x a lateral view\)"):
-            tally.manifest()
 
 
 def test_masks_beside_their_images_are_masks(tmp_path):
@@ -382,10 +328,10 @@ def test_blanks_around_a_class_are_not_part_of_it(tmp_path):
 
 
 def test_an_image_is_known_by_its_content_where_its_name_says_nothing(tmp_path: Path) -> None:
-    grey = Image.linear_gradient("L")
+    gray = Image.linear_gradient("L")
     for name, form in [("a.jfif", "JPEG"), ("b.img", "TIFF"), ("c", "PNG"), ("d.ima", "BMP")]:
         (tmp_path / "Normal").mkdir(exist_ok=True)
-        grey.save(tmp_path / "Normal" / name, form)
+        gray.save(tmp_path / "Normal" / name, form)
     (tmp_path / "Normal" / "e.img").write_bytes(b"no image at all")
     manifest = manifest_from_folder(tmp_path)
     found = ["Normal/a.jfif", "Normal/b.img", "Normal/c", "Normal/d.ima"]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hurdles.data.manifest import Manifest, exclusions_table
-from hurdles.data.reading import collections_table, locate, merge, read_manifest, recognise
+from hurdles.data.reading import collections_table, locate, merge, read_manifest, recognize
 from hurdles.data.sources import COLLECTIONS
 from hurdles.errors import CollectionError, ManifestError, RegistryError
 
@@ -48,7 +48,7 @@ class TestReadManifest:
         assert manifest.labels == ["Normal"]
         assert "read as a folder of class folders" in caplog.text
 
-    def test_a_recognised_collection_says_so(self, tmp_path, caplog):
+    def test_a_recognized_collection_says_so(self, tmp_path, caplog):
         with caplog.at_level(logging.INFO, logger="hurdles"):
             manifest = read_manifest(kermany(tmp_path))
         assert manifest.labels == ["Normal", "Viral Pneumonia"]
@@ -140,15 +140,15 @@ class TestLocate:
         assert locate("kermany") == root
 
 
-def test_recognise(tmp_path):
-    assert [c.name for c in recognise(kermany(tmp_path))] == ["kermany"]
-    assert recognise(tmp_path / "nowhere") == []
+def test_recognize(tmp_path):
+    assert [c.name for c in recognize(kermany(tmp_path))] == ["kermany"]
+    assert recognize(tmp_path / "nowhere") == []
 
 
 def test_collections_table(tmp_path):
     table = collections_table({"kermany": kermany(tmp_path)})
-    assert table.columns.tolist() == ["name", "title", "licence", "citation", "url", "folder"]
-    assert table["name"].tolist() == COLLECTIONS.names()
+    assert table.columns.tolist() == ["name", "title", "license", "citation", "url", "folder"]
+    assert table["name"].tolist() == sorted(COLLECTIONS)
     found = table.set_index("name")["folder"]
     assert found["kermany"] == str(tmp_path)
     assert found.drop("kermany").isna().all()

@@ -17,7 +17,7 @@ from hurdles.data.sets import (
     gathered,
     joined,
     one_against_rest,
-    relabelled,
+    relabeled,
     sampled,
 )
 from hurdles.errors import ManifestError
@@ -45,21 +45,21 @@ def images(m: Manifest) -> list[str]:
     return m.frame["image"].tolist()
 
 
-class TestRelabelled:
+class TestRelabeled:
     def test_classes_are_renamed_left_out_or_kept(self):
-        m = relabelled(manifest("abc"), {"a": "x", "b": ""})
+        m = relabeled(manifest("abc"), {"a": "x", "b": ""})
         assert m.frame["label"].tolist() == ["x", "c"]
         assert m.exclusions["reason"].tolist() == ["its class was left out by request"]
 
     def test_names_may_be_exchanged(self):
-        assert relabelled(manifest("ab"), {"a": "b", "b": "a"}).frame["label"].tolist() == [
+        assert relabeled(manifest("ab"), {"a": "b", "b": "a"}).frame["label"].tolist() == [
             "b",
             "a",
         ]
 
     def test_a_class_that_is_not_there(self):
         with pytest.raises(ManifestError, match=r"no image is of class 'z'; the classes are a, b"):
-            relabelled(manifest("ab"), {}, drop=["z"])
+            relabeled(manifest("ab"), {}, drop=["z"])
 
     def test_one_against_the_rest(self):
         assert one_against_rest(manifest("abca"), "a", name="x").counts == {"other": 2, "x": 2}

@@ -389,9 +389,9 @@ def test_the_split_column_at_loading_does_not_matter_but_other_columns_do(tmp_pa
     path = save_split(done, tmp_path / "split.csv")
     other = done.with_split(list(reversed(done.frame["split"].tolist())))
     assert as_assigned(load_split(other, path)) == as_assigned(done)
-    relabelled = Manifest(done.frame.assign(label="B"))
+    relabeled = Manifest(done.frame.assign(label="B"))
     with pytest.raises(SplitError, match="other columns of the same images differ"):
-        load_split(relabelled, path)
+        load_split(relabeled, path)
 
 
 def test_other_images_are_named(tmp_path):

@@ -107,11 +107,11 @@ def test_masks_show_two_lungs_beside_the_midline(cohort):
     assert shares.max() < 0.45
     assert set(np.unique(cohort.masks)) == {0, 255}
     for mask in cohort.masks:
-        count, _, stats, centres = cv2.connectedComponentsWithStats(mask)
+        count, _, stats, centers = cv2.connectedComponentsWithStats(mask)
         large = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 0.04 * mask.size]
         assert len(large) == 2
         assert sum(stats[i, cv2.CC_STAT_AREA] for i in large) > 0.97 * (mask > 0).sum()
-        x = sorted(centres[i][0] for i in large)
+        x = sorted(centers[i][0] for i in large)
         assert x[0] < 48 < x[1]
 
 
@@ -170,7 +170,7 @@ def _with_and_without(case, size=128):
 
 def test_opacities_lie_in_the_lungs_and_brighten_them():
     for case in [c for c in draw_cohort(24, seed=9) if c.patient.severity > 0.4]:
-        # The automatic exposure is switched off by comparing attenuation, not grey levels:
+        # The automatic exposure is switched off by comparing attenuation, not gray levels:
         # pixels that the disease brightens more than the lungs' median shift are the opacity.
         ill, well = _with_and_without(case)
         difference = ill.pixels.astype(float) - well.pixels

@@ -97,7 +97,7 @@ def _copies_across_parts(material: Material, number: int, rng: np.random.Generat
 )
 def _copies_across_classes(material: Material, number: int, rng: np.random.Generator) -> Material:
     train = rng.permutation(material.rows(Split.TRAIN))[:number]
-    return _with_copies(material, train, rng, split=Split.TRAIN, relabelled=True)
+    return _with_copies(material, train, rng, split=Split.TRAIN, relabeled=True)
 
 
 @_fault("unreadable", "files that cannot be read to their end", seen_by="files", numbers=(1, 5))
@@ -133,14 +133,14 @@ def _with_copies(
     rng: np.random.Generator,
     *,
     split: Split,
-    relabelled: bool = False,
+    relabeled: bool = False,
 ) -> Material:
     copies = material.manifest.frame.iloc[rows].copy()
     copies["image"] = "copy-" + copies["image"]
     copies["path"] = "/" + copies["image"]
     copies["patient"] = "copy-" + copies["patient"]
     copies["split"] = split.value
-    if relabelled:
+    if relabeled:
         first, second = material.manifest.labels[:2]
         copies["label"] = np.where(copies["label"] == first, second, first)
     frame = pd.concat([material.manifest.frame, copies], ignore_index=True)

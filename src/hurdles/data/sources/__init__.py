@@ -1,37 +1,17 @@
-"""Public collections, one a file: where to get it, licence, citation, layout, quirks."""
+"""Public collections, those of one family a file: license, citation, layout, quirks, reader."""
 
 from __future__ import annotations
 
-# Importing a module registers its collection; nothing heavy is imported by it.
-from hurdles.data.sources import (
-    actualmed,
+# Importing a module registers its collections; nothing heavy is imported by it.
+from hurdles.data.sources import (  # noqa: F401
     cohen,
     corda,
-    darkcovidnet,
-    figure1,
     hannover,
     kermany,
     montgomery_shenzhen,
     nih,
     radiography_database,
-    rsna,
 )
-from hurdles.data.sources.collection import COLLECTIONS, Collection, Layout, collection
+from hurdles.data.sources.collection import COLLECTIONS, Collection
 
-__all__ = [
-    "COLLECTIONS",
-    "Collection",
-    "Layout",
-    "actualmed",
-    "cohen",
-    "collection",
-    "corda",
-    "darkcovidnet",
-    "figure1",
-    "hannover",
-    "kermany",
-    "montgomery_shenzhen",
-    "nih",
-    "radiography_database",
-    "rsna",
-]
+__all__ = ["COLLECTIONS", "Collection"]

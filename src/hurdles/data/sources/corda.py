@@ -1,14 +1,9 @@
 """CORDA, COVID-19 X-rays from hospitals of Turin (Tartaglione et al. 2020; Barbano et al. 2024).
 
-Licence: as its makers state with each release; none is assumed here.
-Where: https://corsa.di.unito.it
-
-Layout of 2020: ``CORDA_fix.csv`` (image_id, covid, rx) and folders named after both, with minus
-signs that are part of the name: ``RX+-COVID+/``, ``RX+-COVID-/``, ``RX--COVID+/``,
-``RX--COVID-/``, each with ``<image_id>.png``. Layout as released later: ``corda.csv`` (patient_id,
-study_number, modality, sex, age, rx, covid, path, institution), DICOM files without an extension
-at ``path``, and ``fold0_train.csv``, ``fold0_test.csv`` to ``fold3_test.csv`` with the same rows
-parted four times.
+The folders of 2020 are named after table columns, with minus signs that are part of the name:
+``RX+-COVID+/``, ``RX+-COVID-/``, ``RX--COVID+/``, ``RX--COVID-/``, each with ``<image_id>.png``.
+The later release has DICOM files without an extension at the table's ``path``, and
+``fold0_test.csv`` to ``fold3_test.csv`` (and ``_train``) with the same rows parted four times.
 """
 
 from __future__ import annotations
@@ -17,21 +12,21 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from hurdles.data.inventory import ManifestBuilder, walk
 from hurdles.data.manifest import Manifest
-from hurdles.data.sources.collection import Layout, age_of, collection, read_rows, sex_of
-from hurdles.data.tally import Tally, walk
+from hurdles.data.sources.collection import Layout, collection, read_rows
+from hurdles.data.vocabulary import age_of, sex_of
 
 logger = logging.getLogger("hurdles.data")
 
-_SIGNS = {"0": "-", "1": "+"}
-_XRAYS = frozenset({"CR", "DX"})
-_RELEASED = "corda.csv"
+_FIRST, _RELEASED = "CORDA_fix.csv", "corda.csv"
+_LABELS = {"+": "COVID-19", "-": "Not COVID-19"}
 
 
 @collection(
     "corda",
     title="CORDA, COVID Radiographic images Data-set for AI",
-    licence="As stated by its makers with each release; ask them before use",
+    license="As stated by its makers with each release; ask them before use",
     citation="Tartaglione et al., Unveiling COVID-19 from Chest X-Ray with Deep Learning: A "
     "Hurdles Race with Small Data, Int. J. Environ. Res. Public Health 17 (2020) 6933, "
     "doi:10.3390/ijerph17186933; Barbano et al., arXiv:2405.11598",
@@ -70,47 +65,51 @@ _RELEASED = "corda.csv"
 )
 def read(root: Path) -> Manifest:
     """Read the images that the table names; further columns: finding (RX+ or RX-), and fold."""
-    return _released(root) if (root / _RELEASED).is_file() else _first(root)
+    return _read_released(root) if (root / _RELEASED).is_file() else _read_first(root)
 
 
-def _first(root: Path) -> Manifest:
-    tally = Tally(root, "corda")
-    seen = [file for folder in sorted(root.glob("RX*-COVID*")) for file in walk(folder)]
-    files = {file.path for file in seen if not file.refusal}
-    for row in read_rows(root / "CORDA_fix.csv"):
+def _read_first(root: Path) -> Manifest:
+    builder = ManifestBuilder(root, "corda")
+    entries = [entry for folder in sorted(root.glob("RX*-COVID*")) for entry in walk(folder)]
+    files = {entry.path for entry in entries if not entry.refusal}
+    for row in read_rows(root / _FIRST):
         covid, rx = _sign(row["covid"]), _sign(row["rx"])
         path = root / f"RX{rx}-COVID{covid}" / f"{row['image_id']}.png"
         if "?" in (covid, rx):
-            tally.leave(path, f"covid is {row['covid']!r} and rx {row['rx']!r}; 0 and 1 are known")
+            builder.leave(
+                path, f"covid is {row['covid']!r} and rx {row['rx']!r}; 0 and 1 are known"
+            )
         elif path not in files:
-            tally.leave(path, "named in CORDA_fix.csv, but the file is missing")
+            builder.leave(path, f"named in {_FIRST}, but the file is missing")
         else:
-            label = "COVID-19" if covid == "+" else "Not COVID-19"
-            tally.keep(path, label, finding=f"RX{rx}")
-    for file in seen:
-        if file.refusal:
-            tally.leave(file.path, file.refusal)
-    tally.leave_rest(sorted(files), "not named in CORDA_fix.csv")
-    return tally.manifest()
+            builder.keep(path, _LABELS[covid], finding=f"RX{rx}")
+    builder.leave_rest(entries, f"not named in {_FIRST}")
+    return builder.manifest()
 
 
-def _released(root: Path) -> Manifest:
-    tally, folds = Tally(root, "corda"), _folds(root)
-    seen = list(walk(root))
-    files = {file.path for file in seen if not file.refusal}
+def _read_released(root: Path) -> Manifest:
+    builder = ManifestBuilder(root, "corda")
+    entries = [e for e in walk(root) if not (e.refusal and e.path.suffix == ".csv")]
+    files = {entry.path for entry in entries if not entry.refusal}
+    folds = {  # the fold that each image is tested in
+        row["path"]: table.stem.removeprefix("fold").removesuffix("_test")
+        for table in sorted(root.glob("fold*_test.csv"))
+        for row in read_rows(table)
+        if row.get("path")
+    }
     for row in read_rows(root / _RELEASED):
-        path, covid = root / row["path"].replace("\\", "/").lstrip("/"), _sign(row["covid"])
-        if row["modality"].upper() not in _XRAYS:
-            tally.leave(path, f"{row['modality'] or 'no modality'}, no X-ray")
+        path = root / row["path"].replace("\\", "/").lstrip("/")
+        covid, rx = _sign(row["covid"]), _sign(row["rx"])
+        if row["modality"].upper() not in {"CR", "DX"}:
+            builder.leave(path, f"{row['modality'] or 'no modality'}, no X-ray")
         elif covid == "?":
-            tally.leave(path, f"covid is {row['covid']!r}; 0 and 1 are known")
+            builder.leave(path, f"covid is {row['covid']!r}; 0 and 1 are known")
         elif path not in files:
-            tally.leave(path, f"named in {_RELEASED}, but the file is missing")
+            builder.leave(path, f"named in {_RELEASED}, but the file is missing")
         else:
-            rx = _sign(row["rx"])
-            tally.keep(
+            builder.keep(
                 path,
-                "COVID-19" if covid == "+" else "Not COVID-19",
+                _LABELS[covid],
                 patient=row["patient_id"].removesuffix(".0") or None,
                 source=row["institution"] or "corda",
                 sex=sex_of(row.get("sex", "")),
@@ -119,27 +118,13 @@ def _released(root: Path) -> Manifest:
                 study=row.get("study_number") or None,
                 fold=folds.get(row["path"]),
             )
-    for file in seen:
-        if file.refusal and file.path.suffix != ".csv":
-            tally.leave(file.path, file.refusal)
-    tally.leave_rest(sorted(files), f"not named in {_RELEASED}")
-    manifest = tally.manifest()
+    builder.leave_rest(entries, f"not named in {_RELEASED}")
     if not folds:
-        return manifest
+        return builder.manifest()
     note = "its folds are kept in the column 'fold', not used as a split"
     logger.warning("%s: %s", root, note)
-    return replace(manifest, notes=(f"corda: {note}",))
-
-
-def _folds(root: Path) -> dict[str, str]:
-    """Return the fold that each image is tested in, by its path."""
-    return {
-        row["path"]: table.stem.removeprefix("fold").removesuffix("_test")
-        for table in sorted(root.glob("fold*_test.csv"))
-        for row in read_rows(table)
-        if row.get("path")
-    }
+    return replace(builder.manifest(), notes=(f"corda: {note}",))
 
 
 def _sign(cell: str) -> str:
-    return _SIGNS.get(cell.removesuffix(".0"), "?")
+    return {"0": "-", "1": "+"}.get(cell.removesuffix(".0"), "?")

@@ -1,15 +1,11 @@
 """Kermany's pneumonia collection, chest_xray (Kermany, Zhang, Goldbaum 2018).
 
-Licence: CC BY 4.0. Where: https://data.mendeley.com/datasets/rscbjbr9sj (also on Kaggle as
-``chest-xray-pneumonia``).
+Patients are told from file names: ``person1023_virus_1714.jpeg``, ``IM-0115-0001.jpeg``,
+``NORMAL2-IM-1427-0001.jpeg``; in the third version of the release ``VIRUS-1980593-0001.jpeg``
+(disease, randomized patient, image).
 
-Layout: ``train/``, ``val/`` (absent in some versions) and ``test/``, each with ``NORMAL/`` and
-``PNEUMONIA/``. File names are ``person1023_virus_1714.jpeg``, ``person1_bacteria_2.jpeg``,
-``IM-0115-0001.jpeg``, ``NORMAL2-IM-1427-0001.jpeg``; in the third version of the release
-``VIRUS-1980593-0001.jpeg`` (disease, randomised patient, image).
-
-Who is a patient. Two counters ran over the names, one for bacterial and one for viral pneumonia:
-979 of 1,674 person numbers occur with both diseases. Within a disease no number stands in both
+Two counters ran over the names, one for bacterial and one for viral pneumonia: 979 of 1,674 person
+numbers occur with both diseases. Within a disease no number stands in both
 ``train`` and ``test``; across diseases 170 do. Images of the same number and disease resemble each
 other (mean correlation of 32x32 thumbnails, class mean removed: 0.16 bacterial, 0.26 viral), those
 of the same number and different disease do not (0.006; 0.002 and -0.004 for a number shifted by 7
@@ -22,9 +18,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hurdles.data.inventory import ManifestBuilder
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources.collection import Layout, collection
-from hurdles.data.tally import Tally, walk
 from hurdles.data.vocabulary import Split
 
 _SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
@@ -33,15 +29,17 @@ _LABELS = {
     "virus": "Viral Pneumonia",
     "normal": "Normal",
 }
-_PERSON = re.compile(r"(person\d+_(bacteria|virus))_\d+(?:_\d+)?")
-_NORMAL = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?")
-_RANDOMISED = re.compile(r"(BACTERIA|VIRUS|NORMAL)-(\d+)-\d+")
+_NAMES = (
+    re.compile(r"(?P<patient>person\d+_(?P<disease>bacteria|virus))_\d+(?:_\d+)?"),
+    re.compile(r"(?P<patient>(?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?(?P<disease>)"),
+    re.compile(r"(?P<disease>BACTERIA|VIRUS|NORMAL)-(?P<patient>\d+)-\d+"),
+)
 
 
 @collection(
     "kermany",
     title="Chest X-ray images (pneumonia) of children, Guangzhou",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     citation="Kermany et al., Identifying Medical Diagnoses and Treatable Diseases by Image-Based "
     "Deep Learning, Cell 172 (2018) 1122-1131, doi:10.1016/j.cell.2018.02.010; data "
     "doi:10.17632/rscbjbr9sj.3",
@@ -73,20 +71,18 @@ _RANDOMISED = re.compile(r"(BACTERIA|VIRUS|NORMAL)-(\d+)-\d+")
 )
 def read(root: Path) -> Manifest:
     """Read the original split: labels and patients from the names, ``split`` from the folders."""
-    tally = Tally(root, "kermany")
-    for file in walk(root):
-        parts = file.name.split("/")
-        if file.refusal:
-            tally.leave(file.path, file.refusal)
-        elif parts[0] not in _SPLITS or len(parts) < 3:
+    builder = ManifestBuilder(root, "kermany")
+    for entry in builder.images(root):
+        parts = entry.name.split("/")
+        if parts[0] not in _SPLITS or len(parts) < 3:
             # Kaggle's archive holds the whole collection a second time, in chest_xray/chest_xray.
-            tally.leave(file.path, "outside train, val and test")
-        elif (known := identify(file.path.stem)) is None:
-            tally.leave(file.path, "a name that tells neither disease nor patient")
+            builder.leave(entry.path, "outside train, val and test")
+        elif (known := identify(entry.path.stem)) is None:
+            builder.leave(entry.path, "a name that tells neither disease nor patient")
         else:
             label, patient = known
-            tally.keep(file.path, label, patient=patient, split=_SPLITS[parts[0]].value)
-    return tally.manifest()
+            builder.keep(entry.path, label, patient=patient, split=_SPLITS[parts[0]].value)
+    return builder.manifest()
 
 
 def identify(stem: str) -> tuple[str, str] | None:
@@ -101,10 +97,7 @@ def identify(stem: str) -> tuple[str, str] | None:
     >>> identify("VIRUS-1980593-0001")
     ('Viral Pneumonia', '1980593')
     """
-    if match := _PERSON.fullmatch(stem):
-        return _LABELS[match[2]], match[1]
-    if match := _NORMAL.fullmatch(stem):
-        return _LABELS["normal"], match[1]
-    if match := _RANDOMISED.fullmatch(stem):
-        return _LABELS[match[1].lower()], match[2]
+    for form in _NAMES:
+        if match := form.fullmatch(stem):
+            return _LABELS[(match["disease"] or "normal").lower()], match["patient"]
     return None

@@ -1,12 +1,8 @@
 """Montgomery County and Shenzhen tuberculosis X-rays with lung masks (Jaeger et al. 2014).
 
-Licence: free for research with citation (National Library of Medicine). Where:
-https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/ and, as one folder with
-masks, https://www.kaggle.com/datasets/nikhilpandey360/chest-xray-masks-and-labels
-
-Layout of the one folder: ``CXR_jpg/`` (or ``CXR_png/``) with ``MCUCXR_0001_0.png`` and
-``CHNCXR_0001_0.png``, ``masks/`` with the same names, Shenzhen's with or without ``_mask``, and
-``ClinicalReadings/`` with a text per image in some copies. The last digit is 1 for tuberculosis.
+The last digit of a name is 1 for tuberculosis: ``MCUCXR_0001_0.png``, ``CHNCXR_0001_0.png``.
+Shenzhen's masks have the same names with or without ``_mask``; some copies bring a text per image
+in ``ClinicalReadings/``.
 """
 
 from __future__ import annotations
@@ -14,9 +10,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hurdles.data.inventory import ManifestBuilder, walk
 from hurdles.data.manifest import Manifest
-from hurdles.data.sources.collection import Layout, age_of, collection, sex_of
-from hurdles.data.tally import Tally, walk
+from hurdles.data.sources.collection import Layout, collection
+from hurdles.data.vocabulary import age_of, sex_of
 
 _NAME = re.compile(r"(MCUCXR|CHNCXR)_(\d+)_([01])")
 _SOURCES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
@@ -25,7 +22,7 @@ _SOURCES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
 @collection(
     "montgomery-shenzhen",
     title="Montgomery County and Shenzhen chest X-ray sets with lung masks",
-    licence="Free for research with citation and acknowledgement of the National Library of "
+    license="Free for research with citation and acknowledgement of the National Library of "
     "Medicine",
     citation="Jaeger et al., Two public chest X-ray datasets for computer-aided screening of "
     "pulmonary diseases, Quant. Imaging Med. Surg. 4 (2014) 475-477, "
@@ -53,28 +50,28 @@ _SOURCES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
 )
 def read(root: Path) -> Manifest:
     """Read both sets: labels Normal and Tuberculosis, ``mask`` where there is one."""
-    tally = Tally(root)
+    builder = ManifestBuilder(root)
     masks = {
-        file.path.stem.removesuffix("_mask"): file.path
-        for file in walk(root / "masks")
-        if not file.refusal
+        entry.path.stem.removesuffix("_mask"): entry.path
+        for entry in walk(root / "masks")
+        if not entry.refusal
     }
     folders = sorted(path for path in root.glob("CXR_*") if path.is_dir())
-    for file in (file for folder in folders for file in walk(folder)):
-        match = _NAME.fullmatch(file.path.stem)
-        if file.refusal or match is None:
-            tally.leave(file.path, file.refusal or "neither MCUCXR_<number>_<0|1> nor CHNCXR_...")
+    for entry in (entry for folder in folders for entry in builder.images(folder)):
+        match = _NAME.fullmatch(entry.path.stem)
+        if match is None:
+            builder.leave(entry.path, "neither MCUCXR_<number>_<0|1> nor CHNCXR_...")
             continue
-        mask = masks.get(file.path.stem)
-        tally.keep(
-            file.path,
+        mask = masks.get(entry.path.stem)
+        builder.keep(
+            entry.path,
             "Tuberculosis" if match[3] == "1" else "Normal",
             source=_SOURCES[match[1]],
             patient=match[2],
             mask=str(mask) if mask else None,
-            **_reading(root / "ClinicalReadings" / f"{file.path.stem}.txt"),
+            **_reading(root / "ClinicalReadings" / f"{entry.path.stem}.txt"),
         )
-    return tally.manifest()
+    return builder.manifest()
 
 
 def _reading(text: Path) -> dict[str, str | float | None]:

@@ -1,29 +1,103 @@
-"""NIH ChestX-ray8, later ChestX-ray14 (Wang et al. 2017), in its original layout.
+"""NIH ChestX-ray8 (Wang et al. 2017), and two collections made of its images.
 
-Licence: no restriction on use; link, citation and acknowledgement of the NIH Clinical Center are
-asked for. Where: https://nihcc.app.box.com/v/ChestXray-NIHCC
-
-Layout: ``Data_Entry_2017.csv`` (or ``Data_Entry_2017_v2020.csv``), images in ``images/`` or in
-``images_001/images/`` to ``images_012/images/``, and ``train_val_list.txt`` and ``test_list.txt``.
-
-What the NIH's table and file names tell, for the collections that are made from its images.
+RSNA's challenge gives them other names; DarkCovidNet's folders (Ozturk et al. 2020) keep the names
+and set Cohen's images beside them.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hurdles.data.dicom_file import read_headers
+from hurdles.data.inventory import ManifestBuilder
 from hurdles.data.manifest import Manifest
-from hurdles.data.sources.collection import Layout, age_of, collection, read_rows, sex_of, view_of
-from hurdles.data.tally import Tally, walk
-from hurdles.data.vocabulary import Split
+from hurdles.data.sources.collection import Layout, collection, read_rows
+from hurdles.data.vocabulary import Split, age_of, sex_of, view_of
+
+_TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 
 
-def entries(table: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of ``Data_Entry_2017*.csv`` by the image's stem."""
+@collection(
+    "nih",
+    title="NIH ChestX-ray8 / ChestX-ray14",
+    license="No restriction on use; link to the NIH's page, citation and acknowledgement of the "
+    "NIH Clinical Center are asked for",
+    citation="Wang et al., ChestX-ray8: Hospital-Scale Chest X-Ray Database and Benchmarks, CVPR "
+    "2017, 3462-3471, doi:10.1109/CVPR.2017.369",
+    url="https://nihcc.app.box.com/v/ChestXray-NIHCC",
+    quirks=(
+        "Labels were mined from reports by a program and are held to be more than 90 % right; for "
+        "pneumonia they are worse.",
+        "'No Finding' means none of fourteen findings, not a normal chest.",
+        "An image has several findings: it counts as Pneumonia wherever that is among them, and "
+        "the column 'finding' keeps them all.",
+        "A few ages are mistakes (148, 411 years) and are left empty.",
+        "AP images are mostly bedside ones of sicker patients, so the view tells the class.",
+        "train_val_list.txt becomes 'train': choose the validation part from it, by patient.",
+        "RSNA's pneumonia collection and DarkCovidNet's folders are drawn from these images.",
+    ),
+    layouts=tuple(
+        Layout(
+            f"{table} with its images in images*/, train_val_list.txt and test_list.txt beside.",
+            (table, "images*"),
+            (table, ("Image Index", "Finding Labels", "Patient ID")),
+        )
+        for table in _TABLES
+    ),
+    folders=("ChestXray-NIHCC", "ChestX-ray14", "ChestX-ray8", "NIH Chest X-rays"),
+)
+def read_nih(root: Path) -> Manifest:
+    """Read the images that the table names; further columns: finding."""
+    table = next(root / name for name in _TABLES if (root / name).is_file())
+    rows = _rows_by_stem(table)
+    splits = {
+        Path(line.strip()).stem: split.value
+        for name, split in (("train_val_list.txt", Split.TRAIN), ("test_list.txt", Split.TEST))
+        if (root / name).is_file()
+        for line in (root / name).read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    }
+    builder, met = ManifestBuilder(root, "nih"), set()
+    for folder in sorted(path for path in root.glob("images*") if path.is_dir()):
+        for entry in builder.images(folder):
+            stem = entry.path.stem
+            if stem not in rows:
+                builder.leave(entry.path, f"not named in {table.name}")
+            elif stem in met:
+                builder.leave(entry.path, "a second file of the same name")
+            else:
+                met.add(stem)
+                row = rows[stem]
+                builder.keep(
+                    entry.path,
+                    label_of(row["Finding Labels"]),
+                    patient=row["Patient ID"].lstrip("0") or patient_of(stem),
+                    split=splits.get(stem),
+                    **_cells(row),
+                )
+    for stem, row in rows.items():
+        if stem not in met:
+            missing = root / "images" / row["Image Index"]
+            builder.leave(missing, f"named in {table.name}, but the file is missing")
+    return builder.manifest()
+
+
+def _rows_by_stem(table: Path) -> dict[str, dict[str, str]]:
     return {Path(row["Image Index"]).stem: row for row in read_rows(table)}
+
+
+def _cells(row: Mapping[str, str]) -> dict[str, Any]:
+    """Return view, sex, age and the raw finding of a row; everything may be missing."""
+    return {
+        "view": view_of(row.get("View Position", "")),
+        "sex": sex_of(row.get("Patient Gender", row.get("Patient Sex", ""))),
+        "age": age_of(row.get("Patient Age", "")),
+        "finding": row.get("Finding Labels") or None,
+    }
 
 
 def patient_of(stem: str) -> str | None:
@@ -46,90 +120,112 @@ def label_of(findings: str) -> str:
     >>> label_of("Edema|Pneumonia"), label_of("No Finding"), label_of("Mass|Nodule")
     ('Pneumonia', 'No Finding', 'Other Finding')
     """
-    named = {finding.strip() for finding in findings.split("|")}
-    if "Pneumonia" in named:
+    names = {finding.strip() for finding in findings.split("|")}
+    if "Pneumonia" in names:
         return "Pneumonia"
-    return "No Finding" if named == {"No Finding"} else "Other Finding"
-
-
-def cells_of(row: dict[str, str]) -> dict[str, Any]:
-    """Return view, sex, age and the raw finding of a row; everything may be missing."""
-    return {
-        "view": view_of(row.get("View Position", "")),
-        "sex": sex_of(row.get("Patient Gender", row.get("Patient Sex", ""))),
-        "age": age_of(row.get("Patient Age", "")),
-        "finding": row.get("Finding Labels") or None,
-    }
-
-
-_COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
-_LISTS = {"train_val_list.txt": Split.TRAIN, "test_list.txt": Split.TEST}
-
-
-def _layout(table: str) -> Layout:
-    return Layout(
-        f"{table} with its images in images*/, train_val_list.txt and test_list.txt beside.",
-        (table, "images*"),
-        (table, _COLUMNS),
-    )
+    return "No Finding" if names == {"No Finding"} else "Other Finding"
 
 
 @collection(
-    "nih",
-    title="NIH ChestX-ray8 / ChestX-ray14",
-    licence="No restriction on use; link to the NIH's page, citation and acknowledgement of the "
-    "NIH Clinical Center are asked for",
-    citation="Wang et al., ChestX-ray8: Hospital-Scale Chest X-Ray Database and Benchmarks, CVPR "
-    "2017, 3462-3471, doi:10.1109/CVPR.2017.369",
-    url="https://nihcc.app.box.com/v/ChestXray-NIHCC",
+    "darkcovidnet",
+    title="DarkCovidNet folders (NIH ChestX-ray8 and Cohen)",
+    license="None stated for the folders; NIH part free with citation, COVID-19 images as in "
+    "Cohen's collection",
+    citation="Ozturk et al., Automated detection of COVID-19 cases using deep neural networks "
+    "with X-ray images, Comput. Biol. Med. 121 (2020) 103792, "
+    "doi:10.1016/j.compbiomed.2020.103792; Wang et al., ChestX-ray8, CVPR 2017",
+    url="https://github.com/muhammedtalo/COVID-19",
     quirks=(
-        "Labels were mined from reports by a program and are held to be more than 90 % right; for "
-        "pneumonia they are worse.",
-        "'No Finding' means none of fourteen findings, not a normal chest.",
-        "An image has several findings: it counts as Pneumonia wherever that is among them, and "
-        "the column 'finding' keeps them all.",
-        "A few ages are mistakes (148, 411 years) and are left empty.",
-        "AP images are mostly bedside ones of sicker patients, so the view tells the class.",
-        "train_val_list.txt becomes 'train': choose the validation part from it, by patient.",
-        "RSNA's pneumonia collection and DarkCovidNet's folders are drawn from these images.",
+        "COVID-19 comes from another collection than the other two classes, so origin and class "
+        "are one and the same; in many copies it is left out.",
+        "Patients of the COVID-19 images are not known: their names are those of publications.",
+        "Several images show one patient: 1,000 NIH images are of 682 patients.",
+        "Labels are the NIH's, mined from reports by a program; 'No Finding' is not a normal "
+        "chest.",
+        "The table names .png files where a copy holds .jpg: they are matched without the "
+        "extension.",
     ),
-    layouts=(_layout("Data_Entry_2017.csv"), _layout("Data_Entry_2017_v2020.csv")),
-    folders=("ChestXray-NIHCC", "ChestX-ray14", "ChestX-ray8", "NIH Chest X-rays"),
+    layouts=(
+        Layout(
+            "No_findings/ and Pneumonia/ (and Covid-19/), Data_Entry_2017_subset.csv beside.",
+            ("No_findings", "Pneumonia"),
+        ),
+    ),
+    folders=("X-Ray Image DataSet", "DarkCovidNet", "COVID-19/X-Ray Image DataSet"),
 )
-def read(root: Path) -> Manifest:
-    """Read the images that the table names; further columns: finding."""
-    names = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
-    table = next(root / name for name in names if (root / name).is_file())
-    rows, splits = entries(table), _splits(root)
-    tally, met = Tally(root, "nih"), set()
-    for folder in sorted(path for path in root.glob("images*") if path.is_dir()):
-        for file in walk(folder):
-            stem = file.path.stem
-            if file.refusal:
-                tally.leave(file.path, file.refusal)
-            elif stem not in rows:
-                tally.leave(file.path, f"not named in {table.name}")
-            elif stem in met:
-                tally.leave(file.path, "a second file of the same name")
-            else:
-                met.add(stem)
-                row = rows[stem]
-                patient = row["Patient ID"].lstrip("0") or patient_of(stem)
-                label, split = label_of(row["Finding Labels"]), splits.get(stem)
-                tally.keep(file.path, label, patient=patient, split=split, **cells_of(row))
-    for stem, row in rows.items():
-        if stem not in met:
-            missing = root / "images" / row["Image Index"]
-            tally.leave(missing, f"named in {table.name}, but the file is missing")
-    return tally.manifest()
+def read_darkcovidnet(root: Path) -> Manifest:
+    """Read the folders; further columns: finding (the NIH's labels)."""
+    labels = {"Covid-19": "COVID-19", "No_findings": "No Finding", "Pneumonia": "Pneumonia"}
+    tables = sorted(root.glob("Data_Entry_2017*.csv"))  # the NIH's, whole or a subset, or none
+    rows = _rows_by_stem(tables[0]) if tables else {}
+    builder = ManifestBuilder(root, "darkcovidnet")
+    for folder, label in labels.items():
+        for entry in builder.images(root / folder) if (root / folder).is_dir() else ():
+            stem = entry.path.stem
+            builder.keep(entry.path, label, patient=patient_of(stem), **_cells(rows.get(stem, {})))
+    return builder.manifest()
 
 
-def _splits(root: Path) -> dict[str, str]:
-    """Return the published split by the image's stem; empty where the lists are not there."""
-    return {
-        Path(line.strip()).stem: split.value
-        for name, split in _LISTS.items()
-        if (root / name).is_file()
-        for line in (root / name).read_text(encoding="utf-8").splitlines()
-        if line.strip()
-    }
+_IMAGES, _LABELS = "stage_2_train_images", "stage_2_train_labels.csv"
+_DETAILS = "stage_2_detailed_class_info.csv"
+
+
+@collection(
+    "rsna",
+    title="RSNA Pneumonia Detection Challenge",
+    license="Non-commercial and academic research, under the terms of the competition",
+    citation="Shih et al., Augmenting the National Institutes of Health Chest Radiograph Dataset "
+    "with Expert Annotations of Possible Pneumonia, Radiol. Artif. Intell. 1 (2019) e180041, "
+    "doi:10.1148/ryai.2019180041",
+    url="https://www.kaggle.com/c/rsna-pneumonia-detection-challenge",
+    quirks=(
+        "The column 'patientId' names an image. Who it shows is not told (the images are the "
+        "NIH's, where patients have several), so the patient stays empty.",
+        "An image with several boxes stands in several rows, one per box; it is one row here, and "
+        "'boxes' counts them.",
+        "'Lung Opacity' is what may be pneumonia; 'No Lung Opacity / Not Normal' is everything "
+        "else that is not normal.",
+        "Without the table of detailed classes, normal and other images cannot be told apart: both "
+        "are called 'No Lung Opacity'.",
+        "View, sex and age are read from the DICOM headers.",
+        "Images of the test stage have no labels and are not read.",
+    ),
+    layouts=(
+        Layout(
+            f"{_IMAGES}/*.dcm and {_LABELS}, and {_DETAILS} beside.",
+            (_IMAGES, _LABELS),
+            (_LABELS, ("patientId", "Target")),
+        ),
+    ),
+    folders=("rsna-pneumonia-detection-challenge",),
+)
+def read_rsna(root: Path) -> Manifest:
+    """Read the images of the training stage; further columns: boxes (how many were drawn)."""
+    boxes: dict[str, list[bool]] = defaultdict(list)
+    for row in read_rows(root / _LABELS):
+        boxes[row["patientId"]].append(row["Target"] == "1")
+    details = {}
+    if (root / _DETAILS).is_file():
+        details = {row["patientId"]: row["class"] for row in read_rows(root / _DETAILS)}
+    builder = ManifestBuilder(root, "rsna")
+    paths = []
+    for entry in builder.images(root / _IMAGES):
+        if entry.path.stem in boxes:
+            paths.append(entry.path)
+        else:
+            builder.leave(entry.path, f"not named in {_LABELS}")
+    headers = read_headers(list(map(str, paths)))
+    for path, header in zip(paths, headers.to_dict("records"), strict=True):
+        # Boxes decide; the detailed class only tells normal from other images without a box.
+        label, detail = "Lung Opacity", details.get(path.stem)
+        n_boxes = sum(boxes[path.stem])
+        if not n_boxes:
+            no_box = "No Lung Opacity" if detail is None else "No Lung Opacity / Not Normal"
+            label = "Normal" if detail == "Normal" else no_box
+        cells = {name: header[name] for name in ("view", "sex", "age")}
+        builder.keep(path, label, boxes=n_boxes, **cells)
+    present = {path.stem for path in paths}
+    for image in (image for image in boxes if image not in present):
+        missing = root / _IMAGES / f"{image}.dcm"
+        builder.leave(missing, f"named in {_LABELS}, but the file is missing")
+    return builder.manifest()
