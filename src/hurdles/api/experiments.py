@@ -23,12 +23,13 @@ from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.explanation.methods import explain as make_heatmaps
 from hurdles.findings.limits import judged_again
 from hurdles.pixels.cache import Prepared
+from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import contact_sheet, overlay
 from hurdles.runs.assessment import evaluate_run
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import Options, prepare_for
+from hurdles.runs.images import prepare_for
 from hurdles.runs.inputs import Data, classified, files_of, name_of
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run

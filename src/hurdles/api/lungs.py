@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from hurdles.data.files import outputs
-from hurdles.runs.images import Options
+from hurdles.progress import Options
 from hurdles.runs.inputs import Data, files_of, manifest_of
 
 __all__ = ["segment", "train_lungs"]

@@ -23,7 +23,7 @@ from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
     from hurdles.evaluation.evaluation import Evaluation
-    from hurdles.runs.images import Options
+    from hurdles.progress import Options
 
 __all__ = [
     "CacheOption",
@@ -208,7 +208,7 @@ def carried_out(
     on_bad: OnBad, cache: Path | None, quiet: bool, no_images: bool = False
 ) -> Iterator[Options]:
     """Yield what the options say of how a verb is carried out, with a bar unless it is quiet."""
-    from hurdles.runs.images import Options
+    from hurdles.progress import Options
 
     options = Options(on_bad=on_bad, cache=cache, pictures=not no_images)
     if quiet:

@@ -15,10 +15,11 @@ from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
 from hurdles.pixels.cache import Prepared
+from hurdles.progress import Options
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.choices import Threshold as ThresholdRule
 from hurdles.recipe.recipe import EvaluationSection
-from hurdles.runs.images import Options, left_out_lines, prepare_for
+from hurdles.runs.images import left_out_lines, prepare_for
 from hurdles.runs.presentation import save_sheets, sheets_of, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seen import Seen, seen_by

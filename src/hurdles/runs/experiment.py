@@ -22,11 +22,12 @@ from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.models.spec import ModelSpec, architectures
 from hurdles.models.starting import StartingWeights, imagenet_weights
 from hurdles.pixels.cache import Prepared
+from hurdles.progress import Options
 from hurdles.recipe.choices import Start
 from hurdles.recipe.parting import parted, refuse_untested, remarks, settled
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.assessment import assess_own, refuse_undecidable
-from hurdles.runs.images import Options, preparation_of, prepare_pixels
+from hurdles.runs.images import preparation_of, prepare_pixels
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seen import (

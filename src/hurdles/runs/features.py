@@ -21,9 +21,10 @@ from hurdles.explanation.embedding import Projection, available_projection, proj
 from hurdles.explanation.probe import Probe, source_probes, thumbnails
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.prepare import Preparation
+from hurdles.progress import Options
 from hurdles.recipe.choices import RejectBy
 from hurdles.reporting.plots import embedding_figure
-from hurdles.runs.images import Options, prepare_for
+from hurdles.runs.images import prepare_for
 from hurdles.runs.run import Run
 from hurdles.runs.seen import seen_by
 from hurdles.training.machine import this_machine

@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 from hurdles.data.manifest import Manifest
-from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, LungsNotFoundError, ManifestError
 from hurdles.pixels.cache import PixelPreparation, Prepared, prepare
 from hurdles.pixels.prepare import Preparation, needs_lungs
-from hurdles.progress import Progress, Silent
+from hurdles.progress import Options, counting
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.run import Run
 
 __all__ = [
-    "Options",
     "left_out_lines",
     "preparation_of",
     "prepare_as",
     "prepare_for",
     "prepare_pixels",
 ]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What changes how an experiment is carried out but not what it finds.
-
-    Parameters
-    ----------
-    on_bad : OnBad
-        Unreadable images: skip and list them, or stop.
-    cache : Path, optional
-        Where prepared pixels are kept; default: the user's cache folder.
-    progress : Progress, optional
-        Who listens.
-    pictures : bool
-        Show radiographs on the pages: patients' pixels, which go where the pages go.
-    """
-
-    on_bad: OnBad = OnBad.SKIP
-    cache: Path | None = None
-    progress: Progress | None = None
-    pictures: bool = True
-
-    @property
-    def listener(self) -> Progress:
-        """Who listens, or nobody."""
-        return self.progress or Silent()
 
 
 def preparation_of(recipe: Recipe) -> Preparation:
@@ -133,17 +102,13 @@ def prepare_as(
     ImageError
         If an image cannot be used, and the options say stop.
     """
-    listener = options.listener
-    done_before: int | None = None
-
-    def tell(done: int, total: int) -> None:
-        nonlocal done_before
-        if done_before is None:
-            listener.start(doing, total)
-        listener.advance(done - (done_before or 0))
-        done_before = done
-
-    return prepare(manifest, preparation, cache=options.cache, on_bad=options.on_bad, progress=tell)
+    return prepare(
+        manifest,
+        preparation,
+        cache=options.cache,
+        on_bad=options.on_bad,
+        progress=counting(options.listener, doing),
+    )
 
 
 def prepare_for(run: Run, manifest: Manifest, options: Options) -> Prepared:

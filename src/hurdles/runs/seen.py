@@ -30,8 +30,9 @@ from hurdles.data.vocabulary import MissingPatients, OnBad, Split
 from hurdles.errors import RunError
 from hurdles.pixels.cache import Prepared
 from hurdles.pixels.prepare import Preparation
+from hurdles.progress import Options, counting
 from hurdles.recipe.recipe import Recipe
-from hurdles.runs.images import Options, prepare_as
+from hurdles.runs.images import prepare_as
 from hurdles.runs.run import Run
 
 
@@ -191,17 +192,7 @@ def _small(manifest: Manifest, recipe: Recipe, options: Options) -> Prepared:
 
 
 def _search(a: Prepared, b: Prepared | None, options: Options) -> pd.DataFrame:
-    listener = options.listener
-    before = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal before
-        if not before:
-            listener.start("Looking for copies", total)
-        listener.advance(done - before)
-        before = done
-
-    return matches(a, b, progress=tell)
+    return matches(a, b, progress=counting(options.listener, "Looking for copies"))
 
 
 def _own(

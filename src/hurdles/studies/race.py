@@ -16,10 +16,10 @@ from hurdles.data.split import SCHEMES
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
 from hurdles.errors import CollectionError, HurdlesError, RunError
+from hurdles.progress import Options
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.runs.assessment import predict_on, test_predictions
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import Options
 from hurdles.runs.run import Run
 from hurdles.studies.design import Design
 from hurdles.studies.found import Given

@@ -15,11 +15,11 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdlesError, RunError
+from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe, load_recipe
 from hurdles.recipe.remedies import REMEDIES, remedied
 from hurdles.runs.assessment import predict_on
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import Options
 from hurdles.runs.inputs import Data
 from hurdles.runs.run import Run
 from hurdles.studies.found import found_collections

@@ -19,7 +19,7 @@ from hurdles.data.vocabulary import MissingPatients, Split
 from hurdles.phantom import Shortcut, write_phantom
 from hurdles.pixels.cache import prepare
 from hurdles.pixels.prepare import Preparation
-from hurdles.runs.images import Options
+from hurdles.progress import Options
 
 SEED = 0
 #: How far class and shortcut coincide in training: nine of ten patients follow it.

@@ -19,7 +19,7 @@ from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.data.vocabulary import Split
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.prepare import Preparation
-from hurdles.runs.images import Options
+from hurdles.progress import Options
 from hurdles.studies.design import Design
 from hurdles.studies.found import Given, found_collections
 

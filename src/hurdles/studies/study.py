@@ -14,10 +14,10 @@ import pandas as pd
 from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
+from hurdles.progress import Options
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.recipe import Recipe
 from hurdles.registry import Registry
-from hurdles.runs.images import Options
 from hurdles.runs.inputs import Data
 from hurdles.runs.run import Run
 

@@ -13,9 +13,9 @@ import pytest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
+from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe
 from hurdles.recipe.remedies import REMEDIES
-from hurdles.runs.images import Options
 from hurdles.studies import remedies, remedies_sets
 from hurdles.studies.found import found_collections
 from hurdles.studies.remedies_page import page

@@ -9,7 +9,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.errors import RegistryError, RunError
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.runs.images import Options
+from hurdles.progress import Options
 from hurdles.runs.run import Run
 from hurdles.studies import lazaro_barco_2020_page as published
 from hurdles.studies import study, table
