@@ -51,7 +51,7 @@ class Loss(StrEnum):
     FOCAL = "focal"
 
 
-class Optimiser(StrEnum):
+class Optimizer(StrEnum):
     """How the weights are moved."""
 
     ADAM = "adam"

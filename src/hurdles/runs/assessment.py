@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from hurdles.data.classes import known_classes
+from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
+from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
-from hurdles.errors import RecipeError, RunError
+from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
@@ -18,14 +19,12 @@ from hurdles.pixels.cache import Prepared
 from hurdles.progress import Options
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.choices import Threshold as ThresholdRule
-from hurdles.recipe.recipe import EvaluationSection
 from hurdles.runs.images import left_out_lines, prepare_for
 from hurdles.runs.presentation import save_sheets, sheets_of, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seen import Seen, seen_by
 from hurdles.training.machine import this_machine
-from hurdles.training.prediction import probabilities
-from hurdles.training.rejection import Rejector
+from hurdles.training.prediction import Rejector, probabilities
 
 
 def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
@@ -207,37 +206,10 @@ def _selected(run: Run, prepared: Prepared, predictions: Predictions, name: str)
     if not run.recipe.remedy.reject:
         return ()
     rejector, level = Rejector.load(run.path), run.recipe.evaluation.level
-    found = rejector.judge(run.network(), prepared.pixels, predictions, level=level)
-    rejector.write(run.path, name, found)
-    return (f"{found}; {rejector.rule}.",)
-
-
-def refuse_undecidable(
-    section: EvaluationSection, labels: Sequence[str], validation: Collection[str] | None = None
-) -> None:
-    """Raise unless the threshold that a recipe asks for can be fixed on these images.
-
-    Before the training, which would be lost otherwise.
-    """
-    if section.threshold is ThresholdRule.ARGMAX:
-        return
-    rule = f'evaluation.threshold = "{section.threshold}"'
-    if len(labels) != 2:
-        raise RecipeError(
-            f"{rule} parts two classes, and the images have {len(labels)} ({', '.join(labels)}); "
-            'use "argmax", or images of two classes.'
-        )
-    if section.positive and section.positive not in labels:
-        raise RecipeError(
-            f"evaluation.positive = {section.positive!r} is not a class of the images; they have "
-            f"{' and '.join(labels)}."
-        )
-    lacking = [] if validation is None else [label for label in labels if label not in validation]
-    if lacking:
-        raise RecipeError(
-            f"{rule} is fixed on the validation images, and none of them is "
-            f'{" or ".join(lacking)}; give validation a larger part or use "argmax".'
-        )
+    table, result = rejector.judge(run.network(), prepared.pixels, predictions, level=level)
+    write_text(run.path / "predictions" / f"{name}.rejection.csv", as_csv(table))
+    run.write_json(f"rejection.{name}.json", result.to_dict())
+    return (f"{result}; {rejector.rule}.",)
 
 
 def _without(run: Run, prepared: Prepared, seen: Seen) -> Prepared:

@@ -28,8 +28,7 @@ from hurdles.runs.images import prepare_for
 from hurdles.runs.run import Run
 from hurdles.runs.seen import seen_by
 from hurdles.training.machine import this_machine
-from hurdles.training.prediction import embed
-from hurdles.training.rejection import Rejector
+from hurdles.training.prediction import Rejector, embed
 
 #: Columns of ``embedding.csv``.
 COLUMNS: dict[str, str] = {
