@@ -63,7 +63,7 @@ def scaling_of(
                 f"'{start.origin[:12]}...'. Give the weights that the recipe names, or clear "
                 "model.origin."
             )
-        return start.mean, start.std
+        return start.spec.mean, start.spec.std
     if model.start is not Start.SCRATCH:
         if state_path is None or not state_path.exists():
             raise RecipeError(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hurdles.models.network import GreyConvolution, last_convolution
+from hurdles.models.network import GrayConvolution, last_convolution
 from hurdles.models.spec import ModelSpec, build
 
 LABELS = ("COVID-19", "Normal", "Viral Pneumonia")
@@ -127,7 +127,7 @@ def test_the_last_map_is_taken_before_the_last_pooling(architecture, side):
 
 def test_a_grey_convolution_is_a_convolution_of_the_repeated_image():
     with torch.random.fork_rng(devices=[]):
-        grey = GreyConvolution(3, 4, 5).double()
+        grey = GrayConvolution(3, 4, 5).double()
     x = torch.rand(2, 1, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     repeated = functional.conv2d(x.expand(-1, 3, -1, -1), grey.weight, grey.bias, padding=2)
     torch.testing.assert_close(grey(x), repeated)
