@@ -1,4 +1,4 @@
-"""How well a mask that was found agrees with one that was drawn; no torch.
+"""Agreement of a mask that was found with one that was drawn; no torch.
 
 Each score is a function of two masks of one image. `score_masks` puts them in a table with a row
 per image, and `mean_estimate` turns a column of it into a number with an interval.
@@ -18,16 +18,6 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.intervals import draw_patients
 from hurdles.lungs.mask import LungMask
 
-__all__ = [
-    "COLUMNS",
-    "boundary_error",
-    "dice_score",
-    "inside_score",
-    "jaccard_score",
-    "mean_estimate",
-    "score_masks",
-]
-
 #: Columns of `score_masks` with their meaning.
 COLUMNS: dict[str, str] = {
     "image": "name of the image",
@@ -44,10 +34,7 @@ COLUMNS: dict[str, str] = {
 def dice_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
     """Return twice the common area by the sum of both areas (Dice 1945), within [0, 1].
 
-    Parameters
-    ----------
-    truth, found : bool arrays of one shape
-        Two empty masks agree: 1.
+    Two empty masks agree: 1.
 
     Examples
     --------
@@ -61,10 +48,7 @@ def dice_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
 def jaccard_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
     """Return the common area by the area of either (intersection over union), within [0, 1].
 
-    Parameters
-    ----------
-    truth, found : bool arrays of one shape
-        Two empty masks agree: 1.
+    Two empty masks agree: 1.
     """
     either = int((truth | found).sum())
     return 1.0 if either == 0 else int((truth & found).sum()) / either
@@ -73,12 +57,8 @@ def jaccard_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
 def inside_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
     """Return the share of what was found that lies in the truth, within [0, 1].
 
-    It does not fall where the truth holds more than lungs, such as the heart.
-
-    Parameters
-    ----------
-    truth, found : bool arrays of one shape
-        Nothing found is NaN: no share of nothing lies anywhere.
+    It does not fall where the truth holds more than lungs, such as the heart. Nothing found is NaN:
+    no share of nothing lies anywhere.
     """
     area = int(found.sum())
     return float("nan") if area == 0 else int((truth & found).sum()) / area
@@ -89,12 +69,7 @@ def boundary_error(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
 
     From every pixel of either outline to the nearest pixel of the other one; the mean over one
     outline and that over the other count half each (average symmetric surface distance, Heimann
-    et al. 2009, doi:10.1109/TMI.2009.2013851).
-
-    Parameters
-    ----------
-    truth, found : bool arrays of shape (H, W)
-        NaN where one is empty, or both are.
+    et al. 2009, doi:10.1109/TMI.2009.2013851). NaN where one is empty, or both are.
     """
     import cv2
 
@@ -118,27 +93,7 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def score_masks(
     manifest: Manifest, truth: NDArray[np.bool_], found: Sequence[LungMask]
 ) -> pd.DataFrame:
-    """Return every score of every image.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images, N rows.
-    truth : bool array of shape (N, 256, 256)
-        The masks drawn by hand.
-    found : sequence of N LungMask
-        What was found.
-
-    Returns
-    -------
-    DataFrame
-        Columns as in `COLUMNS`, rows as in `manifest`.
-
-    Raises
-    ------
-    EvaluationError
-        If there are not as many masks as rows.
-    """
+    """Return every score of every image: columns as in `COLUMNS`, rows as in `manifest`."""
     if not len(manifest) == len(truth) == len(found):
         raise EvaluationError(
             f"{len(manifest)} images, {len(truth)} drawn masks and {len(found)} found ones: give "
@@ -169,21 +124,8 @@ def mean_estimate(
 ) -> Estimate:
     """Return the mean of a score over images, with the percentile interval over patients.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        As from `score_masks`. Images without a value (NaN) are left out and counted in the note.
-    column : str
-        The score.
-    level : float
-        Confidence level, within (0, 1).
-    n_resamples, seed : int
-        Resamples of patients, and the seed that they are drawn from.
-
-    Returns
-    -------
-    Estimate
-        Undefined where fewer than two patients have a value.
+    Images without a value (NaN) are left out and counted in the note; undefined where fewer than
+    two patients have a value.
     """
     kept = scores[scores[column].notna()]
     patients = kept.groupby("group")[column].agg(["sum", "count"])
