@@ -20,7 +20,7 @@ from hurdles.auditing.loading import material_of, subject_of
 from hurdles.auditing.model import MODEL_HURDLES
 from hurdles.findings.table import Findings
 from hurdles.progress import Options
-from hurdles.runs.inputs import manifest_of, name_of
+from hurdles.runs.images import manifest_of, name_of
 from hurdles.runs.run import Run
 from hurdles.training.machine import environment, in_words
 

@@ -16,7 +16,7 @@ from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
 from hurdles.findings.table import Findings
 from hurdles.progress import Options
-from hurdles.runs.inputs import Data, classified, classified_apart, files_of, name_of
+from hurdles.runs.images import Data, classified, classified_apart, files_of, name_of
 from hurdles.runs.run import Run
 from hurdles.runs.seals import sealed
 

@@ -29,8 +29,7 @@ from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import contact_sheet, overlay
 from hurdles.runs.assessment import evaluate_run
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import prepare_for
-from hurdles.runs.inputs import Data, classified, files_of, name_of
+from hurdles.runs.images import Data, classified, files_of, name_of, prepare_for
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import seal, sealed, unseal

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hurdles.data.files import outputs
 from hurdles.progress import Options
-from hurdles.runs.inputs import Data, files_of, manifest_of
+from hurdles.runs.images import Data, files_of, manifest_of
 
 __all__ = ["segment", "train_lungs"]
 

@@ -22,13 +22,13 @@ from hurdles.recipe.choices import Threshold as ThresholdRule
 from hurdles.runs.images import left_out_lines, prepare_for
 from hurdles.runs.presentation import save_sheets, sheets_of, write_page
 from hurdles.runs.run import Run
-from hurdles.runs.seen import Seen, seen_by
+from hurdles.runs.seen import seen_by
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import Rejector, probabilities
 
 
 def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
-    """Write what a trained run says of its own validation and test images, and how good that is."""
+    """Write a trained run's predictions on its validation and test images, and their measures."""
     where, remedy = prepared.manifest.frame["split"], run.recipe.remedy
     if remedy.reject:
         seen = [prepared.pixels[where == part] for part in (Split.TRAIN, Split.VALIDATION)]
@@ -65,16 +65,22 @@ def evaluate_run(
     prepared = prepare_for(run, manifest, options)
     lost = tuple(left_out_lines(manifest, prepared.failures))
     seen = seen_by(run, prepared, options)
-    said = seen.lines(kept=keep_seen)
-    for line in said:
+    remarks = seen.lines(kept=keep_seen)
+    for line in remarks:
         options.listener.say(line)
-    if not keep_seen:
-        prepared = _without(run, prepared, seen)
+    if not keep_seen and seen.known.all():
+        raise RunError(
+            f"all {len(prepared)} images show what was used to train or choose {run.path}; a test "
+            "needs others. To see numbers all the same, use --keep-seen."
+        )
+    if not keep_seen and seen.known.any():
+        left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
+        prepared = Prepared(left, prepared.pixels[~seen.known])
     predictions = _decided(run, _predict(run, prepared, options))
     result = _measured(run, predictions)
     sheets = sheets_of(run, prepared, predictions, options.listener)
     notes = _selected(run, prepared, predictions, name)
-    result = replace(result, notes=(*said, *strange, *lost, *notes, *result.notes))
+    result = replace(result, notes=(*remarks, *strange, *lost, *notes, *result.notes))
     if (run.path / f"evaluation.{name}.json").is_file():
         options.listener.say(f"the earlier test on {name} in {run.path} is replaced")
     with run.locked():  # everything is computed: the files of one set belong together
@@ -87,7 +93,7 @@ def evaluate_run(
 
 
 def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predictions:
-    """Return what the weights of an epoch say of a run's own test images; computed once."""
+    """Return the predictions of an epoch's weights on a run's own test images; computed once."""
     if epoch is run.recipe.training.choose:
         return run.predictions("test")
     path = run.path / "predictions" / f"test.{epoch}.csv"
@@ -107,7 +113,7 @@ def predict_on(
     epoch: ChosenEpoch | None = None,
     options: Options | None = None,
 ) -> tuple[Predictions, dict[str, str]]:
-    """Return what a finished run says of further images, and nothing else; computed once.
+    """Return a finished run's predictions on further images, and those left out; computed once.
 
     Unlike `evaluate_run` it measures nothing, draws nothing, and leaves no image out because it was
     seen: a study asks one run about thousands of images and decides afterwards which of them count.
@@ -115,12 +121,12 @@ def predict_on(
     options = options or Options()
     run.require_finished()
     run.require_free(name)
-    asked = {"manifest": manifest.content_hash, "epoch": str(epoch or run.recipe.training.choose)}
+    request = {"manifest": manifest.content_hash, "epoch": str(epoch or run.recipe.training.choose)}
     beside, path = f"asked.{name}.json", run.path / "predictions" / f"{name}.csv"
     if path.is_file() and (run.path / beside).is_file():
         before = dict(run.read_json(beside))
         left_out = dict(before.pop("left_out"))
-        if before == asked:
+        if before == request:
             return Predictions.load(path), left_out
     prepared = prepare_for(run, manifest, options)
     lost = prepared.manifest.exclusions.iloc[len(manifest.exclusions) :]
@@ -134,7 +140,7 @@ def predict_on(
     with run.locked():
         (run.path / beside).unlink(missing_ok=True)  # never beside the answers to another question
         predictions.save(path)
-        run.write_json(beside, {**asked, "left_out": left_out})
+        run.write_json(beside, {**request, "left_out": left_out})
     return predictions, left_out
 
 
@@ -160,7 +166,7 @@ def _predict(
 
 
 def _threshold_file(run: Run, epoch: ChosenEpoch | None) -> str:
-    """Return the name of the file: other weights have other probabilities and another threshold."""
+    # Other weights have other probabilities and another threshold.
     own = epoch is None or epoch is run.recipe.training.choose
     return "threshold.json" if own else f"threshold.{epoch}.json"
 
@@ -210,15 +216,3 @@ def _selected(run: Run, prepared: Prepared, predictions: Predictions, name: str)
     write_text(run.path / "predictions" / f"{name}.rejection.csv", as_csv(table))
     run.write_json(f"rejection.{name}.json", result.to_dict())
     return (f"{result}; {rejector.rule}.",)
-
-
-def _without(run: Run, prepared: Prepared, seen: Seen) -> Prepared:
-    if seen.known.all():
-        raise RunError(
-            f"all {len(prepared)} images show what was used to train or choose {run.path}; a test "
-            "needs others. To see numbers all the same, use --keep-seen."
-        )
-    if not seen.known.any():
-        return prepared
-    left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
-    return Prepared(left, prepared.pixels[~seen.known])

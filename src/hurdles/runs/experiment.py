@@ -30,8 +30,8 @@ from hurdles.runs.run import Run
 from hurdles.runs.seen import (
     copies_among,
     fingerprints,
+    images_by_fingerprint,
     kept_together,
-    load_fingerprints,
     save_fingerprints,
 )
 from hurdles.training.checkpoint import load_weights
@@ -243,8 +243,8 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
     )
     seen = np.concatenate([data.train, data.validation])
     pixels, path = prepared.pixels[seen], run.fingerprints_path
-    changed = set(fingerprints(pixels)) ^ load_fingerprints(path) if path.is_file() else set()
-    if changed:
+    before = set(images_by_fingerprint(path)) if path.is_file() else None
+    if before is not None and (changed := set(fingerprints(pixels)) ^ before):
         raise RunError(
             f"the pixels of about {(len(changed) + 1) // 2} images are not those that {run.path} "
             "was begun with: their files were changed. Put them back, or give another --out."

@@ -10,7 +10,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.reading import read_manifest, recognise
 from hurdles.data.sources import COLLECTIONS
 from hurdles.errors import CollectionError, ManifestError
-from hurdles.runs.inputs import Data, named_folders
+from hurdles.runs.images import Data, named_folders
 
 #: What the user said, or manifests by the collection's name.
 Given: TypeAlias = "Data | Mapping[str, Manifest] | None"

@@ -20,7 +20,7 @@ from hurdles.recipe.recipe import Recipe, load_recipe
 from hurdles.recipe.remedies import REMEDIES, remedied
 from hurdles.runs.assessment import predict_on
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.inputs import Data
+from hurdles.runs.images import Data
 from hurdles.runs.run import Run
 from hurdles.studies.found import found_collections
 from hurdles.studies.remedies_page import page

@@ -18,7 +18,7 @@ from hurdles.progress import Options
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.recipe import Recipe
 from hurdles.registry import Registry
-from hurdles.runs.inputs import Data
+from hurdles.runs.images import Data
 from hurdles.runs.run import Run
 
 

@@ -17,7 +17,7 @@ from hurdles.evaluation.evaluation import evaluate
 from hurdles.progress import Options
 from hurdles.runs.assessment import test_predictions
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.inputs import Data, manifest_of
+from hurdles.runs.images import Data, manifest_of
 from hurdles.runs.run import Run
 from hurdles.studies.study import Cell, Done, Profile, StudyResult, chosen
 
