@@ -68,17 +68,17 @@ def project(
             f"{len(features)} images cannot be laid out by their neighbours; give at least "
             f"{_FEWEST}."
         )
-    reduced = _components(standardised(features))
+    reduced = _components(standardized(features))
     laid_out = _t_sne(reduced, seed) if chosen is Projection.T_SNE else _umap(reduced, seed)
     return np.asarray(laid_out, dtype=np.float32)
 
 
-def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:
+def standardized(features: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return features of mean 0 and standard deviation 1; those that never vary become 0.
 
     Examples
     --------
-    >>> standardised(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
+    >>> standardized(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
     [[-1.0, 0.0], [1.0, 0.0]]
     """
     table = np.asarray(features, dtype=np.float64)

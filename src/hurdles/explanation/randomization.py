@@ -1,4 +1,4 @@
-"""Does a heat-map depend on what the network has learnt? The model-randomisation check.
+"""Does a heat-map depend on what the network has learnt? The model-randomization check.
 
 Adebayo et al. 2018 (Sanity Checks for Saliency Maps, arXiv 1810.03292): a map that stays the same
 when the weights are replaced by random ones shows the image, not the network. Here the weights of
@@ -38,7 +38,7 @@ MAX_RANK_CORRELATION = math.sqrt(0.5)
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """How much the maps of one method keep when the weights are randomised.
+    """How much the maps of one method keep when the weights are randomized.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class SanityCheck:
         )
 
 
-def randomised(module: AnyModule, seed: int) -> AnyModule:
+def randomized(module: AnyModule, seed: int) -> AnyModule:
     """Return a copy of a network whose weights are random.
 
     In every tensor the values are put into another order, and weights of layers (not biases or
@@ -85,7 +85,7 @@ def randomised(module: AnyModule, seed: int) -> AnyModule:
     --------
     >>> from hurdles.models.spec import build
     >>> network = build(ModelSpec("baseline", ("a", "b"), size=32), seed=0)
-    >>> other = randomised(network, seed=1)
+    >>> other = randomized(network, seed=1)
     >>> before, after = network.conv1.weight, other.conv1.weight
     >>> bool((before != after).any()), bool(before.abs().sum().isclose(after.abs().sum()))
     (True, True)
@@ -129,7 +129,7 @@ def random_maps(
         )
     return [
         explain(
-            randomised(module, seed + draw),
+            randomized(module, seed + draw),
             spec,
             pixels,
             images=[m.image for m in like],
