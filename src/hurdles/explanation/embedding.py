@@ -106,7 +106,7 @@ def standardized(features: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _components(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the first principal components of centred rows; exact, and zero where none is left."""
+    """Return the first principal components of centered rows; exact, zero where none is left."""
     count = min(_COMPONENTS, *table.shape)
     wide = table.shape[1] > len(table)
     # The smaller of the two square matrices; scikit-learn's PCA fails where nothing varies.

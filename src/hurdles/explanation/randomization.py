@@ -70,7 +70,7 @@ def randomized(module: AnyModule, seed: int) -> AnyModule:
     """Return a copy of a network whose weights are random.
 
     In every tensor the values are put into another order, and weights of layers (not biases or
-    normalisations) get random signs. Each layer thus keeps the size of what it computes, whatever
+    normalizations) get random signs. Each layer thus keeps the size of what it computes, whatever
     the architecture, and nothing of what it has learnt.
 
     Examples

@@ -26,7 +26,7 @@ ALTERATION = np.dtype(
         ("shear", np.float32),
         ("shift", np.float32, 2),
         ("extend", np.bool_),  # outside the film: its edge goes on, instead of black
-        # Rank of the centre among the lungs' pixels, radius across and down, degrees, density.
+        # Rank of the center among the lungs' pixels, radius across and down, degrees, density.
         ("opacity", np.float32, (_OPACITIES, 5)),
         ("veil", np.float32, 3),  # density left and right; from which height of the lungs on
         ("veil_level", np.float32),

@@ -31,7 +31,7 @@ COLUMNS: dict[str, str] = {
 }
 
 
-def dice_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+def dice_score(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     """Return twice the common area by the sum of both areas (Dice 1945), within [0, 1].
 
     Two empty masks agree: 1.
@@ -41,30 +41,30 @@ def dice_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
     >>> dice_score(np.array([True, True, False]), np.array([False, True, False])) == 2 / 3
     True
     """
-    both = int(truth.sum()) + int(found.sum())
-    return 1.0 if both == 0 else 2 * int((truth & found).sum()) / both
+    both = int(truth.sum()) + int(mask.sum())
+    return 1.0 if both == 0 else 2 * int((truth & mask).sum()) / both
 
 
-def jaccard_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+def jaccard_score(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     """Return the common area by the area of either (intersection over union), within [0, 1].
 
     Two empty masks agree: 1.
     """
-    either = int((truth | found).sum())
-    return 1.0 if either == 0 else int((truth & found).sum()) / either
+    either = int((truth | mask).sum())
+    return 1.0 if either == 0 else int((truth & mask).sum()) / either
 
 
-def inside_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+def inside_score(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     """Return the share of what was found that lies in the truth, within [0, 1].
 
     It does not fall where the truth holds more than lungs, such as the heart. Nothing found is NaN:
     no share of nothing lies anywhere.
     """
-    area = int(found.sum())
-    return float("nan") if area == 0 else int((truth & found).sum()) / area
+    area = int(mask.sum())
+    return float("nan") if area == 0 else int((truth & mask).sum()) / area
 
 
-def boundary_error(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+def boundary_error(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     """Return the mean distance between two outlines, in pixels; 0 where they are the same.
 
     From every pixel of either outline to the nearest pixel of the other one; the mean over one
@@ -73,9 +73,9 @@ def boundary_error(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
     """
     import cv2
 
-    if not truth.any() or not found.any():
+    if not truth.any() or not mask.any():
         return float("nan")
-    outlines = [_outline(mask) for mask in (truth, found)]
+    outlines = [_outline(truth), _outline(mask)]
     away = [
         cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         for line in outlines
@@ -91,15 +91,15 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def score_masks(
-    manifest: Manifest, truth: NDArray[np.bool_], found: Sequence[LungMask]
+    manifest: Manifest, truth: NDArray[np.bool_], masks: Sequence[LungMask]
 ) -> pd.DataFrame:
     """Return every score of every image: columns as in `COLUMNS`, rows as in `manifest`."""
-    if not len(manifest) == len(truth) == len(found):
+    if not len(manifest) == len(truth) == len(masks):
         raise EvaluationError(
-            f"{len(manifest)} images, {len(truth)} drawn masks and {len(found)} found ones: give "
+            f"{len(manifest)} images, {len(truth)} drawn masks and {len(masks)} found ones: give "
             "one of each for every image."
         )
-    pairs = [(drawn, lungs.mask) for drawn, lungs in zip(truth, found, strict=True)]
+    pairs = [(drawn, lungs.mask) for drawn, lungs in zip(truth, masks, strict=True)]
     return pd.DataFrame(
         {
             "image": manifest.frame["image"],
@@ -109,7 +109,7 @@ def score_masks(
             "jaccard": [jaccard_score(*pair) for pair in pairs],
             "inside": [inside_score(*pair) for pair in pairs],
             "boundary": [boundary_error(*pair) for pair in pairs],
-            "flaw": [lungs.flaw for lungs in found],
+            "flaw": [lungs.flaw for lungs in masks],
         }
     )
 

@@ -343,8 +343,8 @@ class _Training:
             for chunk in np.array_split(self.validation, -(-len(self.validation) // 16)):
                 with self.machine.mixed():
                     logits = self.network(as_input(self.data.pixels[chunk], self.machine.device))
-                found = (logits[:, 0] > 0).cpu().numpy()
-                pairs = zip(self.data.masks[chunk], found, strict=True)
+                masks = (logits[:, 0] > 0).cpu().numpy()
+                pairs = zip(self.data.masks[chunk], masks, strict=True)
                 scores += [dice_score(*pair) for pair in pairs]
         return float(np.mean(scores))
 

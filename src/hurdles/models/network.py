@@ -78,7 +78,7 @@ class Network(nn.Module, ABC):
         return logits
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training; a batch normalisation that is frozen keeps its statistics."""
+        """Switch to training; a batch normalization that is frozen keeps its statistics."""
         super().train(mode)
         for part in self.modules():
             weights = [p.requires_grad for p in part.parameters(recurse=False)]
@@ -193,7 +193,7 @@ def dense_head(spec: ModelSpec, inputs: int, generator: torch.Generator) -> nn.S
 def he_normal(module: nn.Module, generator: torch.Generator, *, gain: float = 2.0) -> None:
     """Draw the weights of all convolutions in `module` as He et al. 2015 do (arXiv 1502.01852).
 
-    They are normal with variance ``gain / fan_in``, biases zero; batch normalisation keeps torch's
+    They are normal with variance ``gain / fan_in``, biases zero; batch normalization keeps torch's
     ones and zeros.
     """
     for part in module.modules():
@@ -207,7 +207,7 @@ def he_normal(module: nn.Module, generator: torch.Generator, *, gain: float = 2.
 def require_size(spec: ModelSpec, least: int) -> None:
     """Raise RecipeError for images below `least` pixels, whose last map would be a single point.
 
-    Of one point, a heat-map shows nothing, and batch normalisation cannot take a last batch of
+    Of one point, a heat-map shows nothing, and batch normalization cannot take a last batch of
     one image.
     """
     if spec.size < least:

@@ -45,7 +45,7 @@ class ClassWeights(StrEnum):
 
 
 class Loss(StrEnum):
-    """What is minimised."""
+    """What is minimized."""
 
     CROSS_ENTROPY = "cross-entropy"
     FOCAL = "focal"

@@ -156,7 +156,7 @@ class AugmentationSection(_Section):
 
 
 class TrainingSection(_Section):
-    """The optimisation."""
+    """The optimization."""
 
     epochs: int = Field(30, ge=1, le=100_000, description="Most epochs that are run.")
     batch_size: _Many = Field(32, ge=1, description="Images per step.")

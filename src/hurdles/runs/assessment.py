@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -38,9 +39,8 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
         rows = np.flatnonzero(where == part)
         subset = Prepared(prepared.manifest.part(part), prepared.pixels[rows])
         predictions = _predict(run, subset, options)
-        if part is Split.VALIDATION:
-            _fix_threshold(run, predictions)
-        predictions = _decided(run, predictions)
+        threshold = _threshold(run, None, predictions if part is Split.VALIDATION else None)
+        predictions = apply(predictions, threshold) if threshold else predictions
         predictions.save(run.path / "predictions" / f"{part}.csv")
         notes = _selected(run, subset, predictions, part.value)
     result = _measured(run, predictions)
@@ -76,7 +76,7 @@ def evaluate_run(
     if not keep_seen and seen.known.any():
         left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
         prepared = Prepared(left, prepared.pixels[~seen.known])
-    predictions = _decided(run, _predict(run, prepared, options))
+    predictions = _answers(run, prepared, options)
     result = _measured(run, predictions)
     sheets = sheets_of(run, prepared, predictions, options.listener)
     notes = _selected(run, prepared, predictions, name)
@@ -99,9 +99,7 @@ def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predicti
     path = run.path / "predictions" / f"test.{epoch}.csv"
     if not path.is_file():
         prepared = prepare_for(run, run.manifest.part(Split.TEST), options)
-        predictions = _predict(run, prepared, options, epoch)
-        _require_threshold(run, options, epoch)
-        _decided(run, predictions, epoch).save(path)
+        _answers(run, prepared, options, epoch).save(path)
     return Predictions.load(path)
 
 
@@ -132,9 +130,7 @@ def predict_on(
     lost = prepared.manifest.exclusions.iloc[len(manifest.exclusions) :]
     images = dict(zip(manifest.frame["path"], manifest.frame["image"], strict=True))
     left_out = {images[p]: r for p, r in zip(lost["path"], lost["reason"], strict=True)}
-    predictions = _predict(run, prepared, options, epoch)
-    _require_threshold(run, options, epoch)
-    predictions = _decided(run, predictions, epoch)
+    predictions = _answers(run, prepared, options, epoch)
     if epoch is None or epoch is run.recipe.training.choose:
         _selected(run, prepared, predictions, name)
     with run.locked():
@@ -142,6 +138,19 @@ def predict_on(
         predictions.save(path)
         run.write_json(beside, {**request, "left_out": left_out})
     return predictions, left_out
+
+
+def _answers(
+    run: Run, prepared: Prepared, options: Options, epoch: ChosenEpoch | None = None
+) -> Predictions:
+    """Return the predictions of an epoch's weights, with their classes as the recipe decides."""
+    predictions = _predict(run, prepared, options, epoch)
+    rule, validation = run.recipe.evaluation.threshold, None
+    if epoch and rule is not ThresholdRule.ARGMAX and not _threshold_file(run, epoch).is_file():
+        images = prepare_for(run, run.manifest.part(Split.VALIDATION), options)
+        validation = _predict(run, images, options, epoch)
+    threshold = _threshold(run, epoch, validation)
+    return apply(predictions, threshold) if threshold else predictions
 
 
 def _predict(
@@ -165,42 +174,31 @@ def _predict(
     )
 
 
-def _threshold_file(run: Run, epoch: ChosenEpoch | None) -> str:
+def _threshold(
+    run: Run, epoch: ChosenEpoch | None, validation: Predictions | None = None
+) -> Threshold | None:
+    """Return the threshold that the recipe asks for, chosen on validation images if given these."""
+    section = run.recipe.evaluation
+    if section.threshold is ThresholdRule.ARGMAX:
+        return None
+    file = _threshold_file(run, epoch)
+    if validation is not None:
+        threshold = youden_threshold(validation, section.positive or run.labels[0])
+        run.write_json(file.name, threshold.to_dict())
+    return Threshold.from_dict(run.read_json(file.name))
+
+
+def _threshold_file(run: Run, epoch: ChosenEpoch | None) -> Path:
     # Other weights have other probabilities and another threshold.
     own = epoch is None or epoch is run.recipe.training.choose
-    return "threshold.json" if own else f"threshold.{epoch}.json"
-
-
-def _fix_threshold(run: Run, validation: Predictions, epoch: ChosenEpoch | None = None) -> None:
-    """Choose the threshold that the recipe asks for on validation images, and write it down."""
-    section = run.recipe.evaluation
-    if section.threshold is not ThresholdRule.ARGMAX:
-        threshold = youden_threshold(validation, section.positive or run.labels[0])
-        run.write_json(_threshold_file(run, epoch), threshold.to_dict())
-
-
-def _require_threshold(run: Run, options: Options, epoch: ChosenEpoch | None) -> None:
-    """Fix the threshold of an epoch that was not assessed with its run, if that is not done."""
-    if run.recipe.evaluation.threshold is ThresholdRule.ARGMAX:
-        return
-    if not (run.path / _threshold_file(run, epoch)).is_file():
-        prepared = prepare_for(run, run.manifest.part(Split.VALIDATION), options)
-        _fix_threshold(run, _predict(run, prepared, options, epoch), epoch)
-
-
-def _decided(run: Run, predictions: Predictions, epoch: ChosenEpoch | None = None) -> Predictions:
-    """Return the predictions with their classes as the recipe decides; nothing is chosen here."""
-    if run.recipe.evaluation.threshold is ThresholdRule.ARGMAX:
-        return predictions
-    return apply(predictions, Threshold.from_dict(run.read_json(_threshold_file(run, epoch))))
+    return run.path / ("threshold.json" if own else f"threshold.{epoch}.json")
 
 
 def _measured(run: Run, predictions: Predictions) -> Evaluation:
-    section = run.recipe.evaluation
-    result = evaluate(predictions, level=section.level)
-    if section.threshold is ThresholdRule.ARGMAX:
+    result = evaluate(predictions, level=run.recipe.evaluation.level)
+    threshold = _threshold(run, None)
+    if threshold is None:
         return result
-    threshold = Threshold.from_dict(run.read_json(_threshold_file(run, None)))
     note = f"Classes by a threshold that was never fitted to the tested images: {threshold}."
     if threshold.note:
         note += f" But {threshold.note}."

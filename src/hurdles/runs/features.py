@@ -175,17 +175,19 @@ def _evenly(sources: Sequence[str], limit: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(kept))
 
 
-def _figure(run: Run, found: Embedding, drawn: pd.DataFrame, xy: NDArray[np.float32]) -> bytes:
+def _figure(run: Run, embedding: Embedding, drawn: pd.DataFrame, xy: NDArray[np.float32]) -> bytes:
     notes = [
         f"Linear probe for the collection, {name}: {probes[0]}."
-        for name, probes in found.probes.items()
+        for name, probes in embedding.probes.items()
     ]
-    if found.n_drawn < found.n_images:
+    if embedding.n_drawn < embedding.n_images:
         notes.append(
-            f"{found.n_drawn:,} of {found.n_images:,} images are drawn; the probes use all."
+            f"{embedding.n_drawn:,} of {embedding.n_images:,} images are drawn; the probes use all."
         )
-    if found.n_seen:
-        notes.append(f"{found.n_seen:,} of {found.n_images:,} images were seen in training.")
+    if embedding.n_seen:
+        notes.append(
+            f"{embedding.n_seen:,} of {embedding.n_images:,} images were seen in training."
+        )
     notes.append("Neighbours are alike; distances between groups and their sizes mean nothing.")
     title = f"{run.recipe.name}: what the head of the network is given"
     return embedding_figure(

@@ -128,7 +128,7 @@ def _p(value: float) -> str:
 
 def _legend() -> str:
     lines = ["## The remedies\n"]
-    lines += [f"- `{name}`: {REMEDIES.get(name).says}." for name in REMEDIES]
+    lines += [f"- `{name}`: {REMEDIES.get(name).effect}." for name in REMEDIES]
     lines.append(
         "\nIn brackets behind an area: the smallest and the largest of the seeds. `reject` answers "
         "fewer images: its areas are of those that it answers.\n"

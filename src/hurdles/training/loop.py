@@ -138,7 +138,11 @@ class _Training:
     def run(self) -> Trained:
         import torch
 
-        state = self._begin()
+        state = TrainingState(scaling=[self.spec.mean, self.spec.std])
+        if self.state_path is not None and self.state_path.exists():
+            state = TrainingState.load(self.state_path, self.network, self.optimizer, self.identity)
+            if self.loss.weights is not None:
+                self.loss.weights.values = state.group_weights
         self._saved_at = time.monotonic()
         done = (state.epoch - 1) * self.steps + state.step
         self.progress.start("Training", self.settings.epochs * self.steps)
@@ -160,14 +164,6 @@ class _Training:
 
     def _history(self, state: TrainingState) -> History:
         return History.from_rows(state.rows, self.settings.choose_by)
-
-    def _begin(self) -> TrainingState:
-        if self.state_path is None or not self.state_path.exists():
-            return TrainingState(scaling=[self.spec.mean, self.spec.std])
-        state = TrainingState.load(self.state_path, self.network, self.optimizer, self.identity)
-        if self.loss.weights is not None:
-            self.loss.weights.values = state.group_weights
-        return state
 
     def _has_stalled(self, state: TrainingState) -> bool:
         if not self.settings.patience or not state.rows:
@@ -368,17 +364,17 @@ def validate(
     return {
         "validation_loss": objective.of_probabilities(probability, truth),
         "validation_accuracy": float((probability.argmax(1) == truth).mean()),
-        "validation_auc": macro_auc(probability, truth),
+        "validation_auc": mean_auc(probability, truth),
     }
 
 
-def macro_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
+def mean_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
     """Return the AUC of each class against the rest, averaged over the classes that are present.
 
     Examples
     --------
     >>> probability = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
-    >>> macro_auc(probability, np.array([0, 0, 1, 1]))
+    >>> mean_auc(probability, np.array([0, 0, 1, 1]))
     0.75
     """
     present = np.unique(truth)

@@ -2,7 +2,7 @@
 
 **Group DRO** (Sagawa, Koh, Hashimoto and Liang 2020, arXiv 1911.08731, algorithm 1). Each group of
 class by source has a weight; in every step the weight of each group in the batch is multiplied by
-``exp(step size * its mean loss)``, and all are scaled to sum to one. What is minimised is the sum
+``exp(step size * its mean loss)``, and all are scaled to sum to one. What is minimized is the sum
 of the groups' mean losses, each times its weight: in the end that of the group that goes worst. The
 weights belong to the saved state of a training. Groups are drawn equally often, as there, if the
 recipe says ``sampling = "class-by-source"``; the remedy of that name does.
