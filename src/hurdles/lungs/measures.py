@@ -18,6 +18,8 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.intervals import draw_patients
 from hurdles.lungs.mask import LungMask
 
+_LEVEL = 0.95
+
 #: Columns of `score_masks` with their meaning.
 COLUMNS: dict[str, str] = {
     "image": "name of the image",
@@ -114,14 +116,7 @@ def score_masks(
     )
 
 
-def mean_estimate(
-    scores: pd.DataFrame,
-    column: str,
-    *,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Estimate:
+def mean_estimate(scores: pd.DataFrame, column: str, *, n_resamples: int = 2000) -> Estimate:
     """Return the mean of a score over images, with the percentile interval over patients.
 
     Images without a value (NaN) are left out and counted in the note; undefined where fewer than
@@ -131,18 +126,18 @@ def mean_estimate(
     patients = kept.groupby("group")[column].agg(["sum", "count"])
     size = {"n_images": len(kept), "n_patients": len(patients)}
     if len(patients) < 2:
-        return undefined("fewer than two patients", level=level, **size)
+        return undefined("fewer than two patients", level=_LEVEL, **size)
     blocks = [
         (weights @ patients["sum"].to_numpy()) / (weights @ patients["count"].to_numpy())
-        for weights in draw_patients(len(patients), n_resamples, seed)
+        for weights in draw_patients(len(patients), n_resamples, seed=0)
     ]
-    low, high = np.quantile(np.concatenate(blocks), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.concatenate(blocks), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     missing = len(scores) - len(kept)
     return Estimate(
         float(kept[column].mean()),
         float(low),
         float(high),
-        level,
+        _LEVEL,
         f"bootstrap over patients, {n_resamples}",
         note=f"without a value: {missing} of {len(scores)} images" if missing else "",
         **size,

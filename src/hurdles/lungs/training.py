@@ -174,7 +174,7 @@ def split_lungs(
     return manifest.with_split(done.frame["split"])
 
 
-def across(manifest: Manifest, source: str, *, seed: int, validation: float = 0.15) -> Manifest:
+def across(manifest: Manifest, source: str, *, seed: int) -> Manifest:
     """Train on one collection and test on all others."""
     if source not in manifest.sources or len(manifest.sources) < 2:
         raise ManifestError(
@@ -183,7 +183,7 @@ def across(manifest: Manifest, source: str, *, seed: int, validation: float = 0.
         )
     here = (manifest.frame["source"] == source).to_numpy()
     # split() knows no empty test part: the sliver that it makes is trained on.
-    sliver = min(0.02, (1 - validation) / 2)
+    validation, sliver = 0.15, 0.02
     inside = split_lungs(
         Manifest(manifest.select(here).frame.assign(split=None)),
         fractions=(1 - validation - sliver, validation, sliver),

@@ -108,7 +108,6 @@ def predict_on(
     manifest: Manifest,
     *,
     name: str,
-    epoch: ChosenEpoch | None = None,
     options: Options | None = None,
 ) -> tuple[Predictions, dict[str, str]]:
     """Return a finished run's predictions on further images, and those left out; computed once.
@@ -119,7 +118,7 @@ def predict_on(
     options = options or Options()
     run.require_finished()
     run.require_free(name)
-    request = {"manifest": manifest.content_hash, "epoch": str(epoch or run.recipe.training.choose)}
+    request = {"manifest": manifest.content_hash, "epoch": str(run.recipe.training.choose)}
     beside, path = f"asked.{name}.json", run.path / "predictions" / f"{name}.csv"
     if path.is_file() and (run.path / beside).is_file():
         before = dict(run.read_json(beside))
@@ -130,9 +129,8 @@ def predict_on(
     lost = prepared.manifest.exclusions.iloc[len(manifest.exclusions) :]
     images = dict(zip(manifest.frame["path"], manifest.frame["image"], strict=True))
     left_out = {images[p]: r for p, r in zip(lost["path"], lost["reason"], strict=True)}
-    predictions = _answers(run, prepared, options, epoch)
-    if epoch is None or epoch is run.recipe.training.choose:
-        _selected(run, prepared, predictions, name)
+    predictions = _answers(run, prepared, options)
+    _selected(run, prepared, predictions, name)
     with run.locked():
         (run.path / beside).unlink(missing_ok=True)  # never beside the answers to another question
         predictions.save(path)

@@ -142,22 +142,17 @@ class Rejector:
         *,
         acceptance: float = 0.95,
         by: RejectBy | str = RejectBy.DISTANCE,
-        machine: Machine | None = None,
     ) -> Rejector:
         """Fix the rule of a trained network."""
-        by, machine = RejectBy(by), machine or this_machine("float32")
         known = np.empty((0, 0), dtype=np.float32)
-        if by is RejectBy.DISTANCE:
-            known = _narrowed(embed(network.to(machine.device), train, machine=machine))
-        scores = _scores(by, known, network, validation, machine)
-        return cls(fix_rejection(scores, acceptance=acceptance, by=by.value), known)
+        if by == RejectBy.DISTANCE:
+            known = _features(network, train)
+        scores = _scores(RejectBy(by), known, network, validation)
+        return cls(fix_rejection(scores, acceptance=acceptance, by=RejectBy(by).value), known)
 
-    def scores(
-        self, network: Network, pixels: NDArray[np.uint8], *, machine: Machine | None = None
-    ) -> NDArray[np.float64]:
+    def scores(self, network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return how strange images are, shape (n,); the rule tells which of them are rejected."""
-        machine = machine or this_machine("float32")
-        return _scores(RejectBy(self.rule.by), self.known, network, pixels, machine)
+        return _scores(RejectBy(self.rule.by), self.known, network, pixels)
 
     def judge(
         self,
@@ -203,17 +198,20 @@ def _scores(
     known: NDArray[np.float32],
     network: Network,
     pixels: NDArray[np.uint8],
-    machine: Machine,
 ) -> NDArray[np.float64]:
     if not len(pixels):
         return np.empty(0)
-    network = network.to(machine.device)
-    if by is RejectBy.CONFIDENCE:
-        return np.asarray(1 - probabilities(network, pixels, machine=machine).max(axis=1))
-    return nearest_distances(known, _narrowed(embed(network, pixels, machine=machine)))
+    if by is RejectBy.DISTANCE:
+        return nearest_distances(known, _features(network, pixels))
+    machine = this_machine("float32")
+    answers = probabilities(network.to(machine.device), pixels, machine=machine)
+    return np.asarray(1 - answers.max(axis=1))
 
 
-def _narrowed(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def _features(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what the head is given, of at most `WIDEST` numbers."""
+    machine = this_machine("float32")
+    features = embed(network.to(machine.device), pixels, machine=machine)
     width = features.shape[1]
     if width <= WIDEST:
         return features
