@@ -15,7 +15,7 @@ from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
-from hurdles.explanation.heatmap import Heatmap, choose_examples
+from hurdles.explanation.heatmap import choose_examples
 from hurdles.explanation.methods import explain
 from hurdles.findings.table import Findings
 from hurdles.pixels.cache import Prepared
@@ -45,7 +45,15 @@ def sheets_of(
         pixels = prepared.pixels[prepared.index(images)]
         maps = explain(network, network.spec, pixels, images=images, method=METHOD)
         items = [
-            item_of(heat, picture, rows[image])
+            SheetItem(
+                image=image,
+                pixels=np.asarray(picture),
+                heat=heat.values if heat.is_drawable else None,
+                true=str(rows[image]["label"]),
+                predicted=str(rows[image]["prediction"]),
+                probability=float(rows[image][f"p:{rows[image]['prediction']}"]),
+                message=heat.message,
+            )
             for image, heat, picture in zip(images, maps, pixels, strict=True)
         ]
         of_label = predictions.y_true == label
@@ -55,19 +63,6 @@ def sheets_of(
         sheets.append(Sheet(f"{label}: {outcome} answers", items, note if total else ""))
         progress.advance(len(items))
     return sheets
-
-
-def item_of(heat: Heatmap, pixels: np.ndarray, row: Mapping[Any, Any]) -> SheetItem:
-    """Return a radiograph, its heat-map and what was said of it, as the report shows them."""
-    return SheetItem(
-        image=heat.image,
-        pixels=np.asarray(pixels),
-        heat=heat.values if heat.is_drawable else None,
-        true=str(row["label"]),
-        predicted=str(row["prediction"]),
-        probability=float(row[f"p:{row['prediction']}"]),
-        message=heat.message,
-    )
 
 
 def save_sheets(path: Path, sheets: Sequence[Sheet]) -> None:
