@@ -19,8 +19,8 @@ from hurdles.auditing.hurdle import run_hurdles
 from hurdles.auditing.loading import material_of, subject_of
 from hurdles.auditing.model import MODEL_HURDLES
 from hurdles.findings.table import Findings
-from hurdles.runs.images import Options
-from hurdles.runs.inputs import manifest_of, name_of
+from hurdles.progress import Options
+from hurdles.runs.images import manifest_of, name_of
 from hurdles.runs.run import Run
 from hurdles.training.machine import environment, in_words
 

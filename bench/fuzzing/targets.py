@@ -247,8 +247,8 @@ def _run() -> Path:
     """Return the folder of a small finished run."""
     from hurdles import api
     from hurdles.phantom.cohort import write_phantom
+    from hurdles.progress import Options
     from hurdles.recipe.recipe import Recipe
-    from hurdles.runs.images import Options
 
     folder = Path(tempfile.mkdtemp(prefix="hurdles-fuzz-"))
     write_phantom(folder / "phantom", 24, seed=1, size=64)

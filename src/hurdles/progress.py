@@ -1,8 +1,13 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""How work is carried out, apart from its results: who listens, the cache, unreadable images."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from hurdles.data.vocabulary import OnBad
 
 
 class Progress(Protocol):
@@ -29,3 +34,37 @@ class Silent:
 
     def say(self, line: str) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What changes how work is carried out but not its results.
+
+    `on_bad`: unreadable images are skipped and listed, or stop the work; `cache`: where prepared
+    pixels are kept, default the user's cache folder; `pictures`: radiographs, patients' pixels, are
+    shown on the pages, which go where the pages go.
+    """
+
+    on_bad: OnBad = OnBad.SKIP
+    cache: Path | None = None
+    progress: Progress | None = None
+    pictures: bool = True
+
+    @property
+    def listener(self) -> Progress:
+        """Who listens, or nobody."""
+        return self.progress or Silent()
+
+
+def counting(listener: Progress, stage: str) -> Callable[[int, int], None]:
+    """Return a function of the steps done and of all that tells a listener, from its first call."""
+    before: int | None = None
+
+    def count(done: int, total: int) -> None:
+        nonlocal before
+        if before is None:
+            listener.start(stage, total)
+        listener.advance(done - (before or 0))
+        before = done
+
+    return count

@@ -9,8 +9,8 @@ import pytest
 
 from hurdles import api
 from hurdles.phantom.cohort import write_phantom
+from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe
-from hurdles.runs.images import Options
 
 TINY = Recipe(
     name="tiny",

@@ -14,9 +14,9 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.split import save_split
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, ManifestError, RunError, SplitError
-from hurdles.progress import Silent
+from hurdles.progress import Options, Silent
 from hurdles.runs import assessment, experiment
-from hurdles.runs.images import Options, prepare_pixels
+from hurdles.runs.images import prepare_pixels
 from hurdles.runs.run import Run
 
 

@@ -16,8 +16,8 @@ from hurdles.cli import app
 from hurdles.findings.finding import Verdict
 from hurdles.findings.table import Findings
 from hurdles.phantom import Shortcut, write_phantom
+from hurdles.progress import Options
 from hurdles.recipe.recipe import load_recipe
-from hurdles.runs.images import Options
 
 
 @pytest.fixture(scope="module")

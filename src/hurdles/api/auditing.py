@@ -15,8 +15,8 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
 from hurdles.findings.table import Findings
-from hurdles.runs.images import Options
-from hurdles.runs.inputs import Data, classified, classified_apart, files_of, name_of
+from hurdles.progress import Options
+from hurdles.runs.images import Data, classified, classified_apart, files_of, name_of
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import sealed

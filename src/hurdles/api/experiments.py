@@ -17,13 +17,13 @@ from hurdles.evaluation.evaluation import Evaluation
 from hurdles.explanation import methods
 from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.findings.limits import judged_again
+from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import Options, prepare_for
-from hurdles.runs.inputs import Data, classified, files_of, name_of
+from hurdles.runs.images import Data, classified, files_of, name_of, prepare_for
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import seal, sealed, unseal

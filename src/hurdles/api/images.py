@@ -21,8 +21,16 @@ from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CollectionError, ManifestError
 from hurdles.pixels.cache import Prepared, Stored, empty_cache, stored
 from hurdles.pixels.prepare import Preparation
-from hurdles.runs.images import Options, prepare_as
-from hurdles.runs.inputs import Data, classified, files_of, manifest_of, name_of, named_folders
+from hurdles.progress import Options
+from hurdles.runs.images import (
+    Data,
+    classified,
+    files_of,
+    manifest_of,
+    name_of,
+    named_folders,
+    prepare_as,
+)
 
 
 def manifest(

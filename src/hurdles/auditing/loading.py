@@ -17,9 +17,10 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold
 from hurdles.pixels.facts import facts_of
 from hurdles.pixels.prepare import Preparation, stretched
+from hurdles.progress import Options
 from hurdles.recipe.choices import Threshold as ThresholdRule
 from hurdles.runs.assessment import predict_on
-from hurdles.runs.images import Options, prepare_as, prepare_for
+from hurdles.runs.images import prepare_as, prepare_for
 from hurdles.runs.run import Run
 from hurdles.runs.seen import seen_by
 

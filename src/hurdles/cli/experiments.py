@@ -159,7 +159,7 @@ def evaluate(
 
     Images that show what the run was trained or chosen on, copies too, are recognised and left out.
     """
-    from hurdles.runs.inputs import name_of
+    from hurdles.runs.images import name_of
     from hurdles.runs.run import Run
 
     name = name or name_of(on)

@@ -19,7 +19,7 @@ from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
     from hurdles.evaluation.evaluation import Evaluation
-    from hurdles.runs.images import Options
+    from hurdles.progress import Options
 
 #: What JSON does not escape and a terminal would obey, or UTF-8 cannot hold.
 _OBEYED = re.compile(r"[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
@@ -62,7 +62,7 @@ def verb_options(
     on_bad: OnBad, cache: Path | None, quiet: bool, no_images: bool = False
 ) -> Iterator[Options]:
     """Yield how a verb is to be carried out, with a progress bar unless it is to be quiet."""
-    from hurdles.runs.images import Options
+    from hurdles.progress import Options
 
     options = Options(on_bad=on_bad, cache=cache, pictures=not no_images)
     if quiet:

@@ -1,4 +1,4 @@
-"""Features laid out in the plane, so that one can look at which images a network finds alike."""
+"""Features laid out in the plane, to look at the images that a network finds alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FEWEST = 5
 
 
 class Projection(StrEnum):
-    """How features of many dimensions are laid out in two."""
+    """Ways to lay out features of many dimensions in two."""
 
     T_SNE = "t-sne"
     UMAP = "umap"
@@ -68,57 +68,54 @@ def project(
             f"{len(features)} images cannot be laid out by their neighbours; give at least "
             f"{_FEWEST}."
         )
-    reduced = _components(standardised(features))
-    laid_out = _t_sne(reduced, seed) if chosen is Projection.T_SNE else _umap(reduced, seed)
-    return np.asarray(laid_out, dtype=np.float32)
+    table = _components(standardized(features))
+    if chosen is Projection.T_SNE:
+        from sklearn.manifold import TSNE
+
+        start = table[:, :2] / max(float(table[:, 0].std()), 1e-12) * 1e-4  # sklearn's own scale
+        perplexity = min(_PERPLEXITY, (len(table) - 1) / 3)
+        init = start.astype(np.float32)
+        model = TSNE(perplexity=perplexity, init=init, random_state=seed, n_jobs=1)
+    else:
+        from umap import UMAP
+
+        # One job: several would give another picture at each call.
+        neighbors = min(15, len(table) - 1)
+        model = UMAP(n_neighbors=neighbors, init="pca", random_state=seed, n_jobs=1)
+    return np.asarray(model.fit_transform(table), dtype=np.float32)
 
 
-def standardised(features: NDArray[np.floating]) -> NDArray[np.float64]:
+def standardized(features: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return features of mean 0 and standard deviation 1; those that never vary become 0.
 
     Examples
     --------
-    >>> standardised(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
+    >>> standardized(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
     [[-1.0, 0.0], [1.0, 0.0]]
     """
     table = np.asarray(features, dtype=np.float64)
     if table.ndim != 2 or not np.isfinite(table).all():
         what = f"shape {table.shape}" if table.ndim != 2 else "values that are not finite numbers"
         raise EvaluationError(f"features have {what}; give one row of finite numbers per image.")
-    centred = table - table.mean(axis=0)
-    spread = centred.std(axis=0)
+    centered = table - table.mean(axis=0)
+    spread = centered.std(axis=0)
     # Rounding leaves a constant feature a spread of its own, which is not to be blown up.
     spread[spread <= 1e-9 * np.abs(table).max(axis=0, initial=0)] = np.inf
-    scaled: NDArray[np.float64] = centred / np.where(spread > 0, spread, np.inf)
+    scaled: NDArray[np.float64] = centered / np.where(spread > 0, spread, np.inf)
     return scaled
 
 
 def _components(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the first principal components of centred rows; exact, and zero where none is left."""
+    """Return the first principal components of centered rows; exact, zero where none is left."""
     count = min(_COMPONENTS, *table.shape)
     wide = table.shape[1] > len(table)
     # The smaller of the two square matrices; scikit-learn's PCA fails where nothing varies.
     values, vectors = np.linalg.eigh(table @ table.T if wide else table.T @ table)
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    found = vectors * np.sqrt(np.maximum(values, 0)) if wide else table @ vectors
-    largest = np.abs(found).argmax(axis=0)
-    found = found * np.where(found[largest, np.arange(count)] < 0, -1, 1)  # eigh's sign is chance
+    components = vectors * np.sqrt(np.maximum(values, 0)) if wide else table @ vectors
+    largest = np.abs(components).argmax(axis=0)
+    components = components * np.where(
+        components[largest, np.arange(count)] < 0, -1, 1
+    )  # eigh's sign is chance
     # A network with a single feature lays images on a line.
-    return np.pad(found, ((0, 0), (0, max(0, 2 - count))))
-
-
-def _t_sne(table: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
-    from sklearn.manifold import TSNE
-
-    start = table[:, :2] / max(float(table[:, 0].std()), 1e-12) * 1e-4  # sklearn's own scale
-    perplexity = min(_PERPLEXITY, (len(table) - 1) / 3)
-    model = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=1)
-    return np.asarray(model.fit_transform(table))
-
-
-def _umap(table: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
-    from umap import UMAP
-
-    # One job: several would give another picture at each call.
-    model = UMAP(n_neighbors=min(15, len(table) - 1), init="pca", random_state=seed, n_jobs=1)
-    return np.asarray(model.fit_transform(table))
+    return np.pad(components, ((0, 0), (0, max(0, 2 - count))))

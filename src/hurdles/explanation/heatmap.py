@@ -1,15 +1,10 @@
-"""A heat-map: which pixels spoke for a class, or why there is nothing to draw.
-
-Does the heat lie in the lungs? A number for what a heat-map shows.
-
-Which images to show: right and wrong answers of every class, chosen by a rule, not by hand.
-"""
+"""A heat-map, the share of its heat in a mask such as the lungs, and the images to show it of."""
 
 from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
@@ -19,8 +14,7 @@ from numpy.typing import NDArray
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.predictions import Predictions
 
-__all__ = ["SIGNLESS", "Heatmap", "HeatmapStatus", "ShareInside", "share_inside"]
-
+__all__ = ["Heatmap"]
 
 #: Methods whose heat is a square: it shows what moves the answer, either way.
 SIGNLESS = frozenset({"smoothgrad"})
@@ -103,8 +97,8 @@ class Heatmap:
             return cls(image, target, method, values, HeatmapStatus.NOT_FINITE, why)
         peak = float(np.max(raw, initial=0.0))
         if peak <= 0:
-            why = f"no pixel speaks {_direction(method)} {target!r}"
-            return cls(image, target, method, values, HeatmapStatus.EMPTY, why)
+            empty = cls(image, target, method, values, HeatmapStatus.EMPTY)
+            return replace(empty, message=f"no pixel speaks {empty.direction} {target!r}")
         # In double: a peak below float32's smallest normal number must not divide to infinity.
         values = (np.clip(np.asarray(raw, dtype="float64"), 0, None) / peak).astype("float32")
         return cls(image, target, method, values, HeatmapStatus.OK, "", peak)
@@ -117,7 +111,12 @@ class Heatmap:
     @property
     def speaks(self) -> str:
         """What its heat says, in words: for a class, or for or against it."""
-        return f"{_direction(self.method)} {self.target}"
+        return f"{self.direction} {self.target}"
+
+    @property
+    def direction(self) -> str:
+        """Sense of its heat: ``for`` it, or ``for or against`` it alike."""
+        return "for" if self.has_sign else "for or against"
 
     @property
     def is_drawable(self) -> bool:
@@ -125,20 +124,11 @@ class Heatmap:
         return self.status is HeatmapStatus.OK
 
 
-def _direction(method: str) -> str:
-    return "for or against" if method in SIGNLESS else "for"
-
-
 @dataclass(frozen=True)
 class ShareInside:
-    """How much of a heat-map lies inside a mask, beside how much of the image the mask covers.
+    """Shares of a heat-map's heat and of the image's area that lie inside a mask, within [0, 1].
 
-    Parameters
-    ----------
-    heat : float
-        Share of the heat inside, within [0, 1]; NaN where there is no heat.
-    area : float
-        Share of the pixels inside, within [0, 1]: what heat spread evenly would give.
+    The area is what heat spread evenly would give; the heat is NaN where there is none.
     """
 
     heat: float
@@ -159,17 +149,6 @@ def share_inside(heatmap: Heatmap, mask: NDArray[np.bool_]) -> ShareInside:
     This is the energy-based pointing game (Wang et al. 2020, Score-CAM, arXiv 1910.01279), with the
     area beside it: lungs fill a third of many chest X-rays, so a third of the heat inside is what
     a network that never looks at them gets.
-
-    Parameters
-    ----------
-    heatmap : Heatmap
-    mask : array of bool, shape (H, W)
-        True inside, e.g. in the lungs; the same shape as the heat-map's values.
-
-    Raises
-    ------
-    EvaluationError
-        If the mask has another shape or is not boolean.
 
     Examples
     --------
@@ -226,19 +205,12 @@ def choose_examples(
         for kind in ("right", "wrong"):
             rows = np.flatnonzero((truth == label) & ((answer == truth) == (kind == "right")))
             rng = np.random.default_rng([seed, zlib.crc32(f"{kind} {label}".encode())])
-            rows = _one_a_patient(rows, groups, per_cell, rng)
+            rows = rng.permutation(rows)
+            first = np.zeros(len(rows), dtype=bool)  # of each patient one, of further ones as many
+            first[np.unique(groups[rows], return_index=True)[1]] = True  # as the cell needs
+            further = rows[~first][: max(0, per_cell - int(first.sum()))]
+            rows = np.concatenate([rows[first], further])
             rows = rows[np.argsort(-confidence[rows], kind="stable")]
             parts = np.array_split(rows, min(per_cell, len(rows))) if len(rows) else []
             cells[label, kind] = [str(names[rng.choice(part)]) for part in parts]
     return cells
-
-
-def _one_a_patient(
-    rows: NDArray[np.intp], groups: NDArray[np.str_], enough: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Return one random row of each patient, and of further ones only as many as `enough` needs."""
-    rows = rng.permutation(rows)
-    first = np.zeros(len(rows), dtype=bool)
-    first[np.unique(groups[rows], return_index=True)[1]] = True
-    further = rows[~first][: max(0, enough - int(first.sum()))]
-    return np.concatenate([rows[first], further])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -27,32 +27,18 @@ Method: TypeAlias = "Callable[[nn.Module, Tensor, Tensor], Tensor]"
 METHODS: Registry[Method] = Registry("heat-map method")
 
 
-@METHODS.register("grad-cam")
-def _grad_cam(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    from hurdles.explanation.maps import grad_cam
+def _lazily(function: str) -> Method:
+    """Return a function of `hurdles.explanation.maps`, which needs torch and is imported late."""
 
-    return grad_cam(module, x, target)
+    def heat(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        method: Method = getattr(import_module("hurdles.explanation.maps"), function)
+        return method(module, x, target)
 
-
-@METHODS.register("occlusion")
-def _occlusion(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    from hurdles.explanation.maps import occlusion
-
-    return occlusion(module, x, target)
+    return heat
 
 
-@METHODS.register("integrated-gradients")
-def _integrated_gradients(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    from hurdles.explanation.maps import integrated_gradients
-
-    return integrated_gradients(module, x, target)
-
-
-@METHODS.register("smoothgrad")
-def _smoothgrad(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    from hurdles.explanation.maps import smoothgrad
-
-    return smoothgrad(module, x, target)
+for _name in ("grad-cam", "occlusion", "integrated-gradients", "smoothgrad"):
+    METHODS.register(_name)(_lazily(_name.replace("-", "_")))
 
 
 def methods() -> list[str]:
@@ -119,12 +105,28 @@ def explain(
     >>> [(m.image, m.target, m.values.shape) for m in maps]
     [('a', 'Normal', (32, 32)), ('b', 'Normal', (32, 32))]
     """
+    import torch
+
     make = METHODS.get(method)
-    _check_pixels(pixels, spec, len(images))
+    expected = (len(images), spec.size, spec.size)
+    if pixels.dtype != np.uint8 or pixels.shape != expected:
+        raise RecipeError(
+            f"{len(images)} images for this network are uint8 pixels of shape {expected}, but "
+            f"these are {pixels.dtype} of shape {pixels.shape}; prepare them with size={spec.size}."
+        )
     wanted = _wanted(target, spec, len(images))
     maps: list[Heatmap] = []
-    with _plain_arithmetic():
-        frozen = _working_copy(module)
+    # Half precision loses weak heat, and tensors made in inference mode cannot be differentiated.
+    with (
+        torch.inference_mode(False),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        # A copy, so that whatever happens the caller's module keeps its flags, gradients and hooks;
+        # and because with channels last a CPU answers several times faster.
+        frozen = copy.deepcopy(module).eval().float().requires_grad_(False)
+        # torch's annotations know no memory_format.
+        frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs
         for start in range(0, len(images), batch):
             rows = slice(start, start + batch)
             maps += _explain_batch(
@@ -168,16 +170,14 @@ def _explain_batch(
             name = spec.labels[int(target[row])]
             maps.append(Heatmap.from_raw(image, name, method, heat[row].cpu().numpy()))
         else:
-            asked = wanted[row]
-            name = "" if asked is None else spec.labels[asked]
-            maps.append(_unanswered(image, name, method, shape))
+            index = wanted[row]
+            name = "" if index is None else spec.labels[index]
+            why = (
+                "the network's own outputs are not numbers for this image; its weights are damaged"
+            )
+            nothing = np.zeros(shape, dtype="float32")
+            maps.append(Heatmap(image, name, method, nothing, HeatmapStatus.NOT_FINITE, why))
     return maps
-
-
-def _unanswered(image: str, target: str, method: str, shape: tuple[int, ...]) -> Heatmap:
-    why = "the network's own outputs are not numbers for this image; its weights are damaged"
-    nothing = np.zeros(shape, dtype="float32")
-    return Heatmap(image, target, method, nothing, HeatmapStatus.NOT_FINITE, why)
 
 
 def _wanted(target: str | Sequence[str], spec: ModelSpec, n: int) -> list[int | None]:
@@ -193,42 +193,3 @@ def _wanted(target: str | Sequence[str], spec: ModelSpec, n: int) -> list[int | 
     if isinstance(target, str):
         labels.get(target)  # also where there is no image
     return [labels.get(name) for name in names]
-
-
-def _check_pixels(pixels: NDArray[np.uint8], spec: ModelSpec, n: int) -> None:
-    expected = (n, spec.size, spec.size)
-    if pixels.dtype != np.uint8 or pixels.shape != expected:
-        raise RecipeError(
-            f"{n} images for this network are uint8 pixels of shape {expected}, but these are "
-            f"{pixels.dtype} of shape {pixels.shape}; prepare them with size={spec.size}."
-        )
-
-
-def _working_copy(module: nn.Module) -> nn.Module:
-    """Return a copy in eval mode and single precision, with frozen weights, laid out for speed.
-
-    A copy, so that whatever happens the caller's module keeps its flags, gradients and hooks; and
-    because with channels last a CPU answers several times faster.
-    """
-    import torch
-
-    copied = copy.deepcopy(module).eval().float().requires_grad_(False)
-    # torch's annotations know no memory_format.
-    copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stubs
-    return copied
-
-
-@contextmanager
-def _plain_arithmetic() -> Iterator[None]:
-    """Leave the modes that the caller may be in.
-
-    Half precision loses weak heat, and tensors made in inference mode cannot be differentiated.
-    """
-    import torch
-
-    with (
-        torch.inference_mode(False),
-        torch.autocast("cpu", enabled=False),
-        torch.autocast("cuda", enabled=False),
-    ):
-        yield

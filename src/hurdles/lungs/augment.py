@@ -26,7 +26,7 @@ ALTERATION = np.dtype(
         ("shear", np.float32),
         ("shift", np.float32, 2),
         ("extend", np.bool_),  # outside the film: its edge goes on, instead of black
-        # Rank of the centre among the lungs' pixels, radius across and down, degrees, density.
+        # Rank of the center among the lungs' pixels, radius across and down, degrees, density.
         ("opacity", np.float32, (_OPACITIES, 5)),
         ("veil", np.float32, 3),  # density left and right; from which height of the lungs on
         ("veil_level", np.float32),
@@ -52,29 +52,6 @@ def draw_alterations(
     n = len(positions)
     drawn = np.zeros(n, dtype=ALTERATION)
     drawn["position"] = positions
-    _draw_geometry(drawn, rng)
-    _draw_disease(drawn, rng)
-    _draw_film(drawn, rng)
-    _draw_things(drawn, rng)
-    if calm:
-        drawn = np.where(rng.random(n) < calm, _calmed(drawn), drawn)
-    return drawn
-
-
-def _calmed(drawn: NDArray[np.void]) -> NDArray[np.void]:
-    calmed = drawn.copy()
-    for name in ("degrees", "shear", "shift", "brightness"):
-        calmed[name] = drawn[name] / 4
-    for name in ("zoom", "gamma"):
-        calmed[name] = drawn[name] ** 0.25
-    calmed["contrast"] = 1 + (drawn["contrast"] - 1) / 4
-    for name in ("opacity", "veil", "line", "letter", "frame", "blur", "noise", "jpeg"):
-        calmed[name] = 0
-    return calmed
-
-
-def _draw_geometry(drawn: NDArray[np.void], rng: np.random.Generator) -> None:
-    n = len(drawn)
     drawn["flip"] = rng.random(n) < 0.5
     drawn["degrees"] = np.clip(rng.normal(0, 8, n), -20, 20)
     size = np.exp(rng.uniform(np.log(0.65), np.log(1.25), n))
@@ -83,6 +60,11 @@ def _draw_geometry(drawn: NDArray[np.void], rng: np.random.Generator) -> None:
     drawn["shear"] = rng.normal(0, 0.06, n)
     drawn["shift"] = rng.uniform(-0.12, 0.12, (n, 2))
     drawn["extend"] = rng.random(n) < 0.5
+    _draw_disease(drawn, rng)
+    _draw_film(drawn, rng)
+    if calm:
+        drawn = np.where(rng.random(n) < calm, _calmed(drawn), drawn)
+    return drawn
 
 
 def _draw_disease(drawn: NDArray[np.void], rng: np.random.Generator) -> None:
@@ -110,10 +92,7 @@ def _draw_film(drawn: NDArray[np.void], rng: np.random.Generator) -> None:
     drawn["noise"] = np.where(rng.random(n) < 0.4, rng.uniform(0.005, 0.06, n), 0)
     drawn["noise_seed"] = rng.integers(0, 2**32, n, dtype=np.uint32)
     drawn["jpeg"] = np.where(rng.random(n) < 0.3, rng.integers(20, 95, n), 0)
-
-
-def _draw_things(drawn: NDArray[np.void], rng: np.random.Generator) -> None:
-    n = len(drawn)
+    # Tubes, a letter, the collimator's border.
     there = (rng.random((n, 1)) < 0.4) & (rng.random((n, _LINES)) < 0.6)
     drawn["line"][..., :4] = rng.uniform(0, 1, (n, _LINES, 4))
     drawn["line"][..., 4] = np.where(there, rng.integers(1, 4, (n, _LINES)), 0)
@@ -123,6 +102,18 @@ def _draw_things(drawn: NDArray[np.void], rng: np.random.Generator) -> None:
     edged = (rng.random((n, 1)) < 0.35) & (rng.random((n, 4)) < 0.6)
     drawn["frame"] = np.where(edged, rng.beta(1.2, 5, (n, 4)) * 0.3, 0)
     drawn["frame_level"] = np.where(rng.random(n) < 0.7, rng.uniform(0, 0.1, n), rng.random(n))
+
+
+def _calmed(drawn: NDArray[np.void]) -> NDArray[np.void]:
+    calmed = drawn.copy()
+    for name in ("degrees", "shear", "shift", "brightness"):
+        calmed[name] = drawn[name] / 4
+    for name in ("zoom", "gamma"):
+        calmed[name] = drawn[name] ** 0.25
+    calmed["contrast"] = 1 + (drawn["contrast"] - 1) / 4
+    for name in ("opacity", "veil", "line", "letter", "frame", "blur", "noise", "jpeg"):
+        calmed[name] = 0
+    return calmed
 
 
 def alter(
@@ -135,11 +126,16 @@ def alter(
     for i, one in enumerate(drawn):
         image = pixels[one["position"]].astype(np.float32) / 255
         mask = masks[one["position"]]
-        image = _diseased(image, mask, one)
-        image, mask = _moved(image, mask, one)
-        image = _with_things(_exposed(image, one), one)
-        _frame(image, mask, one)
-        images[i], lungs[i] = _recorded(image, one), mask
+        image, mask = _moved(_diseased(image, mask, one), mask, one)
+        curved = np.clip(image, 0, 1) ** one["gamma"]
+        mean = curved.mean()
+        image = (curved - mean) * one["contrast"] + mean + one["brightness"]
+        image = _with_things(image, one)
+        left, right, top, bottom = (int(share * len(image)) for share in one["frame"])
+        inside = np.zeros(mask.shape, bool)
+        inside[top : len(image) - bottom, left : len(image) - right] = True
+        image[~inside] = one["frame_level"]
+        images[i], lungs[i] = _recorded(image, one), mask & inside
     return images, lungs
 
 
@@ -161,9 +157,9 @@ def _spots(mask: NDArray[np.bool_], drawn: NDArray[np.float32]) -> _Pixels:
     for rank, across, down, degrees, amount in drawn[drawn[:, 4] > 0]:
         at = min(int(rank * len(rows)), len(rows) - 1)
         axes = (max(1, int(across * size)), max(1, int(down * size)))
-        centre = (int(columns[at]), int(rows[at]))
+        center = (int(columns[at]), int(rows[at]))
         spot = np.zeros_like(density)
-        cv2.ellipse(spot, centre, axes, float(degrees), 0, 360, float(amount), -1)
+        cv2.ellipse(spot, center, axes, float(degrees), 0, 360, float(amount), -1)
         softness = (2 * (axes[0] // 2) + 1, 2 * (axes[1] // 2) + 1)
         density = np.maximum(density, cv2.blur(spot, softness))
     return density
@@ -193,19 +189,12 @@ def _moved(
     linear = turned @ sheared @ np.diag(one["zoom"].astype(np.float64))
     if one["flip"]:
         linear = linear @ np.diag([-1.0, 1.0])
-    centre = np.full(2, (size - 1) / 2)
-    matrix = np.column_stack([linear, centre + one["shift"] * size - linear @ centre])
+    center = np.full(2, (size - 1) / 2)
+    matrix = np.column_stack([linear, center + one["shift"] * size - linear @ center])
     border = cv2.BORDER_REPLICATE if one["extend"] else cv2.BORDER_CONSTANT
     image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     moved = cv2.warpAffine(mask.astype(np.float32), matrix, (size, size), flags=cv2.INTER_LINEAR)
     return np.asarray(image, np.float32), moved >= 0.5
-
-
-def _exposed(image: _Pixels, one: np.void) -> _Pixels:
-    curved = np.clip(image, 0, 1) ** one["gamma"]
-    mean = curved.mean()
-    exposed: _Pixels = (curved - mean) * one["contrast"] + mean + one["brightness"]
-    return exposed
 
 
 def _with_things(image: _Pixels, one: np.void) -> _Pixels:
@@ -226,14 +215,6 @@ def _with_things(image: _Pixels, one: np.void) -> _Pixels:
         cv2.putText(lead, text, where, cv2.FONT_HERSHEY_SIMPLEX, letter_size, 255, 2)
         image = np.where(lead > 127, np.float32(brightness), image)
     return image
-
-
-def _frame(image: _Pixels, mask: NDArray[np.bool_], one: np.void) -> None:
-    size = len(image)
-    left, right, top, bottom = (int(share * size) for share in one["frame"])
-    for part in (np.s_[:, :left], np.s_[:, size - right :], np.s_[:top], np.s_[size - bottom :]):
-        image[part] = one["frame_level"]
-        mask[part] = False
 
 
 def _recorded(image: _Pixels, one: np.void) -> NDArray[np.uint8]:

@@ -1,7 +1,4 @@
-"""Lung masks as prepared pixels, so that the cache keeps them as it keeps images.
-
-The lung network at work: decoded pixels in, judged masks out.
-"""
+"""The lung network at work: decoded pixels in, judged masks out, which the cache keeps."""
 
 from __future__ import annotations
 
@@ -21,13 +18,8 @@ from hurdles.lungs.mask import CLEANING_VERSION, LungMask, clean
 from hurdles.pixels.prepare import resize_square
 
 if TYPE_CHECKING:
-    import torch
-
     from hurdles.lungs.network import LungNet
     from hurdles.training.machine import Machine
-
-__all__ = ["SIZE", "Segmenter"]
-
 
 #: Height and width of the network's input and of its masks, as in `hurdles.lungs.network`, which
 #: is not imported for it: it needs torch.
@@ -42,15 +34,8 @@ class Segmenter:
     Constructing it reads nothing; the weights are loaded by the first call, once. Several threads
     may share a segmenter: they take turns at the network, which uses every processor by itself.
 
-    Parameters
-    ----------
-    weights : Path, optional
-        A file written by `hurdles.lungs.training.train_lungs`; default: the weights in the package.
-
-    Raises
-    ------
-    RunError
-        By the first call, if the weights are missing, damaged, or of another network.
+    `weights` are a file written by `hurdles.lungs.training.train_lungs`, by default those in the
+    package; the first call raises a RunError if they are missing, damaged, or of another network.
     """
 
     def __init__(self, weights: Path | None = None) -> None:
@@ -71,18 +56,10 @@ class Segmenter:
         return f"lungs-{self._ready()[2]}-c{CLEANING_VERSION}"
 
     def __call__(self, pixels: NDArray[np.float32]) -> LungMask:
-        """Return the lungs of one radiograph.
+        """Return the lungs of one radiograph, float32 (H, W) within [0, 1].
 
-        Parameters
-        ----------
-        pixels : float32 array of shape (H, W), within [0, 1]
-            As `hurdles.pixels.decode.decode` returns them.
-
-        Returns
-        -------
-        LungMask
-            Of shape (256, 256): stretched to a square, as the image is for the network.
-            `hurdles.lungs.mask.stretched` takes a mask back to the image's own shape.
+        The mask has the shape (256, 256): stretched to a square, as the image is for the network.
+        `hurdles.lungs.mask.stretched` takes it back to the image's own shape.
         """
         return self.masks([pixels])[0]
 
@@ -92,36 +69,21 @@ class Segmenter:
         return [clean(each) for each in self.probabilities(squares)]
 
     def probabilities(self, squares: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return what the network says, before any clean-up.
+        """Return the probabilities of being lung, float32 (n, 256, 256), before any clean-up.
 
-        Parameters
-        ----------
-        squares : sequence of float32 arrays of shape (256, 256), within [0, 1]
-            From `hurdles.pixels.prepare.resize_square`.
-
-        Returns
-        -------
-        float32 array of shape (n, 256, 256), within [0, 1]
-            Of being lung.
+        The squares come from `hurdles.pixels.prepare.resize_square`.
         """
         network, machine, _ = self._ready()
-        parts = [
-            self._forward(network, machine, np.stack(squares[start : start + _BATCH]))
-            for start in range(0, len(squares), _BATCH)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, SIZE, SIZE), dtype=np.float32)
-
-    def _forward(
-        self, network: LungNet, machine: Machine, stack: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
         import torch
 
-        # torch's threads would fight for the processors if two batches ran at once.
-        with self._lock, torch.inference_mode(), machine.mixed():
-            images = torch.from_numpy(stack).unsqueeze(1).to(machine.device)
-            logits = network(images.contiguous(memory_format=torch.channels_last))
-            found: NDArray[np.float32] = logits.float().sigmoid_().squeeze(1).cpu().numpy()
-        return found
+        parts = []
+        for start in range(0, len(squares), _BATCH):
+            stack = torch.from_numpy(np.stack(squares[start : start + _BATCH])).unsqueeze(1)
+            # torch's threads would fight for the processors if two batches ran at once.
+            with self._lock, torch.inference_mode(), machine.mixed():
+                images = stack.to(machine.device).contiguous(memory_format=torch.channels_last)
+                parts.append(network(images).float().sigmoid_().squeeze(1).cpu().numpy())
+        return np.concatenate(parts) if parts else np.empty((0, SIZE, SIZE), dtype=np.float32)
 
     def load(self) -> None:
         """Load the weights now rather than at the first call; errors as `load_lungs` has them."""
@@ -139,21 +101,15 @@ class Segmenter:
                 # equal keys promise equal masks, and float32 is fast enough.
                 machine = this_machine("float32")
                 network, _ = load_lungs(self._weights)
-                digest = _digest(network.state_dict())
+                digest = hashlib.sha256()  # of names and values, whatever file they came in
+                for name, tensor in sorted(network.state_dict().items()):
+                    values = tensor.detach().cpu().contiguous().numpy()
+                    digest.update(f"{name} {values.dtype} {values.shape}".encode())
+                    digest.update(values.tobytes())
                 # mypy does not know this keyword of Module.to.
                 network = network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-                self._loaded = (network.eval(), machine, digest)
+                self._loaded = (network.eval(), machine, digest.hexdigest()[:12])
             return self._loaded
-
-
-def _digest(weights: dict[str, torch.Tensor]) -> str:
-    """Return the start of the SHA-256 of names and values, whatever file they came in."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        values = weights[name].detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()[:12]
 
 
 #: Part of every key. Raise it when one and the same mask comes to be stored otherwise.
@@ -162,13 +118,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class LungPreparation:
-    """Turns decoded pixels into the mask of their lungs; a `hurdles.pixels.cache.PixelPreparation`.
-
-    Parameters
-    ----------
-    segmenter : Segmenter
-        Finds the lungs; default: the network in the package.
-    """
+    """A `hurdles.pixels.cache.PixelPreparation`: decoded pixels into the mask of their lungs."""
 
     segmenter: Segmenter = field(default_factory=Segmenter)
 

@@ -1,4 +1,4 @@
-"""How well a mask that was found agrees with one that was drawn; no torch.
+"""Agreement of a mask that was found with one that was drawn; no torch.
 
 Each score is a function of two masks of one image. `score_masks` puts them in a table with a row
 per image, and `mean_estimate` turns a column of it into a number with an interval.
@@ -18,15 +18,7 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.intervals import draw_patients
 from hurdles.lungs.mask import LungMask
 
-__all__ = [
-    "COLUMNS",
-    "boundary_error",
-    "dice_score",
-    "inside_score",
-    "jaccard_score",
-    "mean_estimate",
-    "score_masks",
-]
+_LEVEL = 0.95
 
 #: Columns of `score_masks` with their meaning.
 COLUMNS: dict[str, str] = {
@@ -41,66 +33,51 @@ COLUMNS: dict[str, str] = {
 }
 
 
-def dice_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+def dice_score(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     """Return twice the common area by the sum of both areas (Dice 1945), within [0, 1].
 
-    Parameters
-    ----------
-    truth, found : bool arrays of one shape
-        Two empty masks agree: 1.
+    Two empty masks agree: 1.
 
     Examples
     --------
     >>> dice_score(np.array([True, True, False]), np.array([False, True, False])) == 2 / 3
     True
     """
-    both = int(truth.sum()) + int(found.sum())
-    return 1.0 if both == 0 else 2 * int((truth & found).sum()) / both
+    both = int(truth.sum()) + int(mask.sum())
+    return 1.0 if both == 0 else 2 * int((truth & mask).sum()) / both
 
 
-def jaccard_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+def jaccard_score(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     """Return the common area by the area of either (intersection over union), within [0, 1].
 
-    Parameters
-    ----------
-    truth, found : bool arrays of one shape
-        Two empty masks agree: 1.
+    Two empty masks agree: 1.
     """
-    either = int((truth | found).sum())
-    return 1.0 if either == 0 else int((truth & found).sum()) / either
+    either = int((truth | mask).sum())
+    return 1.0 if either == 0 else int((truth & mask).sum()) / either
 
 
-def inside_score(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+def inside_score(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     """Return the share of what was found that lies in the truth, within [0, 1].
 
-    It does not fall where the truth holds more than lungs, such as the heart.
-
-    Parameters
-    ----------
-    truth, found : bool arrays of one shape
-        Nothing found is NaN: no share of nothing lies anywhere.
+    It does not fall where the truth holds more than lungs, such as the heart. Nothing found is NaN:
+    no share of nothing lies anywhere.
     """
-    area = int(found.sum())
-    return float("nan") if area == 0 else int((truth & found).sum()) / area
+    area = int(mask.sum())
+    return float("nan") if area == 0 else int((truth & mask).sum()) / area
 
 
-def boundary_error(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
+def boundary_error(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
     """Return the mean distance between two outlines, in pixels; 0 where they are the same.
 
     From every pixel of either outline to the nearest pixel of the other one; the mean over one
     outline and that over the other count half each (average symmetric surface distance, Heimann
-    et al. 2009, doi:10.1109/TMI.2009.2013851).
-
-    Parameters
-    ----------
-    truth, found : bool arrays of shape (H, W)
-        NaN where one is empty, or both are.
+    et al. 2009, doi:10.1109/TMI.2009.2013851). NaN where one is empty, or both are.
     """
     import cv2
 
-    if not truth.any() or not found.any():
+    if not truth.any() or not mask.any():
         return float("nan")
-    outlines = [_outline(mask) for mask in (truth, found)]
+    outlines = [_outline(truth), _outline(mask)]
     away = [
         cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         for line in outlines
@@ -116,35 +93,15 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def score_masks(
-    manifest: Manifest, truth: NDArray[np.bool_], found: Sequence[LungMask]
+    manifest: Manifest, truth: NDArray[np.bool_], masks: Sequence[LungMask]
 ) -> pd.DataFrame:
-    """Return every score of every image.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images, N rows.
-    truth : bool array of shape (N, 256, 256)
-        The masks drawn by hand.
-    found : sequence of N LungMask
-        What was found.
-
-    Returns
-    -------
-    DataFrame
-        Columns as in `COLUMNS`, rows as in `manifest`.
-
-    Raises
-    ------
-    EvaluationError
-        If there are not as many masks as rows.
-    """
-    if not len(manifest) == len(truth) == len(found):
+    """Return every score of every image: columns as in `COLUMNS`, rows as in `manifest`."""
+    if not len(manifest) == len(truth) == len(masks):
         raise EvaluationError(
-            f"{len(manifest)} images, {len(truth)} drawn masks and {len(found)} found ones: give "
+            f"{len(manifest)} images, {len(truth)} drawn masks and {len(masks)} found ones: give "
             "one of each for every image."
         )
-    pairs = [(drawn, lungs.mask) for drawn, lungs in zip(truth, found, strict=True)]
+    pairs = [(drawn, lungs.mask) for drawn, lungs in zip(truth, masks, strict=True)]
     return pd.DataFrame(
         {
             "image": manifest.frame["image"],
@@ -154,53 +111,33 @@ def score_masks(
             "jaccard": [jaccard_score(*pair) for pair in pairs],
             "inside": [inside_score(*pair) for pair in pairs],
             "boundary": [boundary_error(*pair) for pair in pairs],
-            "flaw": [lungs.flaw for lungs in found],
+            "flaw": [lungs.flaw for lungs in masks],
         }
     )
 
 
-def mean_estimate(
-    scores: pd.DataFrame,
-    column: str,
-    *,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Estimate:
+def mean_estimate(scores: pd.DataFrame, column: str, *, n_resamples: int = 2000) -> Estimate:
     """Return the mean of a score over images, with the percentile interval over patients.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        As from `score_masks`. Images without a value (NaN) are left out and counted in the note.
-    column : str
-        The score.
-    level : float
-        Confidence level, within (0, 1).
-    n_resamples, seed : int
-        Resamples of patients, and the seed that they are drawn from.
-
-    Returns
-    -------
-    Estimate
-        Undefined where fewer than two patients have a value.
+    Images without a value (NaN) are left out and counted in the note; undefined where fewer than
+    two patients have a value.
     """
     kept = scores[scores[column].notna()]
     patients = kept.groupby("group")[column].agg(["sum", "count"])
     size = {"n_images": len(kept), "n_patients": len(patients)}
     if len(patients) < 2:
-        return undefined("fewer than two patients", level=level, **size)
+        return undefined("fewer than two patients", level=_LEVEL, **size)
     blocks = [
         (weights @ patients["sum"].to_numpy()) / (weights @ patients["count"].to_numpy())
-        for weights in draw_patients(len(patients), n_resamples, seed)
+        for weights in draw_patients(len(patients), n_resamples, seed=0)
     ]
-    low, high = np.quantile(np.concatenate(blocks), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.concatenate(blocks), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     missing = len(scores) - len(kept)
     return Estimate(
         float(kept[column].mean()),
         float(low),
         float(high),
-        level,
+        _LEVEL,
         f"bootstrap over patients, {n_resamples}",
         note=f"without a value: {missing} of {len(scores)} images" if missing else "",
         **size,

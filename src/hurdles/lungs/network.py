@@ -59,7 +59,7 @@ class LungNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return a logit per pixel, positive in the lungs."""
-        x = nn.functional.pixel_unshuffle(_standardised(x), 2)
+        x = nn.functional.pixel_unshuffle(_standardized(x), 2)
         passed = []
         for level, block in enumerate(self.down):
             x = block(nn.functional.max_pool2d(x, 2) if level else x)
@@ -72,7 +72,7 @@ class LungNet(nn.Module):
         return logits
 
 
-def _standardised(x: torch.Tensor) -> torch.Tensor:
+def _standardized(x: torch.Tensor) -> torch.Tensor:
     """Return each image with mean 0 and deviation 1: exposure says nothing about lungs."""
     x = x.float()
     mean = x.mean((2, 3), keepdim=True)

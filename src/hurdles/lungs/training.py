@@ -1,9 +1,4 @@
-"""The training of the lung network, readable top to bottom.
-
-How the lung network is trained, as data.
-
-Radiographs and their lung masks as squares, and the splits they are learnt from.
-"""
+"""The training of the lung network, readable top to bottom: its recipe, its data, the loop."""
 
 from __future__ import annotations
 
@@ -17,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,66 +39,45 @@ from hurdles.training.prediction import as_input
 class LungRecipe:
     """Every setting that the weights depend on, beside the data.
 
-    Parameters
-    ----------
-    width : int
-        Channels of the first level, see `hurdles.lungs.network.LungNet`.
-    epochs : int
-        Rounds of `images` altered images each; the network is validated after each.
-    calm_epochs : int
-        Further rounds, in which most images are hardly altered: outlines become exact once the
-        network knows what lungs may look like. May be 0.
-    calm : float
-        Share of the images of those rounds that are hardly altered, within [0, 1].
-    images : int
-        Altered images in an epoch: one number for small and large collections, so that the same
-        recipe means the same amount of training.
-    batch_size : int
-        Images in a step.
-    learning_rate : float
-        Its peak: AdamW (Loshchilov and Hutter, arXiv:1711.05101) climbs to it over the first
-        `warm_up` of the steps of `epochs` and comes down in a half cosine to zero; the calm
-        rounds come down once more from a tenth of it.
-    warm_up : float
-        Share of those steps, within (0, 1).
-    weight_decay : float
-        Of AdamW.
-    seed : int
-        Of the split, the first weights and every alteration.
-    fractions : tuple of three floats
-        Shares of patients for training, validation and test, where the data have no split.
-
-    Raises
-    ------
-    RecipeError
-        If a number is out of its range.
-
     Examples
     --------
     >>> LungRecipe(epochs=3, calm_epochs=1).steps
     120
     """
 
+    #: Channels of the first level, see `hurdles.lungs.network.LungNet`.
     width: int = 16
+    #: Rounds of `images` altered images each; the network is validated after each.
     epochs: int = 60
+    #: Further rounds, in which most images are hardly altered: outlines become exact once the
+    #: network knows what lungs may look like. May be 0.
     calm_epochs: int = 12
+    #: Share of the images of those rounds that are hardly altered.
     calm: float = 0.75
+    #: Altered images in an epoch: one number for small and large collections, so that the same
+    #: recipe means the same amount of training.
     images: int = 480
+    #: Images in a step.
     batch_size: int = 16
+    #: Its peak: AdamW (Loshchilov and Hutter, arXiv:1711.05101) climbs to it over the first
+    #: `warm_up` of the steps of `epochs` and comes down in a half cosine to zero; the calm rounds
+    #: come down once more from a tenth of it.
     learning_rate: float = 3e-3
+    #: Share of those steps, within (0, 1).
     warm_up: float = 0.1
     weight_decay: float = 0.02
+    #: Of the split, the first weights and every alteration.
     seed: int = 0
+    #: Of patients, for training, validation and test, where the data have no split.
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
 
     def __post_init__(self) -> None:
         for name in ("width", "epochs", "images", "batch_size"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if not 0 < self.learning_rate < 1:
-            raise RecipeError(f"learning_rate is {self.learning_rate}; it must be within (0, 1).")
-        if not 0 < self.warm_up < 1:
-            raise RecipeError(f"warm_up is {self.warm_up}; it must be within (0, 1).")
+        for name in ("learning_rate", "warm_up"):
+            if not 0 < getattr(self, name) < 1:
+                raise RecipeError(f"{name} is {getattr(self, name)}; it must be within (0, 1).")
         if not 0 <= self.calm <= 1:
             raise RecipeError(f"calm is {self.calm}; it must be within [0, 1].")
         for name in ("calm_epochs", "weight_decay", "seed"):
@@ -113,7 +86,7 @@ class LungRecipe:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of the optimiser in an epoch; the last batch may be smaller."""
+        """Steps of the optimizer in an epoch; the last batch may be smaller."""
         return -(-self.images // self.batch_size)
 
     @property
@@ -123,7 +96,7 @@ class LungRecipe:
 
     @property
     def steps(self) -> int:
-        """Steps of the optimiser in all."""
+        """Steps of the optimizer in all."""
         return self.all_epochs * self.steps_per_epoch
 
     def to_json(self) -> str:
@@ -137,16 +110,9 @@ _SIZE = 256
 
 @dataclass(frozen=True, eq=False)
 class LungData:
-    """Images with masks, row by row.
+    """Images whose mask could be read, row by row; the others are among the exclusions.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        The images whose mask could be read; the others are among its exclusions.
-    pixels : uint8 array of shape (N, 256, 256)
-        Decoded pixels, stretched.
-    masks : bool array of shape (N, 256, 256)
-        True in the lungs.
+    `pixels` are uint8 (N, 256, 256), decoded and stretched; `masks` bool, True in the lungs.
     """
 
     manifest: Manifest
@@ -160,9 +126,21 @@ class LungData:
         """Return where the images of one split are."""
         return np.flatnonzero(self.manifest.frame["split"] == Split(part).value)
 
+    def part(self, part: Split | str) -> LungData:
+        """Return the images of one split."""
+        rows = self.positions(part)
+        return LungData(self.manifest.part(part), self.pixels[rows], self.masks[rows])
+
 
 def read_lungs(manifest: Manifest, *, cache: str | Path | None = None) -> LungData:
-    """Read the images that have a mask."""
+    """Read the images that have a mask, through the cache."""
+
+    def mask_of(path: str) -> NDArray[np.bool_] | str:
+        try:
+            return np.asarray(resize_square(decode(path), _SIZE) >= 0.5)
+        except ImageError as error:
+            return f"its mask says nothing: {error}"
+
     masked = manifest.select(manifest.frame["mask"].notna())
     if not len(masked):
         raise ManifestError(
@@ -172,26 +150,16 @@ def read_lungs(manifest: Manifest, *, cache: str | Path | None = None) -> LungDa
     prepared = prepare(masked, Preparation(_SIZE), cache=cache)
     frame = prepared.manifest.frame
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(_mask, frame["mask"]))
-    read = zip(frame["image"], found, strict=True)
-    failed = {name: why for name, why in read if isinstance(why, str)}
-    kept = [i for i, mask in enumerate(found) if not isinstance(mask, str)]
+        masks = list(pool.map(mask_of, frame["mask"]))
+    results = zip(frame["image"], masks, strict=True)
+    failed = {name: why for name, why in results if isinstance(why, str)}
+    kept = [i for i, mask in enumerate(masks) if not isinstance(mask, str)]
     if not kept:
         raise ManifestError(
-            f"none of {len(found)} lung masks can be used, the first because {found[0]}"
+            f"none of {len(masks)} lung masks can be used, the first because {masks[0]}"
         )
-    masks = np.stack([found[i] for i in kept])
-    return LungData(
-        prepared.manifest.without(failed.keys(), failed.values()), prepared.pixels[kept], masks
-    )
-
-
-def _mask(path: str) -> NDArray[np.bool_] | str:
-    try:
-        mask: NDArray[np.bool_] = resize_square(decode(path), _SIZE) >= 0.5
-    except ImageError as error:
-        return f"its mask says nothing: {error}"
-    return mask
+    manifest = prepared.manifest.without(failed.keys(), failed.values())
+    return LungData(manifest, prepared.pixels[kept], np.stack([masks[i] for i in kept]))
 
 
 def split_lungs(
@@ -206,7 +174,7 @@ def split_lungs(
     return manifest.with_split(done.frame["split"])
 
 
-def across(manifest: Manifest, source: str, *, seed: int, validation: float = 0.15) -> Manifest:
+def across(manifest: Manifest, source: str, *, seed: int) -> Manifest:
     """Train on one collection and test on all others."""
     if source not in manifest.sources or len(manifest.sources) < 2:
         raise ManifestError(
@@ -215,7 +183,7 @@ def across(manifest: Manifest, source: str, *, seed: int, validation: float = 0.
         )
     here = (manifest.frame["source"] == source).to_numpy()
     # split() knows no empty test part: the sliver that it makes is trained on.
-    sliver = min(0.02, (1 - validation) / 2)
+    validation, sliver = 0.15, 0.02
     inside = split_lungs(
         Manifest(manifest.select(here).frame.assign(split=None)),
         fractions=(1 - validation - sliver, validation, sliver),
@@ -285,10 +253,16 @@ class _Training:
         network = network.to(self.machine.device)
         # mypy does not know this keyword of Module.to.
         self.network: LungNet = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # stubs
-        self.optimiser = torch.optim.AdamW(
+        self.optimizer = torch.optim.AdamW(
             self.network.parameters(), weight_decay=recipe.weight_decay, fused=True
         )
-        self.identity = _identity(recipe, data)
+        parts = [
+            recipe.to_json(),
+            data.manifest.content_hash,
+            hashlib.sha256(data.masks.tobytes()).hexdigest(),
+            torch.__version__,
+        ]
+        self.identity = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def run(self) -> Path:
         path = self.out / STATE
@@ -296,12 +270,12 @@ class _Training:
         if not path.exists():  # weights beside a state of this training are its own
             writes(path, self.out / WEIGHTS)
         if path.exists():
-            state = TrainingState.load(path, self.network, self.optimiser, self.identity)
+            state = TrainingState.load(path, self.network, self.optimizer, self.identity)
         self.progress.start("Training", self.recipe.steps)
         self.progress.advance((state.epoch - 1) * self.recipe.steps_per_epoch)
         while state.epoch <= self.recipe.all_epochs:
             self._epoch(state)
-            state.save(path, self.network, self.optimiser, self.identity)
+            state.save(path, self.network, self.optimizer, self.identity)
             self._ship(state)
         self._ship(state)  # a kill may have come between the last state and its weights
         return self.out / WEIGHTS
@@ -351,15 +325,15 @@ class _Training:
                 yield ready
 
     def _step(self, step: int, images: NDArray[np.uint8], lungs: NDArray[np.bool_]) -> float:
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = _learning_rate(self.recipe, step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         truth = torch.from_numpy(lungs).to(self.machine.device).unsqueeze(1).float()
         with self.machine.mixed():
             logits = self.network(as_input(images, self.machine.device))
         loss = lung_loss(logits.float(), truth)
         loss.backward()  # type: ignore[no-untyped-call] # untyped in torch
-        self.optimiser.step()
+        self.optimizer.step()
         return float(loss.detach())
 
     def _validate(self) -> float:
@@ -369,8 +343,8 @@ class _Training:
             for chunk in np.array_split(self.validation, -(-len(self.validation) // 16)):
                 with self.machine.mixed():
                     logits = self.network(as_input(self.data.pixels[chunk], self.machine.device))
-                found = (logits[:, 0] > 0).cpu().numpy()
-                pairs = zip(self.data.masks[chunk], found, strict=True)
+                masks = (logits[:, 0] > 0).cpu().numpy()
+                pairs = zip(self.data.masks[chunk], masks, strict=True)
                 scores += [dice_score(*pair) for pair in pairs]
         return float(np.mean(scores))
 
@@ -408,18 +382,10 @@ def _learning_rate(recipe: LungRecipe, step: int) -> float:
     if step < warm:
         return recipe.learning_rate * (step + 1) / warm
     if step < first:
-        return recipe.learning_rate * _half_cosine((step - warm) / (first - warm))
-    return recipe.learning_rate * 0.1 * _half_cosine((step - first) / (recipe.steps - first))
-
-
-def _half_cosine(share: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _identity(recipe: LungRecipe, data: LungData) -> str:
-    pixels = hashlib.sha256(data.masks.tobytes()).hexdigest()
-    parts: list[Any] = [recipe.to_json(), data.manifest.content_hash, pixels, torch.__version__]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        peak, done = recipe.learning_rate, (step - warm) / (first - warm)
+    else:
+        peak, done = recipe.learning_rate * 0.1, (step - first) / (recipe.steps - first)
+    return peak * (0.5 * (1 + math.cos(math.pi * done)))
 
 
 def _note(state: TrainingState) -> str:

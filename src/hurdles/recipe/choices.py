@@ -45,13 +45,13 @@ class ClassWeights(StrEnum):
 
 
 class Loss(StrEnum):
-    """What is minimised."""
+    """What is minimized."""
 
     CROSS_ENTROPY = "cross-entropy"
     FOCAL = "focal"
 
 
-class Optimiser(StrEnum):
+class Optimizer(StrEnum):
     """How the weights are moved."""
 
     ADAM = "adam"

@@ -1,4 +1,4 @@
-"""How an experiment's images are parted, and what has to be said of that before it is believed."""
+"""The split of an experiment's images, and the remarks that it needs before it is believed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from hurdles.data.split import (
     split,
 )
 from hurdles.data.vocabulary import Split, SplitScheme
-from hurdles.errors import SplitError
 from hurdles.recipe.recipe import Recipe
 
 
@@ -41,29 +40,12 @@ def parted(manifest: Manifest, recipe: Recipe, split_file: Path | None = None) -
     )
 
 
-def refuse_untested(manifest: Manifest) -> None:
-    """Raise a SplitError that says what to do if there is a class that no test image shows."""
-    tested = set(manifest.part(Split.TEST).labels)
-    lost = [label for label in manifest.labels if label not in tested]
-    if not lost:
-        return
-    people = manifest.groups.groupby(manifest.frame["label"]).nunique()
-    unit = "image" if not manifest.known_patients else "patient"
-    few = ", ".join(f"{label!r} ({people[label]})" for label in lost)
-    raise SplitError(
-        f"{len(lost)} of {len(manifest.labels)} classes have no test image, so nothing could be "
-        f"said of them: {few}; in brackets the {unit}s of each, and every part needs one. Add "
-        "some, or call several classes by one name (--label THEIRS=OURS), or leave them out "
-        "(--label THEIRS=)."
-    ).unless(*[word for label in lost for word in ("--label", f"{label}=")])
-
-
 def remarks(given: Manifest, done: Manifest, recipe: Recipe, *, shared: bool = True) -> list[str]:
     """Return what a reader must know of how images were parted, the gravest first."""
-    found = [*_given_split(given, done, recipe), *same_ids(done), *_not_used(given, done)]
+    first = [*_given_split(given, done, recipe), *same_ids(done), *_not_used(given, done)]
     if not shared:
-        return [*found, *missing_classes(done)]
-    return [*found, *check_split(done, grouped=SCHEMES.get(recipe.split.scheme).grouped)]
+        return [*first, *missing_classes(done)]
+    return [*first, *check_split(done, grouped=SCHEMES.get(recipe.split.scheme).grouped)]
 
 
 def _given_split(given: Manifest, done: Manifest, recipe: Recipe) -> Iterator[str]:
@@ -73,8 +55,8 @@ def _given_split(given: Manifest, done: Manifest, recipe: Recipe) -> Iterator[st
         return
     if recipe.split.scheme != SplitScheme.GIVEN:
         sizes = ", ".join(f"{n} {part}" for part, n in brought.value_counts().items())
-        learnt = int(((brought == Split.TEST) & (used != Split.TEST)).sum())
         kept = int((brought == Split.TEST).sum())
+        learnt = int(((brought == Split.TEST) & (used != Split.TEST)).sum())
         yield (
             f"The images bring a split ({sizes}), and it is NOT used: they were parted anew "
             f"(split.scheme = {recipe.split.scheme}). Of the {kept} images that it keeps for "

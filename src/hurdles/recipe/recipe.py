@@ -1,7 +1,4 @@
-"""An experiment as data: a TOML file, validated, every field explained.
-
-Single settings of a recipe, as they are typed: ``training.epochs=3``.
-"""
+"""An experiment as data: a TOML file, validated, every field explained; single settings of it."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from hurdles.recipe.choices import (
     ChosenEpoch,
     ClassWeights,
     Loss,
-    Optimiser,
+    Optimizer,
     Precision,
     RejectBy,
     Sampling,
@@ -159,7 +156,7 @@ class AugmentationSection(_Section):
 
 
 class TrainingSection(_Section):
-    """The optimisation."""
+    """The optimization."""
 
     epochs: int = Field(30, ge=1, le=100_000, description="Most epochs that are run.")
     batch_size: _Many = Field(32, ge=1, description="Images per step.")
@@ -169,7 +166,7 @@ class TrainingSection(_Section):
         ClassWeights.NONE,
         description="none, or balanced: every class weighs as much as any other, however rare.",
     )
-    optimiser: Optimiser = Field(Optimiser.ADAM, description="adam, adamw, or sgd.")
+    optimiser: Optimizer = Field(Optimizer.ADAM, description="adam, adamw, or sgd.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate at the start.")
     momentum: float = Field(0.0, ge=0, lt=1, description="sgd: momentum.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay.")
@@ -298,12 +295,13 @@ class Recipe(_Section):
         alone; a default therefore never changes. One did: of the schemes, it is patient that does
         not enter, not auto.
         """
-        named = {"name", "description", "data", "split"}
-        plain = self.model_dump(mode="json", exclude=named, exclude_defaults=True)
-        split = self.split.model_dump(mode="json", exclude_defaults=True) | {
-            "scheme": self.split.scheme
-        }
-        split = {k: v for k, v in split.items() if v != SplitScheme.PATIENT}
+        labels = {"name", "description", "data", "split"}
+        plain = self.model_dump(mode="json", exclude=labels, exclude_defaults=True)
+        split = self.split.model_dump(mode="json", exclude_defaults=True)
+        if self.split.scheme == SplitScheme.PATIENT:
+            split.pop("scheme", None)
+        else:
+            split["scheme"] = self.split.scheme
         plain = {**plain, "split": split} if split else plain
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
@@ -312,7 +310,16 @@ class Recipe(_Section):
         import tomli_w
 
         text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
-        return _commented(text, self.explanations()) if explained else text
+        if not explained:
+            return text
+        sentences, section, lines = self.explanations(), "", []
+        for line in text.splitlines():
+            if line.startswith("["):
+                section = line.strip("[]") + "."
+            key, is_field, _ = line.partition(" = ")
+            sentence = sentences.get(section + key) if is_field else None
+            lines += [f"# {sentence}", line] if sentence else [line]
+        return "\n".join(lines) + "\n"
 
     def changed(self, **sections: dict[str, Any] | str) -> Recipe:
         """Return a validated copy with fields changed: ``recipe.changed(training={"seed": 1})``."""
@@ -324,15 +331,15 @@ class Recipe(_Section):
     @classmethod
     def explanations(cls) -> dict[str, str]:
         """Return ``section.field`` -> sentence for every field, for help pages and reports."""
-        found: dict[str, str] = {}
+        sentences: dict[str, str] = {}
         for name, info in cls.model_fields.items():
             section = info.annotation
             if isinstance(section, type) and issubclass(section, _Section):
                 for field, inner in section.model_fields.items():
-                    found[f"{name}.{field}"] = inner.description or ""
+                    sentences[f"{name}.{field}"] = inner.description or ""
             else:
-                found[name] = info.description or ""
-        return found
+                sentences[name] = info.description or ""
+        return sentences
 
 
 def shipped_recipes() -> list[str]:
@@ -365,17 +372,6 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     return _parse(source.read_text(encoding="utf-8"), str(name_or_path))
 
 
-def _commented(toml: str, sentences: dict[str, str]) -> str:
-    section, lines = "", []
-    for line in toml.splitlines():
-        if line.startswith("["):
-            section = line.strip("[]") + "."
-        key, is_field, _ = line.partition(" = ")
-        sentence = sentences.get(section + key) if is_field else None
-        lines += [f"# {sentence}", line] if sentence else [line]
-    return "\n".join(lines) + "\n"
-
-
 def _parse(text: str, where: str) -> Recipe:
     try:
         plain = tomllib.loads(text)
@@ -402,8 +398,8 @@ def _problem(place: tuple[int | str, ...], kind: str, message: str, value: objec
         return f"{name} is no {'field' if len(place) > 1 else 'section or field'}; known: {known}"
     if kind == "missing":
         return f"{name} is missing"
-    said = message.removeprefix("Value error, ")
-    return f"{name}: {said}" if isinstance(value, dict) else f"{name}: {said} (got {value!r})"
+    reason = message.removeprefix("Value error, ")
+    return f"{name}: {reason}" if isinstance(value, dict) else f"{name}: {reason} (got {value!r})"
 
 
 def settings_of(texts: Iterable[str]) -> dict[str, Any]:
@@ -414,24 +410,20 @@ def settings_of(texts: Iterable[str]) -> dict[str, Any]:
     >>> settings_of(["training.epochs=3", "split.fractions=[0.6, 0.2, 0.2]"])
     {'training.epochs': '3', 'split.fractions': [0.6, 0.2, 0.2]}
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name.strip():
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not name:
             raise RecipeError(
                 f"{text!r} is no setting; write SECTION.FIELD=VALUE, as in training.epochs=3."
             )
-        found[name.strip()] = _value(text, value.strip())
-    return found
-
-
-def _value(text: str, value: str) -> Any:
-    if not value.startswith(("[", '"', "'")):
-        return value  # the recipe knows which type it is to be
-    try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{text!r}: {value} is not valid TOML ({error}).") from error
+        settings[name] = value  # the recipe knows which type it is to be
+        if value.startswith(("[", '"', "'")):
+            try:
+                settings[name] = tomllib.loads(f"value = {value}")["value"]
+            except (ValueError, RecursionError) as error:
+                raise RecipeError(f"{text!r}: {value} is not valid TOML ({error}).") from error
+    return settings
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -443,11 +435,11 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     3
     """
     known = [name for name in Recipe.explanations() if "." in name]
-    there = {name.partition(".")[0] for name in known}
+    present = {name.partition(".")[0] for name in known}
     sections: dict[str, dict[str, Any]] = {}
     for name, value in settings.items():
         section, dot, field = name.partition(".")
-        if not dot or section not in there:
+        if not dot or section not in present:
             raise RecipeError(f"{name!r} is no setting of a recipe; known: {', '.join(known)}.")
         sections.setdefault(section, {})[field] = value
     return recipe.changed(**sections) if sections else recipe

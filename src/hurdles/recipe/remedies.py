@@ -40,7 +40,7 @@ class Remedy:
 
     Parameters
     ----------
-    says : str
+    effect : str
         What it does, for a reader, in a few words.
     apply : callable
         From a recipe to the recipe with the remedy; a recipe that has it already stays as it is.
@@ -48,7 +48,7 @@ class Remedy:
         Whether training images of two sources at least are needed.
     """
 
-    says: str
+    effect: str
     apply: Change
     needs_sources: bool = False
 
@@ -82,21 +82,21 @@ def remedied(recipe: Recipe, names: Sequence[str]) -> Recipe:
     >>> remedied(plain, []).key == plain.key
     True
     """
-    found = recipe
+    changed = recipe
     for name in names:
-        found = REMEDIES.get(name).apply(found)
+        changed = REMEDIES.get(name).apply(changed)
     for name in names:
-        if REMEDIES.get(name).apply(found) != found:
+        if REMEDIES.get(name).apply(changed) != changed:
             raise RecipeError(
                 f"the remedy {name!r} is undone by another of {', '.join(names)}: they want one "
                 "setting in two ways. Give one of them."
             )
-    return found
+    return changed
 
 
-def _remedy(name: str, says: str, *, needs_sources: bool = False) -> Callable[[Change], Change]:
+def _remedy(name: str, effect: str, *, needs_sources: bool = False) -> Callable[[Change], Change]:
     def keep(change: Change) -> Change:
-        REMEDIES.register(name)(Remedy(says, change, needs_sources))
+        REMEDIES.register(name)(Remedy(effect, change, needs_sources))
         return change
 
     return keep

@@ -1,7 +1,4 @@
-"""One experiment from the manifest to the report: what `hurdles run` and every study cell do.
-
-What a run starts from: found, checked against the recipe, and entered into it.
-"""
+"""One experiment from the manifest to the report: what `hurdles run` and every study cell do."""
 
 from __future__ import annotations
 
@@ -12,34 +9,87 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hurdles.data.files import add_to_ledger, outputs
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import SCHEMES, load_split, require_split_of, save_split
 from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import ManifestError, RecipeError, RunError
-from hurdles.models.spec import ModelSpec, architectures
+from hurdles.models.spec import ModelSpec
 from hurdles.models.starting import StartingWeights, imagenet_weights
 from hurdles.pixels.cache import Prepared
+from hurdles.progress import Options
 from hurdles.recipe.choices import Start
-from hurdles.recipe.parting import parted, refuse_untested, remarks, settled
+from hurdles.recipe.parting import parted, remarks, settled
 from hurdles.recipe.recipe import Recipe
-from hurdles.runs.assessment import assess_own, refuse_undecidable
-from hurdles.runs.images import Options, preparation_of, prepare_pixels
+from hurdles.recipe.refusals import network_spec, refuse_images, refuse_split, refuse_untested
+from hurdles.runs.assessment import assess_own
+from hurdles.runs.images import preparation_of, prepare_pixels
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seen import (
     copies_among,
     fingerprints,
+    images_by_fingerprint,
     kept_together,
-    load_fingerprints,
     save_fingerprints,
 )
 from hurdles.training.checkpoint import load_weights
 from hurdles.training.loop import TrainingData, train
 from hurdles.training.machine import environment, this_machine
-from hurdles.training.plan import Sources, require_sources
+from hurdles.training.plan import Sources
+
+
+def run_experiment(
+    recipe: Recipe,
+    manifest: Manifest | None,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    split_file: Path | None = None,
+    encoder_from: Run | str | Path | None = None,
+    options: Options | None = None,
+) -> Run:
+    """Carry out a recipe on a manifest and fill the folder `out`."""
+    options = options or Options()
+    run = Run(out)
+    run.refuse_others_folder()
+    if manifest is not None:
+        refuse_images(recipe, manifest)
+        recipe = settled(recipe, manifest, by_file=split_file is not None)
+    elif run.is_begun and recipe.split.scheme == SplitScheme.AUTO:
+        recipe = recipe.changed(split={"scheme": run.recipe.split.scheme})
+    recipe, start = start_of(run, recipe, encoder_from)
+    if manifest is not None and not run.is_begun:
+        _announce_split(manifest, recipe, split_file, options)
+    with run.locked():
+        run.begin(recipe, resume=resume)
+        if run.is_begun:
+            _refuse_others(run, manifest, split_file)
+        if run.is_finished:
+            run.require_finished()  # whole, and of this version: its numbers are printed again
+            run.clear()  # a kill may have come right before that
+            options.listener.say(f"{run.path} is finished already")
+            if not options.pictures:
+                with outputs(run.report_path, ledger=run.ledger):
+                    write_page(run, pictures=False)
+            return run
+        started = time.monotonic()
+        if start is not None:
+            run.write_start(start)
+        prepared = _data_of(run, recipe, manifest, split_file, options)
+        trained = _train(run, recipe, prepared, options)
+        assess_own(run, prepared, options)
+        result = run.evaluation()
+        result = replace(result, notes=(*run.remarks(), *result.notes))
+        run.write_json("evaluation.json", result.to_dict())
+        # An interrupted training counts with all its epochs, not only those of this session.
+        seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
+        meta = _meta(run, recipe, prepared.manifest, seconds)
+        add_to_ledger(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
+        run.write_json("meta.json", meta)
+        run.clear()
+    return Run(out)
 
 
 def start_of(
@@ -53,7 +103,12 @@ def start_of(
                 "the recipe starts from ImageNet and --encoder-from names a run; leave one out: "
                 "model.start = 'run' or no --encoder-from."
             )
-        return _entered(recipe, _of(encoder_from))
+        if not isinstance(encoder_from, Run) and Path(encoder_from).is_file():
+            weights, metadata = load_weights(Path(encoder_from))
+            name = Path(encoder_from).name
+            return _entered(recipe, StartingWeights.from_file(weights, metadata, source=name))
+        other = encoder_from if isinstance(encoder_from, Run) else Run(encoder_from)
+        return _entered(recipe, other.require_finished().starting_weights())
     if run.is_begun or (run.exists and run.start_path.is_file()):
         # It keeps what it started from, or is finished and needs it no more. That it was given by
         # --encoder-from is not in the recipe that the user names again.
@@ -75,135 +130,38 @@ def start_of(
     return _entered(recipe, imagenet_weights(spec))
 
 
-def _of(source: Run | str | Path) -> StartingWeights:
-    if not isinstance(source, Run) and Path(source).is_file():
-        weights, metadata = load_weights(Path(source))
-        return StartingWeights.from_file(weights, metadata, source=Path(source).name)
-    run = source if isinstance(source, Run) else Run(source)
-    return run.require_finished().starting_weights()
-
-
 def _entered(recipe: Recipe, start: StartingWeights) -> tuple[Recipe, StartingWeights]:
-    section = recipe.model
-    spec = ModelSpec(
-        section.architecture, start.spec.labels, recipe.preparation.size, section.channels
-    )
+    spec = network_spec(recipe, start.spec.labels)
     start.refuse_unlike(spec, preparation_of(recipe).description)
     kind = Start.RUN if start.preparation else Start.IMAGENET
     return recipe.changed(model={"start": str(kind), "origin": start.origin}), start
 
 
-def run_experiment(
-    recipe: Recipe,
-    manifest: Manifest | None,
-    out: str | Path,
-    *,
-    resume: bool = False,
-    split_file: Path | None = None,
-    encoder_from: Run | str | Path | None = None,
-    options: Options | None = None,
-) -> Run:
-    """Carry out a recipe on a manifest and fill the folder `out`."""
-    options = options or Options()
-    run = Run(out)
-    run.refuse_others_folder()
-    _refuse_hopeless(recipe, manifest)
-    if manifest is not None:
-        recipe = settled(recipe, manifest, by_file=split_file is not None)
-    elif run.is_begun and recipe.split.scheme == SplitScheme.AUTO:
-        recipe = recipe.changed(split={"scheme": run.recipe.split.scheme})
-    recipe, start = start_of(run, recipe, encoder_from)
-    if manifest is not None and not run.is_begun:
-        _say_how_parted(manifest, recipe, split_file, options)
-    with run.locked():
-        run.begin(recipe, resume=resume)
-        if run.is_begun:
-            _refuse_others(run, manifest, split_file)
-        if run.is_finished:
-            run.require_finished()  # whole, and of this version: its numbers are printed again
-            run.clear()  # a kill may have come right before that
-            options.listener.say(f"{run.path} is finished already")
-            if not options.pictures:
-                with outputs(run.report_path, ledger=run.ledger):
-                    write_page(run, pictures=False)
-            return run
-        started = time.monotonic()
-        if start is not None:
-            run.write_start(start)
-        prepared = _data_of(run, recipe, manifest, split_file, options)
-        trained = _train(run, recipe, prepared, options)
-        assess_own(run, prepared, options)
-        said = run.remarks()
-        result = run.evaluation()
-        result = replace(result, notes=(*said, *result.notes))
-        run.write_json("evaluation.json", result.to_dict())
-        # An interrupted training counts with all its epochs, not only those of this session.
-        seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
-        meta = _meta(run, recipe, prepared.manifest, seconds)
-        add_to_ledger(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
-        run.write_json("meta.json", meta)
-        run.clear()
-    return Run(out)
-
-
-def _refuse_hopeless(recipe: Recipe, manifest: Manifest | None) -> None:
-    if manifest is not None and len(manifest.labels) < 2:
-        raise ManifestError(
-            f"there is one class only ({', '.join(manifest.labels) or 'none'}); a classifier "
-            "needs images of two."
-        )
-    if manifest is not None:
-        refuse_undecidable(recipe.evaluation, manifest.labels)
-        require_sources(recipe.remedy, manifest.frame["source"].tolist())
-        section = recipe.model
-        ModelSpec(
-            section.architecture,
-            tuple(manifest.labels),
-            recipe.preparation.size,
-            section.channels,
-            section.hidden,
-        )
-        if section.architecture not in architectures():
-            raise RecipeError(
-                f"model.architecture = {section.architecture!r} is no network; known: "
-                f"{', '.join(architectures())}."
-            )
-    wanted = recipe.augmentation.label
-    if manifest is not None and wanted is not None and wanted not in manifest.labels:
-        raise ManifestError(
-            f"the recipe enlarges the class {wanted!r}, which the images do not have; they have "
-            f"{', '.join(manifest.labels)}. Change augmentation.label."
-        )
-
-
-def _say_how_parted(
+def _announce_split(
     manifest: Manifest, recipe: Recipe, split_file: Path | None, options: Options
 ) -> None:
-    """Refuse what cannot be parted, and say what weakens the rest, before anything is decoded."""
+    """Refuse what cannot be split, and say what weakens the rest, before anything is decoded."""
     if split_file is not None:
         require_split_of(manifest, split_file)
         return  # it names the images that can be read, and which these are is not known yet
     done = parted(manifest, recipe)
-    if recipe.split.scheme != SplitScheme.GIVEN:
+    scheme, missing = recipe.split.scheme, manifest.missing_patients
+    if scheme != SplitScheme.GIVEN:
         refuse_untested(done)
-    refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
-    options.listener.say(f"split {_how(manifest, recipe)}: {_sizes(done)}")
+    refuse_split(recipe, done)
+    how = f"by {scheme}"
+    if scheme == SplitScheme.GIVEN:
+        how = "as the images bring it"
+    elif scheme == SplitScheme.PATIENT and missing == len(manifest):
+        how = "by image, since no patient is known"
+    elif scheme == SplitScheme.PATIENT and missing:
+        how = f"by patient, and by image for the {missing} of {len(manifest)} images without one"
+    options.listener.say(f"split {how}: {_sizes(done)}")
     _say(remarks(manifest, done, recipe), options)
 
 
 def _sizes(done: Manifest) -> str:
     return ", ".join(f"{len(done.part(part))} {part}" for part in Split) + " images"
-
-
-def _how(manifest: Manifest, recipe: Recipe) -> str:
-    if recipe.split.scheme == SplitScheme.GIVEN:
-        return "as the images bring it"
-    missing = manifest.missing_patients
-    if recipe.split.scheme != SplitScheme.PATIENT or not missing:
-        return f"by {recipe.split.scheme}"
-    if missing == len(manifest):
-        return "by image, since no patient is known"
-    return f"by patient, and by image for the {missing} of {len(manifest)} images without one"
 
 
 def _say(lines: Iterable[str], options: Options) -> None:
@@ -218,11 +176,12 @@ def _refuse_others(run: Run, manifest: Manifest | None, split_file: Path | None)
     if split_file is None:
         return
     grouped = SCHEMES.get(run.recipe.split.scheme).grouped
-    asked = load_split(run.manifest, split_file, grouped=grouped).frame["split"]
-    if others := int((asked != run.manifest.frame["split"]).sum()):
+    requested = load_split(run.manifest, split_file, grouped=grouped).frame["split"]
+    if others := int((requested != run.manifest.frame["split"]).sum()):
         raise RunError(
-            f"{run.path} was begun with another split than {split_file}: {others} of {len(asked)} "
-            "images stand in another part. Resume without --split, or give another --out."
+            f"{run.path} was begun with another split than {split_file}: {others} of "
+            f"{len(requested)} images stand in another part. Resume without --split, or give "
+            "another --out."
         )
 
 
@@ -245,7 +204,7 @@ def _data_of(
     if manifest is None:
         raise RunError(f"{run.path} has no manifest yet; say by --data which images to use.")
     prepared = prepare_pixels(manifest, recipe, options)
-    _refuse_hopeless(recipe, prepared.manifest)  # a class may be gone with its unreadable images
+    refuse_images(recipe, prepared.manifest)  # a class may be gone with its unreadable images
     # The copies among them are known before they are parted; a split that was given stays as it is.
     whole, copies = prepared.manifest, copies_among(run, prepared, options)
     united = whole if split_file is not None else kept_together(copies, whole, recipe)
@@ -254,7 +213,7 @@ def _data_of(
         options.listener.say(line)
     if united is not whole:
         options.listener.say(f"the split, with copies kept together: {_sizes(done)}")
-    refuse_undecidable(recipe.evaluation, done.labels, done.part(Split.VALIDATION).labels)
+    refuse_split(recipe, done)
     if split_file is not None:
         _say(remarks(manifest, done, recipe), options)
     save_split(done, run.path / "split.csv")
@@ -283,25 +242,19 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
         sources=Sources.numbered(frame["source"].tolist()),
     )
     seen = np.concatenate([data.train, data.validation])
-    names = frame["image"].iloc[seen].tolist()
-    _refuse_other_pixels(run, prepared.pixels[seen])
-    save_fingerprints(run.fingerprints_path, names, prepared.pixels[seen])
+    pixels, path = prepared.pixels[seen], run.fingerprints_path
+    before = set(images_by_fingerprint(path)) if path.is_file() else None
+    if before is not None and (changed := set(fingerprints(pixels)) ^ before):
+        raise RunError(
+            f"the pixels of about {(len(changed) + 1) // 2} images are not those that {run.path} "
+            "was begun with: their files were changed. Put them back, or give another --out."
+        )
+    save_fingerprints(path, frame["image"].iloc[seen].tolist(), pixels)
     trained = train(
         recipe, data, start=run.start(), state_path=run.state_path, progress=options.listener
     )
     run.write_trained(trained, recipe, prepared_as)
     return time.monotonic() - started
-
-
-def _refuse_other_pixels(run: Run, pixels: NDArray[np.uint8]) -> None:
-    """Raise a RunError if files were changed since the run was begun."""
-    if not run.fingerprints_path.is_file():
-        return
-    if new := set(fingerprints(pixels)) ^ load_fingerprints(run.fingerprints_path):
-        raise RunError(
-            f"the pixels of about {(len(new) + 1) // 2} images are not those that {run.path} was "
-            "begun with: their files were changed. Put them back, or give another --out."
-        )
 
 
 def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[str, object]:

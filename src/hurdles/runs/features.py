@@ -1,11 +1,10 @@
-"""What features tell: where an image comes from, and whether it is like those of training."""
+"""Features of images by a run's network: laid out, probed for the source, and used to reject."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,19 @@ from numpy.typing import NDArray
 from hurdles.data.files import replacing, write_bytes, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
-from hurdles.data.vocabulary import OnBad, Split
+from hurdles.data.vocabulary import OnBad
 from hurdles.evaluation.probing import Probe, source_probes, thumbnails
 from hurdles.explanation.embedding import Projection, available_projection, project
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.prepare import Preparation
-from hurdles.recipe.choices import RejectBy
+from hurdles.progress import Options
+from hurdles.recipe.refusals import UNNAMED
 from hurdles.reporting.plots import embedding_figure
-from hurdles.runs.images import Options, prepare_for
+from hurdles.runs.images import prepare_for
 from hurdles.runs.run import Run
 from hurdles.runs.seen import seen_by
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import embed
-from hurdles.training.rejection import Rejector
 
 #: Columns of ``embedding.csv``.
 COLUMNS: dict[str, str] = {
@@ -39,25 +38,17 @@ COLUMNS: dict[str, str] = {
     "x": "place in the picture, without a unit; empty where the image was not drawn",
     "y": "as x",
 }
-_UNNAMED = "not named"
 #: Side of the images whose plain pixels are probed beside the features.
 _SMALL = 64
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """What `embed_run` found and wrote.
+    """The results of `embed_run`.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds ``embedding.png``, ``embedding.csv`` (columns as in `COLUMNS`), ``features.npz``
-        (arrays ``images`` and ``features``) and ``embedding.json``.
-    probes : dict of str to list of Probe
-        Of plain pixels as decoded, of prepared pixels, and of the run's features: of all images,
-        then of each class.
-    n_images, n_drawn, n_seen : int
-        Images embedded; of these in the picture; of these seen in training.
+    `folder` holds ``embedding.png``, ``embedding.csv`` (columns as in `COLUMNS`), ``features.npz``
+    (arrays ``images`` and ``features``) and ``embedding.json``. `probes` are of plain pixels as
+    decoded, of prepared pixels, and of the run's features: of all images, then of each class.
     """
 
     folder: Path
@@ -77,18 +68,18 @@ class Embedding:
             "n_images": self.n_images,
             "n_drawn": self.n_drawn,
             "n_seen": self.n_seen,
-            "probes": {name: [p.to_dict() for p in found] for name, found in self.probes.items()},
+            "probes": {name: [p.to_dict() for p in each] for name, each in self.probes.items()},
         }
 
     def lines(self) -> list[str]:
         """Return what a person reads on the console."""
-        found = ["How well a linear probe tells the collection (0.5 is chance):", ""]
+        lines = ["How well a linear probe tells the collection (0.5 is chance):", ""]
         for name, probes in self.probes.items():
-            found.append(name)
-            found += [f"  {p.within or 'all images'}: {p}" for p in probes]
+            lines.append(name)
+            lines += [f"  {p.within or 'all images'}: {p}" for p in probes]
         if self.n_seen:
-            found += ["", f"{self.n_seen} of {self.n_images} images were seen in training."]
-        return found
+            lines += ["", f"{self.n_seen} of {self.n_images} images were seen in training."]
+        return lines
 
 
 def embedding_files(folder: Path) -> list[Path]:
@@ -121,33 +112,25 @@ def embed_run(
     network = run.network().to(machine.device)
     listener.start("Embedding", len(prepared))
     features = embed(network, prepared.pixels, machine=machine, progress=listener)
-    sources = frame["source"].fillna(_UNNAMED).tolist()
+    sources = frame["source"].fillna(UNNAMED).tolist()
     drawn = _evenly(sources, limit, seed)
     listener.start("Laying out", 1)
     xy = project(features[drawn], method=method, seed=seed)
     listener.advance()
     probes = _probes(run, prepared, features, sources, seed, options)
     seen = seen_by(run, prepared, options).known
-    found = Embedding(Path(out), probes, len(prepared), len(drawn), int(seen.sum()))
+    embedding = Embedding(Path(out), probes, len(prepared), len(drawn), int(seen.sum()))
     points = np.full((len(prepared), 2), np.nan)
     points[drawn] = xy
-    table = frame[["image", "label"]].assign(source=sources, seen=seen, x=points[:, 0])
-    _write(found, table.assign(y=points[:, 1]), features, _figure(run, found, table, xy, drawn))
-    return found
-
-
-def rejection_of(
-    run: Run,
-    *,
-    acceptance: float = 0.95,
-    by: RejectBy | str = RejectBy.DISTANCE,
-    options: Options | None = None,
-) -> Rejector:
-    """Return a rule of rejection for a finished run, fixed on its own validation images."""
-    run.require_finished()
-    parts = (run.manifest.part(part) for part in (Split.TRAIN, Split.VALIDATION))
-    train, validation = (prepare_for(run, part, options or Options()).pixels for part in parts)
-    return Rejector.of(run.network(), train, validation, acceptance=acceptance, by=by)
+    table = frame[["image", "label"]].assign(source=sources, seen=seen)
+    table = table.assign(x=points[:, 0], y=points[:, 1])
+    picture, numbers, places, results = embedding_files(embedding.folder)
+    write_bytes(picture, _figure(run, embedding, table.iloc[drawn], xy))
+    with replacing(numbers) as part, part.open("wb") as stream:
+        np.savez_compressed(stream, images=table["image"].to_numpy(dtype=str), features=features)
+    write_text(places, as_csv(table[list(COLUMNS)]))
+    write_text(results, json.dumps(embedding.to_dict(), indent=2) + "\n")
+    return embedding
 
 
 def _probes(
@@ -161,24 +144,21 @@ def _probes(
     raw = prepare(
         prepared.manifest, Preparation(size=_SMALL), cache=options.cache, on_bad=OnBad.STOP
     )
-    asked: dict[str, NDArray[np.float32]] = {"pixels as decoded": thumbnails(raw.pixels)}
+    tables: dict[str, NDArray[np.float32]] = {"pixels as decoded": thumbnails(raw.pixels)}
     name = run.recipe.preparation.name
     if name != "raw":
-        asked[f"pixels, {name}"] = thumbnails(prepared.pixels)
-    asked["features of the network"] = features
-    options.listener.start("Probing for the collection", len(asked))
-    probe = partial(
-        source_probes,
-        sources=sources,
-        labels=prepared.manifest.frame["label"].tolist(),
-        groups=prepared.manifest.groups.tolist(),
-        seed=seed,
-    )
-    found = {}
-    for words, table in asked.items():
-        found[words] = probe(table)
+        tables[f"pixels, {name}"] = thumbnails(prepared.pixels)
+    tables["features of the network"] = features
+    options.listener.start("Probing for the collection", len(tables))
+    labels = prepared.manifest.frame["label"].tolist()
+    groups = prepared.manifest.groups.tolist()
+    probes = {}
+    for words, table in tables.items():
+        probes[words] = source_probes(
+            table, sources=sources, labels=labels, groups=groups, seed=seed
+        )
         options.listener.advance(note=words)
-    return found
+    return probes
 
 
 def _evenly(sources: Sequence[str], limit: int, seed: int) -> NDArray[np.int64]:
@@ -195,38 +175,21 @@ def _evenly(sources: Sequence[str], limit: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(kept))
 
 
-def _figure(
-    run: Run,
-    found: Embedding,
-    table: pd.DataFrame,
-    xy: NDArray[np.float32],
-    drawn: NDArray[np.int64],
-) -> bytes:
+def _figure(run: Run, embedding: Embedding, drawn: pd.DataFrame, xy: NDArray[np.float32]) -> bytes:
     notes = [
         f"Linear probe for the collection, {name}: {probes[0]}."
-        for name, probes in found.probes.items()
+        for name, probes in embedding.probes.items()
     ]
-    if found.n_drawn < found.n_images:
+    if embedding.n_drawn < embedding.n_images:
         notes.append(
-            f"{found.n_drawn:,} of {found.n_images:,} images are drawn; the probes use all."
+            f"{embedding.n_drawn:,} of {embedding.n_images:,} images are drawn; the probes use all."
         )
-    if found.n_seen:
-        notes.append(f"{found.n_seen:,} of {found.n_images:,} images were seen in training.")
+    if embedding.n_seen:
+        notes.append(
+            f"{embedding.n_seen:,} of {embedding.n_images:,} images were seen in training."
+        )
     notes.append("Neighbours are alike; distances between groups and their sizes mean nothing.")
-    rows = table.iloc[drawn]
     title = f"{run.recipe.name}: what the head of the network is given"
     return embedding_figure(
-        xy, rows["label"].tolist(), rows["source"].tolist(), title=title, notes=notes
+        xy, drawn["label"].tolist(), drawn["source"].tolist(), title=title, notes=notes
     )
-
-
-def _write(
-    found: Embedding, table: pd.DataFrame, features: NDArray[np.float32], figure: bytes
-) -> None:
-    picture, numbers, points, probes = embedding_files(found.folder)
-    write_bytes(picture, figure)
-    with replacing(numbers) as part, part.open("wb") as stream:
-        np.savez_compressed(stream, images=table["image"].to_numpy(dtype=str), features=features)
-    text = as_csv(table[list(COLUMNS)])
-    write_text(points, text)
-    write_text(probes, json.dumps(found.to_dict(), indent=2) + "\n")

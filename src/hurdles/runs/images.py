@@ -1,69 +1,198 @@
-"""The images of an experiment, ready for a network, and how it is carried out."""
+"""The images of an experiment: what is said by ``--data`` as a manifest, and prepared pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
+from hurdles.data.classes import judged_classes
 from hurdles.data.manifest import Manifest
-from hurdles.data.vocabulary import OnBad
+from hurdles.data.reading import merge, read_manifest
+from hurdles.data.sets import matched, relabeled
+from hurdles.data.table import known_columns
 from hurdles.errors import ImageError, LungsNotFoundError, ManifestError
-from hurdles.pixels.cache import PixelPreparation, Prepared, prepare
+from hurdles.phantom.cohort import FORMAT, write_phantom
+from hurdles.pixels.cache import PixelPreparation, Prepared, cache_folder, prepare
 from hurdles.pixels.prepare import Preparation, needs_lungs
-from hurdles.progress import Progress, Silent
+from hurdles.progress import Options, counting
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.run import Run
 
-__all__ = [
-    "Options",
-    "left_out_lines",
-    "preparation_of",
-    "prepare_as",
-    "prepare_for",
-    "prepare_pixels",
-]
+#: A manifest; a path; a collection's name; ``NAME=PATH``; several of these; or a mapping.
+Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, str | Path]"
+
+#: The embedded default: synthetic radiographs, made when they are first asked for.
+PHANTOM = "phantom"
+PHANTOM_PATIENTS = 300
+
+# A table of such a name says nothing; its folder does.
+_NAMELESS = {"data", "dataset", "images", "index", "manifest", "metadata", "split"}
+_NAMELESS |= {"test", "train", "validation"}  # what a run calls its own parts
 
 
-@dataclass(frozen=True)
-class Options:
-    """What changes how an experiment is carried out but not what it finds.
+def named_folders(data: Data | None) -> dict[str, Path]:
+    """Return the collections that `data` names with their folders: its ``NAME=PATH`` parts."""
+    if data is None or isinstance(data, Manifest):
+        return {}
+    if isinstance(data, Mapping):
+        return {name: Path(path) for name, path in data.items()}
+    pairs = [str(part).partition("=") for part in _given(data) if _is_pair(str(part))]
+    return {name: Path(path) for name, _, path in pairs}
 
-    Parameters
-    ----------
-    on_bad : OnBad
-        Unreadable images: skip and list them, or stop.
-    cache : Path, optional
-        Where prepared pixels are kept; default: the user's cache folder.
-    progress : Progress, optional
-        Who listens.
-    pictures : bool
-        Show radiographs on the pages: patients' pixels, which go where the pages go.
+
+def manifest_of(
+    data: Data | None, *, default: str = "", columns: Mapping[str, str] | None = None
+) -> Manifest:
+    """Return the images that `data` means; several parts are merged."""
+    return _merged(_parts(data, default, columns or {}))
+
+
+def classified(
+    data: Data | None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    default: str = "",
+    refuse: bool = True,
+    join_patients: bool = False,
+) -> Manifest:
+    """Return the images that `data` means under the classes that the user wants."""
+    wanted = labels or {}
+    manifest = _merged(_under(_parts(data, default, columns or {}), wanted))
+    manifest = manifest.with_patients_joined() if join_patients else manifest
+    return judged_classes(manifest, requested=wanted.values(), refuse=refuse)
+
+
+def classified_apart(
+    data: Data | None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> dict[str, Manifest]:
+    """Return each part of `data` by its name, otherwise as `classified`; none if none is given."""
+    wanted = labels or {}
+    parts = _under(_parts(data, "", columns or {}), wanted) if data else []
+    return {name: judged_classes(part, requested=wanted.values()) for name, part in parts}
+
+
+def _parts(
+    data: Data | None, default: str, columns: Mapping[str, str]
+) -> list[tuple[str, Manifest]]:
+    """Return what the user gave, part by part, each with its name."""
+    if isinstance(data, Manifest):
+        return [(name_of(data), data)]
+    folders = named_folders(data)
+    if not data:
+        if not default:
+            raise ManifestError(
+                "which images? Give --data PATH, --data NAME=PATH or --data NAME; "
+                "hurdles collections lists the names."
+            )
+        return [(default, _one(default, folders, columns))]
+    parts = _given(data)
+    if len(parts) == 1:
+        return [(name_of(parts[0]), _one(parts[0], folders, columns))]
+    present = {part: known_columns(part, columns) for part in parts}
+    lost = [theirs for theirs in columns if not any(theirs in own for own in present.values())]
+    if lost:
+        raise ManifestError(f"no table of {', '.join(map(str, parts))} has a column {lost[0]!r}.")
+    names = [name_of(part) for part in parts]
+    names = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
+    return [(n, _one(p, folders, present[p])) for n, p in zip(names, parts, strict=True)]
+
+
+def _given(data: str | Path | Sequence[str | Path] | Mapping[str, str | Path]) -> list[str | Path]:
+    return [data] if isinstance(data, str | Path) else list(data)
+
+
+def _one(part: str | Path, folders: Mapping[str, Path], columns: Mapping[str, str]) -> Manifest:
+    text = str(part)
+    if text == PHANTOM and PHANTOM not in folders:
+        return write_phantom(cache_folder() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
+    if _is_pair(text):
+        name, _, path = text.partition("=")
+        return read_manifest(path, collection=name, columns=columns)
+    if text in folders:
+        return read_manifest(folders[text], collection=text, columns=columns)
+    return read_manifest(part, columns=columns)
+
+
+def _is_pair(text: str) -> bool:
+    return "=" in text and not Path(text).exists()
+
+
+def _under(
+    parts: Sequence[tuple[str, Manifest]], labels: Mapping[str, str]
+) -> list[tuple[str, Manifest]]:
+    """Return the parts under the classes that the user wants; every wish has to find a class."""
+    callings = {name: {name, *manifest.sources} for name, manifest in parts}
+    used: set[str] = set()
+    renamed = []
+    for name, manifest in parts:
+        mine: dict[str, str] = {}
+        for own in (True, False):  # what is said of this part alone wins
+            for theirs, ours in labels.items():
+                where, _, label = theirs.partition(":")
+                special = bool(label) and any(where in calls for calls in callings.values())
+                key = label if special else theirs
+                here = special == own and (not special or where in callings[name])
+                if here and matched({key: ours}, manifest.labels):
+                    mine.setdefault(key, ours)
+                    used.add(theirs)
+        renamed.append((name, relabeled(manifest, mine)))
+    if lost := [theirs for theirs in labels if theirs not in used]:
+        classes = "; ".join(
+            (f"{name}: " if len(parts) > 1 else "") + ", ".join(manifest.labels)
+            for name, manifest in parts
+        )
+        raise ManifestError(f"no image is of class {lost[0]!r}; the classes are {classes}.")
+    if not any(len(manifest) for _, manifest in renamed):
+        raise ManifestError("no image is left: every class is left out by a --label THEIRS=.")
+    return renamed
+
+
+def _merged(parts: Sequence[tuple[str, Manifest]]) -> Manifest:
+    if len(parts) == 1:
+        return parts[0][1]
+    # What is given apart comes from apart: where no source is named, the part's own name is it.
+    return merge(
+        [
+            replace(part, frame=part.frame.assign(source=part.frame["source"].fillna(name)))
+            for name, part in parts
+        ]
+    )
+
+
+def files_of(data: Data | None) -> list[Path]:
+    """Return the files that `data` names themselves: tables, not the images in them."""
+    if data is None or isinstance(data, Manifest):
+        return []
+    paths = [*named_folders(data).values(), *map(Path, _given(data))]
+    return [path for path in paths if path.is_file()]
+
+
+def name_of(data: Data) -> str:
+    """Return a short name for images, of lower-case letters, digits and hyphens.
+
+    Examples
+    --------
+    >>> name_of("kermany=/data/chest_xray"), name_of("/data/Our Ward 3/manifest.csv")
+    ('kermany', 'our-ward-3')
     """
-
-    on_bad: OnBad = OnBad.SKIP
-    cache: Path | None = None
-    progress: Progress | None = None
-    pictures: bool = True
-
-    @property
-    def listener(self) -> Progress:
-        """Who listens, or nobody."""
-        return self.progress or Silent()
+    if isinstance(data, Manifest) or not data:
+        return "images"
+    text = str(_given(data)[0])
+    path = Path(text.partition("=")[0] if _is_pair(text) else text)
+    path = path.absolute().parent if path.stem.lower() in _NAMELESS else path
+    stem = path.name if path.is_dir() else path.stem
+    return re.sub(r"[\W_]+", "-", stem.lower()).strip("-") or "images"
 
 
 def preparation_of(recipe: Recipe) -> Preparation:
     """Return a recipe's preparation, with the lungs' network in the package where it needs one.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Its preparation.
-
-    Raises
-    ------
-    RegistryError
-        If no preparation has the recipe's name.
 
     Examples
     --------
@@ -81,22 +210,7 @@ def preparation_of(recipe: Recipe) -> Preparation:
 def prepare_pixels(manifest: Manifest, recipe: Recipe, options: Options) -> Prepared:
     """Decode and prepare a manifest's images as the recipe says, through the cache.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        Which images.
-    recipe : Recipe
-        Its preparation.
-    options : Options
-        What becomes of images that cannot be read or in which no lungs are found where they are
-        needed, where the cache is, who listens.
-
-    Raises
-    ------
-    ManifestError
-        If none of the images can be used.
-    ImageError
-        If one of them cannot, and the options say stop.
+    ManifestError if none of them can be used; ImageError if one cannot and the options say stop.
     """
     prepared = prepare_as(manifest, preparation_of(recipe), options)
     for line in left_out_lines(manifest, prepared.failures):
@@ -115,72 +229,27 @@ def prepare_as(
     options: Options,
     doing: str = "Reading images",
 ) -> Prepared:
-    """Prepare images through the cache; who listens is told how far it is, and nothing else.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Which images.
-    preparation : PixelPreparation
-        What becomes of them.
-    options : Options
-        As for `prepare_pixels`.
-    doing : str
-        What is being done, for who listens.
-
-    Raises
-    ------
-    ImageError
-        If an image cannot be used, and the options say stop.
-    """
-    listener = options.listener
-    done_before: int | None = None
-
-    def tell(done: int, total: int) -> None:
-        nonlocal done_before
-        if done_before is None:
-            listener.start(doing, total)
-        listener.advance(done - (done_before or 0))
-        done_before = done
-
-    return prepare(manifest, preparation, cache=options.cache, on_bad=options.on_bad, progress=tell)
+    """Prepare images through the cache; the listener hears how far it is, and nothing else."""
+    return prepare(
+        manifest,
+        preparation,
+        cache=options.cache,
+        on_bad=options.on_bad,
+        progress=counting(options.listener, doing),
+    )
 
 
 def prepare_for(run: Run, manifest: Manifest, options: Options) -> Prepared:
     """Prepare images for a run's network, exactly as those that it was trained on.
 
-    Parameters
-    ----------
-    run : Run
-        Trained.
-    manifest : Manifest
-        Which images.
-    options : Options
-        As for `prepare_pixels`.
-
-    Raises
-    ------
-    RunError
-        If images would be prepared otherwise now, for instance with other lungs.
-    ManifestError
-        If none of the images can be used.
-    ImageError
-        If one of them cannot, and the options say stop.
+    RunError if they would be prepared otherwise now, for instance with other lungs.
     """
     run.require_prepared(preparation_of(run.recipe).description)
     return prepare_pixels(manifest, run.recipe, options)
 
 
 def left_out_lines(manifest: Manifest, failures: Mapping[str, ImageError]) -> Iterator[str]:
-    """Yield how many images are left out: those that cannot be read, and those without lungs.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The images as they were given.
-    failures : mapping of str to ImageError
-        From `hurdles.pixels.cache.Prepared`.
-    """
+    """Yield how many images are left out: those that cannot be read, and those without lungs."""
     lost = {i: e for i, e in failures.items() if isinstance(e, LungsNotFoundError)}
     unread = {i: e for i, e in failures.items() if i not in lost}
     if unread:

@@ -15,7 +15,7 @@ from hurdles.data.files import replacing
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError, RunError
 from hurdles.evaluation.predictions import Predictions
-from hurdles.explanation.heatmap import Heatmap, choose_examples
+from hurdles.explanation.heatmap import choose_examples
 from hurdles.explanation.methods import explain
 from hurdles.findings.table import Findings
 from hurdles.pixels.cache import Prepared
@@ -39,34 +39,30 @@ def sheets_of(
     examples = choose_examples(predictions, per_cell=PER_CELL)
     progress.start("Heat-maps", sum(map(len, examples.values())))
     network = run.network()
-    said = {str(row["image"]): row for row in predictions.frame.to_dict("records")}
+    rows = {str(row["image"]): row for row in predictions.frame.to_dict("records")}
     sheets = []
     for (label, outcome), images in examples.items():
         pixels = prepared.pixels[prepared.index(images)]
         maps = explain(network, network.spec, pixels, images=images, method=METHOD)
         items = [
-            item_of(heat, picture, said[image])
+            SheetItem(
+                image=image,
+                pixels=np.asarray(picture),
+                heat=heat.values if heat.is_drawable else None,
+                true=str(rows[image]["label"]),
+                predicted=str(rows[image]["prediction"]),
+                probability=float(rows[image][f"p:{rows[image]['prediction']}"]),
+                message=heat.message,
+            )
             for image, heat, picture in zip(images, maps, pixels, strict=True)
         ]
         of_label = predictions.y_true == label
         of_outcome = (predictions.y_pred == label) == (outcome == "right")
         total = int((of_label & of_outcome).sum())
-        sheets.append(Sheet(f"{label}: {outcome} answers", items, _note(len(items), total)))
+        note = f"{len(items)} of {total}, spread over the probability that the network gave"
+        sheets.append(Sheet(f"{label}: {outcome} answers", items, note if total else ""))
         progress.advance(len(items))
     return sheets
-
-
-def item_of(heat: Heatmap, pixels: np.ndarray, row: Mapping[Any, Any]) -> SheetItem:
-    """Return a radiograph, its heat-map and what was said of it, as the report shows them."""
-    return SheetItem(
-        image=heat.image,
-        pixels=np.asarray(pixels),
-        heat=heat.values if heat.is_drawable else None,
-        true=str(row["label"]),
-        predicted=str(row["prediction"]),
-        probability=float(row[f"p:{row['prediction']}"]),
-        message=heat.message,
-    )
 
 
 def save_sheets(path: Path, sheets: Sequence[Sheet]) -> None:
@@ -97,13 +93,8 @@ def load_sheets(path: Path) -> list[Sheet]:
     """Read what `save_sheets` wrote."""
     if not path.is_file():
         raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
-    with reading(path):
-        return _read_sheets(path)
-
-
-def _read_sheets(path: Path) -> list[Sheet]:
     # Opened here: np.load leaves a file open that turns out to be damaged.
-    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+    with reading(path), path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
         captions = json.loads(archive["captions"].tobytes().decode())
         sheets, number = [], 0
         for sheet in captions:
@@ -131,30 +122,33 @@ def write_page(
 
 def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
     recipe, own = run.recipe, on == "test"
-    said = [*run.copy_remarks, *run.remarks()] if own else []
-    manifest = run.manifest if own else _of_further(run, on)
+    if own:
+        manifest = run.manifest
+    else:  # the images' own split means nothing for this run
+        manifest = Manifest.load(run.path / f"manifest.{on}.csv")
+        manifest = manifest.with_split(["test"] * len(manifest))
     evaluation = run.evaluation(on)
-    notes = Recipe.explanations()
+    # What is said of the split and of copies stands among the warnings, above.
+    above = [*run.copy_remarks, *run.remarks()] if own else []
+    notes = tuple(note for note in evaluation.notes if note not in above)
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
     if start := meta.get("start"):
         environment["encoder started from"] = start["source"]
         environment["origin (SHA-256)"] = start["origin"][:16]
+    sheets = run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
         research_sentence=recipe.description,
         manifest=manifest,
-        # What is said of the split and of copies stands among the warnings, above.
-        evaluation=replace(evaluation, notes=tuple(n for n in evaluation.notes if n not in said)),
+        evaluation=replace(evaluation, notes=notes),
         copies=run.copies if own else None,
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),
-        sheets=load_sheets(run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz"))
-        if pictures
-        else [],
+        sheets=load_sheets(sheets) if pictures else [],
         heat_method="Grad-CAM on the last convolution",
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
-        recipe_notes=notes,
+        recipe_notes=Recipe.explanations(),
         # What the report sees for itself (shared patients, patients not known) is added there.
         warnings=[*run.copy_remarks, *run.remarks(shared=False)]
         if own
@@ -175,15 +169,3 @@ def audited(run: Run) -> Findings | None:
     except EvaluationError as error:
         _log.warning("%s", error)
         return None
-
-
-def _of_further(run: Run, on: str) -> Manifest:
-    """Return the images of a further set; their own split means nothing for this run."""
-    manifest = Manifest.load(run.path / f"manifest.{on}.csv")
-    return manifest.with_split(["test"] * len(manifest))
-
-
-def _note(shown: int, total: int) -> str:
-    if not total:
-        return ""
-    return f"{shown} of {total}, spread over the probability that the network gave"

@@ -1,7 +1,4 @@
-"""A run: the folder that holds one experiment, whole or visibly unfinished.
-
-What two tables of images differ in, in words.
-"""
+"""A run: the folder that holds one experiment, whole or visibly unfinished."""
 
 from __future__ import annotations
 
@@ -40,75 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 
-#: What says something of an image; where its file and its mask lie does not.
-_SAYING = [c for c in (*COLUMNS, JOINED) if c not in ("image", "path", "mask")]
-
-
-def differences(before: Manifest, now: Manifest, *, but: Sequence[str] = ()) -> list[str]:
-    """Return in what images differ from those there were before; nothing where they are the same.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["a", "b"]})
-    >>> differences(Manifest(rows), Manifest(rows.assign(label="a")))
-    ["the label of 1 image: '2' was 'b' and is 'a'"]
-    """
-    one, two = (m.frame.set_index("image") for m in (before, now))
-    found = []
-    for only, word in (
-        (one.index.difference(two.index), "gone"),
-        (two.index.difference(one.index), "new"),
-    ):
-        if len(only):
-            found.append(f"{_counted(len(only))} {word}: {only[0]!r}{', ...' * (len(only) > 1)}")
-    both = one.index.intersection(two.index)
-    for column in _SAYING:
-        if column not in but:
-            found += _told(column, _texts(one, column, both), _texts(two, column, both))
-    return [*found, *_files(one.loc[both, "path"], two.loc[both, "path"])]
-
-
-def _texts(frame: pd.DataFrame, column: str, images: pd.Index) -> pd.Series[str]:
-    if column not in frame:
-        return pd.Series("", index=images, dtype="str")
-    values = frame.loc[images, column]
-    return pd.Series(["" if v != v or v is None else str(v) for v in values], index=images)
-
-
-def _told(column: str, one: pd.Series[str], two: pd.Series[str]) -> Iterator[str]:
-    other = one.index[one != two]
-    if len(other):
-        image = other[0]
-        yield (
-            f"the {column} of {_counted(len(other))}: {image!r} was {one[image] or 'empty'!r} and "
-            f"is {two[image] or 'empty'!r}"
-        )
-
-
-def _files(one: pd.Series[str], two: pd.Series[str]) -> Iterator[str]:
-    other = [
-        image
-        for image, a, b in zip(one.index, one, two, strict=True)
-        if os.path.realpath(a) != os.path.realpath(b)
-        and Path(a).is_file()
-        and not (Path(b).is_file() and filecmp.cmp(a, b, shallow=False))
-    ]
-    if other:
-        image = other[0]
-        yield (
-            f"the file of {_counted(len(other))}: {image!r} was {one[image]} and is {two[image]}, "
-            "which is not the same"
-        )
-
-
-def _counted(n: int) -> str:
-    return "1 image" if n == 1 else f"{n} images"
-
-
-# What a run calls its own parts; another set may not take their place.
-_OWN_SETS = {"train", "validation", "test"}
-
-
 class Run:
     """One experiment's folder.
 
@@ -144,6 +72,18 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.report_path = self.path / "report.html"
+        #: Where it stands which pages, and which files of further sets, hurdles wrote.
+        self.ledger = self.path / ".written"
+        #: Hashes of the images that the run was trained or chosen on.
+        self.fingerprints_path = self.path / "fingerprints.csv"
+        #: Pairs of its images that show one radiograph.
+        self.copies_path = self.path / "copies.csv"
+        #: Hashes of what its images show, by their rows in the manifest.
+        self.hashes_path = self.path / "hashes.npz"
+        #: State of an unfinished training, and the encoder that it started from.
+        self.state_path = self.path / "state.safetensors"
+        self.start_path = self.path / "start.safetensors"
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -153,10 +93,10 @@ class Run:
         rows: list[tuple[str, object]] = [("folder", self.path)]
         try:
             self.require_finished()
-            found = self.evaluation()
+            result = self.evaluation()
             rows += [("recipe", self.recipe.name), ("images", len(self.manifest))]
-            rows += [("classes", ", ".join(self.labels)), ("test images", found.n_images)]
-            rows += [("accuracy", found.get("accuracy").percent()), ("report", self.report_path)]
+            rows += [("classes", ", ".join(self.labels)), ("test images", result.n_images)]
+            rows += [("accuracy", result.get("accuracy").percent()), ("report", self.report_path)]
         except (HurdlesError, OSError) as error:
             rows.append(("state", error))
         return notebook_table("Run", ["", ""], rows)
@@ -217,21 +157,11 @@ class Run:
                 f"{name!r} cannot name a set: use letters, digits and single hyphens, as in "
                 "--name our-ward."
             )
-        if name in _OWN_SETS:
+        if name in {"train", "validation", "test"}:
             raise RunError(
                 f"{name!r} is what {self.path} calls a part of its own; give the set another name "
                 "by --name."
             )
-
-    @property
-    def report_path(self) -> Path:
-        """Where the report lies."""
-        return self.path / "report.html"
-
-    @property
-    def ledger(self) -> Path:
-        """Where it stands which pages, and which files of further sets, hurdles wrote."""
-        return self.path / ".written"
 
     def page_path(self, name: str = "test") -> Path:
         """Return where the report on a set lies."""
@@ -247,31 +177,6 @@ class Run:
             self.path / f"heatmaps.{name}.npz",
             self.page_path(name),
         ]
-
-    @property
-    def fingerprints_path(self) -> Path:
-        """Where the hashes of the images lie that the run was trained or chosen on."""
-        return self.path / "fingerprints.csv"
-
-    @property
-    def copies_path(self) -> Path:
-        """Where the pairs of its images lie that show one radiograph."""
-        return self.path / "copies.csv"
-
-    @property
-    def hashes_path(self) -> Path:
-        """Where the hashes of what its images show lie, by their rows in the manifest."""
-        return self.path / "hashes.npz"
-
-    @property
-    def state_path(self) -> Path:
-        """Where an unfinished training keeps its state."""
-        return self.path / "state.safetensors"
-
-    @property
-    def start_path(self) -> Path:
-        """Where an unfinished training keeps the encoder that it started from."""
-        return self.path / "start.safetensors"
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -420,10 +325,18 @@ class Run:
                     "--out."
                 )
             if self.recipe.key != recipe.key:
+                one, two = self.recipe.model_dump(mode="json"), recipe.model_dump(mode="json")
+                changes = [
+                    f"{section}.{field} is {value!r} there and {two[section][field]!r} now"
+                    for section, fields in one.items()
+                    if isinstance(fields, dict)
+                    for field, value in fields.items()
+                    if value != two[section][field]
+                ]
                 raise RunError(
                     f"{self.path} was begun with another recipe: "
-                    f"{_differences(self.recipe, recipe)}. Resume with the recipe that it was "
-                    "begun with, or give another --out."
+                    f"{'; '.join(changes) or 'it has the same settings in another form'}. Resume "
+                    "with the recipe that it was begun with, or give another --out."
                 )
         else:
             self.refuse_others_folder()
@@ -431,8 +344,10 @@ class Run:
 
     def refuse_others_folder(self) -> None:
         """Raise a RunError if the folder holds other things; asked before anything is put there."""
-        holds = self.path.is_dir() and not all(_is_leftover(p) for p in self.path.iterdir())
-        if holds and not self.exists:
+        # A process may leave these that was killed before it wrote anything.
+        leftover = re.compile(r"\.lock|\..*\.part")
+        files = list(self.path.iterdir()) if self.path.is_dir() else []
+        if not self.exists and not all(leftover.fullmatch(file.name) for file in files):
             raise RunError(f"{self.path} is not empty and holds no run; give another --out.")
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; give the name of a folder by --out.")
@@ -446,16 +361,16 @@ class Run:
             As they are given now, before any is decoded.
         """
         before: Manifest | None = self.given
-        but: tuple[str, ...] = ()
+        ignored: tuple[str, ...] = ()
         if before is None:  # what was left out as unreadable, and the split brought, are not known
-            before, but = self.manifest, ("split",)
+            before, ignored = self.manifest, ("split",)
             gone = manifest.frame["path"].isin(before.exclusions["path"])
             manifest = manifest.select(~gone)
-        if found := differences(before, manifest, but=but):
+        if changes := differences(before, manifest, but=ignored):
             raise RunError(
                 f"{self.path} was begun with other images than those given now: "
-                f"{'; '.join(found)}. Resume with those that it was begun with, or without --data, "
-                "or give another --out."
+                f"{'; '.join(changes)}. Resume with those that it was begun with, or without "
+                "--data, or give another --out."
             )
 
     def write_json(self, name: str, content: Any) -> None:
@@ -473,10 +388,10 @@ class Run:
     def starting_weights(self) -> StartingWeights:
         """Return the encoder of this run's chosen epoch, for another run to start from."""
         weights, metadata = load_weights(self._weights_path(None))
-        found = StartingWeights.from_file(weights, metadata, source=f"run {self.path.name}")
+        start = StartingWeights.from_file(weights, metadata, source=f"run {self.path.name}")
         if "start" in metadata:
-            found.description["started from"] = json.loads(metadata["start"])["source"]
-        return found
+            start.description["started from"] = json.loads(metadata["start"])["source"]
+        return start
 
     def start(self) -> StartingWeights | None:
         """Return the encoder that an unfinished training starts from; None: from scratch."""
@@ -530,18 +445,58 @@ class Run:
         return self.path / "weights" / f"{choice}.safetensors"
 
 
-def _is_leftover(path: Path) -> bool:
-    """Whether a process may have left it that was killed before it wrote anything."""
-    return path.name == ".lock" or (path.name.startswith(".") and path.suffix == ".part")
+#: What says something of an image; where its file and its mask lie does not.
+_SAYING = [c for c in (*COLUMNS, JOINED) if c not in ("image", "path", "mask")]
 
 
-def _differences(mine: Recipe, other: Recipe) -> str:
-    one, two = mine.model_dump(mode="json"), other.model_dump(mode="json")
-    found = [
-        f"{section}.{field} is {value!r} there and {two[section][field]!r} now"
-        for section, fields in one.items()
-        if isinstance(fields, dict)
-        for field, value in fields.items()
-        if value != two[section][field]
+def differences(before: Manifest, now: Manifest, *, but: Sequence[str] = ()) -> list[str]:
+    """Return in what images differ from those there were before; nothing where they are the same.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["a", "b"]})
+    >>> differences(Manifest(rows), Manifest(rows.assign(label="a")))
+    ["the label of 1 image: '2' was 'b' and is 'a'"]
+    """
+
+    def counted(images: Sequence[str] | pd.Index) -> str:
+        return "1 image" if len(images) == 1 else f"{len(images)} images"
+
+    one, two = (m.frame.set_index("image") for m in (before, now))
+    changes = [
+        f"{counted(only)} {word}: {only[0]!r}{', ...' * (len(only) > 1)}"
+        for only, word in (
+            (one.index.difference(two.index), "gone"),
+            (two.index.difference(one.index), "new"),
+        )
+        if len(only)
     ]
-    return "; ".join(found) or "it has the same settings in another form"
+    both = one.index.intersection(two.index)
+    for column in _SAYING:
+        texts = [
+            frame.reindex(index=both, columns=[column])[column].map(
+                lambda value: "" if pd.isna(value) else str(value)
+            )
+            for frame in (one, two)
+        ]
+        other = both[texts[0] != texts[1]]
+        if len(other) and column not in but:
+            was, now_is = (each[other[0]] for each in texts)
+            changes.append(
+                f"the {column} of {counted(other)}: {other[0]!r} was {was or 'empty'!r} and is "
+                f"{now_is or 'empty'!r}"
+            )
+    moved = [
+        image
+        for image, a, b in zip(both, one.loc[both, "path"], two.loc[both, "path"], strict=True)
+        if os.path.realpath(a) != os.path.realpath(b)
+        and Path(a).is_file()
+        and not (Path(b).is_file() and filecmp.cmp(a, b, shallow=False))
+    ]
+    if moved:
+        was, now_is = (frame.loc[moved[0], "path"] for frame in (one, two))
+        changes.append(
+            f"the file of {counted(moved)}: {moved[0]!r} was {was} and is {now_is}, which is not "
+            "the same"
+        )
+    return changes

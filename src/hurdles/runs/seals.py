@@ -27,6 +27,8 @@ _UNSEALED = re.compile(
     r"\.lock|\..*\.part|.*\.html|audit\..*|checksums\..*|\.written|st(ate|art)\.safetensors"
 )
 
+_ADVICE = "Restore the file, or make the run again in another folder."
+
 #: Folders that this process has found whole, with the dates of their files.
 _WHOLE: dict[Path, dict[str, int]] = {}
 
@@ -70,11 +72,12 @@ def require_whole(folder: Path) -> None:
     A folder without seals, as earlier versions wrote it, is taken as it is.
     """
     seals = _seals(folder)
-    dates = {name: _date(folder / name) for name in seals}
+    paths = {name: folder / name for name in seals}
+    dates = {n: path.stat().st_mtime_ns if path.is_file() else -1 for n, path in paths.items()}
     if dates == _WHOLE.get(folder.absolute()):
         return
     for name, content in seals.items():
-        path = folder / name
+        path = paths[name]
         if path.is_file() and _content(path) != content:
             raise RunError(f"{path} is damaged, or was changed after the run. {_ADVICE}")
     _WHOLE[folder.absolute()] = dates
@@ -90,13 +93,6 @@ def require_version(folder: Path, meta: Mapping[str, Any]) -> None:
         )
 
 
-_ADVICE = "Restore the file, or make the run again in another folder."
-
-
-def _date(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.is_file() else -1
-
-
 def _content(path: Path) -> str:
     """Return the hash of a file; of a manifest that of its content: images may be moved."""
     if not re.fullmatch(r"manifest(\.[^.]+)?\.csv", path.name) or "exclusions" in path.name:
@@ -110,9 +106,9 @@ def _seals_of(folder: Path, of: str) -> Path:
 
 
 def _seals(folder: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
+    seals: dict[str, str] = {}
     for path in sorted(folder.glob("checksums*.json")):
         with reading(path):
             plain = dict(json.loads(path.read_text(encoding="utf-8")))
-            found |= {str(name): str(content) for name, content in plain.items()}
-    return found
+            seals |= {str(name): str(content) for name, content in plain.items()}
+    return seals

@@ -1,16 +1,15 @@
-"""Copies that a run must know of: among its own images, and of these among others.
+"""Images that a run knows: copies among its own, and copies of these among others.
 
 Both are found by the one search of `hurdles.copies.finder`, on pixels of 64x64 or more without
-any preparation. A run's folder keeps the pairs among its images and three hashes of each (768 bits,
-from which no image can be made again), so that copies are known where its images are not at hand.
-
-What a network has seen, written down so that a later test can leave it out.
+any preparation. A run's folder keeps the pairs among its images, a hash of the pixels that it was
+trained or chosen on, and three hashes of each image (768 bits, from which no image can be made
+again), so that a later test can leave out what the network has seen where its images are not at
+hand.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,13 +25,167 @@ from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import SCHEMES
 from hurdles.data.untrusted import as_csv, from_cells
-from hurdles.data.vocabulary import MissingPatients, OnBad, Split
+from hurdles.data.vocabulary import MissingPatients, OnBad, Split, SplitScheme
 from hurdles.errors import RunError
 from hurdles.pixels.cache import Prepared
 from hurdles.pixels.prepare import Preparation
+from hurdles.progress import Options, counting
 from hurdles.recipe.recipe import Recipe
-from hurdles.runs.images import Options, prepare_as
+from hurdles.runs.images import prepare_as
 from hurdles.runs.run import Run
+
+_LOOKING = "Looking for copies"
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Which of some images a run knows from training.
+
+    `reasons` say of each image that it knows as which of its own, and how that was seen; `known`
+    is the same for the rows that were asked about, bool (n,); `unchecked` says what could not be
+    compared, in a sentence.
+    """
+
+    reasons: dict[str, str]
+    known: NDArray[np.bool_]
+    unchecked: str = ""
+
+    def lines(self, *, kept: bool = False) -> list[str]:
+        """Return what a reader must know of the images that were seen, and of the search."""
+        number = int(self.known.sum())
+        what = f"{number} of {len(self.known)} images show what was used to train or choose the "
+        lines = []
+        if number and kept:
+            lines.append(f"{what}network and were kept by request: the results are too good.")
+        elif number:
+            lines.append(
+                f"{what}network and are left out; the exclusions name each, and what it is a copy "
+                "of."
+            )
+        if self.unchecked:
+            lines.append(f"{self.unchecked[0].upper()}{self.unchecked[1:]}.")
+        return lines
+
+
+def copies_among(run: Run, prepared: Prepared, options: Options) -> Copies:
+    """Return which of a run's images show one radiograph; looked for once, before it is split.
+
+    The pairs, and the hashes by which the images are known again, are written into its folder.
+    """
+    images = _thumbnails(run.recipe, prepared, options)
+    copies = Copies(matches(images, progress=counting(options.listener, _LOOKING)))
+    # By row: a name may be that of a person, and the manifest stands beside it.
+    numbered = images.manifest.frame.assign(
+        image=[str(i) for i in prepared.index(images.manifest.frame["image"])]
+    )
+    hashes = fingerprint_of(Prepared(Manifest(numbered), images.pixels), "images of a run")
+    hashes.save(run.hashes_path)
+    copies.save(run.copies_path)
+    return copies
+
+
+def kept_together(copies: Copies, manifest: Manifest, recipe: Recipe) -> Manifest:
+    """Return the images as they are to be split: those of one radiograph as of one patient.
+
+    A split that was given stays as it is, and so does one by image, as in some published work: what
+    of it holds copies is named afterwards (`hurdles.copies.finder.Copies.remarks`).
+    """
+    section = recipe.split
+    refused = manifest.missing_patients and section.missing_patients is MissingPatients.REFUSE
+    if refused or not SCHEMES.get(section.scheme).grouped:
+        return manifest
+    return copies.united(manifest, within_parts=section.scheme == SplitScheme.GIVEN)
+
+
+def seen_by(run: Run, prepared: Prepared, options: Options) -> Seen:
+    """Return which images show what a run was trained or chosen on.
+
+    Images of the same pixels are known by their hash; copies by the search that the run's own
+    images went through, resized, re-encoded, cropped, inverted or mirrored as they may be. Where an
+    image of training is not at hand, or is no longer the one that was trained on, its stored hashes
+    stand in.
+    """
+    learnt = run.manifest.select(run.manifest.frame["split"] != Split.TEST)
+    images = _thumbnails(run.recipe, prepared, options)
+    own, hashes = _own(run, learnt, options)
+    lost = learnt.select(~learnt.frame["image"].isin(own.manifest.frame["image"]))
+    part = dict(zip(learnt.frame["image"], learnt.frame["split"], strict=True))
+    reasons: dict[str, str] = {}
+
+    def know(image: str, theirs: str, how: str) -> None:
+        what = f"seen in training: it shows {theirs} ({part[theirs]})"
+        reasons.setdefault(image, f"{what}, {how}")
+
+    if run.fingerprints_path.is_file():
+        trained = images_by_fingerprint(run.fingerprints_path)
+        pixels = fingerprints(prepared.pixels)
+        for image, key in zip(prepared.manifest.frame["image"], pixels, strict=True):
+            if key in trained:
+                know(image, trained[key], "pixel by pixel")
+    pairs = matches(own, images, progress=counting(options.listener, _LOOKING))
+    for pair in pairs.itertuples():
+        turned = "".join(f", {word}" for word in ("inverted", "mirrored") if getattr(pair, word))
+        know(str(pair.image_b), str(pair.image_a), f"similarity {pair.similarity:.3f}{turned}")
+    names = images.manifest.frame["image"].tolist()
+    stored = lost.frame["image"].isin(list(hashes)).to_numpy()
+    if stored.any():
+        gone = lost.frame["image"][stored].tolist()
+        known_hashes = np.stack([hashes[name] for name in gone])
+        near = hash_matches(image_hashes(images.pixels), known_hashes, radius=LIKELY_BITS)
+        near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
+        for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
+            know(names[ours], gone[theirs], f"hashes {distance} bits of 256 apart")
+    known = prepared.manifest.frame["image"].isin(list(reasons)).to_numpy()
+    return Seen(reasons, known, _unchecked(len(learnt), int(stored.sum()), int((~stored).sum())))
+
+
+def _thumbnails(recipe: Recipe, images: Prepared | Manifest, options: Options) -> Prepared:
+    """Return images without any preparation, as copies are looked for."""
+    section = recipe.preparation
+    plain = section.name == "raw" and section.size >= PRINT_SIZE
+    if isinstance(images, Prepared):
+        if plain:
+            return images
+        images = images.manifest
+    preparation = Preparation(section.size if plain else PRINT_SIZE)
+    skip = replace(options, on_bad=OnBad.SKIP)
+    return prepare_as(images, preparation, skip, "Reading images, to look for copies")
+
+
+def _own(
+    run: Run, learnt: Manifest, options: Options
+) -> tuple[Prepared, dict[str, NDArray[np.uint64]]]:
+    """Return the images of training that are at hand and what they were, and all stored hashes."""
+    small = _thumbnails(run.recipe, learnt, options)
+    if not run.hashes_path.is_file():
+        return small, {}
+    stored = Fingerprint.load(run.hashes_path)
+    names = run.manifest.frame["image"]
+    hashes = {names[int(row)]: own for row, own in zip(stored.images, stored.hashes, strict=True)}
+    now = image_hashes(small.pixels)[:, : stored.hashes.shape[1]]
+    same = [
+        name not in hashes or np.array_equal(hashes[name], mine)
+        for name, mine in zip(small.manifest.frame["image"], now, strict=True)
+    ]
+    keep = np.array(same, dtype=bool)
+    return Prepared(small.manifest.select(keep), small.pixels[keep]), hashes
+
+
+def _unchecked(n_learnt: int, n_hashed: int, n_unknown: int) -> str:
+    sentences = []
+    if n_hashed:
+        sentences.append(
+            f"{n_hashed} of the {n_learnt} images that the run was trained or chosen on are not at "
+            "hand (or their files changed): copies of them were looked for by stored hashes only, "
+            "which miss some of those that were cropped"
+        )
+    if n_unknown:
+        sentences.append(
+            f"{n_unknown} of the {n_learnt} images that the run was trained or chosen on are not "
+            "at hand and no hashes of them are kept: copies of them COULD NOT be looked for; only "
+            "images of the same pixels are known"
+        )
+    return "; ".join(sentences)
 
 
 def fingerprints(pixels: NDArray[np.uint8]) -> list[str]:
@@ -56,11 +209,6 @@ def save_fingerprints(path: Path, images: list[str], pixels: NDArray[np.uint8]) 
     write_text(path, as_csv(pd.DataFrame({"image": images, "sha256": fingerprints(pixels)})))
 
 
-def load_fingerprints(path: Path) -> set[str]:
-    """Return the hashes that `save_fingerprints` wrote; raises as `images_by_fingerprint`."""
-    return set(images_by_fingerprint(path))
-
-
 def images_by_fingerprint(path: Path) -> dict[str, str]:
     """Return the names that `save_fingerprints` wrote, by the hash of their pixels."""
     try:
@@ -71,181 +219,3 @@ def images_by_fingerprint(path: Path) -> dict[str, str]:
         raise RunError(
             f"{path} is damaged ({error}). Restore it, or make the run again in another folder."
         ) from error
-
-
-_PLAIN = "raw"
-_GIVEN = "given"
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """Which of some images a run knows from training.
-
-    Parameters
-    ----------
-    reasons : mapping of str to str
-        For each image that it knows: as which of its own, and how that was seen.
-    known : bool array of shape (n,)
-        The same for the rows that were asked about.
-    unchecked : str
-        What could not be compared, in a sentence; empty where everything was.
-    """
-
-    reasons: dict[str, str]
-    known: NDArray[np.bool_]
-    unchecked: str = ""
-
-    def lines(self, *, kept: bool = False) -> list[str]:
-        """Return what a reader must know of the images that were seen, and of the search."""
-        number, of = int(self.known.sum()), len(self.known)
-        found = f"{number} of {of} images show what was used to train or choose the network and "
-        said = []
-        if number and kept:
-            said.append(f"{found}were kept by request: the results are too good.")
-        elif number:
-            said.append(f"{found}are left out; the exclusions name each, and what it is a copy of.")
-        if self.unchecked:
-            said.append(f"{self.unchecked[0].upper()}{self.unchecked[1:]}.")
-        return said
-
-
-def copies_among(run: Run, prepared: Prepared, options: Options) -> Copies:
-    """Return which of a run's images show one radiograph; looked for once, before it is split.
-
-    The pairs, and the hashes by which the images are known again, are written into its folder.
-    """
-    images = _thumbnails(run.recipe, prepared, options)
-    found = Copies(_search(images, None, options))
-    # By row: a name may be that of a person, and the manifest stands beside it.
-    numbered = images.manifest.frame.assign(
-        image=[str(i) for i in prepared.index(images.manifest.frame["image"])]
-    )
-    hashes = fingerprint_of(Prepared(Manifest(numbered), images.pixels), "images of a run")
-    hashes.save(run.hashes_path)
-    found.save(run.copies_path)
-    return found
-
-
-def kept_together(copies: Copies, manifest: Manifest, recipe: Recipe) -> Manifest:
-    """Return the images as they are to be split: those of one radiograph as of one patient.
-
-    A split that was given stays as it is, and so does one by image, as in some published work: what
-    of it holds copies is named afterwards (`hurdles.copies.finder.Copies.remarks`).
-    """
-    section = recipe.split
-    refused = manifest.missing_patients and section.missing_patients is MissingPatients.REFUSE
-    if refused or not SCHEMES.get(section.scheme).grouped:
-        return manifest
-    return copies.united(manifest, within_parts=section.scheme == _GIVEN)
-
-
-def seen_by(run: Run, prepared: Prepared, options: Options) -> Seen:
-    """Return which images show what a run was trained or chosen on.
-
-    Images of the same pixels are known by their hash; copies by the search that the run's own
-    images went through, resized, re-encoded, cropped, inverted or mirrored as they may be. Where an
-    image of training is not at hand, or is no longer the one that was trained on, its stored hashes
-    stand in.
-    """
-    learnt = run.manifest.select(run.manifest.frame["split"] != Split.TEST)
-    images = _thumbnails(run.recipe, prepared, options)
-    own, hashes = _own(run, learnt, options)
-    lost = learnt.select(~learnt.frame["image"].isin(own.manifest.frame["image"]))
-    part = dict(zip(learnt.frame["image"], learnt.frame["split"], strict=True))
-    reasons: dict[str, str] = {}
-
-    def know(image: str, theirs: str, how: str) -> None:
-        what = f"seen in training: it shows {theirs} ({part[theirs]})"
-        reasons.setdefault(image, f"{what}, {how}")
-
-    for image, theirs in _same_pixels(run, prepared):
-        know(image, theirs, "pixel by pixel")
-    for pair in _search(own, images, options).itertuples():
-        turned = "".join(f", {word}" for word in ("inverted", "mirrored") if getattr(pair, word))
-        know(str(pair.image_b), str(pair.image_a), f"similarity {pair.similarity:.3f}{turned}")
-    names = images.manifest.frame["image"].tolist()
-    stored = lost.frame["image"].isin(list(hashes)).to_numpy()
-    if stored.any():
-        gone = lost.frame["image"][stored].tolist()
-        known_hashes = np.stack([hashes[name] for name in gone])
-        near = hash_matches(image_hashes(images.pixels), known_hashes, radius=LIKELY_BITS)
-        near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
-        for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
-            know(names[ours], gone[theirs], f"hashes {distance} bits of 256 apart")
-    known = prepared.manifest.frame["image"].isin(list(reasons)).to_numpy()
-    return Seen(reasons, known, _unchecked(len(learnt), int(stored.sum()), int((~stored).sum())))
-
-
-def _thumbnails(recipe: Recipe, prepared: Prepared, options: Options) -> Prepared:
-    """Return the same images without any preparation, as copies are looked for."""
-    section = recipe.preparation
-    if section.name == _PLAIN and section.size >= PRINT_SIZE:
-        return prepared
-    return _small(prepared.manifest, recipe, options)
-
-
-def _small(manifest: Manifest, recipe: Recipe, options: Options) -> Prepared:
-    section = recipe.preparation
-    size = section.size if section.name == _PLAIN and section.size >= PRINT_SIZE else PRINT_SIZE
-    skip = replace(options, on_bad=OnBad.SKIP)
-    return prepare_as(manifest, Preparation(size), skip, "Reading images, to look for copies")
-
-
-def _search(a: Prepared, b: Prepared | None, options: Options) -> pd.DataFrame:
-    listener = options.listener
-    before = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal before
-        if not before:
-            listener.start("Looking for copies", total)
-        listener.advance(done - before)
-        before = done
-
-    return matches(a, b, progress=tell)
-
-
-def _own(
-    run: Run, learnt: Manifest, options: Options
-) -> tuple[Prepared, dict[str, NDArray[np.uint64]]]:
-    """Return the images of training that are at hand and what they were, and all stored hashes."""
-    small = _small(learnt, run.recipe, options)
-    if not run.hashes_path.is_file():
-        return small, {}
-    stored = Fingerprint.load(run.hashes_path)
-    names = run.manifest.frame["image"]
-    hashes = {names[int(row)]: own for row, own in zip(stored.images, stored.hashes, strict=True)}
-    now = image_hashes(small.pixels)[:, : stored.hashes.shape[1]]
-    same = [
-        name not in hashes or np.array_equal(hashes[name], mine)
-        for name, mine in zip(small.manifest.frame["image"], now, strict=True)
-    ]
-    keep = np.array(same, dtype=bool)
-    return Prepared(small.manifest.select(keep), small.pixels[keep]), hashes
-
-
-def _same_pixels(run: Run, prepared: Prepared) -> Sequence[tuple[str, str]]:
-    path = run.fingerprints_path
-    if not path.is_file():
-        return []
-    known = images_by_fingerprint(path)
-    names = prepared.manifest.frame["image"]
-    pairs = zip(names, fingerprints(prepared.pixels), strict=True)
-    return [(image, known[key]) for image, key in pairs if key in known]
-
-
-def _unchecked(n_learnt: int, n_hashed: int, n_unknown: int) -> str:
-    said = []
-    if n_hashed:
-        said.append(
-            f"{n_hashed} of the {n_learnt} images that the run was trained or chosen on are not at "
-            "hand (or their files changed): copies of them were looked for by stored hashes only, "
-            "which miss some of those that were cropped"
-        )
-    if n_unknown:
-        said.append(
-            f"{n_unknown} of the {n_learnt} images that the run was trained or chosen on are not "
-            "at hand and no hashes of them are kept: copies of them COULD NOT be looked for; only "
-            "images of the same pixels are known"
-        )
-    return "; ".join(said)

@@ -34,9 +34,9 @@ from hurdles.errors import CollectionError, ManifestError
 from hurdles.phantom import Shortcut, write_phantom
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.prepare import Preparation
+from hurdles.progress import Options
 from hurdles.registry import Registry
-from hurdles.runs.images import Options
-from hurdles.runs.inputs import Data, manifest_of, named_folders
+from hurdles.runs.images import Data, manifest_of, named_folders
 from hurdles.studies.grid import Grid, ImageSet
 
 #: What the user gave, or manifests by the collection's name.

@@ -158,7 +158,7 @@ def p_value(p: float) -> str:
 
 
 def _remedies() -> dict[str, str]:
-    return {name: REMEDIES.get(name).says for name in REMEDIES}
+    return {name: REMEDIES.get(name).effect for name in REMEDIES}
 
 
 def _cells(state: State) -> list[dict[str, Any]]:

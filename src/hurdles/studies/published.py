@@ -12,7 +12,7 @@ from hurdles.data.sets import Links, apart, gathered, joined, one_against_rest, 
 from hurdles.data.sources.kermany import identify
 from hurdles.data.split import split
 from hurdles.data.vocabulary import MissingPatients, Split
-from hurdles.runs.images import Options
+from hurdles.progress import Options
 from hurdles.studies.images import MAKERS, SAME_PATIENTS, copies_among, groups_of
 
 _SEED, _FRACTIONS = 0, (0.6, 0.15, 0.25)

@@ -17,10 +17,10 @@ from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdlesError, RecipeError, RunError
 from hurdles.evaluation.metrics import METRICS
+from hurdles.progress import Options
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.runs.assessment import predict_on, test_predictions
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import Options
 from hurdles.runs.run import Run
 from hurdles.studies.cells import Cell, cells_of
 from hurdles.studies.grid import Grid, load_grid, refuse_unknown

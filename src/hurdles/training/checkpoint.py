@@ -20,63 +20,52 @@ if TYPE_CHECKING:
 # The one entry of the metadata.
 _KEY = "sealed"
 _BEGIN = '{"meta": {'
-_MODEL, _BEST, _OPTIMISER = "model/", "best/", "optimiser/"
+_MODEL, _BEST, _OPTIMIZER = "model/", "best/", "optimiser/"
 
 
 @dataclass
 class TrainingState:
-    """Everything that the rest of a training depends on.
+    """Everything that the rest of a training depends on."""
 
-    Parameters
-    ----------
-    epoch, step : int
-        Position: epochs count from 1, `step` is the number of steps done in that epoch.
-    sums : list of float
-        Loss and right answers summed over the epoch's samples so far, samples seen, seconds.
-    rows : list of dict
-        The finished epochs, as in `hurdles.training.history.COLUMNS`.
-    best : dict of str to Tensor
-        Weights of the best epoch so far; empty before the first validation.
-    scaling : list of float
-        Mean and standard deviation that the network takes off: with them, a training that started
-        from another run's weights goes on without that run.
-    group_weights : list of float
-        Weights of the groups so far, where the recipe has group DRO; empty otherwise.
-    """
-
-    epoch: int = 1
-    step: int = 0
+    epoch: int = 1  # of those that count from 1
+    step: int = 0  # steps done in that epoch
+    #: Loss and right answers summed over the epoch's samples so far, samples seen, seconds.
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
+    #: The finished epochs, as in `hurdles.training.history.COLUMNS`.
     rows: list[dict[str, Any]] = field(default_factory=list)
+    #: Weights of the best epoch so far; empty before the first validation.
     best: dict[str, torch.Tensor] = field(default_factory=dict)
+    #: Mean and standard deviation that the network takes off: with them, a training that started
+    #: from another run's weights goes on without that run.
     scaling: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    #: Weights of the groups so far, where the recipe has group DRO; empty otherwise.
     group_weights: list[float] = field(default_factory=list)
 
     def save(
-        self, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: str
+        self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, identity: str
     ) -> None:
         """Write the state, whole or not at all; `identity` says which training it belongs to."""
         tensors = {_MODEL + k: v for k, v in module.state_dict().items()}
         tensors |= {_BEST + k: v for k, v in self.best.items()}
-        for index, parameter in enumerate(_parameters(optimiser)):
-            for name, value in optimiser.state.get(parameter, {}).items():
-                tensors[f"{_OPTIMISER}{index}/{name}"] = value
+        for prefix, parameter in _parameters(optimizer):
+            for name, value in optimizer.state.get(parameter, {}).items():
+                tensors[prefix + name] = value
         position = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "best"}
         meta = {"identity": identity, "position": json.dumps(position)}
         save_weights(path, tensors, meta)
 
     @classmethod
     def load(
-        cls, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: str
+        cls, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, identity: str
     ) -> TrainingState:
-        """Put a saved state back into `module` and `optimiser`, bit for bit."""
+        """Put a saved state back into `module` and `optimizer`, bit for bit."""
         tensors, meta = load_weights(path)
         if meta.get("identity") != identity:
             raise RunError(
                 f"{path} belongs to another training: recipe, data, thread count or torch "
                 "version differ. Resume with what it was started with, or start a new folder."
             )
-        _restore(tensors, module, optimiser)
+        _restore(tensors, module, optimizer)
         best = {k.removeprefix(_BEST): v for k, v in tensors.items() if k.startswith(_BEST)}
         return cls(best=best, **json.loads(meta["position"]))
 
@@ -87,11 +76,40 @@ class TrainingState:
         return list(position.get("scaling", TrainingState().scaling))
 
 
+def _restore(
+    tensors: dict[str, torch.Tensor], module: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    import torch
+
+    # load_state_dict and copy_ keep the memory layout of the target: a fused optimizer walks
+    # parameter and moments in step and must find them laid out alike.
+    module.load_state_dict(
+        {k.removeprefix(_MODEL): v for k, v in tensors.items() if k.startswith(_MODEL)}
+    )
+    for prefix, parameter in _parameters(optimizer):
+        for key, value in tensors.items():
+            if key.startswith(prefix):
+                name = key.removeprefix(prefix)
+                if value.shape == parameter.shape:
+                    moment = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                    optimizer.state[parameter][name] = moment.copy_(value)
+                else:
+                    optimizer.state[parameter][name] = value.to(parameter.device)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the optimizer's parameters, each with the beginning of its entries' names."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, parameter in enumerate(parameters):
+        yield f"{_OPTIMIZER}{index}/", parameter
+
+
 def save_weights(path: Path, weights: dict[str, torch.Tensor], meta: dict[str, str]) -> None:
     """Write weights and what they need to be fed rightly into one safetensors file."""
     from safetensors.torch import save
 
-    tensors = {k: _plain(v) for k, v in weights.items()}
+    # safetensors stores contiguous memory; the copy also keeps shared storage apart.
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
     # One entry: safetensors writes several in an order that changes from process to process.
     text = json.dumps({"meta": meta, "sha256": _digest(tensors, meta)}, sort_keys=True)
     write_bytes(path, save(tensors, metadata={_KEY: text}))
@@ -134,8 +152,8 @@ def _described(path: Path, written: dict[str, str]) -> tuple[dict[str, str], str
             raise _damaged(path, "its description cannot be read")
         return written, ""
     try:
-        found = json.loads(text)
-        return {str(k): str(v) for k, v in found["meta"].items()}, str(found["sha256"])
+        plain = json.loads(text)
+        return {str(k): str(v) for k, v in plain["meta"].items()}, str(plain["sha256"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, "its description cannot be read") from error
 
@@ -144,12 +162,12 @@ def _digest(tensors: dict[str, torch.Tensor], meta: dict[str, str]) -> str:
     """Return the hash of names, types, shapes and values, and of what goes with them."""
     import torch
 
-    found = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _damaged(path: Path, why: str) -> RunError:
@@ -157,34 +175,3 @@ def _damaged(path: Path, why: str) -> RunError:
         f"{path} is damaged, or holds no weights ({why}). Restore it, or make what it belongs to "
         "again in another folder."
     )
-
-
-def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [p for group in optimiser.param_groups for p in group["params"]]
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    # safetensors stores contiguous memory; the copy also keeps shared storage apart.
-    return tensor.detach().cpu().contiguous().clone()
-
-
-def _restore(
-    tensors: dict[str, torch.Tensor], module: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    import torch
-
-    # load_state_dict and copy_ keep the memory layout of the target: a fused optimiser walks
-    # parameter and moments in step and must find them laid out alike.
-    module.load_state_dict(
-        {k.removeprefix(_MODEL): v for k, v in tensors.items() if k.startswith(_MODEL)}
-    )
-    for index, parameter in enumerate(_parameters(optimiser)):
-        prefix = f"{_OPTIMISER}{index}/"
-        for key, value in tensors.items():
-            if key.startswith(prefix):
-                name = key.removeprefix(prefix)
-                if value.shape == parameter.shape:
-                    moment = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-                    optimiser.state[parameter][name] = moment.copy_(value)
-                else:
-                    optimiser.state[parameter][name] = value.to(parameter.device)

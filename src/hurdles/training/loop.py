@@ -1,9 +1,4 @@
-"""The training loop, readable top to bottom.
-
-How the weights are moved, and how fast at which step.
-
-What an epoch achieved on the validation images.
-"""
+"""The training loop, readable top to bottom: data in, weights of two epochs and a history out."""
 
 from __future__ import annotations
 
@@ -22,8 +17,9 @@ from hurdles.evaluation.statistics import auc
 from hurdles.models.spec import ModelSpec
 from hurdles.pixels.augment import apply_draws
 from hurdles.progress import Progress, Silent
-from hurdles.recipe.choices import ChosenBy, Optimiser, Schedule
+from hurdles.recipe.choices import ChosenBy, Optimizer, Schedule
 from hurdles.recipe.recipe import Recipe, TrainingSection
+from hurdles.recipe.refusals import network_spec
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.history import History
 from hurdles.training.losses import Objective, StepLoss
@@ -33,7 +29,6 @@ from hurdles.training.plan import (
     Sources,
     balance_of,
     groups_of,
-    require_sources,
     warning_of,
 )
 from hurdles.training.prediction import as_input, probabilities
@@ -46,124 +41,17 @@ if TYPE_CHECKING:
     from hurdles.models.starting import StartingWeights
 
 
-#: Share of all steps in which the cosine schedule rises.
-WARM_UP = 0.05
-
-
-def make_optimiser(
-    parameters: Iterable[nn.Parameter], section: TrainingSection
-) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe, in torch's fused form: one kernel for a step.
-
-    Examples
-    --------
-    >>> import torch
-    >>> layer = torch.nn.Linear(2, 2)
-    >>> make_optimiser(layer.parameters(), TrainingSection(optimiser="sgd", momentum=0.9)).defaults[
-    ...     "momentum"
-    ... ]
-    0.9
-    """
-    from torch import optim
-
-    trained = [p for p in parameters if p.requires_grad]
-    rate, decay = section.learning_rate, section.weight_decay
-    if section.optimiser is Optimiser.SGD:
-        return optim.SGD(trained, rate, momentum=section.momentum, weight_decay=decay, fused=True)
-    adam = optim.AdamW if section.optimiser is Optimiser.ADAMW else optim.Adam
-    return adam(trained, rate, eps=section.epsilon, weight_decay=decay, fused=True)
-
-
-def learning_rate(
-    section: TrainingSection, *, step: int, steps: int, losses: Sequence[float]
-) -> float:
-    """Return the learning rate of one step.
-
-    It follows from the step and from the epochs before alone, so that a resumed training needs no
-    state of a schedule.
-
-    Examples
-    --------
-    >>> section = TrainingSection(learning_rate=0.1, schedule="plateau", plateau=2)
-    >>> learning_rate(section, step=40, steps=100, losses=[0.5, 0.4, 0.4])
-    0.1
-    >>> round(learning_rate(section, step=50, steps=100, losses=[0.5, 0.4, 0.4, 0.6]), 6)
-    0.01
-    """
-    if section.schedule is Schedule.PLATEAU:
-        return section.learning_rate / 10.0 ** _reductions(losses, section.plateau)
-    if section.schedule is Schedule.COSINE:
-        return section.learning_rate * _cosine(step, steps)
-    return section.learning_rate
-
-
-def _reductions(losses: Sequence[float], patience: int) -> int:
-    lowest, waited, reductions = math.inf, 0, 0
-    for loss in losses:
-        if loss < lowest:  # not-a-number is lower than nothing
-            lowest, waited = loss, 0
-        else:
-            waited += 1
-        if waited == patience:
-            waited, reductions = 0, reductions + 1
-    return reductions
-
-
-def _cosine(step: int, steps: int) -> float:
-    rising = math.ceil(WARM_UP * steps)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
-
-
-def validate(
-    probability: NDArray[np.float64], truth: NDArray[np.integer], objective: Objective
-) -> dict[str, float]:
-    """Return loss, accuracy and AUC under their names in `hurdles.training.history.COLUMNS`."""
-    return {
-        "validation_loss": objective.of_probabilities(probability, truth),
-        "validation_accuracy": float((probability.argmax(1) == truth).mean()),
-        "validation_auc": macro_auc(probability, truth),
-    }
-
-
-def macro_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
-    """Return the AUC of each class against the rest, averaged over the classes that are present.
-
-    Examples
-    --------
-    >>> said = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
-    >>> macro_auc(said, np.array([0, 0, 1, 1]))
-    0.75
-    """
-    present = np.unique(truth)
-    if len(present) < 2 or np.isnan(probability).any():
-        return float("nan")
-    return float(np.mean([auc(truth == c, probability[:, c]) for c in present]))
-
-
 #: Seconds between two saved states: what a kill costs at most.
 SAVE_EVERY = 60.0
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The pixels of a manifest, and which of them are for what.
+    """The prepared pixels of N images, their classes, and the positions of each part.
 
-    Parameters
-    ----------
-    pixels : uint8 array of shape (N, size, size)
-        Prepared pixels; a memory map will do.
-    classes : int array of shape (N,)
-        Class of each image, as an index into `labels`.
-    labels : tuple of str
-        The classes.
-    train, validation : int arrays
-        Positions of the images of each part.
-    identity : str
-        Hash of the manifest, so that a resumed training meets the same data.
-    sources : Sources, optional
-        Where each image comes from, for remedies that need it; None: not known of any.
+    `pixels` are uint8 (N, size, size), a memory map will do; `classes` int (N,), indices into
+    `labels`; `identity` a hash of the manifest, so that a resumed training meets the same data;
+    `sources` where each image comes from, None if that is not known of any.
     """
 
     pixels: NDArray[np.uint8]
@@ -182,17 +70,7 @@ class TrainingData:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A finished training.
-
-    Parameters
-    ----------
-    best, last : dict of str to Tensor
-        Weights of the epoch that was best on the validation images, and of the last one.
-    history : History
-        The way there, one row per epoch.
-    spec : ModelSpec
-        What is needed beside the weights to build the network and feed it.
-    """
+    """A finished training: weights of the best epoch and of the last, and the way there."""
 
     best: dict[str, torch.Tensor]
     last: dict[str, torch.Tensor]
@@ -235,28 +113,24 @@ class _Training:
         self.progress = progress
         self.identity = identity_of(recipe, data, self.machine, start)
         mean, std = scaling_of(recipe, data, start, state_path)
-        model = recipe.model
-        size = recipe.preparation.size
-        self.spec = ModelSpec(
-            model.architecture, data.labels, size, model.channels, model.hidden, mean, std
-        )
+        self.spec = network_spec(recipe, data.labels, mean=mean, std=std)
         origins = data.origins
-        seen = Sources(origins.of[data.train], origins.names)
-        require_sources(recipe.remedy, [origins.names[s] for s in seen.of])
-        groups = groups_of(data.classes[data.train], seen, data.labels)
+        classes = data.classes[data.train]
+        sources = Sources(origins.of[data.train], origins.names)
+        groups = groups_of(classes, sources, data.labels)
         self.planner = EpochPlanner(
             data.train,
-            data.classes[data.train],
+            classes,
             data.labels,
             recipe.augmentation,
             self.settings.seed,
-            balance_of(recipe.remedy, seen, groups),
+            balance_of(recipe.remedy, sources, groups),
         )
         self.network = first_network(recipe, self.spec, start, self.machine)
-        self.optimiser = make_optimiser(self.network.parameters(), self.settings)
-        counts = self.planner.counts(len(data.labels))
-        self.objective = Objective(self.settings, counts, self.machine.device)
+        self.optimizer = make_optimizer(self.network.parameters(), self.settings)
         device = self.machine.device
+        counts = self.planner.counts(len(data.labels))
+        self.objective = Objective(self.settings, counts, device)
         self.loss = StepLoss(self.objective, recipe.remedy, origins, groups, data.train, device)
         self.warning = warning_of(recipe.remedy, groups)
         self.steps = -(-len(self.planner) // self.settings.batch_size)
@@ -264,7 +138,11 @@ class _Training:
     def run(self) -> Trained:
         import torch
 
-        state = self._begin()
+        state = TrainingState(scaling=[self.spec.mean, self.spec.std])
+        if self.state_path is not None and self.state_path.exists():
+            state = TrainingState.load(self.state_path, self.network, self.optimizer, self.identity)
+            if self.loss.weights is not None:
+                self.loss.weights.values = state.group_weights
         self._saved_at = time.monotonic()
         done = (state.epoch - 1) * self.steps + state.step
         self.progress.start("Training", self.settings.epochs * self.steps)
@@ -282,19 +160,10 @@ class _Training:
                 f"stopped after epoch {len(state.rows)} of at most {self.settings.epochs}: "
                 f"{self.settings.patience} without a better validation"
             )
-        last = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
-        return Trained(state.best, last, self._history(state), self.spec)
+        return Trained(state.best, self._weights(), self._history(state), self.spec)
 
     def _history(self, state: TrainingState) -> History:
         return History.from_rows(state.rows, self.settings.choose_by)
-
-    def _begin(self) -> TrainingState:
-        if self.state_path is None or not self.state_path.exists():
-            return TrainingState(scaling=[self.spec.mean, self.spec.std])
-        state = TrainingState.load(self.state_path, self.network, self.optimiser, self.identity)
-        if self.loss.weights is not None:
-            self.loss.weights.values = state.group_weights
-        return state
 
     def _has_stalled(self, state: TrainingState) -> bool:
         if not self.settings.patience or not state.rows:
@@ -302,14 +171,21 @@ class _Training:
         return len(state.rows) - self._history(state).best_epoch >= self.settings.patience
 
     def _epoch(self, state: TrainingState) -> None:
+        import torch
+
         draws, classes = self.planner.epoch(state.epoch)
         started = time.monotonic() - state.sums[3]
         self.network.train()
-        totals = self._totals(state)
+        totals = torch.tensor(state.sums[:3], dtype=torch.float64, device=self.machine.device)
         for step, images, targets, positions in self._batches(draws, classes, state.step):
-            self._set_rate(state, step)
+            rate = learning_rate(
+                self.settings,
+                step=(state.epoch - 1) * self.steps + step,
+                steps=self.settings.epochs * self.steps,
+                losses=[row["validation_loss"] for row in state.rows],
+            )
             seed = _mix(self.settings.seed, state.epoch, step)
-            totals += self._step(images, targets, positions, seed=seed)
+            totals += self._step(images, targets, positions, rate=rate, seed=seed)
             state.step = step + 1
             self.progress.advance(1, _note(state, self.settings.choose_by))
             if time.monotonic() - self._saved_at > SAVE_EVERY:
@@ -318,11 +194,6 @@ class _Training:
         state.sums = [*totals.tolist(), time.monotonic() - started]
         self._finish_epoch(state, started)
         self._save(state)
-
-    def _totals(self, state: TrainingState) -> torch.Tensor:
-        import torch
-
-        return torch.tensor(state.sums[:3], dtype=torch.float64, device=self.machine.device)
 
     def _batches(
         self, draws: NDArray[np.void], classes: NDArray[np.int64], first: int
@@ -342,18 +213,21 @@ class _Training:
         targets: torch.Tensor,
         positions: NDArray[np.int64],
         *,
+        rate: float,
         seed: int,
     ) -> torch.Tensor:
         import torch
 
         torch.manual_seed(seed)  # dropout; run() keeps the caller's generator apart
-        self.optimiser.zero_grad(set_to_none=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
         with self.machine.mixed():
             features = self.network.features(images)
             logits = self.network.logits(features)
         loss = self.loss(logits.float(), features, targets, positions)
         loss.backward()  # type: ignore[no-untyped-call] # untyped in torch
-        self.optimiser.step()
+        self.optimizer.step()
         right = (logits.argmax(1) == targets).sum()
         return torch.stack(
             [
@@ -364,46 +238,35 @@ class _Training:
         )
 
     def _finish_epoch(self, state: TrainingState, started: float) -> None:
-        loss, right, seen, _ = state.sums
+        loss, right, shown, _ = state.sums
         _refuse_no_number("training", loss, state.epoch)
-        validated = self._validate()
+        images = self.data.pixels[self.data.validation]
+        probability = probabilities(self.network, images, machine=self.machine)
+        truth = self.data.classes[self.data.validation]
+        validated = validate(probability, truth, self.objective)
         _refuse_no_number("validation", validated["validation_loss"], state.epoch)
-        rate = self.optimiser.param_groups[0]["lr"]
         state.rows.append(
             {
                 "epoch": state.epoch,
-                "train_loss": loss / seen,
-                "train_accuracy": right / seen,
+                "train_loss": loss / shown,
+                "train_accuracy": right / shown,
                 **validated,
-                "learning_rate": rate,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "seconds": time.monotonic() - started,
             }
         )
         if self._history(state).best_epoch == state.epoch:
-            state.best = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            state.best = self._weights()
         state.epoch, state.step, state.sums = state.epoch + 1, 0, [0.0] * 4
 
-    def _validate(self) -> dict[str, float]:
-        images = self.data.pixels[self.data.validation]
-        truth = self.data.classes[self.data.validation]
-        probability = probabilities(self.network, images, machine=self.machine)
-        return validate(probability, truth, self.objective)
-
-    def _set_rate(self, state: TrainingState, step: int) -> None:
-        rate = learning_rate(
-            self.settings,
-            step=(state.epoch - 1) * self.steps + step,
-            steps=self.settings.epochs * self.steps,
-            losses=[row["validation_loss"] for row in state.rows],
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
 
     def _save(self, state: TrainingState) -> None:
         if self.loss.weights is not None:
             state.group_weights = self.loss.weights.values
         if self.state_path is not None:
-            state.save(self.state_path, self.network, self.optimiser, self.identity)
+            state.save(self.state_path, self.network, self.optimizer, self.identity)
         self._saved_at = time.monotonic()
 
 
@@ -429,3 +292,92 @@ def _note(state: TrainingState, choose_by: ChosenBy) -> str:
         ChosenBy.LOSS: f"loss {value:.4f}",
     }
     return f"epoch {state.epoch}, validation {shown[choose_by]}"
+
+
+#: Share of all steps in which the cosine schedule rises.
+WARM_UP = 0.05
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], section: TrainingSection
+) -> torch.optim.Optimizer:
+    """Return the optimizer of a recipe, in torch's fused form: one kernel for a step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = torch.nn.Linear(2, 2)
+    >>> make_optimizer(layer.parameters(), TrainingSection(optimiser="sgd", momentum=0.9)).defaults[
+    ...     "momentum"
+    ... ]
+    0.9
+    """
+    from torch import optim
+
+    trained = [p for p in parameters if p.requires_grad]
+    rate, decay = section.learning_rate, section.weight_decay
+    if section.optimiser is Optimizer.SGD:
+        return optim.SGD(trained, rate, momentum=section.momentum, weight_decay=decay, fused=True)
+    adam = optim.AdamW if section.optimiser is Optimizer.ADAMW else optim.Adam
+    return adam(trained, rate, eps=section.epsilon, weight_decay=decay, fused=True)
+
+
+def learning_rate(
+    section: TrainingSection, *, step: int, steps: int, losses: Sequence[float]
+) -> float:
+    """Return the learning rate of one step.
+
+    It follows from the step and from the epochs before alone, so that a resumed training needs no
+    state of a schedule.
+
+    Examples
+    --------
+    >>> section = TrainingSection(learning_rate=0.1, schedule="plateau", plateau=2)
+    >>> learning_rate(section, step=40, steps=100, losses=[0.5, 0.4, 0.4])
+    0.1
+    >>> round(learning_rate(section, step=50, steps=100, losses=[0.5, 0.4, 0.4, 0.6]), 6)
+    0.01
+    """
+    if section.schedule is Schedule.PLATEAU:
+        lowest, waited, reductions = math.inf, 0, 0
+        for loss in losses:
+            if loss < lowest:  # not-a-number is lower than nothing
+                lowest, waited = loss, 0
+            else:
+                waited += 1
+            if waited == section.plateau:
+                waited, reductions = 0, reductions + 1
+        return section.learning_rate / 10.0**reductions
+    if section.schedule is Schedule.COSINE:
+        rising = math.ceil(WARM_UP * steps)
+        if step < rising:
+            return section.learning_rate * ((step + 1) / rising)
+        fallen = math.pi * (step - rising) / (steps - rising)
+        return section.learning_rate * (0.5 * (1 + math.cos(fallen)))
+    return section.learning_rate
+
+
+def validate(
+    probability: NDArray[np.float64], truth: NDArray[np.integer], objective: Objective
+) -> dict[str, float]:
+    """Return loss, accuracy and AUC under their names in `hurdles.training.history.COLUMNS`."""
+    return {
+        "validation_loss": objective.of_probabilities(probability, truth),
+        "validation_accuracy": float((probability.argmax(1) == truth).mean()),
+        "validation_auc": mean_auc(probability, truth),
+    }
+
+
+def mean_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
+    """Return the AUC of each class against the rest, averaged over the classes that are present.
+
+    Examples
+    --------
+    >>> probability = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
+    >>> mean_auc(probability, np.array([0, 0, 1, 1]))
+    0.75
+    """
+    present = np.unique(truth)
+    if len(present) < 2 or np.isnan(probability).any():
+        return float("nan")
+    return float(np.mean([auc(truth == c, probability[:, c]) for c in present]))

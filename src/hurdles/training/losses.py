@@ -1,10 +1,8 @@
-"""What is minimised: cross-entropy or focal loss, with or without class weights.
-
-What a step minimises where the recipe has remedies: group DRO, and features without the source.
+"""The loss: cross-entropy or focal, class weights, group DRO, and features without the source.
 
 **Group DRO** (Sagawa, Koh, Hashimoto and Liang 2020, arXiv 1911.08731, algorithm 1). Each group of
 class by source has a weight; in every step the weight of each group in the batch is multiplied by
-``exp(step size * its mean loss)``, and all are scaled to sum to one. What is minimised is the sum
+``exp(step size * its mean loss)``, and all are scaled to sum to one. What is minimized is the sum
 of the groups' mean losses, each times its weight: in the end that of the group that goes worst. The
 weights belong to the saved state of a training. Groups are drawn equally often, as there, if the
 recipe says ``sampling = "class-by-source"``; the remedy of that name does.
@@ -33,9 +31,6 @@ from hurdles.training.plan import Groups, Sources
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Objective", "balanced_weights", "focal_loss"]
-
-
 # The log of a probability that was rounded to zero would be infinite.
 _LEAST = 1e-12
 
@@ -43,14 +38,7 @@ _LEAST = 1e-12
 class Objective:
     """The loss of a recipe: of logits while training, of probabilities on validation images.
 
-    Parameters
-    ----------
-    section : TrainingSection
-        The recipe's section: loss, gamma and class weights.
-    counts : array of shape (K,)
-        How many images of each class an epoch shows.
-    device : torch.device or str
-        Where the logits will live.
+    `counts`, of shape (K,), says how many images of each class an epoch shows.
     """
 
     def __init__(
@@ -66,20 +54,11 @@ class Objective:
             self._weights = torch.tensor(self.weights, dtype=torch.float32, device=device)
 
     def of_logits(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of a batch, ready for ``backward``.
+        """Return the mean loss of a batch, of logits (n, K) and classes (n,).
 
         An image's loss is multiplied by the weight of its class and the batch's mean taken over
         images, not over weights: a batch without rare images then moves the network less, and
         every image counts alike in whichever batch it comes.
-
-        Parameters
-        ----------
-        logits : float32 tensor of shape (n, K)
-        targets : int64 tensor of shape (n,)
-
-        Returns
-        -------
-        scalar tensor, at least 0
         """
         from torch.nn.functional import cross_entropy
 
@@ -95,15 +74,7 @@ class Objective:
     def of_probabilities(
         self, probability: NDArray[np.float64], truth: NDArray[np.integer]
     ) -> float:
-        """Return the same mean loss from probabilities.
-
-        Parameters
-        ----------
-        probability : float array of shape (n, K)
-            Rows that sum to one.
-        truth : int array of shape (n,)
-            True classes.
-        """
+        """Return the same mean loss of probabilities (n, K) whose rows sum to one."""
         right = np.maximum(probability[np.arange(len(truth)), truth], _LEAST)
         losses = -np.log(right)
         if self.gamma:
@@ -119,21 +90,7 @@ def focal_loss(logits: torch.Tensor, targets: torch.Tensor, *, gamma: float) -> 
     Images that are named rightly with confidence hardly count; gamma = 0 is cross-entropy. Of two
     logits (0, z) it is the binary focal loss of Tartaglione et al. 2020 with sigmoid(z).
 
-    Parameters
-    ----------
-    logits : float tensor of shape (n, K)
-    targets : int64 tensor of shape (n,)
-    gamma : float
-        At least 0.
-
-    Returns
-    -------
-    float tensor of shape (n,), in nats, at least 0
-
-    References
-    ----------
-    Lin, Goyal, Girshick, He and Dollár 2017, Focal Loss for Dense Object Detection,
-    arXiv 1708.02002, equation 4.
+    Lin, Goyal, Girshick, He and Dollár 2017 (arXiv 1708.02002), equation 4; in nats.
 
     Examples
     --------
@@ -158,15 +115,6 @@ def balanced_weights(counts: NDArray[np.number]) -> NDArray[np.float64]:
     They are inversely proportional to the counts, and their mean over the images is one, so that
     the learning rate means what it means without weights. A class without an image has weight one.
 
-    Parameters
-    ----------
-    counts : array of shape (K,)
-        Images of each class.
-
-    Returns
-    -------
-    float64 array of shape (K,)
-
     Examples
     --------
     >>> balanced_weights(np.array([10, 30, 0]))
@@ -179,16 +127,7 @@ def balanced_weights(counts: NDArray[np.number]) -> NDArray[np.float64]:
 
 
 class GroupWeights:
-    """The weights of group DRO.
-
-    Parameters
-    ----------
-    n : int
-        Groups, at least 1; they begin with equal weights.
-    step : float
-        Step size, above 0.
-    device : torch.device or str
-        Where the losses will live.
+    """The weights of `n` groups in group DRO, equal at first, moved by steps of size `step`.
 
     Examples
     --------
@@ -235,20 +174,8 @@ class GroupWeights:
 class StepLoss:
     """The loss of a step: the objective, as the remedies weigh and supplement it.
 
-    Parameters
-    ----------
-    objective : Objective
-        What the recipe minimises without remedies.
-    section : RemedySection
-        The remedies.
-    sources : Sources
-        Of all prepared images, N of them.
-    groups : Groups
-        Of the training images.
-    train : int array of shape (n,)
-        Positions of the training images among all.
-    device : torch.device or str
-        Where the network lives.
+    `sources` are those of all prepared images, `groups` those of the training images, whose
+    positions among all are `train`.
     """
 
     def __init__(
@@ -309,9 +236,10 @@ def disentangling(features: torch.Tensor, sources: torch.Tensor) -> torch.Tensor
     import torch
 
     one = torch.nn.functional.one_hot(sources, int(sources.max()) + 1).to(features.dtype)
-    pairs = _pairs(len(sources), features) * (sources[:, None] == sources[None, :])
+    cosines, pairs = _pairs(features)
+    pairs = pairs * (sources[:, None] == sources[None, :])
     # Row i of each source's members: the sum over its pairs, then its absolute value.
-    sums = (one * ((_cosines(features) * pairs) @ one)).sum(0)
+    sums = (one * ((cosines * pairs) @ one)).sum(0)
     return sums.abs().sum() / pairs.sum().clamp(min=1)
 
 
@@ -327,20 +255,15 @@ def entangling(
     >>> entangling(features, torch.tensor([0, 0, 0]), torch.tensor([0, 1, 0])).item()
     0.5
     """
-    alike = (classes[:, None] == classes[None, :]) & (sources[:, None] != sources[None, :])
-    pairs = _pairs(len(sources), features) * alike
-    return ((1 - _cosines(features)) / 2 * pairs).sum() / pairs.sum().clamp(min=1)
+    cosines, pairs = _pairs(features)
+    pairs = pairs * (classes[:, None] == classes[None, :]) * (sources[:, None] != sources[None, :])
+    return ((1 - cosines) / 2 * pairs).sum() / pairs.sum().clamp(min=1)
 
 
-def _cosines(features: torch.Tensor) -> torch.Tensor:
-    from torch.nn.functional import normalize
-
-    directions = normalize(features, dim=1)
-    return directions @ directions.T
-
-
-def _pairs(n: int, like: torch.Tensor) -> torch.Tensor:
-    """Return ones below the diagonal: every pair once."""
+def _pairs(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the cosines of all features, and ones below the diagonal: every pair once."""
     import torch
 
-    return torch.ones(n, n, dtype=like.dtype, device=like.device).tril(-1)
+    directions = torch.nn.functional.normalize(features, dim=1)
+    cosines = directions @ directions.T
+    return cosines, torch.ones_like(cosines).tril(-1)

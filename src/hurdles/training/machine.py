@@ -1,4 +1,4 @@
-"""The machine: device, number format, memory allocator, and what a run records of them."""
+"""The machine: device, number format, memory allocator, and the environment that a run records."""
 
 from __future__ import annotations
 
@@ -23,15 +23,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 class Machine:
-    """Where tensors live and in which format the passes run.
-
-    Parameters
-    ----------
-    device : str
-        ``"cpu"`` or ``"cuda"``.
-    dtype : torch.dtype
-        Format of the forward and backward pass; weights stay float32.
-    """
+    """Where tensors live and in which format the passes run; weights stay float32."""
 
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         import torch
@@ -60,18 +52,13 @@ def this_machine(precision: Precision | str = Precision.AUTO) -> Machine:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    wanted = Precision(precision)
-    if wanted is Precision.AUTO:
-        wanted = Precision.BFLOAT16 if _has_bfloat16(device) else Precision.FLOAT32
-    return Machine(device, torch.bfloat16 if wanted is Precision.BFLOAT16 else torch.float32)
-
-
-def _has_bfloat16(device: str) -> bool:
-    import torch
-
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return "AVX512" in torch.backends.cpu.get_cpu_capability() and "avx512_bf16" in _cpuinfo()
+    half = Precision(precision) is Precision.BFLOAT16
+    if Precision(precision) is Precision.AUTO and device == "cuda":
+        half = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif Precision(precision) is Precision.AUTO:
+        capable = "AVX512" in torch.backends.cpu.get_cpu_capability()
+        half = capable and "avx512_bf16" in _cpuinfo()
+    return Machine(device, torch.bfloat16 if half else torch.float32)
 
 
 @contextmanager
@@ -100,12 +87,9 @@ def keep_big_blocks() -> bool:
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL("libc.so.6")
-    told = [
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30),
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1),
-        libc.mallopt(_M_TOP_PAD, 256 << 20),
-    ]
-    return all(told)
+    options = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 256 << 20}
+    done = [libc.mallopt(option, size) for option, size in options.items()]
+    return all(done)
 
 
 def environment(machine: Machine | None = None) -> dict[str, Any]:
@@ -113,37 +97,32 @@ def environment(machine: Machine | None = None) -> dict[str, Any]:
     import torch
 
     packages = ("torch", "numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless")
-    found: dict[str, Any] = {
+    models = [line for line in _cpuinfo().splitlines() if line.startswith("model name")]
+    processor = models[0].partition(":")[2].strip() if models else platform.processor()
+    record: dict[str, Any] = {
         "hurdles": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor or "unknown",
         "threads": torch.get_num_threads(),
         **{name: metadata.version(name) for name in packages},
     }
     if machine is not None:
-        found["device"] = torch.cuda.get_device_name() if machine.device.type == "cuda" else "cpu"
-        found["precision"] = machine.format_name
-    return found
+        record["device"] = torch.cuda.get_device_name() if machine.device.type == "cuda" else "cpu"
+        record["precision"] = machine.format_name
+    return record
 
 
-def in_words(found: Mapping[str, Any]) -> str:
+def in_words(record: Mapping[str, Any]) -> str:
     """Return an environment as one line of a page."""
     words = (
-        f"hurdles {found['hurdles']}, Python {found['python']}, torch {found['torch']}, numpy "
-        f"{found['numpy']}, OpenCV {found['opencv-python-headless']}; {found['processor']}, "
-        f"{found['threads']} threads"
+        f"hurdles {record['hurdles']}, Python {record['python']}, torch {record['torch']}, numpy "
+        f"{record['numpy']}, OpenCV {record['opencv-python-headless']}; {record['processor']}, "
+        f"{record['threads']} threads"
     )
-    if "device" not in found:
+    if "device" not in record:
         return words
-    return f"{words}, device {found['device']}, training in {found['precision']}"
-
-
-def _processor() -> str:
-    for line in _cpuinfo().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+    return f"{words}, device {record['device']}, training in {record['precision']}"
 
 
 def _cpuinfo() -> str:

@@ -1,6 +1,6 @@
 """Which images an epoch sees, in which order and how altered: drawn before anything is computed.
 
-Where training images come from: sources by number, and the groups of class by source.
+Remedies need to know where images come from: sources by number, and the groups of class by source.
 """
 
 from __future__ import annotations
@@ -11,30 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.errors import RecipeError
 from hurdles.pixels.augment import DRAW, draw
 from hurdles.recipe.choices import AugmentationPolicy, Sampling
 from hurdles.recipe.recipe import AugmentationSection, RemedySection
-
-#: Images whose source is not known are one source, called so.
-UNNAMED = "not named"
+from hurdles.recipe.refusals import UNNAMED
 
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """The source of each image, as a number.
-
-    Parameters
-    ----------
-    of : int64 array of shape (N,)
-        Positions in `names`.
-    names : tuple of str
-        Collections or hospitals, sorted.
+    """The source of each image, int64 (N,), as its position in the sorted `names`.
 
     Examples
     --------
-    >>> found = Sources.numbered(["B", None, "A", "B"])
-    >>> found.of.tolist(), found.names
+    >>> sources = Sources.numbered(["B", None, "A", "B"])
+    >>> sources.of.tolist(), sources.names
     ([1, 2, 0, 1], ('A', 'B', 'not named'))
     """
 
@@ -43,25 +33,18 @@ class Sources:
 
     @classmethod
     def numbered(cls, sources: Sequence[str | float | None]) -> Sources:
-        """Return the sources of n images by number; None and NaN: one that is not named."""
-        said = [s if isinstance(s, str) and s else UNNAMED for s in sources]
-        names = sorted(set(said))
-        numbers = {name: n for n, name in enumerate(names)}
-        return cls(np.array([numbers[s] for s in said], dtype=np.int64), tuple(names))
+        """Return the sources of n images by number; None, NaN and '': one that is not named."""
+        texts = [s if isinstance(s, str) and s else UNNAMED for s in sources]
+        names = sorted(set(texts))
+        return cls(np.array([names.index(s) for s in texts], dtype=np.int64), tuple(names))
 
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The groups of class by source that training images fall into.
+    """The group of each training image, int64 (n,), as its position in `names`.
 
-    Parameters
-    ----------
-    of : int64 array of shape (n,)
-        Group of each training image, positions in `names`.
-    names : tuple of str
-        ``class of source``, of the groups that have an image.
-    parted : bool
-        Whether no source has images of two classes, so that nothing tells class from source.
+    `names` are ``class of source``, of the groups that have an image; `parted` says whether no
+    source has images of two classes, so that nothing tells class from source.
     """
 
     of: NDArray[np.int64]
@@ -78,8 +61,8 @@ def groups_of(classes: NDArray[np.integer], sources: Sources, labels: Sequence[s
     Examples
     --------
     >>> sources = Sources.numbered(["A", "A", "B", "B"])
-    >>> found = groups_of(np.array([0, 1, 1, 1]), sources, ("sick", "well"))
-    >>> found.of.tolist(), found.names, found.parted
+    >>> groups = groups_of(np.array([0, 1, 1, 1]), sources, ("sick", "well"))
+    >>> groups.of.tolist(), groups.names, groups.parted
     ([0, 1, 2, 2], ('sick of A', 'well of A', 'well of B'), False)
     """
     cells = np.asarray(classes, dtype=np.int64) + len(labels) * sources.of
@@ -109,33 +92,6 @@ def warning_of(section: RemedySection, groups: Groups) -> str:
     )
 
 
-def require_sources(section: RemedySection, sources: Sequence[str | float | None]) -> None:
-    """Raise unless the remedies of a recipe have sources to work with.
-
-    Examples
-    --------
-    >>> require_sources(RemedySection(sampling="source"), ["A", "A"])
-    Traceback (most recent call last):
-    hurdles.errors.RecipeError: remedy.sampling = 'source' needs training images of two sources at \
-least, and all of them come from 'A'. Name the sources in the manifest's 'source' column, add \
-another collection, or leave the remedy out.
-    """
-    if not section.needs_sources:
-        return
-    names = Sources.numbered(sources).names
-    if len(names) < 2:
-        asked = [
-            f"remedy.{field} = {value!r}"
-            for field, value in section.model_dump(mode="json", exclude_defaults=True).items()
-            if not field.startswith("reject")
-        ]
-        raise RecipeError(
-            f"{' and '.join(asked)} needs training images of two sources at least, and all of them "
-            f"come from {(names or (UNNAMED,))[0]!r}. Name the sources in the manifest's "
-            "'source' column, add another collection, or leave the remedy out."
-        )
-
-
 # Each purpose draws from a stream of its own, so that a change to one leaves the others alone.
 _ORDER, _COPIES, _BALANCE, _EACH, _SAMPLED = 1, 2, 3, 4, 5
 
@@ -148,26 +104,13 @@ class EpochPlanner:
 
     Parameters
     ----------
-    positions : int array of shape (n,)
-        Positions of the training images among the prepared pixels.
-    classes : int array of shape (n,)
-        Their classes, as indices into `labels`.
-    labels : sequence of str
-        Names of the classes.
-    augmentation : AugmentationSection
-        The recipe's section.
-    seed : int
-        Seed of training.
+    positions, classes : int arrays of shape (n,)
+        Positions of the training images among the prepared pixels; their indices into `labels`.
     balance : int array of shape (n,), optional
         Groups of the images that every epoch shows equally often, exactly, such as their sources.
         An epoch then has as many images of each group as make up n of all, rounded up; of one
         group none is seen twice more often than another. Takes the place of the balance over
         classes of policy ``balanced``; not to be had with ``enlarge``.
-
-    Raises
-    ------
-    RecipeError
-        If the class that is to be enlarged has no training image.
     """
 
     def __init__(
@@ -184,25 +127,45 @@ class EpochPlanner:
         self.augmentation = augmentation
         self.seed = seed
         # Rows of the training images, group by group; empty where nothing is balanced.
-        self._groups = [] if balance is None else [_rows(balance, g) for g in np.unique(balance)]
-        self._fixed, self._fixed_classes = self._originals()
+        self._groups = (
+            [np.flatnonzero(balance == g) for g in np.unique(balance)]
+            if (balance is not None)
+            else []
+        )
+        self._fixed = np.zeros(len(self.positions), dtype=DRAW)
+        self._fixed["position"] = self.positions
+        self._fixed_classes = self.classes
         if augmentation.policy is AugmentationPolicy.ENLARGE:
-            self._add_copies(labels)
+            enlarged = labels.index(str(augmentation.label))
+            rng = np.random.default_rng((seed, _COPIES))
+            chosen = rng.choice(self.positions[self.classes == enlarged], augmentation.copies)
+            self._fixed = np.concatenate([self._fixed, self._draw(chosen, rng)])
+            copied = np.full(len(chosen), enlarged, dtype=np.int64)
+            self._fixed_classes = np.concatenate([self._fixed_classes, copied])
 
     def __len__(self) -> int:
         return self._share * len(self._groups) if self._groups else len(self._fixed)
 
     def epoch(self, number: int) -> tuple[NDArray[np.void], NDArray[np.int64]]:
         """Return the draws (dtype `DRAW`) and classes of one epoch, in the order of training."""
+        policy = self.augmentation.policy
         if self._groups:
-            return self._sampled(number)
-        if self.augmentation.policy is AugmentationPolicy.BALANCED:
-            return self._balanced(number)
-        order = np.random.default_rng((self.seed, _ORDER, number)).permutation(len(self._fixed))
-        if self.augmentation.policy is AugmentationPolicy.EACH:
+            rng = np.random.default_rng((self.seed, _SAMPLED, number))
+            rows = rng.permutation(_cycled(self._groups, self._share, rng))
+            if policy is AugmentationPolicy.NONE:
+                return self._fixed[rows], self.classes[rows]
+        elif policy is AugmentationPolicy.BALANCED:
+            rng = np.random.default_rng((self.seed, _BALANCE, number))
+            classes = [np.flatnonzero(self.classes == c) for c in np.unique(self.classes)]
+            share = -(-len(self.positions) // len(classes))
+            rows = rng.permutation(_cycled(classes, share, rng))[: len(self.positions)]
+        else:
+            rng = np.random.default_rng((self.seed, _ORDER, number))
+            rows = rng.permutation(len(self._fixed))
+            if policy is not AugmentationPolicy.EACH:
+                return self._fixed[rows], self._fixed_classes[rows]
             rng = np.random.default_rng((self.seed, _EACH, number))
-            return self._draw(self.positions[order], rng), self.classes[order]
-        return self._fixed[order], self._fixed_classes[order]
+        return self._draw(self.positions[rows], rng), self.classes[rows]
 
     def counts(self, n_classes: int) -> NDArray[np.float64]:
         """Return how many images of each class an epoch shows, float64 (n_classes,).
@@ -221,70 +184,22 @@ class EpochPlanner:
             counts[present] = len(self) / present.sum()
         return counts
 
-    def _originals(self) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-        plain = np.zeros(len(self.positions), dtype=DRAW)
-        plain["position"] = self.positions
-        return plain, self.classes
-
-    def _add_copies(self, labels: tuple[str, ...]) -> None:
-        wanted = self.augmentation.label
-        index = labels.index(wanted) if wanted in labels else -1
-        pool = self.positions[self.classes == index]
-        if not len(pool):
-            raise RecipeError(
-                f"augmentation.label = {wanted!r} has no training image; the classes are "
-                f"{', '.join(labels)}. Name one of them, or set policy = 'none'."
-            )
-        rng = np.random.default_rng((self.seed, _COPIES))
-        chosen = rng.choice(pool, self.augmentation.copies)
-        copies = self._draw(chosen, rng)
-        self._fixed = np.concatenate([self._fixed, copies])
-        self._fixed_classes = np.concatenate(
-            [self._fixed_classes, np.full(len(copies), index, dtype=np.int64)]
-        )
-
-    def _balanced(self, number: int) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-        rng = np.random.default_rng((self.seed, _BALANCE, number))
-        present = np.unique(self.classes)
-        share = -(-len(self.positions) // len(present))
-        picked = np.concatenate(
-            [_cycled(np.flatnonzero(self.classes == c), share, rng) for c in present]
-        )
-        picked = rng.permutation(picked)[: len(self.positions)]
-        return self._draw(self.positions[picked], rng), self.classes[picked]
-
     @property
     def _share(self) -> int:
-        """How many images of each group an epoch shows."""
+        """Images of each group that an epoch shows."""
         return -(-len(self.positions) // len(self._groups))
 
-    def _sampled(self, number: int) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-        rng = np.random.default_rng((self.seed, _SAMPLED, number))
-        shares = [_cycled(group, self._share, rng) for group in self._groups]
-        picked = rng.permutation(np.concatenate(shares))
-        if self.augmentation.policy is AugmentationPolicy.NONE:
-            return self._fixed[picked], self.classes[picked]
-        return self._draw(self.positions[picked], rng), self.classes[picked]
-
     def _draw(self, positions: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.void]:
-        a = self.augmentation
-        return draw(
-            positions,
-            rng,
-            flip=a.flip,
-            rotation=a.rotation,
-            degrees=a.degrees,
-            shift=a.shift,
-            scale=a.scale,
-            contrast=a.contrast,
-        )
+        fields = {"flip", "rotation", "degrees", "shift", "scale", "contrast"}
+        return draw(positions, rng, **self.augmentation.model_dump(include=fields))
 
 
-def _rows(groups: NDArray[np.integer], group: int) -> NDArray[np.int64]:
-    return np.flatnonzero(groups == group)
-
-
-def _cycled(members: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw n of the members so that none is seen twice more often than another."""
-    rounds = [rng.permutation(members) for _ in range(-(-n // len(members)))]
-    return np.concatenate(rounds)[:n]
+def _cycled(
+    groups: Sequence[NDArray[np.int64]], n: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw n of each group so that none of it is seen twice more often than another."""
+    drawn = []
+    for members in groups:
+        rounds = [rng.permutation(members) for _ in range(-(-n // len(members)))]
+        drawn.append(np.concatenate(rounds)[:n])
+    return np.concatenate(drawn)

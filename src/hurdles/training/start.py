@@ -1,7 +1,4 @@
-"""What a training begins with: its network, how that scales pixels, and what it is known by.
-
-Mean and standard deviation of the training images, exact.
-"""
+"""The beginning of a training: its network, how that scales pixels, and its identity."""
 
 from __future__ import annotations
 
@@ -25,38 +22,6 @@ if TYPE_CHECKING:
     from hurdles.models.network import Network
     from hurdles.models.starting import StartingWeights
     from hurdles.training.loop import TrainingData
-
-
-# Images at a time, so that a memory map larger than the memory will do.
-_CHUNK = 256
-
-
-def pixel_scaling(pixels: NDArray[np.uint8], positions: NDArray[np.integer]) -> tuple[float, float]:
-    """Return the mean and the standard deviation of all pixels of some images, from 0 to 1.
-
-    Bytes are counted by their value, so that sums are of integers and nothing depends on the order.
-
-    Examples
-    --------
-    >>> pixels = np.array([[[0, 255]], [[255, 0]], [[9, 9]]], dtype=np.uint8)
-    >>> pixel_scaling(pixels, np.array([0, 1]))
-    (0.5, 0.5)
-    """
-    counts = np.zeros(256, dtype=np.int64)
-    for start in range(0, len(positions), _CHUNK):
-        chunk = pixels[positions[start : start + _CHUNK]]
-        counts += np.bincount(chunk.reshape(-1), minlength=256)
-    tally: list[int] = counts.tolist()  # Python integers: squares overflow nowhere
-    n = sum(tally)
-    total = sum(value * count for value, count in enumerate(tally))
-    squares = sum(value * value * count for value, count in enumerate(tally))
-    spread = n * squares - total * total
-    if not spread:
-        raise RecipeError(
-            f"all {len(positions)} training images are of one and the same grey, which "
-            "model.scaling = 'training' would divide by zero. Look at the images, or set 'none'."
-        )
-    return total / n / 255, math.sqrt(spread) / n / 255
 
 
 def first_network(
@@ -87,8 +52,18 @@ def scaling_of(
     """
     model = recipe.model
     if start is not None:
-        _refuse_unasked(recipe, start)
-        return start.mean, start.std
+        if model.start is Start.SCRATCH:
+            raise RecipeError(
+                "model.start = 'scratch', but weights were given to start from. Set model.start = "
+                "'imagenet' or 'run', or leave the weights out."
+            )
+        if model.origin not in {"", start.origin}:
+            raise RecipeError(
+                f"model.origin = '{model.origin[:12]}...', but the weights given to start from are "
+                f"'{start.origin[:12]}...'. Give the weights that the recipe names, or clear "
+                "model.origin."
+            )
+        return start.spec.mean, start.spec.std
     if model.start is not Start.SCRATCH:
         if state_path is None or not state_path.exists():
             raise RecipeError(
@@ -100,6 +75,38 @@ def scaling_of(
     if model.scaling is Scaling.TRAINING:
         return pixel_scaling(data.pixels, data.train)
     return 0.0, 1.0
+
+
+# Images at a time, so that a memory map larger than the memory will do.
+_CHUNK = 256
+
+
+def pixel_scaling(pixels: NDArray[np.uint8], positions: NDArray[np.integer]) -> tuple[float, float]:
+    """Return the mean and the standard deviation of all pixels of some images, from 0 to 1.
+
+    Bytes are counted by their value, so that sums are of integers and nothing depends on the order.
+
+    Examples
+    --------
+    >>> pixels = np.array([[[0, 255]], [[255, 0]], [[9, 9]]], dtype=np.uint8)
+    >>> pixel_scaling(pixels, np.array([0, 1]))
+    (0.5, 0.5)
+    """
+    counts = np.zeros(256, dtype=np.int64)
+    for start in range(0, len(positions), _CHUNK):
+        chunk = pixels[positions[start : start + _CHUNK]]
+        counts += np.bincount(chunk.reshape(-1), minlength=256)
+    by_value: list[int] = counts.tolist()  # Python integers: squares overflow nowhere
+    n = sum(by_value)
+    total = sum(value * count for value, count in enumerate(by_value))
+    squares = sum(value * value * count for value, count in enumerate(by_value))
+    spread = n * squares - total * total
+    if not spread:
+        raise RecipeError(
+            f"all {len(positions)} training images are of one and the same grey, which "
+            "model.scaling = 'training' would divide by zero. Look at the images, or set 'none'."
+        )
+    return total / n / 255, math.sqrt(spread) / n / 255
 
 
 def identity_of(
@@ -129,18 +136,3 @@ def identity_of(
         ],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _refuse_unasked(recipe: Recipe, start: StartingWeights) -> None:
-    model = recipe.model
-    if model.start is Start.SCRATCH:
-        raise RecipeError(
-            "model.start = 'scratch', but weights were given to start from. Set model.start = "
-            "'imagenet' or 'run', or leave the weights out."
-        )
-    if model.origin not in {"", start.origin}:
-        raise RecipeError(
-            f"model.origin = '{model.origin[:12]}...', but the weights given to start from are "
-            f"'{start.origin[:12]}...'. Give the weights that the recipe names, or clear "
-            "model.origin."
-        )

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from hurdles.errors import EvaluationError
 from hurdles.explanation import embedding
-from hurdles.explanation.embedding import available_projection, project, standardised
+from hurdles.explanation.embedding import available_projection, project, standardized
 
 
 def clusters(n=20, d=30, seed=0):
@@ -57,7 +57,7 @@ def test_equal_features_are_laid_out_all_the_same():
 @given(arrays(np.float64, (7, 3), elements=st.floats(-1e3, 1e3)))
 @settings(max_examples=50, deadline=None)
 def test_standardised_features_have_mean_0_and_spread_1_or_0(table):
-    scaled = standardised(table)
+    scaled = standardized(table)
     assert scaled.mean(axis=0) == pytest.approx(0, abs=1e-6)
     assert all(s == pytest.approx(1, abs=1e-6) or s == 0 for s in scaled.std(axis=0))
 
@@ -90,7 +90,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
 def test_components_are_those_of_scikit_learn(shape):
     from sklearn.decomposition import PCA
 
-    table = standardised(np.random.default_rng(0).normal(size=shape))
+    table = standardized(np.random.default_rng(0).normal(size=shape))
     found = embedding._components(table)
     count = min(shape[1], shape[0] - 1)
     theirs = PCA(count).fit_transform(table)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hurdles.lungs import mask as plausibility
-from hurdles.lungs.mask import BOUNDS, Bound, LungMask, clean, flaw_of, measures, stretched
+from hurdles.lungs.mask import BOUNDS, Bound, LungMask, clean, flaw_of, measures
+from hurdles.pixels.prepare import stretched
 
 RADIUS = 3
 

@@ -114,7 +114,7 @@ class TestContent:
         start = imagenet_weights(ModelSpec("resnet-18", LABELS), folder=folder)
         assert set(start.weights) == {"encoder.conv1.weight"}
         assert torch.equal(start.weights["encoder.conv1.weight"], torch.full((2, 1, 3, 3), 3.0))
-        assert (start.mean, start.std) == (0.449, 0.226)
+        assert (start.spec.mean, start.spec.std) == (0.449, 0.226)
         assert "ImageNet" in start.description["licence"]
 
     def test_a_pickle_that_runs_code_is_not_run(self, put, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import save_split, split
-from hurdles.errors import RegistryError, SplitError
-from hurdles.recipe.parting import parted, refuse_untested, remarks, same_ids, settled
+from hurdles.errors import RegistryError
+from hurdles.recipe.parting import parted, remarks, same_ids, settled
 from hurdles.recipe.recipe import Recipe
 
 AUTO = Recipe(name="x")
@@ -103,16 +103,3 @@ class TestRemarks:
         done = parted(manifest, recipe)
         assert any("in more than one split" in s for s in remarks(manifest, done, recipe))
         assert remarks(manifest, done, recipe, shared=False) == []
-
-
-class TestClassesWithoutATest:
-    def test_they_are_refused_with_what_to_type(self):
-        done = split(images("A" * 9 + "B" * 9 + "CD"))
-        with pytest.raises(
-            SplitError, match=r"2 of 4 classes have no test image.*'C' \(1\)"
-        ) as caught:
-            refuse_untested(done)
-        assert caught.value.options == ("--label", "C=", "--label", "D=")
-
-    def test_classes_that_are_tested_pass(self):
-        refuse_untested(split(images("A" * 9 + "B" * 9)))

@@ -145,7 +145,7 @@ class TestShipped:
         from hurdles.data.sources import COLLECTIONS
         from hurdles.data.split import SCHEMES
         from hurdles.models.spec import architectures
-        from hurdles.runs.inputs import PHANTOM
+        from hurdles.runs.images import PHANTOM
 
         recipe = load_recipe(name)
         assert recipe.model.architecture in architectures()

@@ -9,14 +9,13 @@ import pandas as pd
 import pytest
 
 from hurdles.data.manifest import Manifest
-from hurdles.errors import RecipeError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.threshold import Threshold, youden_threshold
 from hurdles.pixels.cache import Prepared
 from hurdles.recipe.choices import ChosenEpoch
-from hurdles.recipe.recipe import EvaluationSection, Recipe
+from hurdles.recipe.recipe import Recipe
 from hurdles.runs import assessment
-from hurdles.runs.assessment import assess_own, refuse_undecidable
+from hurdles.runs.assessment import assess_own
 from hurdles.runs.run import Run
 
 N = 40
@@ -133,20 +132,3 @@ def test_the_other_epoch_has_a_threshold_of_its_own(assessed, monkeypatch):
     assert asked == ["test", "validation"]
     assert "the same probability" in run.read_json("threshold.last.json")["note"]
     assert run.read_json("threshold.json")["note"] == ""
-
-
-@pytest.mark.parametrize(
-    ("labels", "validation", "positive", "message"),
-    [
-        (("a", "b", "c"), None, "", r"parts two classes, and the images have 3 \(a, b, c\)"),
-        (("a", "b"), None, "c", "evaluation.positive = 'c' is not a class of the images"),
-        (("a", "b"), {"b"}, "", "validation images, and none of them is a; give validation"),
-    ],
-)
-def test_what_cannot_be_decided_is_refused_before_the_training(
-    labels, validation, positive, message
-):
-    section = EvaluationSection(threshold="youden", positive=positive)
-    with pytest.raises(RecipeError, match=message):
-        refuse_undecidable(section, labels, validation)
-    refuse_undecidable(EvaluationSection(), labels, validation)

@@ -19,8 +19,9 @@ from hurdles.models.spec import ModelSpec, build
 from hurdles.phantom.cohort import write_phantom
 from hurdles.pixels.decode import decode
 from hurdles.pixels.prepare import Preparation
+from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe
-from hurdles.runs.images import Options, preparation_of, prepare_for, prepare_pixels
+from hurdles.runs.images import preparation_of, prepare_for, prepare_pixels
 from hurdles.runs.run import Run
 from hurdles.training.history import COLUMNS, History
 from hurdles.training.loop import Trained

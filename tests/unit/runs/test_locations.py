@@ -11,13 +11,7 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdlesError, ManifestError
-from hurdles.runs.inputs import (
-    classified,
-    classified_apart,
-    manifest_of,
-    name_of,
-    named_folders,
-)
+from hurdles.runs.images import classified, classified_apart, manifest_of, name_of, named_folders
 
 
 def folder(root: Path, source: str = "x", n: int = 2) -> Path:

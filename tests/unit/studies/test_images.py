@@ -13,7 +13,7 @@ import pytest
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import Links
 from hurdles.errors import CollectionError, ManifestError, RunError
-from hurdles.runs.images import Options
+from hurdles.progress import Options
 from hurdles.studies import Cell, find_study, load_grid
 from hurdles.studies.images import SAME_PATIENTS, Images, found_collections
 from hurdles.studies.runner import chosen

@@ -12,9 +12,9 @@ import pytest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
+from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe
 from hurdles.recipe.remedies import REMEDIES
-from hurdles.runs.images import Options
 from hurdles.studies import Cell, Grid, Study, cells_of, find_study, load_grid
 from hurdles.studies.cells import NO_REMEDY as NONE
 from hurdles.studies.images import Images

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hurdles.errors import RecipeError
 from hurdles.recipe.recipe import RemedySection
 from hurdles.training.plan import (
     UNNAMED,
     Sources,
     balance_of,
     groups_of,
-    require_sources,
     warning_of,
 )
 
@@ -54,27 +52,3 @@ def test_what_is_balanced() -> None:
     assert balance_of(RemedySection(), sources, groups) is None
     for sampling, wanted in (("source", sources.of), ("class-by-source", groups.of)):
         assert balance_of(RemedySection(sampling=sampling), sources, groups) is wanted
-
-
-@pytest.mark.parametrize(
-    "remedy",
-    [
-        {"sampling": "source"},
-        {"sampling": "class-by-source"},
-        {"group_dro": 0.01},
-        {"disentangle": 1.0},
-        {"entangle": 1.0},
-    ],
-)
-def test_one_source_is_refused_by_every_remedy_that_needs_two(remedy) -> None:
-    section, (field, value) = RemedySection(**remedy), next(iter(remedy.items()))
-    message = rf"remedy\.{field} = {value!r} needs .* come from 'A'\. Name the sources"
-    with pytest.raises(RecipeError, match=message):
-        require_sources(section, ["A", "A"])
-    with pytest.raises(RecipeError, match=f"come from '{UNNAMED}'"):
-        require_sources(section, [None, float("nan")])
-    require_sources(section, ["A", None])
-
-
-def test_the_others_need_none() -> None:
-    require_sources(RemedySection(reject=0.1, reject_by="confidence"), ["A"])

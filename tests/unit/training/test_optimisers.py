@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hurdles.recipe.recipe import TrainingSection
-from hurdles.training.loop import WARM_UP, learning_rate, make_optimiser
+from hurdles.training.loop import WARM_UP, learning_rate, make_optimizer
 
 
 def rates(section: TrainingSection, steps: int) -> list[float]:
@@ -30,7 +30,7 @@ class TestOptimiser:
         own = {"momentum": 0.9} if name == "sgd" else {"eps": 1e-3}
         layers = [torch.nn.Linear(3, 2) for _ in range(2)]
         layers[1].load_state_dict(layers[0].state_dict())
-        ours = make_optimiser(layers[0].parameters(), section)
+        ours = make_optimizer(layers[0].parameters(), section)
         plain = kind(layers[1].parameters(), 0.05, weight_decay=0.1, foreach=False, **own)
         assert type(ours) is kind
         for seed in range(4):
@@ -45,7 +45,7 @@ class TestOptimiser:
     def test_what_is_frozen_is_left_out(self):
         layer = torch.nn.Linear(3, 2)
         layer.weight.requires_grad_(False)
-        made = make_optimiser(layer.parameters(), TrainingSection())
+        made = make_optimizer(layer.parameters(), TrainingSection())
         assert [id(p) for p in made.param_groups[0]["params"]] == [id(layer.bias)]
 
 

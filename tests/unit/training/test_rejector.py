@@ -11,10 +11,9 @@ from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import build
 from hurdles.pixels.cache import Prepared
-from hurdles.training import rejection
+from hurdles.training import prediction
 from hurdles.training.loop import train
-from hurdles.training.prediction import probabilities
-from hurdles.training.rejection import Rejector
+from hurdles.training.prediction import Rejector, probabilities
 
 BY = ["distance", "confidence"]
 
@@ -74,7 +73,7 @@ def test_wide_features_are_projected_and_distances_kept(trained, monkeypatch) ->
     network, data = trained
     whole = rejector_of(trained)
     width, exact = whole.known.shape[1], whole.scores(network, data.pixels)
-    monkeypatch.setattr(rejection, "WIDEST", width // 2)
+    monkeypatch.setattr(prediction, "WIDEST", width // 2)
     narrow = rejector_of(trained)
     assert narrow.known.shape[1] == width // 2
     found = narrow.scores(network, data.pixels)
@@ -165,9 +164,9 @@ def test_answers_of_classes_that_the_network_does_not_know_are_judged_all_the_sa
         images=[str(n) for n in range(12)],
         groups=[str(n) for n in range(12)],
     )
-    judged = rejector_of(trained).judge(network, pixels, table)
-    assert len(judged.table) == 12
+    judged, _ = rejector_of(trained).judge(network, pixels, table)
+    assert len(judged) == 12
     alone = Predictions(table.frame.assign(label="other"))
-    found = rejector_of(trained).judge(network, pixels, alone).found
+    _, found = rejector_of(trained).judge(network, pixels, alone)
     assert not found.everything.is_defined
     assert found.coverage.is_defined

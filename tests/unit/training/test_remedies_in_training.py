@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_sessions import StopAt, Stopped, assert_same, differ
 
-from hurdles.errors import RecipeError, RunError
+from hurdles.errors import RunError
 from hurdles.recipe.recipe import RemedySection, TrainingSection
-from hurdles.recipe.remedies import REMEDIES, remedied
 from hurdles.training import loop
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.loop import TrainingData, train
@@ -252,18 +251,6 @@ class TestTraining:
         recipe = recipe_of(epochs=1).changed(remedy=SETTINGS["unlearn"])
         with pytest.raises(RunError, match="belongs to another training"):
             train(recipe, data_of(), state_path=tmp_path / "s")
-
-    @pytest.mark.parametrize("name", [n for n in REMEDIES if REMEDIES.get(n).needs_sources])
-    def test_one_source_in_training_is_refused(self, recipe_of, data_of, name):
-        """The second source of the validation images does not help."""
-        data, recipe = data_of(), remedied(recipe_of(), [name])
-        of = data.sources.of.copy()
-        of[data.train] = 0
-        of[data.validation] = 1
-        with pytest.raises(RecipeError, match=r"two sources at least, and all .* from 'A'"):
-            train(recipe, replace(data, sources=Sources(of, ("A", "B"))))
-        with pytest.raises(RecipeError, match="come from 'not named'"):
-            train(recipe, replace(data, sources=None))
 
     def test_sources_of_one_class_each_are_trained_on_with_a_warning(self, recipe_of, data_of):
         data, listener = data_of(), StopAt(0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hurdles.recipe.recipe import TrainingSection
 from hurdles.training.history import COLUMNS
-from hurdles.training.loop import macro_auc, validate
+from hurdles.training.loop import mean_auc, validate
 from hurdles.training.losses import Objective
 
 
@@ -31,21 +31,21 @@ def test_the_auc_agrees_with_counting_pairs(seed, classes):
     rng = np.random.default_rng(seed)
     truth = np.concatenate([[0, 1], rng.integers(0, classes, 15)])
     probability = rng.integers(0, 5, (17, classes)) / 5  # with ties
-    assert macro_auc(probability, truth) == pytest.approx(slow_auc(probability, truth))
+    assert mean_auc(probability, truth) == pytest.approx(slow_auc(probability, truth))
 
 
 @pytest.mark.parametrize("truth", [[0, 0, 0], [2, 2, 2]])
 def test_one_class_has_no_auc(truth):
-    assert math.isnan(macro_auc(np.full((3, 3), 1 / 3), np.array(truth)))
+    assert math.isnan(mean_auc(np.full((3, 3), 1 / 3), np.array(truth)))
 
 
 def test_no_number_has_no_auc():
-    assert math.isnan(macro_auc(np.full((3, 2), np.nan), np.array([0, 1, 0])))
+    assert math.isnan(mean_auc(np.full((3, 2), np.nan), np.array([0, 1, 0])))
 
 
 def test_an_absent_class_is_left_out():
     probability = np.array([[0.2, 0.8, 0.0], [0.7, 0.3, 0.0], [0.3, 0.7, 0.0]])
-    assert macro_auc(probability, np.array([1, 0, 1])) == 1.0
+    assert mean_auc(probability, np.array([1, 0, 1])) == 1.0
 
 
 def test_the_names_are_those_of_the_history():

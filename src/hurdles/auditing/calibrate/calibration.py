@@ -41,9 +41,8 @@ from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.errors import RegistryError, RunError
 from hurdles.findings.limits import load_limits
 from hurdles.pixels.perturb import PLANTS
-from hurdles.progress import Progress
+from hurdles.progress import Options, Progress
 from hurdles.registry import Registry
-from hurdles.runs.images import Options
 
 T = TypeVar("T")
 #: Modules of this package that judge what was measured; changing one asks for no new cohorts.

@@ -30,7 +30,7 @@ from hurdles.errors import HurdlesError, RecipeError, RunError
 from hurdles.phantom import Case, Shortcut, draw_cohort, render
 from hurdles.phantom.shortcuts import is_planted
 from hurdles.pixels.perturb import plant
-from hurdles.runs.images import Options
+from hurdles.progress import Options
 
 #: What the patients of a pool have; the second has no disease.
 CLASSES = ("COVID-19", "Normal")

@@ -32,7 +32,7 @@ from hurdles.pixels.prepare import PREPARATIONS, MaskedImage, stretched
 if TYPE_CHECKING:
     from hurdles.auditing.material import Material
     from hurdles.auditing.subject import Subject
-    from hurdles.explanation.randomisation import SanityCheck
+    from hurdles.explanation.randomization import SanityCheck
 
 #: Heat-map methods that are asked, one finding each.
 METHODS_ASKED = ("grad-cam", "smoothgrad")
@@ -180,7 +180,7 @@ def _at_random(
 
     Networks of which fewer than half of the maps hold any heat are left out.
     """
-    from hurdles.explanation.randomisation import check_sanity, random_maps
+    from hurdles.explanation.randomization import check_sanity, random_maps
 
     spec, seed = subject.network.spec, subject.material.seed
     after = random_maps(

@@ -169,7 +169,7 @@ def test_without_the_check_an_edge_detector_would_have_been_believed(monkeypatch
         return (x - x.roll(1, -1)).abs()[:, 0]
 
     monkeypatch.setitem(METHODS._items, "smoothgrad", edges)
-    monkeypatch.setattr("hurdles.explanation.randomisation.MAX_RANK_CORRELATION", 1.1)
+    monkeypatch.setattr("hurdles.explanation.randomization.MAX_RANK_CORRELATION", 1.1)
     said = judged(attention(on_trial(Looking(corner()), phantoms())))
     assert said["smoothgrad"].estimate.is_defined
 

@@ -1,4 +1,4 @@
-"""Does a heat-map depend on what the network has learnt? The model-randomisation check.
+"""The model-randomization check: heat-maps have to depend on what the network has learnt.
 
 Adebayo et al. 2018 (Sanity Checks for Saliency Maps, arXiv 1810.03292): a map that stays the same
 when the weights are replaced by random ones shows the image, not the network. Here the weights of
@@ -23,7 +23,7 @@ from hurdles.explanation.methods import explain
 from hurdles.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor, nn
+    from torch import nn
 
     AnyModule = TypeVar("AnyModule", bound=nn.Module)
 else:
@@ -38,19 +38,11 @@ MAX_RANK_CORRELATION = math.sqrt(0.5)
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """How much the maps of one method keep when the weights are randomised.
+    """What the maps of one method keep when the weights are randomized.
 
-    Parameters
-    ----------
-    method : str
-        Name of the heat-map method.
-    rank_correlation : float
-        Spearman's, mean over images and draws, within [-1, 1]; a map that vanished, or appeared,
-        counts as 0. NaN where there is no map at all.
-    structural : float
-        Structural similarity (SSIM, Wang et al. 2004), mean over the same, within [-1, 1].
-    n_images, n_draws : int
-        Images compared, and networks with random weights.
+    `rank_correlation` (Spearman's) and `structural` similarity (SSIM, Wang et al. 2004) are means
+    over images and draws, within [-1, 1]; a map that vanished, or appeared, counts as 0, and both
+    are NaN where there is no map at all.
     """
 
     method: str
@@ -74,18 +66,18 @@ class SanityCheck:
         )
 
 
-def randomised(module: AnyModule, seed: int) -> AnyModule:
+def randomized(module: AnyModule, seed: int) -> AnyModule:
     """Return a copy of a network whose weights are random.
 
     In every tensor the values are put into another order, and weights of layers (not biases or
-    normalisations) get random signs. Each layer thus keeps the size of what it computes, whatever
+    normalizations) get random signs. Each layer thus keeps the size of what it computes, whatever
     the architecture, and nothing of what it has learnt.
 
     Examples
     --------
     >>> from hurdles.models.spec import build
     >>> network = build(ModelSpec("baseline", ("a", "b"), size=32), seed=0)
-    >>> other = randomised(network, seed=1)
+    >>> other = randomized(network, seed=1)
     >>> before, after = network.conv1.weight, other.conv1.weight
     >>> bool((before != after).any()), bool(before.abs().sum().isclose(after.abs().sum()))
     (True, True)
@@ -97,19 +89,13 @@ def randomised(module: AnyModule, seed: int) -> AnyModule:
     with torch.no_grad():
         for tensor in [*copied.parameters(), *copied.buffers()]:
             if tensor.is_floating_point() and tensor.numel() > 1:
-                tensor.copy_(_scattered(tensor, generator))
+                order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+                values = tensor.flatten()[order]
+                if tensor.ndim > 1:
+                    signs = torch.randint(0, 2, (len(values),), generator=generator) * 2 - 1
+                    values = values * signs.to(values)
+                tensor.copy_(values.view(tensor.shape))
     return copied
-
-
-def _scattered(tensor: Tensor, generator: Generator) -> Tensor:
-    import torch
-
-    order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
-    values = tensor.flatten()[order]
-    if tensor.ndim > 1:
-        signs = torch.randint(0, 2, (len(values),), generator=generator) * 2 - 1
-        values = values * signs.to(values)
-    return values.view(tensor.shape)
 
 
 def random_maps(
@@ -129,7 +115,7 @@ def random_maps(
         )
     return [
         explain(
-            randomised(module, seed + draw),
+            randomized(module, seed + draw),
             spec,
             pixels,
             images=[m.image for m in like],
@@ -155,8 +141,8 @@ def check_sanity(before: Sequence[Heatmap], after: Sequence[Sequence[Heatmap]]) 
     """
     if not before or not after:
         raise EvaluationError("there are no maps to compare; give those of one image at least.")
-    found = [similarity(a, b) for maps in after for a, b in zip(before, maps, strict=True)]
-    defined = [pair for pair in found if not math.isnan(pair[0])]
+    pairs = [similarity(a, b) for maps in after for a, b in zip(before, maps, strict=True)]
+    defined = [pair for pair in pairs if not math.isnan(pair[0])]
     ranks, structure = np.mean(defined, axis=0) if defined else (math.nan, math.nan)
     method = before[0].method
     return SanityCheck(method, float(ranks), float(structure), len(before), len(after))

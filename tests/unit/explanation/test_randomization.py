@@ -1,4 +1,4 @@
-"""The model-randomisation check: an edge detector must fail it, what reads the weights must not."""
+"""The model-randomization check: an edge detector must fail it, what reads the weights must not."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hurdles.errors import EvaluationError
 from hurdles.explanation.heatmap import Heatmap
 from hurdles.explanation.methods import METHODS, explain, methods
-from hurdles.explanation.randomisation import (
+from hurdles.explanation.randomization import (
     MAX_RANK_CORRELATION,
     check_sanity,
     random_maps,
-    randomised,
+    randomized,
     similarity,
 )
 from hurdles.models.spec import ModelSpec, build
@@ -82,7 +82,7 @@ def test_methods_that_read_the_weights_pass(method):
 
 def test_random_weights_keep_the_sizes_and_nothing_else():
     module = network()
-    other = randomised(module, seed=5)
+    other = randomized(module, seed=5)
     compared = 0
     theirs = dict(other.named_parameters())
     for name, weights in module.named_parameters():
@@ -100,8 +100,8 @@ def test_random_weights_leave_the_module_and_the_global_generator_alone():
     module = network()
     before = [p.detach().clone() for p in module.parameters()]
     state = torch.random.get_rng_state()
-    again = [randomised(module, seed=1).state_dict() for _ in range(2)]
-    other = randomised(module, seed=2).state_dict()
+    again = [randomized(module, seed=1).state_dict() for _ in range(2)]
+    other = randomized(module, seed=2).state_dict()
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(again[0][k], again[1][k]) for k in other)
@@ -115,7 +115,7 @@ def test_random_weights_leave_the_module_and_the_global_generator_alone():
 def test_random_networks_still_answer_with_numbers(architecture):
     spec = ModelSpec(architecture, ("a", "b"), size=64)
     with torch.no_grad():
-        answers = randomised(build(spec, seed=0), 3).eval()(torch.rand(2, 1, 64, 64))
+        answers = randomized(build(spec, seed=0), 3).eval()(torch.rand(2, 1, 64, 64))
     assert answers.isfinite().all()
 
 

@@ -1,0 +1,130 @@
+"""Every refusal of a recipe against images: before they are decoded, and once they are split."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from hurdles.data.manifest import Manifest
+from hurdles.data.vocabulary import Split
+from hurdles.errors import ManifestError, RecipeError, SplitError
+from hurdles.models.spec import ModelSpec, architectures
+from hurdles.recipe.choices import AugmentationPolicy, Threshold
+from hurdles.recipe.recipe import EvaluationSection, Recipe, RemedySection
+
+#: Images whose source is not known are one source, called so.
+UNNAMED = "not named"
+
+
+def refuse_images(recipe: Recipe, manifest: Manifest) -> None:
+    """Raise if nothing can come of a recipe on these images, however they are split."""
+    labels = manifest.labels
+    if len(labels) < 2:
+        raise ManifestError(
+            f"there is one class only ({', '.join(labels) or 'none'}); a classifier "
+            "needs images of two."
+        )
+    refuse_undecidable(recipe.evaluation, labels)
+    refuse_one_source(recipe.remedy, manifest.frame["source"])
+    network_spec(recipe, labels)
+    if recipe.model.architecture not in architectures():
+        raise RecipeError(
+            f"model.architecture = {recipe.model.architecture!r} is no network; known: "
+            f"{', '.join(architectures())}."
+        )
+    enlarged = recipe.augmentation.label
+    if enlarged is not None and enlarged not in labels:
+        raise ManifestError(
+            f"the recipe enlarges the class {enlarged!r}, which the images do not have; they have "
+            f"{', '.join(labels)}. Change augmentation.label."
+        )
+
+
+def refuse_split(recipe: Recipe, manifest: Manifest) -> None:
+    """Raise if the parts of split images do not hold what the recipe needs there."""
+    refuse_undecidable(recipe.evaluation, manifest.labels, manifest.part(Split.VALIDATION).labels)
+    train = manifest.part(Split.TRAIN)
+    refuse_one_source(recipe.remedy, train.frame["source"])
+    enlarged = recipe.augmentation
+    if enlarged.policy is AugmentationPolicy.ENLARGE and enlarged.label not in train.labels:
+        raise RecipeError(
+            f"augmentation.label = {enlarged.label!r} has no training image; the classes are "
+            f"{', '.join(train.labels)}. Name one of them, or set policy = 'none'."
+        )
+
+
+def refuse_untested(manifest: Manifest) -> None:
+    """Raise a SplitError that says what to do if there is a class that no test image shows."""
+    tested = set(manifest.part(Split.TEST).labels)
+    lost = [label for label in manifest.labels if label not in tested]
+    if not lost:
+        return
+    people = manifest.groups.groupby(manifest.frame["label"]).nunique()
+    unit = "image" if not manifest.known_patients else "patient"
+    few = ", ".join(f"{label!r} ({people[label]})" for label in lost)
+    raise SplitError(
+        f"{len(lost)} of {len(manifest.labels)} classes have no test image, so nothing could be "
+        f"said of them: {few}; in brackets the {unit}s of each, and every part needs one. Add "
+        "some, or call several classes by one name (--label THEIRS=OURS), or leave them out "
+        "(--label THEIRS=)."
+    ).unless(*[word for label in lost for word in ("--label", f"{label}=")])
+
+
+def refuse_undecidable(
+    section: EvaluationSection, labels: Sequence[str], validation: Collection[str] | None = None
+) -> None:
+    """Raise unless the threshold that a recipe asks for can be fixed on images of these classes."""
+    if section.threshold is Threshold.ARGMAX:
+        return
+    rule = f'evaluation.threshold = "{section.threshold}"'
+    if len(labels) != 2:
+        raise RecipeError(
+            f"{rule} parts two classes, and the images have {len(labels)} ({', '.join(labels)}); "
+            'use "argmax", or images of two classes.'
+        )
+    if section.positive and section.positive not in labels:
+        raise RecipeError(
+            f"evaluation.positive = {section.positive!r} is not a class of the images; they have "
+            f"{' and '.join(labels)}."
+        )
+    lacking = [] if validation is None else [label for label in labels if label not in validation]
+    if lacking:
+        raise RecipeError(
+            f"{rule} is fixed on the validation images, and none of them is "
+            f'{" or ".join(lacking)}; give validation a larger part or use "argmax".'
+        )
+
+
+def refuse_one_source(section: RemedySection, sources: Iterable[str | float | None]) -> None:
+    """Raise unless the remedies of a recipe have sources to work with.
+
+    Examples
+    --------
+    >>> refuse_one_source(RemedySection(sampling="source"), ["A", "A"])
+    Traceback (most recent call last):
+    hurdles.errors.RecipeError: remedy.sampling = 'source' needs training images of two sources at \
+least, and all of them come from 'A'. Name the sources in the manifest's 'source' column, add \
+another collection, or leave the remedy out.
+    """
+    names = {source if isinstance(source, str) and source else UNNAMED for source in sources}
+    if not section.needs_sources or len(names) > 1:
+        return
+    remedies = [
+        f"remedy.{field} = {value!r}"
+        for field, value in section.model_dump(mode="json", exclude_defaults=True).items()
+        if not field.startswith("reject")
+    ]
+    raise RecipeError(
+        f"{' and '.join(remedies)} needs training images of two sources at least, and all of them "
+        f"come from {(*names, UNNAMED)[0]!r}. Name the sources in the manifest's "
+        "'source' column, add another collection, or leave the remedy out."
+    )
+
+
+def network_spec(
+    recipe: Recipe, labels: Sequence[str], *, mean: float = 0.0, std: float = 1.0
+) -> ModelSpec:
+    """Return what a recipe's network is built from; RecipeError if there can be none."""
+    model, size = recipe.model, recipe.preparation.size
+    return ModelSpec(
+        model.architecture, tuple(labels), size, model.channels, model.hidden, mean, std
+    )
