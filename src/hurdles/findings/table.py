@@ -1,4 +1,4 @@
-"""The table of findings: one row per finding, and what was asked."""
+"""Table of findings: one row per finding, and the questions that were asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 
-__all__ = ["COLUMNS", "Findings"]
+__all__ = ["Findings"]
 
 #: Columns of `Findings.frame`.
 COLUMNS: dict[str, str] = {
@@ -45,7 +45,7 @@ COLUMNS: dict[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What all hurdles found.
+    """Findings of all hurdles.
 
     Parameters
     ----------
@@ -165,17 +165,17 @@ class Findings:
 
 
 def _row(finding: Finding) -> dict[str, Any]:
-    found, limit = finding.estimate, finding.limit
+    estimate, limit = finding.estimate, finding.limit
     return {
         "hurdle": finding.hurdle,
         "subject": finding.subject,
         "statistic": finding.statistic,
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "level": found.level,
-        "n_images": found.n_images,
-        "n_patients": found.n_patients,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "level": estimate.level,
+        "n_images": estimate.n_images,
+        "n_patients": estimate.n_patients,
         "scale": str(finding.scale),
         "limit": None if limit is None else limit.value,
         "beyond": "" if limit is None else str(limit.beyond),
@@ -184,7 +184,7 @@ def _row(finding: Finding) -> dict[str, Any]:
         "margin_source": "" if limit is None else limit.margin_source,
         "verdict": str(finding.verdict),
         "to_settle": finding.to_settle,
-        "note": found.note,
+        "note": estimate.note,
         "advice": finding.advice,
         "evidence": "; ".join(e.image for e in finding.evidence),
     }
