@@ -199,7 +199,7 @@ def audit(
             about=about,
             progress=options.listener,
             # What is found is kept, also if the audit is interrupted after it.
-            found=None if others else lambda some: some.save(run.path / "audit.json"),
+            after_each=None if others else lambda some: some.save(run.path / "audit.json"),
         )
         title = f"Hurdles for a model: {run.recipe.name}"
         for path in pages if others else [own_page, *pages]:

@@ -301,7 +301,7 @@ class Finding:
     def from_dict(cls, plain: dict[str, Any]) -> Finding:
         """Read what `to_dict` wrote; the verdict is judged again."""
         limit = plain["limit"]
-        parts = {
+        parts: dict[str, Any] = {
             "estimate": Estimate.from_dict(plain["estimate"]),
             "limit": None if limit is None else Limit(**limit),
             "evidence": tuple(Evidence(**e) for e in plain["evidence"]),

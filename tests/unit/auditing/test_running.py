@@ -151,5 +151,15 @@ def test_patients_that_are_not_known_are_not_counted(hurdles, patients, n_patien
 
 def test_what_is_found_is_handed_out_after_every_hurdle(hurdles):
     seen = []
-    run_hurdles(hurdles[0], 1, found=lambda some: seen.append((some.hurdles, len(some))))
+    run_hurdles(hurdles[0], 1, after_each=lambda some: seen.append((some.hurdles, len(some))))
     assert seen == [(["clean"], 1), (["clean", "dirty"], 2)]
+
+
+def test_hurdles_are_run_and_shown_by_their_names_in_order():
+    from hurdles.auditing.data import DATA_HURDLES
+    from hurdles.auditing.model import MODEL_HURDLES
+
+    for registry, n in ((DATA_HURDLES, 6), (MODEL_HURDLES, 10)):
+        shipped = [h for h in registry if registry.get(h).run.__module__.startswith("hurdles.")]
+        assert shipped == sorted(shipped)
+        assert len(shipped) == n

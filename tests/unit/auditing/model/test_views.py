@@ -120,8 +120,8 @@ def test_the_best_view_is_chosen_before_the_test(reading, monkeypatch):
             right = (
                 np.where(some.labels == "COVID-19", 0.9, 0.1) if good else np.full(len(some), 0.5)
             )
-            parts.append(module.said_of(some, np.column_stack([right, 1 - right]), labels))
-        return module.Said(*parts)
+            parts.append(some.predictions(labels, np.column_stack([right, 1 - right])))
+        return tuple(parts)
 
     order = [*NO_LUNG, *WITH_LUNG]
     monkeypatch.setattr(module, "_asked", asked)
