@@ -1,6 +1,7 @@
-"""What is tried and how often: every trial is known by its name, and seeded by it.
+"""Trials: what is tried and how often; every trial is known by its name, and seeded by it.
 
-What is planted for the hurdles that look at tables and files: a known number of cases.
+Beside shortcuts, faults are planted for the hurdles that look at tables and files: a known number
+of cases.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,151 +21,6 @@ from hurdles.errors import RegistryError, TruncatedImageError
 from hurdles.phantom import SHORTCUTS
 from hurdles.registry import Registry
 
-Change = Callable[[Material, int, np.random.Generator], Material]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A fault of a collection, by its name.
-
-    Parameters
-    ----------
-    says : str
-        What is wrong, for a reader.
-    seen_by : str
-        Name of the hurdle for data that is to see it.
-    numbers : tuple of int
-        How many cases are planted, one number in each condition.
-    plant : callable
-        ``(material, number, generator) -> material``.
-    """
-
-    says: str
-    seen_by: str
-    numbers: tuple[int, ...]
-    plant: Change
-
-
-#: Every fault by name.
-FAULTS: Registry[Fault] = Registry("fault")
-
-
-def fault_numbers(hurdles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Return the faults that one of these hurdles is to see, with how many cases are planted."""
-    faults = {name: FAULTS.get(name) for name in FAULTS}
-    return {name: fault.numbers for name, fault in faults.items() if fault.seen_by in hurdles}
-
-
-def _fault(
-    name: str, says: str, *, seen_by: str, numbers: tuple[int, ...]
-) -> Callable[[Change], Change]:
-    def keep(change: Change) -> Change:
-        FAULTS.register(name)(Fault(says, seen_by, numbers, change))
-        return change
-
-    return keep
-
-
-@_fault(
-    "patient-in-two-parts",
-    "patients with an image in training and one in the test part",
-    seen_by="patients",
-    numbers=(1, 5),
-)
-def _leaked_patients(material: Material, number: int, rng: np.random.Generator) -> Material:
-    frame = material.manifest.frame.copy()
-    here = frame["split"] == Split.TRAIN.value
-    several = frame[here & frame.duplicated("patient", keep=False)].drop_duplicates("patient")
-    frame.loc[rng.permutation(several.index)[:number], "split"] = Split.TEST.value
-    return replace(material, manifest=Manifest(frame))
-
-
-@_fault(
-    "copies-in-two-parts",
-    "images of the training part that are also in the test part, saved again as another patient's",
-    seen_by="duplicates",
-    numbers=(1, 5),
-)
-def _copies_across_parts(material: Material, number: int, rng: np.random.Generator) -> Material:
-    train = rng.permutation(material.rows(Split.TRAIN))[:number]
-    return _with_copies(material, train, rng, split=Split.TEST)
-
-
-@_fault(
-    "copies-with-two-labels",
-    "images that are there twice, once in each class",
-    seen_by="duplicates",
-    numbers=(1, 5),
-)
-def _copies_across_classes(material: Material, number: int, rng: np.random.Generator) -> Material:
-    train = rng.permutation(material.rows(Split.TRAIN))[:number]
-    return _with_copies(material, train, rng, split=Split.TRAIN, relabelled=True)
-
-
-@_fault("unreadable", "files that cannot be read to their end", seen_by="files", numbers=(1, 5))
-def _unreadable(material: Material, number: int, rng: np.random.Generator) -> Material:
-    lost = rng.permutation(len(material))[:number]
-    frame = material.manifest.frame
-    failures = {
-        str(frame["image"].iloc[i]): TruncatedImageError("the file ends early.") for i in lost
-    }
-    kept = material.take(np.setdiff1d(np.arange(len(material)), lost))
-    return replace(kept, failures=failures)
-
-
-@_fault("inverted", "images with dark bone among others", seen_by="files", numbers=(5, 20))
-def _inverted(material: Material, number: int, rng: np.random.Generator) -> Material:
-    pixels = material.pixels.copy()
-    rows = rng.permutation(len(pixels))[:number]
-    pixels[rows] = 255 - pixels[rows]
-    return replace(material, pixels=pixels)
-
-
-@_fault("few-tested", "a test part of so many patients", seen_by="size", numbers=(10, 20))
-def _few_tested(material: Material, number: int, rng: np.random.Generator) -> Material:
-    frame = material.manifest.frame
-    tested = frame["split"] == Split.TEST.value
-    kept = rng.permutation(frame.loc[tested, "patient"].unique())[:number]
-    return material.take((~tested | frame["patient"].isin(list(kept))).to_numpy())
-
-
-def _with_copies(
-    material: Material,
-    rows: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    split: Split,
-    relabelled: bool = False,
-) -> Material:
-    copies = material.manifest.frame.iloc[rows].copy()
-    copies["image"] = "copy-" + copies["image"]
-    copies["path"] = "/" + copies["image"]
-    copies["patient"] = "copy-" + copies["patient"]
-    copies["split"] = split.value
-    if relabelled:
-        first, second = material.manifest.labels[:2]
-        copies["label"] = np.where(copies["label"] == first, second, first)
-    frame = pd.concat([material.manifest.frame, copies], ignore_index=True)
-    pixels = np.concatenate([material.pixels, _saved_again(material.pixels[rows], rng)])
-    masks = material.masks
-    if masks is not None:
-        masks = np.concatenate([masks, masks[rows]])
-    facts = pd.concat([material.facts, material.facts.iloc[rows]], ignore_index=True)
-    return replace(material, manifest=Manifest(frame), pixels=pixels, masks=masks, facts=facts)
-
-
-def _saved_again(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return images as a second collection has them: JPEG once more, a little darker or lighter."""
-    import cv2
-
-    found = []
-    for image in pixels:
-        toned = np.clip(image * rng.uniform(0.9, 1.1) + rng.uniform(-8, 8), 0, 255)
-        _, coded = cv2.imencode(".jpg", toned.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 80])
-        found.append(np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8))
-    return np.stack(found)
-
-
 #: Not a shortcut: nothing is planted.
 NOTHING = ""
 
@@ -172,23 +29,11 @@ NOTHING = ""
 class Trial:
     """One cohort that is drawn and looked at.
 
-    Parameters
-    ----------
-    kind : str
-        ``data`` (hurdles for data), ``model`` (a network is trained, hurdles for models) or
-        ``network`` (a network is trained and only its AUC is wanted).
-    part : str
-        ``calibration`` or ``fresh``: drawn from other phantoms; or ``real``.
-    patients : int
-        In the cohort.
-    disease : bool
-        Whether the classes differ in their disease; otherwise in nothing but what is planted.
-    plant : str
-        Name of a shortcut, or of a fault (`hurdles.auditing.calibrate.trials`); empty for none.
-    strength : float
-        Of the shortcut, 0 to 1; of a fault, how many cases.
-    repeat : int
-        From 0.
+    `kind` is ``data`` (hurdles for data), ``model`` (a network is trained, hurdles for models) or
+    ``network`` (a network is trained and only its AUC is wanted). `part` is ``calibration`` or
+    ``fresh``, drawn from other phantoms, or ``real``. Without `disease`, the classes differ in
+    nothing but what is planted: a shortcut, a fault, or nothing. `strength` is that of the
+    shortcut, 0 to 1; of a fault, how many cases. `repeat` counts from 0.
 
     Examples
     --------
@@ -230,8 +75,8 @@ class Trial:
             raise RegistryError(f"{name!r} is not the name of a trial.")
         kind, part, patients, difference, plant, strength, repeat = words
         planted = NOTHING if plant == "nothing" else plant
-        alike = difference == "disease"
-        return cls(kind, part, int(patients), alike, planted, float(strength), int(repeat))
+        has_disease = difference == "disease"
+        return cls(kind, part, int(patients), has_disease, planted, float(strength), int(repeat))
 
     def seed(self, base: int) -> int:
         """Return its seed, within 32 bits: the same wherever and whenever it is run."""
@@ -240,66 +85,42 @@ class Trial:
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is tried.
+    """Settings of how much is tried; everything is drawn from `seed`."""
 
-    Parameters
-    ----------
-    name : str
-        ``full``, ``fast``, or a test's own.
-    size : int
-        Side of the phantoms in pixels.
-    pools : int
-        Pools for calibration, and as many others for fresh cohorts; each has three hospitals of
-        its own.
-    pool_patients, planted_patients : int
-        Patients of a pool, and how many of them are rendered with every shortcut as well.
-    patients : int
-        In a cohort with something planted, and in the smaller of those without.
-    sizes : tuple of int
-        Sizes of cohorts without a shortcut, for data.
-    data_null, model_null : int
-        Cohorts without a shortcut for the limits, and fresh ones: for data as many, for models,
-        which take longer, a third. Of each larger size a third of it, and a ninth fresh.
-    alike_null : int
-        Fresh ones whose classes differ in nothing at all.
-    data_power, model_power : int
-        Cohorts with a shortcut at its reference strength.
-    graded : int
-        Cohorts at each other strength of the grid, for data.
-    grid : tuple of float
-        Strengths.
-    networks : int
-        Networks for each strength at which a shortcut can give an AUC of 0.8.
-    faults : int
-        Cohorts for each fault.
-    real : int
-        Cohorts of real images for each shortcut; three times as many without.
-    shortcuts : tuple of str
-        Names; empty: every one that is registered.
-    epochs : int
-        Of training.
-    seed : int
-        Everything is drawn from it.
-    """
-
+    #: ``full``, ``fast``, or a test's own.
     name: str
+    #: Side of the phantoms in pixels.
     size: int = 96
+    #: Pools for calibration, and as many for fresh cohorts; each has three hospitals of its own.
     pools: int = 2
+    #: Patients of a pool, and how many of them are rendered with every shortcut as well.
     pool_patients: int = 3000
     planted_patients: int = 800
+    #: In a cohort with something planted, and in the smaller of those without.
     patients: int = 240
+    #: Sizes of cohorts without a shortcut, for data.
     sizes: tuple[int, ...] = (240, 600)
+    #: Cohorts without a shortcut for the limits, and fresh ones: for data as many, for models,
+    #: which take longer, a third. Of each larger size a third of it, and a ninth fresh.
     data_null: int = 150
     model_null: int = 60
+    #: Fresh cohorts whose classes differ in nothing at all.
     alike_null: int = 15
+    #: Cohorts with a shortcut at its reference strength; for data, at each other strength.
     data_power: int = 12
     model_power: int = 3
     graded: int = 1
+    #: Strengths.
     grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
+    #: Networks for each strength at which a shortcut can give an AUC of 0.8.
     networks: int = 2
+    #: Cohorts for each fault.
     faults: int = 5
+    #: Cohorts of real images for each shortcut; three times as many without.
     real: int = 4
+    #: Names; empty: every shortcut that is registered.
     shortcuts: tuple[str, ...] = ()
+    #: Of training.
     epochs: int = 6
     seed: int = 0
 
@@ -364,20 +185,31 @@ def fresh_trials(
     real: bool,
 ) -> list[Trial]:
     """Return the trials that measure: false alarms, power, faults, and real images."""
-    found = list(_null(profile, "fresh", kinds))
+    size = profile.patients
+
+    def data(part: str, disease: bool, plant: str, strength: float, repeats: int) -> list[Trial]:
+        # What a test part can resolve is only amiss where a cohort was large enough before.
+        n = max(profile.sizes) if plant == "few-tested" else size
+        return [Trial("data", part, n, disease, plant, strength, r) for r in range(repeats)]
+
+    trials = list(_null(profile, "fresh", kinds))
     if "data" in kinds:
-        size, alike = profile.patients, profile.alike_null
-        found += [Trial("data", "fresh", size, False, NOTHING, 0.0, r) for r in range(alike)]
-        found += [
-            Trial("data", "fresh", _fault_size(profile, plant), True, plant, float(number), r)
-            for plant, numbers in faults.items()
-            for number in numbers
-            for r in range(profile.faults)
-        ]
-    found += [t for plant in profile.planted for t in _planted(profile, kinds, plant, references)]
+        trials += data("fresh", False, NOTHING, 0.0, profile.alike_null)
+        for plant, numbers in faults.items():
+            for number in numbers:
+                trials += data("fresh", True, plant, float(number), profile.faults)
+    for plant in profile.planted:
+        reference = references[plant]
+        for strength in profile.grid if "data" in kinds else ():
+            repeats = profile.data_power if strength == reference else profile.graded
+            trials += data("fresh", True, plant, strength, repeats)
+        for repeat in range(profile.model_power if "model" in kinds else 0):
+            trials.append(Trial("model", "fresh", size, True, plant, reference, repeat))
     if real and "data" in kinds:
-        found += _real(profile, references)
-    return found
+        trials += data("real", False, NOTHING, 0.0, 3 * profile.real)
+        for plant in profile.planted:
+            trials += data("real", False, plant, references[plant], profile.real)
+    return trials
 
 
 def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial]:
@@ -394,28 +226,133 @@ def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial
             yield Trial("model", part, profile.patients, True, NOTHING, 0.0, repeat)
 
 
-def _fault_size(profile: Profile, fault: str) -> int:
-    # What a test part can resolve is only amiss where a cohort was large enough before.
-    return max(profile.sizes) if fault == "few-tested" else profile.patients
+Change = Callable[[Material, int, np.random.Generator], Material]
 
 
-def _planted(
-    profile: Profile, kinds: tuple[str, ...], plant: str, references: Mapping[str, float]
-) -> Iterator[Trial]:
-    reference, size = references[plant], profile.patients
-    if "data" in kinds:
-        for strength in profile.grid:
-            repeats = profile.data_power if strength == reference else profile.graded
-            for repeat in range(repeats):
-                yield Trial("data", "fresh", size, True, plant, strength, repeat)
-    if "model" in kinds:
-        for repeat in range(profile.model_power):
-            yield Trial("model", "fresh", size, True, plant, reference, repeat)
+class Fault(NamedTuple):
+    """Fault of a collection, in words, with the hurdle for data that is to see it.
+
+    `numbers` says how many cases are planted, one number in each condition, by
+    ``plant(material, number, generator)``.
+    """
+
+    says: str
+    seen_by: str
+    numbers: tuple[int, ...]
+    plant: Change
 
 
-def _real(profile: Profile, references: Mapping[str, float]) -> Iterator[Trial]:
-    for repeat in range(3 * profile.real):
-        yield Trial("data", "real", profile.patients, False, NOTHING, 0.0, repeat)
-    for plant in profile.planted:
-        for repeat in range(profile.real):
-            yield Trial("data", "real", profile.patients, False, plant, references[plant], repeat)
+#: Every fault by name.
+FAULTS: Registry[Fault] = Registry("fault")
+
+
+def fault_numbers(hurdles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the faults that one of these hurdles is to see, with how many cases are planted."""
+    faults = {name: FAULTS.get(name) for name in FAULTS}
+    return {name: fault.numbers for name, fault in faults.items() if fault.seen_by in hurdles}
+
+
+def _fault(
+    name: str, says: str, *, seen_by: str, numbers: tuple[int, ...]
+) -> Callable[[Change], Change]:
+    def keep(change: Change) -> Change:
+        FAULTS.register(name)(Fault(says, seen_by, numbers, change))
+        return change
+
+    return keep
+
+
+@_fault(
+    "patient-in-two-parts",
+    "patients with an image in training and one in the test part",
+    seen_by="patients",
+    numbers=(1, 5),
+)
+def _leaked_patients(material: Material, number: int, rng: np.random.Generator) -> Material:
+    frame = material.manifest.frame.copy()
+    here = frame["split"] == Split.TRAIN.value
+    several = frame[here & frame.duplicated("patient", keep=False)].drop_duplicates("patient")
+    frame.loc[rng.permutation(several.index)[:number], "split"] = Split.TEST.value
+    return replace(material, manifest=Manifest(frame))
+
+
+@_fault(
+    "copies-in-two-parts",
+    "images of the training part that are also in the test part, saved again as another patient's",
+    seen_by="duplicates",
+    numbers=(1, 5),
+)
+def _copies_across_parts(material: Material, number: int, rng: np.random.Generator) -> Material:
+    train = rng.permutation(material.rows(Split.TRAIN))[:number]
+    return _with_copies(material, train, rng, split=Split.TEST)
+
+
+@_fault(
+    "copies-with-two-labels",
+    "images that are there twice, once in each class",
+    seen_by="duplicates",
+    numbers=(1, 5),
+)
+def _copies_across_classes(material: Material, number: int, rng: np.random.Generator) -> Material:
+    train = rng.permutation(material.rows(Split.TRAIN))[:number]
+    return _with_copies(material, train, rng, split=Split.TRAIN, relabeled=True)
+
+
+@_fault("unreadable", "files that cannot be read to their end", seen_by="files", numbers=(1, 5))
+def _unreadable(material: Material, number: int, rng: np.random.Generator) -> Material:
+    lost = rng.permutation(len(material))[:number]
+    frame = material.manifest.frame
+    failures = {
+        str(frame["image"].iloc[i]): TruncatedImageError("the file ends early.") for i in lost
+    }
+    kept = material.take(np.setdiff1d(np.arange(len(material)), lost))
+    return replace(kept, failures=failures)
+
+
+@_fault("inverted", "images with dark bone among others", seen_by="files", numbers=(5, 20))
+def _inverted(material: Material, number: int, rng: np.random.Generator) -> Material:
+    pixels = material.pixels.copy()
+    rows = rng.permutation(len(pixels))[:number]
+    pixels[rows] = 255 - pixels[rows]
+    return replace(material, pixels=pixels)
+
+
+@_fault("few-tested", "a test part of so many patients", seen_by="size", numbers=(10, 20))
+def _few_tested(material: Material, number: int, rng: np.random.Generator) -> Material:
+    frame = material.manifest.frame
+    tested = frame["split"] == Split.TEST.value
+    kept = rng.permutation(frame.loc[tested, "patient"].unique())[:number]
+    return material.take((~tested | frame["patient"].isin(list(kept))).to_numpy())
+
+
+def _with_copies(
+    material: Material,
+    rows: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    split: Split,
+    relabeled: bool = False,
+) -> Material:
+    import cv2
+
+    copies = material.manifest.frame.iloc[rows].copy()
+    copies["image"] = "copy-" + copies["image"]
+    copies["path"] = "/" + copies["image"]
+    copies["patient"] = "copy-" + copies["patient"]
+    copies["split"] = split.value
+    if relabeled:
+        first, second = material.manifest.labels[:2]
+        copies["label"] = np.where(copies["label"] == first, second, first)
+    # As a second collection has them: JPEG once more, a little darker or lighter.
+    again = []
+    for image in material.pixels[rows]:
+        toned = np.clip(image * rng.uniform(0.9, 1.1) + rng.uniform(-8, 8), 0, 255)
+        _, coded = cv2.imencode(".jpg", toned.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 80])
+        again.append(np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8))
+    frame = pd.concat([material.manifest.frame, copies], ignore_index=True)
+    pixels = np.concatenate([material.pixels, np.stack(again)])
+    masks = material.masks
+    if masks is not None:
+        masks = np.concatenate([masks, masks[rows]])
+    facts = pd.concat([material.facts, material.facts.iloc[rows]], ignore_index=True)
+    return replace(material, manifest=Manifest(frame), pixels=pixels, masks=masks, facts=facts)
