@@ -78,7 +78,8 @@ def sharpness(pixels: Bytes, where: Flags | None = None) -> Floats:
         ]
         bands = [cv2.Laplacian(image, cv2.CV_32F)]
         bands += [fine - coarse for fine, coarse in pairwise(blurs)]
-        energy = np.array([_energy(band[kept]) for band in bands])
+        squares = [_mean(band[kept].astype(np.float64) ** 2) for band in bands]
+        energy = np.array([float(np.log(square + _TINY)) for square in squares])
         return np.asarray(energy[:-1] - energy[-1], dtype=np.float32)
 
     return _each(pixels, where, one)
@@ -248,12 +249,7 @@ def _directions(gray: Floats) -> Floats:
     ).ravel()
 
 
-def _energy(values: Floats) -> float:
-    square = float(np.mean(values.astype(np.float64) ** 2)) if len(values) else 0.0
-    return float(np.log(square + _TINY))
-
-
-def _mean(values: Floats | Flags) -> float:
+def _mean(values: NDArray[Any]) -> float:
     return float(np.mean(values)) if len(values) else 0.0
 
 

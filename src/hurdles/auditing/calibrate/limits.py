@@ -287,7 +287,8 @@ def _rows(
     verdicts = {h: [verdict_of(h, r.found, limits) for r in members] for h in hurdles}
     joined = [h for h in hurdles if condition.patients >= CLEAN_FROM.get(h, 0)]
     if len(joined) > 1:
-        verdicts[ANY] = [_joined(each) for each in zip(*(verdicts[h] for h in joined), strict=True)]
+        of_cohorts = zip(*(verdicts[h] for h in joined), strict=True)
+        verdicts[ANY] = [_together(set(each)) for each in of_cohorts]
     for hurdle, each in verdicts.items():
         rate = wilson(each.count(Verdict.HIT), len(each))
         goal = _goal(condition, hurdle, references)
@@ -313,13 +314,12 @@ def _rows(
         }
 
 
-def _joined(verdicts: Sequence[Verdict]) -> Verdict:
+def _together(verdicts: set[Verdict]) -> Verdict:
     """Return the verdict of several hurdles together."""
-    for loudest in (Verdict.HIT, Verdict.INCONCLUSIVE):
-        if loudest in verdicts:
-            return loudest
-    others = set(verdicts) - {Verdict.SHOWN}
-    return others.pop() if len(others) == 1 else Verdict.INCONCLUSIVE
+    if Verdict.HIT in verdicts:
+        return Verdict.HIT
+    judged = verdicts - {Verdict.SHOWN}
+    return judged.pop() if len(judged) == 1 else Verdict.INCONCLUSIVE
 
 
 def _goal(condition: Trial, hurdle: str, references: Mapping[str, float]) -> str:
