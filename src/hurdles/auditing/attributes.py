@@ -124,7 +124,7 @@ def _restates(cells: pd.Series, labels: pd.Series) -> bool:
 
 
 def _is_number(cells: pd.Series) -> bool:
-    """Whether every filled cell is a number; tables read from CSV keep them as text."""
+    """Return whether every filled cell is a number; tables read from CSV keep them as text."""
     known = cells.dropna()
     return bool(len(known)) and bool(pd.to_numeric(known, errors="coerce").notna().all())
 

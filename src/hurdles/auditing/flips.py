@@ -40,7 +40,7 @@ class Flips:
 
     @cached_property
     def flipped(self) -> NDArray[np.bool_]:
-        """Whether another class is named, shape (n,)."""
+        """True where another class is named, shape (n,)."""
         before, after = (self.subject.decided(p) for p in (self.before, self.after))
         return np.asarray(before != after)
 

@@ -133,17 +133,17 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
 def _elsewhere(run: Run, name: str, images: Manifest, options: Options) -> Elsewhere:
     images, strange = known_classes(images, run.labels, who=str(run.path))
     prepared = prepare_for(run, images, options)
-    seen = seen_by(run, prepared, options)
-    left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
+    trained_on = seen_by(run, prepared, options)
+    left = prepared.manifest.without(trained_on.reasons.keys(), trained_on.reasons.values())
     if not len(left):
         raise HurdleError(f"every image of {name} shows what was used to train {run.path}.")
     size, level = run.recipe.preparation.size, run.recipe.evaluation.level
     material = material_of(left, name=name, options=options, size=size, level=level)
-    for line in seen.lines():
+    for line in trained_on.lines():
         options.listener.say(f"{name}: {line}")
     predictions, _ = predict_on(run, material.manifest, name=f"audit-{name}", options=options)
     kept = material.manifest.frame["image"].isin(predictions.frame["image"]).to_numpy()
-    return Elsewhere(material.take(kept), predictions, (*seen.lines(), *strange))
+    return Elsewhere(material.take(kept), predictions, (*trained_on.lines(), *strange))
 
 
 def _sibling(run: Run, other: Run) -> Predictions:

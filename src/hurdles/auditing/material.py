@@ -89,7 +89,7 @@ class Material:
 
     @property
     def has_lungs(self) -> NDArray[np.bool_]:
-        """Whether lungs were found, shape (N,).
+        """True where lungs were found, shape (N,).
 
         Raises
         ------

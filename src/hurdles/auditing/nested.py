@@ -134,7 +134,7 @@ def answers_of(subject: Subject) -> Answers:
                 "neither the manifest nor the files tell these images apart"
             )
             continue
-        validation, test = _asked(features, material, rows, subject.labels)
+        validation, test = _answers(features, material, rows, subject.labels)
         answers.test[view.name] = test
         if validation is not None:
             answers.validation[view.name] = validation
@@ -158,22 +158,22 @@ def _reduced(material: Material, labels: tuple[str, ...]) -> tuple[Material, str
     return small.take(taken), note if lost else ""
 
 
-def _asked(
+def _answers(
     features: Features,
     material: Material,
     rows: dict[Split, NDArray[np.int64]],
     labels: tuple[str, ...],
 ) -> tuple[Predictions | None, Predictions]:
     """Return the answers to one view's validation images, if there are any, and test images."""
-    train, asked = rows[Split.TRAIN], np.concatenate([rows[Split.VALIDATION], rows[Split.TEST]])
+    train, others = rows[Split.TRAIN], np.concatenate([rows[Split.VALIDATION], rows[Split.TEST]])
     known = material.labels[train]
-    told = fit_predict(
-        features[train], known, material.groups[train], features[asked], seed=material.seed
+    predicted = fit_predict(
+        features[train], known, material.groups[train], features[others], seed=material.seed
     )
-    probability = np.zeros((len(asked), len(labels)))
-    probability[:, [labels.index(name) for name in np.unique(known)]] = told
+    probability = np.zeros((len(others), len(labels)))
+    probability[:, [labels.index(name) for name in np.unique(known)]] = predicted
     n = len(rows[Split.VALIDATION])
-    test = material.take(asked[n:]).predictions(labels, probability[n:])
+    test = material.take(others[n:]).predictions(labels, probability[n:])
     if not n:
         return None, test
-    return material.take(asked[:n]).predictions(labels, probability[:n]), test
+    return material.take(others[:n]).predictions(labels, probability[:n]), test

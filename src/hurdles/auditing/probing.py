@@ -78,8 +78,10 @@ def class_probe(
         raise HurdleError(f"{len(table)} rows of features for {len(material)} images.")
     rows = np.flatnonzero(~np.isin(labels, small))
     images = material.take(rows) if small else material
-    told = out_of_fold(table[rows], images.labels, images.groups, folds=_FOLDS, seed=material.seed)
-    predictions = images.predictions(np.unique(images.labels).tolist(), told)
+    probability = out_of_fold(
+        table[rows], images.labels, images.groups, folds=_FOLDS, seed=material.seed
+    )
+    predictions = images.predictions(np.unique(images.labels).tolist(), probability)
     estimate = simultaneous(macro_auc(predictions, level=level), of)
     return Finding(
         hurdle,
@@ -143,11 +145,11 @@ def extremes(predictions: Predictions, count: int, by: str) -> tuple[Evidence, .
     names, groups = predictions.frame["image"].tolist(), predictions.groups
     evidence: list[Evidence] = []
     for column, label in enumerate(predictions.classes):
-        told = predictions.y_prob[:, column]
+        probability = predictions.y_prob[:, column]
         own = np.flatnonzero(predictions.y_true == label).tolist()
-        own.sort(key=lambda row: (-told[row], names[row]))
+        own.sort(key=lambda row: (-probability[row], names[row]))
         rows = one_per_patient(own, groups)[:count]
-        texts = [f"{label}, told by {by} with {100 * told[row]:.0f} %" for row in rows]
+        texts = [f"{label}, told by {by} with {100 * probability[row]:.0f} %" for row in rows]
         evidence += evidence_of(predictions.frame, rows, texts)
     return tuple(evidence)
 

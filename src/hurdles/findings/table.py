@@ -67,14 +67,14 @@ class Findings:
     about: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        seen: set[tuple[str, str, str]] = set()
+        keys: set[tuple[str, str, str]] = set()
         for row in self.rows:
             if row.hurdle not in self.questions:
                 raise EvaluationError(f"a finding is of {row.hurdle!r}, which was not asked.")
             key = (row.hurdle, row.subject, row.statistic)
-            if key in seen:
+            if key in keys:
                 raise EvaluationError(f"{' / '.join(key)} was found twice; name subjects apart.")
-            seen.add(key)
+            keys.add(key)
 
     def __len__(self) -> int:
         return len(self.rows)

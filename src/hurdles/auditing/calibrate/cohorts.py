@@ -232,11 +232,11 @@ def draw_materials(
     present = source.images(state_of(planting.plant, True) if planting.plant else PLAIN)
     absent = source.images(state_of(planting.plant, False)) if planting.plant else present
     patients = _patients_of_classes(present.frame, planting, np.random.default_rng((seed, 1)))
-    wanted, there = sum(counts) // 2, min(map(len, patients))
-    if there < wanted:
+    wanted, available = sum(counts) // 2, min(map(len, patients))
+    if available < wanted:
         raise RecipeError(
-            f"{wanted} patients of each class are needed and {there} are there; make pools larger "
-            "or cohorts smaller."
+            f"{wanted} patients of each class are needed and {available} are there; make pools "
+            "larger or cohorts smaller."
         )
     materials, used = [], 0
     for place, count in enumerate(counts):

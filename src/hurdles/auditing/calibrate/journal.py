@@ -45,7 +45,7 @@ class Measured:
 
     @property
     def is_defined(self) -> bool:
-        """Whether there is a number."""
+        """True where there is a number."""
         return not math.isnan(self.value)
 
     @property

@@ -114,9 +114,9 @@ def _by_condition(records: Sequence[Record]) -> dict[Trial, list[Record]]:
 def _joint_limits(table: pd.DataFrame) -> dict[str, float]:
     """Return for each subject the end that few cohorts pass in any of them."""
     values = table.to_numpy(dtype=float)
-    there = ~np.isnan(values).all(axis=0)
-    names = [str(c) for c, t in zip(table.columns, there, strict=True) if t]
-    values = values[:, there]
+    measured = ~np.isnan(values).all(axis=0)
+    names = [str(c) for c, t in zip(table.columns, measured, strict=True) if t]
+    values = values[:, measured]
     if not names:
         return {}
     center = np.nanmean(values, axis=0)
@@ -201,8 +201,8 @@ REFERENCE_AUC = 0.8
 #: False alarms at most, power at least.
 GOALS = (0.05, 0.8)
 
-_GREYS = ("brightness", "blur", "jpeg", "inversion", "noise", "hospital")
-_EVERY = ("marker", "border", "body-size", *_GREYS)
+_GRAYS = ("brightness", "blur", "jpeg", "inversion", "noise", "hospital")
+_EVERY = ("marker", "border", "body-size", *_GRAYS)
 #: Which shortcuts a hurdle is meant to see; no other pair is a promise.
 MEANT: Mapping[str, tuple[str, ...]] = {
     "confounders": ("body-size", "hospital"),

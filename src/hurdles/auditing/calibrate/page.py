@@ -143,7 +143,13 @@ def _faults(rates: pd.DataFrame) -> list[str]:
         return []
     heads = ["planted", "cases", "hurdle", "share of cohorts in which it is hit", "goal"]
     lines = (
-        [FAULTS.get(r["plant"]).says, f"{r['strength']:g}", r["hurdle"], _cell(r), r["result"]]
+        [
+            FAULTS.get(r["plant"]).description,
+            f"{r['strength']:g}",
+            r["hurdle"],
+            _cell(r),
+            r["result"],
+        ]
         for r in rows.to_dict("records")
     )
     return ["## Faults of tables and files", _table(heads, lines)]

@@ -236,7 +236,7 @@ class Fault(NamedTuple):
     ``plant(material, number, generator)``.
     """
 
-    says: str
+    description: str
     seen_by: str
     numbers: tuple[int, ...]
     plant: Change
@@ -253,10 +253,10 @@ def fault_numbers(hurdles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def _fault(
-    name: str, says: str, *, seen_by: str, numbers: tuple[int, ...]
+    name: str, description: str, *, seen_by: str, numbers: tuple[int, ...]
 ) -> Callable[[Change], Change]:
     def keep(change: Change) -> Change:
-        FAULTS.register(name)(Fault(says, seen_by, numbers, change))
+        FAULTS.register(name)(Fault(description, seen_by, numbers, change))
         return change
 
     return keep

@@ -110,7 +110,7 @@ def run_trial(plan: Plan, name: str) -> Record:
     started = time.monotonic()
     trial, auc = Trial.parse(name), None
     seed, epochs = trial.seed(plan.profile.seed), plan.profile.epochs
-    names = () if trial.kind == "network" else asked(plan, trial)
+    names = () if trial.kind == "network" else hurdles_for(plan, trial)
     findings = None
     if trial.kind == "data":
         (material,) = _cohorts(plan, trial, [trial.patients])
@@ -146,7 +146,7 @@ def _cohorts(
     return draw_materials(source, planting, counts, seed=seed, strengths=strengths)
 
 
-def asked(plan: Plan, trial: Trial) -> tuple[str, ...]:
+def hurdles_for(plan: Plan, trial: Trial) -> tuple[str, ...]:
     """Return the hurdles that a trial can say something about, and no others: time is dear.
 
     Limits are only set for hurdles that have none by definition. Hurdles that are there for faults
@@ -207,8 +207,8 @@ def area_of(network: Network, material: Material) -> float:
     """Return the network's AUC for the first of two classes on images that it never saw."""
     from hurdles.training.prediction import probabilities
 
-    told = probabilities(network, material.pixels)
-    return auc_score(material.labels, told[:, 0], positive=network.spec.labels[0])
+    probability = probabilities(network, material.pixels)
+    return auc_score(material.labels, probability[:, 0], positive=network.spec.labels[0])
 
 
 def _subject(network: Network, material: Material, elsewhere: Material) -> Subject:

@@ -109,7 +109,7 @@ def _unread(material: Material) -> Iterator[Finding]:
     """Yield what could not be read, and what was left out before."""
     constant = {n: e for n, e in material.failures.items() if isinstance(e, ConstantImageError)}
     damaged = {n: e for n, e in material.failures.items() if n not in constant}
-    seen = len(material) + len(material.failures)
+    total = len(material) + len(material.failures)
     for subject, statistic, failed in (
         ("unreadable", "files that cannot be read", damaged),
         ("constant", "images with one grey level only", constant),
@@ -120,7 +120,7 @@ def _unread(material: Material) -> Iterator[Finding]:
             "files",
             subject,
             statistic,
-            counted(len(failed), n_images=seen),
+            counted(len(failed), n_images=total),
             limit_for("files"),
             "Fetch them again, or take them out of the table; a report says how many were lost.",
             tuple(evidence[:_SHOWN]),
@@ -135,7 +135,7 @@ def _unread(material: Material) -> Iterator[Finding]:
             "files",
             "left out",
             "files that were left out before, with the reason",
-            counted(len(left), n_images=seen + len(left)),
+            counted(len(left), n_images=total + len(left)),
             None,
             "See that none of them is left out by mistake.",
             tuple(Evidence(Path(p).name, r, p) for p, r in left.head(3).to_numpy()),

@@ -208,21 +208,22 @@ def folded(patient: str) -> str:
 
 def _in_file_names(frame: pd.DataFrame) -> Finding:
     """Count images that name no patient although their file's name, or its origin's, tells one."""
-    told = frame["image"].map(patient_in_name)
+    in_name = frame["image"].map(patient_in_name)
     for column in ("original", "filename", "file"):
         if column in frame:
             more = [None if pd.isna(v) else patient_in_name(str(v)) for v in frame[column]]
-            told = told.where(told.notna(), pd.Series(more, index=frame.index, dtype=object))
-    told = told.where(told.notna(), np.nan)
-    missing = frame["patient"].isna() & told.notna()
-    patients_told = int(told[missing].nunique())
+            others = pd.Series(more, index=frame.index, dtype=object)
+            in_name = in_name.where(in_name.notna(), others)
+    in_name = in_name.where(in_name.notna(), np.nan)
+    missing = frame["patient"].isna() & in_name.notna()
+    patients_in_names = int(in_name[missing].nunique())
     return _finding(
         "file names",
         "images that name no patient although a file name seems to tell one",
-        counted(int(missing.sum()), n_images=len(frame), n_patients=patients_told),
+        counted(int(missing.sum()), n_images=len(frame), n_patients=patients_in_names),
         None,
         "Fill in the column 'patient' from the file names, if that is what they mean.",
-        _evidence(frame[missing], "the name tells " + told[missing]),
+        _evidence(frame[missing], "the name tells " + in_name[missing]),
     )
 
 

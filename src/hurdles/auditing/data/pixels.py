@@ -106,11 +106,13 @@ def pixels(material: Material) -> Iterator[Finding]:
     has_lungs = material.masks is not None and material.masks.any()
     away = " away from the lungs" if has_lungs else " in the outer eighth of the image"
     for look in _LOOKS:
-        seen = inside if look.away else material
-        features = look.describe(seen.pixels, where) if look.away else look.describe(seen.pixels)
+        images = inside if look.away else material
+        features = (
+            look.describe(images.pixels, where) if look.away else look.describe(images.pixels)
+        )
         place = away if look.away else ""
         yield class_probe(
-            seen,
+            images,
             features,
             hurdle="pixels",
             subject=look.subject,

@@ -222,9 +222,9 @@ def _against_random(
         most = 1 - ((1 - whole.level) / 2) ** (1 / whole.n_patients)
         method = "Clopper-Pearson: patients that might have the heat of random weights"
         return replace(whole, value=0.0, low=0.0, high=most, method=method)
-    there = np.isfinite(random).any(axis=0)  # images of which some draw has a map
-    by_image = np.nanmean(random[:, there], axis=0)
-    images = patient_mean(by_image, groups[there], level=whole.level)
+    present = np.isfinite(random).any(axis=0)  # images of which some draw has a map
+    by_image = np.nanmean(random[:, present], axis=0)
+    images = patient_mean(by_image, groups[present], level=whole.level)
     logs = np.log(by_draw)
     draws = float(logs.var(ddof=1)) * (1 + 1 / len(logs))
     parts = [(draws, len(logs) - 1), _relative_variance(whole), _relative_variance(images)]

@@ -145,16 +145,16 @@ def _forecast(subject: Subject) -> Finding:
         none = undefined("there are no validation images to choose a view on", level=level)
         return Finding("elsewhere", "forecast", statistic, none, None, scale=Scale.AUC)
     view, _ = best
-    told = answers.test[view]
-    rows = subject.test.frame["image"].isin(told.frame["image"])
+    blind = answers.test[view]
+    rows = subject.test.frame["image"].isin(blind.frame["image"])
     inside = Predictions(subject.test.frame[rows].reset_index(drop=True))
-    estimate = forecast_auc(inside, told, level=level)
-    outside = [macro_auc(there.predictions).value for there in subject.elsewhere]
-    came = [auc for auc in outside if auc == auc]
+    estimate = forecast_auc(inside, blind, level=level)
+    outside = [macro_auc(other.predictions).value for other in subject.elsewhere]
+    outside = [auc for auc in outside if auc == auc]
     home = macro_auc(subject.test).value
-    details: dict[str, object] = {"inside": home, "outside": came, "view": view}
-    if came and estimate.is_defined:
-        record = track_record([estimate.value] * len(came), [home] * len(came), came)
+    details: dict[str, object] = {"inside": home, "outside": outside, "view": view}
+    if outside and estimate.is_defined:
+        record = track_record([estimate.value] * len(outside), [home] * len(outside), outside)
         details["record"] = str(record)
     return Finding(
         "elsewhere",

@@ -131,9 +131,9 @@ def _style(material: Material, rows: NDArray[np.int64]) -> Style:
 def _targets(subject: Subject, sources: Mapping[str, _Source]) -> dict[str, Style]:
     """Return the styles that are put on: of the largest sources, or of other collections."""
     if len(sources) > 1:
-        asked = [name for name, source in sources.items() if len(source.tested)]
+        with_tested = [name for name, source in sources.items() if len(source.tested)]
         # A source that all test images are from is not another one to any of them.
-        names = [name for name in sources if asked != [name]][:_MOST]
+        names = [name for name in sources if with_tested != [name]][:_MOST]
         return {name: sources[name].style for name in names}
     others = {}
     for material in sorted((e.material for e in subject.elsewhere), key=lambda m: -len(m)):

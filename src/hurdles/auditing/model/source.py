@@ -78,8 +78,8 @@ def _sources(materials: list[Material]) -> NDArray[np.str_]:
     names: list[str] = []
     for material in materials:
         other = material.name if len(materials) > 1 else ""
-        named = material.manifest.frame["source"]
-        names += [other if pd.isna(name) or not name else str(name) for name in named]
+        given = material.manifest.frame["source"]
+        names += [other if pd.isna(name) or not name else str(name) for name in given]
     return np.array(names, dtype=str)
 
 

@@ -49,14 +49,14 @@ def views(subject: Subject) -> Iterator[Finding]:
             scale=Scale.AUC,
         )
         if view.name in answers.test:
-            told = answers.test[view.name]
-            area = simultaneous(macro_auc(told, level=level), of)
+            predictions = answers.test[view.name]
+            area = simultaneous(macro_auc(predictions, level=level), of)
             finding = replace(
                 finding,
                 estimate=area.noted(answers.note),
-                evidence=extremes(told, _SHOWN, view.name) if view.judged else (),
-                details={"auc_by_class": class_aucs(told)},
-                uncleared=hidden_classes(told, limit, level),
+                evidence=extremes(predictions, _SHOWN, view.name) if view.judged else (),
+                details={"auc_by_class": class_aucs(predictions)},
+                uncleared=hidden_classes(predictions, limit, level),
             )
         yield finding
     yield _share(subject, answers)
