@@ -44,7 +44,7 @@ def hospital_swap(subject: Subject) -> Iterator[Finding]:
 
     Sources are those of the model's own material; where that is of one source, the other
     collections that the subject comes with. The control puts on the images the style of other
-    patients of their own source. Test images without lungs are left out.
+    patients of their own source. Images without lungs, or of nothing else, are left out.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def _own_sources(subject: Subject) -> dict[str, _Source]:
         return np.asarray(given.fillna("" if given.notna().any() else images.name), dtype=str)
 
     own, of_tested = sources_of(material), sources_of(tested)
-    lungs, tested_lungs = material.has_lungs, tested.has_lungs
+    lungs, tested_lungs = _usable(material), _usable(tested)
     names, counts = np.unique(own[lungs & (own != "")], return_counts=True)
     sources = {}
     for name in names[np.argsort(-counts, kind="stable")].tolist():
@@ -114,6 +114,13 @@ def _own_sources(subject: Subject) -> dict[str, _Source]:
             "the style of a source is a mean of many. Give more images, or their sources."
         )
     return sources
+
+
+def _usable(material: Material) -> NDArray[np.bool_]:
+    """Return which images have lungs and something around them."""
+    has_lungs = material.has_lungs
+    assert material.masks is not None  # has_lungs would have said so
+    return np.asarray(has_lungs & ~material.masks.all(axis=(1, 2)))
 
 
 def _drawn(material: Material, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -137,9 +144,9 @@ def _targets(subject: Subject, sources: Mapping[str, _Source]) -> dict[str, Styl
         return {name: sources[name].style for name in names}
     others = {}
     for material in sorted((e.material for e in subject.elsewhere), key=lambda m: -len(m)):
-        if material.masks is None:
+        if material.masks is None or not material.masks.any():
             continue
-        rows = np.flatnonzero(material.masks.any(axis=(1, 2)))
+        rows = np.flatnonzero(_usable(material))
         if len(rows) >= _LEAST:
             others[material.name] = _style(material, _drawn(material, rows))
     if not others:
