@@ -49,6 +49,7 @@ _LEVELS = 30
 _BINS = 8
 _COMMON = 0.05
 _SHOWN = 10
+_QUARTILES = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75}
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +166,13 @@ def encoded(cells: pd.Series) -> Floats:
 def _by_class(cells: pd.Series, labels: NDArray[np.str_]) -> dict[str, Any]:
     groups = {str(label): cells[labels == label] for label in np.unique(labels)}
     if _is_number(cells) and cells.nunique() > _FEW:
-        return {label: _quartiles(part) for label, part in groups.items()}
+        table: dict[str, Any] = {}
+        for label, part in groups.items():
+            numbers = pd.to_numeric(part, errors="coerce").dropna()
+            table[label] = {"images": len(part), "not known": len(part) - len(numbers)}
+            for name, share in _QUARTILES.items() if len(numbers) else ():
+                table[label][name] = round(float(numbers.quantile(share)), 4)
+        return table
     text = cells.astype("str").where(cells.notna(), "not known")
     text = text.where(text.isin(text.value_counts().index[:_SHOWN]), "others")
     values = list(text.value_counts().index)
@@ -173,10 +180,3 @@ def _by_class(cells: pd.Series, labels: NDArray[np.str_]) -> dict[str, Any]:
         label: {str(v): int((text[part.index] == v).sum()) for v in values}
         for label, part in groups.items()
     }
-
-
-def _quartiles(cells: pd.Series) -> dict[str, float | int]:
-    numbers = pd.to_numeric(cells, errors="coerce").dropna()
-    counts = {"images": len(cells), "not known": len(cells) - len(numbers)}
-    marks = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75} if len(numbers) else {}
-    return counts | {name: round(float(numbers.quantile(q)), 4) for name, q in marks.items()}

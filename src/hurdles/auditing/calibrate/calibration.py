@@ -242,14 +242,14 @@ _held = ExitStack()
 
 def _prepare(imports: Sequence[str]) -> None:
     """Make a new process ready: its hurdles, and one thread for as long as it lives."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def end_with_parent() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    # Otherwise it waited for ever where the process that gives it work is killed.
+    threading.Thread(target=end_with_parent, daemon=True).start()
     register_hurdles(imports)
     _held.enter_context(one_thread())
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that gives it work is killed; otherwise it waited for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
