@@ -53,7 +53,7 @@ def check(data: str) -> tuple[str, list[Row]]:
     watch = Stopwatch()
     given = material_of(images, name=name_of(data), options=options, lungs=False)
     watch.lap("reading from the cache")
-    run_hurdles(DATA_HURDLES, given, found=watch.after)
+    run_hurdles(DATA_HURDLES, given, after_each=watch.after)
     return f"hurdles check, {len(given)} images of {given.pixels.shape[1]} px", watch.rows
 
 
@@ -64,7 +64,7 @@ def audit(path: Path, others: list[str]) -> tuple[str, list[Row]]:
     watch = Stopwatch()
     given = subject_of(run, on=on, options=options)
     watch.lap("reading from the cache")
-    run_hurdles(MODEL_HURDLES, given, found=watch.after)
+    run_hurdles(MODEL_HURDLES, given, after_each=watch.after)
     n = len(given.material)
     return f"hurdles audit, {len(given.test)} test images of {n}, {run.recipe.name}", watch.rows
 

@@ -195,7 +195,7 @@ def audit(
             about=_about(run.recipe.name, len(subject.material)) | {"run": run.path.name},
             progress=options.listener,
             # What is found is kept, also if the audit is interrupted after it.
-            found=None if kept else lambda some: some.save(run.path / "audit.json"),
+            after_each=None if kept else lambda some: some.save(run.path / "audit.json"),
         )
         for path in pages if kept else [own_page, *pages]:
             title = f"Hurdles for a model: {run.recipe.name}"

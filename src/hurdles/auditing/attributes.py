@@ -1,10 +1,9 @@
-"""What is known of an image without looking at it: columns of the table and of the file headers."""
+"""Attributes of an image that are known without looking at it: table columns, file headers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from hurdles.data.manifest import COLUMNS
 
 Floats = NDArray[np.float64]
 
-#: What file headers say, put together where one thing has several columns.
+#: Fields of file headers, put together where one thing has several columns.
 _FACTS: dict[str, tuple[str, ...]] = {
     "image size": ("height", "width"),
     "aspect": ("aspect",),
@@ -50,19 +49,12 @@ _LEVELS = 30
 _BINS = 8
 _COMMON = 0.05
 _SHOWN = 10
+_QUARTILES = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75}
 
 
 @dataclass(frozen=True, eq=False)
 class Attribute:
-    """One thing that is known of every image, or of some.
-
-    Parameters
-    ----------
-    name : str
-        What a reader calls it.
-    values : DataFrame
-        One column or several, one row per image; empty cells are not known.
-    """
+    """One thing that is known of every image, or of some: a column or several, a row per image."""
 
     name: str
     values: pd.DataFrame
@@ -73,32 +65,30 @@ class Attribute:
         return np.hstack([encoded(self.values[column]) for column in self.values])
 
     def by_class(self, labels: NDArray[np.str_]) -> dict[str, Any]:
-        """Return, for JSON, what each class has: counts of values, or quartiles of numbers."""
-        return {str(column): _crossed(self.values[column], labels) for column in self.values}
+        """Return, for JSON, the counts of values, or quartiles of numbers, in each class."""
+        return {str(column): _by_class(self.values[column], labels) for column in self.values}
 
 
 def attributes_of(material: Material) -> list[Attribute]:
-    """Return what is known of these images and is not the same for all of them."""
+    """Return what is known of these images and is not the same for all of them.
+
+    Attributes that part the images alike are one question: one is kept, named after all.
+    """
     frame, facts = material.manifest.frame, material.facts
     out = left_out(material)
     names = [c for c in frame if c in _OWN or (c not in COLUMNS and c not in out)]
-    found = [Attribute(str(name), frame[[name]]) for name in names]
+    attributes = [Attribute(str(name), frame[[name]]) for name in names]
     for name, columns in _FACTS.items():
-        present = [c for c in columns if c in facts]
-        found.append(Attribute(name, facts[present]))
-    return _joined([each for each in found if _varies(each.values)])
-
-
-def _joined(attributes: list[Attribute]) -> list[Attribute]:
-    """Keep one of those that part the images alike, named after all: they are one question."""
+        attributes.append(Attribute(name, facts[[c for c in columns if c in facts]]))
     kept: dict[bytes, Attribute] = {}
     for each in attributes:
+        if all(each.values[column].nunique(dropna=False) < 2 for column in each.values):
+            continue
         cells = each.values.astype("str").where(each.values.notna(), "")
         rows = cells.agg("\x1f".join, axis=1)
         key = pd.factorize(rows)[0].astype(np.int64).tobytes()
         first = kept.get(key)
-        name = each.name if first is None else f"{first.name}, {each.name}"
-        kept[key] = Attribute(name, each.values if first is None else first.values)
+        kept[key] = replace(first, name=f"{first.name}, {each.name}") if first else each
     return list(kept.values())
 
 
@@ -110,49 +100,40 @@ def left_out(material: Material) -> dict[str, str]:
     round.
     """
     frame = material.manifest.frame
-    return dict(_refused(frame[[c for c in frame if c not in COLUMNS]], frame["label"]))
-
-
-def _refused(extra: pd.DataFrame, labels: pd.Series) -> Iterator[tuple[str, str]]:
-    for name in extra:
-        cells = extra[name]
+    reasons = {}
+    for name in [c for c in frame if c not in COLUMNS]:
+        cells = frame[name]
         if str(name).startswith(_TRUTH):
-            yield str(name), "says what was planted"
-        elif _DIAGNOSES.search(str(name)) or _restates(cells, labels):
-            yield str(name), "says in other words what the class is"
+            reasons[str(name)] = "says what was planted"
+        elif _DIAGNOSES.search(str(name)) or _restates(cells, frame["label"]):
+            reasons[str(name)] = "says in other words what the class is"
         elif not _is_number(cells) and cells.nunique() > max(_LEVELS, cells.notna().sum() / 2):
-            yield str(name), "has another value in most images"
+            reasons[str(name)] = "has another value in most images"
+    return reasons
 
 
 def _restates(cells: pd.Series, labels: pd.Series) -> bool:
-    if _is_number(cells) or not cells.notna().any():
-        return False
     known = cells.notna().to_numpy()
-    pairs = zip(cells[known], labels[known], strict=True)
-    same = [
-        _plain(a) != "" and (_plain(a) in _plain(b) or _plain(b) in _plain(a)) for a, b in pairs
-    ]
-    return float(np.mean(same)) > 0.5
+    if _is_number(cells) or not known.any():
+        return False
 
+    def plain(column: pd.Series) -> list[str]:
+        return [re.sub(r"[\W_]+", "", str(text)).casefold() for text in column[known]]
 
-def _plain(text: Any) -> str:
-    return re.sub(r"[\W_]+", "", str(text)).casefold()
+    pairs = zip(plain(cells), plain(labels), strict=True)
+    return float(np.mean([a != "" and (a in b or b in a) for a, b in pairs])) > 0.5
 
 
 def _is_number(cells: pd.Series) -> bool:
-    """Whether every filled cell is a number; tables read from CSV keep them as text."""
+    """Return whether every filled cell is a number; tables read from CSV keep them as text."""
     known = cells.dropna()
     return bool(len(known)) and bool(pd.to_numeric(known, errors="coerce").notna().all())
-
-
-def _varies(values: pd.DataFrame) -> bool:
-    return any(values[column].nunique(dropna=False) > 1 for column in values)
 
 
 def encoded(cells: pd.Series) -> Floats:
     """Turn a column into numbers through which a straight line tells much.
 
-    A number becomes its standardised value, its eighth (one column each, so that a class may lie
+    A number becomes its standardized value, its eighth (one column each, so that a class may lie
     in the middle) and its common values by themselves; few different numbers, and texts, become
     one column for each of the 30 most frequent. That a cell is empty is a column too: what is not
     known of an image often tells where it comes from.
@@ -182,24 +163,20 @@ def encoded(cells: pd.Series) -> Floats:
     return np.column_stack([*parts, *columns]).astype(np.float64)
 
 
-def _crossed(cells: pd.Series, labels: NDArray[np.str_]) -> dict[str, Any]:
+def _by_class(cells: pd.Series, labels: NDArray[np.str_]) -> dict[str, Any]:
     groups = {str(label): cells[labels == label] for label in np.unique(labels)}
     if _is_number(cells) and cells.nunique() > _FEW:
-        return {label: _quartiles(part) for label, part in groups.items()}
+        table: dict[str, Any] = {}
+        for label, part in groups.items():
+            numbers = pd.to_numeric(part, errors="coerce").dropna()
+            table[label] = {"images": len(part), "not known": len(part) - len(numbers)}
+            for name, share in _QUARTILES.items() if len(numbers) else ():
+                table[label][name] = round(float(numbers.quantile(share)), 4)
+        return table
     text = cells.astype("str").where(cells.notna(), "not known")
-    common = text.value_counts().index[:_SHOWN]
-    text = text.where(text.isin(common), "others")
-    order = list(text.value_counts().index)
+    text = text.where(text.isin(text.value_counts().index[:_SHOWN]), "others")
+    values = list(text.value_counts().index)
     return {
-        label: {str(v): int((text[part.index] == v).sum()) for v in order}
+        label: {str(v): int((text[part.index] == v).sum()) for v in values}
         for label, part in groups.items()
     }
-
-
-def _quartiles(cells: pd.Series) -> dict[str, float | int]:
-    numbers = pd.to_numeric(cells, errors="coerce").dropna()
-    found: dict[str, float | int] = {"images": len(cells), "not known": len(cells) - len(numbers)}
-    if len(numbers):
-        marks = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75}
-        found |= {k: round(float(numbers.quantile(q)), 4) for k, q in marks.items()}
-    return found

@@ -1,14 +1,15 @@
-"""Images in a few numbers each: what a glance at grey levels, edges and corners can tell.
+"""Images in a few numbers each: what a glance at gray levels, edges and corners can tell.
 
-Every function turns ``uint8 (N, S, S)`` into ``float32 (N, D)``, one image for itself, so that what
-one image is said to be does not depend on the others. Those that take `where` look at these pixels
-only: away from the lungs, what they find cannot be a disease of the lungs.
+Every function turns ``uint8 (N, S, S)`` into ``float32 (N, D)``, each image by itself. Those that
+take `where` look at these pixels only: away from the lungs, what they find cannot be a disease of
+the lungs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +27,13 @@ _SCALES = (0.7, 1.4, 2.8, 5.6)
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 #: Pixels that images are reduced to for `shapes` and `symmetry`; blocks in a row; directions.
 _REDUCED, _BLOCKS, _DIRECTIONS = 64, 4, 9
-#: Sums of gradients in a block, in grey levels, that are taken for flat.
+#: Sums of gradients in a block, in gray levels, that are taken for flat.
 _FLAT = 100.0
-_TINY = 1e-3  # squared grey levels: below rounding
+_TINY = 1e-3  # squared gray levels: below rounding
 
 
 def histogram(pixels: Bytes, bins: int = 32) -> Floats:
-    """Return the share of pixels in each of equal ranges of grey, shape (N, bins).
+    """Return the share of pixels in each of equal ranges of gray, shape (N, bins).
 
     Examples
     --------
@@ -46,24 +47,21 @@ def histogram(pixels: Bytes, bins: int = 32) -> Floats:
     return np.asarray(shares, dtype=np.float32)
 
 
-def gray_levels(pixels: Bytes, where: Flags | None = None) -> Floats:
+def gray_statistics(pixels: Bytes) -> Floats:
     """Return mean, deviation, percentiles, and the shares of black and of white, shape (N, 11).
 
     Examples
     --------
-    >>> gray_levels(np.full((1, 64, 64), 255, dtype=np.uint8))[0, [0, 1, 5, 9, 10]].tolist()
+    >>> gray_statistics(np.full((1, 64, 64), 255, dtype=np.uint8))[0, [0, 1, 5, 9, 10]].tolist()
     [255.0, 0.0, 255.0, 0.0, 1.0]
     """
-    kept = [slice(None)] * len(pixels) if where is None else where
-    counts = np.array(
-        [np.bincount(p[k].ravel(), minlength=256) for p, k in zip(pixels, kept, strict=True)]
-    )
-    totals, grey = np.maximum(counts.sum(axis=1), 1), np.arange(256)
-    shares = counts / totals[:, None]
-    mean = shares @ grey
-    deviation = np.sqrt(np.maximum(shares @ grey**2 - mean**2, 0))
+    counts = np.array([np.bincount(image.ravel(), minlength=256) for image in pixels])
+    total, gray = pixels[0].size, np.arange(256)
+    shares = counts / total
+    mean = shares @ gray
+    deviation = np.sqrt(np.maximum(shares @ gray**2 - mean**2, 0))
     running = counts.cumsum(axis=1)
-    levels = [(running < np.ceil(p * totals / 100)[:, None]).sum(axis=1) for p in _PERCENTILES]
+    levels = [(running < np.ceil(p * total / 100)).sum(axis=1) for p in _PERCENTILES]
     columns = [mean, deviation, *levels, shares[:, 0], shares[:, 255]]
     return np.column_stack(columns).astype(np.float32)
 
@@ -80,14 +78,15 @@ def sharpness(pixels: Bytes, where: Flags | None = None) -> Floats:
         ]
         bands = [cv2.Laplacian(image, cv2.CV_32F)]
         bands += [fine - coarse for fine, coarse in pairwise(blurs)]
-        energy = np.array([_energy(band[kept]) for band in bands])
+        squares = [_mean(band[kept].astype(np.float64) ** 2) for band in bands]
+        energy = np.array([float(np.log(square + _TINY)) for square in squares])
         return np.asarray(energy[:-1] - energy[-1], dtype=np.float32)
 
     return _each(pixels, where, one)
 
 
 def noise(pixels: Bytes, where: Flags | None = None) -> Floats:
-    """Return how noisy flat places are, and where on the scale of grey, shape (N, 6).
+    """Return how noisy flat places are, and where on the scale of gray, shape (N, 6).
 
     References
     ----------
@@ -100,8 +99,8 @@ def noise(pixels: Bytes, where: Flags | None = None) -> Floats:
         answer = np.abs(cv2.filter2D(image, cv2.CV_32F, _IMMERKAER))[kept] / 6
         if not len(answer):
             return np.zeros(6, dtype=np.float32)
-        grey = image[kept]
-        dark = grey <= np.median(grey)
+        gray = image[kept]
+        dark = gray <= np.median(gray)
         low, high = np.percentile(answer, (25, 75))
         parts = [_mean(answer), _mean(answer[dark]), _mean(answer[~dark])]
         scaled = np.array([*(p * np.sqrt(np.pi / 2) for p in parts), low, high])
@@ -119,7 +118,7 @@ def compression(pixels: Bytes, where: Flags | None = None) -> Floats:
     """
 
     def one(image: Floats, kept: Flags) -> Floats:
-        found: list[float] = []
+        steepness: list[float] = []
         equal: list[float] = []
         for turned, inside in ((image, kept), (image.T, kept.T)):
             steps = np.abs(np.diff(turned, axis=1))
@@ -127,12 +126,12 @@ def compression(pixels: Bytes, where: Flags | None = None) -> Floats:
             sums, counts = (steps * counted).sum(axis=0), counted.sum(axis=0)
             place = np.arange(len(sums)) % 8
             means = np.bincount(place, sums, 8) / np.maximum(np.bincount(place, counts, 8), 1)
-            found += (means / max(float(means.mean()), 0.05)).tolist()
+            steepness += (means / max(float(means.mean()), 0.05)).tolist()
             equal.append(float(((steps == 0) & counted).sum() / max(int(counted.sum()), 1)))
         levels = np.bincount(image[kept].astype(np.intp), minlength=256)
         used = np.flatnonzero(levels)
         empty = 1 - len(used) / (used[-1] - used[0] + 1) if len(used) else 0.0
-        return np.array([*found, *equal, empty], dtype=np.float32)
+        return np.array([*steepness, *equal, empty], dtype=np.float32)
 
     return _each(pixels, where, one)
 
@@ -141,34 +140,30 @@ def borders(pixels: Bytes) -> Floats:
     """Return what the four strips along the edges look like, shape (N, 32)."""
     size = pixels.shape[1]
     depth = max(4, round(size * _BORDER))
-    found = []
+    columns = []
     for turns in range(4):  # a quarter turn each; the next side comes to lie on the left
         strip = np.rot90(pixels, turns, axes=(1, 2))[:, :, : depth + 1].astype(np.float32)
         inside, beside = strip[:, :, :depth], strip[:, :, depth]
         mean = inside.mean(axis=(1, 2))
         quarters = [q.mean(axis=(1, 2)) - mean for q in np.array_split(inside, 4, axis=2)]
         along, spread = inside[:, :, 0].std(axis=1), inside.std(axis=(1, 2))
-        found += [mean, along, spread, *quarters, beside.mean(axis=1) - mean]
-    return np.column_stack(found).astype(np.float32)
+        columns += [mean, along, spread, *quarters, beside.mean(axis=1) - mean]
+    return np.column_stack(columns).astype(np.float32)
 
 
 def corners(pixels: Bytes, cells: int = 6) -> Floats:
     """Return coarse pictures of the four corners, where markers stand: (N, 4 (cells^2 + 3))."""
-    import cv2
-
     side = max(cells, round(pixels.shape[1] * _CORNER))
-    found = []
-    for rows in (slice(None, side), slice(-side, None)):
-        for columns in (slice(None, side), slice(-side, None)):
-            patch = pixels[:, rows, columns].astype(np.float32)
+    columns = []
+    for down in (slice(None, side), slice(-side, None)):
+        for across in (slice(None, side), slice(-side, None)):
+            patch = pixels[:, down, across].astype(np.float32)
             mean = patch.mean(axis=(1, 2))
-            small = [
-                cv2.resize(p, (cells, cells), interpolation=cv2.INTER_AREA).ravel() for p in patch
-            ]
+            small = resized(patch, cells).reshape(len(patch), -1)
             above = patch.max(axis=(1, 2)) - mean
-            parts = [mean, above, patch.std(axis=(1, 2)), np.array(small) - mean[:, None]]
-            found.append(np.column_stack(parts))
-    return np.concatenate(found, axis=1).astype(np.float32)
+            parts = [mean, above, patch.std(axis=(1, 2)), small - mean[:, None]]
+            columns.append(np.column_stack(parts))
+    return np.concatenate(columns, axis=1).astype(np.float32)
 
 
 def symmetry(pixels: Bytes) -> Floats:
@@ -176,18 +171,15 @@ def symmetry(pixels: Bytes) -> Floats:
 
     Images are reduced to 64 pixels first.
     """
-    import cv2
-
     size = min(_REDUCED, pixels.shape[1])
-    small = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in pixels]
-    grey = np.array(small, dtype=np.float32)
+    gray = resized(pixels, size).astype(np.float32)
     half = size // 2
-    sides = _correlation(grey[:, :, :half], grey[:, :, : -half - 1 : -1])
-    heights = _correlation(grey[:, :half], grey[:, : -half - 1 : -1])
+    sides = _correlation(gray[:, :, :half], gray[:, :, : -half - 1 : -1])
+    heights = _correlation(gray[:, :half], gray[:, : -half - 1 : -1])
     third = slice(size // 3, size - size // 3)
-    middle = grey[:, third, third].mean(axis=(1, 2))
-    beside = np.concatenate([grey[:, third, : third.start], grey[:, third, third.stop :]], axis=2)
-    edge = grey[:, frame(size, _BORDER)].mean(axis=1)
+    middle = gray[:, third, third].mean(axis=(1, 2))
+    beside = np.concatenate([gray[:, third, : third.start], gray[:, third, third.stop :]], axis=2)
+    edge = gray[:, frame(size, _BORDER)].mean(axis=1)
     columns = [sides, heights, middle - edge, middle - beside.mean(axis=(1, 2))]
     return np.column_stack(columns).astype(np.float32)
 
@@ -202,13 +194,15 @@ def shapes(pixels: Bytes) -> Floats:
     ----------
     Dalal and Triggs, CVPR 2005:886-893.
     """
+    return np.stack([_directions(small.astype(np.float32)) for small in resized(pixels, _REDUCED)])
+
+
+def resized(pixels: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return images shrunk to squares by the mean of the area, shape (N, size, size)."""
     import cv2
 
-    found = np.empty((len(pixels), _BLOCKS**2 * _DIRECTIONS * 4), dtype=np.float32)
-    for row, image in enumerate(pixels):
-        small = cv2.resize(image, (_REDUCED, _REDUCED), interpolation=cv2.INTER_AREA)
-        found[row] = _directions(small.astype(np.float32))
-    return found
+    shape = (size, size)
+    return np.stack([cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in pixels])
 
 
 def frame(size: int, share: float) -> Flags:
@@ -220,9 +214,9 @@ def frame(size: int, share: float) -> Flags:
     [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
     """
     depth = max(1, round(size * share))
-    found = np.ones((size, size), dtype=bool)
-    found[depth : size - depth, depth : size - depth] = False
-    return found
+    edge = np.ones((size, size), dtype=bool)
+    edge[depth : size - depth, depth : size - depth] = False
+    return edge
 
 
 def _each(pixels: Bytes, where: Flags | None, one: Callable[[Floats, Flags], Floats]) -> Floats:
@@ -232,9 +226,9 @@ def _each(pixels: Bytes, where: Flags | None, one: Callable[[Floats, Flags], Flo
     return np.stack(rows)
 
 
-def _directions(grey: Floats) -> Floats:
+def _directions(gray: Floats) -> Floats:
     """Sum gradients by direction in cells of 8 pixels, shared out between the two nearest."""
-    padded = np.pad(grey, 1, mode="edge")
+    padded = np.pad(gray, 1, mode="edge")
     down = padded[2:, 1:-1] - padded[:-2, 1:-1]
     across = padded[1:-1, 2:] - padded[1:-1, :-2]
     strength = np.hypot(down, across)
@@ -255,12 +249,7 @@ def _directions(grey: Floats) -> Floats:
     ).ravel()
 
 
-def _energy(values: Floats) -> float:
-    square = float(np.mean(values.astype(np.float64) ** 2)) if len(values) else 0.0
-    return float(np.log(square + _TINY))
-
-
-def _mean(values: Floats | Flags) -> float:
+def _mean(values: NDArray[Any]) -> float:
     return float(np.mean(values)) if len(values) else 0.0
 
 

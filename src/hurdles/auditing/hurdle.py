@@ -1,12 +1,8 @@
-"""What a hurdle is, and the two lists of them: for data and for models.
+"""Hurdles: the two lists of them, for data and for models, and how they are run.
 
 A hurdle is a plain function under a decorator. It is given the images (or the model with its
 images), and yields findings; where it cannot say anything it raises `HurdleError`, and the others
-go on. ``docs/hurdles.md`` writes one in fifteen lines.
-
-Hurdles of one's own: a Python file that registers them when it is run.
-
-Running hurdles one after another; one that cannot run does not stop the others.
+go on. ``docs/hurdles.md`` writes one in fifteen lines, in a Python file of one's own.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from hurdles.auditing.material import Material
 from hurdles.auditing.subject import Subject
@@ -28,37 +24,34 @@ from hurdles.findings.table import Findings
 from hurdles.progress import Progress, Silent
 from hurdles.registry import Registry
 
-if TYPE_CHECKING:
-    from hurdles.auditing.material import Material
-    from hurdles.auditing.subject import Subject
-
 __all__ = ["DATA_HURDLES", "MODEL_HURDLES", "Hurdle", "data_hurdle", "load_hurdles", "model_hurdle"]
 
-
 T = TypeVar("T")
+#: From the images, or from the model with its images, to findings; lazily, so that an interrupted
+#: audit keeps the first.
+Function: TypeAlias = Callable[[T], Iterator[Finding]]
+
+_log = logging.getLogger("hurdles")
 
 
 @dataclass(frozen=True)
 class Hurdle(Generic[T]):
-    """A hurdle by its name.
+    """Function that yields findings, with its name and the question that it asks.
 
     Parameters
     ----------
     name : str
         As in the findings, in letters and hyphens.
     question : str
-        What it asks, for a reader: one sentence with a question mark.
+        One sentence with a question mark.
     run : callable
-        From what is looked at to findings; lazily, so that an interrupted audit keeps the first.
+        From material or subject to findings.
     """
 
     name: str
     question: str
-    run: Callable[[T], Iterator[Finding]]
+    run: Function[T]
 
-
-DataFunction: TypeAlias = "Callable[[Material], Iterator[Finding]]"
-ModelFunction: TypeAlias = "Callable[[Subject], Iterator[Finding]]"
 
 #: Hurdles for data by name, in the order in which they are run and shown.
 DATA_HURDLES: Registry[Hurdle[Material]] = Registry("hurdle for data")
@@ -66,37 +59,27 @@ DATA_HURDLES: Registry[Hurdle[Material]] = Registry("hurdle for data")
 MODEL_HURDLES: Registry[Hurdle[Subject]] = Registry("hurdle for a model")
 
 
-def data_hurdle(name: str, *, question: str) -> Callable[[DataFunction], DataFunction]:
-    """Return a decorator that registers a hurdle for data.
+def data_hurdle(name: str, *, question: str) -> Callable[[Function[Material]], Function[Material]]:
+    """Return a decorator that registers a hurdle for data with its name and its question.
 
-    Parameters
-    ----------
-    name : str
-        Its name; a second use raises.
-    question : str
-        What it asks.
+    A second use of a name raises `RegistryError`.
     """
-
-    def keep(function: DataFunction) -> DataFunction:
-        DATA_HURDLES.register(name)(Hurdle(name, question, function))
-        return function
-
-    return keep
+    return _registering(DATA_HURDLES, name, question)
 
 
-def model_hurdle(name: str, *, question: str) -> Callable[[ModelFunction], ModelFunction]:
-    """Return a decorator that registers a hurdle for a model.
+def model_hurdle(name: str, *, question: str) -> Callable[[Function[Subject]], Function[Subject]]:
+    """Return a decorator that registers a hurdle for a model with its name and its question.
 
-    Parameters
-    ----------
-    name : str
-        Its name; a second use raises.
-    question : str
-        What it asks.
+    A second use of a name raises `RegistryError`.
     """
+    return _registering(MODEL_HURDLES, name, question)
 
-    def keep(function: ModelFunction) -> ModelFunction:
-        MODEL_HURDLES.register(name)(Hurdle(name, question, function))
+
+def _registering(
+    hurdles: Registry[Hurdle[T]], name: str, question: str
+) -> Callable[[Function[T]], Function[T]]:
+    def keep(function: Function[T]) -> Function[T]:
+        hurdles.register(name)(Hurdle(name, question, function))
         return function
 
     return keep
@@ -125,28 +108,20 @@ def load_hurdles(files: Iterable[str | Path]) -> None:
         loaded = sys.modules.get(name)
         if loaded is not None and loaded.__file__ == str(path):
             continue
-        _run(path, name)
-
-
-def _run(path: Path, name: str) -> None:
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise HurdleError(f"{path} is no Python file; its name must end in .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (HurdlesError, KeyboardInterrupt):
-        del sys.modules[name]
-        raise
-    except BaseException as error:  # sys.exit() in it must not end hurdles as if all were well
-        del sys.modules[name]
-        raise HurdleError(
-            f"{path} cannot be run: {type(error).__name__}: {error}. Mend it and try again."
-        ) from error
-
-
-_log = logging.getLogger("hurdles")
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise HurdleError(f"{path} is no Python file; its name must end in .py.")
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except (HurdlesError, KeyboardInterrupt):
+            del sys.modules[name]
+            raise
+        except BaseException as error:  # sys.exit() in it must not end hurdles as if all were well
+            del sys.modules[name]
+            raise HurdleError(
+                f"{path} cannot be run: {type(error).__name__}: {error}. Mend it and try again."
+            ) from error
 
 
 def run_hurdles(
@@ -156,80 +131,81 @@ def run_hurdles(
     names: Sequence[str] | None = None,
     about: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-    found: Callable[[Findings], object] | None = None,
+    after_each: Callable[[Findings], object] | None = None,
 ) -> Findings:
-    """Run hurdles on what is given and return all that they found."""
+    """Run hurdles one after another and return all findings; one that cannot run stops no other.
+
+    `after_each` is called with the findings so far whenever a hurdle is done.
+    """
     listener = progress or Silent()
-    images, unnamed = _without_patient(given)
-    about = dict(about or {}) | ({"patients": _patients(images, unnamed)} if unnamed else {})
-    wanted = hurdles.names() if names is None else [hurdles.get(name).name for name in names]
-    asked = [hurdles.get(name) for name in hurdles if name in wanted]
-    listener.start("Hurdles", len(asked))
+    material = given.material if isinstance(given, Subject) else given
+    images = unknown = 0
+    if isinstance(material, Material):
+        images, unknown = len(material), material.manifest.missing_patients
+    about = dict(about or {}) | _about_patients(images, unknown)
+    for name in names or ():
+        hurdles.get(name)  # an unknown name raises
+    requested = [name for name in hurdles if names is None or name in names]
+    listener.start("Hurdles", len(requested))
     rows: list[Finding] = []
     questions: dict[str, str] = {}
-    for hurdle in asked:
+    for hurdle in map(hurdles.get, requested):
         questions[hurdle.name] = hurdle.question
-        own = _rows(hurdle, given)
-        rows += own if unnamed < images or not unnamed else map(_by_image, own)
-        if found is not None:
-            found(Findings(tuple(rows), dict(questions), about))
+        own = _findings_of(hurdle, given)
+        # Where no patient is known, no number of them is told.
+        rows += map(_counted_by_image, own) if unknown and unknown == images else own
+        if after_each is not None:
+            after_each(Findings(tuple(rows), dict(questions), about))
         listener.advance(1, hurdle.name)
     return Findings(tuple(rows), questions, about)
 
 
-def _without_patient(given: object) -> tuple[int, int]:
-    """Return how many images there are, and how many of them name no patient."""
-    material = given.material if isinstance(given, Subject) else given
-    if not isinstance(material, Material):
-        return 0, 0
-    return len(material), material.manifest.missing_patients
-
-
-def _patients(images: int, unnamed: int) -> str:
-    if unnamed == images:
-        return (
+def _about_patients(images: int, unknown: int) -> dict[str, str]:
+    if not unknown:
+        return {}
+    if unknown == images:
+        text = (
             f"none of {images:,} images names one, so intervals count every image as a patient; "
             "where patients have several images they are too narrow"
         )
-    return (
-        f"{unnamed:,} of {images:,} images name none and count as a patient each; where these show "
-        "fewer people, intervals are too narrow"
-    )
+    else:
+        text = (
+            f"{unknown:,} of {images:,} images name none and count as a patient each; where these "
+            "show fewer people, intervals are too narrow"
+        )
+    return {"patients": text}
 
 
-def _by_image(row: Finding) -> Finding:
-    """Say of a number no more patients than are known: none."""
+def _counted_by_image(row: Finding) -> Finding:
     settled_by = "images" if row.settled_by == "patients" else row.settled_by
     return replace(row, estimate=replace(row.estimate, n_patients=0), settled_by=settled_by)
 
 
-def _rows(hurdle: Hurdle[T], given: T) -> list[Finding]:
-    """Return what a hurdle found before it ended, in whatever way it did."""
+def _findings_of(hurdle: Hurdle[T], given: T) -> list[Finding]:
+    """Return the findings of a hurdle until it ended, in whatever way it did."""
     rows: list[Finding] = []
+
+    def could_not(why: str) -> Finding:
+        return Finding(hurdle.name, COULD_NOT, "nothing", undefined(why), None)
+
     try:
         for row in hurdle.run(given):
-            _require_sound(row, hurdle, rows)
+            # Each of these would cost the table of all other findings.
+            if not isinstance(row, Finding) or row.hurdle != hurdle.name:
+                raise TypeError(
+                    f"it gave {row!r}, which is no Finding of the hurdle {hurdle.name!r}"
+                )
+            if any((r.subject, r.statistic) == (row.subject, row.statistic) for r in rows):
+                raise ValueError(f"it found {row.subject!r} / {row.statistic!r} twice")
             rows.append(row)
         if not rows:
-            rows.append(_could_not(hurdle, "it gave no finding, so it judged nothing"))
+            rows.append(could_not("it gave no finding, so it judged nothing"))
     except HurdlesError as error:
-        rows.append(_could_not(hurdle, str(error)))
+        rows.append(could_not(str(error)))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit() in a hurdle must not pass for a clean end
         _log.exception("the hurdle %r failed", hurdle.name)
         why = f"an error in the hurdle itself, please report it: {type(error).__name__}: {error}"
-        rows.append(replace(_could_not(hurdle, why), is_fault=True))
+        rows.append(replace(could_not(why), is_fault=True))
     return rows
-
-
-def _require_sound(row: object, hurdle: Hurdle[T], before: list[Finding]) -> None:
-    """Raise where a finding would cost the table of all others."""
-    if not isinstance(row, Finding) or row.hurdle != hurdle.name:
-        raise TypeError(f"it gave {row!r}, which is no Finding of the hurdle {hurdle.name!r}")
-    if any((r.subject, r.statistic) == (row.subject, row.statistic) for r in before):
-        raise ValueError(f"it found {row.subject!r} / {row.statistic!r} twice")
-
-
-def _could_not(hurdle: Hurdle[T], why: str) -> Finding:
-    return Finding(hurdle.name, COULD_NOT, "nothing", undefined(why), None)

@@ -1,4 +1,4 @@
-"""From files and runs to what hurdles are given."""
+"""Loading: from files and runs to the material and the subject that hurdles are given."""
 
 from __future__ import annotations
 
@@ -60,32 +60,6 @@ def material_of(
     )
 
 
-def subject_of(
-    run: Run,
-    *,
-    on: Mapping[str, Manifest] | None = None,
-    siblings: Sequence[Run] = (),
-    options: Options | None = None,
-) -> Subject:
-    """Bring a finished run before the hurdles, with its images and those of other collections."""
-    options = options or Options()
-    run.require_finished()
-    size = run.recipe.preparation.size
-    level = run.recipe.evaluation.level
-    own = material_of(run.manifest, name=run.recipe.name, options=options, size=size, level=level)
-    return Subject(
-        name=str(run.path),
-        network=run.network(),
-        preparation=run.recipe.preparation.name,
-        material=own,
-        validation=_in_order(run.predictions("validation"), own, Split.VALIDATION),
-        test=_in_order(run.predictions("test"), own, Split.TEST),
-        decide=_decision(run),
-        elsewhere=[_elsewhere(run, name, images, options) for name, images in (on or {}).items()],
-        siblings=[_sibling(run, Run(each.path)) for each in siblings],
-    )
-
-
 def _masks(manifest: Manifest, size: int, options: Options) -> NDArray[np.bool_]:
     from hurdles.lungs.find import shipped_lungs
 
@@ -102,15 +76,46 @@ def _masks(manifest: Manifest, size: int, options: Options) -> NDArray[np.bool_]
     return masks
 
 
-def _in_order(predictions: Predictions, own: Material, part: Split) -> Predictions:
-    wanted = own.manifest.frame["image"].iloc[own.rows(part)].tolist()
+def subject_of(
+    run: Run,
+    *,
+    on: Mapping[str, Manifest] | None = None,
+    siblings: Sequence[Run] = (),
+    options: Options | None = None,
+) -> Subject:
+    """Bring a finished run before the hurdles, with its images and those of other collections."""
+    options = options or Options()
+    run.require_finished()
+    size = run.recipe.preparation.size
+    level = run.recipe.evaluation.level
+    own = material_of(run.manifest, name=run.recipe.name, options=options, size=size, level=level)
+    parts = {}
+    for part in (Split.VALIDATION, Split.TEST):
+        wanted = own.manifest.frame["image"].iloc[own.rows(part)].tolist()
+        predictions = run.predictions(part.value)
+        known = set(predictions.frame["image"])
+        if missing := [image for image in wanted if image not in known]:
+            raise HurdleError(
+                f"{len(missing)} of {len(wanted)} {part} images have no prediction; the first is "
+                f"{missing[0]!r}. Run the recipe again."
+            )
+        parts[part] = _in_order(predictions, wanted)
+    return Subject(
+        name=str(run.path),
+        network=run.network(),
+        preparation=run.recipe.preparation.name,
+        material=own,
+        validation=parts[Split.VALIDATION],
+        test=parts[Split.TEST],
+        decide=_decision(run),
+        elsewhere=[_elsewhere(run, name, images, options) for name, images in (on or {}).items()],
+        siblings=[_sibling(run, Run(each.path)) for each in siblings],
+    )
+
+
+def _in_order(predictions: Predictions, images: list[str]) -> Predictions:
     frame = predictions.frame.set_index("image", drop=False)
-    if missing := [image for image in wanted if image not in frame.index]:
-        raise HurdleError(
-            f"{len(missing)} of {len(wanted)} {part} images have no prediction; the first is "
-            f"{missing[0]!r}. Run the recipe again."
-        )
-    return Predictions(frame.loc[wanted].reset_index(drop=True))
+    return Predictions(frame.loc[images].reset_index(drop=True))
 
 
 def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | None:
@@ -121,8 +126,7 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
     other = next(label for label in run.labels if label != threshold.positive)
 
     def decide(probability: NDArray[np.float64]) -> NDArray[np.str_]:
-        named = probability[:, column] >= threshold.value
-        return np.where(named, threshold.positive, other)
+        return np.where(probability[:, column] >= threshold.value, threshold.positive, other)
 
     return decide
 
@@ -130,19 +134,17 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
 def _elsewhere(run: Run, name: str, images: Manifest, options: Options) -> Elsewhere:
     images, strange = known_classes(images, run.labels, who=str(run.path))
     prepared = prepare_for(run, images, options)
-    seen = seen_by(run, prepared, options)
-    left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
+    trained_on = seen_by(run, prepared, options)
+    left = prepared.manifest.without(trained_on.reasons.keys(), trained_on.reasons.values())
     if not len(left):
         raise HurdleError(f"every image of {name} shows what was used to train {run.path}.")
-    section = run.recipe
-    size, level = section.preparation.size, section.evaluation.level
+    size, level = run.recipe.preparation.size, run.recipe.evaluation.level
     material = material_of(left, name=name, options=options, size=size, level=level)
-    for line in seen.lines():
+    for line in trained_on.lines():
         options.listener.say(f"{name}: {line}")
     predictions, _ = predict_on(run, material.manifest, name=f"audit-{name}", options=options)
-    order = {image: row for row, image in enumerate(predictions.frame["image"])}
-    kept = [image in order for image in material.manifest.frame["image"]]
-    return Elsewhere(material.take(np.array(kept)), predictions, (*seen.lines(), *strange))
+    kept = material.manifest.frame["image"].isin(predictions.frame["image"]).to_numpy()
+    return Elsewhere(material.take(kept), predictions, (*trained_on.lines(), *strange))
 
 
 def _sibling(run: Run, other: Run) -> Predictions:
@@ -154,8 +156,7 @@ def _sibling(run: Run, other: Run) -> Predictions:
             "is measured on runs that differ in nothing else."
         )
     mine, theirs = run.predictions("test"), other.predictions("test")
-    frame = theirs.frame.set_index("image", drop=False)
     wanted = mine.frame["image"].tolist()
-    if set(wanted) != set(frame.index):
+    if set(wanted) != set(theirs.frame["image"]):
         raise HurdleError(f"{other.path} was tested on other images than {run.path}.")
-    return Predictions(frame.loc[wanted].reset_index(drop=True))
+    return _in_order(theirs, wanted)

@@ -1,8 +1,8 @@
-"""What hurdles are given: images in memory, with all that is known of them."""
+"""Images in memory with all that is known of them: what hurdles are given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, ImageError
+from hurdles.evaluation.predictions import Predictions
 
 __all__ = ["Material"]
 
@@ -88,7 +89,7 @@ class Material:
 
     @property
     def has_lungs(self) -> NDArray[np.bool_]:
-        """Whether lungs were found, shape (N,).
+        """True where lungs were found, shape (N,).
 
         Raises
         ------
@@ -97,10 +98,10 @@ class Material:
         """
         if self.masks is None:
             raise HurdleError("the lungs were not looked for; nothing can be said of them.")
-        found = self.masks.any(axis=(1, 2))
-        if not found.any():
+        present = np.asarray(self.masks.any(axis=(1, 2)))
+        if not present.any():
             raise HurdleError(f"no lungs were found in any of {len(self)} images.")
-        return np.asarray(found)
+        return present
 
     def rows(self, split: Split | str) -> NDArray[np.int64]:
         """Return the positions of the images of one split."""
@@ -117,4 +118,17 @@ class Material:
             pixels=self.pixels[where],
             facts=self.facts.iloc[where].reset_index(drop=True),
             masks=None if self.masks is None else self.masks[where],
+        )
+
+    def predictions(self, classes: Sequence[str], probability: NDArray[np.floating]) -> Predictions:
+        """Return probabilities of `classes`, shape (N, K), as a table of predictions."""
+        frame = self.manifest.frame
+        return Predictions.from_arrays(
+            classes,
+            y_true=frame["label"].tolist(),
+            y_prob=probability,
+            images=frame["image"].tolist(),
+            groups=self.groups.tolist(),
+            sources=[None if pd.isna(source) else source for source in frame["source"]],
+            paths=frame["path"].tolist(),
         )

@@ -1,13 +1,11 @@
-"""How well the class can be told from numbers that should not tell it."""
+"""Probes: how well the class can be told from numbers that should not tell it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.auditing.material import Material
@@ -16,9 +14,11 @@ from hurdles.evaluation.delong import Area, area_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.probing import out_of_fold, patients_of
+from hurdles.evaluation.probing import out_of_fold
 from hurdles.evaluation.statistics import auc
-from hurdles.findings.finding import Evidence, Finding, Limit, Scale
+from hurdles.findings.finding import Evidence, Finding, Limit, Scale, evidence_of
+
+__all__ = ["class_probe"]
 
 _FOLDS = 5
 
@@ -39,51 +39,63 @@ def class_probe(
 
     A ridge logistic regression, cross-validated over patients (`out_of_fold`); the statistic is
     the mean area under the curve of each class against the rest, 0.5 being chance.
+
+    Parameters
+    ----------
+    material : Material
+        n images; classes with fewer than ten patients are left out.
+    features : array of shape (n, D)
+        Finite numbers of any unit.
+    hurdle, subject, statistic, advice : str
+        As in the finding.
+    of : int
+        Intervals that hold together with this one (Bonferroni).
+    limit : Limit, optional
+        None for an area that is shown and not judged.
+    shown : int
+        Images of each class that are named as evidence: those told most surely.
+
+    Returns
+    -------
+    Finding
+        Undefined where fewer than two classes have enough patients.
+
+    Raises
+    ------
+    HurdleError
+        If there is not one row of features for each image.
     """
-    rows, few = _enough(material)
+    labels, groups = material.labels, material.groups
+    counts = patients_of(labels, groups)
+    small = [name for name, n in counts.items() if n < 2 * _FOLDS]
+    few = ", ".join(f"{name} ({counts[name]})" for name in small)
     level = joined_level(material.level, of)
-    if len(np.unique(material.labels[rows])) < 2:
+    if len(counts) - len(small) < 2:
         why = f"fewer than two classes have {2 * _FOLDS} patients; too few: {few or 'the others'}"
         none = undefined(why, level=level, n_images=len(material))
         return Finding(hurdle, subject, statistic, none, limit, advice, scale=Scale.AUC)
     table = np.asarray(features, dtype=np.float64)
     if len(table) != len(material):
         raise HurdleError(f"{len(table)} rows of features for {len(material)} images.")
-    asked = material.take(rows) if len(rows) < len(material) else material
-    told = out_of_fold(table[rows], asked.labels, asked.groups, folds=_FOLDS, seed=material.seed)
-    said = said_of(asked, told)
-    found = simultaneous(macro_auc(said, level=level), of)
-    if few:
-        found = found.noted(f"too few patients: {few}")
-    details: dict[str, Any] = {"auc_by_class": class_aucs(said), "n_features": table.shape[1]}
-    evidence = extremes(said, shown, f"{subject} alone") if shown else ()
+    rows = np.flatnonzero(~np.isin(labels, small))
+    images = material.take(rows) if small else material
+    probability = out_of_fold(
+        table[rows], images.labels, images.groups, folds=_FOLDS, seed=material.seed
+    )
+    predictions = images.predictions(np.unique(images.labels).tolist(), probability)
+    estimate = simultaneous(macro_auc(predictions, level=level), of)
     return Finding(
         hurdle,
         subject,
         statistic,
-        found,
+        estimate.noted(f"too few patients: {few}") if few else estimate,
         limit,
         advice,
-        evidence,
-        details,
+        extremes(predictions, shown, f"{subject} alone"),
+        {"auc_by_class": class_aucs(predictions), "n_features": table.shape[1]},
         scale=Scale.AUC,
-        uncleared=f"not asked of {few}" if few else hidden_classes(said, limit, level),
+        uncleared=f"not asked of {few}" if few else hidden_classes(predictions, limit, level),
     )
-
-
-def hidden_classes(said: Predictions, limit: Limit | None, level: float) -> str:
-    """Name the classes that a mean within the margin would hide; empty where there are none."""
-    there = [c for c in said.classes if 0 < int((said.y_true == c).sum()) < len(said.y_true)]
-    if limit is None or len(there) < 3:
-        return ""
-    beyond = []
-    for name in there:
-        scores = said.y_prob[:, said.classes.index(name)]
-        area = Area.of(said.y_true, scores, positive=name, groups=said.groups)
-        low, high, _ = area_bounds(area, joined_level(level, len(there)))
-        if high > limit.clears:
-            beyond.append(f"{name} {area.value:.3f} [{low:.3f}, {high:.3f}]")
-    return f"the mean hides what is not within the margin: {', '.join(beyond)}" if beyond else ""
 
 
 def joined_level(level: float, of: int) -> float:
@@ -101,54 +113,51 @@ def simultaneous(estimate: Estimate, of: int) -> Estimate:
     """Return the estimate with its method saying that it is one of several."""
     if of < 2 or not estimate.is_defined:
         return estimate
-    words = f"{estimate.method}; simultaneous over {of} (Bonferroni)"
-    return replace(estimate, method=words)
+    return replace(estimate, method=f"{estimate.method}; simultaneous over {of} (Bonferroni)")
 
 
-def said_of(
-    material: Material, probability: NDArray[np.float64], classes: Sequence[str] | None = None
-) -> Predictions:
-    """Return probabilities as a table of predictions of these images."""
-    frame = material.manifest.frame
-    known = np.unique(material.labels).tolist() if classes is None else list(classes)
-    return Predictions.from_arrays(
-        known,
-        y_true=frame["label"].tolist(),
-        y_prob=probability,
-        images=frame["image"].tolist(),
-        groups=material.groups.tolist(),
-        sources=[None if pd.isna(s) else str(s) for s in frame["source"]],
-        paths=frame["path"].tolist(),
-    )
-
-
-def class_aucs(said: Predictions) -> dict[str, float]:
+def class_aucs(predictions: Predictions) -> dict[str, float]:
     """Return the AUC of each class that has images, and others beside it, against the rest."""
-    columns = {c: (said.y_true == c, said.y_prob[:, i]) for i, c in enumerate(said.classes)}
-    return {c: auc(true, p) for c, (true, p) in columns.items() if true.any() and not true.all()}
+    truth = predictions.y_true
+    return {
+        name: auc(truth == name, predictions.y_prob[:, column])
+        for column, name in enumerate(predictions.classes)
+        if 0 < int((truth == name).sum()) < len(truth)
+    }
 
 
-def extremes(said: Predictions, count: int, by: str) -> tuple[Evidence, ...]:
-    """Return images of each class that were told most surely, one patient once."""
-    found: list[Evidence] = []
-    names, paths = said.frame["image"].tolist(), said.frame["path"].tolist()
-    truth, groups, told = said.y_true, said.groups.tolist(), said.y_prob
-    for column, name in enumerate(said.classes):
-        own = np.flatnonzero(truth == name).tolist()
-        seen: set[str] = set()
-        for row in sorted(own, key=lambda i: (-told[i, column], names[i])):
-            if len(seen) == count:
-                break
-            if groups[row] not in seen:
-                seen.add(groups[row])
-                words = f"{name}, told by {by} with {100 * told[row, column]:.0f} %"
-                found.append(Evidence(names[row], words, paths[row]))
-    return tuple(found)
+def hidden_classes(predictions: Predictions, limit: Limit | None, level: float) -> str:
+    """Name the classes that a mean within the margin would hide; empty where there are none."""
+    names = list(class_aucs(predictions))
+    if limit is None or len(names) < 3:
+        return ""
+    beyond = []
+    for name in names:
+        scores = predictions.y_prob[:, predictions.classes.index(name)]
+        area = Area.of(predictions.y_true, scores, positive=name, groups=predictions.groups)
+        low, high, _ = area_bounds(area, joined_level(level, len(names)))
+        if high > limit.clears:
+            beyond.append(f"{name} {area.value:.3f} [{low:.3f}, {high:.3f}]")
+    return f"the mean hides what is not within the margin: {', '.join(beyond)}" if beyond else ""
 
 
-def _enough(material: Material) -> tuple[NDArray[np.intp], str]:
-    """Return the rows of classes with enough patients, and the names of the other classes."""
-    patients = patients_of(material.labels, material.groups)
-    few = {name: n for name, n in patients.items() if n < 2 * _FOLDS}
-    rows = np.flatnonzero(~np.isin(material.labels, list(few)))
-    return rows, ", ".join(f"{name} ({n})" for name, n in few.items())
+def extremes(predictions: Predictions, count: int, by: str) -> tuple[Evidence, ...]:
+    """Return `count` images of each class that were told most surely, one patient once."""
+    names, groups = predictions.frame["image"].tolist(), predictions.groups
+    evidence: list[Evidence] = []
+    for column, label in enumerate(predictions.classes):
+        probability = predictions.y_prob[:, column]
+        own = np.flatnonzero(predictions.y_true == label).tolist()
+        own.sort(key=lambda row: (-probability[row], names[row]))
+        rows = one_per_patient(own, groups)[:count]
+        texts = [f"{label}, told by {by} with {100 * probability[row]:.0f} %" for row in rows]
+        evidence += evidence_of(predictions.frame, rows, texts)
+    return tuple(evidence)
+
+
+def one_per_patient(rows: Iterable[int], groups: NDArray[np.str_]) -> list[int]:
+    """Return the first of these rows of each patient, in their order."""
+    first: dict[str, int] = {}
+    for row in rows:
+        first.setdefault(groups[row], row)
+    return list(first.values())

@@ -1,8 +1,9 @@
-"""A model on trial: what it answers, and the images that it is asked about."""
+"""A model on trial: its answers, and the images that it is asked about."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hurdles.auditing.blanking import as_bytes, stepped
 from hurdles.auditing.material import Material
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, LungsNotFoundError
 from hurdles.evaluation.predictions import Predictions, argmax_prediction
-from hurdles.pixels.prepare import Preparation, needs_lungs
+from hurdles.pixels.prepare import needs_lungs
 
 if TYPE_CHECKING:
     from hurdles.models.network import Network
@@ -22,21 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Elsewhere", "Subject"]
 
 
-class _Given:
-    """Stands for the lungs' network where the masks are there already."""
-
-    key = "given"
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-        raise HurdleError(f"the lungs of an image of shape {pixels.shape} were not given.")
-
-
 @dataclass(frozen=True, eq=False)
 class Elsewhere:
-    """Images of another collection, and what the model says of them.
+    """Images of another collection, and the model's answers to them.
 
     Parameters
     ----------
@@ -146,24 +136,24 @@ class Subject:
         size = self.network.spec.size
         if self.preparation == "raw" and pixels.shape[1:] == (size, size):
             return pixels
-        if not needs_lungs(self.preparation):
-            steps = Preparation(size, self.preparation)
-            return np.stack([steps(image.astype(np.float32) / 255) for image in pixels])
-        if masks is None:
-            raise HurdleError(f"{self.name} sees images {self.preparation}; give their lungs.")
-        steps = Preparation(size, self.preparation, _Given(size))
-        return np.stack([_prepared(steps, p, m) for p, m in zip(pixels, masks, strict=True)])
+        lungs: Sequence[NDArray[np.bool_] | None] = [None] * len(pixels)
+        if needs_lungs(self.preparation):
+            if masks is None:
+                raise HurdleError(f"{self.name} sees images {self.preparation}; give their lungs.")
+            lungs = list(masks)
+        prepared = []
+        for image, mask in zip(pixels, lungs, strict=True):
+            gray = image.astype(np.float32) / 255
+            # Alterations may hide the lungs; the image is then asked about as it is.
+            with suppress(LungsNotFoundError):
+                gray = stepped(self.preparation, gray, mask).pixels
+            prepared.append(as_bytes(gray, size))
+        return np.stack(prepared)
 
     def ask(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float64]:
-        """Return the probabilities of every class for square images, shape (n, K).
-
-        Parameters
-        ----------
-        pixels, masks
-            As for `prepare`.
-        """
+        """Return the probabilities of every class, shape (n, K); arguments as for `prepare`."""
         from hurdles.training.prediction import probabilities
 
         return probabilities(self.network, self.prepare(pixels, masks))
@@ -171,13 +161,7 @@ class Subject:
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return what the network's head sees of square images, shape (n, D).
-
-        Parameters
-        ----------
-        pixels, masks
-            As for `prepare`.
-        """
+        """Return what the network's head sees, shape (n, D); arguments as for `prepare`."""
         from hurdles.training.prediction import embed
 
         return embed(self.network, self.prepare(pixels, masks))
@@ -187,35 +171,3 @@ class Subject:
         if self.decide is not None:
             return self.decide(probability)
         return np.asarray(argmax_prediction(self.labels, probability), dtype=str)
-
-    def predictions_of(self, material: Material, probability: NDArray[np.float64]) -> Predictions:
-        """Return probabilities as a table of predictions of these images.
-
-        Parameters
-        ----------
-        material : Material
-            n images.
-        probability : array of shape (n, K)
-            What was said of them, altered or not.
-        """
-        frame = material.manifest.frame
-        return Predictions.from_arrays(
-            self.labels,
-            y_true=frame["label"].tolist(),
-            y_prob=probability,
-            images=frame["image"].tolist(),
-            groups=material.groups.tolist(),
-            sources=[None if s != s else s for s in frame["source"]],
-            paths=frame["path"].tolist(),
-        )
-
-
-def _prepared(
-    steps: Preparation, pixels: NDArray[np.uint8], mask: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    grey = pixels.astype(np.float32) / 255
-    try:
-        return steps(grey, np.multiply(mask, 255, dtype=np.uint8))
-    except LungsNotFoundError:
-        # Alterations may hide the lungs; the image is asked about all the same, as it is.
-        return Preparation(steps.size)(grey)

@@ -1,1 +1,1 @@
-"""What hurdles found: findings, their limits, and the table of them."""
+"""Findings of hurdles, their limits, the table of all of them, and the words for it."""

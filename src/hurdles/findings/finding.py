@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
 
-__all__ = [
-    "COULD_NOT",
-    "COUNTED",
-    "Beyond",
-    "Evidence",
-    "Finding",
-    "Limit",
-    "Scale",
-    "Verdict",
-    "counted",
-]
+if TYPE_CHECKING:
+    import pandas as pd
 
+__all__ = ["Beyond", "Evidence", "Finding", "Limit", "Scale", "Verdict", "counted"]
 
 #: Method of an estimate that was counted in all images.
 COUNTED = "counted"
@@ -30,7 +23,7 @@ COULD_NOT = "could not be run"
 
 
 class Verdict(StrEnum):
-    """What came out of a hurdle."""
+    """Outcome of a hurdle."""
 
     HIT = "hit"
     INCONCLUSIVE = "inconclusive"
@@ -41,14 +34,14 @@ class Verdict(StrEnum):
 
 
 class Beyond(StrEnum):
-    """On which side of its limit a statistic is bad."""
+    """Side of its limit on which a statistic is bad."""
 
     ABOVE = "above"
     BELOW = "below"
 
 
 class Scale(StrEnum):
-    """What sort of number a statistic is, and so how it is written and drawn."""
+    """Kind of number that a statistic is, which decides how it is written and drawn."""
 
     COUNT = "count"
     SHARE = "share"  # of a whole, within 0 and 1
@@ -60,7 +53,7 @@ class Scale(StrEnum):
 
 @dataclass(frozen=True)
 class Limit:
-    """What a statistic is held against: beyond what it is a hit, and within what it is cleared.
+    """Number beyond which a statistic is a hit, and a margin within which it is cleared.
 
     Two questions have two numbers. Is there more than there is without a fault? The *limit*
     answers that. Is there so little that it would not matter? That is the *margin*, as in a trial
@@ -106,7 +99,7 @@ class Limit:
         set_(self, "value", float(self.value))
         if self.margin is None:
             set_(self, "margin_source", self.source)
-        set_(self, "margin", float(self.value if self.margin is None else self.margin))
+        set_(self, "margin", float(self.clears))
         for number, source in ((self.value, self.source), (self.clears, self.margin_source)):
             if math.isnan(number) or not source:
                 raise EvaluationError(
@@ -116,9 +109,8 @@ class Limit:
 
     @property
     def clears(self) -> float:
-        """The margin."""
-        assert self.margin is not None  # filled in at construction
-        return self.margin
+        """The margin; the limit, where none was given."""
+        return self.value if self.margin is None else self.margin
 
     def judge(self, estimate: Estimate) -> Verdict:
         """Return hit, cleared or inconclusive by where the whole interval lies.
@@ -165,21 +157,20 @@ class Limit:
         goals = [(limit, low)] if value > limit else []
         goals += [(margin, high)] if value < margin else []
         n = estimate.n_patients or estimate.n_images
-
-        def further(goal: float, end: float) -> float:
-            """Return how many times the patients would bring the interval's end to the goal."""
+        needed = [math.inf]
+        for goal, end in goals:
             times = ((end - value) / (goal - value)) ** 2
-            spread = [abs(x) * (1 - abs(x)) for x in (goal, end)]
-            # Wilson's end lies where the share's own variance would put it.
-            return times * spread[0] / spread[1] if is_share and min(spread) > 0 else times
-
-        is_share = scale is Scale.SHARE
-        return float(min((n * further(*pair) for pair in goals), default=math.inf))
+            at_goal, at_end = (abs(x) * (1 - abs(x)) for x in (goal, end))
+            if scale is Scale.SHARE and min(at_goal, at_end) > 0:
+                # Wilson's end lies where the share's own variance would put it.
+                times = times * at_goal / at_end
+            needed.append(n * times)
+        return float(min(needed))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """An image that shows what a finding says.
+    """Image that shows what a finding is about.
 
     Parameters
     ----------
@@ -198,7 +189,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of what a hurdle found.
+    """One measured number of a hurdle, with its interval, its limit and its evidence.
 
     A finding is *hit* where the whole interval of its statistic lies beyond the limit, *cleared*
     where all of it lies within the margin, and *inconclusive* otherwise, so that a small set is
@@ -265,7 +256,7 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """What came out, judged by the interval alone."""
+        """Outcome, judged by the interval alone."""
         if self.is_fault:
             return Verdict.FAILED
         if not self.estimate.is_defined:
@@ -310,27 +301,17 @@ class Finding:
     def from_dict(cls, plain: dict[str, Any]) -> Finding:
         """Read what `to_dict` wrote; the verdict is judged again."""
         limit = plain["limit"]
-        return cls(
-            plain["hurdle"],
-            plain["subject"],
-            plain["statistic"],
-            Estimate.from_dict(plain["estimate"]),
-            None if limit is None else Limit(**limit),
-            plain["advice"],
-            tuple(Evidence(**e) for e in plain["evidence"]),
-            plain["details"],
-            scale=plain["scale"],
-            settled_by=plain["settled_by"],
-            uncleared=plain["uncleared"],
-            is_fault=plain["is_fault"],
-        )
+        parts: dict[str, Any] = {
+            "estimate": Estimate.from_dict(plain["estimate"]),
+            "limit": None if limit is None else Limit(**limit),
+            "evidence": tuple(Evidence(**e) for e in plain["evidence"]),
+        }
+        as_they_are = [f.name for f in fields(cls) if f.name not in parts]
+        return cls(**parts, **{name: plain[name] for name in as_they_are})
 
 
 def _plain(value: Any) -> Any:
-    """Return details as JSON has them: what is not a finite number is null there.
-
-    A statistic that is undefined for one bin must not cost an audit its file.
-    """
+    """Return details for JSON; a number that is not finite becomes null and costs no file."""
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -357,3 +338,16 @@ def counted(number: int, *, n_images: int, n_patients: int = 0) -> Estimate:
     """
     value = float(number)
     return Estimate(value, value, value, 0.95, COUNTED, n_images, n_patients)
+
+
+def evidence_of(
+    frame: pd.DataFrame, rows: Iterable[int], texts: str | Sequence[str]
+) -> tuple[Evidence, ...]:
+    """Return the images at these positions of a table, with a text for each or one for all."""
+    images, paths = frame["image"].to_numpy(), frame["path"].to_numpy()
+    rows = list(rows)
+    words = [texts] * len(rows) if isinstance(texts, str) else texts
+    return tuple(
+        Evidence(str(images[row]), text, str(paths[row]))
+        for row, text in zip(rows, words, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""The limits that ship with hurdles: data beside the code, each with its source.
+"""Limits that ship with hurdles: data beside the code, each with its source.
 
 ``limits.toml`` holds one table per hurdle, and in it one limit for all its subjects or one for
 each; a margin that stands beside the subjects is that of all of them. Limits that rest on a
@@ -13,57 +13,31 @@ from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from hurdles.errors import RecipeError
 from hurdles.findings.finding import Limit
 from hurdles.findings.table import Findings
 
-__all__ = ["CALIBRATED", "judged_again", "limit_for", "load_limits"]
-
-#: How the source of a limit begins that ``hurdles calibrate-audit`` has set.
+#: Begins the source of a limit that ``hurdles calibrate-audit`` has set.
 CALIBRATED = "calibrate-audit"
 
 
 def limit_for(hurdle: str, subject: str = "") -> Limit:
-    """Return the shipped limit of a hurdle.
-
-    Parameters
-    ----------
-    hurdle : str
-        Its name.
-    subject : str
-        Of what; a hurdle may have one limit for all.
-
-    Raises
-    ------
-    RecipeError
-        If none ships.
-
-    Examples
-    --------
-    >>> limit_for("duplicates").value
-    0.0
-    """
+    """Return the shipped limit of a hurdle's subject, or that of all its subjects."""
     limits = load_limits()
-    found = limits.get((hurdle, subject)) or limits.get((hurdle, ""))
-    if found is None:
+    limit = limits.get((hurdle, subject)) or limits.get((hurdle, ""))
+    if limit is None:
         raise RecipeError(
             f"limits.toml has no limit for the hurdle {hurdle!r} ({subject or 'any subject'}); "
             "give its findings a Limit of their own, with its source."
         )
-    return found
+    return limit
 
 
 def judged_again(findings: Findings) -> Findings:
-    """Return findings held against the calibrated limits that ship now; nothing is computed anew.
+    """Return findings of any version held against the calibrated limits that ship now.
 
-    Limits that hold by definition, and those of one's own hurdles, stay as they were.
-
-    Parameters
-    ----------
-    findings : Findings
-        Found by any version.
+    Nothing is computed anew; limits that hold by definition, and those of one's own hurdles, stay.
     """
     shipped = load_limits().items()
     calibrated = {hurdle for (hurdle, _), limit in shipped if limit.source.startswith(CALIBRATED)}
@@ -77,13 +51,7 @@ def judged_again(findings: Findings) -> Findings:
 
 
 def load_limits(path: Path | None = None) -> Mapping[tuple[str, str], Limit]:
-    """Return all limits of a file by hurdle and subject; without one, those that ship.
-
-    Raises
-    ------
-    RecipeError
-        If the file is not TOML or a limit in it lacks something.
-    """
+    """Return all limits of a file by hurdle and subject; without one, those that ship."""
     if path is None:
         return _shipped()
     return _parsed(path.read_text(encoding="utf-8"), str(path))
@@ -96,19 +64,14 @@ def _shipped() -> Mapping[tuple[str, str], Limit]:
 
 
 def _parsed(text: str, where: str) -> dict[tuple[str, str], Limit]:
+    limits = {}
     try:
-        tables = tomllib.loads(text)
-        return {
-            (hurdle, subject): Limit(**entry)
-            for hurdle, table in tables.items()
-            for subject, entry in _entries(table)
-        }
-    except (TypeError, ValueError, RecursionError) as error:
+        for hurdle, table in tomllib.loads(text).items():
+            shared = {key: value for key, value in table.items() if not isinstance(value, dict)}
+            entries = {"": table} if "value" in table else table
+            for subject, entry in entries.items():
+                if isinstance(entry, dict):
+                    limits[hurdle, subject] = Limit(**(shared | entry))
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise RecipeError(f"{where} holds no limits: {error}") from error
-
-
-def _entries(table: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    if "value" in table:
-        return [("", table)]
-    shared = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    return [(k, {**shared, **value}) for k, value in table.items() if isinstance(value, dict)]
+    return limits

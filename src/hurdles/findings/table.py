@@ -1,4 +1,4 @@
-"""The table of findings: one row per finding, and what was asked."""
+"""Table of findings: one row per finding, and the questions that were asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hurdles.data.untrusted import as_csv, notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 
-__all__ = ["COLUMNS", "Findings"]
+__all__ = ["Findings"]
 
 #: Columns of `Findings.frame`.
 COLUMNS: dict[str, str] = {
@@ -44,7 +44,7 @@ COLUMNS: dict[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What all hurdles found.
+    """Findings of all hurdles.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ class Findings:
     about: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        seen: set[tuple[str, str, str]] = set()
+        keys: set[tuple[str, str, str]] = set()
         for row in self.rows:
             if row.hurdle not in self.questions:
                 raise EvaluationError(f"a finding is of {row.hurdle!r}, which was not asked.")
             key = (row.hurdle, row.subject, row.statistic)
-            if key in seen:
+            if key in keys:
                 raise EvaluationError(f"{' / '.join(key)} was found twice; name subjects apart.")
-            seen.add(key)
+            keys.add(key)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -164,17 +164,17 @@ class Findings:
 
 
 def _row(finding: Finding) -> dict[str, Any]:
-    found, limit = finding.estimate, finding.limit
+    estimate, limit = finding.estimate, finding.limit
     return {
         "hurdle": finding.hurdle,
         "subject": finding.subject,
         "statistic": finding.statistic,
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "level": found.level,
-        "n_images": found.n_images,
-        "n_patients": found.n_patients,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "level": estimate.level,
+        "n_images": estimate.n_images,
+        "n_patients": estimate.n_patients,
         "scale": str(finding.scale),
         "limit": None if limit is None else limit.value,
         "beyond": "" if limit is None else str(limit.beyond),
@@ -183,7 +183,7 @@ def _row(finding: Finding) -> dict[str, Any]:
         "margin_source": "" if limit is None else limit.margin_source,
         "verdict": str(finding.verdict),
         "to_settle": finding.to_settle,
-        "note": found.note,
+        "note": estimate.note,
         "advice": finding.advice,
         "evidence": "; ".join(e.image for e in finding.evidence),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hurdles.auditing.nested import (
+from hurdles.auditing.blanking import (
     blankable,
     lungs_box,
     only_edges,

@@ -12,7 +12,7 @@ from hurdles.auditing.descriptors import (
     compression,
     corners,
     frame,
-    gray_levels,
+    gray_statistics,
     histogram,
     noise,
     shapes,
@@ -22,7 +22,7 @@ from hurdles.auditing.descriptors import (
 
 ALL = {
     histogram: 32,
-    gray_levels: 11,
+    gray_statistics: 11,
     sharpness: 4,
     noise: 6,
     compression: 19,
@@ -53,7 +53,7 @@ def test_each_image_is_described_for_itself_by_finite_numbers(function, size):
     assert not np.allclose(found[0], found[2])
 
 
-@pytest.mark.parametrize("function", [gray_levels, sharpness, noise, compression])
+@pytest.mark.parametrize("function", [sharpness, noise, compression])
 def test_what_lies_elsewhere_does_not_count(function):
     pixels = images()
     where = np.zeros(pixels.shape, dtype=bool)
@@ -65,12 +65,12 @@ def test_what_lies_elsewhere_does_not_count(function):
     assert np.isfinite(function(pixels, np.zeros_like(where))).all()
 
 
-def test_histogram_and_grey_levels_are_those_of_numpy():
+def test_histogram_and_gray_statistics_are_those_of_numpy():
     pixels = images()
     pixels[0, :20] = 255
     slow = [np.histogram(x, 32, (0, 256))[0] / x.size for x in pixels]
     assert histogram(pixels) == pytest.approx(np.array(slow), abs=1e-6)
-    found = gray_levels(pixels)
+    found = gray_statistics(pixels)
     marks = (1, 5, 25, 50, 75, 95, 99)
     for row, x in zip(found, pixels, strict=True):
         levels = np.percentile(x, marks, method="inverted_cdf")

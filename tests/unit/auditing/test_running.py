@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -151,5 +153,19 @@ def test_patients_that_are_not_known_are_not_counted(hurdles, patients, n_patien
 
 def test_what_is_found_is_handed_out_after_every_hurdle(hurdles):
     seen = []
-    run_hurdles(hurdles[0], 1, found=lambda some: seen.append((some.hurdles, len(some))))
+    run_hurdles(hurdles[0], 1, after_each=lambda some: seen.append((some.hurdles, len(some))))
     assert seen == [(["clean"], 1), (["clean", "dirty"], 2)]
+
+
+def test_hurdles_are_run_and_shown_in_the_order_of_their_documentation():
+    from hurdles.auditing.data import DATA_HURDLES
+    from hurdles.auditing.model import MODEL_HURDLES
+
+    page = (Path(__file__).parents[3] / "docs" / "hurdles.md").read_text(encoding="utf-8")
+    shipped = [
+        name
+        for registry in (DATA_HURDLES, MODEL_HURDLES)
+        for name in registry
+        if registry.get(name).run.__module__.startswith("hurdles.")
+    ]
+    assert shipped == re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)

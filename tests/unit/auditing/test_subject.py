@@ -99,7 +99,7 @@ def test_answers_to_other_images_are_refused(material):
 
 def test_a_table_of_answers_keeps_images_and_patients(material):
     one = subject(material)
-    table = one.predictions_of(one.tested, one.reference)
+    table = one.tested.predictions(LABELS, one.reference)
     assert table.frame["image"].tolist() == ["i4", "i5", "i6", "i7"]
     assert np.allclose(table.y_prob, one.reference)
     assert table.groups.tolist() == one.tested.groups.tolist()

@@ -18,10 +18,12 @@ from findings_samples import (
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import COULD_NOT, Beyond, Finding, Limit, Scale, counted
 from hurdles.findings.summary import (
+    against_text,
     excess,
     exit_code,
     limit_text,
     margin_text,
+    name_text,
     ranked,
     sentence,
     settled_text,
@@ -222,3 +224,18 @@ def test_numbers_are_written_with_their_interval():
     assert value_text(MISSING) == "undefined"
     many = Finding("h", "", "pairs", counted(1234, n_images=9999), None, scale=Scale.COUNT)
     assert value_text(many) == "1,234"
+
+
+def test_a_phrase_says_where_a_number_is_hit_and_where_cleared():
+    limit = Limit(0.9, "Riley", "below", margin=0.8, margin_source="a choice")
+    slope = Finding("calibration", "", "slope", estimate(0.85, 0.75, 0.95), limit)
+    assert against_text(slope) == "hit below 0.9, cleared from 0.8"
+    assert against_text(replace(slope, limit=Limit(0.9, "Riley"))) == "hit above 0.9"
+    assert against_text(replace(slope, limit=None)) == "shown, not judged"
+
+
+def test_a_subject_that_the_statistic_names_is_not_said_twice():
+    rows = [area(subject, 0.5, 0.1) for subject in ("auc", "all")]
+    assert [name_text(row) for row in rows] == [
+        "AUC of telling the class, macro", "all: AUC of telling the class, macro",
+    ]  # fmt: skip

@@ -1,4 +1,7 @@
-"""All of the calibration in order: pools, limits, references, fresh cohorts, real images."""
+"""Calibration of all hurdles in order: pools, limits, references, fresh cohorts, real images.
+
+Every finished trial is a line in a file; called again, only what is missing is computed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context, parent_process
@@ -18,7 +21,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.auditing.calibrate.cohorts import RealStock, read_stock
+from hurdles.auditing.calibrate.cohorts import RealImages, read_real_images
 from hurdles.auditing.calibrate.journal import Journal, Record, is_calibrated
 from hurdles.auditing.calibrate.limits import Limits, limits_from, rates_table, references_from
 from hurdles.auditing.calibrate.trials import (
@@ -46,31 +49,18 @@ from hurdles.registry import Registry
 
 T = TypeVar("T")
 #: Modules of this package that judge what was measured; changing one asks for no new cohorts.
-_AFTERWARDS = ("calibration", "figure", "limits", "page")
+_AFTERWARDS = ("calibration", "limits", "page")
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What a calibration found.
+    """Result of a calibration.
 
-    Parameters
-    ----------
-    profile : Profile
-        How much was tried.
-    limits : mapping
-        By hurdle and subject: calibrated ones, and those that hold by definition.
-    references : dict of str to float
-        Strength at which the power of each shortcut was judged.
-    areas : DataFrame
-        AUC of networks that had nothing but the shortcut to read, by shortcut and strength.
-    rates : DataFrame
-        False alarms and power, columns as in `hurdles.auditing.calibrate.limits.COLUMNS`.
-    cohorts : int
-        How many were drawn in all.
-    seconds : float
-        What they took on one core, renderings apart.
-    has_real : bool
-        Whether shortcuts were planted into real images too.
+    `limits` by hurdle and subject are calibrated ones, and those that hold by definition;
+    `references` are the strengths at which the power of each shortcut was judged; `areas` the AUC
+    of networks that had nothing but the shortcut to read, by shortcut and strength; `rates` false
+    alarms and power, columns as in `hurdles.auditing.calibrate.limits.COLUMNS`. `cohorts` were
+    drawn in all, in `seconds` on one core, renderings apart.
     """
 
     profile: Profile
@@ -101,80 +91,70 @@ def calibrate_audit(
     computed. The number of processes changes nothing but the time.
     """
     register_hurdles(imports)
-    chosen = _profile(profile)
-    plan = Plan(
-        Path(out),
-        chosen,
-        _names(DATA_HURDLES, data),
-        _names(MODEL_HURDLES, models),
-        tuple(imports),
-    )
+    if isinstance(profile, str):
+        if profile not in PROFILES:
+            known = ", ".join(PROFILES)
+            raise RegistryError(
+                f"no profile is called {profile!r}. Known: {known}; choose one of them."
+            )
+        profile = PROFILES[profile]
+    names = _names(DATA_HURDLES, data), _names(MODEL_HURDLES, models)
+    plan = Plan(Path(out), profile, *names, tuple(imports))
     options = options or Options()
-    stock = _real(plan, real, options)
-    journal = Journal(plan.out / "trials.jsonl", _about(plan, stock))
-    with _crew(plan, workers, options.listener) as crew:
-        return _carry_out(plan, journal, crew, real=stock is not None)
-
-
-def _carry_out(plan: Plan, journal: Journal, crew: _Crew, *, real: bool) -> Calibration:
-    kinds = tuple(k for k, names in (("data", plan.data), ("model", plan.model)) if names)
-    profile = plan.profile
-    crew.render()
-    first = calibration_trials(profile, kinds)
-    crew.run("Cohorts without a shortcut", first, journal)
-    limits = limits_from(_of(journal, first), load_limits())
-    networks = network_trials(profile)
-    crew.run("Networks on shortcuts alone", networks, journal)
-    references, areas = references_from(_of(journal, networks))
-    # What cannot be planted into an image that exists is not tried there.
-    fresh = [
-        trial
-        for trial in fresh_trials(
-            profile, kinds, references, faults=fault_numbers(plan.data), real=real
-        )
-        if trial.part != "real" or not trial.plant or trial.plant in PLANTS
-    ]
-    crew.run("Fresh cohorts", fresh, journal)
-    rates = rates_table(_of(journal, fresh), limits, references)
-    done = _of(journal, [*first, *networks, *fresh])
-    seconds = sum(r.seconds for r in done)
-    return Calibration(profile, limits, references, areas, rates, len(done), seconds, real)
-
-
-def _of(journal: Journal, trials: Sequence[Trial]) -> list[Record]:
-    return journal.among(t.name for t in trials)
-
-
-def _profile(profile: str | Profile) -> Profile:
-    if isinstance(profile, Profile):
-        return profile
-    if profile not in PROFILES:
-        raise RegistryError(
-            f"no profile is called {profile!r}. Known: {', '.join(PROFILES)}; choose one of them."
-        )
-    return PROFILES[profile]
+    images = None
+    if real is None:
+        options.listener.say("no real images are named; shortcuts are planted in phantoms only")
+    else:
+        images = read_real_images(real, size=profile.size, options=options)
+    if images is not None:
+        images.save(plan.out / "real.npz")
+    journal = Journal(plan.out / "trials.jsonl", _about(plan, images))
+    with _workers(plan, workers, options.listener) as at_work:
+        return _carry_out(plan, journal, at_work, real=images is not None)
 
 
 def _names(hurdles: Registry[Any], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    if wanted is None:
-        return tuple(hurdles.names())
-    for name in wanted:
-        hurdles.get(name)
-    return tuple(name for name in hurdles if name in wanted)
+    for name in wanted or ():
+        hurdles.get(name)  # an unknown name raises
+    return tuple(name for name in hurdles if wanted is None or name in wanted)
 
 
-def _real(plan: Plan, folder: Path | None, options: Options) -> RealStock | None:
-    if folder is None:
-        options.listener.say("no real images are named; shortcuts are planted in phantoms only")
-        return None
-    stock = read_stock(folder, size=plan.profile.size, options=options)
-    if stock is not None:
-        stock.save(plan.out / "real.npz")
-    return stock
+def _carry_out(plan: Plan, journal: Journal, at_work: _Workers, *, real: bool) -> Calibration:
+    kinds = tuple(k for k, names in (("data", plan.data), ("model", plan.model)) if names)
+    profile = plan.profile
+    tasks = [
+        (plan, part, number, *task)
+        for part, plants in (("calibration", ()), ("fresh", profile.planted))
+        for number, pool in enumerate(plan.pools(part))
+        for task in pool.tasks(plants)
+    ]
+    at_work.run("Rendering phantoms", render, tasks, lambda _: None)
+
+    def records_of(stage: str, trials: Sequence[Trial]) -> list[Record]:
+        left = [(plan, t.name) for t in trials if t.name not in journal.records]
+        at_work.run(stage, run_trial, left, journal.add)
+        return journal.among(t.name for t in trials)
+
+    clean = records_of("Cohorts without a shortcut", calibration_trials(profile, kinds))
+    limits = limits_from(clean, load_limits())
+    networks = records_of("Networks on shortcuts alone", network_trials(profile))
+    references, areas = references_from(networks)
+    faults = fault_numbers(plan.data)
+    trials = [
+        trial
+        for trial in fresh_trials(profile, kinds, references, faults=faults, real=real)
+        # What cannot be planted into an image that exists is not tried there.
+        if trial.part != "real" or not trial.plant or trial.plant in PLANTS
+    ]
+    fresh = records_of("Fresh cohorts", trials)
+    rates = rates_table(fresh, limits, references)
+    done = [*clean, *networks, *fresh]
+    seconds = sum(record.seconds for record in done)
+    return Calibration(profile, limits, references, areas, rates, len(done), seconds, real)
 
 
-def _about(plan: Plan, real: RealStock | None) -> dict[str, Any]:
-    """Return whatever can change a number: what is asked, by which code, of which images."""
+def _about(plan: Plan, real: RealImages | None) -> dict[str, Any]:
+    """Return whatever can change a number: hurdles, code and images."""
     hurdles = [DATA_HURDLES.get(n).run for n in plan.data]
     hurdles += [MODEL_HURDLES.get(n).run for n in plan.model]  # type: ignore[misc] # two kinds
     sources = sorted({str(inspect.getsourcefile(h)) for h in hurdles} | set(_ground()))
@@ -188,7 +168,7 @@ def _about(plan: Plan, real: RealStock | None) -> dict[str, Any]:
         "models": plan.model,
         "code": code,
         "fixed": {"/".join(k): v.value for k, v in load_limits().items() if not is_calibrated(v)},
-        "real": None if real is None else hashlib.sha256(real.pixels.tobytes()).hexdigest(),
+        "real": None if real is None else hashlib.sha256(real.plain.pixels.tobytes()).hexdigest(),
     }
 
 
@@ -202,35 +182,20 @@ def _ground() -> Iterator[str]:
                 yield str(file)
 
 
-class _Crew:
-    """Does tasks here, or in several processes, and tells how far it is."""
+class _Workers:
+    """Tasks done here, or in several processes, with progress told."""
 
-    def __init__(
-        self, plan: Plan, pool: ProcessPoolExecutor | None, listener: Progress, workers: int
-    ) -> None:
-        self.plan, self.pool, self.listener, self.workers = plan, pool, listener, workers
+    def __init__(self, pool: ProcessPoolExecutor | None, listener: Progress, number: int) -> None:
+        self.pool, self.listener, self.number = pool, listener, number
 
-    def render(self) -> None:
-        """Render what is not rendered yet."""
-        plan = self.plan
-        tasks = []
-        for part, plants in (("calibration", ()), ("fresh", plan.profile.planted)):
-            for number, pool in enumerate(plan.pools(part)):
-                tasks += [(plan, part, number, *task) for task in pool.tasks(plants)]
-        self._each("Rendering phantoms", render, tasks, lambda _: None)
-
-    def run(self, stage: str, trials: Sequence[Trial], journal: Journal) -> None:
-        """Carry out the trials that are not in the journal yet."""
-        tasks = [(self.plan, t.name) for t in trials if t.name not in journal.records]
-        self._each(stage, run_trial, tasks, journal.add)
-
-    def _each(
+    def run(
         self,
         stage: str,
         work: Callable[..., T],
         tasks: Sequence[tuple[Any, ...]],
-        done: Callable[[T], None],
+        done: Callable[[T], object],
     ) -> None:
+        """Do tasks, in whatever order they end, and pass each result on."""
         self.listener.start(stage, len(tasks))
         for result in self._results(work, tasks):
             done(result)
@@ -241,33 +206,32 @@ class _Crew:
             yield from (work(*task) for task in tasks)
             return
         waiting: set[Future[T]] = set()
-        left = iter(tasks)
         # A few at a time: after an interruption nothing that nobody waits for goes on.
-        for task in left:
+        for task in tasks:
             waiting.add(self.pool.submit(work, *task))
-            if len(waiting) > 2 * self.workers:
+            if len(waiting) > 2 * self.number:
                 ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ready)
-        while waiting:
-            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in ready)
+        yield from (future.result() for future in as_completed(waiting))
 
 
 @contextmanager
-def _crew(plan: Plan, workers: int, listener: Progress) -> Iterator[_Crew]:
-    if workers < 1:
-        raise RunError(f"{workers} workers do nothing; give at least 1.")
-    if workers == 1:
+def _workers(plan: Plan, number: int, listener: Progress) -> Iterator[_Workers]:
+    if number < 1:
+        raise RunError(f"{number} workers do nothing; give at least 1.")
+    if number == 1:
         with one_thread():
-            yield _Crew(plan, None, listener, 1)
+            yield _Workers(None, listener, 1)
         return
     # Started anew, not forked: a fork of a process with threads may never come back.
-    context = get_context("spawn")
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_prepare, initargs=(plan.imports,)
+        number,
+        mp_context=get_context("spawn"),
+        initializer=_prepare,
+        initargs=(plan.imports,),
     )
     try:
-        yield _Crew(plan, pool, listener, workers)
+        yield _Workers(pool, listener, number)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -277,14 +241,14 @@ _held = ExitStack()
 
 def _prepare(imports: Sequence[str]) -> None:
     """Make a new process ready: its hurdles, and one thread for as long as it lives."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def end_with_parent() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    # Otherwise it waited for ever where the process that gives it work is killed.
+    threading.Thread(target=end_with_parent, daemon=True).start()
     register_hurdles(imports)
     _held.enter_context(one_thread())
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that gives it work is killed; otherwise it waited for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

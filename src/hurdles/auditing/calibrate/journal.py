@@ -17,20 +17,11 @@ from hurdles.findings.limits import CALIBRATED
 
 @dataclass(frozen=True)
 class Measured:
-    """What of a finding decides its verdict, whatever the limit will be.
+    """Part of a finding that decides its verdict, whatever the limit will be.
 
-    Parameters
-    ----------
-    hurdle, subject : str
-        As in the finding.
-    value, low, high : float
-        The estimate; NaN where it is undefined.
-    beyond : str
-        Bad side of the limit: above or below; empty where the finding is not judged.
-    fixed : float or None
-        The limit, where it holds by definition or from a paper; None where it is calibrated.
-    margin : float or None
-        Within which it is cleared; None where it is not judged.
+    Numbers are NaN where the estimate is undefined. `beyond` is empty where the finding is not
+    judged; `fixed` is the limit where it holds by definition or from a paper, None where it is
+    calibrated; within `margin` it is cleared.
     """
 
     hurdle: str
@@ -45,8 +36,8 @@ class Measured:
     @classmethod
     def of(cls, finding: Finding) -> Measured:
         """Take from a finding what is needed."""
-        found, limit = finding.estimate, finding.limit
-        numbers = (finding.hurdle, finding.subject, found.value, found.low, found.high)
+        estimate, limit = finding.estimate, finding.limit
+        numbers = (finding.hurdle, finding.subject, estimate.value, estimate.low, estimate.high)
         if limit is None:
             return cls(*numbers, "", None)
         fixed = None if is_calibrated(limit) else limit.value
@@ -54,7 +45,7 @@ class Measured:
 
     @property
     def is_defined(self) -> bool:
-        """Whether there is a number."""
+        """True where there is a number."""
         return not math.isnan(self.value)
 
     @property
@@ -65,20 +56,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Record:
-    """What a trial gave.
+    """Result of a trial, known by its name: the hurdles that were asked, and every finding.
 
-    Parameters
-    ----------
-    trial : str
-        Its name.
-    asked : tuple of str
-        The hurdles that were asked.
-    found : tuple of Measured
-        Every finding.
-    auc : float or None
-        Of the network on images that it never saw, where one was trained.
-    seconds : float
-        How long it took.
+    `auc` is that of the network on images that it never saw, where one was trained.
     """
 
     trial: str
@@ -88,55 +68,54 @@ class Record:
     seconds: float
 
     def to_json(self) -> str:
-        """Return one line."""
-        plain = asdict(self)
-        plain["found"] = [_without_nan(asdict(m)) for m in self.found]
-        return json.dumps(_without_nan(plain), allow_nan=False)
+        """Return one line, with infinity as text and NaN as null."""
+        return json.dumps(_plain(asdict(self)), allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Record:
         """Read what `to_json` wrote."""
         plain = json.loads(line)
-        found = tuple(Measured(**_with_nan(m)) for m in plain["found"])
-        return cls(plain["trial"], tuple(plain["asked"]), found, plain["auc"], plain["seconds"])
+        for row in plain["found"]:
+            for key in ("value", "low", "high"):
+                row[key] = math.nan if row[key] is None else float(row[key])
+        measured = tuple(Measured(**row) for row in plain["found"])
+        return cls(plain["trial"], tuple(plain["asked"]), measured, plain["auc"], plain["seconds"])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
 
 
 class Journal:
     """Records in a file, one a line, under a first line that says what they are of.
 
-    Parameters
-    ----------
-    path : Path
-        The file; made if it is not there.
-    about : mapping
-        Profile, versions and code: whatever can change a number. Must be JSON.
-
-    Raises
-    ------
-    RunError
-        If the file holds trials of another calibration.
+    `about` holds whatever can change a number (profile, versions, code), for JSON. A file with
+    trials of another calibration raises `RunError`.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         self.path = path
         self.records: dict[str, Record] = {}
         head = json.dumps({"about": dict(about)}, sort_keys=True)
-        if path.exists():
-            self._read(head)
-        else:
+        if not path.exists():
             write_text(path, head + "\n")
-
-    def _read(self, head: str) -> None:
-        text = self.path.read_text(encoding="utf-8")
+            return
+        text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         lines = whole.splitlines()
         if not lines or lines[0] != head:
             raise RunError(
-                f"{self.path} holds trials of another calibration (settings, versions or hurdles "
+                f"{path} holds trials of another calibration (settings, versions or hurdles "
                 "differ), or other things; give another --out."
             )
         if whole != text:  # killed within a line
-            write_text(self.path, whole)
+            write_text(path, whole)
         for line in lines[1:]:
             record = Record.from_json(line)
             self.records[record.trial] = record
@@ -157,22 +136,3 @@ class Journal:
 def is_calibrated(limit: Limit) -> bool:
     """Return whether a limit comes from a calibration, or is to come from one."""
     return limit.source.startswith(("provisional", CALIBRATED))
-
-
-_NUMBERS = ("value", "low", "high")
-
-
-def _without_nan(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the same with infinity as text and NaN as None, which JSON can say."""
-    return {k: _said(v) if isinstance(v, float) else v for k, v in plain.items()}
-
-
-def _said(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return value if math.isfinite(value) else str(value)
-
-
-def _with_nan(plain: dict[str, Any]) -> dict[str, Any]:
-    read = {k: math.nan if plain[k] is None else float(plain[k]) for k in _NUMBERS}
-    return {**plain, **read}

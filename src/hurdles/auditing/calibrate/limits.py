@@ -1,12 +1,12 @@
-"""From cohorts without a shortcut to limits that at most one in twenty of them passes.
+"""Limits from cohorts without a shortcut, and how often hurdles are hit when held against them.
 
 A hurdle has many findings, and it is hit if one of them is. So the limits of its findings are set
-together: the deciding end of each interval is standardised by its mean and deviation over the
+together: the deciding end of each interval is standardized by its mean and deviation over the
 cohorts, and the largest of a cohort's findings is what is counted (the maximum that Westfall and
 Young 1993 resample). How many cohorts may lie beyond is chosen so that the share among all such
 cohorts is at most 5 % with 90 % confidence (a tolerance limit, Wilks 1941).
 
-False alarms and power of every hurdle, each a proportion of cohorts with its interval.
+False alarms and power are proportions of cohorts, each with its interval.
 """
 
 from __future__ import annotations
@@ -62,35 +62,83 @@ def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CO
 
 
 def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, str], Limit]:
-    """Return all limits: calibrated ones from these cohorts, the others as they are."""
-    found: dict[str, dict[str, float]] = {}
-    sides: dict[str, str] = {}
+    """Return all limits: calibrated ones from these cohorts, the others as they are.
+
+    No calibration sets margins: a calibrated limit keeps that of its hurdle.
+    """
+    bounds: dict[str, dict[str, float]] = {}
+    sides: dict[str, Beyond] = {}
     cohorts: dict[str, list[int]] = {}
-    for rows in _by_condition(records):
-        for hurdle, table in _bounds(rows).items():
-            sides[hurdle] = _side(rows, hurdle)
+    for members in _by_condition(records).values():
+        measured = pd.DataFrame(
+            [
+                (m.hurdle, r.trial, m.subject, m.bound, m.beyond)
+                for r in members
+                for m in r.found
+                if m.beyond and m.fixed is None
+            ],
+            columns=["hurdle", "trial", "subject", "bound", "beyond"],
+        )
+        for name, rows in measured.groupby("hurdle", sort=False):
+            hurdle = str(name)
+            # Several findings of one subject share a limit, so the worst of them counts.
+            table = rows.pivot_table(
+                index="trial", columns="subject", values="bound", aggfunc="max", dropna=False
+            ).reindex([r.trial for r in members])
+            sides[hurdle] = Beyond(rows["beyond"].iloc[0])
             cohorts.setdefault(hurdle, []).append(len(table))
             if hurdle not in PER_SUBJECT:
                 table = table.max(axis=1).to_frame("")
+            subjects = bounds.setdefault(hurdle, {})
             for subject, bound in _joint_limits(table).items():
-                before = found.setdefault(hurdle, {}).get(subject, -math.inf)
-                found[hurdle][subject] = max(before, bound)
-    limits = {k: v for k, v in shipped.items() if k[0] not in found or not is_calibrated(v)}
-    for hurdle, subjects in found.items():
-        for subject, bound in _with_others(subjects).items():
-            made = _limit(hurdle, bound, Beyond(sides[hurdle]), cohorts[hurdle])
-            limits[hurdle, subject] = _with_margin(made, shipped, hurdle, subject)
+                subjects[subject] = max(subjects.get(subject, -math.inf), bound)
+    limits = {k: v for k, v in shipped.items() if k[0] not in bounds or not is_calibrated(v)}
+    for hurdle, subjects in bounds.items():
+        of_others = {} if list(subjects) == [""] else {"": max(subjects.values())}
+        for subject, bound in (subjects | of_others).items():
+            limit = _limit(hurdle, bound, sides[hurdle], cohorts[hurdle])
+            before = shipped.get((hurdle, subject)) or shipped.get((hurdle, ""))
+            if before is not None and before.clears != before.value:
+                limit = replace(limit, margin=before.clears, margin_source=before.margin_source)
+            limits[hurdle, subject] = limit
     return limits
 
 
-def verdict_of(hurdle: str, found: Iterable[Measured], limits: Limits) -> Verdict:
-    """Return the verdict of a hurdle on a cohort, as `Findings.verdict` gives it."""
-    rows = tuple(
-        Finding(hurdle, m.subject, str(i), _estimate(m), _held_against(m, limits))
-        for i, m in enumerate(found)
-        if m.hurdle == hurdle
-    )
-    return Findings(rows, {hurdle: ""}).verdict(hurdle)
+def _by_condition(records: Sequence[Record]) -> dict[Trial, list[Record]]:
+    groups: dict[Trial, list[Record]] = {}
+    for record in records:
+        groups.setdefault(Trial.parse(record.trial).condition, []).append(record)
+    return groups
+
+
+def _joint_limits(table: pd.DataFrame) -> dict[str, float]:
+    """Return for each subject the end that few cohorts pass in any of them."""
+    values = table.to_numpy(dtype=float)
+    measured = ~np.isnan(values).all(axis=0)
+    names = [str(c) for c, t in zip(table.columns, measured, strict=True) if t]
+    values = values[:, measured]
+    if not names:
+        return {}
+    center = np.nanmean(values, axis=0)
+    spread = np.nan_to_num(np.nanstd(values, axis=0))
+    height = np.where(np.isnan(values), -np.inf, values - center) / np.where(spread > 0, spread, 1)
+    beyond = max(allowed_beyond(len(values)), 0)
+    most = float(np.sort(height.max(axis=1))[-1 - beyond])
+    return dict(zip(names, (center + most * spread).tolist(), strict=True))
+
+
+def _limit(hurdle: str, bound: float, beyond: Beyond, numbers: Sequence[int]) -> Limit:
+    cohorts, fewest = sum(numbers), min(numbers)
+    # Rounded away from the cohorts, so that none of them comes to lie beyond.
+    lax = math.ceil(bound * 1000 - 1e-9) / 1000
+    if hurdle in FLOORS:
+        floor = FLOORS[hurdle] if beyond is Beyond.ABOVE else -FLOORS[hurdle]
+        lax = max(lax, floor)
+    sure = allowed_beyond(fewest) >= 0
+    promise = f"at most {SHARE:.0%} of cohorts without a shortcut lie beyond in any finding of it"
+    doubt = "with 90 % confidence" if sure else f"but {fewest} cohorts are too few to be sure"
+    source = f"calibrate-audit: {promise}, {doubt}; {cohorts} cohorts, hurdles {__version__}"
+    return Limit(lax if beyond is Beyond.ABOVE else -lax, source, beyond)
 
 
 def write_limits(limits: Limits, path: Path) -> Path:
@@ -122,7 +170,7 @@ _HEAD = """\
 
 
 def _hoisted(table: dict[str, dict[str, object]]) -> dict[str, object]:
-    """Say a margin that all subjects of a hurdle share once, above them."""
+    """Write a margin that all subjects of a hurdle share once, above them."""
     margins = {(e.get("margin"), e.get("margin_source")) for e in table.values()}
     if len(margins) > 1 or margins == {(None, None)}:
         return dict(table)
@@ -130,96 +178,20 @@ def _hoisted(table: dict[str, dict[str, object]]) -> dict[str, object]:
     return shared | {s: {k: e[k] for k in e if k not in shared} for s, e in table.items()}
 
 
-def _with_margin(made: Limit, shipped: Limits, hurdle: str, subject: str) -> Limit:
-    """Give a calibrated limit the margin that its hurdle had: no calibration sets margins."""
-    before = shipped.get((hurdle, subject)) or shipped.get((hurdle, ""))
-    if before is None or before.clears == before.value:
-        return made
-    return replace(made, margin=before.clears, margin_source=before.margin_source)
-
-
-def _estimate(found: Measured) -> Estimate:
-    return Estimate(found.value, found.low, found.high, 0.95, "", 0, 0)
-
-
-def _held_against(found: Measured, limits: Limits) -> Limit | None:
-    if not found.beyond:
-        return None
-    if found.fixed is not None:
-        margin = found.fixed if found.margin is None else found.margin
-        return Limit(found.fixed, "fixed", Beyond(found.beyond), margin, "fixed")
-    return limits.get((found.hurdle, found.subject)) or limits.get((found.hurdle, ""))
-
-
-def _side(records: Sequence[Record], hurdle: str) -> str:
-    found = (m for r in records for m in r.found if m.hurdle == hurdle and m.fixed is None)
-    return next(m.beyond for m in found if m.beyond)
-
-
-def _by_condition(records: Sequence[Record]) -> list[list[Record]]:
-    groups: dict[Trial, list[Record]] = {}
-    for record in records:
-        groups.setdefault(Trial.parse(record.trial).condition, []).append(record)
-    return list(groups.values())
-
-
-def _bounds(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
-    """Return, for each hurdle with calibrated limits, cohorts x subjects: the deciding ends.
-
-    Several findings of one subject share a limit, so the worst of them counts.
-    """
-    rows = [
-        (m.hurdle, r.trial, m.subject, m.bound)
-        for r in records
-        for m in r.found
-        if m.beyond and m.fixed is None
-    ]
-    if not rows:
-        return {}
-    frame = pd.DataFrame(rows, columns=["hurdle", "trial", "subject", "bound"])
-    names = [r.trial for r in records]
-    return {
-        str(hurdle): part.pivot_table(
-            index="trial", columns="subject", values="bound", aggfunc="max", dropna=False
-        ).reindex(names)
-        for hurdle, part in frame.groupby("hurdle", sort=False)
-    }
-
-
-def _joint_limits(table: pd.DataFrame) -> dict[str, float]:
-    """Return for each subject the end that few cohorts pass in any of them."""
-    values = table.to_numpy(dtype=float)
-    there = ~np.isnan(values).all(axis=0)
-    names = [str(c) for c, t in zip(table.columns, there, strict=True) if t]
-    values = values[:, there]
-    if not names:
-        return {}
-    centre = np.nanmean(values, axis=0)
-    spread = np.nan_to_num(np.nanstd(values, axis=0))
-    height = np.where(np.isnan(values), -np.inf, values - centre) / np.where(spread > 0, spread, 1)
-    beyond = max(allowed_beyond(len(values)), 0)
-    most = float(np.sort(height.max(axis=1))[-1 - beyond])
-    return dict(zip(names, (centre + most * spread).tolist(), strict=True))
-
-
-def _with_others(subjects: Mapping[str, float]) -> dict[str, float]:
-    if list(subjects) == [""]:
-        return dict(subjects)
-    return {**subjects, "": max(subjects.values())}
-
-
-def _limit(hurdle: str, bound: float, beyond: Beyond, numbers: Sequence[int]) -> Limit:
-    cohorts, fewest = sum(numbers), min(numbers)
-    # Rounded away from the cohorts, so that none of them comes to lie beyond.
-    lax = math.ceil(bound * 1000 - 1e-9) / 1000
-    if hurdle in FLOORS:
-        floor = FLOORS[hurdle] if beyond is Beyond.ABOVE else -FLOORS[hurdle]
-        lax = max(lax, floor)
-    sure = allowed_beyond(fewest) >= 0
-    promise = f"at most {SHARE:.0%} of cohorts without a shortcut lie beyond in any finding of it"
-    doubt = "with 90 % confidence" if sure else f"but {fewest} cohorts are too few to be sure"
-    source = f"calibrate-audit: {promise}, {doubt}; {cohorts} cohorts, hurdles {__version__}"
-    return Limit(lax if beyond is Beyond.ABOVE else -lax, source, beyond)
+def verdict_of(hurdle: str, found: Iterable[Measured], limits: Limits) -> Verdict:
+    """Return the verdict of a hurdle on a cohort, as `Findings.verdict` gives it."""
+    rows = []
+    for number, m in enumerate(found):
+        limit = None
+        if m.beyond and m.fixed is None:
+            limit = limits.get((m.hurdle, m.subject)) or limits.get((m.hurdle, ""))
+        elif m.beyond and m.fixed is not None:
+            margin = m.fixed if m.margin is None else m.margin
+            limit = Limit(m.fixed, "fixed", Beyond(m.beyond), margin, "fixed")
+        if m.hurdle == hurdle:
+            estimate = Estimate(m.value, m.low, m.high, 0.95, "", 0, 0)
+            rows.append(Finding(hurdle, m.subject, str(number), estimate, limit))
+    return Findings(tuple(rows), {hurdle: ""}).verdict(hurdle)
 
 
 #: Stands for all hurdles of a kind together.
@@ -229,8 +201,8 @@ REFERENCE_AUC = 0.8
 #: False alarms at most, power at least.
 GOALS = (0.05, 0.8)
 
-_GREYS = ("brightness", "blur", "jpeg", "inversion", "noise", "hospital")
-_EVERY = ("marker", "border", "body-size", *_GREYS)
+_GRAYS = ("brightness", "blur", "jpeg", "inversion", "noise", "hospital")
+_EVERY = ("marker", "border", "body-size", *_GRAYS)
 #: Which shortcuts a hurdle is meant to see; no other pair is a promise.
 MEANT: Mapping[str, tuple[str, ...]] = {
     "confounders": ("body-size", "hospital"),
@@ -288,28 +260,21 @@ def references_from(records: Sequence[Record]) -> tuple[dict[str, float], pd.Dat
 
 def areas_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return the mean AUC of networks: plant, strength, auc, lowest, highest, networks."""
-    rows = [
-        {"plant": t.plant, "strength": t.strength, "auc": r.auc}
-        for r in records
-        for t in [Trial.parse(r.trial)]
-    ]
+    trials = [Trial.parse(record.trial) for record in records]
+    rows = [(t.plant, t.strength, r.auc) for t, r in zip(trials, records, strict=True)]
     frame = pd.DataFrame(rows, columns=["plant", "strength", "auc"])
-    found = frame.groupby(["plant", "strength"], sort=False)["auc"]
-    return found.agg(["mean", "min", "max", "count"]).reset_index().rename(
-        columns={"mean": "auc", "min": "lowest", "max": "highest", "count": "networks"}
-    )  # fmt: skip
+    areas = frame.groupby(["plant", "strength"], sort=False)["auc"]
+    table = areas.agg(["mean", "min", "max", "count"]).reset_index()
+    return table.set_axis(["plant", "strength", "auc", "lowest", "highest", "networks"], axis=1)
 
 
 def rates_table(
     records: Sequence[Record], limits: Limits, references: Mapping[str, float]
 ) -> pd.DataFrame:
     """Return the share of cohorts that hit each hurdle, one row per hurdle and condition."""
-    groups: dict[Trial, list[Record]] = {}
-    for record in records:
-        groups.setdefault(Trial.parse(record.trial).condition, []).append(record)
     rows = [
         row
-        for condition, members in groups.items()
+        for condition, members in _by_condition(records).items()
         for row in _rows(condition, members, limits, references)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -322,18 +287,19 @@ def _rows(
     verdicts = {h: [verdict_of(h, r.found, limits) for r in members] for h in hurdles}
     joined = [h for h in hurdles if condition.patients >= CLEAN_FROM.get(h, 0)]
     if len(joined) > 1:
-        verdicts[ANY] = [_joined([verdicts[h][i] for h in joined]) for i in range(len(members))]
+        of_cohorts = zip(*(verdicts[h] for h in joined), strict=True)
+        verdicts[ANY] = [_together(set(each)) for each in of_cohorts]
     for hurdle, each in verdicts.items():
         rate = wilson(each.count(Verdict.HIT), len(each))
         goal = _goal(condition, hurdle, references)
         yield {
             "kind": condition.kind,
             "part": condition.part,
-            "hurdle": hurdle,
             "plant": condition.plant,
             "strength": condition.strength,
             "disease": condition.disease,
             "patients": condition.patients,
+            "hurdle": hurdle,
             "cohorts": len(each),
             "hit": each.count(Verdict.HIT),
             "inconclusive": each.count(Verdict.INCONCLUSIVE),
@@ -344,17 +310,16 @@ def _rows(
             "high": rate.high,
             "judged": goal != "",
             "goal": goal,
-            "result": _result(goal, rate.value, rate.low, rate.high),
+            "result": _result(goal, rate),
         }
 
 
-def _joined(verdicts: Sequence[Verdict]) -> Verdict:
+def _together(verdicts: set[Verdict]) -> Verdict:
     """Return the verdict of several hurdles together."""
-    for loudest in (Verdict.HIT, Verdict.INCONCLUSIVE):
-        if loudest in verdicts:
-            return loudest
-    said = {v for v in verdicts if v is not Verdict.SHOWN}
-    return said.pop() if len(said) == 1 else Verdict.INCONCLUSIVE
+    if Verdict.HIT in verdicts:
+        return Verdict.HIT
+    judged = verdicts - {Verdict.SHOWN}
+    return judged.pop() if len(judged) == 1 else Verdict.INCONCLUSIVE
 
 
 def _goal(condition: Trial, hurdle: str, references: Mapping[str, float]) -> str:
@@ -371,13 +336,12 @@ def _goal(condition: Trial, hurdle: str, references: Mapping[str, float]) -> str
     return f">= {least:g}" if meant else ""
 
 
-def _result(goal: str, share: float, low: float, high: float) -> str:
+def _result(goal: str, rate: Estimate) -> str:
     if not goal:
         return ""
+    most, least = GOALS
     if goal.startswith("<="):
-        if share <= GOALS[0]:
-            return "met"
-        return "missed" if low > GOALS[0] else "not shown"
-    if share >= GOALS[1]:
-        return "met"
-    return "missed" if high < GOALS[1] else "not shown"
+        met, missed = rate.value <= most, rate.low > most
+    else:
+        met, missed = rate.value >= least, rate.high < least
+    return "met" if met else "missed" if missed else "not shown"

@@ -1,11 +1,11 @@
-"""What a reader is told: the answer first, then every number, and what was missed.
+"""Page of a calibration: the answer first, then every number, and what was missed.
 
-How the share of detected cohorts grows with the strength of what is planted.
+Its figure shows how the share of detected cohorts grows with the strength of what is planted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,115 +22,12 @@ from hurdles.data.untrusted import as_csv
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
-#: Okabe and Ito 2008, told apart with any colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_ACROSS, _PANEL = 3, (3.35, 2.55)
-_GREY = "#666666"
-
-
-def detection_figure(
-    rates: pd.DataFrame, areas: pd.DataFrame, references: Mapping[str, float]
-) -> bytes:
-    r"""Draw one panel for each shortcut: share of cohorts in which hurdles for data are hit.
-
-    Black is any of the hurdles, colours are those that are meant to see it; the leftmost point is
-    the share of cohorts with nothing planted. Grey is the AUC of a network that has nothing but
-    the shortcut to read, and the upright line is where power is judged.
-    """
-    from matplotlib.figure import Figure
-
-    plants = list(references)
-    down = max(-(-len(plants) // _ACROSS), 1)
-    height = _PANEL[1] * down + 1.0
-    figure = Figure(figsize=(_PANEL[0] * _ACROSS, height), facecolor="white", dpi=130)
-    panels = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False)
-    shown = rates[(rates["part"] == "fresh") & (rates["kind"] == "data")]
-    colours = _colours(shown, plants)
-    for place, axes in enumerate(panels.flat):
-        if place < len(plants):
-            _panel(axes, plants[place], shown, areas, references, colours)
-            axes.tick_params(labelbottom=place + _ACROSS >= len(plants))
-        else:
-            axes.set_axis_off()
-    _legend(figure, colours, height)
-    figure.supxlabel("strength of the shortcut", fontsize=10, y=0.48 / height)
-    figure.supylabel("share of cohorts in which the hurdle is hit", fontsize=10, x=0.008)
-    figure.subplots_adjust(
-        left=0.075, right=0.985, top=1 - 0.32 / height, bottom=0.92 / height, hspace=0.24,
-        wspace=0.08,
-    )  # fmt: skip
-    content = BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
-    return content.getvalue()
-
-
-def _colours(shown: pd.DataFrame, plants: list[str]) -> dict[str, str]:
-    """Return a colour for every hurdle for data that is meant to see one of these shortcuts."""
-    asked = [str(h) for h in shown["hurdle"].unique()]
-    meant = [h for h in asked if any(p in MEANT.get(h, ()) for p in plants)]
-    return {hurdle: _COLOURS[i % len(_COLOURS)] for i, hurdle in enumerate(meant)}
-
-
-def _panel(
-    axes: Axes,
-    plant: str,
-    shown: pd.DataFrame,
-    areas: pd.DataFrame,
-    references: Mapping[str, float],
-    colours: Mapping[str, str],
-) -> None:
-    most, least = GOALS
-    axes.axhspan(0, most, color="#eeeeee", zorder=0)
-    axes.axhline(least, color="#bbbbbb", linewidth=0.8, linestyle=":")
-    axes.axvline(references[plant], color="#bbbbbb", linewidth=1.0)
-    own = areas[areas["plant"] == plant].sort_values("strength")
-    axes.plot(own["strength"], own["auc"], color=_GREY, linestyle="--", marker=".", linewidth=1)
-    for hurdle, colour in {ANY: "black", **colours}.items():
-        if hurdle in colours and plant not in MEANT[hurdle]:
-            continue
-        _line(axes, shown[shown["hurdle"] == hurdle], plant, colour)
-    axes.set_title(plant, fontsize=10, loc="left", pad=3)
-    axes.set_xlim(-0.04, 1.04)
-    axes.set_ylim(0, 1.03)
-    axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _line(axes: Axes, rows: pd.DataFrame, plant: str, colour: str) -> None:
-    planted = rows[rows["plant"] == plant]
-    if planted.empty:
-        return
-    # Nothing planted is where every curve begins: cohorts of the same size.
-    null = rows[(rows["plant"] == "") & rows["disease"]]
-    null = null[null["patients"] == planted["patients"].iloc[0]]
-    both = pd.concat([null, planted]).sort_values("strength")
-    # Lines that coincide are both seen: the black one is wider, and intervals stand side by side.
-    width, aside = (2.8, 0.0) if colour == "black" else (1.3, 0.012)
-    axes.plot(both["strength"], both["share"], color=colour, marker="o", markersize=3.2,
-              linewidth=width, clip_on=False)  # fmt: skip
-    at = both["strength"] + aside
-    axes.vlines(at, both["low"], both["high"], color=colour, linewidth=0.8, alpha=0.6)
-
-
-def _legend(figure: object, colours: Mapping[str, str], height: float) -> None:
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    assert isinstance(figure, Figure)
-    lines = [("any hurdle for data", "black", "-"), *((h, c, "-") for h, c in colours.items())]
-    lines.append(("AUC of a network that reads the shortcut alone", _GREY, "--"))
-    handles = [
-        Line2D([], [], color=colour, linestyle=style, label=name) for name, colour, style in lines
-    ]
-    figure.legend(
-        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.05 / height), frameon=False,
-        ncols=min(len(handles), 5), fontsize=8.5,
-    )  # fmt: skip
-
-
 _STEM = "audit-calibration"
+_RESULTS = ("met", "not shown", "missed")
+#: Okabe and Ito 2008, told apart with any color vision.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_ACROSS, _PANEL = 3, (3.35, 2.55)
+_GRAY = "#666666"
 #: A row of the table of rates.
 Row: TypeAlias = "Mapping[Any, Any]"
 
@@ -161,215 +58,46 @@ def answer_lines(calibration: Calibration) -> list[str]:
             rows = rates[(rates["part"] == part) & rates["goal"].str.startswith(goal)]
             if len(rows):
                 counts = rows["result"].value_counts()
-                said = ", ".join(f"{counts[r]} {r}" for r in _RESULTS if r in counts)
-                lines.append(f"{what} on {where}: of {len(rows)} goals {said}.")
+                results = ", ".join(f"{counts[r]} {r}" for r in _RESULTS if r in counts)
+                lines.append(f"{what} on {where}: of {len(rows)} goals {results}.")
     return lines
 
 
 def calibration_page(calibration: Calibration) -> str:
     """Return the page in Markdown."""
-    parts: list[str] = ["# The audit audited", "", *_answer(calibration), ""]
-    for section in (_false_alarms, _power, _models, _faults, _real, _references, _limits, _method):
-        parts += [*section(calibration), ""]
-    return "\n".join(parts).rstrip() + "\n"
+    paragraphs = [
+        "# The audit audited",
+        *_answer(calibration),
+        *_false_alarms(calibration.rates),
+        "## Power: hurdles for data",
+        f"![Share of cohorts in which hurdles are hit, by strength]({_STEM}.png)",
+        *_power(calibration, "data", "fresh"),
+        *_models(calibration),
+        *_faults(calibration.rates),
+        *_real(calibration),
+        *_references(calibration),
+        *_limits(calibration),
+        *_method(calibration),
+    ]
+    return "\n\n".join(paragraphs) + "\n"
 
 
-_RESULTS = ("met", "not shown", "missed")
-
-
-def _answer(calibration: Calibration) -> Iterator[str]:
-    yield (
+def _answer(calibration: Calibration) -> list[str]:
+    introduction = (
         "Every hurdle was tried on cohorts of which it is known what is planted in them: at most 5 "
         "% of those without a shortcut may hit it, and at least 80 % of those with one, at the "
         "strength at which the shortcut alone gives a network an AUC of 0.8."
     )
-    yield ""
-    for line in answer_lines(calibration):
-        yield f"- **{line}**"
+    answer = "\n".join(f"- **{line}**" for line in answer_lines(calibration))
     missed = calibration.rates[calibration.rates["result"].isin(["missed", "not shown"])]
-    yield ""
     if missed.empty:
-        yield "No goal was missed."
-        return
-    yield f"{len(missed)} goals were not reached:"
-    yield ""
-    for row in missed.to_dict("records"):
-        goal = f"goal {row['goal']} ({row['result']})"
-        yield f"- {_condition(row)}: {_named(row)} {_share(row)}, {goal}."
-
-
-def _false_alarms(calibration: Calibration) -> Iterator[str]:
-    rates = calibration.rates
-    rows = rates[(rates["plant"] == "") & (rates["part"] == "fresh")]
-    yield "## False alarms: nothing planted"
-    yield ""
-    yield (
-        "Fresh cohorts, drawn from other phantoms than those that the limits come from. Where the "
-        "classes have a disease, hurdles must not take it for a shortcut."
-    )
-    yield ""
-    columns = rows[["kind", "patients", "disease"]].drop_duplicates().to_dict("records")
-    heads = [
-        f"{c['kind']}, {c['patients']} patients, {'disease' if c['disease'] else 'classes alike'}"
-        for c in columns
+        return [introduction, answer, "No goal was missed."]
+    lines = [
+        f"- {_condition(row)}: {_hurdle(row['hurdle'])} {_share(row)}, goal {row['goal']} "
+        f"({row['result']})."
+        for row in missed.to_dict("records")
     ]
-    yield from _table(["hurdle", *heads], (
-        [_named({"hurdle": h}), *(_cell(_only(rows, {"hurdle": h, **c})) for c in columns)]
-        for h in _in_order(rows, [""])
-    ))  # fmt: skip
-
-
-def _power(calibration: Calibration) -> Iterator[str]:
-    yield "## Power: hurdles for data"
-    yield ""
-    yield f"![Share of cohorts in which hurdles are hit, by strength]({_STEM}.png)"
-    yield ""
-    yield from _matrix(calibration, "data", "fresh")
-
-
-def _models(calibration: Calibration) -> Iterator[str]:
-    if (calibration.rates["kind"] == "model").any():
-        yield "## Power: hurdles for models"
-        yield ""
-        yield (
-            "A network `small` was trained on every cohort, and put before the hurdles with images "
-            "of other patients, among whom the shortcut points to no class."
-        )
-        yield ""
-        yield from _matrix(calibration, "model", "fresh")
-
-
-def _faults(calibration: Calibration) -> Iterator[str]:
-    rates = calibration.rates
-    rows = rates[rates["plant"].isin(FAULTS.names()) & rates["judged"]]
-    if rows.empty:
-        return
-    yield "## Faults of tables and files"
-    yield ""
-    heads = ["planted", "cases", "hurdle", "share of cohorts in which it is hit", "goal"]
-    yield from _table(heads, (
-        [FAULTS.get(r["plant"]).says, f"{r['strength']:g}", r["hurdle"], _cell(r), r["result"]]
-        for r in rows.to_dict("records")
-    ))  # fmt: skip
-
-
-def _real(calibration: Calibration) -> Iterator[str]:
-    yield "## Planted into real images"
-    yield ""
-    rows = calibration.rates[calibration.rates["part"] == "real"]
-    if rows.empty:
-        yield "Not tried: no folder of collections was named."
-        return
-    yield (
-        "Adults without findings of NIH ChestX-ray8, to whom classes are dealt by chance: what "
-        "distinguishes the classes is what was planted. Limits are those of the phantoms."
-    )
-    yield ""
-    null = rows[rows["plant"] == ""]
-    yield from _table(["hurdle", "nothing planted"], (
-        [_named(r), _cell(r)] for r in null.to_dict("records")
-    ))  # fmt: skip
-    yield ""
-    yield from _matrix(calibration, "data", "real")
-
-
-def _references(calibration: Calibration) -> Iterator[str]:
-    yield "## What a network makes of a shortcut alone"
-    yield ""
-    yield (
-        "Classes that differ in nothing else; mean AUC on patients that the network never saw, and "
-        "its range. A shortcut of strength s that is read perfectly gives 0.5 + s / 2, so weaker "
-        "ones than 0.6 cannot give 0.8."
-    )
-    yield ""
-    areas = calibration.areas
-    grid = sorted(areas["strength"].unique())
-    heads = ["shortcut", *(f"{s:g}" for s in grid), "power is judged at"]
-    rows = []
-    for plant, own in areas.groupby("plant", sort=False):
-        cells = {r["strength"]: r for r in own.to_dict("records")}
-        told = [f"{cells[s]['auc']:.2f} ({cells[s]['lowest']:.2f}-{cells[s]['highest']:.2f})"
-                if s in cells else "" for s in grid]  # fmt: skip
-        reached = bool((own["auc"] >= 0.8).any())
-        at = f"{calibration.references[str(plant)]:g}"
-        rows.append([str(plant), *told, at if reached else f"{at}, though it never gives 0.8"])
-    yield from _table(heads, rows)
-
-
-def _limits(calibration: Calibration) -> Iterator[str]:
-    yield "## Limits"
-    yield ""
-    rows = [
-        [hurdle, subject or "all others", f"{limit.beyond} {limit.value:g}", limit.source]
-        for (hurdle, subject), limit in calibration.limits.items()
-    ]
-    yield from _table(["hurdle", "of what", "hit", "source"], rows)
-
-
-def _method(calibration: Calibration) -> Iterator[str]:
-    p = calibration.profile
-    larger = ", ".join(str(s) for s in p.sizes if s != p.patients)
-    yield "## How it was made"
-    yield ""
-    yield (
-        f"`hurdles calibrate-audit`, profile {p.name}, hurdles {__version__}: "
-        f"{calibration.cohorts:,} cohorts of phantoms of {p.size} pixels, "
-        f"{calibration.seconds / 60:.0f} minutes on one core. A cohort has {p.patients} patients"
-        f"{f' (without a shortcut also {larger})' if larger else ''}, "
-        "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "
-        "calibration and fresh ones share no phantom and no hospital."
-    )
-    yield ""
-    yield (
-        "What this does not show. Lungs are those of the phantom, so errors of the lung network "
-        "are not among the false alarms. Cohorts of one pool share patients. The limits of hurdles "
-        "that see the disease itself depend on how visible that is in the phantoms, and cohorts "
-        f"of more than {max(p.sizes)} patients were not tried: their intervals are narrower. "
-        "Networks are small and trained for seconds."
-    )
-
-
-def _matrix(calibration: Calibration, kind: str, part: str) -> Iterator[str]:
-    """Yield shortcuts x hurdles at the reference strength; what is meant to see it is in bold."""
-    rates = calibration.rates
-    rows = rates[(rates["kind"] == kind) & (rates["part"] == part)]
-    shortcuts = list(calibration.references)
-    hurdles = _in_order(rows[rows["strength"].isin(calibration.references.values())], shortcuts)
-    yield "Bold: meant to see the shortcut, and all of them together; * the goal is not reached."
-    yield ""
-    lines = []
-    for plant, strength in calibration.references.items():
-        here = rows[(rows["plant"] == plant) & (rows["strength"] == strength)]
-        if len(here):
-            cells = [_marked(_only(here, {"hurdle": h})) for h in hurdles]
-            lines.append([f"{plant}, {strength:g}", *cells])
-    yield from _table(["shortcut, strength", *(_named({"hurdle": h}) for h in hurdles)], lines)
-
-
-def _in_order(rows: pd.DataFrame, plants: Sequence[str]) -> list[str]:
-    """Return the hurdles that were asked about one of these, all of them together last."""
-    asked = rows.loc[rows["plant"].isin(plants), "hurdle"].unique()
-    return sorted(asked, key=lambda hurdle: hurdle == ANY)
-
-
-def _marked(row: Row | None) -> str:
-    cell = _cell(row)
-    if row is None or not row["judged"]:
-        return cell
-    return f"**{cell}**" if row["result"] == "met" else f"**{cell}** *"
-
-
-def _cell(row: Row | None) -> str:
-    if row is None:
-        return ""
-    if row["could_not_run"] == row["cohorts"]:
-        return "could not run"
-    return _share(row)
-
-
-def _share(row: Row) -> str:
-    low, high = (100 * float(row[k]) for k in ("low", "high"))
-    return f"{row['hit']}/{row['cohorts']} [{low:.0f}, {high:.0f} %]"
+    return [introduction, answer, f"{len(missed)} goals were not reached:", "\n".join(lines)]
 
 
 def _condition(row: Row) -> str:
@@ -379,19 +107,252 @@ def _condition(row: Row) -> str:
     return f"{row['plant']} {row['strength']:g}, {where}"
 
 
-def _named(row: Row) -> str:
-    return "any of them" if row["hurdle"] == ANY else f"`{row['hurdle']}`"
+def _false_alarms(rates: pd.DataFrame) -> list[str]:
+    rows = rates[(rates["plant"] == "") & (rates["part"] == "fresh")]
+    columns = rows[["kind", "patients", "disease"]].drop_duplicates().to_dict("records")
+    heads = [
+        f"{c['kind']}, {c['patients']} patients, {'disease' if c['disease'] else 'classes alike'}"
+        for c in columns
+    ]
+    lines = (
+        [_hurdle(h), *(_cell(_only(rows, {"hurdle": h, **c})) for c in columns)]
+        for h in _hurdles(rows)
+    )
+    return [
+        "## False alarms: nothing planted",
+        "Fresh cohorts, drawn from other phantoms than those that the limits come from. Where the "
+        "classes have a disease, hurdles must not take it for a shortcut.",
+        _table(["hurdle", *heads], lines),
+    ]
+
+
+def _models(calibration: Calibration) -> list[str]:
+    if not (calibration.rates["kind"] == "model").any():
+        return []
+    return [
+        "## Power: hurdles for models",
+        "A network `small` was trained on every cohort, and put before the hurdles with images "
+        "of other patients, among whom the shortcut points to no class.",
+        *_power(calibration, "model", "fresh"),
+    ]
+
+
+def _faults(rates: pd.DataFrame) -> list[str]:
+    rows = rates[rates["plant"].isin(FAULTS.names()) & rates["judged"]]
+    if rows.empty:
+        return []
+    heads = ["planted", "cases", "hurdle", "share of cohorts in which it is hit", "goal"]
+    lines = (
+        [
+            FAULTS.get(r["plant"]).description,
+            f"{r['strength']:g}",
+            r["hurdle"],
+            _cell(r),
+            r["result"],
+        ]
+        for r in rows.to_dict("records")
+    )
+    return ["## Faults of tables and files", _table(heads, lines)]
+
+
+def _real(calibration: Calibration) -> list[str]:
+    head = "## Planted into real images"
+    rows = calibration.rates[calibration.rates["part"] == "real"]
+    if rows.empty:
+        return [head, "Not tried: no folder of collections was named."]
+    null = rows[rows["plant"] == ""].to_dict("records")
+    return [
+        head,
+        "Adults without findings of NIH ChestX-ray8, to whom classes are dealt by chance: what "
+        "distinguishes the classes is what was planted. Limits are those of the phantoms.",
+        _table(["hurdle", "nothing planted"], ([_hurdle(r["hurdle"]), _cell(r)] for r in null)),
+        *_power(calibration, "data", "real"),
+    ]
+
+
+def _references(calibration: Calibration) -> list[str]:
+    areas = calibration.areas
+    grid = sorted(areas["strength"].unique())
+    heads = ["shortcut", *(f"{s:g}" for s in grid), "power is judged at"]
+    lines = []
+    for plant, own in areas.groupby("plant", sort=False):
+        cells = {
+            r["strength"]: f"{r['auc']:.2f} ({r['lowest']:.2f}-{r['highest']:.2f})"
+            for r in own.to_dict("records")
+        }
+        at = f"{calibration.references[str(plant)]:g}"
+        never = "" if (own["auc"] >= 0.8).any() else ", though it never gives 0.8"
+        lines.append([str(plant), *(cells.get(s, "") for s in grid), at + never])
+    return [
+        "## What a network makes of a shortcut alone",
+        "Classes that differ in nothing else; mean AUC on patients that the network never saw, and "
+        "its range. A shortcut of strength s that is read perfectly gives 0.5 + s / 2, so weaker "
+        "ones than 0.6 cannot give 0.8.",
+        _table(heads, lines),
+    ]
+
+
+def _limits(calibration: Calibration) -> list[str]:
+    lines = (
+        [hurdle, subject or "all others", f"{limit.beyond} {limit.value:g}", limit.source]
+        for (hurdle, subject), limit in calibration.limits.items()
+    )
+    return ["## Limits", _table(["hurdle", "of what", "hit", "source"], lines)]
+
+
+def _method(calibration: Calibration) -> list[str]:
+    p = calibration.profile
+    larger = ", ".join(str(s) for s in p.sizes if s != p.patients)
+    return [
+        "## How it was made",
+        f"`hurdles calibrate-audit`, profile {p.name}, hurdles {__version__}: "
+        f"{calibration.cohorts:,} cohorts of phantoms of {p.size} pixels, "
+        f"{calibration.seconds / 60:.0f} minutes on one core. A cohort has {p.patients} patients"
+        f"{f' (without a shortcut also {larger})' if larger else ''}, "
+        "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "
+        "calibration and fresh ones share no phantom and no hospital.",
+        "What this does not show. Lungs are those of the phantom, so errors of the lung network "
+        "are not among the false alarms. Cohorts of one pool share patients. The limits of hurdles "
+        "that see the disease itself depend on how visible that is in the phantoms, and cohorts "
+        f"of more than {max(p.sizes)} patients were not tried: their intervals are narrower. "
+        "Networks are small and trained for seconds.",
+    ]
+
+
+def _power(calibration: Calibration, kind: str, part: str) -> list[str]:
+    """Return shortcuts x hurdles at the reference strength; what is meant to see it is in bold."""
+    rates, references = calibration.rates, calibration.references
+    rows = rates[(rates["kind"] == kind) & (rates["part"] == part)]
+    at_reference = rows["strength"].isin(references.values()) & rows["plant"].isin(references)
+    hurdles = _hurdles(rows[at_reference])
+
+    def marked(row: Row | None) -> str:
+        cell = _cell(row)
+        if row is None or not row["judged"]:
+            return cell
+        return f"**{cell}**" if row["result"] == "met" else f"**{cell}** *"
+
+    lines = []
+    for plant, strength in references.items():
+        here = rows[(rows["plant"] == plant) & (rows["strength"] == strength)]
+        if len(here):
+            cells = [marked(_only(here, {"hurdle": h})) for h in hurdles]
+            lines.append([f"{plant}, {strength:g}", *cells])
+    return [
+        "Bold: meant to see the shortcut, and all of them together; * the goal is not reached.",
+        _table(["shortcut, strength", *map(_hurdle, hurdles)], lines),
+    ]
+
+
+def _hurdles(rows: pd.DataFrame) -> list[str]:
+    """Return the hurdles that were asked, all of them together last."""
+    return sorted(rows["hurdle"].unique(), key=lambda hurdle: hurdle == ANY)
+
+
+def _hurdle(name: str) -> str:
+    return "any of them" if name == ANY else f"`{name}`"
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return "could not run" if row["could_not_run"] == row["cohorts"] else _share(row)
+
+
+def _share(row: Row) -> str:
+    low, high = (100 * float(row[k]) for k in ("low", "high"))
+    return f"{row['hit']}/{row['cohorts']} [{low:.0f}, {high:.0f} %]"
 
 
 def _only(rows: pd.DataFrame, columns: Row) -> Row | None:
     for column, value in columns.items():
         rows = rows[rows[column] == value]
-    found = rows.to_dict("records")
-    return found[0] if found else None
+    return next(iter(rows.to_dict("records")), None)
 
 
-def _table(heads: Sequence[str], rows: Iterator[list[str]] | list[list[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(heads) + " |"
-    yield "|" + " --- |" * len(heads)
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [" | ".join(cells) for cells in (heads, *rows)]
+    lines = [f"| {line} |" for line in lines]
+    return "\n".join([lines[0], "|" + " --- |" * len(heads), *lines[1:]])
+
+
+def detection_figure(
+    rates: pd.DataFrame, areas: pd.DataFrame, references: Mapping[str, float]
+) -> bytes:
+    r"""Draw one panel for each shortcut: share of cohorts in which hurdles for data are hit.
+
+    Black is any of the hurdles, colors are those that are meant to see it; the leftmost point is
+    the share of cohorts with nothing planted. Gray is the AUC of a network that has nothing but
+    the shortcut to read, and the upright line is where power is judged.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    plants = list(references)
+    down = max(-(-len(plants) // _ACROSS), 1)
+    height = _PANEL[1] * down + 1.0
+    figure = Figure(figsize=(_PANEL[0] * _ACROSS, height), facecolor="white", dpi=130)
+    panels = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False)
+    shown = rates[(rates["part"] == "fresh") & (rates["kind"] == "data")]
+    meant = [h for h in shown["hurdle"].unique() if any(p in MEANT.get(h, ()) for p in plants)]
+    colors = {hurdle: _COLORS[i % len(_COLORS)] for i, hurdle in enumerate(meant)}
+    for place, axes in enumerate(panels.flat):
+        if place >= len(plants):
+            axes.set_axis_off()
+            continue
+        plant = plants[place]
+        _frame(axes, plant, references[plant])
+        own = areas[areas["plant"] == plant].sort_values("strength")
+        axes.plot(own["strength"], own["auc"], color=_GRAY, linestyle="--", marker=".", linewidth=1)
+        for hurdle, color in {ANY: "black", **colors}.items():
+            if hurdle == ANY or plant in MEANT[hurdle]:
+                _line(axes, shown[shown["hurdle"] == hurdle], plant, color)
+        axes.tick_params(labelbottom=place + _ACROSS >= len(plants))
+    lines = [("any hurdle for data", "black", "-"), *((h, c, "-") for h, c in colors.items())]
+    lines.append(("AUC of a network that reads the shortcut alone", _GRAY, "--"))
+    figure.legend(
+        handles=[Line2D([], [], color=c, linestyle=style, label=n) for n, c, style in lines],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.05 / height),
+        frameon=False,
+        ncols=min(len(lines), 5),
+        fontsize=8.5,
+    )
+    figure.supxlabel("strength of the shortcut", fontsize=10, y=0.48 / height)
+    figure.supylabel("share of cohorts in which the hurdle is hit", fontsize=10, x=0.008)
+    figure.subplots_adjust(
+        left=0.075, right=0.985, top=1 - 0.32 / height, bottom=0.92 / height, hspace=0.24,
+        wspace=0.08,
+    )  # fmt: skip
+    content = BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def _frame(axes: Axes, plant: str, reference: float) -> None:
+    most, least = GOALS
+    axes.axhspan(0, most, color="#eeeeee", zorder=0)
+    axes.axhline(least, color="#bbbbbb", linewidth=0.8, linestyle=":")
+    axes.axvline(reference, color="#bbbbbb", linewidth=1.0)
+    axes.set_title(plant, fontsize=10, loc="left", pad=3)
+    axes.set_xlim(-0.04, 1.04)
+    axes.set_ylim(0, 1.03)
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _line(axes: Axes, rows: pd.DataFrame, plant: str, color: str) -> None:
+    planted = rows[rows["plant"] == plant]
+    if planted.empty:
+        return
+    # Nothing planted is where every curve begins: cohorts of the same size.
+    null = rows[(rows["plant"] == "") & rows["disease"]]
+    null = null[null["patients"] == planted["patients"].iloc[0]]
+    both = pd.concat([null, planted]).sort_values("strength")
+    # Lines that coincide are both seen: the black one is wider, and intervals stand side by side.
+    width, aside = (2.8, 0.0) if color == "black" else (1.3, 0.012)
+    axes.plot(both["strength"], both["share"], color=color, marker="o", markersize=3.2,
+              linewidth=width, clip_on=False)  # fmt: skip
+    at = both["strength"] + aside
+    axes.vlines(at, both["low"], both["high"], color=color, linewidth=0.8, alpha=0.6)

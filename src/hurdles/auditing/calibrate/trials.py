@@ -1,6 +1,7 @@
-"""What is tried and how often: every trial is known by its name, and seeded by it.
+"""Trials: what is tried and how often; every trial is known by its name, and seeded by it.
 
-What is planted for the hurdles that look at tables and files: a known number of cases.
+Beside shortcuts, faults are planted for the hurdles that look at tables and files: a known number
+of cases.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,26 +21,222 @@ from hurdles.errors import RegistryError, TruncatedImageError
 from hurdles.phantom import SHORTCUTS
 from hurdles.registry import Registry
 
-Change = Callable[[Material, int, np.random.Generator], Material]
+#: Not a shortcut: nothing is planted.
+NOTHING = ""
 
 
 @dataclass(frozen=True)
-class Fault:
-    """A fault of a collection, by its name.
+class Trial:
+    """One cohort that is drawn and looked at.
 
-    Parameters
-    ----------
-    says : str
-        What is wrong, for a reader.
-    seen_by : str
-        Name of the hurdle for data that is to see it.
-    numbers : tuple of int
-        How many cases are planted, one number in each condition.
-    plant : callable
-        ``(material, number, generator) -> material``.
+    `kind` is ``data`` (hurdles for data), ``model`` (a network is trained, hurdles for models) or
+    ``network`` (a network is trained and only its AUC is wanted). `part` is ``calibration`` or
+    ``fresh``, drawn from other phantoms, or ``real``. Without `disease`, the classes differ in
+    nothing but what is planted: a shortcut, a fault, or nothing. `strength` is that of the
+    shortcut, 0 to 1; of a fault, how many cases. `repeat` counts from 0.
+
+    Examples
+    --------
+    >>> trial = Trial("data", "fresh", 240, True, "marker", 0.6, 3)
+    >>> trial.name
+    'data/fresh/240/disease/marker/0.6/3'
+    >>> Trial.parse(trial.name) == trial
+    True
     """
 
-    says: str
+    kind: str
+    part: str
+    patients: int
+    disease: bool
+    plant: str
+    strength: float
+    repeat: int
+
+    @property
+    def condition(self) -> Trial:
+        """The same without its repeat."""
+        return replace(self, repeat=0)
+
+    @property
+    def name(self) -> str:
+        """Everything about it, in words that `parse` reads."""
+        difference = "disease" if self.disease else "alike"
+        planted = self.plant or "nothing"
+        return (
+            f"{self.kind}/{self.part}/{self.patients}/{difference}/{planted}/"
+            f"{self.strength:g}/{self.repeat}"
+        )
+
+    @classmethod
+    def parse(cls, name: str) -> Trial:
+        """Read a name."""
+        words = name.split("/")
+        if len(words) != len(fields(cls)):
+            raise RegistryError(f"{name!r} is not the name of a trial.")
+        kind, part, patients, difference, plant, strength, repeat = words
+        planted = NOTHING if plant == "nothing" else plant
+        has_disease = difference == "disease"
+        return cls(kind, part, int(patients), has_disease, planted, float(strength), int(repeat))
+
+    def seed(self, base: int) -> int:
+        """Return its seed, within 32 bits: the same wherever and whenever it is run."""
+        return int.from_bytes(hashlib.sha256(f"{base}/{self.name}".encode()).digest()[:4], "big")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Settings of how much is tried; everything is drawn from `seed`."""
+
+    #: ``full``, ``fast``, or a test's own.
+    name: str
+    #: Side of the phantoms in pixels.
+    size: int = 96
+    #: Pools for calibration, and as many for fresh cohorts; each has three hospitals of its own.
+    pools: int = 2
+    #: Patients of a pool, and how many of them are rendered with every shortcut as well.
+    pool_patients: int = 3000
+    planted_patients: int = 800
+    #: In a cohort with something planted, and in the smaller of those without.
+    patients: int = 240
+    #: Sizes of cohorts without a shortcut, for data.
+    sizes: tuple[int, ...] = (240, 600)
+    #: Cohorts without a shortcut for the limits, and fresh ones: for data as many, for models,
+    #: which take longer, a third. Of each larger size a third of it, and a ninth fresh.
+    data_null: int = 150
+    model_null: int = 60
+    #: Fresh cohorts whose classes differ in nothing at all.
+    alike_null: int = 15
+    #: Cohorts with a shortcut at its reference strength; for data, at each other strength.
+    data_power: int = 12
+    model_power: int = 3
+    graded: int = 1
+    #: Strengths.
+    grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
+    #: Networks for each strength at which a shortcut can give an AUC of 0.8.
+    networks: int = 2
+    #: Cohorts for each fault.
+    faults: int = 5
+    #: Cohorts of real images for each shortcut; three times as many without.
+    real: int = 4
+    #: Names; empty: every shortcut that is registered.
+    shortcuts: tuple[str, ...] = ()
+    #: Of training.
+    epochs: int = 6
+    seed: int = 0
+
+    @property
+    def planted(self) -> tuple[str, ...]:
+        """Names of the shortcuts."""
+        return self.shortcuts or tuple(SHORTCUTS.names())
+
+
+#: The profiles by name.
+PROFILES: dict[str, Profile] = {
+    "full": Profile("full"),
+    "fast": Profile(
+        "fast",
+        pools=1,
+        pool_patients=320,
+        planted_patients=320,
+        patients=80,
+        sizes=(80,),
+        data_null=10,
+        model_null=2,
+        alike_null=5,
+        data_power=5,
+        model_power=1,
+        graded=2,
+        grid=(0.6, 1.0),
+        networks=1,
+        faults=3,
+        real=3,
+        shortcuts=("marker", "noise", "body-size"),
+        epochs=4,
+    ),
+}
+
+
+def calibration_trials(profile: Profile, kinds: tuple[str, ...]) -> list[Trial]:
+    """Return the trials from which limits are set: disease, and nothing planted."""
+    return list(_null(profile, "calibration", kinds))
+
+
+def network_trials(profile: Profile) -> list[Trial]:
+    """Return the trials that show how well a network reads a shortcut alone.
+
+    A shortcut of strength s that is read perfectly gives an AUC of 0.5 + s / 2 on average, so
+    strengths below 0.6 need no network.
+    """
+    return [
+        Trial("network", "fresh", profile.patients, False, plant, strength, repeat)
+        for plant in profile.planted
+        for strength in profile.grid
+        if strength >= 0.6
+        for repeat in range(profile.networks)
+    ]
+
+
+def fresh_trials(
+    profile: Profile,
+    kinds: tuple[str, ...],
+    references: Mapping[str, float],
+    *,
+    faults: Mapping[str, tuple[int, ...]],
+    real: bool,
+) -> list[Trial]:
+    """Return the trials that measure: false alarms, power, faults, and real images."""
+    size = profile.patients
+
+    def data(part: str, disease: bool, plant: str, strength: float, repeats: int) -> list[Trial]:
+        # What a test part can resolve is only amiss where a cohort was large enough before.
+        n = max(profile.sizes) if plant == "few-tested" else size
+        return [Trial("data", part, n, disease, plant, strength, r) for r in range(repeats)]
+
+    trials = list(_null(profile, "fresh", kinds))
+    if "data" in kinds:
+        trials += data("fresh", False, NOTHING, 0.0, profile.alike_null)
+        for plant, numbers in faults.items():
+            for number in numbers:
+                trials += data("fresh", True, plant, float(number), profile.faults)
+    for plant in profile.planted:
+        reference = references[plant]
+        for strength in profile.grid if "data" in kinds else ():
+            repeats = profile.data_power if strength == reference else profile.graded
+            trials += data("fresh", True, plant, strength, repeats)
+        for repeat in range(profile.model_power if "model" in kinds else 0):
+            trials.append(Trial("model", "fresh", size, True, plant, reference, repeat))
+    if real and "data" in kinds:
+        trials += data("real", False, NOTHING, 0.0, 3 * profile.real)
+        for plant in profile.planted:
+            trials += data("real", False, plant, references[plant], profile.real)
+    return trials
+
+
+def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial]:
+    if "data" in kinds:
+        for size in profile.sizes:
+            # Larger cohorts take longer, and there is less chance in them.
+            larger = profile.data_null // (9 if part == "fresh" else 3)
+            repeats = profile.data_null if size == min(profile.sizes) else larger
+            for repeat in range(repeats):
+                yield Trial("data", part, size, True, NOTHING, 0.0, repeat)
+    if "model" in kinds:
+        repeats = profile.model_null // 3 if part == "fresh" else profile.model_null
+        for repeat in range(repeats):
+            yield Trial("model", part, profile.patients, True, NOTHING, 0.0, repeat)
+
+
+Change = Callable[[Material, int, np.random.Generator], Material]
+
+
+class Fault(NamedTuple):
+    """Fault of a collection, in words, with the hurdle for data that is to see it.
+
+    `numbers` says how many cases are planted, one number in each condition, by
+    ``plant(material, number, generator)``.
+    """
+
+    description: str
     seen_by: str
     numbers: tuple[int, ...]
     plant: Change
@@ -55,10 +253,10 @@ def fault_numbers(hurdles: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def _fault(
-    name: str, says: str, *, seen_by: str, numbers: tuple[int, ...]
+    name: str, description: str, *, seen_by: str, numbers: tuple[int, ...]
 ) -> Callable[[Change], Change]:
     def keep(change: Change) -> Change:
-        FAULTS.register(name)(Fault(says, seen_by, numbers, change))
+        FAULTS.register(name)(Fault(description, seen_by, numbers, change))
         return change
 
     return keep
@@ -135,6 +333,8 @@ def _with_copies(
     split: Split,
     relabeled: bool = False,
 ) -> Material:
+    import cv2
+
     copies = material.manifest.frame.iloc[rows].copy()
     copies["image"] = "copy-" + copies["image"]
     copies["path"] = "/" + copies["image"]
@@ -143,279 +343,16 @@ def _with_copies(
     if relabeled:
         first, second = material.manifest.labels[:2]
         copies["label"] = np.where(copies["label"] == first, second, first)
+    # As a second collection has them: JPEG once more, a little darker or lighter.
+    again = []
+    for image in material.pixels[rows]:
+        toned = np.clip(image * rng.uniform(0.9, 1.1) + rng.uniform(-8, 8), 0, 255)
+        _, coded = cv2.imencode(".jpg", toned.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 80])
+        again.append(np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8))
     frame = pd.concat([material.manifest.frame, copies], ignore_index=True)
-    pixels = np.concatenate([material.pixels, _saved_again(material.pixels[rows], rng)])
+    pixels = np.concatenate([material.pixels, np.stack(again)])
     masks = material.masks
     if masks is not None:
         masks = np.concatenate([masks, masks[rows]])
     facts = pd.concat([material.facts, material.facts.iloc[rows]], ignore_index=True)
     return replace(material, manifest=Manifest(frame), pixels=pixels, masks=masks, facts=facts)
-
-
-def _saved_again(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return images as a second collection has them: JPEG once more, a little darker or lighter."""
-    import cv2
-
-    found = []
-    for image in pixels:
-        toned = np.clip(image * rng.uniform(0.9, 1.1) + rng.uniform(-8, 8), 0, 255)
-        _, coded = cv2.imencode(".jpg", toned.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 80])
-        found.append(np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8))
-    return np.stack(found)
-
-
-#: Not a shortcut: nothing is planted.
-NOTHING = ""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One cohort that is drawn and looked at.
-
-    Parameters
-    ----------
-    kind : str
-        ``data`` (hurdles for data), ``model`` (a network is trained, hurdles for models) or
-        ``network`` (a network is trained and only its AUC is wanted).
-    part : str
-        ``calibration`` or ``fresh``: drawn from other phantoms; or ``real``.
-    patients : int
-        In the cohort.
-    disease : bool
-        Whether the classes differ in their disease; otherwise in nothing but what is planted.
-    plant : str
-        Name of a shortcut, or of a fault (`hurdles.auditing.calibrate.trials`); empty for none.
-    strength : float
-        Of the shortcut, 0 to 1; of a fault, how many cases.
-    repeat : int
-        From 0.
-
-    Examples
-    --------
-    >>> trial = Trial("data", "fresh", 240, True, "marker", 0.6, 3)
-    >>> trial.name
-    'data/fresh/240/disease/marker/0.6/3'
-    >>> Trial.parse(trial.name) == trial
-    True
-    """
-
-    kind: str
-    part: str
-    patients: int
-    disease: bool
-    plant: str
-    strength: float
-    repeat: int
-
-    @property
-    def condition(self) -> Trial:
-        """The same without its repeat."""
-        return replace(self, repeat=0)
-
-    @property
-    def name(self) -> str:
-        """Everything about it, in words that `parse` reads."""
-        difference = "disease" if self.disease else "alike"
-        planted = self.plant or "nothing"
-        return (
-            f"{self.kind}/{self.part}/{self.patients}/{difference}/{planted}/"
-            f"{self.strength:g}/{self.repeat}"
-        )
-
-    @classmethod
-    def parse(cls, name: str) -> Trial:
-        """Read a name."""
-        words = name.split("/")
-        if len(words) != len(fields(cls)):
-            raise RegistryError(f"{name!r} is not the name of a trial.")
-        kind, part, patients, difference, plant, strength, repeat = words
-        planted = NOTHING if plant == "nothing" else plant
-        alike = difference == "disease"
-        return cls(kind, part, int(patients), alike, planted, float(strength), int(repeat))
-
-    def seed(self, base: int) -> int:
-        """Return its seed, within 32 bits: the same wherever and whenever it is run."""
-        return int.from_bytes(hashlib.sha256(f"{base}/{self.name}".encode()).digest()[:4], "big")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How much is tried.
-
-    Parameters
-    ----------
-    name : str
-        ``full``, ``fast``, or a test's own.
-    size : int
-        Side of the phantoms in pixels.
-    pools : int
-        Pools for calibration, and as many others for fresh cohorts; each has three hospitals of
-        its own.
-    pool_patients, planted_patients : int
-        Patients of a pool, and how many of them are rendered with every shortcut as well.
-    patients : int
-        In a cohort with something planted, and in the smaller of those without.
-    sizes : tuple of int
-        Sizes of cohorts without a shortcut, for data.
-    data_null, model_null : int
-        Cohorts without a shortcut for the limits, and fresh ones: for data as many, for models,
-        which take longer, a third. Of each larger size a third of it, and a ninth fresh.
-    alike_null : int
-        Fresh ones whose classes differ in nothing at all.
-    data_power, model_power : int
-        Cohorts with a shortcut at its reference strength.
-    graded : int
-        Cohorts at each other strength of the grid, for data.
-    grid : tuple of float
-        Strengths.
-    networks : int
-        Networks for each strength at which a shortcut can give an AUC of 0.8.
-    faults : int
-        Cohorts for each fault.
-    real : int
-        Cohorts of real images for each shortcut; three times as many without.
-    shortcuts : tuple of str
-        Names; empty: every one that is registered.
-    epochs : int
-        Of training.
-    seed : int
-        Everything is drawn from it.
-    """
-
-    name: str
-    size: int = 96
-    pools: int = 2
-    pool_patients: int = 3000
-    planted_patients: int = 800
-    patients: int = 240
-    sizes: tuple[int, ...] = (240, 600)
-    data_null: int = 150
-    model_null: int = 60
-    alike_null: int = 15
-    data_power: int = 12
-    model_power: int = 3
-    graded: int = 1
-    grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
-    networks: int = 2
-    faults: int = 5
-    real: int = 4
-    shortcuts: tuple[str, ...] = ()
-    epochs: int = 6
-    seed: int = 0
-
-    @property
-    def planted(self) -> tuple[str, ...]:
-        """Names of the shortcuts."""
-        return self.shortcuts or tuple(SHORTCUTS.names())
-
-
-#: The profiles by name.
-PROFILES: dict[str, Profile] = {
-    "full": Profile("full"),
-    "fast": Profile(
-        "fast",
-        pools=1,
-        pool_patients=320,
-        planted_patients=320,
-        patients=80,
-        sizes=(80,),
-        data_null=10,
-        model_null=2,
-        alike_null=5,
-        data_power=5,
-        model_power=1,
-        graded=2,
-        grid=(0.6, 1.0),
-        networks=1,
-        faults=3,
-        real=3,
-        shortcuts=("marker", "noise", "body-size"),
-        epochs=4,
-    ),
-}
-
-
-def calibration_trials(profile: Profile, kinds: tuple[str, ...]) -> list[Trial]:
-    """Return the trials from which limits are set: disease, and nothing planted."""
-    return list(_null(profile, "calibration", kinds))
-
-
-def network_trials(profile: Profile) -> list[Trial]:
-    """Return the trials that show how well a network reads a shortcut alone.
-
-    A shortcut of strength s that is read perfectly gives an AUC of 0.5 + s / 2 on average, so
-    strengths below 0.6 need no network.
-    """
-    return [
-        Trial("network", "fresh", profile.patients, False, plant, strength, repeat)
-        for plant in profile.planted
-        for strength in profile.grid
-        if strength >= 0.6
-        for repeat in range(profile.networks)
-    ]
-
-
-def fresh_trials(
-    profile: Profile,
-    kinds: tuple[str, ...],
-    references: Mapping[str, float],
-    *,
-    faults: Mapping[str, tuple[int, ...]],
-    real: bool,
-) -> list[Trial]:
-    """Return the trials that measure: false alarms, power, faults, and real images."""
-    found = list(_null(profile, "fresh", kinds))
-    if "data" in kinds:
-        size, alike = profile.patients, profile.alike_null
-        found += [Trial("data", "fresh", size, False, NOTHING, 0.0, r) for r in range(alike)]
-        found += [
-            Trial("data", "fresh", _fault_size(profile, plant), True, plant, float(number), r)
-            for plant, numbers in faults.items()
-            for number in numbers
-            for r in range(profile.faults)
-        ]
-    found += [t for plant in profile.planted for t in _planted(profile, kinds, plant, references)]
-    if real and "data" in kinds:
-        found += _real(profile, references)
-    return found
-
-
-def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial]:
-    if "data" in kinds:
-        for size in profile.sizes:
-            # Larger cohorts take longer, and there is less chance in them.
-            larger = profile.data_null // (9 if part == "fresh" else 3)
-            repeats = profile.data_null if size == min(profile.sizes) else larger
-            for repeat in range(repeats):
-                yield Trial("data", part, size, True, NOTHING, 0.0, repeat)
-    if "model" in kinds:
-        repeats = profile.model_null // 3 if part == "fresh" else profile.model_null
-        for repeat in range(repeats):
-            yield Trial("model", part, profile.patients, True, NOTHING, 0.0, repeat)
-
-
-def _fault_size(profile: Profile, fault: str) -> int:
-    # What a test part can resolve is only amiss where a cohort was large enough before.
-    return max(profile.sizes) if fault == "few-tested" else profile.patients
-
-
-def _planted(
-    profile: Profile, kinds: tuple[str, ...], plant: str, references: Mapping[str, float]
-) -> Iterator[Trial]:
-    reference, size = references[plant], profile.patients
-    if "data" in kinds:
-        for strength in profile.grid:
-            repeats = profile.data_power if strength == reference else profile.graded
-            for repeat in range(repeats):
-                yield Trial("data", "fresh", size, True, plant, strength, repeat)
-    if "model" in kinds:
-        for repeat in range(profile.model_power):
-            yield Trial("model", "fresh", size, True, plant, reference, repeat)
-
-
-def _real(profile: Profile, references: Mapping[str, float]) -> Iterator[Trial]:
-    for repeat in range(3 * profile.real):
-        yield Trial("data", "real", profile.patients, False, NOTHING, 0.0, repeat)
-    for plant in profile.planted:
-        for repeat in range(profile.real):
-            yield Trial("data", "real", profile.patients, False, plant, references[plant], repeat)

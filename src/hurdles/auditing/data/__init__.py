@@ -1,6 +1,15 @@
 """Hurdles for data: no model is needed. Importing this package registers them, in their order."""
 
-from hurdles.auditing.data import confounders, duplicates, files, patients, pixels, size
-from hurdles.auditing.hurdle import DATA_HURDLES
+from hurdles.auditing.hurdle import DATA_HURDLES as DATA_HURDLES
 
-__all__ = ["DATA_HURDLES", "confounders", "duplicates", "files", "patients", "pixels", "size"]
+# Imported in the order in which they are run and shown, not in that of the alphabet.
+# isort: off
+from hurdles.auditing.data import (  # noqa: F401 - they register themselves
+    files,
+    patients,
+    duplicates,
+    confounders,
+    pixels,
+    size,
+)
+# isort: on

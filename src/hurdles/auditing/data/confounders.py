@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.auditing.attributes import Attribute, attributes_of, left_out
+from hurdles.auditing.attributes import attributes_of, left_out
 from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
 from hurdles.auditing.probing import class_probe
@@ -19,6 +19,7 @@ from hurdles.findings.limits import limit_for
 
 #: Of more images some are drawn, whole patients: an interval of 0.02 is narrow enough.
 MOST_IMAGES = 4000
+_STATISTIC = "AUC of telling the class from {} (0.5 is chance), mean over classes"
 _APART = Limit(
     1.0,
     "by definition: where no source has images of two classes, class and source are one thing",
@@ -52,17 +53,70 @@ def confounders(material: Material) -> Iterator[Finding]:
     if len(material.manifest.labels) < 2:
         raise HurdleError("all images have one class; there is nothing to tell apart.")
     yield _coincidence(material)
-    found = attributes_of(material)
-    several = len(found) > 1
-    of = len(found) + several
-    rows = _asked(material)
-    for attribute in found:
-        yield _probed(material, attribute, rows, of)
+    attributes = attributes_of(material)
+    several = len(attributes) > 1
+    of = len(attributes) + several
+    rows = _drawn(material)
+    images = material.take(rows)
+    for attribute in attributes:
+        column = attribute.values.columns[0]
+        own = column in material.manifest.frame  # not a header field
+        finding = class_probe(
+            images,
+            attribute.features[rows],
+            hurdle="confounders",
+            subject=attribute.name,
+            statistic=_STATISTIC.format("this alone"),
+            advice=_ADVICE.get(column, _OTHER if own else _HEADER),
+            of=of,
+            limit=limit_for("confounders"),
+        )
+        details = finding.details | {"by_class": attribute.by_class(material.labels)}
+        yield replace(finding, details=details)
     if several:
-        yield _together(material, found, rows, of)
+        finding = class_probe(
+            images,
+            np.hstack([each.features[rows] for each in attributes]),
+            hurdle="confounders",
+            subject="all of them together",
+            statistic=_STATISTIC.format("all of these"),
+            advice="A model that is no better than this has shown nothing about lungs.",
+            of=of,
+            limit=limit_for("confounders"),
+        )
+        names = [each.name for each in attributes]
+        details = finding.details | {"attributes": names, "left_out": left_out(material)}
+        yield replace(finding, details=details)
 
 
-def _asked(material: Material) -> NDArray[np.int64]:
+def _coincidence(material: Material) -> Finding:
+    frame = material.manifest.frame
+    known = frame[frame["source"].notna()]
+    table = known.groupby(["source", "label"]).size().unstack(fill_value=0)
+    if len(table) < 2:
+        why = (
+            f"{'only one source is' if len(table) else 'no source is'} named; if the images were "
+            "put together from several, say which in the column 'source'"
+        )
+        sources = undefined(why, level=material.level, n_images=len(frame))
+    else:
+        patients = len(set(material.groups[frame["source"].notna()]))
+        mixed = int((table > 0).sum(axis=1).gt(1).sum())
+        sources = counted(mixed, n_images=len(known), n_patients=patients)
+    return Finding(
+        "confounders",
+        "class and source",
+        "sources that have images of more than one class",
+        sources,
+        _APART,
+        "Nothing measured on these images alone can show that a model reads lungs. Add images of "
+        "every class from each source, or test on sources that have all classes.",
+        details={"images": table.to_dict("index")},
+        scale=Scale.COUNT,
+    )
+
+
+def _drawn(material: Material) -> NDArray[np.int64]:
     """Return the rows that are asked: all, or those of patients drawn until there are enough."""
     if len(material) <= MOST_IMAGES:
         return np.arange(len(material))
@@ -72,63 +126,3 @@ def _asked(material: Material) -> NDArray[np.int64]:
     taken = np.zeros(len(patients), dtype=bool)
     taken[turn[np.cumsum(images[turn]) <= MOST_IMAGES]] = True
     return np.flatnonzero(taken[of])
-
-
-def _coincidence(material: Material) -> Finding:
-    frame = material.manifest.frame
-    statistic = "sources that have images of more than one class"
-    advice = (
-        "Nothing measured on these images alone can show that a model reads lungs. Add images of "
-        "every class from each source, or test on sources that have all classes."
-    )
-    named = frame[frame["source"].notna()]
-    table = named.groupby(["source", "label"]).size().unstack(fill_value=0)
-    details = {"images": {str(s): {str(k): int(v) for k, v in r.items()}
-                          for s, r in table.iterrows()}}  # fmt: skip
-    if len(table) < 2:
-        why = (
-            f"{'only one source is' if len(table) else 'no source is'} named; if the images were "
-            "put together from several, say which in the column 'source'"
-        )
-        found = undefined(why, level=material.level, n_images=len(frame))
-    else:
-        patients = len(set(material.groups[frame["source"].notna()]))
-        mixed = int((table > 0).sum(axis=1).gt(1).sum())
-        found = counted(mixed, n_images=len(named), n_patients=patients)
-    return Finding("confounders", "class and source", statistic, found, _APART, advice,
-                   details=details, scale=Scale.COUNT)  # fmt: skip
-
-
-def _probed(material: Material, attribute: Attribute, rows: NDArray[np.int64], of: int) -> Finding:
-    name = attribute.name
-    own = attribute.values.columns[0] in material.manifest.frame  # a column, not a header field
-    finding = class_probe(
-        material.take(rows),
-        attribute.features[rows],
-        hurdle="confounders",
-        subject=name,
-        statistic="AUC of telling the class from this alone (0.5 is chance), mean over classes",
-        advice=_ADVICE.get(attribute.values.columns[0], _OTHER if own else _HEADER),
-        of=of,
-        limit=limit_for("confounders"),
-    )
-    details = finding.details | {"by_class": attribute.by_class(material.labels)}
-    return replace(finding, details=details)
-
-
-def _together(
-    material: Material, found: list[Attribute], rows: NDArray[np.int64], of: int
-) -> Finding:
-    finding = class_probe(
-        material.take(rows),
-        np.hstack([each.features[rows] for each in found]),
-        hurdle="confounders",
-        subject="all of them together",
-        statistic="AUC of telling the class from all of these (0.5 is chance), mean over classes",
-        advice="A model that is no better than this has shown nothing about lungs.",
-        of=of,
-        limit=limit_for("confounders"),
-    )
-    names = [each.name for each in found]
-    details = finding.details | {"attributes": names, "left_out": left_out(material)}
-    return replace(finding, details=details)

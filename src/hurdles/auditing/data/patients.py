@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -14,7 +14,7 @@ from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import Material
 from hurdles.data.manifest import several_sources
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted
+from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted, evidence_of
 from hurdles.findings.limits import limit_for
 
 #: Years that ages of one person may differ by where nothing says when images were made: longer
@@ -33,23 +33,164 @@ _NUMBERED = re.compile(r"0*(\d+)_\d{3}", re.ASCII)
 def patients(material: Material) -> Iterator[Finding]:
     """Find patients in two parts of the split, and ids that are missing or mean two things."""
     frame = material.manifest.frame.assign(group=material.groups)
-    unnamed = int(frame["patient"].isna().sum())
+    known = frame[frame["patient"].notna()]
+    findings = [_split(frame, known), _missing(frame)]
+    if len(known):
+        findings += [
+            _two_people(known),
+            _two_sources(known),
+            _two_classes(known),
+            _two_ids(known),
+            _in_file_names(frame),
+        ]
     # What holds of the ids that there are says nothing of the images without one.
-    uncleared = f"{unnamed:,} of {len(frame):,} images name no patient" if unnamed else ""
-    for finding in _findings(frame, frame[frame["patient"].notna()]):
+    missing = len(frame) - len(known)
+    uncleared = f"{missing:,} of {len(frame):,} images name no patient" if missing else ""
+    for finding in findings:
         yield finding if finding.limit is None else replace(finding, uncleared=uncleared)
 
 
-def _findings(frame: pd.DataFrame, named: pd.DataFrame) -> Iterator[Finding]:
-    yield _split(frame, named)
-    yield _missing(frame)
-    if named.empty:
-        return
-    yield _two_people(named)
-    yield _two_sources(named)
-    yield _two_classes(named)
-    yield _two_names(named)
-    yield _in_names(frame)
+def _split(frame: pd.DataFrame, known: pd.DataFrame) -> Finding:
+    limit: Limit | None = limit_for("patients")
+    parted = known[known["split"].notna()]
+    evidence: tuple[Evidence, ...] = ()
+    if frame["split"].isna().all():
+        limit = None
+        torn = undefined("there is no split yet, so nothing to judge; hurdles makes one by patient")
+    elif parted.empty:
+        torn = undefined(
+            "no image that has a part names its patient, so nobody knows whether the parts share "
+            "people; fill in the column 'patient', and see the hurdle duplicates"
+        )
+    else:
+        parts = parted.groupby("group")["split"].nunique()
+        images = parted[parted["group"].isin(parts.index[parts > 1])]
+        evidence = _evidence(images, "patient " + images["patient"] + ", " + images["split"])
+        torn = counted(int((parts > 1).sum()), n_images=len(parted), n_patients=len(parts))
+        missing = int((frame["patient"].isna() & frame["split"].notna()).sum())
+        if missing:  # each may show somebody who stands in another part
+            note = f"{missing} images of the split name no patient, so there may be more of them"
+            torn = replace(torn, high=torn.value + missing, note=note)
+    finding = _finding(
+        "split",
+        "patients who stand in more than one part of the split",
+        torn,
+        limit,
+        "Split again by patient: the test part must show nobody whom the model has seen.",
+        evidence,
+    )
+    # Ids would settle it, not more patients.
+    return replace(finding, settled_by="") if torn.is_defined else finding
+
+
+def _missing(frame: pd.DataFrame) -> Finding:
+    missing = frame["patient"].isna()
+    by_class = {
+        label: {"images": len(part), "without_patient": int(missing[part.index].sum())}
+        for label, part in frame.groupby("label")
+    }
+    advice = (
+        "Fill in the column 'patient': until then each of these images counts as one person, the "
+        "split may tear people apart, and intervals are too narrow."
+    )
+    if len({v["without_patient"] / v["images"] for v in by_class.values()}) > 1:
+        advice += " The share differs between classes, so they were collected in different ways."
+    known = frame.loc[~missing, "group"].nunique()
+    number = counted(int(missing.sum()), n_images=len(frame), n_patients=known)
+    evidence = _evidence(frame[missing].head(3), "no patient")
+    finding = _finding("missing", "images that name no patient", number, None, advice, evidence)
+    return replace(finding, details={"by_class": by_class})
+
+
+def _two_people(known: pd.DataFrame) -> Finding:
+    evidence: tuple[Evidence, ...] = ()
+    shared = 0
+    for _, images in known.groupby("group", sort=False):
+        if len(images) > 1 and (why := _contradiction(images)):
+            shared += 1
+            evidence += _evidence(images.head(2), f"patient {images['patient'].iloc[0]}: {why}")
+    return _finding(
+        "two people",
+        "ids under which two people seem to stand: of two sexes, or of ages too far apart",
+        counted(shared, n_images=len(known), n_patients=known["group"].nunique()),
+        limit_for("patients"),
+        "Look them up: give each person an id, or correct the sex or the age.",
+        evidence,
+    )
+
+
+def _contradiction(images: pd.DataFrame) -> str:
+    if {"F", "M"} <= set(images["sex"].dropna()):
+        return "both sexes"
+    ages = images["age"].dropna()
+    allowed = YEARS_WITHOUT_DATES
+    if "offset" in images:
+        days = pd.to_numeric(images.loc[ages.index, "offset"], errors="coerce")
+        if days.notna().all():
+            allowed = float(days.max() - days.min()) / _DAYS + 1.0  # ages are whole years
+    if len(ages) > 1 and float(ages.max() - ages.min()) > allowed:
+        return f"ages {ages.min():g} and {ages.max():g}"
+    return ""
+
+
+def _two_sources(known: pd.DataFrame) -> Finding:
+    """Count the ids that stand under several sources; no table says whether they are one person."""
+    several = several_sources(known)
+    images = known[known["patient"].isin(several.index)].sort_values("patient", kind="stable")
+    torn = int((images.groupby("patient")["split"].nunique() > 1).sum())
+    n, people = len(several), known["group"].nunique()
+    number = counted(0, n_images=len(known), n_patients=people)
+    if n:
+        first = " and ".join(several.iloc[0])
+        number = undefined(
+            f"{n} of the ids {'stand' if n > 1 else 'stands'} under several sources, for one "
+            f"{several.index[0]!r} under {first}, and nobody but you knows whether equal ids are "
+            "one person; each counts as another person in each source"
+            + (f", and {torn} of them stand in more than one part of the split" if torn else ""),
+            n_images=len(known),
+            n_patients=people,
+        )
+    source = images["source"].fillna("no source")
+    finding = _finding(
+        "several sources",
+        "ids under several sources that may be one person, and count as several",
+        number,
+        limit_for("patients"),
+        "If equal ids are one person, join them by --join-patients; else leave them.",
+        _evidence(images, "patient " + images["patient"] + ", " + source),
+    )
+    return replace(finding, details={"ids": n, "in_several_parts": torn})
+
+
+def _two_classes(known: pd.DataFrame) -> Finding:
+    classes = known.groupby("group")["label"].nunique()
+    several = classes.index[classes > 1]
+    images = known[known["group"].isin(several)].sort_values("group", kind="stable")
+    return _finding(
+        "several classes",
+        "patients with images of several classes",
+        counted(len(several), n_images=len(known), n_patients=len(classes)),
+        None,
+        "Right where a disease came or went between two images; a mistake, or two people under one "
+        "id, where the classes exclude each other.",
+        _evidence(images, "patient " + images["patient"] + ": " + images["label"]),
+    )
+
+
+def _two_ids(known: pd.DataFrame) -> Finding:
+    # An id without a source, or joined over sources, is compared as it is counted.
+    within = known["group"].str.rpartition("\x1f")[0]
+    keys = within + "\x1f" + known["patient"].map(folded)
+    ids = known.groupby(keys)["patient"].nunique()
+    images = known[keys.isin(ids.index[ids > 1])].drop_duplicates("group")
+    return _finding(
+        "several ids",
+        "people who seem to have several ids, spelt differently (case, blanks, zeros)",
+        counted(int((ids > 1).sum()), n_images=len(known), n_patients=len(ids)),
+        limit_for("patients"),
+        "Spell each id in one way: otherwise one person can stand in two parts of a split.",
+        _evidence(images, "patient " + images["patient"]),
+    )
 
 
 def folded(patient: str) -> str:
@@ -65,6 +206,27 @@ def folded(patient: str) -> str:
     return " ".join(part.lstrip("0") or "0" if part.isdigit() else part for part in parts)
 
 
+def _in_file_names(frame: pd.DataFrame) -> Finding:
+    """Count images that name no patient although their file's name, or its origin's, tells one."""
+    in_name = frame["image"].map(patient_in_name)
+    for column in ("original", "filename", "file"):
+        if column in frame:
+            more = [None if pd.isna(v) else patient_in_name(str(v)) for v in frame[column]]
+            others = pd.Series(more, index=frame.index, dtype=object)
+            in_name = in_name.where(in_name.notna(), others)
+    in_name = in_name.where(in_name.notna(), np.nan)
+    missing = frame["patient"].isna() & in_name.notna()
+    patients_in_names = int(in_name[missing].nunique())
+    return _finding(
+        "file names",
+        "images that name no patient although a file name seems to tell one",
+        counted(int(missing.sum()), n_images=len(frame), n_patients=patients_in_names),
+        None,
+        "Fill in the column 'patient' from the file names, if that is what they mean.",
+        _evidence(frame[missing], "the name tells " + in_name[missing]),
+    )
+
+
 def patient_in_name(name: str) -> str | None:
     """Return the patient whom a file's name tells, or None.
 
@@ -77,190 +239,25 @@ def patient_in_name(name: str) -> str | None:
     """
     path = PurePosixPath(name)
     folder = f"{path.parent}/" if path.parent.name else ""
-    if found := _WORDS.search(path.stem):
-        return f"{folder}person {found[1]}"
-    if found := _NUMBERED.fullmatch(path.stem):
-        return folder + found[1]
+    if match := _WORDS.search(path.stem):
+        return f"{folder}person {match[1]}"
+    if match := _NUMBERED.fullmatch(path.stem):
+        return folder + match[1]
     return None
 
 
-def _split(frame: pd.DataFrame, named: pd.DataFrame) -> Finding:
-    statistic = "patients who stand in more than one part of the split"
-    advice = "Split again by patient: the test part must show nobody whom the model has seen."
-    limit: Limit | None = limit_for("patients")
-    parted = named[named["split"].notna()]
-    if not frame["split"].notna().any():
-        limit, why = (
-            None,
-            "there is no split yet, so nothing to judge; hurdles makes one by patient",
-        )
-    elif parted.empty:
-        why = (
-            "no image that has a part names its patient, so nobody knows whether the parts share "
-            "people; fill in the column 'patient', and see the hurdle duplicates"
-        )
-    else:
-        parts = parted.groupby("group")["split"].agg(lambda s: sorted(set(s)))
-        torn = parts[parts.map(len) > 1]
-        images = parted[parted["group"].isin(torn.index)]
-        evidence = _evidence(images, "patient " + images["patient"] + ", " + images["split"])
-        found = counted(len(torn), n_images=len(parted), n_patients=len(parts))
-        unnamed = int((frame["patient"].isna() & frame["split"].notna()).sum())
-        if unnamed:  # each may show somebody who stands in another part
-            note = f"{unnamed} images of the split name no patient, so there may be more of them"
-            found = replace(found, high=found.value + unnamed, note=note)
-        finding = _finding("split", statistic, found, limit, advice, evidence)
-        return replace(finding, settled_by="")  # ids would settle it, not more patients
-    return Finding("patients", "split", statistic, undefined(why), limit, advice, scale=Scale.COUNT)
-
-
-def _missing(frame: pd.DataFrame) -> Finding:
-    missing = frame["patient"].isna()
-    by_class = {
-        label: {"images": len(part), "without_patient": int(missing[part.index].sum())}
-        for label, part in frame.groupby("label")
-    }
-    known = frame.loc[~missing, "group"].nunique()
-    found = counted(int(missing.sum()), n_images=len(frame), n_patients=known)
-    advice = (
-        "Fill in the column 'patient': until then each of these images counts as one person, the "
-        "split may tear people apart, and intervals are too narrow."
-    )
-    shares = {v["without_patient"] / v["images"] for v in by_class.values()}
-    if len(shares) > 1:
-        advice += " The share differs between classes, so they were collected in different ways."
-    statistic = "images that name no patient"
-    details = {"by_class": by_class}
-    evidence = _evidence(frame[missing].head(3), "no patient")
-    return Finding(
-        "patients", "missing", statistic, found, None, advice, evidence, details, scale=Scale.COUNT
-    )
-
-
-def _two_people(named: pd.DataFrame) -> Finding:
-    evidence: list[Evidence] = []
-    shared = 0
-    for _, images in named.groupby("group", sort=False):
-        if len(images) < 2 or not (why := _contradiction(images)):
-            continue
-        shared += 1
-        evidence += _evidence(images.head(2), f"patient {images['patient'].iloc[0]}: {why}")
-    statistic = "ids under which two people seem to stand: of two sexes, or of ages too far apart"
-    advice = "Look them up: give each person an id, or correct the sex or the age."
-    found = counted(shared, n_images=len(named), n_patients=named["group"].nunique())
-    return _finding("two people", statistic, found, limit_for("patients"), advice, evidence)
-
-
-def _contradiction(images: pd.DataFrame) -> str:
-    sexes = sorted(set(images["sex"].dropna()) & {"F", "M"})
-    if len(sexes) > 1:
-        return "both sexes"
-    ages = images["age"].dropna()
-    apart = float(ages.max() - ages.min()) if len(ages) > 1 else 0.0
-    if apart > _allowed(images.loc[ages.index]):
-        return f"ages {ages.min():g} and {ages.max():g}"
-    return ""
-
-
-def _allowed(images: pd.DataFrame) -> float:
-    """Return by how many years ages may differ, from the days between images where known."""
-    if "offset" in images:
-        days = pd.to_numeric(images["offset"], errors="coerce")
-        if days.notna().all():
-            return float(days.max() - days.min()) / _DAYS + 1.0  # ages are whole years
-    return YEARS_WITHOUT_DATES
-
-
-def _two_sources(named: pd.DataFrame) -> Finding:
-    """Name the ids that stand under several sources: whether they are one person, no table says."""
-    several = several_sources(named)
-    images = named[named["patient"].isin(several.index)].sort_values("patient", kind="stable")
-    torn = int((images.groupby("patient")["split"].nunique() > 1).sum())
-    n, people = len(several), named["group"].nunique()
-    if n:
-        first = " and ".join(several.iloc[0])
-        found = undefined(
-            f"{n} of the ids {'stand' if n > 1 else 'stands'} under several sources, for one "
-            f"{several.index[0]!r} under {first}, and nobody but you knows whether equal ids are "
-            "one person; each counts as another person in each source"
-            + (f", and {torn} of them stand in more than one part of the split" if torn else ""),
-            n_images=len(named),
-            n_patients=people,
-        )
-    else:
-        found = counted(0, n_images=len(named), n_patients=people)
-    source = images["source"].fillna("no source")
-    evidence = _evidence(images, "patient " + images["patient"] + ", " + source)
-    statistic = "ids under several sources that may be one person, and count as several"
-    advice = "If equal ids are one person, join them by --join-patients; else leave them."
-    limit = limit_for("patients")
-    finding = _finding("several sources", statistic, found, limit, advice, evidence)
-    return replace(finding, details={"ids": n, "in_several_parts": torn})
-
-
-def _two_classes(named: pd.DataFrame) -> Finding:
-    classes = named.groupby("group")["label"].nunique()
-    several = classes.index[classes > 1]
-    images = named[named["group"].isin(several)].sort_values("group", kind="stable")
-    evidence = _evidence(images, "patient " + images["patient"] + ": " + images["label"])
-    statistic = "patients with images of several classes"
-    advice = (
-        "Right where a disease came or went between two images; a mistake, or two people under one "
-        "id, where the classes exclude each other."
-    )
-    found = counted(len(several), n_images=len(named), n_patients=len(classes))
-    return _finding("several classes", statistic, found, None, advice, evidence)
-
-
-def _two_names(named: pd.DataFrame) -> Finding:
-    # An id without a source, or joined over sources, is compared as it is counted.
-    within = named["group"].str.rpartition("\x1f")[0]
-    keys = within + "\x1f" + named["patient"].map(folded)
-    ids = named.groupby(keys)["patient"].nunique()
-    images = named[keys.isin(ids.index[ids > 1])].drop_duplicates("group")
-    evidence = _evidence(images, "patient " + images["patient"])
-    statistic = "people who seem to have several ids, spelt differently (case, blanks, zeros)"
-    advice = "Spell each id in one way: otherwise one person can stand in two parts of a split."
-    found = counted(int((ids > 1).sum()), n_images=len(named), n_patients=len(ids))
-    return _finding("several ids", statistic, found, limit_for("patients"), advice, evidence)
-
-
-def _in_names(frame: pd.DataFrame) -> Finding:
-    """Count images that name no patient although their file's name, or its origin's, tells one."""
-    told = _told(frame)
-    missing = frame["patient"].isna() & told.notna()
-    images = frame[missing]
-    evidence = _evidence(images, "the name tells " + told[missing])
-    statistic = "images that name no patient although a file name seems to tell one"
-    advice = "Fill in the column 'patient' from the file names, if that is what they mean."
-    found = counted(len(images), n_images=len(frame), n_patients=int(told[missing].nunique()))
-    return _finding("file names", statistic, found, None, advice, evidence)
-
-
-def _told(frame: pd.DataFrame) -> pd.Series:
-    told = frame["image"].map(patient_in_name)
-    for column in ("original", "filename", "file"):
-        if column in frame:
-            more = [None if v != v or v is None else patient_in_name(str(v)) for v in frame[column]]
-            told = told.where(told.notna(), pd.Series(more, index=frame.index, dtype=object))
-    return told.where(told.notna(), np.nan)
-
-
-def _evidence(images: pd.DataFrame, says: str | pd.Series) -> tuple[Evidence, ...]:
-    words = [says] * len(images) if isinstance(says, str) else says
-    cells = zip(images["image"], words, images["path"], strict=True)
-    return tuple(Evidence(str(image), str(word), str(path)) for image, word, path in cells)
+def _evidence(images: pd.DataFrame, texts: str | pd.Series) -> tuple[Evidence, ...]:
+    words = texts if isinstance(texts, str) else texts.astype(str).tolist()
+    return evidence_of(images, range(len(images)), words)
 
 
 def _finding(
     subject: str,
     statistic: str,
-    found: Estimate,
+    number: Estimate,
     limit: Limit | None,
     advice: str,
-    evidence: Sequence[Evidence],
+    evidence: tuple[Evidence, ...],
 ) -> Finding:
-    return Finding(
-        "patients", subject, statistic, found, limit, advice, tuple(evidence[:_MOST_SHOWN]),
-        scale=Scale.COUNT,
-    )  # fmt: skip
+    shown = evidence[:_MOST_SHOWN]
+    return Finding("patients", subject, statistic, number, limit, advice, shown, scale=Scale.COUNT)

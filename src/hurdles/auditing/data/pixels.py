@@ -1,4 +1,4 @@
-"""Pixels: what a glance tells of the class.
+"""Pixels: the class told from a glance at borders, corners, sharpness, noise and compression.
 
 A disease of the lungs changes the lungs, and with them the histogram, the mean and a thumbnail:
 these are shown. What is judged is where no such disease can be: the borders, the corners, and how
@@ -10,7 +10,7 @@ shortcut.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from hurdles.auditing.descriptors import (
     compression,
     corners,
     frame,
-    gray_levels,
+    gray_statistics,
     histogram,
     noise,
     sharpness,
@@ -42,27 +42,15 @@ _FRAME = 1 / 8
 _SHOWN = 2
 
 
-@dataclass(frozen=True)
-class _Look:
-    """One way to look at an image.
+class _Look(NamedTuple):
+    """One way to look at an image, from pixels (and, `away` from the lungs, a mask) to features.
 
-    Parameters
-    ----------
-    subject : str
-        What is looked at.
-    describe : callable
-        From pixels and, for `away`, a mask of the pixels that count, to features.
-    advice : str
-        What to do if the class can be told by it.
-    away : bool
-        Whether it looks away from the lungs only.
-    judged : bool
-        Whether no disease can be what is told.
+    It is `judged` where no disease can be what is told.
     """
 
     subject: str
     describe: Callable[..., NDArray[np.float32]]
-    advice: str
+    advice: str = "Shown, not judged: a disease of the lungs can change this too."
     away: bool = False
     judged: bool = True
 
@@ -100,14 +88,13 @@ _LOOKS = (
         "Classes differ in traces of compression; start from files that were stored in one way.",
         away=True,
     ),
-    _Look("histogram", histogram, "", judged=False),
-    _Look("mean and contrast", gray_levels, "", judged=False),
-    _Look("symmetry", symmetry, "", judged=False),
-    _Look("thumbnail", thumbnails, "", judged=False),
+    _Look("histogram", histogram, judged=False),
+    _Look("mean and contrast", gray_statistics, judged=False),
+    _Look("symmetry", symmetry, judged=False),
+    _Look("thumbnail", thumbnails, judged=False),
 )
 
 _JUDGED = sum(look.judged for look in _LOOKS)
-_DISEASE = "Shown, not judged: a disease of the lungs can change this too."
 
 
 @data_hurdle(
@@ -116,16 +103,21 @@ _DISEASE = "Shown, not judged: a disease of the lungs can change this too."
 def pixels(material: Material) -> Iterator[Finding]:
     """Probe for the class: nine looks at the pixels, of which five are judged, together."""
     inside, where = away_from_lungs(material)
+    has_lungs = material.masks is not None and material.masks.any()
+    away = " away from the lungs" if has_lungs else " in the outer eighth of the image"
     for look in _LOOKS:
-        seen = inside if look.away else material
-        features = look.describe(seen.pixels, where) if look.away else look.describe(seen.pixels)
+        images = inside if look.away else material
+        features = (
+            look.describe(images.pixels, where) if look.away else look.describe(images.pixels)
+        )
+        place = away if look.away else ""
         yield class_probe(
-            seen,
+            images,
             features,
             hurdle="pixels",
             subject=look.subject,
-            statistic=_statistic(look, material),
-            advice=look.advice or _DISEASE,
+            statistic=f"AUC of telling the class from {look.subject}{place} (0.5 is chance)",
+            advice=look.advice,
             of=_JUDGED if look.judged else 1,
             limit=limit_for("pixels", look.subject) if look.judged else None,
             shown=_SHOWN,
@@ -143,11 +135,3 @@ def away_from_lungs(material: Material) -> tuple[Material, Flags]:
             return (material, away) if kept.all() else (material.take(kept), away[kept])
     edge = frame(material.pixels.shape[1], _FRAME)
     return material, np.broadcast_to(edge, material.pixels.shape)
-
-
-def _statistic(look: _Look, material: Material) -> str:
-    place = ""
-    if look.away:
-        found = material.masks is not None and material.masks.any()
-        place = " away from the lungs" if found else " in the outer eighth of the image"
-    return f"AUC of telling the class from {look.subject}{place} (0.5 is chance)"

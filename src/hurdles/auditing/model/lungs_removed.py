@@ -1,19 +1,16 @@
-"""Lungs removed: what the model itself still says when there is no lung to look at."""
+"""Lungs removed: the model's answers when there is no lung to look at."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hurdles.auditing.blanking import blankable, only_lungs, without_lungs
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.nested import blankable, only_lungs, without_lungs
 from hurdles.auditing.probing import class_aucs, extremes, hidden_classes
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
-from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.macro import compare_macro_auc, macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Finding, Limit, Scale
@@ -43,22 +40,22 @@ def lungs_removed(subject: Subject) -> Iterator[Finding]:
             "outline; see the hurdle 'views'."
         )
     tested = subject.tested
-    kept = tested.has_lungs & blankable(_masks(tested.masks))
+    has_lungs = tested.has_lungs
+    assert tested.masks is not None  # has_lungs would have said so
+    kept = has_lungs & blankable(tested.masks)
     if not kept.any():
         raise HurdleError(f"in none of {len(tested)} test images do the lungs leave anything.")
-    seen, pixels = tested.take(kept), tested.pixels[kept]
-    masks = _masks(tested.masks)[kept]
+    images, pixels, masks = tested.take(kept), tested.pixels[kept], tested.masks[kept]
     left = int((~kept).sum())
     note = f"{left} of {len(tested)} images left out: their lungs were not found" if left else ""
-    plain = subject.predictions_of(seen, subject.reference[kept])
+    plain = images.predictions(subject.labels, subject.reference[kept])
     for name, alter, limit in (
         ("background only", without_lungs, limit_for("lungs-removed", "background only")),
         ("lungs only", only_lungs, None),
     ):
         answers = subject.ask(alter(pixels, masks), masks)
-        yield from _compared(
-            subject.predictions_of(seen, answers), plain, name, limit, note, seen.level
-        )
+        altered = images.predictions(subject.labels, answers)
+        yield from _compared(altered, plain, name, limit, note, images.level)
 
 
 def _compared(
@@ -70,7 +67,6 @@ def _compared(
     level: float,
 ) -> Iterator[Finding]:
     area, own = macro_auc(altered, level=level), macro_auc(plain, level=level)
-    details: dict[str, Any] = {"auc_by_class": class_aucs(altered), "auc_unaltered": own.to_dict()}
     yield Finding(
         "lungs-removed",
         name,
@@ -78,36 +74,24 @@ def _compared(
         area.noted(note),
         limit,
         _OTHER if limit is None else _ADVICE,
-        extremes(altered, _SHOWN, f"the {name}") if limit is not None else (),
-        details,
+        extremes(altered, 0 if limit is None else _SHOWN, f"the {name}"),
+        {"auc_by_class": class_aucs(altered), "auc_unaltered": own.to_dict()},
         scale=Scale.AUC,
         uncleared=hidden_classes(altered, limit, level),
     )
-    statistic = f"AUC lost on {name}, of that on the whole images"
-    if not area.is_defined:
-        yield _drop(name, statistic, area, {})
-        return
-    drop = compare_macro_auc(plain, altered, level=level)
-    p_value = None if np.isnan(drop.p_value) else drop.p_value
-    more = {"p_value": p_value, "test": drop.method}
-    found = drop.difference.noted(note)
-    yield _drop(name, statistic, found, more)
-
-
-def _drop(name: str, statistic: str, found: Estimate, details: dict[str, Any]) -> Finding:
-    return Finding(
+    lost, details = area, {}
+    if area.is_defined:
+        drop = compare_macro_auc(plain, altered, level=level)
+        lost = drop.difference.noted(note)
+        p_value = None if np.isnan(drop.p_value) else drop.p_value
+        details = {"p_value": p_value, "test": drop.method}
+    yield Finding(
         "lungs-removed",
         f"drop, {name}",
-        statistic,
-        found,
+        f"AUC lost on {name}, of that on the whole images",
+        lost,
         None,
         _OTHER,
         details=details,
         scale=Scale.DIFFERENCE,
     )
-
-
-def _masks(masks: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    if masks is None:
-        raise HurdleError("the lungs were not looked for; segment them (`hurdles segment`) first.")
-    return masks

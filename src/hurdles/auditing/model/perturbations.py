@@ -1,25 +1,21 @@
-"""Whether answers stay when images are altered as a radiologist would not mind."""
+"""Perturbations: answers that flip when images are altered as a radiologist would not mind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from hurdles.auditing.flips import Flips
 from hurdles.auditing.hurdle import model_hurdle
 from hurdles.auditing.subject import Subject
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.estimate import undefined
 from hurdles.evaluation.macro import compare_macro_auc, macro_auc
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
-from hurdles.pixels.perturb import PERTURBATIONS, Perturbation
+from hurdles.pixels.perturb import PERTURBATIONS
 
-_GREY = (
+_GRAY = (
     "Grey levels decide: prepare images 'equalized' or 'clahe', or train with [augmentation] "
     "contrast, and compare the classes' grey levels (hurdle 'pixels')."
 )
@@ -36,8 +32,8 @@ _EDGE = (
     "'cropped' or 'masked') and train again."
 )
 _ADVICE = {
-    "window": _GREY,
-    "gamma": _GREY,
+    "window": _GRAY,
+    "gamma": _GRAY,
     "blur": _DETAIL,
     "noise": _DETAIL,
     "jpeg": _DETAIL,
@@ -62,52 +58,41 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
     Everything is compared with `Subject.reference`. Shares of the judged perturbations are one
     family of intervals; the drop is shown.
     """
-    family = sum(one.judged for one in (PERTURBATIONS.get(name) for name in PERTURBATIONS))
-    start = Flips(subject, subject.tested, subject.reference, subject.reference)
+    family = sum(PERTURBATIONS.get(name).judged for name in PERTURBATIONS)
+    unaltered = Flips(subject, subject.tested, subject.reference, subject.reference)
     for name in PERTURBATIONS:
-        yield from _of(subject, name, family, start)
+        yield from _findings(name, family, unaltered)
 
 
-def _of(subject: Subject, name: str, family: int, start: Flips) -> Iterator[Finding]:
-    one = PERTURBATIONS.get(name)
-    found = {0.0: start}
-    for amount in sorted({one.moderate, one.ladder[-1]}):
-        found[amount] = replace(start, after=_asked(subject, one, amount))
-    flips, words = found[one.moderate], one.words(one.moderate)
+def _findings(name: str, family: int, unaltered: Flips) -> Iterator[Finding]:
+    subject, images = unaltered.subject, unaltered.material
+    perturbation = PERTURBATIONS.get(name)
+    by_amount = {0.0: unaltered}
+    for amount in sorted({perturbation.moderate, perturbation.ladder[-1]}):
+        pixels, masks = perturbation.apply(images.pixels, amount, seed=images.seed), images.masks
+        if masks is not None:
+            masks = perturbation.apply_mask(masks, amount, seed=images.seed)
+        by_amount[amount] = replace(unaltered, after=subject.ask(pixels, masks))
+    curve = []
+    for amount, flips in by_amount.items():
+        auc = macro_auc(flips.table, level=images.level).to_dict()
+        point = {"amount": amount, "auc": auc["value"], "low": auc["low"], "high": auc["high"]}
+        curve.append(point | {"flipped": float(flips.flipped.mean())})
+    moderate, words = by_amount[perturbation.moderate], perturbation.words(perturbation.moderate)
     yield Finding(
         "perturbations",
         name,
         f"share of answers that flip, {words}",
-        flips.share(of=family if one.judged else 1),
-        limit_for("perturbations", name) if one.judged else None,
+        moderate.share(of=family if perturbation.judged else 1),
+        limit_for("perturbations", name) if perturbation.judged else None,
         _ADVICE.get(name, "Look at the images, and train with copies altered in this way."),
-        flips.evidence(words),
-        {"curve": [_point(f, amount) for amount, f in found.items()]},
+        moderate.evidence(words),
+        {"curve": curve},
         scale=Scale.SHARE,
     )
-    statistic = f"drop in AUC, {words}"
-    yield Finding(
-        "perturbations", name, statistic, _drop(start, flips), None, scale=Scale.DIFFERENCE
-    )
-
-
-def _asked(subject: Subject, one: Perturbation, amount: float) -> NDArray[np.float64]:
-    tested = subject.tested
-    pixels = one.apply(tested.pixels, amount, seed=tested.seed)
-    masks = tested.masks
-    moved = None if masks is None else one.apply_mask(masks, amount, seed=tested.seed)
-    return subject.ask(pixels, moved)
-
-
-def _point(flips: Flips, amount: float) -> dict[str, Any]:
-    auc = macro_auc(flips.table, level=flips.material.level).to_dict()
-    kept = {"auc": auc["value"], "low": auc["low"], "high": auc["high"]}
-    return {"amount": amount, **kept, "flipped": float(flips.flipped.mean())}
-
-
-def _drop(start: Flips, flips: Flips) -> Estimate:
-    images = flips.material
     try:
-        return compare_macro_auc(start.table, flips.table, level=images.level).difference
+        drop = compare_macro_auc(unaltered.table, moderate.table, level=images.level).difference
     except EvaluationError as error:
-        return undefined(str(error), level=images.level, n_images=len(images))
+        drop = undefined(str(error), level=images.level, n_images=len(images))
+    statistic = f"drop in AUC, {words}"
+    yield Finding("perturbations", name, statistic, drop, None, scale=Scale.DIFFERENCE)

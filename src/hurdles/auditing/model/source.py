@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
@@ -31,67 +33,67 @@ def source(subject: Subject) -> Iterator[Finding]:
     it is the source alone that is told, not the class. Classes are judged together: their
     intervals hold at once, and a class that cannot be asked is not cleared on the others.
     """
-    seen, sources = _with_sources(subject)
-    labels = np.concatenate([m.labels for m in seen])
-    groups = np.concatenate([m.groups for m in seen])
-    plain = np.concatenate([thumbnails(m.pixels) for m in seen])
+    level = subject.material.level
+    materials = [subject.tested, *(each.material for each in subject.elsewhere)]
+    sources = _sources(materials)
+    labels = np.concatenate([m.labels for m in materials])
+    groups = np.concatenate([m.groups for m in materials])
     known = np.flatnonzero(sources != "")
-    seed = subject.material.seed
 
     def probes(table: NDArray[np.floating], level: float) -> list[Probe]:
-        found = source_probes(
+        overall_and_within = source_probes(
             table[known],
             sources[known].tolist(),
             labels[known].tolist(),
             groups=groups[known].tolist(),
-            seed=seed,
+            seed=subject.material.seed,
             level=level,
         )
-        return list(found[1:])
+        return list(overall_and_within[1:])
 
-    level = subject.material.level
-    classes = len(np.unique(labels[known]))
     # Whether there is anything to tell, before the network is asked.
+    plain = np.concatenate([thumbnails(m.pixels) for m in materials])
     before = [probe for probe in probes(plain, level) if probe.auc.is_defined]
     if not before:
+        pairs = Counter(zip(labels.tolist(), sources.tolist(), strict=True))
+        counts = [f"{c} from {s or 'nowhere known'}: {n}" for (c, s), n in sorted(pairs.items())]
         raise HurdleError(
             f"no two sources have ten patients of the same class among {len(labels)} images "
-            f"({_counts(sources, labels)}); audit with another collection of the same classes."
+            f"({'; '.join(counts[:6])}); audit with another collection of the same classes."
         )
-    features = np.concatenate([subject.features(m.pixels, m.masks) for m in seen])
+    features = np.concatenate([subject.features(m.pixels, m.masks) for m in materials])
+    classes = len(np.unique(labels[known]))
     for probe in probes(features, joined_level(level, classes)):
         yield _finding(probe, "features", classes)
     for probe in before:
         yield _finding(probe, "plain pixels", 1)
 
 
-def _with_sources(subject: Subject) -> tuple[list[Material], NDArray[np.str_]]:
-    """Return all materials, and the source of each image; empty where it is not known.
+def _sources(materials: list[Material]) -> NDArray[np.str_]:
+    """Return the source of each image; empty where it is not known.
 
-    A collection that names no source for an image is that image's source.
+    A collection that names no source for an image is that image's source; the test part, the first
+    of these, is so only beside others.
     """
-    seen = [subject.tested, *(each.material for each in subject.elsewhere)]
     names: list[str] = []
-    for material in seen:
+    for material in materials:
+        other = material.name if len(materials) > 1 else ""
         given = material.manifest.frame["source"]
-        other = "" if material is subject.tested and len(seen) == 1 else material.name
-        names += [other if cell != cell or not cell else str(cell) for cell in given]
-    return seen, np.array(names, dtype=str)
+        names += [other if pd.isna(name) or not name else str(name) for name in given]
+    return np.array(names, dtype=str)
 
 
 def _finding(probe: Probe, of: str, family: int) -> Finding:
     judged = of == "features"
-    estimate = simultaneous(probe.auc, family)
     where = "the model's features" if judged else "a thumbnail of 16 by 16 pixels"
     return Finding(
         "source",
         f"{probe.within}, {of}",
         f"AUC of telling the source of {probe.within} images from {where} (0.5 is chance)",
-        estimate.noted(probe.note),
+        simultaneous(probe.auc, family).noted(probe.note),
         limit_for("source", of) if judged else None,
         _ADVICE if judged else _BEFORE,
-        (),
-        {
+        details={
             "images": probe.images,
             "patients": probe.patients,
             "accuracy": probe.accuracy.to_dict(),
@@ -99,12 +101,3 @@ def _finding(probe: Probe, of: str, family: int) -> Finding:
         },
         scale=Scale.AUC,
     )
-
-
-def _counts(sources: NDArray[np.str_], labels: NDArray[np.str_]) -> str:
-    pairs, counts = np.unique(np.stack([labels, sources]), axis=1, return_counts=True)
-    parts = [
-        f"{label} from {place or 'nowhere known'}: {n}"
-        for (label, place), n in zip(pairs.T.tolist(), counts.tolist(), strict=True)
-    ]
-    return "; ".join(parts[:6])

@@ -11,22 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
+from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import normal_quantile, proportion_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions, align
-from hurdles.findings.finding import Evidence, Finding, Scale
+from hurdles.findings.finding import Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
 
-if TYPE_CHECKING:
-    from hurdles.auditing.subject import Subject
+__all__ = ["stability"]
 
 _FEWEST_SIBLINGS = 2
 _ADVICE = (
@@ -37,7 +36,13 @@ _ADVICE = (
 
 @model_hurdle("stability", question="Would another seed have given the same answers?")
 def stability(subject: Subject) -> Iterator[Finding]:
-    """Yield the variance of the area over seeds against that over patients, and disagreement."""
+    """Yield the variance of the area over seeds against that over patients, and disagreement.
+
+    Raises
+    ------
+    HurdleError
+        If fewer than two other seeds are given.
+    """
     if len(subject.siblings) < _FEWEST_SIBLINGS:
         raise HurdleError(
             f"{len(subject.siblings)} runs that differ in the seed alone were given, and "
@@ -61,18 +66,7 @@ def stability(subject: Subject) -> Iterator[Finding]:
         scale=Scale.RATIO,
         settled_by="",  # more patients do not tell more of the seeds
     )
-    said = [subject.decided(run.y_prob) for run in runs]
-    share, evidence = _disagreement(said, subject.test, level)
-    yield Finding(
-        "stability",
-        "answers",
-        "share of images on which two seeds disagree, mean over pairs",
-        share,
-        None,
-        _ADVICE,
-        evidence,
-        scale=Scale.SHARE,
-    )
+    yield _disagreement([subject.decided(run.y_prob) for run in runs], subject.test, level)
 
 
 def _ratio(areas: Sequence[Estimate], level: float) -> Estimate:
@@ -98,32 +92,24 @@ def _ratio(areas: Sequence[Estimate], level: float) -> Estimate:
     return Estimate(ratio, low, high, level, method, note=note, **sizes)
 
 
-def _disagreement(
-    said: Sequence[NDArray[np.str_]], test: Predictions, level: float
-) -> tuple[Estimate, tuple[Evidence, ...]]:
-    """Return how often two of the seeds disagree, and the images on which most pairs do."""
-    pairs = list(combinations(said, 2))
+def _disagreement(answers: Sequence[NDArray[np.str_]], test: Predictions, level: float) -> Finding:
+    """Return how often two of the seeds disagree, with the images on which most pairs do."""
+    pairs = list(combinations(answers, 2))
     apart = np.mean([a != b for a, b in pairs], axis=0)
     patients, codes = np.unique(test.groups, return_inverse=True)
     part, whole = (np.bincount(codes, w).astype("float64") for w in (apart, np.ones(len(codes))))
     low, high = proportion_bounds(part, whole, level)
-    share = Estimate(
-        float(apart.mean()),
-        low,
-        high,
-        level,
-        f"Wilson over patients, {len(pairs)} pairs",
-        len(apart),
-        len(patients),
-    )
+    method = f"Wilson over patients, {len(pairs)} pairs"
+    value, n = float(apart.mean()), len(apart)
     most = [i for i in np.argsort(-apart, kind="stable")[:4] if apart[i] > 0]
-    frame = test.frame
-    evidence = tuple(
-        Evidence(
-            frame["image"].iloc[i],
-            "said to be " + " or ".join(sorted({str(answers[i]) for answers in said})),
-            frame["path"].iloc[i],
-        )
-        for i in most
+    texts = ["said to be " + " or ".join(sorted({str(a[i]) for a in answers})) for i in most]
+    return Finding(
+        "stability",
+        "answers",
+        "share of images on which two seeds disagree, mean over pairs",
+        Estimate(value, low, high, level, method, n, len(patients)),
+        None,
+        _ADVICE,
+        evidence_of(test.frame, most, texts),
+        scale=Scale.SHARE,
     )
-    return share, evidence

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
+from hurdles.auditing.material import Material
 from hurdles.auditing.probing import joined_level
+from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
-from hurdles.evaluation.bounds import mover_difference, normal_quantile, proportion_bounds
+from hurdles.evaluation.bounds import mover_difference, normal_quantile, patient_share
 from hurdles.evaluation.comparisons import holm
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
@@ -28,9 +29,7 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
-if TYPE_CHECKING:
-    from hurdles.auditing.material import Material
-    from hurdles.auditing.subject import Subject
+__all__ = ["subgroups"]
 
 #: Patients of a class that a group and the rest must each have.
 FEWEST_PATIENTS = 10
@@ -41,56 +40,35 @@ _ADVICE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class _Comparison:
-    """One group against the rest, by one measure."""
-
-    group: str
-    measure: str
-    inside: Predictions
-    outside: Predictions
-    class_: str | None  # of a sensitivity; None for the area
-
-    def missing(self) -> str:
-        """Say which side has too few patients of which class; empty where none."""
-        short = []
-        for side, where in ((self.inside, "of this group"), (self.outside, "of the rest")):
-            for label in [self.class_] if self.class_ else sorted(side.classes):
-                rows = side.y_true == label
-                n = len(np.unique(side.groups[rows]))
-                if n < FEWEST_PATIENTS:
-                    short.append(f"{n} {where} with {label!r}")
-        return ", ".join(short)
-
-    def of(self, side: Predictions, level: float) -> Estimate:
-        """Return the measure on one side."""
-        if self.class_ is None:
-            return macro_auc(side, level=level)
-        return _sensitivity(side, self.class_, level)
-
-
 @model_hurdle("subgroups", question="Is the model as good for every group of patients?")
 def subgroups(subject: Subject) -> Iterator[Finding]:
-    """Yield, for every group, how much better or worse than in the rest the model is."""
-    test = _decided(subject)
-    wanted = list(_comparisons(subject.tested, test))
-    if not wanted:
+    """Yield, for every group, how much better or worse than in the rest the model is.
+
+    Raises
+    ------
+    HurdleError
+        If the test images are all of one group.
+    """
+    frame = subject.test.frame.copy()
+    frame["prediction"] = subject.decided(subject.test.y_prob)  # by the model's own threshold
+    comparisons = list(_comparisons(subject.tested, Predictions(frame)))
+    if not comparisons:
         raise HurdleError(
             "the test images are all of one sex, age, view and source, or nothing of these is "
             "known; add the columns to the manifest."
         )
-    able = [w for w in wanted if not w.missing()]
+    able = [each for each in comparisons if not each.missing]
     level = joined_level(subject.material.level, len(able))
-    found = [(w, w.of(w.inside, level), w.of(w.outside, level)) for w in able]
-    differences = [_difference(inside, outside, level) for _, inside, outside in found]
+    sides = [(c.measured(c.inside, level), c.measured(c.outside, level)) for c in able]
+    differences = [_difference(*pair, level) for pair in sides]
     p_values = [p for _, p in differences]
-    for (one, inside, outside), (difference, p), adjusted in zip(
-        found, differences, holm(p_values), strict=True
+    for each, (inside, outside), (difference, p), adjusted in zip(
+        able, sides, differences, holm(p_values), strict=True
     ):
         yield Finding(
             "subgroups",
-            one.group,
-            f"{one.measure}: group minus rest (level {level:.4g}: {len(able)} comparisons)",
+            each.group,
+            f"{each.measure}: group minus rest (level {level:.4g}: {len(able)} comparisons)",
             difference,
             limit_for("subgroups"),
             _ADVICE,
@@ -102,7 +80,59 @@ def subgroups(subject: Subject) -> Iterator[Finding]:
             },
             scale=Scale.DIFFERENCE,
         )
-    yield from _too_small([w for w in wanted if w.missing()])
+    yield from _too_small([each for each in comparisons if each.missing])
+
+
+class _Comparison(NamedTuple):
+    """One group against the rest: by a class's sensitivity, or by the area.
+
+    `missing` says which side has too few patients of which class; empty where none.
+    """
+
+    group: str
+    inside: Predictions
+    outside: Predictions
+    label: str | None
+    missing: str
+
+    @property
+    def measure(self) -> str:
+        return f"sensitivity of {self.label!r}" if self.label else "area under the curve"
+
+    def measured(self, side: Predictions, level: float) -> Estimate:
+        if self.label is None:
+            return macro_auc(side, level=level)
+        rows = side.y_true == self.label
+        return patient_share(side.y_pred[rows] == self.label, side.groups[rows], level=level)
+
+
+def _comparisons(tested: Material, test: Predictions) -> Iterator[_Comparison]:
+    frame = tested.manifest.frame
+    attributes = {
+        name: frame[name].astype("object").where(frame[name].notna(), _UNKNOWN).to_numpy(dtype=str)
+        for name in ("sex", "view", "source")
+    }
+    ages = age_groups(frame["age"].to_numpy(dtype="float64"))
+    for attribute, values in (
+        ("sex", attributes["sex"]),
+        ("age", ages),
+        ("view", attributes["view"]),
+        ("source", attributes["source"]),
+    ):
+        groups = np.unique(values)
+        for value in groups if len(groups) > 1 else []:
+            inside, outside = (
+                Predictions(test.frame[r]) for r in (values == value, values != value)
+            )
+            for label in (None, *test.classes):
+                labels = [label] if label else sorted(test.classes)
+                missing = ", ".join(
+                    f"{n} {where} with {each!r}"
+                    for side, where in ((inside, "of this group"), (outside, "of the rest"))
+                    for each in labels
+                    if (n := len(np.unique(side.groups[side.y_true == each]))) < FEWEST_PATIENTS
+                )
+                yield _Comparison(f"{attribute}: {value}", inside, outside, label, missing)
 
 
 def age_groups(ages: NDArray[np.float64]) -> NDArray[np.str_]:
@@ -117,48 +147,6 @@ def age_groups(ages: NDArray[np.float64]) -> NDArray[np.str_]:
     within = [years < 18, years <= 65, years > 65]
     names = np.select(within, ["under 18", "18 to 65", "over 65"], _UNKNOWN)
     return np.asarray(names, dtype=str)
-
-
-def _decided(subject: Subject) -> Predictions:
-    """Return the test predictions with the class that the model names, by its threshold."""
-    frame = subject.test.frame.copy()
-    frame["prediction"] = subject.decided(subject.test.y_prob)
-    return Predictions(frame)
-
-
-def _comparisons(tested: Material, test: Predictions) -> Iterator[_Comparison]:
-    for attribute, values in _attributes(tested).items():
-        present = np.unique(values)
-        if len(present) < 2:
-            continue
-        for value in present:
-            rows = values == value
-            inside, outside = (Predictions(test.frame[r]) for r in (rows, ~rows))
-            name = f"{attribute}: {value}"
-            yield _Comparison(name, "area under the curve", inside, outside, None)
-            for label in test.classes:
-                yield _Comparison(name, f"sensitivity of {label!r}", inside, outside, label)
-
-
-def _attributes(tested: Material) -> dict[str, NDArray[np.str_]]:
-    """Return the group of every image by sex, age, view and source."""
-    frame = tested.manifest.frame
-    found = {
-        name: frame[name].astype("object").where(frame[name].notna(), _UNKNOWN).to_numpy(dtype=str)
-        for name in ("sex", "view", "source")
-    }
-    ages = age_groups(frame["age"].to_numpy(dtype="float64"))
-    return {"sex": found["sex"], "age": ages, "view": found["view"], "source": found["source"]}
-
-
-def _sensitivity(side: Predictions, class_: str, level: float) -> Estimate:
-    """Return the share of a class's images that are named so, Wilson's interval over patients."""
-    rows = side.y_true == class_
-    right = (side.y_pred[rows] == class_).astype("float64")
-    patients, codes = np.unique(side.groups[rows], return_inverse=True)
-    part, whole = (np.bincount(codes, w).astype("float64") for w in (right, np.ones(len(codes))))
-    low, high = proportion_bounds(part, whole, level)
-    return Estimate(float(right.mean()), low, high, level, "Wilson", len(right), len(patients))
 
 
 def _difference(inside: Estimate, outside: Estimate, level: float) -> tuple[Estimate, float]:
@@ -177,24 +165,26 @@ def _difference(inside: Estimate, outside: Estimate, level: float) -> tuple[Esti
     low, high = mover_difference(inside, outside, 0.0)
     reach = value - low if value > 0 else high - value
     z = abs(value) / reach * normal_quantile(level) if reach > 0 else 0.0
-    found = Estimate(value, low, high, level, "MOVER of independent groups", images, patients)
-    return found, math.erfc(z / math.sqrt(2))
+    method = "MOVER of independent groups"
+    difference = Estimate(value, low, high, level, method, images, patients)
+    return difference, math.erfc(z / math.sqrt(2))
 
 
 def _too_small(comparisons: list[_Comparison]) -> Iterator[Finding]:
     """Yield one finding for each group of which something could not be compared."""
     for group in dict.fromkeys(c.group for c in comparisons):
         mine = [c for c in comparisons if c.group == group]
-        missing = max((c.missing() for c in mine), key=len)
-        what = ", ".join(c.measure for c in mine)
-        why = f"fewer than {FEWEST_PATIENTS} patients: {missing}"
-        n = mine[0].inside
-        estimate = undefined(why, n_images=len(n.frame), n_patients=len(np.unique(n.groups)))
+        missing = max((c.missing for c in mine), key=len)
+        inside = mine[0].inside
         yield Finding(
             "subgroups",
             group,
-            f"not compared: {what}",
-            estimate,
+            f"not compared: {', '.join(c.measure for c in mine)}",
+            undefined(
+                f"fewer than {FEWEST_PATIENTS} patients: {missing}",
+                n_images=len(inside.frame),
+                n_patients=len(np.unique(inside.groups)),
+            ),
             limit_for("subgroups"),  # what could not be asked is not cleared on the rest
             scale=Scale.DIFFERENCE,
         )

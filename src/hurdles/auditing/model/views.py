@@ -1,4 +1,4 @@
-"""Nested views: how much of a task can be done without any lung."""
+"""Views: how much of a task can be done without any lung."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.nested import VIEWS, Answers, Said, View, answers_of, best_blind_view
+from hurdles.auditing.nested import VIEWS, Answers, answers_of
 from hurdles.auditing.probing import (
     class_aucs,
     extremes,
@@ -28,86 +28,71 @@ _ADVICE = (
     "remove what gives the class away, or show the model the lungs only (preparation 'masked')."
 )
 _LUNGS = "Shown, not judged: the lungs, or traces of them, are in this view."
-
-
 _JUDGED = sum(view.judged for view in VIEWS)
 
 
 @model_hurdle("views", question="How much of this task can be done without any lung?")
 def views(subject: Subject) -> Iterator[Finding]:
     """Yield the probe's area on each view, then the share of the model's that needs no lung."""
-    found = answers_of(subject)
+    answers = answers_of(subject)
     for view in VIEWS:
-        if view.name in found.lacking:
-            yield _finding(view, undefined(found.lacking[view.name], n_images=found.n_test))
-            continue
-        said = found.said[view.name]
-        level = subject.material.level
-        if view.judged:
-            level = joined_level(level, _JUDGED)
-            area = macro_auc(said.test, level=level)
-            area = simultaneous(area, _JUDGED)
-        else:
-            area = macro_auc(said.test, level=level)
-        yield _finding(view, area.noted(found.note), said, level)
-    yield _share(subject, found)
+        of = _JUDGED if view.judged else 1
+        level = joined_level(subject.material.level, of)
+        limit = limit_for("views", view.name) if view.judged else None
+        finding = Finding(
+            "views",
+            view.name,
+            "AUC of a small probe that sees this view only (0.5 is chance)",
+            undefined(answers.lacking.get(view.name, ""), n_images=answers.n_test),
+            limit,
+            _ADVICE if view.judged else _LUNGS,
+            scale=Scale.AUC,
+        )
+        if view.name in answers.test:
+            predictions = answers.test[view.name]
+            area = simultaneous(macro_auc(predictions, level=level), of)
+            finding = replace(
+                finding,
+                estimate=area.noted(answers.note),
+                evidence=extremes(predictions, _SHOWN, view.name) if view.judged else (),
+                details={"auc_by_class": class_aucs(predictions)},
+                uncleared=hidden_classes(predictions, limit, level),
+            )
+        yield finding
+    yield _share(subject, answers)
 
 
-def _finding(view: View, found: Estimate, said: Said | None = None, level: float = 0.95) -> Finding:
-    limit = limit_for("views", view.name) if view.judged else None
-    return Finding(
-        "views",
-        view.name,
-        "AUC of a small probe that sees this view only (0.5 is chance)",
-        found,
-        limit,
-        _ADVICE if view.judged else _LUNGS,
-        extremes(said.test, _SHOWN, view.name) if said is not None and view.judged else (),
-        {} if said is None else {"auc_by_class": class_aucs(said.test)},
-        scale=Scale.AUC,
-        uncleared="" if said is None else hidden_classes(said.test, limit, level),
-    )
-
-
-def _share(subject: Subject, found: Answers) -> Finding:
+def _share(subject: Subject, answers: Answers) -> Finding:
     """Compare the best view without lungs, chosen on validation images, with the model itself."""
-    best = best_blind_view(found)
+    best = answers.best_blind_view()
     level = subject.material.level
     statistic = (
         "what a probe without lungs has above chance, over what the model has (no decomposition: "
         "the lungs alone may give most of it as well)"
     )
+    details: dict[str, Any] = {}
     if best is None:
-        none = undefined("there are no validation images to choose a view on", level=level)
-        return _shown(statistic, none)
-    part = found.said[best.name].test
-    own = subject.test.frame
-    whole = Predictions(own[own["image"].isin(part.frame["image"])].reset_index(drop=True))
-    share = _whole_at_most(share_above_chance(part, whole, level=level))
-    details = {
-        "view": best.name,
-        "auc_on_validation": best.auc,
-        "auc_of_view": macro_auc(part, level=level).to_dict(),
-        "auc_of_model": macro_auc(whole, level=level).to_dict(),
-    }
-    words = f"{statistic}; {best.name}, the best such view on validation images"
-    return _shown(words, share.noted(found.note), details)
-
-
-def _shown(words: str, share: Estimate, details: dict[str, Any] | None = None) -> Finding:
+        share = undefined("there are no validation images to choose a view on", level=level)
+    else:
+        name, auc = best
+        part = answers.test[name]
+        own = subject.test.frame
+        whole = Predictions(own[own["image"].isin(part.frame["image"])].reset_index(drop=True))
+        share = _at_most_one(share_above_chance(part, whole, level=level)).noted(answers.note)
+        statistic = f"{statistic}; {name}, the best such view on validation images"
+        details = {
+            "view": name,
+            "auc_on_validation": auc,
+            "auc_of_view": macro_auc(part, level=level).to_dict(),
+            "auc_of_model": macro_auc(whole, level=level).to_dict(),
+        }
     return Finding(
-        "views",
-        "without any lung",
-        words,
-        share,
-        None,
-        _ADVICE,
-        details=details or {},
+        "views", "without any lung", statistic, share, None, _ADVICE, details=details,
         scale=Scale.SHARE,
-    )
+    )  # fmt: skip
 
 
-def _whole_at_most(share: Estimate) -> Estimate:
+def _at_most_one(share: Estimate) -> Estimate:
     """Return the share within 1: what a probe has beyond the model is no share of the model's."""
     if not share.is_defined or share.high <= 1:
         return share

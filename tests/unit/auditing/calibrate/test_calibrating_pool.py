@@ -16,19 +16,19 @@ def pool(tmp_path_factory):
     return made
 
 
-def test_a_shelf_holds_what_a_cohort_of_phantoms_holds(pool):
+def test_a_state_holds_what_a_cohort_of_phantoms_holds(pool):
     shortcut = Shortcut("brightness", 0.0, base_rate=1.0)
     direct = phantom_cohort(50, seed=7, size=64, classes=("COVID-19", "Normal"), shortcut=shortcut)
-    shelf = pool.shelf(state_of("brightness", True))
-    assert np.array_equal(shelf.pixels, direct.pixels)
-    assert np.array_equal(shelf.masks, direct.masks > 127)
-    assert shelf.frame["label"].tolist() == direct.frame["label"].tolist()
+    images = pool.images(state_of("brightness", True))
+    assert np.array_equal(images.pixels, direct.pixels)
+    assert np.array_equal(images.masks, direct.masks > 127)
+    assert images.frame["label"].tolist() == direct.frame["label"].tolist()
 
 
 def test_states_belong_to_the_same_visits_in_the_same_order(pool):
-    frames = [pool.shelf(state_of("jpeg", here)).frame for here in (True, False)]
+    frames = [pool.images(state_of("jpeg", here)).frame for here in (True, False)]
     assert frames[0]["image"].tolist() == frames[1]["image"].tolist()
-    plain = pool.shelf(PLAIN).frame["image"].tolist()
+    plain = pool.images(PLAIN).frame["image"].tolist()
     assert plain[: len(frames[0])] == frames[0]["image"].tolist()
 
 
@@ -36,8 +36,8 @@ def test_what_looks_the_same_is_rendered_once(pool):
     names = {file.name for file in pool.folder.iterdir()}
     assert not any("jpeg-absent" in name for name in names)
     assert any("brightness-absent" in name for name in names)
-    absent = pool.shelf(state_of("jpeg", False))
-    assert np.array_equal(absent.pixels, pool.shelf(PLAIN).pixels[: len(absent.pixels)])
+    absent = pool.images(state_of("jpeg", False))
+    assert np.array_equal(absent.pixels, pool.images(PLAIN).pixels[: len(absent.pixels)])
 
 
 def test_nothing_is_rendered_twice(pool):
@@ -46,7 +46,7 @@ def test_nothing_is_rendered_twice(pool):
 
 def test_a_state_that_is_not_rendered_is_named(pool):
     with pytest.raises(RunError, match="blur-present-00000-00050"):
-        pool.shelf(state_of("blur", True))
+        pool.images(state_of("blur", True))
 
 
 @pytest.mark.parametrize("disease", [True, False])
@@ -60,7 +60,7 @@ def test_cohorts_are_balanced_apart_and_split_by_patient(pool, disease):
 
 
 def test_alike_classes_hold_healthy_patients_and_chance_names_them(pool):
-    healthy = set(pool.shelf(PLAIN).frame.query("label == 'Normal'")["patient"])
+    healthy = set(pool.images(PLAIN).frame.query("label == 'Normal'")["patient"])
     named = []
     for seed in range(3):
         material = draw_materials(pool, Planting(False), [24], seed=seed)[0]
@@ -82,21 +82,21 @@ def test_a_shortcut_follows_the_class_as_strongly_as_asked(pool, strength):
 
 
 def follows(pool, material, plant):
-    """Which images are those of the shelf on which the shortcut is present."""
-    shelf = pool.shelf(state_of(plant, True))
-    places = {name: i for i, name in enumerate(shelf.frame["image"])}
+    """Which images are those of the state in which the shortcut is present."""
+    images = pool.images(state_of(plant, True))
+    places = {name: i for i, name in enumerate(images.frame["image"])}
     rows = [places[name] for name in material.manifest.frame["image"]]
-    return (material.pixels == shelf.pixels[rows]).all(axis=(1, 2))
+    return (material.pixels == images.pixels[rows]).all(axis=(1, 2))
 
 
 def test_pixels_masks_and_rows_stay_together(pool):
     material = draw_materials(pool, Planting(True, "jpeg", 0.5), [30], seed=5)[0]
-    shelves = {here: pool.shelf(state_of("jpeg", here)) for here in (True, False)}
-    places = {name: i for i, name in enumerate(shelves[True].frame["image"])}
+    states = {here: pool.images(state_of("jpeg", here)) for here in (True, False)}
+    places = {name: i for i, name in enumerate(states[True].frame["image"])}
     for row, name in enumerate(material.manifest.frame["image"]):
         assert any(np.array_equal(material.pixels[row], s.pixels[places[name]])
-                   for s in shelves.values())  # fmt: skip
-        assert np.array_equal(material.masks[row], shelves[True].masks[places[name]])
+                   for s in states.values())  # fmt: skip
+        assert np.array_equal(material.masks[row], states[True].masks[places[name]])
 
 
 def test_too_large_a_cohort_is_refused(pool):

@@ -149,7 +149,7 @@ def test_of_many_images_whole_patients_are_drawn(monkeypatch):
     monkeypatch.setattr(module, "MOST_IMAGES", 60)
     patients = [f"p{i // 3}" for i in range(120)]
     given = material(patient=patients, age=np.tile([4.0, 60.0], 60), source=["A", "B"] * 60)
-    rows = module._asked(given)
+    rows = module._drawn(given)
     assert 55 < len(rows) <= 60
     inside, outside = set(given.groups[rows]), set(np.delete(given.groups, rows))
     assert not inside & outside

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hurdles.auditing.data import duplicates as hurdle
-from hurdles.auditing.data.duplicates import copies_in
+from hurdles.auditing.data.duplicates import pairs_in
 from hurdles.auditing.hurdle import DATA_HURDLES, run_hurdles
 from hurdles.auditing.material import Material
 from hurdles.data.manifest import Manifest
@@ -141,8 +141,8 @@ def test_it_is_registered_and_can_be_written(cohort):
 
 def test_one_image_has_no_copies(cohort):
     alone = material(cohort).take([0])
-    copies = copies_in(alone)
-    assert copies.frame.empty
+    copies = pairs_in(alone)
+    assert copies.empty
     assert not any(f.verdict is Verdict.HIT for f in hurdle.duplicates(alone))
-    assert isinstance(copies.frame["label_differs"].dtype, np.dtype)
-    assert pd.api.types.is_bool_dtype(copies.frame["identical"])
+    assert isinstance(copies["label_differs"].dtype, np.dtype)
+    assert pd.api.types.is_bool_dtype(copies["identical"])

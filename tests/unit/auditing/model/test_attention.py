@@ -200,7 +200,7 @@ def test_empty_maps_are_counted():
 def test_lungs_are_looked_for_where_the_network_sees_them(preparation):
     # What is kept after masking is what the moved mask must cover.
     subject = on_trial(Looking(lungs()), phantoms(), preparation)
-    seen = module._seen(subject)
+    seen = module._images_as_seen(subject)
     assert seen.pixels.shape == seen.lungs.shape
     if "masked" in preparation:
         outside = seen.pixels[~seen.lungs]

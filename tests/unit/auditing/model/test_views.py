@@ -120,11 +120,11 @@ def test_the_best_view_is_chosen_before_the_test(reading, monkeypatch):
             right = (
                 np.where(some.labels == "COVID-19", 0.9, 0.1) if good else np.full(len(some), 0.5)
             )
-            parts.append(module.said_of(some, np.column_stack([right, 1 - right]), labels))
-        return module.Said(*parts)
+            parts.append(some.predictions(labels, np.column_stack([right, 1 - right])))
+        return tuple(parts)
 
     order = [*NO_LUNG, *WITH_LUNG]
-    monkeypatch.setattr(module, "_asked", asked)
+    monkeypatch.setattr(module, "_answers", asked)
     subject = knows(reading(chests(), silent))
     share = found(subject)[SHARE]
     assert share.details["view"] == "border"
@@ -136,13 +136,13 @@ def test_every_view_is_of_the_same_images(reading, monkeypatch):
     masks = base.masks.copy()
     masks[base.rows("test")[:3]] = False
     seen = []
-    asked = module._asked
+    asked = module._answers
 
     def spy(features, material, rows, labels):
         seen.append(tuple(material.manifest.frame["image"]))
         return asked(np.zeros((len(material), 1)), material, rows, labels)
 
-    monkeypatch.setattr(module, "_asked", spy)
+    monkeypatch.setattr(module, "_answers", spy)
     subject = knows(reading(replace(base, masks=masks), silent))
     every = found(subject)
     assert len(set(seen)) == 1
