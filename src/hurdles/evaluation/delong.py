@@ -64,14 +64,7 @@ class Area:
         positive: str,
         groups: ArrayLike | None = None,
     ) -> Area:
-        """Compute the AUC of `positive` and its parts; every image a patient if none is given.
-
-        Examples
-        --------
-        >>> area = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
-        >>> round(area.value, 3), round(area.variance, 4)
-        (0.889, 0.0247)
-        """
+        """Compute the AUC of `positive` and its parts; every image a patient if none is given."""
         truth, scores = np.asarray(y_true) == positive, np.asarray(y_score, dtype="float64")
         names = np.arange(len(truth)).astype(str) if groups is None else np.asarray(groups)
         if not truth.shape == scores.shape == names.shape or np.isnan(scores).any():
@@ -294,24 +287,16 @@ def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
     References
     ----------
     Pepe, The Statistical Evaluation of Medical Tests, Oxford 2003, section 5.2.
-
-    Examples
-    --------
-    >>> area = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
-    >>> [round(bound, 2) for bound in logit_bounds(area)]
-    [0.26, 0.99]
     """
+    from scipy.special import expit
+
     check_level(level)
     if area.value in (0.0, 1.0) or not area.variance > 0:
         low, high, _ = area_bounds(area, level)
         return low, high
     centre = math.log(area.value / (1 - area.value))
     half = normal_quantile(level) * math.sqrt(area.variance) / (area.value * (1 - area.value))
-    return _expit(centre - half), _expit(centre + half)
-
-
-def _expit(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+    return float(expit(centre - half)), float(expit(centre + half))
 
 
 def judged_difference(
@@ -345,26 +330,23 @@ def judged_difference(
     if not parted and value != 0:
         error = math.hypot(*spreads)
     joined = correlation if parted and not alike else 0.0
-    down, up = ([v - b[0] for v, b in zip(values, bounds, strict=True)],
-                [b[1] - v for v, b in zip(values, bounds, strict=True)])  # fmt: skip
+    down = [v - low for v, (low, _) in zip(values, bounds, strict=True)]
+    up = [high - v for v, (_, high) in zip(values, bounds, strict=True)]
     tested = normal_quantile(level) * error
     low = value - max(tested, reach_apart((up[1], down[1]), (up[0], down[0]), joined))
     high = value + max(tested, reach_apart((up[0], down[0]), (up[1], down[1]), joined))
     low, high = (value - tested if value > 0 else low, value + tested if value < 0 else high)
-    together = "" if parted else "every patient moves both alike"
-    note = "the two rank every image alike" if alike else together
+    note = "the two rank every image alike" if alike else ""
+    if not alike and not parted:
+        note = "every patient moves both alike"
     method = "as if independent" if note else f"DeLong's correlation {correlation:.2f}"
-    difference = Estimate(
-        value,
-        max(-1.0, low),
-        min(1.0, high),
-        level,
-        f"DeLong near zero, MOVER away from it, {method}",
-        n_images,
-        n_patients,
-        note,
-    )
-    return AreaDifference(difference, error, _p_value(value, error), test)
+    method = f"DeLong near zero, MOVER away from it, {method}"
+    low, high = max(-1.0, low), min(1.0, high)
+    difference = Estimate(value, low, high, level, method, n_images, n_patients, note)
+    p_value = 1.0 if value == 0 else math.nan
+    if value != 0 and error > 0:
+        p_value = math.erfc(abs(value) / error / math.sqrt(2))
+    return AreaDifference(difference, error, p_value, test)
 
 
 def reach_apart(
@@ -379,11 +361,6 @@ def reach_apart(
     References
     ----------
     Zou and Donner, Stat Med 2008;27:1693-1702, whose formula takes one quarter for all.
-
-    Examples
-    --------
-    >>> round(reach_apart((0.01, 0.05), (0.01, 0.05), 0.9), 3)
-    0.022
     """
     farthest = math.sqrt(max(0.0, 1 - correlation**2)) * max(rises[0], falls[1])
     for sign, one in zip((1, -1), rises, strict=True):
@@ -393,9 +370,3 @@ def reach_apart(
             if inside and length > 0:
                 farthest = max(farthest, math.sqrt(length))
     return farthest
-
-
-def _p_value(value: float, error: float) -> float:
-    if value == 0:
-        return 1.0
-    return math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan

@@ -56,11 +56,6 @@ def draw_patients(n_patients: int, n_resamples: int, seed: int) -> Iterator[Floa
     Row after row, the blocks are the same for the same seed, however large they are.
 
     How often each patient was drawn: one resample in a row, b of them in a block.
-
-    Examples
-    --------
-    >>> [block.sum(axis=1).tolist() for block in draw_patients(5, 3, seed=0)]
-    [[5.0, 5.0, 5.0]]
     """
     rng = np.random.default_rng(seed)
     rows = max(1, _CELLS // n_patients)

@@ -47,10 +47,10 @@ def macro_auc(predictions: Predictions, *, level: float = 0.95) -> Estimate:
 
     Examples
     --------
-    >>> told = Predictions.from_arrays(["a", "b"], y_true=list("aaaabbbb"),
+    >>> table = Predictions.from_arrays(["a", "b"], y_true=list("aaaabbbb"),
     ...     y_prob=np.array([[p, 1 - p] for p in (0.9, 0.8, 0.7, 0.4, 0.6, 0.3, 0.2, 0.1)]),
     ...     images=list("ABCDEFGH"), groups=list("ABCDEFGH"))
-    >>> print(macro_auc(told))
+    >>> print(macro_auc(table))
     0.938 [0.513, 0.995]
     """
     check_level(level)
@@ -59,16 +59,9 @@ def macro_auc(predictions: Predictions, *, level: float = 0.95) -> Estimate:
     if mean is None:
         return undefined(_TOO_FEW, level=level, n_images=len(predictions), n_patients=n_patients)
     absent = sorted(set(predictions.classes) - set(predictions.y_true.tolist()))
-    return Estimate(
-        mean.value,
-        mean.low,
-        mean.high,
-        level,
-        mean.method,
-        len(predictions),
-        n_patients,
-        f"no image of {', '.join(absent)}" if absent else "",
-    )
+    note = f"no image of {', '.join(absent)}" if absent else ""
+    bounds = (mean.value, mean.low, mean.high)
+    return Estimate(*bounds, level, mean.method, len(predictions), n_patients, note)
 
 
 def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) -> AreaDifference:
@@ -116,7 +109,8 @@ def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 
             "chance: there is nothing to have a share of"
         )
         return undefined(why, level=level, n_images=len(part), n_patients=n_patients)
-    correlation = _correlation(one, two, (one.spread(level), two.spread(level)))
+    covariance = one.covariance(two)
+    correlation = max(-1.0, min(1.0, covariance / (one.spread(level) * two.spread(level))))
     low, high = _ratio_bounds(one, two, correlation)
     value = (one.value - _CHANCE) / (two.value - _CHANCE)
     method = f"MOVER-R, DeLong's correlation {correlation:.2f}"
@@ -128,26 +122,18 @@ def class_areas(predictions: Predictions) -> dict[str, Area]:
 
     In the order of the model's classes; of two classes the first alone, since both have the
     same AUC. Empty where fewer than two classes have images.
-
-    Examples
-    --------
-    >>> told = Predictions.from_arrays(["a", "b"], y_true=list("aabb"),
-    ...     y_prob=np.array([[p, 1 - p] for p in (0.9, 0.4, 0.6, 0.1)]),
-    ...     images=list("ABCD"), groups=list("ABCD"))
-    >>> {name: area.value for name, area in class_areas(told).items()}
-    {'a': 0.75}
     """
     truth, classes, prob = predictions.y_true, predictions.classes, predictions.y_prob
     present = set(np.unique(truth).tolist())
-    told = [c for c in classes if c in present]
     if len(present) < 2:
         return {}
-    told = told[:1] if len(classes) == len(told) == 2 else told
+    known = [c for c in classes if c in present]
+    known = known[:1] if len(classes) == len(known) == 2 else known
     # Names are sorted once for all classes.
     patients, codes = np.unique(predictions.groups, return_inverse=True)
     return {
         c: Area.of_ranking(Ranking.of(truth == c, prob[:, classes.index(c)], codes), patients)
-        for c in told
+        for c in known
     }
 
 
@@ -221,13 +207,9 @@ def _joined(areas: Sequence[Area], bounds: Sequence[tuple[float, float]]) -> tup
     return max(0.0, value - down), min(1.0, value + up)
 
 
-def _correlation(one: _Mean, two: _Mean, spread: tuple[float, float]) -> float:
-    return max(-1.0, min(1.0, one.covariance(two) / (spread[0] * spread[1])))
-
-
 def _pair(a: Predictions, b: Predictions, level: float) -> tuple[_Mean, _Mean]:
     """Return both means over the same images in the same order."""
-    first, second = (_Mean.of(told, level) for told in in_pairs(a, b))
+    first, second = (_Mean.of(table, level) for table in in_pairs(a, b))
     if first is None or second is None:
         raise EvaluationError(f"{_TOO_FEW}.")
     return first, second

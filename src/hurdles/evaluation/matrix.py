@@ -108,15 +108,15 @@ def _cell(predictions: Predictions, positive: str, level: float) -> Iterator[dic
     for measure in MEASURES:
         class_ = positive if METRICS[measure].per_class else None
         if class_ is not None and class_ not in table.classes:
-            found = undefined(_unknown(positive, predictions), level=level)
+            row = undefined(_unknown(positive, predictions), level=level)
         else:
-            found = estimate(table, measure, class_, level=level)
-        yield {"measure": measure, "class": class_ or "", **_numbers(found)}
+            row = estimate(table, measure, class_, level=level)
+        yield {"measure": measure, "class": class_ or "", **_numbers(row)}
 
 
-def _numbers(found: Estimate) -> dict[str, Any]:
+def _numbers(estimate: Estimate) -> dict[str, Any]:
     kept = ("value", "low", "high", "n_images", "n_patients", "note")
-    return {name: getattr(found, name) for name in kept}
+    return {name: getattr(estimate, name) for name in kept}
 
 
 def gaps(
@@ -177,15 +177,14 @@ def paired(
 
 def _on_common(a: Predictions, b: Predictions, positive: str, level: float) -> dict[str, Any]:
     common = set(a.frame["image"]) & set(b.frame["image"])
-    ends = ("a", "b")
     if not common:
-        return _row(undefined("no image was predicted by both", level=level), ends)
+        return _row(undefined("no image was predicted by both", level=level), ("a", "b"))
     one, two = (Predictions(t.frame[t.frame["image"].isin(common)]) for t in (a, b))
-    row = _compared(one, align(one, two), positive, level, ends)
+    row = _compared(one, align(one, two), positive, level, ("a", "b"))
     left = (len(a) - len(common), len(b) - len(common))
     if any(left):
-        said = f"{left[0]} images of a and {left[1]} of b are not common to both and left out"
-        row["note"] = "; ".join(filter(None, (row["note"], said)))
+        note = f"{left[0]} images of a and {left[1]} of b are not common to both and left out"
+        row["note"] = "; ".join(filter(None, (row["note"], note)))
     # The same images twice: each counts once.
     return row | {"n_images": len(common)}
 
@@ -193,29 +192,26 @@ def _on_common(a: Predictions, b: Predictions, positive: str, level: float) -> d
 def _compared(
     a: Predictions, b: Predictions, positive: str, level: float, ends: tuple[str, str]
 ) -> dict[str, Any]:
-    one, two = _area(a, positive), _area(b, positive)
-    values = [area.value if isinstance(area, Area) else math.nan for area in (one, two)]
-    if not isinstance(one, Area) or not isinstance(two, Area):
-        why = "; ".join(
-            f"{end}: {area}"
-            for end, area in zip(ends, (one, two), strict=True)
-            if isinstance(area, str)
-        )
-        return _row(undefined(why, level=level), ends, values)
-    found = compare_areas(one, two, level=level)
+    aucs: list[Area | None] = []
+    reasons = []
+    for end, table in zip(ends, (a, b), strict=True):
+        truth = table.y_true == positive
+        if positive not in table.classes:
+            reasons.append(f"{end}: {_unknown(positive, table)}")
+        elif truth.all() or not truth.any():
+            reasons.append(f"{end}: {METRICS['auc'].why_undefined(positive)}")
+        else:
+            scores = table.y_prob[:, table.classes.index(positive)]
+            aucs.append(Area.of(table.y_true, scores, positive=positive, groups=table.groups))
+            continue
+        aucs.append(None)
+    one, two = aucs
+    values = [math.nan if auc is None else auc.value for auc in aucs]
+    if one is None or two is None:
+        return _row(undefined("; ".join(reasons), level=level), ends, values)
+    tested = compare_areas(one, two, level=level)
     images = len(set(a.frame["image"]) | set(b.frame["image"]))
-    return _row(replace(found.difference, n_images=images), ends, values, found)
-
-
-def _area(predictions: Predictions, positive: str) -> Area | str:
-    """Return the AUC, or why there is none."""
-    if positive not in predictions.classes:
-        return _unknown(positive, predictions)
-    truth = predictions.y_true == positive
-    if truth.all() or not truth.any():
-        return METRICS["auc"].why_undefined(positive)
-    scores = predictions.y_prob[:, predictions.classes.index(positive)]
-    return Area.of(predictions.y_true, scores, positive=positive, groups=predictions.groups)
+    return _row(replace(tested.difference, n_images=images), ends, values, tested)
 
 
 def _unknown(positive: str, predictions: Predictions) -> str:

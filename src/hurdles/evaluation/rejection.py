@@ -41,12 +41,6 @@ class Rejection:
     ------
     EvaluationError
         If the limit is not a number or the acceptance no share.
-
-    Examples
-    --------
-    >>> rule = Rejection("distance", 0.4, 0.95, 120, 5)
-    >>> rule.rejects(np.array([0.4, 0.41])).tolist()
-    [False, True]
     """
 
     by: str  # what the score is, e.g. ``"distance"``
@@ -129,12 +123,6 @@ def nearest_distances(
     ----------
     Sun, Ming, Zhu and Li 2022, "Out-of-distribution detection with deep nearest neighbors",
     arXiv 2204.06507.
-
-    Examples
-    --------
-    >>> known = np.array([[1, 0], [0, 1]], dtype=np.float32)
-    >>> nearest_distances(known, 3 * known[:1], neighbours=1).tolist()
-    [0.0]
     """
     if not len(known) or known.shape[1:] != features.shape[1:] or neighbours < 1:
         raise EvaluationError(

@@ -204,11 +204,6 @@ def auc(truth: NDArray[np.bool_], scores: Floats) -> float:
 
     It is exact: equal AUCs are equal to the last bit, by whatever ranking they come about, so that
     the epochs of a training can be told apart by it. scikit-learn's trapezoids differ by rounding.
-
-    Examples
-    --------
-    >>> auc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
-    0.875
     """
     if np.isnan(scores).any():
         return math.nan
@@ -222,7 +217,7 @@ class PatientTable:
 
     classes: tuple[str, ...]  # classes that the model knows
     truth: NDArray[np.str_]  # true and predicted classes; shape (n,)
-    said: NDArray[np.str_]
+    answers: NDArray[np.str_]
     prob: Floats  # probabilities; shape (n, classes)
     patients: NDArray[np.intp]  # number of each image's patient, from 0; shape (n,)
     n_patients: int  # how many there are
@@ -251,29 +246,29 @@ class PatientTable:
         """Return the statistic of one measure."""
         self._check(metric, class_)
         if metric == "accuracy":
-            return self._fraction(self.truth == self.said, np.ones(len(self.truth), bool))
+            return self._fraction(self.truth == self.answers, np.ones(len(self.truth), bool))
         if metric == "balanced_accuracy":
             return MeanOfFractions(tuple(self._sensitivity(c) for c in self.present))
         assert class_ is not None
-        truth, said = self.truth == class_, self.said == class_
+        truth, answer = self.truth == class_, self.answers == class_
         if metric == "auc":
             scores = self.prob[:, self.classes.index(class_)]
             return Ranking.of(truth, scores, self.patients)
         if metric == "f1":
-            both, either = self._sum(truth & said), self._sum(truth) + self._sum(said)
+            both, either = self._sum(truth & answer), self._sum(truth) + self._sum(answer)
             return Fraction(2 * both, either, needed=self._sum(truth), harmonic=True)
         if metric == "sensitivity":
-            return self._fraction(truth & said, truth)
+            return self._fraction(truth & answer, truth)
         if metric == "miss_rate":
-            return self._fraction(truth & ~said, truth)
-        specificity = self._fraction(~truth & ~said, ~truth)
+            return self._fraction(truth & ~answer, truth)
+        specificity = self._fraction(~truth & ~answer, ~truth)
         if metric == "specificity":
             return specificity
         if metric == "diagnostic_odds_ratio":
-            return OddsRatio(self._fraction(truth & said, truth), specificity)
+            return OddsRatio(self._fraction(truth & answer, truth), specificity)
         if metric == "ppv":
-            return self._fraction(truth & said, said)
-        return self._fraction(~truth & ~said, ~said)  # NPV
+            return self._fraction(truth & answer, answer)
+        return self._fraction(~truth & ~answer, ~answer)  # NPV
 
     def _check(self, metric: str, class_: str | None) -> None:
         if get_metric(metric).per_class:
@@ -287,7 +282,7 @@ class PatientTable:
 
     def _sensitivity(self, class_: str) -> Fraction:
         truth = self.truth == class_
-        return self._fraction(truth & (self.said == class_), truth)
+        return self._fraction(truth & (self.answers == class_), truth)
 
     def _fraction(self, part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> Fraction:
         return Fraction(self._sum(part), self._sum(whole))

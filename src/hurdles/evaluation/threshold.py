@@ -26,11 +26,6 @@ class Threshold:
     ------
     EvaluationError
         If the value is not a probability above 0, or the counts are impossible.
-
-    Examples
-    --------
-    >>> print(Threshold("COVID-19", 0.312, "youden", 120, 30, 0.9, 0.8))
-    COVID-19 from a probability of 0.312 on, fixed on 120 validation images (30 of COVID-19)
     """
 
     positive: str  # the class that is looked for
@@ -123,15 +118,7 @@ def youden_threshold(predictions: Predictions, positive: str) -> Threshold:
 
 
 def apply(predictions: Predictions, threshold: Threshold) -> Predictions:
-    """Return the predictions with their classes by a threshold; probabilities stay as they are.
-
-    Examples
-    --------
-    >>> table = Predictions.from_arrays(["sick", "well"], y_true=["well"], images=["a"],
-    ...     y_prob=np.array([[0.4, 0.6]]), groups=["a"])
-    >>> apply(table, Threshold("sick", 0.3, "youden", 10, 5, 1.0, 1.0)).y_pred.tolist()
-    ['sick']
-    """
+    """Return the predictions with their classes by a threshold; probabilities stay as they are."""
     scores = _scores(predictions, threshold.positive)
     (other,) = (c for c in predictions.classes if c != threshold.positive)
     said = np.where(scores >= threshold.value, threshold.positive, other)
