@@ -16,11 +16,7 @@ from hurdles.evaluation.statistics import Floats
 def wilson_bounds(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion of n trials, which need not be whole.
 
-    scipy.stats.binomtest has the same for whole numbers alone; with several images a patient the
-    number of trials is divided by the design effect.
-
-    References
-    ----------
+    The number of trials is often one divided by a design effect; scipy takes whole numbers alone.
     Wilson, J Am Stat Assoc 1927;22:209-212.
     """
     z = normal_quantile(level)
@@ -45,22 +41,19 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 def kish(counts: NDArray[Any]) -> float:
     """Return how many independent images these are worth if a patient's images all agree.
 
-    That is ``(sum of counts)^2 / (sum of squares)`` (Kish 1965): the number of patients where
-    each has equally many images.
+    ``(sum of counts)^2 / (sum of squares)`` (Kish 1965): with equal counts, the number of patients.
     """
     sizes = np.asarray(counts, dtype="float64")
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def design_effect(part: Floats, whole: Floats) -> float:
-    """Return by what the variance of a proportion exceeds that of independent images.
+    """Return by what the variance of a proportion exceeds that of independent images, at least 1.
 
     The ratio estimator's variance over patients is divided by the binomial one (Rao and Scott
     1992). With few patients among the rarer outcome that is a poor estimate: it is averaged with
-    the worst case (all images of a patient agree) in which the worst case has the weight of one
-    such patient. It is never taken below 1.
-
-    `part` and `whole` are each patient's right images and all; 1 where all patients have one image.
+    the worst case (all images of a patient agree), which has the weight of one such patient. `part`
+    and `whole` are each patient's right images and all.
     """
     counted = whole > 0
     part, whole = part[counted], whole[counted]
@@ -78,10 +71,7 @@ def design_effect(part: Floats, whole: Floats) -> float:
 
 
 def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval of a proportion whose images belong to patients.
-
-    The number of images is divided by their `design_effect`.
-    """
+    """Return Wilson's interval of a proportion over patients: images divided by `design_effect`."""
     images, patients = float(whole.sum()), kish(whole)
     p = float(part.sum()) / images
     low, high = wilson_bounds(p, images / design_effect(part, whole), level)
@@ -95,15 +85,10 @@ def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple
 def exact_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
     """Return Clopper and Pearson's interval of a proportion whose images belong to patients.
 
-    Each of its ends, taken alone, errs with a chance of (1 - level) / 2 at most: it is for where
-    one end decides. (Wilson's keeps its level over both ends together; near 0 its lower one errs
-    up to twenty times as often as it seems to.) Exact where each patient has one image; otherwise
-    the number of images is divided by their `design_effect`, with Student's quantile over patients.
-
-    References
-    ----------
-    Clopper and Pearson, Biometrika 1934;26:404-413; Korn and Graubard, Surv Methodol
-    1998;24:193-201.
+    Each end, taken alone, errs with a chance of (1 - level) / 2 at most: it is for where one end
+    decides. (Near 0 Wilson's lower one errs up to twenty times as often.) Where patients repeat,
+    images are divided by their `design_effect`, with Student's quantile over patients. Clopper and
+    Pearson, Biometrika 1934;26:404-413; Korn and Graubard, Surv Methodol 1998;24:193-201.
     """
     images, patients = float(whole.sum()), kish(whole)
     p = float(part.sum()) / images
@@ -134,12 +119,8 @@ def auc_bounds(
 ) -> tuple[float, float]:
     """Return Newcombe's score interval of an AUC.
 
-    The bounds are the AUCs from which `value` is z standard errors away, with the standard error
-    that Hanley and McNeil give *at the bound*; so it is not empty at an AUC of 1.
-
-    References
-    ----------
-    Newcombe, Stat Med 2006;25:559-573 (method 5).
+    The bounds are the AUCs from which `value` is z standard errors away, with Hanley and McNeil's
+    standard error *at the bound*; so it is not empty at 1. Stat Med 2006;25:559-573 (method 5).
     """
     from scipy.optimize import brentq
 
@@ -158,14 +139,9 @@ def auc_bounds(
 
 
 def auc_variance(area: float, positives: float, negatives: float) -> float:
-    """Return Hanley and McNeil's variance of an AUC, as Newcombe changed it.
+    """Return Hanley and McNeil's variance of an AUC (Radiology 1982;143:29-36).
 
-    Where Hanley and McNeil weigh each group's term by its own size, Newcombe's method 5 takes the
-    mean of the two sizes.
-
-    References
-    ----------
-    Hanley and McNeil, Radiology 1982;143:29-36; Newcombe, Stat Med 2006;25:559-573.
+    Newcombe's method 5 puts the mean of the two sizes in the place of each group's own.
     """
     extra = (positives + negatives) / 2 - 1
     shape = (1 - area) / (2 - area) + area / (1 + area)
@@ -214,12 +190,10 @@ def odds_ratio_bounds(
 
 
 def mover_difference(a: Estimate, b: Estimate, correlation: float) -> tuple[float, float]:
-    """Return the interval of ``a - b`` from the intervals of both and their correlation.
+    """Return the interval of ``a - b`` from the intervals of both and their correlation (MOVER).
 
-    References
-    ----------
-    Zou and Donner, Stat Med 2008;27:1693-1702 (method of variance estimates recovery); for paired
-    proportions it is Newcombe's (Stat Med 1998;17:2635-2650).
+    Zou and Donner, Stat Med 2008;27:1693-1702; for paired proportions it is Newcombe's (Stat Med
+    1998;17:2635-2650).
     """
     difference = a.value - b.value
     down = mover_reach(a.value - a.low, b.high - b.value, correlation)
@@ -268,9 +242,7 @@ def patient_mean(
     """Return the mean over images, with Student's interval over patients, cut off at low and high.
 
     The images of a patient are added up first (the ratio estimator of a cluster sample, Cochran
-    1977, section 6), and their spread is never taken to be below that of independent images; where
-    every patient has one image it is the textbook interval. The quantile is
-    that of Student's distribution with one degree of freedom less than there are patients. Where
+    1977, section 6), and their spread is never taken to be below that of independent images. Where
     all values are one, their spread says nothing: of a bounded value the interval is then Wilson's,
     for a value that is at one of its bounds or the other varies most.
     """

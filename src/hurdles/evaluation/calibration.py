@@ -1,22 +1,18 @@
 """Are probabilities true? Calibration error, Brier score, reliability curve, slope and intercept.
 
-Calibration error. For any number of classes the question asked is the one that a user sees: *of the
-images of which the model is 90 % sure, is it right about 90 %?* So confidence is the largest
-probability of an image, and the event is that this class is the true one. The expected calibration
-error of a sample is never zero, even where the true one is: with 100 images in 10 bins about 0.1
-(Bröcker 2012; Kumar et al. 2019; Roelofs et al. 2022). Here the whole distribution of what a sample
-shows is computed for true errors of every size, and inverted: the estimate is the true error whose
-median is what was seen, and the interval holds the errors for which what was seen is not extreme.
-A bootstrap would add the bias a second time.
+*Calibration error.* Confidence is the largest probability of an image, and the event is that this
+class is the true one. The error that a sample shows is never zero, even where the true one is: with
+100 images in 10 bins about 0.1 (Bröcker 2012; Kumar et al. 2019; Roelofs et al. 2022). Here the
+distribution of what a sample shows is computed for true errors of every size, and inverted: the
+estimate is the true error whose median is what was seen, and the interval holds the errors for
+which what was seen is not extreme. A bootstrap would add the bias a second time.
 
-Slope and intercept: what would have to be done to probabilities to make them true. In logistic
-recalibration (Cox 1958; Van Calster et al. 2019) for any number of classes K the probabilities p
-are raised to the power of a slope b and weighed by one factor per class, ``softmax(b log p + a)``,
-and b and a are fitted to what was true. For two classes this is the usual calibration slope. Below
-1 the probabilities are too extreme (overconfident), above 1 too timid; 1/b is the temperature that
-repairs them (Guo et al. 2017). A patient's images are not independent: the variance is the sandwich
-over patients, and never less than the one that takes images for independent. scikit-learn's
-regression knows neither a slope that all classes share nor an offset.
+*Slope and intercept.* In logistic recalibration (Cox 1958; Van Calster et al. 2019) the
+probabilities p of K classes become ``softmax(b log p + a)``, and the slope b and one a for each
+class are fitted to what was true; with two classes b is the usual calibration slope. Below 1 the
+probabilities are too extreme, above 1 too timid; 1/b is the temperature that repairs them (Guo et
+al. 2017). The variance is the sandwich over patients, never less than that of independent images.
+scikit-learn's regression knows neither a slope that all classes share nor an offset.
 """
 
 from __future__ import annotations
@@ -99,8 +95,6 @@ def calibration_error(
 
     Within [0, 1]; 0 is perfect, and the lower bound of most well calibrated models.
 
-    References
-    ----------
     Guo et al. 2017, arXiv 1706.04599 (the measure); Bröcker, Clim Dyn 2012;39:655-667 and Kumar,
     Liang and Ma 2019, arXiv 1909.10155 (its bias); Roelofs et al. 2022, arXiv 2012.08668 (bins of
     equal mass).
@@ -260,8 +254,6 @@ def calibration_slope(predictions: Predictions, *, level: float = 0.95) -> Estim
     taken for 1e-6 and 1 - 1e-6, and the note says of how many images. Images whose true class the
     model does not know are left out; classes without an image are taken to be impossible.
 
-    References
-    ----------
     Albert and Anderson, Biometrika 1984;71:1-10 (when there is no largest likelihood); Cox,
     Biometrika 1958;45:562-565; Van Calster et al., BMC Med 2019;17:230; for several classes
     Van Hoorde et al., Stat Med 2014;33:2585-2596, here with one slope for all.

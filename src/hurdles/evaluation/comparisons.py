@@ -4,14 +4,14 @@ Differences are paired: their intervals join those of the two models by the corr
 bootstrap shows, in which every resample draws the same patients for both. (The percentiles of that
 bootstrap are too narrow for the few images of a rare class; ``bench/coverage.py`` prints both.)
 
-AUCs are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests
-swap the two models' answers patient by patient, which changes nothing if the models are alike. For
-the accuracy, and one image per patient, that is exactly McNemar's test.
+AUCs are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests swap the two
+models' answers patient by patient, which changes nothing if the models are alike; for the accuracy,
+and one image per patient, that is exactly McNemar's test.
 
 A row holds zero in its interval if and only if its p-value is above 1 - level: where interval and
-test would disagree, the test rules (`ruled_by_test`). Neither is
-adjusted for the other rows; `holm` adjusts the p-values, and then only those. Of two classes, the
-one's specificity is the other's sensitivity: unasked, a number that stands there already is no row.
+test would disagree, the test rules. Neither is adjusted for the other rows; `holm` adjusts the
+p-values alone. Of two classes, the one's specificity is the other's sensitivity: unasked, a number
+that stands there already is no row.
 """
 
 from __future__ import annotations
@@ -358,13 +358,9 @@ def sign_flip(differences: ArrayLike) -> tuple[float, float]:
 def ruled_by_test(difference: Estimate, p_value: float) -> Estimate:
     """Return a difference whose interval holds zero if and only if its test does not reject it.
 
-    The test rules: where the two disagree, the end of the interval that is nearer to zero is moved
-    to where the test's own p-value puts it (test-based limits): the standard error is taken to be
-    the one that gives this difference this p-value.
-
-    References
-    ----------
-    Miettinen, Am J Epidemiol 1976;103:226-235.
+    Where the two disagree, the end of the interval that is nearer to zero is moved to where the
+    p-value puts it, by the standard error that gives this difference this p-value (test-based
+    limits; Miettinen, Am J Epidemiol 1976;103:226-235).
     """
     from scipy.special import ndtri
 

@@ -1,18 +1,12 @@
-"""The variance of an AUC, and of the difference of two (DeLong).
+"""The AUC over patients: its variance (DeLong), its interval, and the difference of two.
 
 Each image of a class has a placement: the share of the other images that it outranks. The spread
-of the placements is the variance of the AUC (DeLong, DeLong and Clarke-Pearson 1988); they come
-from one sort (Sun and Xu 2014). Where patients have several images, placements are summed by
-patient first, and a patient may have images of both classes (Obuchowski 1997).
-
-An `Area` keeps those sums with the patients' names, so that two AUCs can be compared whatever they
-share: the same images (two models), no patient (two hospitals), or some (a merged test set).
+of the placements is the variance of the AUC (DeLong, DeLong and Clarke-Pearson 1988). Placements
+are summed by patient first, and a patient may have images of both classes (Obuchowski 1997).
 
 The variance is DeLong's; the interval is not. ``bench/coverage.py`` shows why: near 1, and with few
-images of a class, the logit interval of DeLong's variance misses far too often. Newcombe's score
-interval, widened until it agrees with that variance, does not (`area_bounds`).
-
-Where patients have several images, the factor rests on no more numbers than there are patients, and
+images of a class, the logit interval of DeLong's variance misses far too often; Newcombe's score
+interval, widened until it agrees with that variance, does not. Where patients have several images,
 Student's quantile takes the place of the normal one. Tests keep the normal one, which holds their
 level there too; with one image each they are those of R's pROC.
 """
@@ -108,22 +102,7 @@ class Area:
         For two models on the same images this is DeLong's (Obuchowski's where patients repeat);
         without a common patient it is 0.
         """
-        mine: NDArray[np.intp] | slice = slice(None)
-        theirs = mine
-        if not np.array_equal(self.patients, other.patients):
-            _, mine, theirs = np.intersect1d(
-                self.patients, other.patients, assume_unique=True, return_indices=True
-            )
-            if not len(mine):
-                return 0.0
-        factors = [math.sqrt(a * b) for a, b in zip(self._factors(), other._factors(), strict=True)]
-        sick, well = self.sick[mine], self.well[mine]
-        parts = (
-            sick @ other.sick[theirs],
-            well @ other.well[theirs],
-            sick @ other.well[theirs] + well @ other.sick[theirs],
-        )
-        return float(sum(f * part for f, part in zip(factors, parts, strict=True)))
+        return float(joint_covariance([self], [other])[0, 0])
 
     def _factors(self) -> tuple[float, float, float]:
         """Return I / (I - 1) for the patients of the class, of the others, and of both."""
@@ -149,14 +128,22 @@ class AreaDifference:
 
 
 def joint_covariance(areas: Sequence[Area], others: Sequence[Area]) -> Floats:
-    """Return `Area.covariance` of each of k AUCs with each of m over the same patients, (k, m)."""
+    """Return `Area.covariance` of each of k AUCs with each of m, shape (k, m).
 
-    def scaled(side: Sequence[Area]) -> tuple[Floats, Floats, Floats, Floats]:
-        sick, well = np.stack([a.sick for a in side]), np.stack([a.well for a in side])
-        one, two, both = np.sqrt([a._factors() for a in side]).T[:, :, None]
+    The k are of the same patients, and so are the m.
+    """
+    rows: list[NDArray[np.intp] | slice] = [slice(None)] * 2
+    if not np.array_equal(areas[0].patients, others[0].patients):
+        names = (areas[0].patients, others[0].patients)
+        rows = list(np.intersect1d(*names, assume_unique=True, return_indices=True)[1:])
+
+    def scaled(side: int) -> tuple[Floats, Floats, Floats, Floats]:
+        aucs = (areas, others)[side]
+        sick, well = (np.stack([getattr(a, n)[rows[side]] for a in aucs]) for n in ("sick", "well"))
+        one, two, both = np.sqrt([a._factors() for a in aucs]).T[:, :, None]
         return one * sick, two * well, both * sick, both * well
 
-    (sick, well, up, down), (sick_, well_, up_, down_) = scaled(areas), scaled(others)
+    (sick, well, up, down), (sick_, well_, up_, down_) = scaled(0), scaled(1)
     return np.asarray(sick @ sick_.T + well @ well_.T + up @ down_.T + down @ up_.T)
 
 
@@ -280,12 +267,8 @@ def _inflation(ranking: Ranking, variance: float, formula: float, worst: float) 
 def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
     """Return the textbook interval: DeLong's variance on the logit scale.
 
-    `area_bounds` holds the truth more often where a class has few images or the AUC is near 1; of
-    two AUCs this one gives a narrower difference that holds it as well. Where DeLong's variance is
-    zero or missing it is the interval of `area_bounds`: never a point.
-
-    References
-    ----------
+    `area_bounds` holds the truth more often; of two AUCs this one gives a narrower difference that
+    holds it as well. Where DeLong's variance is zero or missing it is `area_bounds`: never a point.
     Pepe, The Statistical Evaluation of Medical Tests, Oxford 2003, section 5.2.
     """
     from scipy.special import expit
@@ -313,14 +296,14 @@ def judged_difference(
 ) -> AreaDifference:
     """Test and bound the difference of two AUCs, or of two means of AUCs.
 
-    The end of the interval that is nearer to zero is that of the test; so zero is held if and only
-    if the p-value is above 1 - level. The other end joins the AUCs' own bounds, which are longer
-    towards 0.5 than towards 1 (`reach_apart`), and is never nearer than the test's.
+    `values`, `bounds` and `spreads` are the AUCs, their own intervals and standard errors. The end
+    of the interval that is nearer to zero is that of the test; so zero is held if and only if the
+    p-value is above 1 - level. The other end joins the AUCs' own bounds (`reach_apart`), and is
+    never nearer than the test's.
 
-    `values`, `bounds` and `spreads` are the AUCs, their own intervals and standard errors. AUCs
-    are `alike` where no patient here parts the two; that does not show that none ever will, and
-    they are joined as if independent. So are two of which every patient moves either as much as
-    the other, though they differ: their difference seems to be without error.
+    AUCs are `alike` where no patient here parts the two; that does not show that none ever will,
+    and they are joined as if independent. So are two that differ though every patient moves either
+    as much as the other: their difference seems to be without error.
     """
     value = values[0] - values[1]
     correlation = max(-1.0, min(1.0, covariance / (spreads[0] * spreads[1])))
@@ -354,13 +337,9 @@ def reach_apart(
 ) -> float:
     """Return how far one number may rise above another, both with an interval of their own.
 
-    As in MOVER the two move within an ellipse; but in each of its quarters by the distances of
-    that quarter: where both are likely to be lower at once, their lower bounds count, which mostly
-    are the farther ones.
-
-    References
-    ----------
-    Zou and Donner, Stat Med 2008;27:1693-1702, whose formula takes one quarter for all.
+    As in MOVER (Zou and Donner, Stat Med 2008;27:1693-1702) the two move within an ellipse; but in
+    each of its quarters by the distances of that quarter: where both are likely to be lower at
+    once, their lower bounds count, which mostly are the farther ones.
     """
     farthest = math.sqrt(max(0.0, 1 - correlation**2)) * max(rises[0], falls[1])
     for sign, one in zip((1, -1), rises, strict=True):

@@ -60,8 +60,6 @@ def forecast_auc(inside: Predictions, blind: Predictions, *, level: float = 0.95
     view is below chance. Undefined, with the reason, where it is so for a class. The interval
     is of what these patients show; how well `ASSUMPTION` holds is not in it.
 
-    References
-    ----------
     Ong Ly et al., npj Digital Medicine 2024;7:124 (the idea); Su and Liu, J Am Stat Assoc
     1993;88:1350-1355 (effects of independent normal signs add up squared).
     """

@@ -51,11 +51,9 @@ MAX_UNDEFINED = 0.1
 
 
 def draw_patients(n_patients: int, n_resamples: int, seed: int) -> Iterator[Floats]:
-    """Draw patients with replacement, a block of resamples at a time.
+    """Draw patients with replacement, a block of resamples at a time; the blocks do not matter.
 
-    Row after row, the blocks are the same for the same seed, however large they are.
-
-    How often each patient was drawn: one resample in a row, b of them in a block.
+    A row tells how often each patient was drawn; float, shape (resamples, patients).
     """
     rng = np.random.default_rng(seed)
     rows = max(1, _CELLS // n_patients)

@@ -96,8 +96,6 @@ def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 
     as the whole, below 0 where it does worse than chance. Undefined where the whole's own
     interval reaches chance, for then there is nothing to have a share of.
 
-    References
-    ----------
     Donner and Zou, Stat Methods Med Res 2012;21:347-359 (MOVER-R).
     """
     check_level(level)

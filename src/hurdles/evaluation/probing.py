@@ -1,12 +1,9 @@
-"""How well numbers tell a label: a ridge logistic regression that has not seen the patient.
+"""How well features tell a label: a ridge logistic regression that has not seen the patient.
 
 A straight line through features is a weak reader, and that is its use: what it can tell is there to
-be had by any network. If it parts the collections, the network knows the hospital, and where class
-and collection go together it may answer with the one for the other. A probe that fails shows less:
-the knowledge may be there in a form that no straight line finds, and images that two collections
-share (`hurdles.copies.finder`) cannot be told by anything.
-
-The regression is scikit-learn's; the penalty is chosen on patients held out from training.
+be had by any network. A probe that fails shows less: the knowledge may be there in a form that no
+straight line finds, and images that two collections share (`hurdles.copies.finder`) cannot be told
+apart. The regression is scikit-learn's; the penalty is chosen on patients held out from training.
 """
 
 from __future__ import annotations
@@ -106,10 +103,10 @@ def patient_folds(
 ) -> NDArray[np.int64]:
     """Return the fold of each image, from 0: patients are dealt so that folds share every label.
 
-    Patients whose images have the same labels are alike and are dealt out in turn, those with most
-    images first, starting with the fold that has the fewest such images so far; the seed decides
-    who of those alike goes where. With fewer patients than folds some stay empty. scikit-learn's
-    StratifiedGroupKFold does the same patient by patient, which takes longer than the regressions.
+    Patients whose images have the same labels are dealt out in turn, those with most images first,
+    starting with the fold that has the fewest such images; the seed decides among those alike.
+    scikit-learn's StratifiedGroupKFold does the same patient by patient, which takes longer than
+    the regressions.
     """
     names, label = np.unique(np.asarray(labels), return_inverse=True)
     patients, patient = np.unique(np.asarray(groups), return_inverse=True)
@@ -182,11 +179,9 @@ def source_probe(
 ) -> Probe:
     """Predict the collection from features by a line that has not seen the patient.
 
-    Logistic regression with a ridge penalty on standardised features, cross-validated
-    (`out_of_fold`): a patient is in one fold only, scaling and penalty
-    are chosen within the training folds (the latter on patients held out from them), and every
-    image is judged by the model that did not see it. The interval counts patients, not images, and
-    holds for these models: others, trained on other patients, would vary a little more.
+    Cross-validated (`out_of_fold`): every image is judged by a model that did not see its patient.
+    The interval counts patients, and holds for these models: others, trained on other patients,
+    would vary a little more.
     """
     table, names, patients = _checked(features, sources, groups)
     counts = patients_of(names, patients)

@@ -155,8 +155,6 @@ def patients_for_development(
 ) -> Development:
     """Return how many patients are needed to fit so many parameters without exaggerating them.
 
-    References
-    ----------
     Riley et al., BMJ 2020;368:m441; Stat Med 2019;38:1276-1296.
     """
     _check(0.75, prevalence)

@@ -61,11 +61,9 @@ class Fraction(Statistic):
 
         F1 is a monotone function of TP / (TP + FP + FN), which is a plain proportion.
         """
-        return (
-            (self.part / 2, self.whole - self.part / 2)
-            if self.harmonic
-            else (self.part, self.whole)
-        )
+        if not self.harmonic:
+            return self.part, self.whole
+        return self.part / 2, self.whole - self.part / 2
 
     @property
     def counted(self) -> Floats:
@@ -226,14 +224,8 @@ class PatientTable:
     def of(cls, predictions: Predictions) -> PatientTable:
         """Return the table with its patients numbered in the order of their names."""
         names, codes = np.unique(predictions.groups, return_inverse=True)
-        return cls(
-            tuple(predictions.classes),
-            predictions.y_true,
-            predictions.y_pred,
-            predictions.y_prob,
-            codes,
-            len(names),
-        )
+        table = (predictions.y_true, predictions.y_pred, predictions.y_prob)
+        return cls(tuple(predictions.classes), *table, codes, len(names))
 
     @property
     def present(self) -> list[str]:
@@ -248,27 +240,26 @@ class PatientTable:
         if metric == "accuracy":
             return self._fraction(self.truth == self.answers, np.ones(len(self.truth), bool))
         if metric == "balanced_accuracy":
-            return MeanOfFractions(tuple(self._sensitivity(c) for c in self.present))
+            classes = [(self.truth == c, self.answers == c) for c in self.present]
+            return MeanOfFractions(tuple(self._fraction(t & a, t) for t, a in classes))
         assert class_ is not None
         truth, answer = self.truth == class_, self.answers == class_
         if metric == "auc":
-            scores = self.prob[:, self.classes.index(class_)]
-            return Ranking.of(truth, scores, self.patients)
+            return Ranking.of(truth, self.prob[:, self.classes.index(class_)], self.patients)
         if metric == "f1":
             both, either = self._sum(truth & answer), self._sum(truth) + self._sum(answer)
             return Fraction(2 * both, either, needed=self._sum(truth), harmonic=True)
-        if metric == "sensitivity":
-            return self._fraction(truth & answer, truth)
-        if metric == "miss_rate":
-            return self._fraction(truth & ~answer, truth)
-        specificity = self._fraction(~truth & ~answer, ~truth)
-        if metric == "specificity":
-            return specificity
+        sensitivity, specificity = (truth & answer, truth), (~truth & ~answer, ~truth)
         if metric == "diagnostic_odds_ratio":
-            return OddsRatio(self._fraction(truth & answer, truth), specificity)
-        if metric == "ppv":
-            return self._fraction(truth & answer, answer)
-        return self._fraction(~truth & ~answer, ~answer)  # NPV
+            return OddsRatio(self._fraction(*sensitivity), self._fraction(*specificity))
+        parts = {
+            "sensitivity": sensitivity,
+            "miss_rate": (truth & ~answer, truth),
+            "specificity": specificity,
+            "ppv": (truth & answer, answer),
+            "npv": (~truth & ~answer, ~answer),
+        }
+        return self._fraction(*parts[metric])
 
     def _check(self, metric: str, class_: str | None) -> None:
         if get_metric(metric).per_class:
@@ -279,10 +270,6 @@ class PatientTable:
                 )
         elif class_ is not None:
             raise EvaluationError(f"{metric} is of all classes together; leave {class_!r} out.")
-
-    def _sensitivity(self, class_: str) -> Fraction:
-        truth = self.truth == class_
-        return self._fraction(truth & (self.answers == class_), truth)
 
     def _fraction(self, part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> Fraction:
         return Fraction(self._sum(part), self._sum(whole))

@@ -11,9 +11,9 @@ from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import RecipeError, RunError
+from hurdles.evaluation.decisions import Threshold, apply, youden_threshold
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
 from hurdles.pixels.cache import Prepared
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.choices import Threshold as ThresholdRule

@@ -1,7 +1,7 @@
 """A network's way of not answering: what it knows, the rule, and both in a run's folder.
 
 The score of an image is its distance to the images of training, in the features that the head is
-given (`hurdles.evaluation.rejection.nearest_distances`), or one minus the largest probability. The
+given (`hurdles.evaluation.decisions.nearest_distances`), or one minus the largest probability. The
 first asks whether the image is like any that was seen, the second whether the network doubts; a
 network that follows a shortcut does not doubt.
 
@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from hurdles.data.files import replacing, write_text
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import RunError
-from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.rejection import (
+from hurdles.evaluation.decisions import (
     Rejection,
     Selective,
     fix_rejection,
@@ -33,6 +32,7 @@ from hurdles.evaluation.rejection import (
     rejection_table,
     selective,
 )
+from hurdles.evaluation.predictions import Predictions
 from hurdles.recipe.choices import RejectBy
 from hurdles.training.machine import Machine, this_machine
 from hurdles.training.prediction import embed, probabilities
@@ -53,7 +53,7 @@ class Judged:
     Parameters
     ----------
     table : DataFrame
-        One row per image, columns as in `hurdles.evaluation.rejection.COLUMNS`.
+        One row per image, columns as in `hurdles.evaluation.decisions.REJECTION_COLUMNS`.
     found : Selective
         Coverage, and how good the answers are.
     """

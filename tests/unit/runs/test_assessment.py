@@ -10,8 +10,8 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RecipeError
+from hurdles.evaluation.decisions import Threshold, youden_threshold
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.threshold import Threshold, youden_threshold
 from hurdles.pixels.cache import Prepared
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.recipe import EvaluationSection, Recipe
