@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hurdles.auditing.material import Material
 from hurdles.errors import HurdleError
-from hurdles.evaluation.delong import Area, area_bounds
+from hurdles.evaluation.delong import AUC, auc_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
@@ -79,8 +79,8 @@ def hidden_classes(said: Predictions, limit: Limit | None, level: float) -> str:
     beyond = []
     for name in there:
         scores = said.y_prob[:, said.classes.index(name)]
-        area = Area.of(said.y_true, scores, positive=name, groups=said.groups)
-        low, high, _ = area_bounds(area, joined_level(level, len(there)))
+        area = AUC.of(said.y_true, scores, positive=name, groups=said.groups)
+        low, high, _ = auc_bounds(area, joined_level(level, len(there)))
         if high > limit.clears:
             beyond.append(f"{name} {area.value:.3f} [{low:.3f}, {high:.3f}]")
     return f"the mean hides what is not within the margin: {', '.join(beyond)}" if beyond else ""

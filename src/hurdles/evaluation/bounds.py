@@ -114,7 +114,7 @@ def _clopper_pearson(p: float, n: float, level: float) -> tuple[float, float]:
     return low, high
 
 
-def auc_bounds(
+def newcombe_bounds(
     value: float, positives: float, negatives: float, *, inflation: float = 1.0, level: float = 0.95
 ) -> tuple[float, float]:
     """Return Newcombe's score interval of an AUC.
@@ -126,26 +126,26 @@ def auc_bounds(
 
     z = normal_quantile(level) * math.sqrt(inflation)
 
-    def lower(area: float) -> float:
-        if area <= 0:
+    def lower(auc: float) -> float:
+        if auc <= 0:
             return 0.0
 
         def gap(bound: float) -> float:
-            return area - bound - z * math.sqrt(auc_variance(bound, positives, negatives))
+            return auc - bound - z * math.sqrt(auc_variance(bound, positives, negatives))
 
-        return float(brentq(gap, 0.0, area * (1 - 1e-9)))
+        return float(brentq(gap, 0.0, auc * (1 - 1e-9)))
 
     return lower(value), 1.0 - lower(1.0 - value)
 
 
-def auc_variance(area: float, positives: float, negatives: float) -> float:
+def auc_variance(auc: float, positives: float, negatives: float) -> float:
     """Return Hanley and McNeil's variance of an AUC (Radiology 1982;143:29-36).
 
     Newcombe's method 5 puts the mean of the two sizes in the place of each group's own.
     """
     extra = (positives + negatives) / 2 - 1
-    shape = (1 - area) / (2 - area) + area / (1 + area)
-    return area * (1 - area) * (1 + extra * shape) / (positives * negatives)
+    shape = (1 - auc) / (2 - auc) + auc / (1 + auc)
+    return auc * (1 - auc) * (1 + extra * shape) / (positives * negatives)
 
 
 def odds_ratio_bounds(

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from hurdles.data.notebook import notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import mover_difference, normal_quantile
-from hurdles.evaluation.delong import Area, compare_areas
+from hurdles.evaluation.delong import AUC, compare_aucs
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, replicate
@@ -169,7 +169,7 @@ def compare(
     for metric, class_ in wanted:
         one, two = (estimate(table, metric, class_, level=level) for table in tables)
         if metric == "auc" and one.is_defined and two.is_defined:
-            tested = compare_areas(_auc(first, class_), _auc(second, class_), level=level)
+            tested = compare_aucs(_auc(first, class_), _auc(second, class_), level=level)
             difference, p_value, method = tested.difference, tested.p_value, tested.method
         else:
             both = values.get((metric, class_), (np.empty(0), np.empty(0)))
@@ -200,10 +200,10 @@ def _wanted(
     return [m for m in known if m[0] in metrics]
 
 
-def _auc(table: PatientTable, class_: str | None) -> Area:
+def _auc(table: PatientTable, class_: str | None) -> AUC:
     ranking = table.statistic("auc", class_)
     assert isinstance(ranking, Ranking)
-    return Area.of_ranking(ranking, np.arange(table.n_patients).astype(str))
+    return AUC.of_ranking(ranking, np.arange(table.n_patients).astype(str))
 
 
 def _difference(

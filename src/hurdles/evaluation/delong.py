@@ -23,10 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import (
-    auc_bounds,
     auc_variance,
     check_level,
     kish,
+    newcombe_bounds,
     normal_quantile,
     student_quantile,
 )
@@ -38,7 +38,7 @@ _NO_ERROR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Area:
+class AUC:
     """One AUC and how each patient moves it."""
 
     value: float  # the AUC, within [0, 1]
@@ -57,7 +57,7 @@ class Area:
         *,
         positive: str,
         groups: ArrayLike | None = None,
-    ) -> Area:
+    ) -> AUC:
         """Compute the AUC of `positive` and its parts; every image a patient if none is given."""
         truth, scores = np.asarray(y_true) == positive, np.asarray(y_score, dtype="float64")
         names = np.arange(len(truth)).astype(str) if groups is None else np.asarray(groups)
@@ -74,7 +74,7 @@ class Area:
         return cls.of_ranking(Ranking.of(truth, scores, codes), patients)
 
     @classmethod
-    def of_ranking(cls, ranking: Ranking, patients: NDArray[np.str_]) -> Area:
+    def of_ranking(cls, ranking: Ranking, patients: NDArray[np.str_]) -> AUC:
         """Compute the same from images that are sorted already; both classes must have some."""
         above, below = ranking.placements()
         value = float(above.mean())
@@ -96,7 +96,7 @@ class Area:
         """Degrees of freedom of the variance: patients of the smaller class less one."""
         return min(self._patients[:2]) - 1
 
-    def covariance(self, other: Area) -> float:
+    def covariance(self, other: AUC) -> float:
         """Return the covariance with another AUC through the patients that both have.
 
         For two models on the same images this is DeLong's (Obuchowski's where patients repeat);
@@ -118,7 +118,7 @@ class Area:
 
 
 @dataclass(frozen=True)
-class AreaDifference:
+class AUCDifference:
     """Two AUCs compared."""
 
     difference: Estimate  # of ``a - b``
@@ -127,20 +127,20 @@ class AreaDifference:
     method: str  # how the test was made
 
 
-def joint_covariance(areas: Sequence[Area], others: Sequence[Area]) -> Floats:
-    """Return `Area.covariance` of each of k AUCs with each of m, shape (k, m).
+def joint_covariance(aucs: Sequence[AUC], others: Sequence[AUC]) -> Floats:
+    """Return `AUC.covariance` of each of k AUCs with each of m, shape (k, m).
 
     The k are of the same patients, and so are the m.
     """
     rows: list[NDArray[np.intp] | slice] = [slice(None)] * 2
-    if not np.array_equal(areas[0].patients, others[0].patients):
-        names = (areas[0].patients, others[0].patients)
+    if not np.array_equal(aucs[0].patients, others[0].patients):
+        names = (aucs[0].patients, others[0].patients)
         rows = list(np.intersect1d(*names, assume_unique=True, return_indices=True)[1:])
 
     def scaled(side: int) -> tuple[Floats, Floats, Floats, Floats]:
-        aucs = (areas, others)[side]
-        sick, well = (np.stack([getattr(a, n)[rows[side]] for a in aucs]) for n in ("sick", "well"))
-        one, two, both = np.sqrt([a._factors() for a in aucs]).T[:, :, None]
+        all_ = (aucs, others)[side]
+        sick, well = (np.stack([getattr(a, n)[rows[side]] for a in all_]) for n in ("sick", "well"))
+        one, two, both = np.sqrt([a._factors() for a in all_]).T[:, :, None]
         return one * sick, two * well, both * sick, both * well
 
     (sick, well, up, down), (sick_, well_, up_, down_) = scaled(0), scaled(1)
@@ -157,7 +157,7 @@ def correlations(covariances: Floats) -> Floats:
     return ratio
 
 
-def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
+def compare_aucs(a: AUC, b: AUC, *, level: float = 0.95) -> AUCDifference:
     """Test whether two AUCs are the same: DeLong's z, whatever patients the two share.
 
     Test and interval rest on one standard error and one quantile, so that they agree about no
@@ -171,9 +171,9 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
 
     Examples
     --------
-    >>> good = Area.of(list("aaaabbbb"), [8, 7, 6, 3, 5, 4, 2, 1], positive="a")
-    >>> poor = Area.of(list("aaaabbbb"), [8, 3, 6, 1, 5, 4, 2, 7], positive="a")
-    >>> found = compare_areas(good, poor)
+    >>> good = AUC.of(list("aaaabbbb"), [8, 7, 6, 3, 5, 4, 2, 1], positive="a")
+    >>> poor = AUC.of(list("aaaabbbb"), [8, 3, 6, 1, 5, 4, 2, 7], positive="a")
+    >>> found = compare_aucs(good, poor)
     >>> found.difference.value, round(found.p_value, 3)
     (0.375, 0.066)
     """
@@ -184,8 +184,8 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
     kind = "paired" if shared == patients else "unpaired" if not shared else "some patients shared"
     return judged_difference(
         (a.value, b.value),
-        [logit_bounds(area, level) for area in (a, b)],
-        [_spread(area, level) for area in (a, b)],
+        [logit_bounds(auc, level) for auc in (a, b)],
+        [_spread(auc, level) for auc in (a, b)],
         0.0 if math.isnan(covariance) else covariance,
         alike=a.value == b.value and rank_alike(a, b),
         level=level,
@@ -195,7 +195,7 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
     )
 
 
-def rank_alike(a: Area, b: Area) -> bool:
+def rank_alike(a: AUC, b: AUC) -> bool:
     """Return whether two AUCs agree in every patient."""
     return (
         np.array_equal(a.patients, b.patients)
@@ -204,16 +204,16 @@ def rank_alike(a: Area, b: Area) -> bool:
     )
 
 
-def _spread(area: Area, level: float) -> float:
+def _spread(auc: AUC, level: float) -> float:
     """Return DeLong's standard error, or how far the interval reaches where that is none."""
-    variance = area.variance
+    variance = auc.variance
     if variance > 0:
         return math.sqrt(variance)
-    low, high, _ = area_bounds(area, level)
-    return max(area.value - low, high - area.value) / normal_quantile(level)
+    low, high, _ = auc_bounds(auc, level)
+    return max(auc.value - low, high - auc.value) / normal_quantile(level)
 
 
-def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
+def auc_bounds(auc: AUC, level: float = 0.95) -> tuple[float, float, str]:
     """Return the score interval of an AUC, widened until it agrees with DeLong's variance.
 
     Newcombe's interval takes Hanley and McNeil's variance; it is widened by the factor between
@@ -224,30 +224,32 @@ def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
 
     Examples
     --------
-    >>> perfect = Area.of(list("aaaabbbb"), [8, 7, 6, 5, 4, 3, 2, 1], positive="a")
-    >>> low, high, method = area_bounds(perfect)
+    >>> perfect = AUC.of(list("aaaabbbb"), [8, 7, 6, 5, 4, 3, 2, 1], positive="a")
+    >>> low, high, method = auc_bounds(perfect)
     >>> round(low, 2), high, method
     (0.58, 1.0, 'Newcombe, each patient once')
     """
-    sides = (area.ranking.positives, area.ranking.negatives)
+    sides = (auc.ranking.positives, auc.ranking.negatives)
     images, sizes = [len(side) for side in sides], [kish(np.bincount(side)) for side in sides]
-    variance = area.variance
-    if area.value in (0.0, 1.0) or not variance > 0:
-        low, high = auc_bounds(area.value, sizes[0], sizes[1], level=level)
+    variance = auc.variance
+    if auc.value in (0.0, 1.0) or not variance > 0:
+        low, high = newcombe_bounds(auc.value, *sizes, level=level)
         return low, high, "Newcombe, each patient once"
-    formula = auc_variance(area.value, images[0], images[1])
+    formula = auc_variance(auc.value, images[0], images[1])
     if images == sizes:
         inflation = max(1.0, variance / formula)
-        low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
+        low, high = newcombe_bounds(
+            auc.value, images[0], images[1], inflation=inflation, level=level
+        )
         return low, high, "Newcombe, DeLong's variance over patients"
-    worst = auc_variance(area.value, sizes[0], sizes[1]) / formula
-    student = (student_quantile(level, area.degrees) / normal_quantile(level)) ** 2
-    inflation = student * _inflation(area.ranking, variance, formula, worst)
-    low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
+    worst = auc_variance(auc.value, sizes[0], sizes[1]) / formula
+    student = (student_quantile(level, auc.degrees) / normal_quantile(level)) ** 2
+    inflation = student * _inflation(auc.ranking, variance, formula, worst)
+    low, high = newcombe_bounds(auc.value, *images, inflation=inflation, level=level)
     best, least = (
-        auc_bounds(end, sizes[0], sizes[1], inflation=student, level=level) for end in (1.0, 0.0)
+        newcombe_bounds(end, *sizes, inflation=student, level=level) for end in (1.0, 0.0)
     )
-    method = f"Newcombe, DeLong's variance over patients, Student's t of {area.degrees:.0f}"
+    method = f"Newcombe, DeLong's variance over patients, Student's t of {auc.degrees:.0f}"
     return min(low, best[0]), max(high, least[1]), method
 
 
@@ -264,21 +266,21 @@ def _inflation(ranking: Ranking, variance: float, formula: float, worst: float) 
     return max(1.0, by_image / formula) * patients
 
 
-def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
+def logit_bounds(auc: AUC, level: float = 0.95) -> tuple[float, float]:
     """Return the textbook interval: DeLong's variance on the logit scale.
 
-    `area_bounds` holds the truth more often; of two AUCs this one gives a narrower difference that
-    holds it as well. Where DeLong's variance is zero or missing it is `area_bounds`: never a point.
+    `auc_bounds` holds the truth more often; of two AUCs this one gives a narrower difference that
+    holds it as well. Where DeLong's variance is zero or missing it is `auc_bounds`: never a point.
     Pepe, The Statistical Evaluation of Medical Tests, Oxford 2003, section 5.2.
     """
     from scipy.special import expit
 
     check_level(level)
-    if area.value in (0.0, 1.0) or not area.variance > 0:
-        low, high, _ = area_bounds(area, level)
+    if auc.value in (0.0, 1.0) or not auc.variance > 0:
+        low, high, _ = auc_bounds(auc, level)
         return low, high
-    centre = math.log(area.value / (1 - area.value))
-    half = normal_quantile(level) * math.sqrt(area.variance) / (area.value * (1 - area.value))
+    centre = math.log(auc.value / (1 - auc.value))
+    half = normal_quantile(level) * math.sqrt(auc.variance) / (auc.value * (1 - auc.value))
     return float(expit(centre - half)), float(expit(centre + half))
 
 
@@ -293,7 +295,7 @@ def judged_difference(
     test: str,
     n_images: int,
     n_patients: int,
-) -> AreaDifference:
+) -> AUCDifference:
     """Test and bound the difference of two AUCs, or of two means of AUCs.
 
     `values`, `bounds` and `spreads` are the AUCs, their own intervals and standard errors. The end
@@ -329,7 +331,7 @@ def judged_difference(
     p_value = 1.0 if value == 0 else math.nan
     if value != 0 and error > 0:
         p_value = math.erfc(abs(value) / error / math.sqrt(2))
-    return AreaDifference(difference, error, p_value, test)
+    return AUCDifference(difference, error, p_value, test)
 
 
 def reach_apart(

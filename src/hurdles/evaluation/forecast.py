@@ -24,9 +24,9 @@ import numpy as np
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import check_level, mover_mean, mover_reach
-from hurdles.evaluation.delong import Area, area_bounds, correlations, joint_covariance, rank_alike
+from hurdles.evaluation.delong import AUC, auc_bounds, correlations, joint_covariance, rank_alike
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.evaluation.macro import class_areas, in_pairs
+from hurdles.evaluation.macro import class_aucs, in_pairs
 from hurdles.evaluation.predictions import Predictions
 
 #: What every forecast takes for granted, to be said beside it.
@@ -38,7 +38,7 @@ ASSUMPTION = (
 _SMALLEST = 1e-9
 
 
-def forecast_area(inside: float, blind: float) -> float:
+def expected_auc(inside: float, blind: float) -> float:
     """Return the AUC to be expected where what the blind view sees says nothing of the class.
 
     A blind AUC below 0.5 counts as negative: by chance as many blind views that know nothing fall
@@ -56,7 +56,7 @@ def forecast_area(inside: float, blind: float) -> float:
 def forecast_auc(inside: Predictions, blind: Predictions, *, level: float = 0.95) -> Estimate:
     """Forecast a model's mean AUC outside from images inside.
 
-    The mean over classes of `forecast_area`. It may exceed the AUC inside, where the blind
+    The mean over classes of `expected_auc`. It may exceed the AUC inside, where the blind
     view is below chance. Undefined, with the reason, where it is so for a class. The interval
     is of what these patients show; how well `ASSUMPTION` holds is not in it.
 
@@ -64,7 +64,7 @@ def forecast_auc(inside: Predictions, blind: Predictions, *, level: float = 0.95
     1993;88:1350-1355 (effects of independent normal signs add up squared).
     """
     check_level(level)
-    one, two = (class_areas(table) for table in in_pairs(inside, blind))
+    one, two = (class_aucs(table) for table in in_pairs(inside, blind))
     size = {"n_images": len(inside), "n_patients": len(np.unique(inside.groups))}
     reasons = [f"{c}: {why}" for c in one if (why := _why_none(one[c].value, two[c].value))]
     if reasons or not one:
@@ -73,8 +73,8 @@ def forecast_auc(inside: Predictions, blind: Predictions, *, level: float = 0.95
     parts = [_forecast(one[c], two[c], level) for c in one]
     # The correlations of the forecasts, through the slopes of both AUCs of each.
     slopes = np.hstack([np.diag([part.slopes[side] for part in parts]) for side in (0, 1)])
-    areas = [*one.values(), *(two[c] for c in one)]
-    joint = correlations(slopes @ joint_covariance(areas, areas) @ slopes.T)
+    aucs = [*one.values(), *(two[c] for c in one)]
+    joint = correlations(slopes @ joint_covariance(aucs, aucs) @ slopes.T)
     down, up = (np.array([getattr(part, side) for part in parts]) for side in ("down", "up"))
     value = float(np.mean([part.value for part in parts]))
     low = max(0.0, value - mover_mean(down, joint))
@@ -106,14 +106,14 @@ class _Forecast(NamedTuple):
     correlation: float
 
 
-def _forecast(inside: Area, blind: Area, level: float) -> _Forecast:
+def _forecast(inside: AUC, blind: AUC, level: float) -> _Forecast:
     from scipy.special import ndtr
 
     home, seen = _effect(inside.value), _effect(blind.value)
     centre = _shift(home, seen)
     value = float(ndtr(centre))
-    low, high = (_effect(max(0.5, end)) for end in area_bounds(inside, level)[:2])
-    least, most = (_effect(end) for end in area_bounds(blind, level)[:2])
+    low, high = (_effect(max(0.5, end)) for end in auc_bounds(inside, level)[:2])
+    least, most = (_effect(end) for end in auc_bounds(blind, level)[:2])
     scale, correlation = inside.variance * blind.variance, 0.0
     # That no patient here parts the two does not show that none ever will.
     if scale > 0 and not rank_alike(inside, blind):
@@ -131,18 +131,18 @@ def _forecast(inside: Area, blind: Area, level: float) -> _Forecast:
     return _Forecast(value, down, up, slopes, correlation)
 
 
-def _effect(area: float) -> float:
+def _effect(auc: float) -> float:
     """Return d, by how many standard deviations normal scores of this AUC lie apart."""
     from scipy.special import ndtri
 
     # Away from where it would be infinite, or chance, by which bounds would be divided.
-    kept = min(max(area, _SMALLEST), 1 - _SMALLEST) if area != 0.5 else 0.5 + _SMALLEST
+    kept = min(max(auc, _SMALLEST), 1 - _SMALLEST) if auc != 0.5 else 0.5 + _SMALLEST
     return float(math.sqrt(2) * ndtri(kept))
 
 
-def _steepness(area: float) -> float:
+def _steepness(auc: float) -> float:
     """Return by how much d grows with the AUC."""
-    return 2 * math.sqrt(math.pi) * math.exp(_effect(area) ** 2 / 4)
+    return 2 * math.sqrt(math.pi) * math.exp(_effect(auc) ** 2 / 4)
 
 
 def _shift(home: float, seen: float) -> float:

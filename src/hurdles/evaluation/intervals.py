@@ -31,7 +31,7 @@ from hurdles.evaluation.bounds import (
     odds_ratio_bounds,
     proportion_bounds,
 )
-from hurdles.evaluation.delong import Area, area_bounds
+from hurdles.evaluation.delong import AUC, auc_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.metrics import get_metric
 from hurdles.evaluation.statistics import (
@@ -100,7 +100,7 @@ def estimate(
     else:
         assert isinstance(statistic, Ranking)
         names = np.arange(table.n_patients).astype(str)
-        low, high, method = area_bounds(Area.of_ranking(statistic, names), level)
+        low, high, method = auc_bounds(AUC.of_ranking(statistic, names), level)
     return Estimate(value, low, high, level, method, note=note, **size)
 
 

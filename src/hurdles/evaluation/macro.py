@@ -1,6 +1,6 @@
 """One AUC for all classes: the mean of one-vs-rest AUCs, with the patients' own interval.
 
-Each class's AUC has its own interval (`area_bounds`), and DeLong's covariance between classes
+Each class's AUC has its own interval (`auc_bounds`), and DeLong's covariance between classes
 comes from the same patients. The bounds of the mean join both (MOVER), so that the interval is as
 wide as a score interval where every image is ranked rightly, and no wider than the patients make it
 elsewhere. With two classes the two AUCs are one and the same, and so is their mean.
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import check_level, mover_mean, mover_reach, normal_quantile
 from hurdles.evaluation.delong import (
-    Area,
-    AreaDifference,
-    area_bounds,
-    compare_areas,
+    AUC,
+    AUCDifference,
+    auc_bounds,
+    compare_aucs,
     correlations,
     joint_covariance,
     judged_difference,
@@ -64,15 +64,15 @@ def macro_auc(predictions: Predictions, *, level: float = 0.95) -> Estimate:
     return Estimate(*bounds, level, mean.method, len(predictions), n_patients, note)
 
 
-def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) -> AreaDifference:
+def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) -> AUCDifference:
     """Compare two mean AUCs of the same images, ``a - b``.
 
-    As from `hurdles.evaluation.delong.compare_areas`, which it is for two classes.
+    As from `hurdles.evaluation.delong.compare_aucs`, which it is for two classes.
     """
     check_level(level)
     one, two = _pair(a, b, level)
-    if len(one.areas) == len(two.areas) == 1:
-        return compare_areas(one.areas[0], two.areas[0], level=level)
+    if len(one.aucs) == len(two.aucs) == 1:
+        return compare_aucs(one.aucs[0], two.aucs[0], level=level)
     return judged_difference(
         (one.value, two.value),
         [mean.logit_bounds(level) for mean in (one, two)],
@@ -115,7 +115,7 @@ def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 
     return Estimate(value, low, high, level, method, len(part), n_patients)
 
 
-def class_areas(predictions: Predictions) -> dict[str, Area]:
+def class_aucs(predictions: Predictions) -> dict[str, AUC]:
     """Return the AUC of each class against the rest.
 
     In the order of the model's classes; of two classes the first alone, since both have the
@@ -130,7 +130,7 @@ def class_areas(predictions: Predictions) -> dict[str, Area]:
     # Names are sorted once for all classes.
     patients, codes = np.unique(predictions.groups, return_inverse=True)
     return {
-        c: Area.of_ranking(Ranking.of(truth == c, prob[:, classes.index(c)], codes), patients)
+        c: AUC.of_ranking(Ranking.of(truth == c, prob[:, classes.index(c)], codes), patients)
         for c in known
     }
 
@@ -150,7 +150,7 @@ class _Mean:
     """A mean of AUCs, its bounds, and how each patient moves it."""
 
     #: One per class; a single one where there are two classes, whose AUCs are the same.
-    areas: tuple[Area, ...]
+    aucs: tuple[AUC, ...]
     low: float  # bounds of the mean
     high: float
     method: str  # how they were made
@@ -158,30 +158,30 @@ class _Mean:
     @classmethod
     def of(cls, predictions: Predictions, level: float) -> _Mean | None:
         """Return the mean; None where fewer than two classes have images."""
-        areas = tuple(class_areas(predictions).values())
-        if not areas:
+        aucs = tuple(class_aucs(predictions).values())
+        if not aucs:
             return None
-        bounds = [area_bounds(area, level) for area in areas]
-        method = bounds[0][2] if len(areas) == 1 else "MOVER of Newcombe, DeLong's covariances"
-        return cls(areas, *_joined(areas, [b[:2] for b in bounds]), method)
+        bounds = [auc_bounds(auc, level) for auc in aucs]
+        method = bounds[0][2] if len(aucs) == 1 else "MOVER of Newcombe, DeLong's covariances"
+        return cls(aucs, *_joined(aucs, [b[:2] for b in bounds]), method)
 
     @property
     def value(self) -> float:
         """The mean."""
-        return float(np.mean([area.value for area in self.areas]))
+        return float(np.mean([auc.value for auc in self.aucs]))
 
     @property
     def moves(self) -> NDArray[np.float64]:
         """How each patient moves each AUC, shape (AUCs, patients)."""
-        return np.stack([area.sick + area.well for area in self.areas])
+        return np.stack([auc.sick + auc.well for auc in self.aucs])
 
     def logit_bounds(self, level: float) -> tuple[float, float]:
         """Return the bounds that join the AUCs' textbook intervals."""
-        return _joined(self.areas, [logit_bounds(area, level) for area in self.areas])
+        return _joined(self.aucs, [logit_bounds(auc, level) for auc in self.aucs])
 
     def covariance(self, other: _Mean) -> float:
         """Return the covariance with another mean; 0 where it cannot be known."""
-        mean = float(joint_covariance(self.areas, other.areas).mean())
+        mean = float(joint_covariance(self.aucs, other.aucs).mean())
         return 0.0 if math.isnan(mean) else mean
 
     def spread(self, level: float) -> float:
@@ -192,13 +192,13 @@ class _Mean:
         return max(self.value - self.low, self.high - self.value) / normal_quantile(level)
 
 
-def _joined(areas: Sequence[Area], bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _joined(aucs: Sequence[AUC], bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the bounds of a mean of AUCs (MOVER) from theirs and DeLong's correlations.
 
     Where an AUC shows no variance its correlations are taken to be 1, the widest.
     """
-    values = np.array([area.value for area in areas])
-    joint = correlations(joint_covariance(areas, areas))
+    values = np.array([auc.value for auc in aucs])
+    joint = correlations(joint_covariance(aucs, aucs))
     down = mover_mean(values - [b[0] for b in bounds], joint)
     up = mover_mean([b[1] for b in bounds] - values, joint)
     value = float(values.mean())

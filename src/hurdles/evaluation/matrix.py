@@ -17,7 +17,7 @@ import pandas as pd
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import check_level
 from hurdles.evaluation.comparisons import holm
-from hurdles.evaluation.delong import Area, AreaDifference, compare_areas
+from hurdles.evaluation.delong import AUC, AUCDifference, compare_aucs
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.intervals import estimate
 from hurdles.evaluation.metrics import METRICS
@@ -192,7 +192,7 @@ def _on_common(a: Predictions, b: Predictions, positive: str, level: float) -> d
 def _compared(
     a: Predictions, b: Predictions, positive: str, level: float, ends: tuple[str, str]
 ) -> dict[str, Any]:
-    aucs: list[Area | None] = []
+    aucs: list[AUC | None] = []
     reasons = []
     for end, table in zip(ends, (a, b), strict=True):
         truth = table.y_true == positive
@@ -202,14 +202,14 @@ def _compared(
             reasons.append(f"{end}: {METRICS['auc'].why_undefined(positive)}")
         else:
             scores = table.y_prob[:, table.classes.index(positive)]
-            aucs.append(Area.of(table.y_true, scores, positive=positive, groups=table.groups))
+            aucs.append(AUC.of(table.y_true, scores, positive=positive, groups=table.groups))
             continue
         aucs.append(None)
     one, two = aucs
     values = [math.nan if auc is None else auc.value for auc in aucs]
     if one is None or two is None:
         return _row(undefined("; ".join(reasons), level=level), ends, values)
-    tested = compare_areas(one, two, level=level)
+    tested = compare_aucs(one, two, level=level)
     images = len(set(a.frame["image"]) | set(b.frame["image"]))
     return _row(replace(tested.difference, n_images=images), ends, values, tested)
 
@@ -222,7 +222,7 @@ def _row(
     difference: Estimate,
     ends: tuple[str, str],
     values: Sequence[float] = (math.nan, math.nan),
-    tested: AreaDifference | None = None,
+    tested: AUCDifference | None = None,
 ) -> dict[str, Any]:
     numbers = _numbers(difference)
     return {

@@ -45,7 +45,7 @@ class Development(NamedTuple):
         return max(self.shrinkage, self.optimism, self.prevalence)
 
 
-def area_width(area: float, positives: int, negatives: int, *, level: float = 0.95) -> float:
+def auc_width(auc: float, positives: int, negatives: int, *, level: float = 0.95) -> float:
     """Return the width to expect of an AUC's interval, high minus low.
 
     Twice the normal quantile times the standard error of Hanley and McNeil as Newcombe changed it
@@ -53,18 +53,18 @@ def area_width(area: float, positives: int, negatives: int, *, level: float = 0.
 
     Examples
     --------
-    >>> round(area_width(0.7, 100, 100), 2)
+    >>> round(auc_width(0.7, 100, 100), 2)
     0.14
     """
-    _check(area, 0.5)
+    _check(auc, 0.5)
     check_level(level)
     if positives < 1 or negatives < 1:
         raise EvaluationError(f"{positives} and {negatives} patients: an AUC needs one of each.")
-    return 2 * normal_quantile(level) * math.sqrt(auc_variance(area, positives, negatives))
+    return 2 * normal_quantile(level) * math.sqrt(auc_variance(auc, positives, negatives))
 
 
-def patients_for_area(
-    area: float, prevalence: float, *, width: float = 0.1, level: float = 0.95
+def patients_for_auc(
+    auc: float, prevalence: float, *, width: float = 0.1, level: float = 0.95
 ) -> int:
     """Return how many patients give an AUC an interval of this width.
 
@@ -74,14 +74,14 @@ def patients_for_area(
 
     Examples
     --------
-    >>> patients_for_area(0.8, 0.018), patients_for_area(0.78, 0.2)
+    >>> patients_for_auc(0.8, 0.018), patients_for_auc(0.78, 0.2)
     (4252, 511)
     """
-    _check(area, prevalence)
+    _check(auc, prevalence)
     z = normal_quantile(level)
 
     def reached(n: int) -> bool:
-        variance = auc_variance(area, n * prevalence, n * (1 - prevalence))
+        variance = auc_variance(auc, n * prevalence, n * (1 - prevalence))
         return 2 * z * math.sqrt(variance) <= width
 
     return bisect_left(range(_MOST), True, lo=2, key=reached)
@@ -130,16 +130,16 @@ def patients_for_slope(scores: Scores, *, width: float = 0.2, level: float = 0.9
     return math.ceil(float(a / (error**2 * (a * b - ab * ab))))
 
 
-def scores_of_area(area: float, prevalence: float) -> Scores:
+def scores_of_auc(auc: float, prevalence: float) -> Scores:
     """Return the scores of a calibrated classifier with this AUC: normal in either class.
 
     With equal variances s^2 the AUC is Phi(s / sqrt 2), and the scores are log odds exactly if
     the means lie s^2 apart with their middle at the prevalence's log odds.
     """
-    _check(area, prevalence)
+    _check(auc, prevalence)
     from scipy.special import ndtri
 
-    sd = math.sqrt(2) * float(ndtri(area))
+    sd = math.sqrt(2) * float(ndtri(auc))
     centre = math.log(prevalence / (1 - prevalence))
     means = (centre - sd * sd / 2, centre + sd * sd / 2)
     return Scores((1 - prevalence, prevalence), means, (sd, sd))
@@ -250,10 +250,10 @@ def _most_possible(prevalence: float) -> float:
     return -math.expm1(2 * (p * math.log(p) + (1 - p) * math.log1p(-p)))
 
 
-def _check(area: float, prevalence: float) -> None:
-    if not 0.5 < area < 1 or not 0 < prevalence < 1:
+def _check(auc: float, prevalence: float) -> None:
+    if not 0.5 < auc < 1 or not 0 < prevalence < 1:
         raise EvaluationError(
-            f"an AUC of {area} at a prevalence of {prevalence}: give 0.5 < AUC < 1 and "
+            f"an AUC of {auc} at a prevalence of {prevalence}: give 0.5 < AUC < 1 and "
             "0 < prevalence < 1."
         )
 

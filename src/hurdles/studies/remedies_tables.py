@@ -12,7 +12,7 @@ import pandas as pd
 
 from hurdles.data.untrusted import from_cells
 from hurdles.evaluation.comparisons import holm, ruled_by_test
-from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
+from hurdles.evaluation.delong import AUC, AUCDifference, auc_bounds, compare_aucs
 from hurdles.evaluation.predictions import Predictions
 from hurdles.runs.run import Run
 from hurdles.studies.study import Cell
@@ -86,11 +86,11 @@ class Tried(NamedTuple):
         rejected = told.frame["image"].isin(table.loc[table["rejected"], "image"])
         return Predictions(told.frame[~rejected].reset_index(drop=True))
 
-    def area(self, part: str) -> Area:
+    def area(self, part: str) -> AUC:
         """Return the area of the positive class."""
         told = self.answered(part)
         scores = told.y_prob[:, told.classes.index(self.positive)]
-        return Area.of(told.y_true, scores, positive=self.positive, groups=told.groups)
+        return AUC.of(told.y_true, scores, positive=self.positive, groups=told.groups)
 
 
 def cells_table(
@@ -128,7 +128,7 @@ def _row(cell: Cell, tried: Tried) -> dict[str, Any]:
     }
     for part in _PARTS:
         area, of = tried.area(part), len(tried.told(part))
-        low, high, _ = area_bounds(area)
+        low, high, _ = auc_bounds(area)
         row |= {part: area.value, f"{part} low": low, f"{part} high": high}
         row |= {f"images {part}": of, f"answered {part}": len(tried.answered(part)) / of}
     return row
@@ -159,7 +159,7 @@ def _summary(seeds: Sequence[Tried], plain: Mapping[tuple[str, int], Tried]) -> 
         areas = [tried.area(part).value for tried in seeds]
         row |= {part: np.mean(areas), f"{part} least": min(areas), f"{part} most": max(areas)}
         pairs = [
-            compare_areas(tried.area(part), other.area(part))
+            compare_aucs(tried.area(part), other.area(part))
             for tried in seeds
             if cell.row != NONE and (other := plain.get((cell.way, tried.cell.seed))) is not None
         ]
@@ -167,7 +167,7 @@ def _summary(seeds: Sequence[Tried], plain: Mapping[tuple[str, int], Tried]) -> 
     return row
 
 
-def _change(pairs: Sequence[AreaDifference]) -> dict[str, float]:
+def _change(pairs: Sequence[AUCDifference]) -> dict[str, float]:
     """Return the mean change over seeds, with bounds and a test as if the seeds erred together.
 
     The seeds share their test patients, so their errors do go together for the most part; taking

@@ -10,14 +10,14 @@ from hurdles.auditing.material import Material
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.sample_size import (
-    area_width,
+    auc_width,
     detectable_difference,
     interval_width,
-    patients_for_area,
+    patients_for_auc,
     patients_for_development,
     patients_for_ratio,
     patients_for_slope,
-    scores_of_area,
+    scores_of_auc,
     supported_parameters,
 )
 from hurdles.findings.finding import Finding, Scale
@@ -113,7 +113,7 @@ def _sensitivity(part: _Part, label: str) -> Finding:
 def _area(part: _Part, label: str) -> Finding:
     positives, negatives = part.patients(label)
     statistic = f"width of the interval of an AUC of {AREA}, {part.says}"
-    width = area_width(AREA, positives, negatives, level=part.material.level)
+    width = auc_width(AREA, positives, negatives, level=part.material.level)
     found = part.exact(width, len(part.material), positives + negatives)
     details = {"positives": positives, "negatives": negatives, "area": AREA}
     subject = f"{label} against the rest"
@@ -130,8 +130,8 @@ def _needed(part: _Part, label: str) -> Finding:
     advice = "Where it is below 1, report discrimination only, with its interval."
     level, share = part.material.level, positives / (positives + negatives)
     needed = {
-        "AUC": patients_for_area(AREA, share, level=level),
-        "calibration slope": patients_for_slope(scores_of_area(AREA, share), level=level),
+        "AUC": patients_for_auc(AREA, share, level=level),
+        "calibration slope": patients_for_slope(scores_of_auc(AREA, share), level=level),
         "observed/expected": patients_for_ratio(share, level=level),
     }
     most = max(needed.values()) * share

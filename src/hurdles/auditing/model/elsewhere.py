@@ -13,7 +13,7 @@ from hurdles.auditing.nested import answers_of, best_blind_view, described
 from hurdles.auditing.probing import joined_level, said_of, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
-from hurdles.evaluation.delong import Area, compare_areas
+from hurdles.evaluation.delong import AUC, compare_aucs
 from hurdles.evaluation.estimate import undefined
 from hurdles.evaluation.forecast import ASSUMPTION, forecast_auc, track_record
 from hurdles.evaluation.macro import macro_auc
@@ -51,11 +51,11 @@ class _Pair(NamedTuple):
         """The classes worth an area each: of two, one says it all; of one, none does."""
         return self.common if len(self.common) > 2 else self.common[: len(self.common) - 1]
 
-    def area(self, of: Predictions, label: str) -> Area:
+    def area(self, of: Predictions, label: str) -> AUC:
         """Return a class's area among the images of common classes."""
         rows = np.isin(of.y_true, self.common)
         scores = of.y_prob[rows, of.classes.index(label)]
-        return Area.of(of.y_true[rows], scores, positive=label, groups=of.groups[rows])
+        return AUC.of(of.y_true[rows], scores, positive=label, groups=of.groups[rows])
 
 
 @model_hurdle(_NAME, question="What is left of it on images of another source?")
@@ -94,7 +94,7 @@ def _lost(pairs: list[_Pair], level: float) -> Iterator[Finding]:
             )
         for label in pair.told:
             inside, outside = (pair.area(p, label) for p in (pair.inside, pair.outside))
-            lost = compare_areas(inside, outside, level=joined_level(level, of)).difference
+            lost = compare_aucs(inside, outside, level=joined_level(level, of)).difference
             ends = {"inside": inside.value, "outside": outside.value, "class": label}
             yield Finding(
                 _NAME,
