@@ -66,7 +66,7 @@ def out_of_fold(
     if len(np.unique(patients)) < 2:
         raise EvaluationError("all images are of one patient; there is nobody to test on.")
     known = np.unique(names)
-    share = (names[:, None] == known).mean(axis=0)
+    share = _shares(names, known)
     probability = np.empty((len(names), len(known)))
     part = patient_folds(names, patients, folds, seed=seed)
     for fold in np.unique(part):
@@ -74,9 +74,13 @@ def out_of_fold(
         probability[test] = _predicted(
             table[train], names[train], patients[train], table[test], known, seed
         )
-        there = (names[train, None] == known).mean(axis=0)
+        there = _shares(names[train], known)
         probability[test] *= np.divide(share, there, out=np.zeros_like(share), where=there > 0)
     return np.asarray(probability / probability.sum(axis=1, keepdims=True))
+
+
+def _shares(names: NDArray[np.str_], known: NDArray[np.str_]) -> Floats:
+    return np.asarray((names[:, None] == known).mean(axis=0))
 
 
 def fit_predict(
