@@ -20,9 +20,9 @@ def wilson_bounds(p: float, n: float, level: float = 0.95) -> tuple[float, float
     Wilson, J Am Stat Assoc 1927;22:209-212.
     """
     z = normal_quantile(level)
-    centre = p + z * z / (2 * n)
+    center = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    low, high = (center - half) / (1 + z * z / n), (center + half) / (1 + z * z / n)
     # At the ends the bound is the end itself, which rounding may miss by 1e-17.
     return (0.0 if p == 0 else max(low, 0.0)), (1.0 if p == 1 else min(high, 1.0))
 
@@ -66,8 +66,8 @@ def design_effect(part: Floats, whole: Floats) -> float:
     if patients < 2 or rarer == 0:
         return worst
     variance = patients / (patients - 1) * ((part - p * whole) ** 2).sum() / images**2
-    seen = max(1.0, float(variance / (p * (1 - p) / images)))
-    return (rarer * seen + max(worst, seen)) / (rarer + 1)
+    observed = max(1.0, float(variance / (p * (1 - p) / images)))
+    return (rarer * observed + max(worst, observed)) / (rarer + 1)
 
 
 def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -181,11 +181,11 @@ def odds_ratio_bounds(
     )
     no_low, no_high = min(cells[[0, 2]]) == 0, min(cells[[1, 3]]) == 0
     cells += 0.5 if no_low or no_high else 0.0
-    centre = math.log(cells[0] * cells[2] / (cells[1] * cells[3]))
+    center = math.log(cells[0] * cells[2] / (cells[1] * cells[3]))
     half = normal_quantile(level) * math.sqrt((1 / cells).sum())
     return (
-        0.0 if no_low else math.exp(centre - half),
-        math.inf if no_high else math.exp(centre + half),
+        0.0 if no_low else math.exp(center - half),
+        math.inf if no_high else math.exp(center + half),
     )
 
 
@@ -206,9 +206,16 @@ def mover_reach(one: float, two: float, correlation: float) -> float:
     return math.sqrt(max(0.0, one**2 - 2 * correlation * one * two + two**2))
 
 
-def mover_mean(reach: Floats, correlations: Floats) -> float:
-    """Return how far a mean reaches, of numbers that reach so far and are so correlated."""
-    return math.sqrt(max(0.0, float(reach @ correlations @ reach))) / len(reach)
+def mover_mean(values: ArrayLike, bounds: ArrayLike, correlations: Floats) -> tuple[float, float]:
+    """Return the interval of the mean of k values within [0, 1] from theirs, shape (k, 2)."""
+    numbers, ends = np.asarray(values, dtype="float64"), np.asarray(bounds, dtype="float64")
+
+    def reach(parts: Floats) -> float:
+        return math.sqrt(max(0.0, float(parts @ correlations @ parts))) / len(parts)
+
+    value = float(numbers.mean())
+    low, high = value - reach(numbers - ends[:, 0]), value + reach(ends[:, 1] - numbers)
+    return max(0.0, low), min(1.0, high)
 
 
 def check_level(level: float) -> None:

@@ -350,8 +350,8 @@ def sign_flip(differences: ArrayLike) -> tuple[float, float]:
         grown[2 * step :] += mass / 2
         mass = grown
     sums = np.arange(len(mass)) - int(steps.sum())
-    seen = abs(int(sizes.sum()))
-    beyond, tied = mass[np.abs(sums) > seen].sum(), mass[np.abs(sums) == seen].sum()
+    observed = abs(int(sizes.sum()))
+    beyond, tied = mass[np.abs(sums) > observed].sum(), mass[np.abs(sums) == observed].sum()
     return min(1.0, float(beyond + tied)), min(1.0, float(beyond + tied / 2))
 
 

@@ -173,8 +173,8 @@ def compare_aucs(a: AUC, b: AUC, *, level: float = 0.95) -> AUCDifference:
     --------
     >>> good = AUC.of(list("aaaabbbb"), [8, 7, 6, 3, 5, 4, 2, 1], positive="a")
     >>> poor = AUC.of(list("aaaabbbb"), [8, 3, 6, 1, 5, 4, 2, 7], positive="a")
-    >>> found = compare_aucs(good, poor)
-    >>> found.difference.value, round(found.p_value, 3)
+    >>> tested = compare_aucs(good, poor)
+    >>> tested.difference.value, round(tested.p_value, 3)
     (0.375, 0.066)
     """
     check_level(level)
@@ -279,9 +279,9 @@ def logit_bounds(auc: AUC, level: float = 0.95) -> tuple[float, float]:
     if auc.value in (0.0, 1.0) or not auc.variance > 0:
         low, high, _ = auc_bounds(auc, level)
         return low, high
-    centre = math.log(auc.value / (1 - auc.value))
+    center = math.log(auc.value / (1 - auc.value))
     half = normal_quantile(level) * math.sqrt(auc.variance) / (auc.value * (1 - auc.value))
-    return float(expit(centre - half)), float(expit(centre + half))
+    return float(expit(center - half)), float(expit(center + half))
 
 
 def judged_difference(

@@ -75,10 +75,9 @@ def forecast_auc(inside: Predictions, blind: Predictions, *, level: float = 0.95
     slopes = np.hstack([np.diag([part.slopes[side] for part in parts]) for side in (0, 1)])
     aucs = [*one.values(), *(two[c] for c in one)]
     joint = correlations(slopes @ joint_covariance(aucs, aucs) @ slopes.T)
-    down, up = (np.array([getattr(part, side) for part in parts]) for side in ("down", "up"))
     value = float(np.mean([part.value for part in parts]))
-    low = max(0.0, value - mover_mean(down, joint))
-    high = min(1.0, value + mover_mean(up, joint))
+    bounds = [(part.low, part.high) for part in parts]
+    low, high = mover_mean([part.value for part in parts], bounds, joint)
     method = f"MOVER of effect sizes, DeLong's correlation {parts[0].correlation:.2f}"
     if len(parts) > 1:
         method = "MOVER over classes, of effect sizes with DeLong's covariances"
@@ -100,8 +99,8 @@ class _Forecast(NamedTuple):
     """The forecast of one class."""
 
     value: float
-    down: float  # how far its bounds lie from it
-    up: float
+    low: float
+    high: float
     slopes: tuple[float, float]  # by how much either AUC moves it
     correlation: float
 
@@ -109,9 +108,9 @@ class _Forecast(NamedTuple):
 def _forecast(inside: AUC, blind: AUC, level: float) -> _Forecast:
     from scipy.special import ndtr
 
-    home, seen = _effect(inside.value), _effect(blind.value)
-    centre = _shift(home, seen)
-    value = float(ndtr(centre))
+    d_inside, d_blind = _effect(inside.value), _effect(blind.value)
+    center = _shift(d_inside, d_blind)
+    value = float(ndtr(center))
     low, high = (_effect(max(0.5, end)) for end in auc_bounds(inside, level)[:2])
     least, most = (_effect(end) for end in auc_bounds(blind, level)[:2])
     scale, correlation = inside.variance * blind.variance, 0.0
@@ -119,16 +118,21 @@ def _forecast(inside: AUC, blind: AUC, level: float) -> _Forecast:
     if scale > 0 and not rank_alike(inside, blind):
         correlation = max(-1.0, min(1.0, inside.covariance(blind) / math.sqrt(scale)))
     down, up = (
-        mover_reach(abs(_shift(end, seen) - centre), abs(_shift(home, other) - centre), correlation)
+        mover_reach(
+            abs(_shift(end, d_blind) - center), abs(_shift(d_inside, other) - center), correlation
+        )
         for end, other in ((low, most), (high, least))
     )
-    steep = math.exp(-(centre**2) / 2) / math.sqrt(2 * math.pi)
+    steep = math.exp(-(center**2) / 2) / math.sqrt(2 * math.pi)
     slopes = (
-        steep * (1 + abs(seen) * seen / home**2) / math.sqrt(2) * _steepness(inside.value),
-        -steep * math.sqrt(2) * abs(seen) / home * _steepness(blind.value),
+        steep
+        * (1 + abs(d_blind) * d_blind / d_inside**2)
+        / math.sqrt(2)
+        * _steepness(inside.value),
+        -steep * math.sqrt(2) * abs(d_blind) / d_inside * _steepness(blind.value),
     )
-    down, up = (abs(float(ndtr(end)) - value) for end in (centre - down, centre + up))
-    return _Forecast(value, down, up, slopes, correlation)
+    low, high = (float(ndtr(end)) for end in (center - down, center + up))
+    return _Forecast(value, low, high, slopes, correlation)
 
 
 def _effect(auc: float) -> float:
@@ -145,9 +149,9 @@ def _steepness(auc: float) -> float:
     return 2 * math.sqrt(math.pi) * math.exp(_effect(auc) ** 2 / 4)
 
 
-def _shift(home: float, seen: float) -> float:
+def _shift(d_inside: float, d_blind: float) -> float:
     """Return the probit of the forecast; the blind view's effect is squared with its sign."""
-    return (home**2 - abs(seen) * seen) / (math.sqrt(2) * home)
+    return (d_inside**2 - abs(d_blind) * d_blind) / (math.sqrt(2) * d_inside)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import (
     check_level,
     design_effect,
+    mover_mean,
     odds_ratio_bounds,
     proportion_bounds,
 )
@@ -86,7 +87,7 @@ def estimate(
     """Return a measure with the interval that the head of this module assigns to it."""
     check_level(level)
     statistic = table.statistic(metric, class_)
-    value = _point(statistic, table.n_patients)
+    value = float(statistic.at(np.ones((1, table.n_patients)))[0])
     size = {"n_images": statistic.n_images, "n_patients": statistic.n_patients}
     if math.isnan(value):
         return undefined(get_metric(metric).why_undefined(class_ or ""), level=level, **size)
@@ -119,15 +120,9 @@ def _fraction_interval(statistic: Fraction, level: float) -> tuple[float, float,
 
 def _mean_interval(statistic: MeanOfFractions, level: float) -> tuple[float, float, str]:
     """Combine independent proportions (MOVER): classes hardly ever share a patient."""
-    share = 1 / len(statistic.fractions)
-    value = below = above = 0.0
-    for fraction in statistic.fractions:
-        p = float(fraction.part.sum() / fraction.whole.sum())
-        low, high, _ = _fraction_interval(fraction, level)
-        value += share * p
-        below += (share * (p - low)) ** 2
-        above += (share * (high - p)) ** 2
-    low, high = max(0.0, value - math.sqrt(below)), min(1.0, value + math.sqrt(above))
+    values = [float(f.part.sum() / f.whole.sum()) for f in statistic.fractions]
+    bounds = [_fraction_interval(f, level)[:2] for f in statistic.fractions]
+    low, high = mover_mean(values, bounds, np.eye(len(values)))
     return low, high, "Wilson, combined over classes"
 
 
@@ -145,7 +140,3 @@ def _odds_interval(
         note = "one of the four counts is zero: 0.5 is added to each, and one end is open"
     # Half an image weighs more among few patients than among their many images.
     return min(low, value), max(high, value), method, note
-
-
-def _point(statistic: Statistic, n_patients: int) -> float:
-    return float(statistic.at(np.ones((1, n_patients)))[0])

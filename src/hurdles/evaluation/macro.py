@@ -197,12 +197,9 @@ def _joined(aucs: Sequence[AUC], bounds: Sequence[tuple[float, float]]) -> tuple
 
     Where an AUC shows no variance its correlations are taken to be 1, the widest.
     """
-    values = np.array([auc.value for auc in aucs])
-    joint = correlations(joint_covariance(aucs, aucs))
-    down = mover_mean(values - [b[0] for b in bounds], joint)
-    up = mover_mean([b[1] for b in bounds] - values, joint)
-    value = float(values.mean())
-    return max(0.0, value - down), min(1.0, value + up)
+    return mover_mean(
+        [auc.value for auc in aucs], bounds, correlations(joint_covariance(aucs, aucs))
+    )
 
 
 def _pair(a: Predictions, b: Predictions, level: float) -> tuple[_Mean, _Mean]:
@@ -227,9 +224,9 @@ def _ratio_bounds(part: _Mean, whole: _Mean, correlation: float) -> tuple[float,
         theirs = share * (whole.value - whole.low if down else whole.high - whole.value)
         return top - share * bottom + side * mover_reach(mine, theirs, correlation)
 
-    centre, step = top / bottom, 1.0
-    while gap(centre + step, 1) > 0 or gap(centre - step, -1) < 0:
+    center, step = top / bottom, 1.0
+    while gap(center + step, 1) > 0 or gap(center - step, -1) < 0:
         step *= 2
-    high = brentq(gap, centre, centre + step, args=(1,)) if gap(centre, 1) > 0 else centre
-    low = brentq(gap, centre - step, centre, args=(-1,)) if gap(centre, -1) < 0 else centre
+    high = brentq(gap, center, center + step, args=(1,)) if gap(center, 1) > 0 else center
+    low = brentq(gap, center - step, center, args=(-1,)) if gap(center, -1) < 0 else center
     return float(low), float(high)

@@ -140,8 +140,8 @@ def scores_of_auc(auc: float, prevalence: float) -> Scores:
     from scipy.special import ndtri
 
     sd = math.sqrt(2) * float(ndtri(auc))
-    centre = math.log(prevalence / (1 - prevalence))
-    means = (centre - sd * sd / 2, centre + sd * sd / 2)
+    center = math.log(prevalence / (1 - prevalence))
+    means = (center - sd * sd / 2, center + sd * sd / 2)
     return Scores((1 - prevalence, prevalence), means, (sd, sd))
 
 
