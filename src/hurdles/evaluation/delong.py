@@ -132,18 +132,21 @@ def joint_covariance(aucs: Sequence[AUC], others: Sequence[AUC]) -> Floats:
 
     The k are of the same patients, and so are the m.
     """
-    rows: list[NDArray[np.intp] | slice] = [slice(None)] * 2
+    mine: NDArray[np.intp] | slice = slice(None)
+    theirs = mine
     if not np.array_equal(aucs[0].patients, others[0].patients):
-        names = (aucs[0].patients, others[0].patients)
-        rows = list(np.intersect1d(*names, assume_unique=True, return_indices=True)[1:])
+        _, mine, theirs = np.intersect1d(
+            aucs[0].patients, others[0].patients, assume_unique=True, return_indices=True
+        )
 
-    def scaled(side: int) -> tuple[Floats, Floats, Floats, Floats]:
-        all_ = (aucs, others)[side]
-        sick, well = (np.stack([getattr(a, n)[rows[side]] for a in all_]) for n in ("sick", "well"))
-        one, two, both = np.sqrt([a._factors() for a in all_]).T[:, :, None]
+    def scaled(
+        side: Sequence[AUC], rows: NDArray[np.intp] | slice
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        sick, well = (np.stack([getattr(a, n)[rows] for a in side]) for n in ("sick", "well"))
+        one, two, both = np.sqrt([a._factors() for a in side]).T[:, :, None]
         return one * sick, two * well, both * sick, both * well
 
-    (sick, well, up, down), (sick_, well_, up_, down_) = scaled(0), scaled(1)
+    (sick, well, up, down), (sick_, well_, up_, down_) = scaled(aucs, mine), scaled(others, theirs)
     return np.asarray(sick @ sick_.T + well @ well_.T + up @ down_.T + down @ up_.T)
 
 

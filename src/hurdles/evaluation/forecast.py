@@ -124,12 +124,10 @@ def _forecast(inside: AUC, blind: AUC, level: float) -> _Forecast:
         for end, other in ((low, most), (high, least))
     )
     steep = math.exp(-(center**2) / 2) / math.sqrt(2 * math.pi)
+    ratio = abs(d_blind) / d_inside
     slopes = (
-        steep
-        * (1 + abs(d_blind) * d_blind / d_inside**2)
-        / math.sqrt(2)
-        * _steepness(inside.value),
-        -steep * math.sqrt(2) * abs(d_blind) / d_inside * _steepness(blind.value),
+        steep / math.sqrt(2) * (1 + ratio * d_blind / d_inside) * _steepness(inside.value),
+        -steep * math.sqrt(2) * ratio * _steepness(blind.value),
     )
     low, high = (float(ndtr(end)) for end in (center - down, center + up))
     return _Forecast(value, low, high, slopes, correlation)

@@ -192,26 +192,28 @@ def _on_common(a: Predictions, b: Predictions, positive: str, level: float) -> d
 def _compared(
     a: Predictions, b: Predictions, positive: str, level: float, ends: tuple[str, str]
 ) -> dict[str, Any]:
-    aucs: list[AUC | None] = []
-    reasons = []
-    for end, table in zip(ends, (a, b), strict=True):
-        truth = table.y_true == positive
-        if positive not in table.classes:
-            reasons.append(f"{end}: {_unknown(positive, table)}")
-        elif truth.all() or not truth.any():
-            reasons.append(f"{end}: {METRICS['auc'].why_undefined(positive)}")
-        else:
-            scores = table.y_prob[:, table.classes.index(positive)]
-            aucs.append(AUC.of(table.y_true, scores, positive=positive, groups=table.groups))
-            continue
-        aucs.append(None)
-    one, two = aucs
-    values = [math.nan if auc is None else auc.value for auc in aucs]
+    (one, why_one), (two, why_two) = _auc(a, positive), _auc(b, positive)
+    values = [math.nan if auc is None else auc.value for auc in (one, two)]
     if one is None or two is None:
+        reasons = [
+            f"{end}: {why}" for end, why in zip(ends, (why_one, why_two), strict=True) if why
+        ]
         return _row(undefined("; ".join(reasons), level=level), ends, values)
     tested = compare_aucs(one, two, level=level)
     images = len(set(a.frame["image"]) | set(b.frame["image"]))
     return _row(replace(tested.difference, n_images=images), ends, values, tested)
+
+
+def _auc(predictions: Predictions, positive: str) -> tuple[AUC | None, str]:
+    """Return the AUC, or None and why there is none."""
+    if positive not in predictions.classes:
+        return None, _unknown(positive, predictions)
+    truth = predictions.y_true == positive
+    if truth.all() or not truth.any():
+        return None, METRICS["auc"].why_undefined(positive)
+    scores = predictions.y_prob[:, predictions.classes.index(positive)]
+    groups = predictions.groups
+    return AUC.of(predictions.y_true, scores, positive=positive, groups=groups), ""
 
 
 def _unknown(positive: str, predictions: Predictions) -> str:
