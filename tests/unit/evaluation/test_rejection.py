@@ -105,12 +105,12 @@ class TestDistances:
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
     def test_blocks_make_no_difference(self, monkeypatch):
-        from hurdles.evaluation import rejection
+        from hurdles.evaluation import decisions
 
         rng = np.random.default_rng(0)
         known, asked = (rng.normal(size=(r, 5)).astype(np.float32) for r in (20, 33))
         whole = nearest_distances(known, asked)
-        monkeypatch.setattr(rejection, "_CELLS", 50)
+        monkeypatch.setattr(decisions, "_CELLS", 50)
         np.testing.assert_allclose(nearest_distances(known, asked), whole, atol=1e-5)
 
     def test_features_of_nothing_have_a_distance(self):
