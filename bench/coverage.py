@@ -24,8 +24,8 @@ from hurdles.evaluation.bounds import (
     wilson_bounds,
 )
 from hurdles.evaluation.comparisons import compare
-from hurdles.evaluation.delong import Area, area_bounds, compare_areas, logit_bounds
-from hurdles.evaluation.forecast import forecast_area, forecast_auc
+from hurdles.evaluation.delong import AUC, auc_bounds, compare_aucs, logit_bounds
+from hurdles.evaluation.forecast import expected_auc, forecast_auc
 from hurdles.evaluation.intervals import draw_patients, estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import Fraction, PatientTable, Ranking
@@ -168,18 +168,18 @@ def _area(
         ranking = table.statistic("auc", "x")
         assert isinstance(ranking, Ranking)
         drawn = ranking.at(weights)
-        found = Area.of_ranking(ranking, np.arange(patients).astype(str))
+        found = AUC.of_ranking(ranking, np.arange(patients).astype(str))
         parts = {field.name: getattr(found, field.name) for field in fields(found)}
         by_bootstrap = _Varying(**parts, spread=float(np.nanvar(drawn, ddof=1)))
-        hits["score, DeLong"].append(_holds(area_bounds(found)[:2], area))
-        hits["score, bootstrap"].append(_holds(area_bounds(by_bootstrap)[:2], area))
+        hits["score, DeLong"].append(_holds(auc_bounds(found)[:2], area))
+        hits["score, bootstrap"].append(_holds(auc_bounds(by_bootstrap)[:2], area))
         hits["logit DeLong"].append(_holds(logit_bounds(found), area))
         hits["percentile"].append(_holds(_percentiles(drawn), area))
     return hits
 
 
 @dataclass(frozen=True, eq=False)
-class _Varying(Area):
+class _Varying(AUC):
     """An area whose variance is another one: the rival that a bootstrap gives."""
 
     spread: float = 0.0
@@ -204,8 +204,8 @@ def looking_well(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
                     shows = sick & ~(rng.random(len(names)) < share)[codes]
                     noise = math.sqrt(rho) * rng.normal(size=len(names))[codes]
                     noise += math.sqrt(1 - rho) * rng.normal(size=len(codes))
-                    area = Area.of_ranking(Ranking.of(sick, shift * shows + noise, codes), names)
-                    hits["score, DeLong"].append(_holds(area_bounds(area)[:2], truth))
+                    area = AUC.of_ranking(Ranking.of(sick, shift * shows + noise, codes), names)
+                    hits["score, DeLong"].append(_holds(auc_bounds(area)[:2], truth))
                     hits["logit"].append(_holds(logit_bounds(area), truth))
                 yield f"{positives}x3 + {negatives}x3, AUC {truth:.3f}, {share}, rho {rho}", hits
 
@@ -217,8 +217,8 @@ def area_differences(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
             hits: Hits = {"judged": [], "DeLong z": []}
             for _ in range(sets):
                 drawn = _alike(rng, positives, negatives, images, both, same=True)
-                areas = [Area.of(t, s, positive="x", groups=p) for t, s, p in drawn]
-                found, truth = compare_areas(*areas), both[0] - both[1]
+                areas = [AUC.of(t, s, positive="x", groups=p) for t, s, p in drawn]
+                found, truth = compare_aucs(*areas), both[0] - both[1]
                 value, error = found.difference.value, found.standard_error
                 reach = (value - 1.96 * error, value + 1.96 * error)
                 hits["judged"].append(_holds((found.difference.low, found.difference.high), truth))
@@ -267,10 +267,10 @@ def forecasts(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
                 if found.is_defined:
                     hits["squared effects"].append(_holds((found.low, found.high), truth))
                 ends = [
-                    Area.of(table.y_true, table.y_prob[:, 0], positive="x").value
+                    AUC.of(table.y_true, table.y_prob[:, 0], positive="x").value
                     for table in (model, blind)
                 ]
-                told.append((forecast_area(*ends), ends[0] - max(ends[1], 0.5) + 0.5))
+                told.append((expected_auc(*ends), ends[0] - max(ends[1], 0.5) + 0.5))
             off = np.nanmean(told, axis=0) - truth
             name = f"{n}+{n}, d {lung} and {shortcut}, truth {truth:.3f}"
             yield f"{name}, off by {off[0]:+.3f} (areas {off[1]:+.3f})", hits
@@ -341,8 +341,8 @@ def _alarm(one: _Set, two: _Set, *, by_image: bool) -> bool:
     areas = []
     for truth, score, patients in (one, two):
         names = [f"{p} {i}" for i, p in enumerate(patients)] if by_image else patients
-        areas.append(Area.of(truth, score, positive="x", groups=names))
-    return compare_areas(areas[0], areas[1]).p_value <= 0.05
+        areas.append(AUC.of(truth, score, positive="x", groups=names))
+    return compare_aucs(areas[0], areas[1]).p_value <= 0.05
 
 
 def _alike(

@@ -430,7 +430,7 @@ def distances(before: Before) -> Iterator[Pair]:
     del before
     from sklearn.neighbors import NearestNeighbors
 
-    from hurdles.evaluation.rejection import nearest_distances
+    from hurdles.evaluation.decisions import nearest_distances
 
     rng = np.random.default_rng(4)
     known = rng.normal(size=(3000, 128)).astype(np.float32)
@@ -443,7 +443,7 @@ def distances(before: Before) -> Iterator[Pair]:
 
     words, seconds, _ = beside(lambda: nearest_distances(known, features), theirs)
     yield Pair(
-        "`evaluation.rejection.nearest_distances`", "scikit-learn, `NearestNeighbors`",
+        "`evaluation.decisions.nearest_distances`", "scikit-learn, `NearestNeighbors`",
         "505 images among 3,000 of 128 features", words, seconds,
         "kept, ten lines: limits of rejection that were written down stay what they are",
     )  # fmt: skip

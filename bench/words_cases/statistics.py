@@ -169,7 +169,7 @@ def false_hits_of_flips() -> str:
 def difference_of_areas_near_one() -> str:
     from scipy.special import ndtri
 
-    from hurdles.evaluation.delong import Area, compare_areas
+    from hurdles.evaluation.delong import AUC, compare_aucs
 
     rng, widths, held = np.random.default_rng(0), [], 0
     sick = np.arange(100) < 30
@@ -178,8 +178,8 @@ def difference_of_areas_near_one() -> str:
         for _ in range(2):
             noise = math.sqrt(0.95) * shared + math.sqrt(0.05) * rng.normal(size=100)
             score = math.sqrt(2) * ndtri(0.99) * sick + noise
-            areas.append(Area.of(np.where(sick, "x", "y"), score, positive="x"))
-        found = compare_areas(*areas).difference
+            areas.append(AUC.of(np.where(sick, "x", "y"), score, positive="x"))
+        found = compare_aucs(*areas).difference
         widths.append(found.high - found.low)
         held += found.low <= 0 <= found.high
     return f"{np.mean(widths):.3f}, held in {held / 2:.1f} %"
@@ -194,7 +194,7 @@ def difference_of_areas_near_one() -> str:
 def area_where_some_sick_look_well() -> str:
     from scipy.special import ndtr
 
-    from hurdles.evaluation.delong import Area, area_bounds
+    from hurdles.evaluation.delong import AUC, auc_bounds
 
     rng, held, groups = np.random.default_rng(0), 0, np.repeat(np.arange(120), 5)
     sick, true = groups < 20, 0.95 * ndtr(4 / math.sqrt(2)) + 0.025
@@ -202,10 +202,10 @@ def area_where_some_sick_look_well() -> str:
         shows = sick & ~(rng.random(120) < 0.05)[groups]
         noise = math.sqrt(0.3) * rng.normal(size=120)[groups]
         noise += math.sqrt(0.7) * rng.normal(size=600)
-        area = Area.of(
+        area = AUC.of(
             np.where(sick, "x", "y"), 4 * shows + noise, positive="x", groups=groups.astype(str)
         )
-        low, high, _ = area_bounds(area)
+        low, high, _ = auc_bounds(area)
         held += low <= true <= high
     return f"{held / 2:.1f} %"
 

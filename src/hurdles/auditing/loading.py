@@ -13,8 +13,8 @@ from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, ManifestError
+from hurdles.evaluation.decisions import Threshold
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.threshold import Threshold
 from hurdles.pixels.facts import facts_of
 from hurdles.pixels.prepare import Preparation, stretched
 from hurdles.progress import Options

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from hurdles.auditing.material import Material
 from hurdles.errors import HurdleError
-from hurdles.evaluation.delong import Area, area_bounds
+from hurdles.evaluation.delong import AUC, auc_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.probing import out_of_fold
+from hurdles.evaluation.probing import out_of_fold, patients_of
 from hurdles.evaluation.statistics import auc
 from hurdles.findings.finding import Evidence, Finding, Limit, Scale, evidence_of
 
@@ -134,8 +134,8 @@ def hidden_classes(predictions: Predictions, limit: Limit | None, level: float) 
     beyond = []
     for name in names:
         scores = predictions.y_prob[:, predictions.classes.index(name)]
-        area = Area.of(predictions.y_true, scores, positive=name, groups=predictions.groups)
-        low, high, _ = area_bounds(area, joined_level(level, len(names)))
+        area = AUC.of(predictions.y_true, scores, positive=name, groups=predictions.groups)
+        low, high, _ = auc_bounds(area, joined_level(level, len(names)))
         if high > limit.clears:
             beyond.append(f"{name} {area.value:.3f} [{low:.3f}, {high:.3f}]")
     return f"the mean hides what is not within the margin: {', '.join(beyond)}" if beyond else ""

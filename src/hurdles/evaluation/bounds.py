@@ -16,37 +16,19 @@ from hurdles.evaluation.statistics import Floats
 def wilson_bounds(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion of n trials, which need not be whole.
 
-    scipy.stats.binomtest has the same for whole numbers alone; with several images a patient the
-    number of trials is divided by the design effect.
-
-    References
-    ----------
+    The number of trials is often one divided by a design effect; scipy takes whole numbers alone.
     Wilson, J Am Stat Assoc 1927;22:209-212.
-
-    Examples
-    --------
-    >>> low, high = wilson_bounds(416 / 436, 436)
-    >>> f"{low:.3f} {high:.3f}"
-    '0.930 0.970'
     """
     z = normal_quantile(level)
-    centre = p + z * z / (2 * n)
+    center = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    low, high = (center - half) / (1 + z * z / n), (center + half) / (1 + z * z / n)
     # At the ends the bound is the end itself, which rounding may miss by 1e-17.
     return (0.0 if p == 0 else max(low, 0.0)), (1.0 if p == 1 else min(high, 1.0))
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
-    """Return a proportion of independent images (each of another patient) with its interval.
-
-    Examples
-    --------
-    >>> print(wilson(416, 436))
-    0.954 [0.930, 0.970]
-    >>> print(wilson(33, 33))
-    1.000 [0.896, 1.000]
-    """
+    """Return a proportion of independent images (each of another patient) with its interval."""
     check_level(level)
     if not 0 <= successes <= n:
         raise EvaluationError(f"{successes} of {n} is not a proportion; give 0 <= successes <= n.")
@@ -59,32 +41,19 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 def kish(counts: NDArray[Any]) -> float:
     """Return how many independent images these are worth if a patient's images all agree.
 
-    That is ``(sum of counts)^2 / (sum of squares)`` (Kish 1965): the number of patients where
-    each has equally many images.
-
-    Examples
-    --------
-    >>> kish(np.array([5, 5, 5]))
-    3.0
+    ``(sum of counts)^2 / (sum of squares)`` (Kish 1965): with equal counts, the number of patients.
     """
     sizes = np.asarray(counts, dtype="float64")
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def design_effect(part: Floats, whole: Floats) -> float:
-    """Return by what the variance of a proportion exceeds that of independent images.
+    """Return by what the variance of a proportion exceeds that of independent images, at least 1.
 
     The ratio estimator's variance over patients is divided by the binomial one (Rao and Scott
     1992). With few patients among the rarer outcome that is a poor estimate: it is averaged with
-    the worst case (all images of a patient agree) in which the worst case has the weight of one
-    such patient. It is never taken below 1.
-
-    `part` and `whole` are each patient's right images and all; 1 where all patients have one image.
-
-    Examples
-    --------
-    >>> design_effect(np.array([5.0, 5, 5, 0]), np.array([5.0, 5, 5, 5])) > 5
-    True
+    the worst case (all images of a patient agree), which has the weight of one such patient. `part`
+    and `whole` are each patient's right images and all.
     """
     counted = whole > 0
     part, whole = part[counted], whole[counted]
@@ -97,21 +66,12 @@ def design_effect(part: Floats, whole: Floats) -> float:
     if patients < 2 or rarer == 0:
         return worst
     variance = patients / (patients - 1) * ((part - p * whole) ** 2).sum() / images**2
-    seen = max(1.0, float(variance / (p * (1 - p) / images)))
-    return (rarer * seen + max(worst, seen)) / (rarer + 1)
+    observed = max(1.0, float(variance / (p * (1 - p) / images)))
+    return (rarer * observed + max(worst, observed)) / (rarer + 1)
 
 
 def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval of a proportion whose images belong to patients.
-
-    The number of images is divided by their `design_effect`.
-
-    Examples
-    --------
-    >>> low, high = proportion_bounds(np.full(11, 3.0), np.full(11, 3.0))
-    >>> (low, high) == wilson_bounds(1.0, 11)
-    True
-    """
+    """Return Wilson's interval of a proportion over patients: images divided by `design_effect`."""
     images, patients = float(whole.sum()), kish(whole)
     p = float(part.sum()) / images
     low, high = wilson_bounds(p, images / design_effect(part, whole), level)
@@ -125,21 +85,10 @@ def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple
 def exact_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
     """Return Clopper and Pearson's interval of a proportion whose images belong to patients.
 
-    Each of its ends, taken alone, errs with a chance of (1 - level) / 2 at most: it is for where
-    one end decides. (Wilson's keeps its level over both ends together; near 0 its lower one errs
-    up to twenty times as often as it seems to.) Exact where each patient has one image; otherwise
-    the number of images is divided by their `design_effect`, with Student's quantile over patients.
-
-    References
-    ----------
-    Clopper and Pearson, Biometrika 1934;26:404-413; Korn and Graubard, Surv Methodol
-    1998;24:193-201.
-
-    Examples
-    --------
-    >>> low, high = exact_bounds(np.array([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.ones(10))
-    >>> f"{low:.3f} {high:.3f}"
-    '0.025 0.556'
+    Each end, taken alone, errs with a chance of (1 - level) / 2 at most: it is for where one end
+    decides. (Near 0 Wilson's lower one errs up to twenty times as often.) Where patients repeat,
+    images are divided by their `design_effect`, with Student's quantile over patients. Clopper and
+    Pearson, Biometrika 1934;26:404-413; Korn and Graubard, Surv Methodol 1998;24:193-201.
     """
     images, patients = float(whole.sum()), kish(whole)
     p = float(part.sum()) / images
@@ -165,58 +114,38 @@ def _clopper_pearson(p: float, n: float, level: float) -> tuple[float, float]:
     return low, high
 
 
-def auc_bounds(
+def newcombe_bounds(
     value: float, positives: float, negatives: float, *, inflation: float = 1.0, level: float = 0.95
 ) -> tuple[float, float]:
     """Return Newcombe's score interval of an AUC.
 
-    The bounds are the AUCs from which `value` is z standard errors away, with the standard error
-    that Hanley and McNeil give *at the bound*; so it is not empty at an AUC of 1.
-
-    References
-    ----------
-    Newcombe, Stat Med 2006;25:559-573 (method 5).
-
-    Examples
-    --------
-    >>> low, high = auc_bounds(1.0, 33, 400)
-    >>> f"{low:.2f} {high:.2f}"
-    '0.97 1.00'
+    The bounds are the AUCs from which `value` is z standard errors away, with Hanley and McNeil's
+    standard error *at the bound*; so it is not empty at 1. Stat Med 2006;25:559-573 (method 5).
     """
     from scipy.optimize import brentq
 
     z = normal_quantile(level) * math.sqrt(inflation)
 
-    def lower(area: float) -> float:
-        if area <= 0:
+    def lower(auc: float) -> float:
+        if auc <= 0:
             return 0.0
 
         def gap(bound: float) -> float:
-            return area - bound - z * math.sqrt(auc_variance(bound, positives, negatives))
+            return auc - bound - z * math.sqrt(auc_variance(bound, positives, negatives))
 
-        return float(brentq(gap, 0.0, area * (1 - 1e-9)))
+        return float(brentq(gap, 0.0, auc * (1 - 1e-9)))
 
     return lower(value), 1.0 - lower(1.0 - value)
 
 
-def auc_variance(area: float, positives: float, negatives: float) -> float:
-    """Return Hanley and McNeil's variance of an AUC, as Newcombe changed it.
+def auc_variance(auc: float, positives: float, negatives: float) -> float:
+    """Return Hanley and McNeil's variance of an AUC (Radiology 1982;143:29-36).
 
-    Where Hanley and McNeil weigh each group's term by its own size, Newcombe's method 5 takes the
-    mean of the two sizes.
-
-    References
-    ----------
-    Hanley and McNeil, Radiology 1982;143:29-36; Newcombe, Stat Med 2006;25:559-573.
-
-    Examples
-    --------
-    >>> round(auc_variance(0.9, 33, 400) ** 0.5, 3)
-    0.029
+    Newcombe's method 5 puts the mean of the two sizes in the place of each group's own.
     """
     extra = (positives + negatives) / 2 - 1
-    shape = (1 - area) / (2 - area) + area / (1 + area)
-    return area * (1 - area) * (1 + extra * shape) / (positives * negatives)
+    shape = (1 - auc) / (2 - auc) + auc / (1 + auc)
+    return auc * (1 - auc) * (1 + extra * shape) / (positives * negatives)
 
 
 def odds_ratio_bounds(
@@ -252,21 +181,19 @@ def odds_ratio_bounds(
     )
     no_low, no_high = min(cells[[0, 2]]) == 0, min(cells[[1, 3]]) == 0
     cells += 0.5 if no_low or no_high else 0.0
-    centre = math.log(cells[0] * cells[2] / (cells[1] * cells[3]))
+    center = math.log(cells[0] * cells[2] / (cells[1] * cells[3]))
     half = normal_quantile(level) * math.sqrt((1 / cells).sum())
     return (
-        0.0 if no_low else math.exp(centre - half),
-        math.inf if no_high else math.exp(centre + half),
+        0.0 if no_low else math.exp(center - half),
+        math.inf if no_high else math.exp(center + half),
     )
 
 
 def mover_difference(a: Estimate, b: Estimate, correlation: float) -> tuple[float, float]:
-    """Return the interval of ``a - b`` from the intervals of both and their correlation.
+    """Return the interval of ``a - b`` from the intervals of both and their correlation (MOVER).
 
-    References
-    ----------
-    Zou and Donner, Stat Med 2008;27:1693-1702 (method of variance estimates recovery); for paired
-    proportions it is Newcombe's (Stat Med 1998;17:2635-2650).
+    Zou and Donner, Stat Med 2008;27:1693-1702; for paired proportions it is Newcombe's (Stat Med
+    1998;17:2635-2650).
     """
     difference = a.value - b.value
     down = mover_reach(a.value - a.low, b.high - b.value, correlation)
@@ -279,9 +206,16 @@ def mover_reach(one: float, two: float, correlation: float) -> float:
     return math.sqrt(max(0.0, one**2 - 2 * correlation * one * two + two**2))
 
 
-def mover_mean(reach: Floats, correlations: Floats) -> float:
-    """Return how far a mean reaches, of numbers that reach so far and are so correlated."""
-    return math.sqrt(max(0.0, float(reach @ correlations @ reach))) / len(reach)
+def mover_mean(values: ArrayLike, bounds: ArrayLike, correlations: Floats) -> tuple[float, float]:
+    """Return the interval of the mean of k values within [0, 1] from theirs, shape (k, 2)."""
+    numbers, ends = np.asarray(values, dtype="float64"), np.asarray(bounds, dtype="float64")
+
+    def reach(parts: Floats) -> float:
+        return math.sqrt(max(0.0, float(parts @ correlations @ parts))) / len(parts)
+
+    value = float(numbers.mean())
+    low, high = value - reach(numbers - ends[:, 0]), value + reach(ends[:, 1] - numbers)
+    return max(0.0, low), min(1.0, high)
 
 
 def check_level(level: float) -> None:
@@ -291,26 +225,14 @@ def check_level(level: float) -> None:
 
 
 def normal_quantile(level: float) -> float:
-    """Return how many standard errors an interval of this level reaches to either side.
-
-    Examples
-    --------
-    >>> round(normal_quantile(0.95), 3)
-    1.96
-    """
+    """Return how many standard errors an interval of this level reaches to either side."""
     from scipy.special import ndtri
 
     return float(ndtri((1 + level) / 2))
 
 
 def student_quantile(level: float, degrees: int) -> float:
-    """Return the same where the standard error has so many degrees of freedom, at least 1.
-
-    Examples
-    --------
-    >>> round(student_quantile(0.95, 10), 3)
-    2.228
-    """
+    """Return the same where the standard error has so many degrees of freedom, at least 1."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + level) / 2))
@@ -327,20 +249,9 @@ def patient_mean(
     """Return the mean over images, with Student's interval over patients, cut off at low and high.
 
     The images of a patient are added up first (the ratio estimator of a cluster sample, Cochran
-    1977, section 6), and their spread is never taken to be below that of independent images; where
-    every patient has one image it is the textbook interval. The quantile is
-    that of Student's distribution with one degree of freedom less than there are patients. Where
+    1977, section 6), and their spread is never taken to be below that of independent images. Where
     all values are one, their spread says nothing: of a bounded value the interval is then Wilson's,
     for a value that is at one of its bounds or the other varies most.
-
-    Examples
-    --------
-    >>> print(patient_mean([1.0, 2.0, 3.0, 2.0], list("abcd")))
-    2.000 [0.701, 3.299]
-    >>> print(patient_mean([1.0, 2.0, 3.0, 2.0], list("abcd"), low=1, high=3))
-    2.000 [1.000, 3.000]
-    >>> print(patient_mean([1.0, 2.0], ["a", "a"]))
-    undefined (all images are of one patient)
     """
     check_level(level)
     numbers, names = np.asarray(values, dtype="float64"), np.asarray(groups).astype(str)

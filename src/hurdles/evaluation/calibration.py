@@ -1,30 +1,27 @@
 """Are probabilities true? Calibration error, Brier score, reliability curve, slope and intercept.
 
-Calibration error. For any number of classes the question asked is the one that a user sees: *of the
-images of which the model is 90 % sure, is it right about 90 %?* So confidence is the largest
-probability of an image, and the event is that this class is the true one. The expected calibration
-error of a sample is never zero, even where the true one is: with 100 images in 10 bins about 0.1
-(Bröcker 2012; Kumar et al. 2019; Roelofs et al. 2022). Here the whole distribution of what a sample
-shows is computed for true errors of every size, and inverted: the estimate is the true error whose
-median is what was seen, and the interval holds the errors for which what was seen is not extreme.
-A bootstrap would add the bias a second time.
+*Calibration error.* Confidence is the largest probability of an image, and the event is that this
+class is the true one. The error that a sample shows is never zero, even where the true one is: with
+100 images in 10 bins about 0.1 (Bröcker 2012; Kumar et al. 2019; Roelofs et al. 2022). Here the
+distribution of what a sample shows is computed for true errors of every size, and inverted: the
+estimate is the true error whose median is what was seen, and the interval holds the errors for
+which what was seen is not extreme. A bootstrap would add the bias a second time.
 
-Slope and intercept: what would have to be done to probabilities to make them true. In logistic
-recalibration (Cox 1958; Van Calster et al. 2019) for any number of classes K the probabilities p
-are raised to the power of a slope b and weighed by one factor per class, ``softmax(b log p + a)``,
-and b and a are fitted to what was true. For two classes this is the usual calibration slope. Below
-1 the probabilities are too extreme (overconfident), above 1 too timid; 1/b is the temperature that
-repairs them (Guo et al. 2017). A patient's images are not independent: the variance is the sandwich
-over patients, and never less than the one that takes images for independent. scikit-learn's
-regression knows neither a slope that all classes share nor an offset.
+*Slope and intercept.* In logistic recalibration (Cox 1958; Van Calster et al. 2019) the
+probabilities p of K classes become ``softmax(b log p + a)``, and the slope b and one a for each
+class are fitted to what was true; with two classes b is the usual calibration slope. Below 1 the
+probabilities are too extreme, above 1 too timid; 1/b is the temperature that repairs them (Guo et
+al. 2017). The variance is the sandwich over patients, never less than that of independent images.
+scikit-learn's regression knows neither a slope that all classes share nor an offset.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +44,12 @@ _BIN = 20
 _DRAWS = 2000
 #: A smaller gap of a bin is none.
 _LEAST_GAP = 1e-3
+#: Probabilities are kept this far from 0 and 1, whose logarithms are infinite.
+_SMALLEST = 1e-6
+#: Kept so far instead, an intercept must not be another.
+_SMALLER = 1e-9
+#: Newton steps at most.
+_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -64,27 +67,6 @@ class ReliabilityBin:
         return asdict(self)
 
 
-@dataclass(frozen=True, eq=False)
-class _Bins:
-    """Images sorted by confidence and cut into equal parts."""
-
-    rows: tuple[NDArray[np.intp], ...]
-    confidence: Floats  # mean of each bin
-    share: Floats  # named rightly in each bin
-    weight: Floats  # share of all images
-
-    @classmethod
-    def of(cls, confidence: Floats, right: NDArray[np.bool_], bins: int) -> _Bins:
-        parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
-        means = [np.array([v[part].mean() for part in parts]) for v in (confidence, right)]
-        sizes = np.array([len(part) for part in parts])
-        return cls(tuple(parts), means[0], means[1], sizes / sizes.sum())
-
-    @property
-    def error(self) -> float:
-        return float(self.weight @ np.abs(self.share - self.confidence))
-
-
 def plain_calibration_error(predictions: Predictions, *, bins: int | None = None) -> float:
     """Return the expected calibration error as papers state it: biased upwards.
 
@@ -97,8 +79,7 @@ def plain_calibration_error(predictions: Predictions, *, bins: int | None = None
     >>> round(plain_calibration_error(table), 3)
     0.15
     """
-    confidence, right = _asked(predictions)
-    return _Bins.of(confidence, right, _number(bins, len(right))).error
+    return _binned(predictions, bins).error
 
 
 def calibration_error(
@@ -114,35 +95,112 @@ def calibration_error(
 
     Within [0, 1]; 0 is perfect, and the lower bound of most well calibrated models.
 
-    References
-    ----------
     Guo et al. 2017, arXiv 1706.04599 (the measure); Bröcker, Clim Dyn 2012;39:655-667 and Kumar,
     Liang and Ma 2019, arXiv 1909.10155 (its bias); Roelofs et al. 2022, arXiv 2012.08668 (bins of
     equal mass).
     """
     check_level(level)
-    confidence, right = _asked(predictions)
-    cut = _Bins.of(confidence, right, _number(bins, len(right)))
+    cut = _binned(predictions, bins)
+    n = len(cut.right)
     patients, codes = np.unique(predictions.groups, return_inverse=True)
-    part, whole = np.bincount(codes, right).astype("float64"), np.bincount(codes).astype("float64")
+    part, whole = _by_patient(codes, cut.right)
     effect = design_effect(part, whole)
     gaps = cut.share - cut.confidence
     every = np.full_like(gaps, np.abs(gaps).max(initial=_LEAST_GAP))
-    shapes = [_Shape(cut, confidence, effect, shape) for shape in (gaps, -gaps, every, -every)]
-    value = shapes[0].error_showing(cut.error, 0.5)
-    low = min(shape.error_showing(cut.error, (1 + level) / 2) for shape in shapes)
+    shapes = [partial(_shown, cut, effect, shape) for shape in (gaps, -gaps, every, -every)]
+    value = _error_showing(shapes[0], cut.error, 0.5)
+    low = min(_error_showing(shape, cut.error, (1 + level) / 2) for shape in shapes)
     # A sample that shows less than perfect calibration mostly does would leave no error at all (an
     # empty interval): what is extreme is judged among such samples (Read, J Phys G 2002;28:2693).
-    tail = (1 - level) / 2 * shapes[0].share_showing_less(cut.error)
-    high = max(shape.error_showing(cut.error, tail) for shape in shapes)
+    showing_less = float(max((shapes[0](0.0)[1] <= cut.error).mean(), 1 / _DRAWS))
+    tail = (1 - level) / 2 * showing_less
+    high = max(_error_showing(shape, cut.error, tail) for shape in shapes)
     # The error is never less than that of the mean confidence: where every answer is certain and
     # right, bins vary as little as they are off, but the share named rightly is known to a degree.
-    in_all = [abs(end - confidence.mean()) for end in proportion_bounds(part, whole, level)]
-    high = max(high, *map(float, in_all))
+    mean = cut.probability.mean()
+    high = max(high, *(float(abs(end - mean)) for end in proportion_bounds(part, whole, level)))
     method = f"inverted distribution over {len(cut.rows)} bins of equal mass"
     if effect > 1:
-        method += f", {len(right)} images worth {len(right) / effect:.1f}"
-    return Estimate(value, low, high, level, method, len(right), len(patients))
+        method += f", {n} images worth {n / effect:.1f}"
+    return Estimate(value, low, high, level, method, n, len(patients))
+
+
+class _Bins(NamedTuple):
+    """Images sorted by confidence and cut into equal parts."""
+
+    probability: Floats  # the largest of each image: its confidence
+    right: NDArray[np.bool_]  # whether that class is the true one
+    rows: list[NDArray[np.intp]]  # images of each bin
+    confidence: Floats  # mean of each bin
+    share: Floats  # named rightly in each bin
+    weight: Floats  # share of all images
+
+    @property
+    def error(self) -> float:
+        return float(self.weight @ np.abs(self.share - self.confidence))
+
+
+def _binned(predictions: Predictions, bins: int | None) -> _Bins:
+    probability, n = predictions.y_prob.max(axis=1), len(predictions)
+    classes = np.array(predictions.classes)
+    right = np.asarray(classes[predictions.y_prob.argmax(axis=1)] == predictions.y_true)
+    if bins is None:
+        bins = max(1, min(10, n // _BIN))
+    if not 1 <= bins <= n:
+        raise EvaluationError(f"{bins} bins of {n} images; give 1 to {n}.")
+    rows = np.array_split(np.argsort(probability, kind="stable"), bins)
+    confidence, share = (np.array([v[part].mean() for part in rows]) for v in (probability, right))
+    weight = np.array([len(part) for part in rows]) / n
+    return _Bins(probability, right, rows, confidence, share, weight)
+
+
+def _by_patient(codes: NDArray[np.intp], right: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return how many images of each patient are right, and how many there are."""
+    return np.bincount(codes, right).astype("float64"), np.bincount(codes).astype("float64")
+
+
+def _shown(cut: _Bins, effect: float, shape: Floats, size: float) -> tuple[float, Floats]:
+    """Return a true error, and what samples show of it: the confidence is off by size * shape.
+
+    A bin's share varies as that of independent images, each with a probability of its own, of which
+    there are fewer by the design effect.
+    """
+    moved = [
+        np.clip(cut.probability[rows] + size * step, 0, 1)
+        for rows, step in zip(cut.rows, shape, strict=True)
+    ]
+    true = np.array([m.mean() for m in moved]) - cut.confidence
+    spread = np.array([math.sqrt(effect * (m * (1 - m)).sum()) / len(m) for m in moved])
+    error = float(cut.weight @ np.abs(true))
+    return error, np.abs(true + spread * _normal(len(shape))) @ cut.weight
+
+
+@cache
+def _normal(bins: int) -> Floats:
+    """Return the same normal numbers every time, and their negatives, shape (draws, bins)."""
+    z = np.random.default_rng(0).standard_normal((_DRAWS // 2, bins))
+    return np.concatenate([z, -z])
+
+
+def _error_showing(
+    shown: Callable[[float], tuple[float, Floats]], seen: float, quantile: float
+) -> float:
+    """Return the true error of which `seen` is this quantile, 0 where even none shows more."""
+
+    def shows_less(size: float) -> bool:
+        return float(np.quantile(shown(size)[1], quantile)) < seen
+
+    if not shows_less(0.0):
+        return 0.0
+    low, high = 0.0, 1.0
+    while shows_less(high):
+        low, high = high, 2 * high
+        if high > 1 / _LEAST_GAP:  # the share cannot be further off
+            return shown(high)[0]
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if shows_less(middle) else (low, middle)
+    return shown(high)[0]
 
 
 def brier_error(predictions: Predictions, *, level: float = 0.95) -> Estimate:
@@ -179,93 +237,12 @@ def reliability(
     From the lowest confidence to the highest.
     """
     check_level(level)
-    confidence, right = _asked(predictions)
-    cut = _Bins.of(confidence, right, _number(bins, len(right)))
-    curve = []
+    cut, curve = _binned(predictions, bins), []
     for rows, mean, share in zip(cut.rows, cut.confidence, cut.share, strict=True):
         codes = np.unique(predictions.groups[rows], return_inverse=True)[1]
-        part = np.bincount(codes, right[rows]).astype("float64")
-        whole = np.bincount(codes).astype("float64")
-        low, high = proportion_bounds(part, whole, level)
-        curve.append(ReliabilityBin(float(mean), float(share), low, high, len(rows)))
+        bounds = proportion_bounds(*_by_patient(codes, cut.right[rows]), level)
+        curve.append(ReliabilityBin(float(mean), float(share), *bounds, len(rows)))
     return curve
-
-
-def _asked(predictions: Predictions) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return each image's largest probability, and whether that class is the true one."""
-    p = predictions.y_prob
-    named = np.array(predictions.classes)[p.argmax(axis=1)]
-    return p.max(axis=1), np.asarray(named == predictions.y_true)
-
-
-def _number(bins: int | None, n: int) -> int:
-    if bins is None:
-        return max(1, min(10, n // _BIN))
-    if not 1 <= bins <= n:
-        raise EvaluationError(f"{bins} bins of {n} images; give 1 to {n}.")
-    return bins
-
-
-@dataclass(frozen=True, eq=False)
-class _Shape:
-    """True errors of one shape: at size t, the share named rightly is t times the shape off.
-
-    A bin's share varies as that of independent images, each with a probability of its own, of which
-    there are fewer by the design effect.
-    """
-
-    bins: _Bins
-    confidence: Floats
-    effect: float
-    shape: Floats
-
-    def error_showing(self, seen: float, quantile: float) -> float:
-        """Return the true error of which `seen` is this quantile, 0 where even none shows more."""
-
-        def shows_less(size: float) -> bool:
-            return float(np.quantile(self._shown(size)[1], quantile)) < seen
-
-        if not shows_less(0.0):
-            return 0.0
-        low, high = 0.0, 1.0
-        while shows_less(high):
-            low, high = high, 2 * high
-            if high > 1 / _LEAST_GAP:  # the share cannot be further off
-                return self._shown(high)[0]
-        for _ in range(20):
-            middle = (low + high) / 2
-            low, high = (middle, high) if shows_less(middle) else (low, middle)
-        return self._shown(high)[0]
-
-    def share_showing_less(self, seen: float) -> float:
-        """Return how often perfect calibration shows as little as `seen`, within (0, 1]."""
-        return float(max((self._shown(0.0)[1] <= seen).mean(), 1 / _DRAWS))
-
-    def _shown(self, size: float) -> tuple[float, Floats]:
-        """Return the true error of this size, and what samples show of it."""
-        z = _normal(len(self.shape))
-        moved = [
-            np.clip(self.confidence[rows] + size * step, 0, 1)
-            for rows, step in zip(self.bins.rows, self.shape, strict=True)
-        ]
-        true = np.array([m.mean() for m in moved]) - self.bins.confidence
-        spread = np.array([math.sqrt(self.effect * (m * (1 - m)).sum()) / len(m) for m in moved])
-        error = float(self.bins.weight @ np.abs(true))
-        return error, np.abs(true + spread * z) @ self.bins.weight
-
-
-@cache
-def _normal(bins: int) -> Floats:
-    """Return the same normal numbers every time, and their negatives, shape (draws, bins)."""
-    z = np.random.default_rng(0).standard_normal((_DRAWS // 2, bins))
-    return np.concatenate([z, -z])
-
-
-#: Probabilities are kept this far from 0 and 1, whose logarithms are infinite.
-_SMALLEST = 1e-6
-#: Kept so far instead, what is found must not be another.
-_SMALLER = 1e-9
-_STEPS = 100
 
 
 def calibration_slope(predictions: Predictions, *, level: float = 0.95) -> Estimate:
@@ -277,14 +254,12 @@ def calibration_slope(predictions: Predictions, *, level: float = 0.95) -> Estim
     taken for 1e-6 and 1 - 1e-6, and the note says of how many images. Images whose true class the
     model does not know are left out; classes without an image are taken to be impossible.
 
-    References
-    ----------
     Albert and Anderson, Biometrika 1984;71:1-10 (when there is no largest likelihood); Cox,
     Biometrika 1958;45:562-565; Van Calster et al., BMC Med 2019;17:230; for several classes
     Van Hoorde et al., Stat Med 2014;33:2585-2596, here with one slope for all.
     """
     check_level(level)
-    logs, truth, groups = _known(predictions)
+    logs, truth, groups = _present(predictions)
     size = {"n_images": len(truth), "n_patients": len(np.unique(groups))}
     if logs.shape[1] < 2 or size["n_patients"] < 3:
         why = "images of two classes, and of three patients, are needed"
@@ -297,14 +272,12 @@ def calibration_slope(predictions: Predictions, *, level: float = 0.95) -> Estim
     classes = logs.shape[1]
     factors = np.broadcast_to(np.eye(classes)[:, 1:], (len(logs), classes, classes - 1))
     design = np.concatenate([logs[:, :, None], factors], axis=2)
-    fitted = _fitted(design, np.zeros_like(logs), truth, start=1.0)
-    if fitted is None:
+    slope = _recalibrated(design, np.zeros_like(logs), truth, groups, start=1.0, level=level)
+    if slope is None:
         return undefined("no finite slope was found", level=level, **size)
-    covariance = _covariance(design, *fitted, truth, groups)
-    found = _wald(float(fitted[0][0]), float(covariance[0, 0]), level, **size)
     certain = int(_certain(predictions.y_prob).any(axis=1).sum())
     note = f"{certain} images have a probability of 0 or 1, taken for {_SMALLEST:g} from there"
-    return replace(found, note=note) if certain else found
+    return slope.noted(note) if certain else slope
 
 
 def calibration_intercept(
@@ -337,34 +310,28 @@ def calibration_intercept(
         return undefined(f"{which} is of {class_!r}", level=level, **size)
     if size["n_patients"] < 3:
         return undefined("images of three patients are needed", level=level, **size)
-    found = _intercept(p.clip(_SMALLEST, 1 - _SMALLEST), truth, predictions.groups, level)
-    certain = int(_certain(p).sum())
-    if found is not None and certain:
-        nearer = _intercept(p.clip(_SMALLER, 1 - _SMALLER), truth, predictions.groups, level)
-        found = found if nearer is not None and _agree(found, nearer) else None
-    if found is None:
+
+    def fitted(smallest: float) -> Estimate | None:
+        kept = p.clip(smallest, 1 - smallest)
+        offset = np.stack([np.zeros(len(p)), np.log(kept / (1 - kept))], axis=1)
+        design = np.broadcast_to(np.array([[0.0], [1.0]]), (len(p), 2, 1))
+        return _recalibrated(design, offset, truth, predictions.groups, start=0.0, level=level)
+
+    intercept, certain = fitted(_SMALLEST), int(_certain(p).sum())
+    if intercept is not None and certain:
+        nearer = fitted(_SMALLER)
+        # Two intervals agree if they are about as wide and each holds the other's value.
+        reach = [one.high - one.value for one in (intercept, nearer) if one is not None]
+        if (
+            nearer is None
+            or max(reach) >= 2 * min(reach)
+            or abs(intercept.value - nearer.value) >= min(reach)
+        ):
+            intercept = None
+    if intercept is None:
         why = f"{certain} of {len(p)} probabilities of {class_!r} are 0 or 1: log-odds are infinite"
         return undefined(why if certain else "no finite intercept was found", level=level, **size)
-    return found
-
-
-def _intercept(
-    p: Floats, truth: NDArray[np.intp], groups: NDArray[np.str_], level: float
-) -> Estimate | None:
-    offset = np.stack([np.zeros(len(p)), np.log(p / (1 - p))], axis=1)
-    design = np.broadcast_to(np.array([[0.0], [1.0]]), (len(p), 2, 1))
-    fitted = _fitted(design, offset, truth, start=0.0)
-    if fitted is None:
-        return None
-    covariance = _covariance(design, *fitted, truth, groups)
-    size = {"n_images": len(truth), "n_patients": len(np.unique(groups))}
-    return _wald(float(fitted[0][0]), float(covariance[0, 0]), level, **size)
-
-
-def _agree(one: Estimate, two: Estimate) -> bool:
-    """Return whether two intervals are about as wide, and each holds the other's value."""
-    reach = [found.high - found.value for found in (one, two)]
-    return max(reach) < 2 * min(reach) and abs(one.value - two.value) < min(reach)
+    return intercept
 
 
 def _certain(p: Floats) -> NDArray[np.bool_]:
@@ -400,7 +367,7 @@ def _parted(logs: Floats, truth: NDArray[np.intp]) -> str:
     return ""
 
 
-def _known(predictions: Predictions) -> tuple[Floats, NDArray[np.intp], NDArray[np.str_]]:
+def _present(predictions: Predictions) -> tuple[Floats, NDArray[np.intp], NDArray[np.str_]]:
     """Return log-probabilities of the classes present, the true one's column, and patients."""
     there = set(predictions.y_true.tolist())
     present = [c for c in predictions.classes if c in there]
@@ -412,21 +379,45 @@ def _known(predictions: Predictions) -> tuple[Floats, NDArray[np.intp], NDArray[
     return logs, truth, predictions.groups[rows]
 
 
-def _fitted(
-    design: Floats, offset: Floats, truth: NDArray[np.intp], *, start: float
-) -> tuple[Floats, Floats] | None:
-    """Maximise the likelihood of ``softmax(offset + design @ theta)`` by Newton's steps.
+def _recalibrated(
+    design: Floats,
+    offset: Floats,
+    truth: NDArray[np.intp],
+    groups: NDArray[np.str_],
+    *,
+    start: float,
+    level: float,
+) -> Estimate | None:
+    """Return the first of the coefficients of ``softmax(offset + design @ theta)``.
 
-    Parameters: design (n, K, q), offset (n, K), truth (n,). Returns theta (q,) and the fitted
-    probabilities (n, K), or None where there is no finite maximum.
+    Shapes are design (n, K, q), offset (n, K), truth (n,). The variance is that over patients, at
+    least the model's own. None where the likelihood has no finite maximum.
     """
+    theta = _fitted(design, offset, truth, start)
+    if theta is None:
+        return None
+    residual = -_likelihood(design, offset, truth, theta)[1]
+    naive = np.linalg.inv(_information(design, -residual))
+    residual[np.arange(len(truth)), truth] += 1
+    names, codes = np.unique(groups, return_inverse=True)
+    summed = np.zeros((len(names), len(theta)))
+    np.add.at(summed, codes, np.einsum("nkq,nk->nq", design, residual))
+    robust = naive @ summed.T @ summed @ naive * len(names) / (len(names) - 1)
+    variance = float(robust[0, 0] + max(0.0, naive[0, 0] - robust[0, 0]))
+    value = float(theta[0])
+    reach = student_quantile(level, len(names) - 1) * math.sqrt(variance)
+    method = "logistic recalibration, sandwich over patients"
+    return Estimate(value, value - reach, value + reach, level, method, len(truth), len(names))
+
+
+def _fitted(design: Floats, offset: Floats, truth: NDArray[np.intp], start: float) -> Floats | None:
+    """Maximise the likelihood by Newton's steps; None where there is no finite maximum."""
     theta = np.zeros(design.shape[2])
     theta[0] = start
-    rows = np.arange(len(truth))
-    surprise, p = _surprise(design, offset, truth, theta)
+    loss, p = _likelihood(design, offset, truth, theta)
     for _ in range(_STEPS):
         residual = -p
-        residual[rows, truth] += 1
+        residual[np.arange(len(truth)), truth] += 1
         gradient = np.einsum("nkq,nk->q", design, residual)
         try:
             step = np.linalg.solve(_information(design, p), gradient)
@@ -434,19 +425,19 @@ def _fitted(
             return None
         length = 1.0
         while True:
-            tried, found = _surprise(design, offset, truth, theta + length * step)
-            if tried <= surprise + 1e-12 or length < 1e-8:
+            new_loss, p = _likelihood(design, offset, truth, theta + length * step)
+            if new_loss <= loss + 1e-12 or length < 1e-8:
                 break
             length /= 2
-        theta, surprise, p = theta + length * step, tried, found
+        theta, loss = theta + length * step, new_loss
         if np.abs(theta).max() > 1 / _SMALLEST:
             return None
         if np.abs(length * step).max() < 1e-9:
-            return theta, p
+            return theta
     return None
 
 
-def _surprise(
+def _likelihood(
     design: Floats, offset: Floats, truth: NDArray[np.intp], theta: Floats
 ) -> tuple[float, Floats]:
     """Return minus the log-likelihood, and the probabilities."""
@@ -459,26 +450,3 @@ def _surprise(
 def _information(design: Floats, p: Floats) -> Floats:
     mean = np.einsum("nkq,nk->nq", design, p)
     return np.asarray(np.einsum("nkq,nk,nkr->qr", design, p, design) - mean.T @ mean)
-
-
-def _covariance(
-    design: Floats, theta: Floats, p: Floats, truth: NDArray[np.intp], groups: NDArray[np.str_]
-) -> Floats:
-    """Return the covariance of `theta` over patients, its variances at least the model's own."""
-    residual = -p
-    residual[np.arange(len(truth)), truth] += 1
-    scores = np.einsum("nkq,nk->nq", design, residual)
-    names, codes = np.unique(groups, return_inverse=True)
-    summed = np.zeros((len(names), len(theta)))
-    np.add.at(summed, codes, scores)
-    naive = np.linalg.inv(_information(design, p))
-    robust = naive @ summed.T @ summed @ naive * len(names) / (len(names) - 1)
-    return np.asarray(robust + np.diag(np.maximum(0.0, np.diag(naive) - np.diag(robust))))
-
-
-def _wald(
-    value: float, variance: float, level: float, *, n_images: int, n_patients: int
-) -> Estimate:
-    reach = student_quantile(level, n_patients - 1) * math.sqrt(variance)
-    method = "logistic recalibration, sandwich over patients"
-    return Estimate(value, value - reach, value + reach, level, method, n_images, n_patients)

@@ -4,14 +4,14 @@ Differences are paired: their intervals join those of the two models by the corr
 bootstrap shows, in which every resample draws the same patients for both. (The percentiles of that
 bootstrap are too narrow for the few images of a rare class; ``bench/coverage.py`` prints both.)
 
-AUCs are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests
-swap the two models' answers patient by patient, which changes nothing if the models are alike. For
-the accuracy, and one image per patient, that is exactly McNemar's test.
+AUCs are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests swap the two
+models' answers patient by patient, which changes nothing if the models are alike; for the accuracy,
+and one image per patient, that is exactly McNemar's test.
 
 A row holds zero in its interval if and only if its p-value is above 1 - level: where interval and
-test would disagree, the test rules (`ruled_by_test`). Neither is
-adjusted for the other rows; `holm` adjusts the p-values, and then only those. Of two classes, the
-one's specificity is the other's sensitivity: unasked, a number that stands there already is no row.
+test would disagree, the test rules. Neither is adjusted for the other rows; `holm` adjusts the
+p-values alone. Of two classes, the one's specificity is the other's sensitivity: unasked, a number
+that stands there already is no row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,22 +28,19 @@ from numpy.typing import ArrayLike
 from hurdles.data.untrusted import notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import mover_difference, normal_quantile
-from hurdles.evaluation.delong import Area, compare_areas
+from hurdles.evaluation.delong import AUC, compare_aucs
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, replicate
 from hurdles.evaluation.metrics import METRICS, get_metric, written
 from hurdles.evaluation.predictions import Predictions, align
-from hurdles.evaluation.statistics import Floats, PatientTable, Statistic
+from hurdles.evaluation.statistics import Floats, PatientTable, Ranking, Statistic
 
 __all__ = [
     "Comparison",
-    "McNemar",
     "compare",
     "holm",
     "mcnemar",
-    "ruled_by_test",
-    "sign_flip",
 ]
 
 #: With at most so many patients on whom the models differ, every swap is tried (2^12 = 4096).
@@ -83,20 +80,15 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON, in which NaN becomes None."""
-        return {
-            "metric": self.metric,
-            "class": self.class_,
-            "a": self.a.to_dict(),
-            "b": self.b.to_dict(),
-            "difference": self.difference.to_dict(),
-            "p_value": None if math.isnan(self.p_value) else self.p_value,
-            "p_method": self.p_method,
-        }
+        ends = {name: getattr(self, name).to_dict() for name in ("a", "b", "difference")}
+        p_value = None if math.isnan(self.p_value) else self.p_value
+        names = {"metric": self.metric, "class": self.class_}
+        return {**names, **ends, "p_value": p_value, "p_method": self.p_method}
 
     def _repr_html_(self) -> str:
         """Show both values, their difference and its test."""
         ends = (("a", self.a), ("b", self.b), ("a - b", self.difference))
-        rows = [[name, written(self.metric, found)] for name, found in ends]
+        rows = [[name, written(self.metric, estimate)] for name, estimate in ends]
         p = "none" if math.isnan(self.p_value) else f"{self.p_value:.3g}"
         rows.append(["p, not adjusted", f"{p} ({self.p_method})"])
         of = f", {self.class_}" if self.class_ else ""
@@ -111,15 +103,9 @@ class Comparison:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Comparison:
         """Read what `to_dict` wrote."""
-        return cls(
-            metric=plain["metric"],
-            class_=plain["class"],
-            a=Estimate.from_dict(plain["a"]),
-            b=Estimate.from_dict(plain["b"]),
-            difference=Estimate.from_dict(plain["difference"]),
-            p_value=math.nan if plain["p_value"] is None else plain["p_value"],
-            p_method=plain["p_method"],
-        )
+        a, b, difference = (Estimate.from_dict(plain[n]) for n in ("a", "b", "difference"))
+        p_value = math.nan if plain["p_value"] is None else plain["p_value"]
+        return cls(plain["metric"], plain["class"], a, b, difference, p_value, plain["p_method"])
 
 
 def compare(
@@ -162,28 +148,28 @@ def compare(
     >>> def model(p):
     ...     return Predictions.from_arrays(["x", "y"], y_true=["x"] * 8, images=list("abcdefgh"),
     ...         y_prob=np.array([[p, 1 - p]] * 8), groups=list("abcdefgh"))
-    >>> found = compare(model(0.9), model(0.1), metrics=["accuracy"])[0]
-    >>> found.difference.value, found.p_value, found.p_method
+    >>> row = compare(model(0.9), model(0.1), metrics=["accuracy"])[0]
+    >>> row.difference.value, row.p_value, row.p_method
     (1.0, 0.0078125, 'exact McNemar')
     """
-    first, second = PatientTable.of(a), PatientTable.of(align(a, b))
+    first, second = tables = PatientTable.of(a), PatientTable.of(align(a, b))
     shared = tuple(c for c in first.classes if c in second.classes)
     wanted = _wanted(shared, metrics)
-    if metrics is None and all(_is_of_two(t, shared) for t in (first, second)):
+    # Of two classes, where all that is not of the one is of the other, in truth and answer:
+    of_two = all({*t.classes, *t.truth, *t.answers} == {*shared} for t in tables)
+    if metrics is None and len(shared) == 2 and of_two:
         wanted = [m for m in wanted if m[0] not in _MIRRORS and m != ("auc", shared[1])]
     resampled = [m for m in wanted if m[0] != "auc"]
-    statistics = [t.statistic(*m) for m in resampled for t in (first, second)]
+    statistics = [t.statistic(*m) for m in resampled for t in tables]
     drawn = replicate(statistics, first.n_patients, n_resamples=n_resamples, seed=seed)
     values = {m: (drawn[2 * i], drawn[2 * i + 1]) for i, m in enumerate(resampled)}
     stacked = _stacked(first, second)
-    swaps = _Swaps.of(stacked, n_resamples, seed)
-    found = []
+    own, swap = _swaps(stacked, n_resamples, seed)
+    comparisons = []
     for metric, class_ in wanted:
-        one = estimate(first, metric, class_, level=level)
-        two = estimate(second, metric, class_, level=level)
+        one, two = (estimate(table, metric, class_, level=level) for table in tables)
         if metric == "auc" and one.is_defined and two.is_defined:
-            areas = [_area(table, class_ or "") for table in (first, second)]
-            tested = compare_areas(areas[0], areas[1], level=level)
+            tested = compare_aucs(_auc(first, class_), _auc(second, class_), level=level)
             difference, p_value, method = tested.difference, tested.p_value, tested.method
         else:
             both = values.get((metric, class_), (np.empty(0), np.empty(0)))
@@ -193,11 +179,10 @@ def compare(
             elif exact := _exact(first, second, metric, class_):
                 p_value, method = exact.p_value, exact.method
             else:
-                p_value = swaps.p_value(stacked.statistic(metric, class_))
-                method = swaps.method
+                p_value, method = _swap_test(stacked.statistic(metric, class_), own), swap
         difference = ruled_by_test(difference, p_value)
-        found.append(Comparison(metric, class_ or "", one, two, difference, p_value, method))
-    return found
+        comparisons.append(Comparison(metric, class_ or "", one, two, difference, p_value, method))
+    return comparisons
 
 
 def _wanted(
@@ -215,14 +200,10 @@ def _wanted(
     return [m for m in known if m[0] in metrics]
 
 
-def _is_of_two(table: PatientTable, classes: tuple[str, ...]) -> bool:
-    """Return whether all that is not of the one class is of the other, in truth and answer."""
-    return len(classes) == 2 and {*table.classes, *table.truth, *table.said} == {*classes}
-
-
-def _area(table: PatientTable, class_: str) -> Area:
-    scores = table.prob[:, table.classes.index(class_)]
-    return Area.of(table.truth, scores, positive=class_, groups=table.patients)
+def _auc(table: PatientTable, class_: str | None) -> AUC:
+    ranking = table.statistic("auc", class_)
+    assert isinstance(ranking, Ranking)
+    return AUC.of_ranking(ranking, np.arange(table.n_patients).astype(str))
 
 
 def _difference(
@@ -230,10 +211,8 @@ def _difference(
 ) -> Estimate:
     size = {"n_images": len(table.truth), "n_patients": table.n_patients}
     if not (a.is_defined and b.is_defined):
-        note = "; ".join(
-            f"model {n}: {e.note}" for n, e in (("a", a), ("b", b)) if not e.is_defined
-        )
-        return undefined(note, level=level, **size)
+        reasons = [f"model {n}: {e.note}" for n, e in (("a", a), ("b", b)) if not e.is_defined]
+        return undefined("; ".join(reasons), level=level, **size)
     defined = ~np.isnan(drawn[0]) & ~np.isnan(drawn[1])
     missing = int((~defined).sum())
     one, two = drawn[0][defined], drawn[1][defined]
@@ -256,56 +235,50 @@ def _exact(a: PatientTable, b: PatientTable, metric: str, class_: str | None) ->
     """Test the measures whose denominator the truth fixes: their difference is a count."""
     if metric == "accuracy":
         chosen = np.ones(len(a.truth), dtype=bool)
-        right_a, right_b = a.said == a.truth, b.said == b.truth
+        right_a, right_b = a.answers == a.truth, b.answers == b.truth
     elif metric in ("sensitivity", "miss_rate"):
         chosen = a.truth == class_
-        right_a, right_b = a.said == class_, b.said == class_
+        right_a, right_b = a.answers == class_, b.answers == class_
     elif metric == "specificity":
         chosen = a.truth != class_
-        right_a, right_b = a.said != class_, b.said != class_
+        right_a, right_b = a.answers != class_, b.answers != class_
     else:
         return None
     return mcnemar(right_a[chosen], right_b[chosen], groups=a.patients[chosen])
 
 
-@dataclass(frozen=True, eq=False)
-class _Swaps:
-    """Which model answers for each patient: 1 for its own name, 0 for the other's.
+def _swaps(stacked: PatientTable, n: int, seed: int) -> tuple[Floats, str]:
+    """Return which model answers for each patient (1: its own name), shape (swaps, patients).
 
     The first row is the tables as they are: if the models are alike, it is one swap like any other.
     """
+    images, both = len(stacked.truth) // 2, stacked.n_patients // 2
+    differs = stacked.answers[:images] != stacked.answers[images:]
+    patients = np.unique(stacked.patients[:images][differs])
+    if len(patients) <= _ENUMERATE:
+        keep = np.array(list(product([1.0, 0.0], repeat=len(patients))))
+        method = f"exact swap over patients, all {len(keep)}"
+    else:
+        rng = np.random.default_rng([seed, 1])
+        keep = rng.integers(0, 2, size=(n + 1, len(patients))).astype("float64")
+        keep[0] = 1.0
+        method = f"swap over patients, {n} at random"
+    own = np.ones((len(keep), both))
+    own[:, patients] = keep.reshape(len(keep), len(patients))
+    return own, method
 
-    own: Floats
-    method: str
 
-    @classmethod
-    def of(cls, stacked: PatientTable, n: int, seed: int) -> _Swaps:
-        images, both = len(stacked.truth) // 2, stacked.n_patients // 2
-        differs = stacked.said[:images] != stacked.said[images:]
-        patients = np.unique(stacked.patients[:images][differs])
-        if len(patients) <= _ENUMERATE:
-            keep = np.array(list(product([1.0, 0.0], repeat=len(patients))))
-            method = f"exact swap over patients, all {len(keep)}"
-        else:
-            rng = np.random.default_rng([seed, 1])
-            keep = rng.integers(0, 2, size=(n + 1, len(patients))).astype("float64")
-            keep[0] = 1.0
-            method = f"swap over patients, {n} at random"
-        own = np.ones((len(keep), both))
-        own[:, patients] = keep.reshape(len(keep), len(patients))
-        return cls(own, method)
-
-    def p_value(self, stacked: Statistic) -> float:
-        rows = max(1, _CELLS // self.own.shape[1])
-        differences = []
-        for start in range(0, len(self.own), rows):
-            own = self.own[start : start + rows]
-            ours, theirs = np.hstack([own, 1 - own]), np.hstack([1 - own, own])
-            differences.append(stacked.at(ours) - stacked.at(theirs))
-        swapped = np.concatenate(differences)
-        defined = swapped[~np.isnan(swapped)]
-        # A swap that gives the same difference by another sum must not miss it by rounding.
-        return float((np.abs(defined) >= abs(swapped[0]) - 1e-12).mean())
+def _swap_test(statistic: Statistic, own: Floats) -> float:
+    rows = max(1, _CELLS // own.shape[1])
+    swapped = np.concatenate(
+        [
+            statistic.at(np.hstack([part, 1 - part])) - statistic.at(np.hstack([1 - part, part]))
+            for part in (own[start : start + rows] for start in range(0, len(own), rows))
+        ]
+    )
+    defined = swapped[~np.isnan(swapped)]
+    # A swap that gives the same difference by another sum must not miss it by rounding.
+    return float((np.abs(defined) >= abs(swapped[0]) - 1e-12).mean())
 
 
 def _stacked(a: PatientTable, b: PatientTable) -> PatientTable:
@@ -313,35 +286,23 @@ def _stacked(a: PatientTable, b: PatientTable) -> PatientTable:
     return PatientTable(
         tuple(sorted(c for c in a.classes if c in b.classes)),
         np.concatenate([a.truth, b.truth]),
-        np.concatenate([a.said, b.said]),
+        np.concatenate([a.answers, b.answers]),
         np.empty((len(a.truth) + len(b.truth), 0)),  # AUCs have a test of their own
         np.concatenate([a.patients, b.patients + a.n_patients]),
         a.n_patients + b.n_patients,
     )
 
 
-@dataclass(frozen=True)
-class McNemar:
-    """Exact test of whether two models are right equally often.
+class McNemar(NamedTuple):
+    """Exact test of whether two models are right equally often."""
 
-    Parameters
-    ----------
-    only_a, only_b : int
-        Images on which one model is right and the other wrong.
-    p_value : float
-        Exact, two-sided.
-    mid_p : float
-        The same with half the weight on what was seen: less conservative, not strictly exact
-        (Fagerland et al., BMC Med Res Methodol 2013;13:91).
-    method : str
-        Which test it is.
-    """
-
-    only_a: int
+    only_a: int  # images on which one model is right and the other wrong
     only_b: int
-    p_value: float
+    p_value: float  # exact, two-sided
+    #: The same with half the weight on what was seen: less conservative, not strictly exact
+    #: (Fagerland et al., BMC Med Res Methodol 2013;13:91).
     mid_p: float
-    method: str
+    method: str  # which test it is
 
 
 def mcnemar(right_a: ArrayLike, right_b: ArrayLike, *, groups: ArrayLike | None = None) -> McNemar:
@@ -370,11 +331,8 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike, *, groups: ArrayLike | None 
     gained = np.bincount(codes, weights=a.astype(float) - b)
     p_value, mid_p = sign_flip(gained)
     repeated = len(np.unique(codes)) < len(a)
-    return McNemar(int((a & ~b).sum()), int((b & ~a).sum()), p_value, mid_p, _name(repeated))
-
-
-def _name(repeated: bool) -> str:
-    return "exact sign-flip over patients" if repeated else "exact McNemar"
+    method = "exact sign-flip over patients" if repeated else "exact McNemar"
+    return McNemar(int((a & ~b).sum()), int((b & ~a).sum()), p_value, mid_p, method)
 
 
 def sign_flip(differences: ArrayLike) -> tuple[float, float]:
@@ -382,11 +340,6 @@ def sign_flip(differences: ArrayLike) -> tuple[float, float]:
 
     Two-sided: how often random signs give a sum at least as far from zero; and the same with
     half the weight on ties. The distribution is computed whole, not sampled.
-
-    Examples
-    --------
-    >>> sign_flip([1, 1, 1, -1])
-    (0.625, 0.375)
     """
     sizes = np.asarray(differences, dtype="float64")
     steps = np.abs(sizes[sizes != 0]).astype(int)
@@ -397,29 +350,17 @@ def sign_flip(differences: ArrayLike) -> tuple[float, float]:
         grown[2 * step :] += mass / 2
         mass = grown
     sums = np.arange(len(mass)) - int(steps.sum())
-    seen = abs(int(sizes.sum()))
-    beyond, tied = mass[np.abs(sums) > seen].sum(), mass[np.abs(sums) == seen].sum()
+    observed = abs(int(sizes.sum()))
+    beyond, tied = mass[np.abs(sums) > observed].sum(), mass[np.abs(sums) == observed].sum()
     return min(1.0, float(beyond + tied)), min(1.0, float(beyond + tied / 2))
 
 
 def ruled_by_test(difference: Estimate, p_value: float) -> Estimate:
     """Return a difference whose interval holds zero if and only if its test does not reject it.
 
-    The test rules: where the two disagree, the end of the interval that is nearer to zero is moved
-    to where the test's own p-value puts it (test-based limits): the standard error is taken to be
-    the one that gives this difference this p-value.
-
-    References
-    ----------
-    Miettinen, Am J Epidemiol 1976;103:226-235.
-
-    Examples
-    --------
-    >>> five_of_forty = Estimate(0.125, 0.023, 0.254, 0.95, "MOVER", 40, 40)
-    >>> print(ruled_by_test(five_of_forty, 0.0625))
-    0.125 [-0.007, 0.254]
-    >>> print(ruled_by_test(Estimate(0.208, -0.017, 0.416, 0.95, "MOVER", 48, 48), 0.032))
-    0.208 [0.018, 0.416]
+    Where the two disagree, the end of the interval that is nearer to zero is moved to where the
+    p-value puts it, by the standard error that gives this difference this p-value (test-based
+    limits; Miettinen, Am J Epidemiol 1976;103:226-235).
     """
     from scipy.special import ndtri
 
@@ -452,12 +393,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    given = [float(p) for p in p_values]
-    # NaN must go before the sorting, which it would upset.
-    tested = [i for i in range(len(given)) if not math.isnan(given[i])]
-    tested.sort(key=lambda i: given[i])
-    adjusted, highest = [math.nan] * len(given), 0.0
-    for rank, index in enumerate(tested):
-        highest = max(highest, min(1.0, (len(tested) - rank) * given[index]))
-        adjusted[index] = highest
-    return adjusted
+    given = np.asarray(p_values, dtype="float64")
+    adjusted = np.full(len(given), math.nan)
+    # NaN is no member of the family, and would upset the sorting.
+    order = np.argsort(given, kind="stable")[: int((~np.isnan(given)).sum())]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, factors * given[order]))
+    return [float(p) for p in adjusted]

@@ -1,18 +1,12 @@
-"""The variance of an AUC, and of the difference of two (DeLong).
+"""The AUC over patients: its variance (DeLong), its interval, and the difference of two.
 
 Each image of a class has a placement: the share of the other images that it outranks. The spread
-of the placements is the variance of the AUC (DeLong, DeLong and Clarke-Pearson 1988); they come
-from one sort (Sun and Xu 2014). Where patients have several images, placements are summed by
-patient first, and a patient may have images of both classes (Obuchowski 1997).
-
-An `Area` keeps those sums with the patients' names, so that two AUCs can be compared whatever they
-share: the same images (two models), no patient (two hospitals), or some (a merged test set).
+of the placements is the variance of the AUC (DeLong, DeLong and Clarke-Pearson 1988). Placements
+are summed by patient first, and a patient may have images of both classes (Obuchowski 1997).
 
 The variance is DeLong's; the interval is not. ``bench/coverage.py`` shows why: near 1, and with few
-images of a class, the logit interval of DeLong's variance misses far too often. Newcombe's score
-interval, widened until it agrees with that variance, does not (`area_bounds`).
-
-Where patients have several images, the factor rests on no more numbers than there are patients, and
+images of a class, the logit interval of DeLong's variance misses far too often; Newcombe's score
+interval, widened until it agrees with that variance, does not. Where patients have several images,
 Student's quantile takes the place of the normal one. Tests keep the normal one, which holds their
 level there too; with one image each they are those of R's pROC.
 """
@@ -29,10 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import (
-    auc_bounds,
     auc_variance,
     check_level,
     kish,
+    newcombe_bounds,
     normal_quantile,
     student_quantile,
 )
@@ -44,7 +38,7 @@ _NO_ERROR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Area:
+class AUC:
     """One AUC and how each patient moves it."""
 
     value: float  # the AUC, within [0, 1]
@@ -63,15 +57,8 @@ class Area:
         *,
         positive: str,
         groups: ArrayLike | None = None,
-    ) -> Area:
-        """Compute the AUC of `positive` and its parts; every image a patient if none is given.
-
-        Examples
-        --------
-        >>> area = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
-        >>> round(area.value, 3), round(area.variance, 4)
-        (0.889, 0.0247)
-        """
+    ) -> AUC:
+        """Compute the AUC of `positive` and its parts; every image a patient if none is given."""
         truth, scores = np.asarray(y_true) == positive, np.asarray(y_score, dtype="float64")
         names = np.arange(len(truth)).astype(str) if groups is None else np.asarray(groups)
         if not truth.shape == scores.shape == names.shape or np.isnan(scores).any():
@@ -87,7 +74,7 @@ class Area:
         return cls.of_ranking(Ranking.of(truth, scores, codes), patients)
 
     @classmethod
-    def of_ranking(cls, ranking: Ranking, patients: NDArray[np.str_]) -> Area:
+    def of_ranking(cls, ranking: Ranking, patients: NDArray[np.str_]) -> AUC:
         """Compute the same from images that are sorted already; both classes must have some."""
         above, below = ranking.placements()
         value = float(above.mean())
@@ -109,28 +96,13 @@ class Area:
         """Degrees of freedom of the variance: patients of the smaller class less one."""
         return min(self._patients[:2]) - 1
 
-    def covariance(self, other: Area) -> float:
+    def covariance(self, other: AUC) -> float:
         """Return the covariance with another AUC through the patients that both have.
 
         For two models on the same images this is DeLong's (Obuchowski's where patients repeat);
         without a common patient it is 0.
         """
-        mine: NDArray[np.intp] | slice = slice(None)
-        theirs = mine
-        if not np.array_equal(self.patients, other.patients):
-            _, mine, theirs = np.intersect1d(
-                self.patients, other.patients, assume_unique=True, return_indices=True
-            )
-            if not len(mine):
-                return 0.0
-        factors = [math.sqrt(a * b) for a, b in zip(self._factors(), other._factors(), strict=True)]
-        sick, well = self.sick[mine], self.well[mine]
-        parts = (
-            sick @ other.sick[theirs],
-            well @ other.well[theirs],
-            sick @ other.well[theirs] + well @ other.sick[theirs],
-        )
-        return float(sum(f * part for f, part in zip(factors, parts, strict=True)))
+        return float(joint_covariance([self], [other])[0, 0])
 
     def _factors(self) -> tuple[float, float, float]:
         """Return I / (I - 1) for the patients of the class, of the others, and of both."""
@@ -146,7 +118,7 @@ class Area:
 
 
 @dataclass(frozen=True)
-class AreaDifference:
+class AUCDifference:
     """Two AUCs compared."""
 
     difference: Estimate  # of ``a - b``
@@ -155,15 +127,26 @@ class AreaDifference:
     method: str  # how the test was made
 
 
-def joint_covariance(areas: Sequence[Area], others: Sequence[Area]) -> Floats:
-    """Return `Area.covariance` of each of k AUCs with each of m over the same patients, (k, m)."""
+def joint_covariance(aucs: Sequence[AUC], others: Sequence[AUC]) -> Floats:
+    """Return `AUC.covariance` of each of k AUCs with each of m, shape (k, m).
 
-    def scaled(side: Sequence[Area]) -> tuple[Floats, Floats, Floats, Floats]:
-        sick, well = np.stack([a.sick for a in side]), np.stack([a.well for a in side])
+    The k are of the same patients, and so are the m.
+    """
+    mine: NDArray[np.intp] | slice = slice(None)
+    theirs = mine
+    if not np.array_equal(aucs[0].patients, others[0].patients):
+        _, mine, theirs = np.intersect1d(
+            aucs[0].patients, others[0].patients, assume_unique=True, return_indices=True
+        )
+
+    def scaled(
+        side: Sequence[AUC], rows: NDArray[np.intp] | slice
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        sick, well = (np.stack([getattr(a, n)[rows] for a in side]) for n in ("sick", "well"))
         one, two, both = np.sqrt([a._factors() for a in side]).T[:, :, None]
         return one * sick, two * well, both * sick, both * well
 
-    (sick, well, up, down), (sick_, well_, up_, down_) = scaled(areas), scaled(others)
+    (sick, well, up, down), (sick_, well_, up_, down_) = scaled(aucs, mine), scaled(others, theirs)
     return np.asarray(sick @ sick_.T + well @ well_.T + up @ down_.T + down @ up_.T)
 
 
@@ -177,7 +160,7 @@ def correlations(covariances: Floats) -> Floats:
     return ratio
 
 
-def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
+def compare_aucs(a: AUC, b: AUC, *, level: float = 0.95) -> AUCDifference:
     """Test whether two AUCs are the same: DeLong's z, whatever patients the two share.
 
     Test and interval rest on one standard error and one quantile, so that they agree about no
@@ -191,10 +174,10 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
 
     Examples
     --------
-    >>> good = Area.of(list("aaaabbbb"), [8, 7, 6, 3, 5, 4, 2, 1], positive="a")
-    >>> poor = Area.of(list("aaaabbbb"), [8, 3, 6, 1, 5, 4, 2, 7], positive="a")
-    >>> found = compare_areas(good, poor)
-    >>> found.difference.value, round(found.p_value, 3)
+    >>> good = AUC.of(list("aaaabbbb"), [8, 7, 6, 3, 5, 4, 2, 1], positive="a")
+    >>> poor = AUC.of(list("aaaabbbb"), [8, 3, 6, 1, 5, 4, 2, 7], positive="a")
+    >>> tested = compare_aucs(good, poor)
+    >>> tested.difference.value, round(tested.p_value, 3)
     (0.375, 0.066)
     """
     check_level(level)
@@ -204,8 +187,8 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
     kind = "paired" if shared == patients else "unpaired" if not shared else "some patients shared"
     return judged_difference(
         (a.value, b.value),
-        [logit_bounds(area, level) for area in (a, b)],
-        [_spread(area, level) for area in (a, b)],
+        [logit_bounds(auc, level) for auc in (a, b)],
+        [_spread(auc, level) for auc in (a, b)],
         0.0 if math.isnan(covariance) else covariance,
         alike=a.value == b.value and rank_alike(a, b),
         level=level,
@@ -215,7 +198,7 @@ def compare_areas(a: Area, b: Area, *, level: float = 0.95) -> AreaDifference:
     )
 
 
-def rank_alike(a: Area, b: Area) -> bool:
+def rank_alike(a: AUC, b: AUC) -> bool:
     """Return whether two AUCs agree in every patient."""
     return (
         np.array_equal(a.patients, b.patients)
@@ -224,16 +207,16 @@ def rank_alike(a: Area, b: Area) -> bool:
     )
 
 
-def _spread(area: Area, level: float) -> float:
+def _spread(auc: AUC, level: float) -> float:
     """Return DeLong's standard error, or how far the interval reaches where that is none."""
-    variance = area.variance
+    variance = auc.variance
     if variance > 0:
         return math.sqrt(variance)
-    low, high, _ = area_bounds(area, level)
-    return max(area.value - low, high - area.value) / normal_quantile(level)
+    low, high, _ = auc_bounds(auc, level)
+    return max(auc.value - low, high - auc.value) / normal_quantile(level)
 
 
-def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
+def auc_bounds(auc: AUC, level: float = 0.95) -> tuple[float, float, str]:
     """Return the score interval of an AUC, widened until it agrees with DeLong's variance.
 
     Newcombe's interval takes Hanley and McNeil's variance; it is widened by the factor between
@@ -244,30 +227,32 @@ def area_bounds(area: Area, level: float = 0.95) -> tuple[float, float, str]:
 
     Examples
     --------
-    >>> perfect = Area.of(list("aaaabbbb"), [8, 7, 6, 5, 4, 3, 2, 1], positive="a")
-    >>> low, high, method = area_bounds(perfect)
+    >>> perfect = AUC.of(list("aaaabbbb"), [8, 7, 6, 5, 4, 3, 2, 1], positive="a")
+    >>> low, high, method = auc_bounds(perfect)
     >>> round(low, 2), high, method
     (0.58, 1.0, 'Newcombe, each patient once')
     """
-    sides = (area.ranking.positives, area.ranking.negatives)
+    sides = (auc.ranking.positives, auc.ranking.negatives)
     images, sizes = [len(side) for side in sides], [kish(np.bincount(side)) for side in sides]
-    variance = area.variance
-    if area.value in (0.0, 1.0) or not variance > 0:
-        low, high = auc_bounds(area.value, sizes[0], sizes[1], level=level)
+    variance = auc.variance
+    if auc.value in (0.0, 1.0) or not variance > 0:
+        low, high = newcombe_bounds(auc.value, *sizes, level=level)
         return low, high, "Newcombe, each patient once"
-    formula = auc_variance(area.value, images[0], images[1])
+    formula = auc_variance(auc.value, images[0], images[1])
     if images == sizes:
         inflation = max(1.0, variance / formula)
-        low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
+        low, high = newcombe_bounds(
+            auc.value, images[0], images[1], inflation=inflation, level=level
+        )
         return low, high, "Newcombe, DeLong's variance over patients"
-    worst = auc_variance(area.value, sizes[0], sizes[1]) / formula
-    student = (student_quantile(level, area.degrees) / normal_quantile(level)) ** 2
-    inflation = student * _inflation(area.ranking, variance, formula, worst)
-    low, high = auc_bounds(area.value, images[0], images[1], inflation=inflation, level=level)
+    worst = auc_variance(auc.value, sizes[0], sizes[1]) / formula
+    student = (student_quantile(level, auc.degrees) / normal_quantile(level)) ** 2
+    inflation = student * _inflation(auc.ranking, variance, formula, worst)
+    low, high = newcombe_bounds(auc.value, *images, inflation=inflation, level=level)
     best, least = (
-        auc_bounds(end, sizes[0], sizes[1], inflation=student, level=level) for end in (1.0, 0.0)
+        newcombe_bounds(end, *sizes, inflation=student, level=level) for end in (1.0, 0.0)
     )
-    method = f"Newcombe, DeLong's variance over patients, Student's t of {area.degrees:.0f}"
+    method = f"Newcombe, DeLong's variance over patients, Student's t of {auc.degrees:.0f}"
     return min(low, best[0]), max(high, least[1]), method
 
 
@@ -284,34 +269,22 @@ def _inflation(ranking: Ranking, variance: float, formula: float, worst: float) 
     return max(1.0, by_image / formula) * patients
 
 
-def logit_bounds(area: Area, level: float = 0.95) -> tuple[float, float]:
+def logit_bounds(auc: AUC, level: float = 0.95) -> tuple[float, float]:
     """Return the textbook interval: DeLong's variance on the logit scale.
 
-    `area_bounds` holds the truth more often where a class has few images or the AUC is near 1; of
-    two AUCs this one gives a narrower difference that holds it as well. Where DeLong's variance is
-    zero or missing it is the interval of `area_bounds`: never a point.
-
-    References
-    ----------
+    `auc_bounds` holds the truth more often; of two AUCs this one gives a narrower difference that
+    holds it as well. Where DeLong's variance is zero or missing it is `auc_bounds`: never a point.
     Pepe, The Statistical Evaluation of Medical Tests, Oxford 2003, section 5.2.
-
-    Examples
-    --------
-    >>> area = Area.of(list("aaabbb"), [0.9, 0.7, 0.3, 0.5, 0.2, 0.1], positive="a")
-    >>> [round(bound, 2) for bound in logit_bounds(area)]
-    [0.26, 0.99]
     """
+    from scipy.special import expit
+
     check_level(level)
-    if area.value in (0.0, 1.0) or not area.variance > 0:
-        low, high, _ = area_bounds(area, level)
+    if auc.value in (0.0, 1.0) or not auc.variance > 0:
+        low, high, _ = auc_bounds(auc, level)
         return low, high
-    centre = math.log(area.value / (1 - area.value))
-    half = normal_quantile(level) * math.sqrt(area.variance) / (area.value * (1 - area.value))
-    return _expit(centre - half), _expit(centre + half)
-
-
-def _expit(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+    center = math.log(auc.value / (1 - auc.value))
+    half = normal_quantile(level) * math.sqrt(auc.variance) / (auc.value * (1 - auc.value))
+    return float(expit(center - half)), float(expit(center + half))
 
 
 def judged_difference(
@@ -325,17 +298,17 @@ def judged_difference(
     test: str,
     n_images: int,
     n_patients: int,
-) -> AreaDifference:
+) -> AUCDifference:
     """Test and bound the difference of two AUCs, or of two means of AUCs.
 
-    The end of the interval that is nearer to zero is that of the test; so zero is held if and only
-    if the p-value is above 1 - level. The other end joins the AUCs' own bounds, which are longer
-    towards 0.5 than towards 1 (`reach_apart`), and is never nearer than the test's.
+    `values`, `bounds` and `spreads` are the AUCs, their own intervals and standard errors. The end
+    of the interval that is nearer to zero is that of the test; so zero is held if and only if the
+    p-value is above 1 - level. The other end joins the AUCs' own bounds (`reach_apart`), and is
+    never nearer than the test's.
 
-    `values`, `bounds` and `spreads` are the AUCs, their own intervals and standard errors. AUCs
-    are `alike` where no patient here parts the two; that does not show that none ever will, and
-    they are joined as if independent. So are two of which every patient moves either as much as
-    the other, though they differ: their difference seems to be without error.
+    AUCs are `alike` where no patient here parts the two; that does not show that none ever will,
+    and they are joined as if independent. So are two that differ though every patient moves either
+    as much as the other: their difference seems to be without error.
     """
     value = values[0] - values[1]
     correlation = max(-1.0, min(1.0, covariance / (spreads[0] * spreads[1])))
@@ -345,26 +318,23 @@ def judged_difference(
     if not parted and value != 0:
         error = math.hypot(*spreads)
     joined = correlation if parted and not alike else 0.0
-    down, up = ([v - b[0] for v, b in zip(values, bounds, strict=True)],
-                [b[1] - v for v, b in zip(values, bounds, strict=True)])  # fmt: skip
+    down = [v - low for v, (low, _) in zip(values, bounds, strict=True)]
+    up = [high - v for v, (_, high) in zip(values, bounds, strict=True)]
     tested = normal_quantile(level) * error
     low = value - max(tested, reach_apart((up[1], down[1]), (up[0], down[0]), joined))
     high = value + max(tested, reach_apart((up[0], down[0]), (up[1], down[1]), joined))
     low, high = (value - tested if value > 0 else low, value + tested if value < 0 else high)
-    together = "" if parted else "every patient moves both alike"
-    note = "the two rank every image alike" if alike else together
+    note = "the two rank every image alike" if alike else ""
+    if not alike and not parted:
+        note = "every patient moves both alike"
     method = "as if independent" if note else f"DeLong's correlation {correlation:.2f}"
-    difference = Estimate(
-        value,
-        max(-1.0, low),
-        min(1.0, high),
-        level,
-        f"DeLong near zero, MOVER away from it, {method}",
-        n_images,
-        n_patients,
-        note,
-    )
-    return AreaDifference(difference, error, _p_value(value, error), test)
+    method = f"DeLong near zero, MOVER away from it, {method}"
+    low, high = max(-1.0, low), min(1.0, high)
+    difference = Estimate(value, low, high, level, method, n_images, n_patients, note)
+    p_value = 1.0 if value == 0 else math.nan
+    if value != 0 and error > 0:
+        p_value = math.erfc(abs(value) / error / math.sqrt(2))
+    return AUCDifference(difference, error, p_value, test)
 
 
 def reach_apart(
@@ -372,18 +342,9 @@ def reach_apart(
 ) -> float:
     """Return how far one number may rise above another, both with an interval of their own.
 
-    As in MOVER the two move within an ellipse; but in each of its quarters by the distances of
-    that quarter: where both are likely to be lower at once, their lower bounds count, which mostly
-    are the farther ones.
-
-    References
-    ----------
-    Zou and Donner, Stat Med 2008;27:1693-1702, whose formula takes one quarter for all.
-
-    Examples
-    --------
-    >>> round(reach_apart((0.01, 0.05), (0.01, 0.05), 0.9), 3)
-    0.022
+    As in MOVER (Zou and Donner, Stat Med 2008;27:1693-1702) the two move within an ellipse; but in
+    each of its quarters by the distances of that quarter: where both are likely to be lower at
+    once, their lower bounds count, which mostly are the farther ones.
     """
     farthest = math.sqrt(max(0.0, 1 - correlation**2)) * max(rises[0], falls[1])
     for sign, one in zip((1, -1), rises, strict=True):
@@ -393,9 +354,3 @@ def reach_apart(
             if inside and length > 0:
                 farthest = max(farthest, math.sqrt(length))
     return farthest
-
-
-def _p_value(value: float, error: float) -> float:
-    if value == 0:
-        return 1.0
-    return math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan

@@ -84,13 +84,8 @@ class Estimate:
 def undefined(
     note: str, *, level: float = 0.95, n_images: int = 0, n_patients: int = 0
 ) -> Estimate:
-    """Return the estimate of a measure that does not exist here, and say why.
+    """Return the estimate of a measure that does not exist here; `note` says why.
 
-    Parameters
-    ----------
-    note : str
-        Why it is undefined.
-    level, n_images, n_patients
-        As for `Estimate`.
+    `level`, `n_images` and `n_patients` are those of `Estimate`.
     """
     return Estimate(math.nan, math.nan, math.nan, level, "none", n_images, n_patients, note)

@@ -18,7 +18,7 @@ from hurdles.evaluation.metrics import METRICS, get_metric, written
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import PatientTable
 
-__all__ = ["Evaluation", "evaluate", "measures"]
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,16 @@ class Evaluation:
         """Return one row per measure and class; the columns are those of `Estimate`."""
         return pd.DataFrame(
             [
-                {"measure": measure, "class": class_, **vars(found)}
-                for (measure, class_), found in self.estimates.items()
+                {"measure": measure, "class": class_, **vars(estimate)}
+                for (measure, class_), estimate in self.estimates.items()
             ]
         )
 
     def _repr_html_(self) -> str:
         """Show every measure with its interval."""
         rows = [
-            [METRICS[measure].title, class_, written(measure, found), found.n_images]
-            for (measure, class_), found in self.estimates.items()
+            [METRICS[measure].title, class_, written(measure, estimate), estimate.n_images]
+            for (measure, class_), estimate in self.estimates.items()
         ]
         known = f" of {self.n_patients} patients" if self.n_patients else ""
         title = f"Evaluation: {self.n_images} images{known}"
@@ -119,8 +119,8 @@ class Evaluation:
             "patients": dict(self.patients),
             "confusion": [list(row) for row in self.confusion],
             "estimates": [
-                {"measure": measure, "class": class_, **found.to_dict()}
-                for (measure, class_), found in self.estimates.items()
+                {"measure": measure, "class": class_, **estimate.to_dict()}
+                for (measure, class_), estimate in self.estimates.items()
             ],
             "notes": list(self.notes),
         }
@@ -128,10 +128,9 @@ class Evaluation:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Evaluation:
         """Read what `to_dict` wrote."""
-        estimates = {}
-        for row in plain["estimates"]:
-            rest = {k: v for k, v in row.items() if k not in ("measure", "class")}
-            estimates[row["measure"], row["class"]] = Estimate.from_dict(rest)
+        rows = [dict(row) for row in plain["estimates"]]
+        keys = [(row.pop("measure"), row.pop("class")) for row in rows]
+        estimates = dict(zip(keys, map(Estimate.from_dict, rows), strict=True))
         return cls(
             classes=tuple(plain["classes"]),
             labels=tuple(plain["labels"]),
@@ -170,7 +169,7 @@ def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
     0.500 [0.095, 0.905]
     """
     table = PatientTable.of(predictions)
-    labels = (*table.classes, *(c for c in table.present if c not in table.classes))
+    labels = list(dict.fromkeys((*table.classes, *table.present)))
     unknown = predictions.unknown
 
     def known(rows: NDArray[np.bool_]) -> int:
@@ -181,42 +180,26 @@ def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
         for name, class_ in measures(table.classes)
     }
     if unknown.all():
-        estimates = {key: replace(found, n_patients=0) for key, found in estimates.items()}
-    counts = pd.crosstab(table.truth, table.said).reindex(
-        index=list(labels), columns=list(table.classes), fill_value=0
+        estimates = {key: replace(one, n_patients=0) for key, one in estimates.items()}
+    counts = pd.crosstab(table.truth, table.answers).reindex(
+        index=labels, columns=list(table.classes), fill_value=0
     )
     return Evaluation(
         classes=table.classes,
-        labels=labels,
+        labels=tuple(labels),
         n_images=len(table.truth),
         n_patients=known(~unknown),
         n_unknown=int(unknown.sum()),
         images={c: int((table.truth == c).sum()) for c in labels},
         patients={c: known(table.truth == c) for c in labels},
-        confusion=tuple(tuple(int(n) for n in row) for row in counts.to_numpy()),
+        confusion=tuple(map(tuple, counts.to_numpy().tolist())),
         estimates=estimates,
         notes=tuple(_notes(table, unknown)),
     )
 
 
 def measures(classes: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
-    """Yield every measure with each class that it is of, in the order of tables.
-
-    Parameters
-    ----------
-    classes : tuple of str
-        Classes that the model knows.
-
-    Yields
-    ------
-    tuple of (str, str or None)
-        A key of `METRICS`, and a class; None for measures of all classes together.
-
-    Examples
-    --------
-    >>> [class_ for name, class_ in measures(("a", "b")) if name == "sensitivity"]
-    ['a', 'b']
-    """
+    """Yield every measure with each class that it is of (None: all), in the order of tables."""
     for metric in METRICS.values():
         if metric.per_class:
             yield from ((metric.name, class_) for class_ in classes)

@@ -28,10 +28,11 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import (
     check_level,
     design_effect,
+    mover_mean,
     odds_ratio_bounds,
     proportion_bounds,
 )
-from hurdles.evaluation.delong import Area, area_bounds
+from hurdles.evaluation.delong import AUC, auc_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.metrics import get_metric
 from hurdles.evaluation.statistics import (
@@ -51,16 +52,9 @@ MAX_UNDEFINED = 0.1
 
 
 def draw_patients(n_patients: int, n_resamples: int, seed: int) -> Iterator[Floats]:
-    """Draw patients with replacement, a block of resamples at a time.
+    """Draw patients with replacement, a block of resamples at a time; the blocks do not matter.
 
-    Row after row, the blocks are the same for the same seed, however large they are.
-
-    How often each patient was drawn: one resample in a row, b of them in a block.
-
-    Examples
-    --------
-    >>> [block.sum(axis=1).tolist() for block in draw_patients(5, 3, seed=0)]
-    [[5.0, 5.0, 5.0]]
+    A row tells how often each patient was drawn; float, shape (resamples, patients).
     """
     rng = np.random.default_rng(seed)
     rows = max(1, _CELLS // n_patients)
@@ -93,7 +87,7 @@ def estimate(
     """Return a measure with the interval that the head of this module assigns to it."""
     check_level(level)
     statistic = table.statistic(metric, class_)
-    value = _point(statistic, table.n_patients)
+    value = float(statistic.at(np.ones((1, table.n_patients)))[0])
     size = {"n_images": statistic.n_images, "n_patients": statistic.n_patients}
     if math.isnan(value):
         return undefined(get_metric(metric).why_undefined(class_ or ""), level=level, **size)
@@ -107,7 +101,7 @@ def estimate(
     else:
         assert isinstance(statistic, Ranking)
         names = np.arange(table.n_patients).astype(str)
-        low, high, method = area_bounds(Area.of_ranking(statistic, names), level)
+        low, high, method = auc_bounds(AUC.of_ranking(statistic, names), level)
     return Estimate(value, low, high, level, method, note=note, **size)
 
 
@@ -126,15 +120,9 @@ def _fraction_interval(statistic: Fraction, level: float) -> tuple[float, float,
 
 def _mean_interval(statistic: MeanOfFractions, level: float) -> tuple[float, float, str]:
     """Combine independent proportions (MOVER): classes hardly ever share a patient."""
-    share = 1 / len(statistic.fractions)
-    value = below = above = 0.0
-    for fraction in statistic.fractions:
-        p = float(fraction.part.sum() / fraction.whole.sum())
-        low, high, _ = _fraction_interval(fraction, level)
-        value += share * p
-        below += (share * (p - low)) ** 2
-        above += (share * (high - p)) ** 2
-    low, high = max(0.0, value - math.sqrt(below)), min(1.0, value + math.sqrt(above))
+    values = [float(f.part.sum() / f.whole.sum()) for f in statistic.fractions]
+    bounds = [_fraction_interval(f, level)[:2] for f in statistic.fractions]
+    low, high = mover_mean(values, bounds, np.eye(len(values)))
     return low, high, "Wilson, combined over classes"
 
 
@@ -152,7 +140,3 @@ def _odds_interval(
         note = "one of the four counts is zero: 0.5 is added to each, and one end is open"
     # Half an image weighs more among few patients than among their many images.
     return min(low, value), max(high, value), method, note
-
-
-def _point(statistic: Statistic, n_patients: int) -> float:
-    return float(statistic.at(np.ones((1, n_patients)))[0])

@@ -1,6 +1,6 @@
 """One AUC for all classes: the mean of one-vs-rest AUCs, with the patients' own interval.
 
-Each class's AUC has its own interval (`area_bounds`), and DeLong's covariance between classes
+Each class's AUC has its own interval (`auc_bounds`), and DeLong's covariance between classes
 comes from the same patients. The bounds of the mean join both (MOVER), so that the interval is as
 wide as a score interval where every image is ranked rightly, and no wider than the patients make it
 elsewhere. With two classes the two AUCs are one and the same, and so is their mean.
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import check_level, mover_mean, mover_reach, normal_quantile
 from hurdles.evaluation.delong import (
-    Area,
-    AreaDifference,
-    area_bounds,
-    compare_areas,
+    AUC,
+    AUCDifference,
+    auc_bounds,
+    compare_aucs,
     correlations,
     joint_covariance,
     judged_difference,
@@ -47,10 +47,10 @@ def macro_auc(predictions: Predictions, *, level: float = 0.95) -> Estimate:
 
     Examples
     --------
-    >>> told = Predictions.from_arrays(["a", "b"], y_true=list("aaaabbbb"),
+    >>> table = Predictions.from_arrays(["a", "b"], y_true=list("aaaabbbb"),
     ...     y_prob=np.array([[p, 1 - p] for p in (0.9, 0.8, 0.7, 0.4, 0.6, 0.3, 0.2, 0.1)]),
     ...     images=list("ABCDEFGH"), groups=list("ABCDEFGH"))
-    >>> print(macro_auc(told))
+    >>> print(macro_auc(table))
     0.938 [0.513, 0.995]
     """
     check_level(level)
@@ -59,27 +59,20 @@ def macro_auc(predictions: Predictions, *, level: float = 0.95) -> Estimate:
     if mean is None:
         return undefined(_TOO_FEW, level=level, n_images=len(predictions), n_patients=n_patients)
     absent = sorted(set(predictions.classes) - set(predictions.y_true.tolist()))
-    return Estimate(
-        mean.value,
-        mean.low,
-        mean.high,
-        level,
-        mean.method,
-        len(predictions),
-        n_patients,
-        f"no image of {', '.join(absent)}" if absent else "",
-    )
+    note = f"no image of {', '.join(absent)}" if absent else ""
+    bounds = (mean.value, mean.low, mean.high)
+    return Estimate(*bounds, level, mean.method, len(predictions), n_patients, note)
 
 
-def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) -> AreaDifference:
+def compare_macro_auc(a: Predictions, b: Predictions, *, level: float = 0.95) -> AUCDifference:
     """Compare two mean AUCs of the same images, ``a - b``.
 
-    As from `hurdles.evaluation.delong.compare_areas`, which it is for two classes.
+    As from `hurdles.evaluation.delong.compare_aucs`, which it is for two classes.
     """
     check_level(level)
     one, two = _pair(a, b, level)
-    if len(one.areas) == len(two.areas) == 1:
-        return compare_areas(one.areas[0], two.areas[0], level=level)
+    if len(one.aucs) == len(two.aucs) == 1:
+        return compare_aucs(one.aucs[0], two.aucs[0], level=level)
     return judged_difference(
         (one.value, two.value),
         [mean.logit_bounds(level) for mean in (one, two)],
@@ -103,8 +96,6 @@ def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 
     as the whole, below 0 where it does worse than chance. Undefined where the whole's own
     interval reaches chance, for then there is nothing to have a share of.
 
-    References
-    ----------
     Donner and Zou, Stat Methods Med Res 2012;21:347-359 (MOVER-R).
     """
     check_level(level)
@@ -116,38 +107,31 @@ def share_above_chance(part: Predictions, whole: Predictions, *, level: float = 
             "chance: there is nothing to have a share of"
         )
         return undefined(why, level=level, n_images=len(part), n_patients=n_patients)
-    correlation = _correlation(one, two, (one.spread(level), two.spread(level)))
+    covariance = one.covariance(two)
+    correlation = max(-1.0, min(1.0, covariance / (one.spread(level) * two.spread(level))))
     low, high = _ratio_bounds(one, two, correlation)
     value = (one.value - _CHANCE) / (two.value - _CHANCE)
     method = f"MOVER-R, DeLong's correlation {correlation:.2f}"
     return Estimate(value, low, high, level, method, len(part), n_patients)
 
 
-def class_areas(predictions: Predictions) -> dict[str, Area]:
+def class_aucs(predictions: Predictions) -> dict[str, AUC]:
     """Return the AUC of each class against the rest.
 
     In the order of the model's classes; of two classes the first alone, since both have the
     same AUC. Empty where fewer than two classes have images.
-
-    Examples
-    --------
-    >>> told = Predictions.from_arrays(["a", "b"], y_true=list("aabb"),
-    ...     y_prob=np.array([[p, 1 - p] for p in (0.9, 0.4, 0.6, 0.1)]),
-    ...     images=list("ABCD"), groups=list("ABCD"))
-    >>> {name: area.value for name, area in class_areas(told).items()}
-    {'a': 0.75}
     """
     truth, classes, prob = predictions.y_true, predictions.classes, predictions.y_prob
     present = set(np.unique(truth).tolist())
-    told = [c for c in classes if c in present]
     if len(present) < 2:
         return {}
-    told = told[:1] if len(classes) == len(told) == 2 else told
+    known = [c for c in classes if c in present]
+    known = known[:1] if len(classes) == len(known) == 2 else known
     # Names are sorted once for all classes.
     patients, codes = np.unique(predictions.groups, return_inverse=True)
     return {
-        c: Area.of_ranking(Ranking.of(truth == c, prob[:, classes.index(c)], codes), patients)
-        for c in told
+        c: AUC.of_ranking(Ranking.of(truth == c, prob[:, classes.index(c)], codes), patients)
+        for c in known
     }
 
 
@@ -166,7 +150,7 @@ class _Mean:
     """A mean of AUCs, its bounds, and how each patient moves it."""
 
     #: One per class; a single one where there are two classes, whose AUCs are the same.
-    areas: tuple[Area, ...]
+    aucs: tuple[AUC, ...]
     low: float  # bounds of the mean
     high: float
     method: str  # how they were made
@@ -174,30 +158,30 @@ class _Mean:
     @classmethod
     def of(cls, predictions: Predictions, level: float) -> _Mean | None:
         """Return the mean; None where fewer than two classes have images."""
-        areas = tuple(class_areas(predictions).values())
-        if not areas:
+        aucs = tuple(class_aucs(predictions).values())
+        if not aucs:
             return None
-        bounds = [area_bounds(area, level) for area in areas]
-        method = bounds[0][2] if len(areas) == 1 else "MOVER of Newcombe, DeLong's covariances"
-        return cls(areas, *_joined(areas, [b[:2] for b in bounds]), method)
+        bounds = [auc_bounds(auc, level) for auc in aucs]
+        method = bounds[0][2] if len(aucs) == 1 else "MOVER of Newcombe, DeLong's covariances"
+        return cls(aucs, *_joined(aucs, [b[:2] for b in bounds]), method)
 
     @property
     def value(self) -> float:
         """The mean."""
-        return float(np.mean([area.value for area in self.areas]))
+        return float(np.mean([auc.value for auc in self.aucs]))
 
     @property
     def moves(self) -> NDArray[np.float64]:
         """How each patient moves each AUC, shape (AUCs, patients)."""
-        return np.stack([area.sick + area.well for area in self.areas])
+        return np.stack([auc.sick + auc.well for auc in self.aucs])
 
     def logit_bounds(self, level: float) -> tuple[float, float]:
         """Return the bounds that join the AUCs' textbook intervals."""
-        return _joined(self.areas, [logit_bounds(area, level) for area in self.areas])
+        return _joined(self.aucs, [logit_bounds(auc, level) for auc in self.aucs])
 
     def covariance(self, other: _Mean) -> float:
         """Return the covariance with another mean; 0 where it cannot be known."""
-        mean = float(joint_covariance(self.areas, other.areas).mean())
+        mean = float(joint_covariance(self.aucs, other.aucs).mean())
         return 0.0 if math.isnan(mean) else mean
 
     def spread(self, level: float) -> float:
@@ -208,26 +192,19 @@ class _Mean:
         return max(self.value - self.low, self.high - self.value) / normal_quantile(level)
 
 
-def _joined(areas: Sequence[Area], bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _joined(aucs: Sequence[AUC], bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the bounds of a mean of AUCs (MOVER) from theirs and DeLong's correlations.
 
     Where an AUC shows no variance its correlations are taken to be 1, the widest.
     """
-    values = np.array([area.value for area in areas])
-    joint = correlations(joint_covariance(areas, areas))
-    down = mover_mean(values - [b[0] for b in bounds], joint)
-    up = mover_mean([b[1] for b in bounds] - values, joint)
-    value = float(values.mean())
-    return max(0.0, value - down), min(1.0, value + up)
-
-
-def _correlation(one: _Mean, two: _Mean, spread: tuple[float, float]) -> float:
-    return max(-1.0, min(1.0, one.covariance(two) / (spread[0] * spread[1])))
+    return mover_mean(
+        [auc.value for auc in aucs], bounds, correlations(joint_covariance(aucs, aucs))
+    )
 
 
 def _pair(a: Predictions, b: Predictions, level: float) -> tuple[_Mean, _Mean]:
     """Return both means over the same images in the same order."""
-    first, second = (_Mean.of(told, level) for told in in_pairs(a, b))
+    first, second = (_Mean.of(table, level) for table in in_pairs(a, b))
     if first is None or second is None:
         raise EvaluationError(f"{_TOO_FEW}.")
     return first, second
@@ -247,9 +224,9 @@ def _ratio_bounds(part: _Mean, whole: _Mean, correlation: float) -> tuple[float,
         theirs = share * (whole.value - whole.low if down else whole.high - whole.value)
         return top - share * bottom + side * mover_reach(mine, theirs, correlation)
 
-    centre, step = top / bottom, 1.0
-    while gap(centre + step, 1) > 0 or gap(centre - step, -1) < 0:
+    center, step = top / bottom, 1.0
+    while gap(center + step, 1) > 0 or gap(center - step, -1) < 0:
         step *= 2
-    high = brentq(gap, centre, centre + step, args=(1,)) if gap(centre, 1) > 0 else centre
-    low = brentq(gap, centre - step, centre, args=(-1,)) if gap(centre, -1) < 0 else centre
+    high = brentq(gap, center, center + step, args=(1,)) if gap(center, 1) > 0 else center
+    low = brentq(gap, center - step, center, args=(-1,)) if gap(center, -1) < 0 else center
     return float(low), float(high)

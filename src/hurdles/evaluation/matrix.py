@@ -17,7 +17,7 @@ import pandas as pd
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import check_level
 from hurdles.evaluation.comparisons import holm
-from hurdles.evaluation.delong import Area, AreaDifference, compare_areas
+from hurdles.evaluation.delong import AUC, AUCDifference, compare_aucs
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.intervals import estimate
 from hurdles.evaluation.metrics import METRICS
@@ -108,15 +108,15 @@ def _cell(predictions: Predictions, positive: str, level: float) -> Iterator[dic
     for measure in MEASURES:
         class_ = positive if METRICS[measure].per_class else None
         if class_ is not None and class_ not in table.classes:
-            found = undefined(_unknown(positive, predictions), level=level)
+            row = undefined(_unknown(positive, predictions), level=level)
         else:
-            found = estimate(table, measure, class_, level=level)
-        yield {"measure": measure, "class": class_ or "", **_numbers(found)}
+            row = estimate(table, measure, class_, level=level)
+        yield {"measure": measure, "class": class_ or "", **_numbers(row)}
 
 
-def _numbers(found: Estimate) -> dict[str, Any]:
+def _numbers(estimate: Estimate) -> dict[str, Any]:
     kept = ("value", "low", "high", "n_images", "n_patients", "note")
-    return {name: getattr(found, name) for name in kept}
+    return {name: getattr(estimate, name) for name in kept}
 
 
 def gaps(
@@ -177,15 +177,14 @@ def paired(
 
 def _on_common(a: Predictions, b: Predictions, positive: str, level: float) -> dict[str, Any]:
     common = set(a.frame["image"]) & set(b.frame["image"])
-    ends = ("a", "b")
     if not common:
-        return _row(undefined("no image was predicted by both", level=level), ends)
+        return _row(undefined("no image was predicted by both", level=level), ("a", "b"))
     one, two = (Predictions(t.frame[t.frame["image"].isin(common)]) for t in (a, b))
-    row = _compared(one, align(one, two), positive, level, ends)
+    row = _compared(one, align(one, two), positive, level, ("a", "b"))
     left = (len(a) - len(common), len(b) - len(common))
     if any(left):
-        said = f"{left[0]} images of a and {left[1]} of b are not common to both and left out"
-        row["note"] = "; ".join(filter(None, (row["note"], said)))
+        note = f"{left[0]} images of a and {left[1]} of b are not common to both and left out"
+        row["note"] = "; ".join(filter(None, (row["note"], note)))
     # The same images twice: each counts once.
     return row | {"n_images": len(common)}
 
@@ -193,29 +192,28 @@ def _on_common(a: Predictions, b: Predictions, positive: str, level: float) -> d
 def _compared(
     a: Predictions, b: Predictions, positive: str, level: float, ends: tuple[str, str]
 ) -> dict[str, Any]:
-    one, two = _area(a, positive), _area(b, positive)
-    values = [area.value if isinstance(area, Area) else math.nan for area in (one, two)]
-    if not isinstance(one, Area) or not isinstance(two, Area):
-        why = "; ".join(
-            f"{end}: {area}"
-            for end, area in zip(ends, (one, two), strict=True)
-            if isinstance(area, str)
-        )
-        return _row(undefined(why, level=level), ends, values)
-    found = compare_areas(one, two, level=level)
+    (one, why_one), (two, why_two) = _auc(a, positive), _auc(b, positive)
+    values = [math.nan if auc is None else auc.value for auc in (one, two)]
+    if one is None or two is None:
+        reasons = [
+            f"{end}: {why}" for end, why in zip(ends, (why_one, why_two), strict=True) if why
+        ]
+        return _row(undefined("; ".join(reasons), level=level), ends, values)
+    tested = compare_aucs(one, two, level=level)
     images = len(set(a.frame["image"]) | set(b.frame["image"]))
-    return _row(replace(found.difference, n_images=images), ends, values, found)
+    return _row(replace(tested.difference, n_images=images), ends, values, tested)
 
 
-def _area(predictions: Predictions, positive: str) -> Area | str:
-    """Return the AUC, or why there is none."""
+def _auc(predictions: Predictions, positive: str) -> tuple[AUC | None, str]:
+    """Return the AUC, or None and why there is none."""
     if positive not in predictions.classes:
-        return _unknown(positive, predictions)
+        return None, _unknown(positive, predictions)
     truth = predictions.y_true == positive
     if truth.all() or not truth.any():
-        return METRICS["auc"].why_undefined(positive)
+        return None, METRICS["auc"].why_undefined(positive)
     scores = predictions.y_prob[:, predictions.classes.index(positive)]
-    return Area.of(predictions.y_true, scores, positive=positive, groups=predictions.groups)
+    groups = predictions.groups
+    return AUC.of(predictions.y_true, scores, positive=positive, groups=groups), ""
 
 
 def _unknown(positive: str, predictions: Predictions) -> str:
@@ -226,7 +224,7 @@ def _row(
     difference: Estimate,
     ends: tuple[str, str],
     values: Sequence[float] = (math.nan, math.nan),
-    tested: AreaDifference | None = None,
+    tested: AUCDifference | None = None,
 ) -> dict[str, Any]:
     numbers = _numbers(difference)
     return {

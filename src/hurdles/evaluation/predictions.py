@@ -198,6 +198,11 @@ def align(a: Predictions, b: Predictions) -> Predictions:
     return Predictions(second.reset_index())
 
 
+def _some(names: Any) -> str:
+    shown = ", ".join(repr(str(n)) for n in names[:3])
+    return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})" if len(names) else "none"
+
+
 def _check(frame: pd.DataFrame) -> None:
     missing = [c for c in COLUMNS if c not in frame]
     names = [c for c in frame.columns if c.startswith(_PREFIX)]
@@ -211,32 +216,6 @@ def _check(frame: pd.DataFrame) -> None:
     if frame["image"].duplicated().any():
         twice = frame["image"][frame["image"].duplicated()].iloc[0]
         raise EvaluationError(f"image {twice!r} is predicted twice; every image counts once.")
-    _check_names(frame, [name.removeprefix(_PREFIX) for name in names])
-    for name in names:
-        if not pd.api.types.is_numeric_dtype(frame[name]):
-            raise EvaluationError(f"the values of {name!r} are not numbers; give probabilities.")
-    probabilities = frame[names].to_numpy(dtype="float64")
-    if (
-        not np.isfinite(probabilities).all()
-        or (probabilities < 0).any()
-        or (probabilities > 1).any()
-    ):
-        bad = int(
-            np.flatnonzero(
-                ~(np.isfinite(probabilities) & (probabilities >= 0) & (probabilities <= 1)).all(
-                    axis=1
-                )
-            )[0]
-        )
-        raise EvaluationError(
-            f"probabilities of image {frame['image'].iloc[bad]!r} are "
-            f"{probabilities[bad].tolist()}; each must be a number between 0 and 1."
-        )
-    if (np.abs(probabilities.sum(axis=1) - 1) > 1e-3).any():
-        raise EvaluationError("the probabilities of an image must sum to one.")
-
-
-def _check_names(frame: pd.DataFrame, classes: list[str]) -> None:
     for column in ("image", "group", "label", "prediction"):
         empty = (frame[column].isna() | (frame[column] == "")).to_numpy()
         if empty.any():
@@ -244,15 +223,24 @@ def _check_names(frame: pd.DataFrame, classes: list[str]) -> None:
                 f"{column!r} is empty for image {frame['image'].to_numpy()[empty][0]!r} and "
                 f"{int(empty.sum()) - 1} others; every image needs one."
             )
-    strange = (~frame["prediction"].isin(classes)).to_numpy()
-    if strange.any():
-        row = frame[strange].iloc[0]
+    classes = [name.removeprefix(_PREFIX) for name in names]
+    strange = frame[~frame["prediction"].isin(classes)]
+    if len(strange):
+        row = strange.iloc[0]
         raise EvaluationError(
             f"{row['prediction']!r}, predicted for image {row['image']!r}, is not a class of the "
             f"model; its classes are {', '.join(classes)}."
         )
-
-
-def _some(names: Any) -> str:
-    shown = ", ".join(repr(str(n)) for n in names[:3])
-    return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})" if len(names) else "none"
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise EvaluationError(f"the values of {name!r} are not numbers; give probabilities.")
+    probabilities = frame[names].to_numpy(dtype="float64")
+    valid = ((probabilities >= 0) & (probabilities <= 1)).all(axis=1)  # false for NaN
+    if not valid.all():
+        bad = int(np.flatnonzero(~valid)[0])
+        raise EvaluationError(
+            f"probabilities of image {frame['image'].iloc[bad]!r} are "
+            f"{probabilities[bad].tolist()}; each must be a number between 0 and 1."
+        )
+    if (np.abs(probabilities.sum(axis=1) - 1) > 1e-3).any():
+        raise EvaluationError("the probabilities of an image must sum to one.")

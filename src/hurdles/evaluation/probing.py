@@ -1,12 +1,9 @@
-"""How well numbers tell a label: a ridge logistic regression that has not seen the patient.
+"""How well features tell a label: a ridge logistic regression that has not seen the patient.
 
 A straight line through features is a weak reader, and that is its use: what it can tell is there to
-be had by any network. If it parts the collections, the network knows the hospital, and where class
-and collection go together it may answer with the one for the other. A probe that fails shows less:
-the knowledge may be there in a form that no straight line finds, and images that two collections
-share (`hurdles.copies.finder`) cannot be told by anything.
-
-The regression is scikit-learn's; the penalty is chosen on patients held out from training.
+be had by any network. A probe that fails shows less: the knowledge may be there in a form that no
+straight line finds, and images that two collections share (`hurdles.copies.finder`) cannot be told
+apart. The regression is scikit-learn's; the penalty is chosen on patients held out from training.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,12 +71,16 @@ def out_of_fold(
     part = patient_folds(names, patients, folds, seed=seed)
     for fold in np.unique(part):
         test, train = part == fold, part != fold
-        probability[test] = _learnt(
+        probability[test] = _predicted(
             table[train], names[train], patients[train], table[test], known, seed
         )
         there = _shares(names[train], known)
         probability[test] *= np.divide(share, there, out=np.zeros_like(share), where=there > 0)
     return np.asarray(probability / probability.sum(axis=1, keepdims=True))
+
+
+def _shares(names: NDArray[np.str_], known: NDArray[np.str_]) -> Floats:
+    return np.asarray((names[:, None] == known).mean(axis=0))
 
 
 def fit_predict(
@@ -89,14 +91,7 @@ def fit_predict(
     *,
     seed: int = 0,
 ) -> Floats:
-    """Learn labels from some images and return their probabilities (n, labels in order) for others.
-
-    Examples
-    --------
-    >>> fitted = fit_predict(np.array([[0.0], [1.0]] * 9), ["a", "b"] * 9, range(18), np.eye(1))
-    >>> bool(fitted[0, 1] > 0.8)
-    True
-    """
+    """Learn labels from some images; return their probabilities (n, labels) for others."""
     table, names, patients = _checked(train_features, train_labels, train_groups)
     others = np.asarray(features, dtype=np.float64)
     if others.ndim != 2 or others.shape[1] != table.shape[1] or not np.isfinite(others).all():
@@ -104,7 +99,7 @@ def fit_predict(
             f"features have shape {others.shape}; give finite numbers in {table.shape[1]} columns, "
             "as in training."
         )
-    return _learnt(table, names, patients, others, np.unique(names), seed)
+    return _predicted(table, names, patients, others, np.unique(names), seed)
 
 
 def patient_folds(
@@ -112,15 +107,10 @@ def patient_folds(
 ) -> NDArray[np.int64]:
     """Return the fold of each image, from 0: patients are dealt so that folds share every label.
 
-    Patients whose images have the same labels are alike and are dealt out in turn, those with most
-    images first, starting with the fold that has the fewest such images so far; the seed decides
-    who of those alike goes where. With fewer patients than folds some stay empty. scikit-learn's
-    StratifiedGroupKFold does the same patient by patient, which takes longer than the regressions.
-
-    Examples
-    --------
-    >>> patient_folds(list("aaaabb"), [1, 1, 2, 2, 3, 4], 2).tolist()
-    [0, 0, 1, 1, 0, 1]
+    Patients whose images have the same labels are dealt out in turn, those with most images first,
+    starting with the fold that has the fewest such images; the seed decides among those alike.
+    scikit-learn's StratifiedGroupKFold does the same patient by patient, which takes longer than
+    the regressions.
     """
     names, label = np.unique(np.asarray(labels), return_inverse=True)
     patients, patient = np.unique(np.asarray(groups), return_inverse=True)
@@ -146,17 +136,7 @@ def patients_of(labels: NDArray[Any], groups: NDArray[Any]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a linear probe could tell of the collections.
-
-    Examples
-    --------
-    >>> sources, groups = ["ours", "theirs"] * 30, [f"p{i}" for i in range(60)]
-    >>> features = np.random.default_rng(0).normal(size=(60, 3))
-    >>> features[1::2] += 10
-    >>> probe = source_probe(features, sources, groups=groups)
-    >>> probe.auc.value, probe.chance
-    (1.0, 0.5)
-    """
+    """What a linear probe could tell of the collections."""
 
     within: str  # the class whose images were told apart; empty for images of all classes
     images: dict[str, int]  # of each collection
@@ -203,11 +183,9 @@ def source_probe(
 ) -> Probe:
     """Predict the collection from features by a line that has not seen the patient.
 
-    Logistic regression with a ridge penalty on standardised features, cross-validated
-    (`out_of_fold`): a patient is in one fold only, scaling and penalty
-    are chosen within the training folds (the latter on patients held out from them), and every
-    image is judged by the model that did not see it. The interval counts patients, not images, and
-    holds for these models: others, trained on other patients, would vary a little more.
+    Cross-validated (`out_of_fold`): every image is judged by a model that did not see its patient.
+    The interval counts patients, and holds for these models: others, trained on other patients,
+    would vary a little more.
     """
     table, names, patients = _checked(features, sources, groups)
     counts = patients_of(names, patients)
@@ -228,14 +206,13 @@ def source_probe(
         images=[str(i) for i in range(len(names))],
         groups=patients.tolist(),
     )
-    rows = PatientTable.of(judged)
     images = {s: int((names == s).sum()) for s in enough}
     return Probe(
         within,
         images,
         {s: counts[s] for s in enough},
         macro_auc(judged, level=level),
-        estimate(rows, "accuracy", level=level),
+        estimate(PatientTable.of(judged), "accuracy", level=level),
         max(images.values()) / len(names),
         f"too few patients: {few}" if few else "",
     )
@@ -260,36 +237,23 @@ def source_probes(
     classes = np.asarray(labels, dtype=str)
     if len(classes) != len(table):
         raise EvaluationError(f"{len(classes)} labels for {len(table)} images; give one each.")
-
-    def one(rows: NDArray[np.bool_], within: str) -> Probe:
-        return source_probe(
-            table[rows],
-            names[rows].tolist(),
-            groups=patients[rows].tolist(),
-            within=within,
-            folds=folds,
-            seed=seed,
-            level=level,
-        )
-
-    every = one(np.ones(len(table), dtype=bool), "")
-    return [every, *(one(classes == label, label) for label in np.unique(classes).tolist())]
+    probe = partial(source_probe, folds=folds, seed=seed, level=level)
+    probes = [probe(table, names.tolist(), groups=patients.tolist())]
+    for label in np.unique(classes).tolist():
+        rows = classes == label
+        groups_ = patients[rows].tolist()
+        probes.append(probe(table[rows], names[rows].tolist(), groups=groups_, within=label))
+    return probes
 
 
 def thumbnails(pixels: NDArray[np.uint8], size: int = 16) -> NDArray[np.float32]:
-    """Return grey values of small images as features: what is told without any network.
-
-    Examples
-    --------
-    >>> thumbnails(np.full((3, 64, 64), 255, dtype=np.uint8), size=2).tolist()[0]
-    [1.0, 1.0, 1.0, 1.0]
-    """
+    """Return gray values of small images as features: what is told without any network."""
     import cv2
 
     features = np.empty((len(pixels), size * size), dtype=np.float32)
     for row, image in enumerate(pixels):
-        grey = np.asarray(image, dtype=np.float32) / 255  # before averaging: bytes would be rounded
-        features[row] = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA).ravel()
+        gray = np.asarray(image, dtype=np.float32) / 255  # before averaging: bytes would be rounded
+        features[row] = cv2.resize(gray, (size, size), interpolation=cv2.INTER_AREA).ravel()
     return features
 
 
@@ -308,11 +272,7 @@ def _checked(
     return table, names, patients
 
 
-def _shares(names: NDArray[np.str_], known: NDArray[np.str_]) -> Floats:
-    return np.asarray((names[:, None] == known).mean(axis=0))
-
-
-def _learnt(
+def _predicted(
     table: Floats,
     names: NDArray[np.str_],
     patients: NDArray[np.str_],

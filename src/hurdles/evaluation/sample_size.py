@@ -8,8 +8,9 @@ independent patients, not images, and sets one class against the rest.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_left
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,25 +24,15 @@ EXACT_UP_TO = 250
 _MOST = 10_000_000
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The distribution of a calibrated classifier's scores on the scale of log odds.
-
-    A mixture of normal distributions: one for all patients, or one for each class.
-
-    Examples
-    --------
-    >>> Scores((1.0,), (-5.0,), (2.5,)).means
-    (-5.0,)
-    """
+class Scores(NamedTuple):
+    """Parts of a mixture of normal distributions: calibrated scores on the scale of log odds."""
 
     weights: tuple[float, ...]  # of each part; weights sum to 1
     means: tuple[float, ...]
     sds: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Development:
+class Development(NamedTuple):
     """How many patients are needed to make a classifier, by each of three criteria."""
 
     shrinkage: int  # so that coefficients are exaggerated by no more than the wanted factor
@@ -54,7 +45,7 @@ class Development:
         return max(self.shrinkage, self.optimism, self.prevalence)
 
 
-def area_width(area: float, positives: int, negatives: int, *, level: float = 0.95) -> float:
+def auc_width(auc: float, positives: int, negatives: int, *, level: float = 0.95) -> float:
     """Return the width to expect of an AUC's interval, high minus low.
 
     Twice the normal quantile times the standard error of Hanley and McNeil as Newcombe changed it
@@ -62,18 +53,18 @@ def area_width(area: float, positives: int, negatives: int, *, level: float = 0.
 
     Examples
     --------
-    >>> round(area_width(0.7, 100, 100), 2)
+    >>> round(auc_width(0.7, 100, 100), 2)
     0.14
     """
-    _check(area, 0.5)
+    _check(auc, 0.5)
     check_level(level)
     if positives < 1 or negatives < 1:
         raise EvaluationError(f"{positives} and {negatives} patients: an AUC needs one of each.")
-    return 2 * normal_quantile(level) * math.sqrt(auc_variance(area, positives, negatives))
+    return 2 * normal_quantile(level) * math.sqrt(auc_variance(auc, positives, negatives))
 
 
-def patients_for_area(
-    area: float, prevalence: float, *, width: float = 0.1, level: float = 0.95
+def patients_for_auc(
+    auc: float, prevalence: float, *, width: float = 0.1, level: float = 0.95
 ) -> int:
     """Return how many patients give an AUC an interval of this width.
 
@@ -83,21 +74,17 @@ def patients_for_area(
 
     Examples
     --------
-    >>> patients_for_area(0.8, 0.018), patients_for_area(0.78, 0.2)
+    >>> patients_for_auc(0.8, 0.018), patients_for_auc(0.78, 0.2)
     (4252, 511)
     """
-    _check(area, prevalence)
+    _check(auc, prevalence)
     z = normal_quantile(level)
 
     def reached(n: int) -> bool:
-        variance = auc_variance(area, n * prevalence, n * (1 - prevalence))
+        variance = auc_variance(auc, n * prevalence, n * (1 - prevalence))
         return 2 * z * math.sqrt(variance) <= width
 
-    low, high = 2, _MOST
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) else (middle + 1, high)
-    return low
+    return bisect_left(range(_MOST), True, lo=2, key=reached)
 
 
 def patients_for_ratio(prevalence: float, *, width: float = 0.2, level: float = 0.95) -> int:
@@ -132,7 +119,10 @@ def patients_for_slope(scores: Scores, *, width: float = 0.2, level: float = 0.9
     2957
     """
     check_level(level)
-    x, density = _density(scores)
+    parts = list(zip(scores.weights, scores.means, scores.sds, strict=True))
+    x = np.linspace(min(m - 9 * s for _, m, s in parts), max(m + 9 * s for _, m, s in parts), 20001)
+    density = sum(w / s * np.exp(-0.5 * ((x - m) / s) ** 2) for w, m, s in parts)
+    density = np.asarray(density / np.sum(density), dtype=np.float64)
     risk = 1 / (1 + np.exp(-x))
     weight = density * risk * (1 - risk)
     a, ab, b = weight.sum(), (weight * x).sum(), (weight * x * x).sum()
@@ -140,24 +130,18 @@ def patients_for_slope(scores: Scores, *, width: float = 0.2, level: float = 0.9
     return math.ceil(float(a / (error**2 * (a * b - ab * ab))))
 
 
-def scores_of_area(area: float, prevalence: float) -> Scores:
+def scores_of_auc(auc: float, prevalence: float) -> Scores:
     """Return the scores of a calibrated classifier with this AUC: normal in either class.
 
     With equal variances s^2 the AUC is Phi(s / sqrt 2), and the scores are log odds exactly if
     the means lie s^2 apart with their middle at the prevalence's log odds.
-
-    Examples
-    --------
-    >>> scores = scores_of_area(0.9, 0.5)
-    >>> [round(mean, 2) for mean in scores.means], round(scores.sds[0], 2)
-    ([-1.64, 1.64], 1.81)
     """
-    _check(area, prevalence)
+    _check(auc, prevalence)
     from scipy.special import ndtri
 
-    sd = math.sqrt(2) * float(ndtri(area))
-    centre = math.log(prevalence / (1 - prevalence))
-    means = (centre - sd * sd / 2, centre + sd * sd / 2)
+    sd = math.sqrt(2) * float(ndtri(auc))
+    center = math.log(prevalence / (1 - prevalence))
+    means = (center - sd * sd / 2, center + sd * sd / 2)
     return Scores((1 - prevalence, prevalence), means, (sd, sd))
 
 
@@ -171,15 +155,7 @@ def patients_for_development(
 ) -> Development:
     """Return how many patients are needed to fit so many parameters without exaggerating them.
 
-    References
-    ----------
     Riley et al., BMJ 2020;368:m441; Stat Med 2019;38:1276-1296.
-
-    Examples
-    --------
-    >>> found = patients_for_development(24, 0.174, cox_snell=0.288)
-    >>> found.shrinkage, found.optimism, found.prevalence, found.needed
-    (623, 662, 221, 662)
     """
     _check(0.75, prevalence)
     most = _most_possible(prevalence)
@@ -268,27 +244,16 @@ def detectable_difference(
     return high
 
 
-def _density(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a grid of scores and their probability on it, which sums to 1."""
-    parts = list(zip(scores.weights, scores.means, scores.sds, strict=True))
-    x = np.linspace(min(m - 9 * s for _, m, s in parts), max(m + 9 * s for _, m, s in parts), 20001)
-    density = sum(w / s * np.exp(-0.5 * ((x - m) / s) ** 2) for w, m, s in parts)
-    return x, np.asarray(density / np.sum(density), dtype=np.float64)
-
-
 def _most_possible(prevalence: float) -> float:
     """Return the largest R-squared of Cox and Snell at a prevalence."""
-    return -math.expm1(2 * (prevalence * math.log(prevalence) + _one_minus(prevalence)))
+    p = prevalence
+    return -math.expm1(2 * (p * math.log(p) + (1 - p) * math.log1p(-p)))
 
 
-def _one_minus(p: float) -> float:
-    return (1 - p) * math.log1p(-p)
-
-
-def _check(area: float, prevalence: float) -> None:
-    if not 0.5 < area < 1 or not 0 < prevalence < 1:
+def _check(auc: float, prevalence: float) -> None:
+    if not 0.5 < auc < 1 or not 0 < prevalence < 1:
         raise EvaluationError(
-            f"an AUC of {area} at a prevalence of {prevalence}: give 0.5 < AUC < 1 and "
+            f"an AUC of {auc} at a prevalence of {prevalence}: give 0.5 < AUC < 1 and "
             "0 < prevalence < 1."
         )
 
@@ -303,8 +268,10 @@ def interval_width(n: int, p: float, *, level: float = 0.95) -> float:
     >>> round(interval_width(33, 0.85), 2), round(interval_width(400, 0.85), 2)
     (0.24, 0.07)
     """
-    bounds, chances = _wilson_table(n, p, level)
-    return float(((bounds[:, 1] - bounds[:, 0]) * chances).sum())
+    if n < 1 or not 0 <= p <= 1:
+        raise EvaluationError(f"n = {n} and p = {p}: give at least one image and 0 <= p <= 1.")
+    bounds = np.array([wilson_bounds(k / n, n, level) for k in range(n + 1)])
+    return float(((bounds[:, 1] - bounds[:, 0]) * _binomial(n, p)).sum())
 
 
 def mcnemar_power(n: int, *, only_a: float, only_b: float, alpha: float = 0.05) -> float:
@@ -312,11 +279,6 @@ def mcnemar_power(n: int, *, only_a: float, only_b: float, alpha: float = 0.05) 
 
     Exact: summed over every number of discordant images and every way to divide them, where only
     the one, or only the other, model is right on true shares `only_a` and `only_b` of images.
-
-    Examples
-    --------
-    >>> round(mcnemar_power(33, only_a=0.15, only_b=0.06), 2)
-    0.1
     """
     from scipy.special import bdtr
 
@@ -336,11 +298,6 @@ def smallest_significant_lead(*, losses: int = 0, alpha: float = 0.05) -> int:
     """Return by how many images one model must lead for McNemar's exact test to notice.
 
     Images that only the leading model has right, less `losses`; whatever the size of the set.
-
-    Examples
-    --------
-    >>> smallest_significant_lead(), smallest_significant_lead(losses=3)
-    (6, 9)
     """
     wins = losses + 1
     while _critical(wins + losses, alpha) < losses:
@@ -348,26 +305,17 @@ def smallest_significant_lead(*, losses: int = 0, alpha: float = 0.05) -> int:
     return wins - losses
 
 
-@dataclass(frozen=True)
-class McNemarRange:
+class McNemarRange(NamedTuple):
     """The p-values that two totals allow when the single answers are not published."""
 
-    #: Exact two-sided p-values, with the fewest and with the most discordant images possible.
-    smallest: float
+    smallest: float  # exact two-sided p-values, with the fewest and the most discordant images
     largest: float
     fewest: int  # those numbers of discordant images
     most: int
 
 
 def mcnemar_from_totals(right_a: int, right_b: int, n: int) -> McNemarRange:
-    """Return which p-values McNemar's exact test could have, from the totals of two models alone.
-
-    Examples
-    --------
-    >>> found = mcnemar_from_totals(26, 29, 33)
-    >>> found.smallest, round(found.largest, 2), found.fewest, found.most
-    (0.25, 0.55, 3, 11)
-    """
+    """Return which p-values McNemar's exact test could have, from two models' totals alone."""
     if not (0 <= right_a <= n and 0 <= right_b <= n):
         raise EvaluationError(f"{right_a} and {right_b} of {n} images: no total can exceed {n}.")
     lead = abs(right_a - right_b)
@@ -393,15 +341,6 @@ def _critical(discordant: int, alpha: float) -> int:
     while 2 * (fewer + 1) <= discordant and _two_sided(fewer + 1, discordant) <= alpha:
         fewer += 1
     return fewer
-
-
-def _wilson_table(
-    n: int, p: float, level: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if n < 1 or not 0 <= p <= 1:
-        raise EvaluationError(f"n = {n} and p = {p}: give at least one image and 0 <= p <= 1.")
-    bounds = np.array([wilson_bounds(k / n, n, level) for k in range(n + 1)])
-    return bounds, _binomial(n, p)
 
 
 def _binomial(n: int, p: float) -> NDArray[np.float64]:

@@ -61,11 +61,9 @@ class Fraction(Statistic):
 
         F1 is a monotone function of TP / (TP + FP + FN), which is a plain proportion.
         """
-        return (
-            (self.part / 2, self.whole - self.part / 2)
-            if self.harmonic
-            else (self.part, self.whole)
-        )
+        if not self.harmonic:
+            return self.part, self.whole
+        return self.part / 2, self.whole - self.part / 2
 
     @property
     def counted(self) -> Floats:
@@ -204,11 +202,6 @@ def auc(truth: NDArray[np.bool_], scores: Floats) -> float:
 
     It is exact: equal AUCs are equal to the last bit, by whatever ranking they come about, so that
     the epochs of a training can be told apart by it. scikit-learn's trapezoids differ by rounding.
-
-    Examples
-    --------
-    >>> auc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
-    0.875
     """
     if np.isnan(scores).any():
         return math.nan
@@ -222,7 +215,7 @@ class PatientTable:
 
     classes: tuple[str, ...]  # classes that the model knows
     truth: NDArray[np.str_]  # true and predicted classes; shape (n,)
-    said: NDArray[np.str_]
+    answers: NDArray[np.str_]
     prob: Floats  # probabilities; shape (n, classes)
     patients: NDArray[np.intp]  # number of each image's patient, from 0; shape (n,)
     n_patients: int  # how many there are
@@ -231,14 +224,8 @@ class PatientTable:
     def of(cls, predictions: Predictions) -> PatientTable:
         """Return the table with its patients numbered in the order of their names."""
         names, codes = np.unique(predictions.groups, return_inverse=True)
-        return cls(
-            tuple(predictions.classes),
-            predictions.y_true,
-            predictions.y_pred,
-            predictions.y_prob,
-            codes,
-            len(names),
-        )
+        table = (predictions.y_true, predictions.y_pred, predictions.y_prob)
+        return cls(tuple(predictions.classes), *table, codes, len(names))
 
     @property
     def present(self) -> list[str]:
@@ -251,29 +238,28 @@ class PatientTable:
         """Return the statistic of one measure."""
         self._check(metric, class_)
         if metric == "accuracy":
-            return self._fraction(self.truth == self.said, np.ones(len(self.truth), bool))
+            return self._fraction(self.truth == self.answers, np.ones(len(self.truth), bool))
         if metric == "balanced_accuracy":
-            return MeanOfFractions(tuple(self._sensitivity(c) for c in self.present))
+            classes = [(self.truth == c, self.answers == c) for c in self.present]
+            return MeanOfFractions(tuple(self._fraction(t & a, t) for t, a in classes))
         assert class_ is not None
-        truth, said = self.truth == class_, self.said == class_
+        truth, answer = self.truth == class_, self.answers == class_
         if metric == "auc":
-            scores = self.prob[:, self.classes.index(class_)]
-            return Ranking.of(truth, scores, self.patients)
+            return Ranking.of(truth, self.prob[:, self.classes.index(class_)], self.patients)
         if metric == "f1":
-            both, either = self._sum(truth & said), self._sum(truth) + self._sum(said)
+            both, either = self._sum(truth & answer), self._sum(truth) + self._sum(answer)
             return Fraction(2 * both, either, needed=self._sum(truth), harmonic=True)
-        if metric == "sensitivity":
-            return self._fraction(truth & said, truth)
-        if metric == "miss_rate":
-            return self._fraction(truth & ~said, truth)
-        specificity = self._fraction(~truth & ~said, ~truth)
-        if metric == "specificity":
-            return specificity
+        sensitivity, specificity = (truth & answer, truth), (~truth & ~answer, ~truth)
         if metric == "diagnostic_odds_ratio":
-            return OddsRatio(self._fraction(truth & said, truth), specificity)
-        if metric == "ppv":
-            return self._fraction(truth & said, said)
-        return self._fraction(~truth & ~said, ~said)  # NPV
+            return OddsRatio(self._fraction(*sensitivity), self._fraction(*specificity))
+        parts = {
+            "sensitivity": sensitivity,
+            "miss_rate": (truth & ~answer, truth),
+            "specificity": specificity,
+            "ppv": (truth & answer, answer),
+            "npv": (~truth & ~answer, ~answer),
+        }
+        return self._fraction(*parts[metric])
 
     def _check(self, metric: str, class_: str | None) -> None:
         if get_metric(metric).per_class:
@@ -284,10 +270,6 @@ class PatientTable:
                 )
         elif class_ is not None:
             raise EvaluationError(f"{metric} is of all classes together; leave {class_!r} out.")
-
-    def _sensitivity(self, class_: str) -> Fraction:
-        truth = self.truth == class_
-        return self._fraction(truth & (self.said == class_), truth)
 
     def _fraction(self, part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> Fraction:
         return Fraction(self._sum(part), self._sum(whole))

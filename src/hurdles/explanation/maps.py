@@ -1,23 +1,22 @@
 """Heat-maps by method: Grad-CAM, SmoothGrad-Squared, integrated gradients, occlusion.
 
-It needs no gradient and no access to a layer, so it also serves as a check of Grad-CAM. Of the
-methods that only ask the network it is the cheapest that is not noisy: 169 questions an image,
-where RISE needs thousands of random masks to settle, and Score-CAM one for each feature map of a
-layer. And its unit can be said to a reader: how far the odds of the class fall when this square is
-painted over.
+Each takes a module in eval mode, images x (N, 1, H, W) within [0, 1] and for each the index of the
+class asked about, target (N,); and returns one map per image, before scaling: not negative, or NaN.
 
-Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): where the last maps spoke for a class.
-
-Two heat-maps of single pixels: SmoothGrad-Squared and integrated gradients.
-
-Both ask how the log-odds of a class change with each pixel. Of the many ways to do so these two
-were taken for what is known of them. SmoothGrad-Squared is one of two kinds that rank pixels better
-than chance does when the ranked pixels are taken away and the network is trained again (Hooker et
-al. 2019); it does not multiply by the image, so that dark lungs can be hot, and its sum has a
-meaning: the share of heat in a region is the share of the answer's variance that a little noise on
-every pixel would cause there. Integrated gradients add up to the difference between the image and
-an even grey one, which makes them the exact companion of occlusion; but they are a product with the
-image, and such products look alike whatever the weights are (Adebayo et al. 2018).
+- Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) shows where the last feature maps spoke for a
+  class.
+- SmoothGrad-Squared (Smilkov et al. 2017, arXiv 1706.03825) is one of two kinds that rank pixels
+  better than chance does when the ranked pixels are taken away and the network is trained again
+  (Hooker et al. 2019, arXiv 1806.10758). It does not multiply by the image, so that dark lungs can
+  be hot, and its sum has a meaning: the share of heat in a region is the share of the variance of
+  the log-odds that a little noise on every pixel would cause there.
+- Integrated gradients (Sundararajan, Taly and Yan 2017, arXiv 1703.01365) add up to the difference
+  between the image and an even gray one, which makes them the exact companion of occlusion; but
+  such products with the image look alike whatever the weights are (Adebayo et al. 2018).
+- Occlusion needs no gradient and no access to a layer, so it also serves as a check of Grad-CAM. Of
+  the methods that only ask the network it is the cheapest that is not noisy: 169 questions an
+  image, where RISE needs thousands of random masks and Score-CAM one for each feature map. And its
+  unit can be said to a reader: how far the odds of the class fall when this square is painted over.
 """
 
 from __future__ import annotations
@@ -30,32 +29,26 @@ from torch import Tensor, nn
 from hurdles.errors import RecipeError
 from hurdles.models.network import last_convolution
 
-__all__ = ["grad_cam", "integrated_gradients", "log_odds", "occlusion", "smoothgrad"]
+#: Noisy copies of an image, and their noise as a share of the image's range of gray: Smilkov et al.
+#: 2017 recommend 0.1 to 0.2. Squares are added up, so few copies serve.
+_COPIES, _NOISE = 8, 0.15
+#: Points between the gray image and the image, in the middle of equal parts.
+_STEPS = 16
+#: Cells along each side; a window covers 2 x 2 of them. At 224 pixels: cells of 16, windows of 32.
+_CELLS = 14
+#: Falls below this share of the logits' size are rounding: batches of another length add up in
+#: another order.
+_ROUNDING = 1e-5
+#: Painted images judged at once. On a CPU a few, whose feature maps stay in its cache: for the
+#: baseline at 224 pixels an image takes 2.4 s on one core by fours, 4.1 s by thirty-twos.
+_BATCH = {"cpu": 4, "cuda": 64}
 
 
 def grad_cam(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """Return the Grad-CAM of each image, before scaling.
+    """Return the Grad-CAM of each image, of the size of the last feature maps.
 
-    Each of the last feature maps is weighed by the mean gradient of the target's logit over it; the
-    sum is cut off below zero. Images of a batch do not influence each other, because the network
-    is in eval mode.
-
-    Parameters
-    ----------
-    module : nn.Module
-        In eval mode; it must expose its last convolution.
-    x : Tensor, shape (N, 1, H, W), within [0, 1]
-    target : Tensor of int64, shape (N,)
-        Index of the class asked about, for each image.
-
-    Returns
-    -------
-    Tensor, shape (N, h, w), the size of the feature map; not negative, or NaN.
-
-    Raises
-    ------
-    RecipeError
-        If the module does not say which convolution is its last, or does not use it.
+    These are weighed by the mean gradient of the target's logit over them; the sum is cut off below
+    zero. Raises `RecipeError` where the module does not say which convolution is its last.
     """
     seen: list[Tensor] = []
 
@@ -85,37 +78,11 @@ def grad_cam(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     return (weights * maps.detach()).sum(dim=1).clamp(min=0)
 
 
-#: Noisy copies of an image, and their noise as a share of the image's range of grey: Smilkov et al.
-#: 2017 recommend 0.1 to 0.2. Squares are added up, so few copies serve.
-_COPIES, _NOISE = 8, 0.15
-#: Points between the grey image and the image, in the middle of equal parts.
-_STEPS = 16
-
-
 def smoothgrad(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """Return the mean squared gradient of the target's log-odds over noisy copies of each image.
 
-    A square has no sign: a hot pixel moves the answer, for or against the target alike, and with
-    two classes the maps of both are one and the same.
-
-    The noise is the same for every image and every call, so that maps can be repeated and do not
-    depend on what shares their batch.
-
-    Parameters
-    ----------
-    module : nn.Module
-        In eval mode.
-    x : Tensor, shape (N, 1, H, W), within [0, 1]
-    target : Tensor of int64, shape (N,)
-        Index of the class asked about, for each image.
-
-    Returns
-    -------
-    Tensor, shape (N, H, W); not negative, or NaN.
-
-    References
-    ----------
-    Smilkov et al. 2017, arXiv 1706.03825; squared: Hooker et al. 2019, arXiv 1806.10758.
+    A square has no sign: a hot pixel moves the answer, for or against the target alike. The noise
+    is the same for every image and call: maps do not depend on what shares their batch.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(_COPIES, *x.shape[1:], generator=generator).to(x.device)
@@ -127,32 +94,16 @@ def smoothgrad(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
 
 
 def integrated_gradients(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """Return what each pixel adds to the target's log-odds on the way from an even grey image.
+    """Return what each pixel adds to the target's log-odds on the way from an even gray image.
 
-    The grey is the image's own mean, as for occlusion: from black, a dark lung could have no heat.
+    The gray is the image's own mean, as for occlusion: from black, a dark lung could have no heat.
     What speaks against the target is cut off.
-
-    Parameters
-    ----------
-    module : nn.Module
-        In eval mode.
-    x : Tensor, shape (N, 1, H, W), within [0, 1]
-    target : Tensor of int64, shape (N,)
-        Index of the class asked about, for each image.
-
-    Returns
-    -------
-    Tensor, shape (N, H, W); not negative, or NaN.
-
-    References
-    ----------
-    Sundararajan, Taly and Yan 2017, arXiv 1703.01365.
     """
-    grey = x.mean(dim=(1, 2, 3), keepdim=True)
+    gray = x.mean(dim=(1, 2, 3), keepdim=True)
     total = torch.zeros_like(x)
     for step in range(_STEPS):
-        total += _gradient(module, grey + (step + 0.5) / _STEPS * (x - grey), target)
-    return ((x - grey) * total / _STEPS)[:, 0].clamp(min=0)
+        total += _gradient(module, gray + (step + 0.5) / _STEPS * (x - gray), target)
+    return ((x - gray) * total / _STEPS)[:, 0].clamp(min=0)
 
 
 def _gradient(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
@@ -162,8 +113,8 @@ def _gradient(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         odds = log_odds(module(leaf), target).sum()
         if not odds.requires_grad:  # the answer does not depend on the image
             return torch.zeros_like(x)
-        (found,) = torch.autograd.grad(odds, leaf, allow_unused=True, materialize_grads=True)
-    return found.detach()
+        (gradient,) = torch.autograd.grad(odds, leaf, allow_unused=True, materialize_grads=True)
+    return gradient.detach()
 
 
 def log_odds(logits: Tensor, target: Tensor) -> Tensor:
@@ -176,34 +127,12 @@ def log_odds(logits: Tensor, target: Tensor) -> Tensor:
     return logits.gather(1, target[:, None])[:, 0] - others
 
 
-#: Cells along each side; a window covers 2 x 2 of them. At 224 pixels: cells of 16, windows of 32.
-_CELLS = 14
-#: Falls below this share of the logits' size are rounding: batches of another length add up in
-#: another order.
-_ROUNDING = 1e-5
-#: Painted images judged at once. On a CPU a few, whose feature maps stay in its cache: for the
-#: baseline at 224 pixels an image takes 2.4 s on one core by fours, 4.1 s by thirty-twos.
-_BATCH = {"cpu": 4, "cuda": 64}
-
-
 def occlusion(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """Return how far the log-odds of the target fall when each part of an image is hidden.
 
-    A window is painted with the image's mean grey, and moved by half its side. A cell's heat is the
-    mean fall over the windows that cover it, cut off below zero. Log-odds are used rather than the
-    probability, which no longer moves once a network is sure.
-
-    Parameters
-    ----------
-    module : nn.Module
-        In eval mode.
-    x : Tensor, shape (N, 1, H, W), within [0, 1]
-    target : Tensor of int64, shape (N,)
-        Index of the class asked about, for each image.
-
-    Returns
-    -------
-    Tensor, shape (N, cells, cells), 14 cells or as many as there are pixels; not negative, or NaN.
+    A window is painted with the image's mean gray, and moved by half its side. A cell's heat is the
+    mean fall over the windows that cover it, cut off below zero; 14 x 14 cells, or as many as there
+    are pixels. Log-odds are used because a probability no longer moves once a network is sure.
     """
     cells = min(_CELLS, *x.shape[-2:])
     windows = _windows(cells).to(x.device)
@@ -234,12 +163,9 @@ def _falls(module: nn.Module, image: Tensor, target: int, covered: Tensor) -> Te
 
 def _windows(cells: int) -> Tensor:
     """Return which cells each window covers, float (windows, cells, cells); 2 x 2 cells each."""
-    steps = max(1, cells - 1)
-    windows = torch.zeros(steps, steps, cells, cells)
-    for row in range(steps):
-        for column in range(steps):
-            windows[row, column, row : row + 2, column : column + 2] = 1
-    return windows.flatten(0, 1)
+    starts = torch.arange(max(1, cells - 1))[:, None]
+    inside = (torch.arange(cells) >= starts) & (torch.arange(cells) < starts + 2)
+    return (inside[:, None, :, None] & inside[None, :, None, :]).float().flatten(0, 1)
 
 
 def _enlarged(windows: Tensor, height: int, width: int) -> Tensor:

@@ -13,9 +13,9 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
+from hurdles.evaluation.decisions import Threshold, apply, youden_threshold
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
 from hurdles.pixels.cache import Prepared
 from hurdles.progress import Options
 from hurdles.recipe.choices import ChosenEpoch

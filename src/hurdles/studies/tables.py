@@ -18,7 +18,7 @@ import pandas as pd
 from hurdles.data.files import write_bytes
 from hurdles.evaluation import matrix as matrices
 from hurdles.evaluation.comparisons import compare, holm, ruled_by_test
-from hurdles.evaluation.delong import Area, AreaDifference, area_bounds, compare_areas
+from hurdles.evaluation.delong import AUC, AUCDifference, auc_bounds, compare_aucs
 from hurdles.evaluation.predictions import Predictions
 from hurdles.registry import Registry
 from hurdles.reporting.plots import matrix_figure
@@ -318,11 +318,11 @@ class Tried:
     parts: Mapping[str, Predictions]
     answered: Mapping[str, Predictions]
 
-    def area(self, part: str) -> Area:
+    def area(self, part: str) -> AUC:
         """Return the area of the positive class, of the images that are not rejected."""
         predictions, positive = self.answered[part], self.cell.recipe.evaluation.positive
         scores = predictions.y_prob[:, predictions.classes.index(positive)]
-        return Area.of(predictions.y_true, scores, positive=positive, groups=predictions.groups)
+        return AUC.of(predictions.y_true, scores, positive=positive, groups=predictions.groups)
 
 
 _PARTS = ("inside", "outside")
@@ -406,7 +406,7 @@ def remedy_areas(tried: Tried) -> dict[str, float]:
     row: dict[str, float] = {}
     for part in _PARTS:
         area, of = tried.area(part), len(tried.parts[part])
-        low, high, _ = area_bounds(area)
+        low, high, _ = auc_bounds(area)
         row |= {part: area.value, f"{part} low": low, f"{part} high": high}
         row |= {f"images {part}": of, f"answered {part}": len(tried.answered[part]) / of}
     return row
@@ -442,7 +442,7 @@ def _change(seeds: Sequence[Tried], plain: Mapping[tuple[str, int], Tried]) -> d
         areas = [tried.area(part).value for tried in seeds]
         row |= {part: np.mean(areas), f"{part} least": min(areas), f"{part} most": max(areas)}
         pairs = [
-            compare_areas(tried.area(part), other.area(part))
+            compare_aucs(tried.area(part), other.area(part))
             for tried in seeds
             if cell.row != NO_REMEDY and (other := plain.get((cell.way, tried.cell.seed)))
         ]
@@ -450,7 +450,7 @@ def _change(seeds: Sequence[Tried], plain: Mapping[tuple[str, int], Tried]) -> d
     return row
 
 
-def _mean_change(pairs: Sequence[AreaDifference]) -> dict[str, float]:
+def _mean_change(pairs: Sequence[AUCDifference]) -> dict[str, float]:
     """Return the mean change over seeds, with bounds and a test as if the seeds erred together.
 
     The seeds share their test patients, so their errors do go together for the most part; taking

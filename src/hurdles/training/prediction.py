@@ -1,7 +1,7 @@
 """From prepared pixels to probabilities, to what a network's head sees, and to no answer.
 
 A rule of rejection scores an image by its distance to the images of training, in the features that
-the head is given (`hurdles.evaluation.rejection.nearest_distances`), or by one minus the largest
+the head is given (`hurdles.evaluation.decisions.nearest_distances`), or by one minus the largest
 probability. The first asks whether the image is like any that was seen, the second whether the
 network doubts; a network that follows a shortcut does not doubt.
 
@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from hurdles.data.files import replacing, write_text
 from hurdles.errors import RunError
-from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.rejection import (
+from hurdles.evaluation.decisions import (
     Rejection,
     Selective,
     fix_rejection,
@@ -33,6 +32,7 @@ from hurdles.evaluation.rejection import (
     rejection_table,
     selective,
 )
+from hurdles.evaluation.predictions import Predictions
 from hurdles.progress import Progress, Silent
 from hurdles.recipe.choices import RejectBy
 from hurdles.training.machine import Machine, this_machine
@@ -164,7 +164,7 @@ class Rejector:
     ) -> tuple[pd.DataFrame, Selective]:
         """Return which images of a set are rejected, and how good the answers to the others are.
 
-        The table has the columns of `hurdles.evaluation.rejection.COLUMNS`.
+        The table has the columns of `hurdles.evaluation.decisions.COLUMNS`.
         """
         images = predictions.frame["image"].tolist()
         table = rejection_table(self.rule, images, self.scores(network, pixels))

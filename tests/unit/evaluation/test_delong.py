@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.delong import (
-    Area,
-    area_bounds,
-    compare_areas,
+    AUC,
+    auc_bounds,
+    compare_aucs,
     joint_covariance,
     logit_bounds,
     reach_apart,
@@ -33,7 +33,7 @@ def scored(draw: st.DrawFn):
 def area(truth, scores, groups=None):
     labels = np.where(truth, "x", "y")
     names = None if groups is None else np.asarray(groups).astype(str)
-    return Area.of(labels, scores, positive="x", groups=names)
+    return AUC.of(labels, scores, positive="x", groups=names)
 
 
 def pairs(truth, scores):
@@ -126,8 +126,8 @@ def test_taking_images_for_patients_would_be_too_sure():
     truth, scores, groups = clustered(mixed=False)
     honest, fooled = area(truth, scores, groups), area(truth, scores)
     assert honest.variance > 2 * fooled.variance
-    low, high, _ = area_bounds(honest)
-    narrow, wide, _ = area_bounds(fooled)
+    low, high, _ = auc_bounds(honest)
+    narrow, wide, _ = auc_bounds(fooled)
     assert high - low > 1.3 * (wide - narrow)
 
 
@@ -136,15 +136,15 @@ def test_a_perfect_area_is_no_certainty(images):
     truth, groups = np.repeat([True, False], 12 * images), np.repeat(np.arange(24), images)
     perfect = area(truth, truth.astype(float), groups)
     assert (perfect.value, perfect.variance) == (1.0, 0.0)
-    low, high, method = area_bounds(perfect)
+    low, high, method = auc_bounds(perfect)
     assert 0.7 < low < 0.95
     assert high == 1.0
     assert method == "Newcombe, each patient once"
     assert logit_bounds(perfect) == (low, high)
     once = area(truth[::images], truth[::images].astype(float))
-    assert area_bounds(once)[0] == pytest.approx(low), "copies are no evidence"
+    assert auc_bounds(once)[0] == pytest.approx(low), "copies are no evidence"
     turned = area(truth, -truth.astype(float), groups)
-    assert area_bounds(turned)[:2] == pytest.approx((0.0, 1 - low))
+    assert auc_bounds(turned)[:2] == pytest.approx((0.0, 1 - low))
 
 
 def test_one_patient_with_all_images_of_a_class_has_no_variance_and_an_interval():
@@ -152,10 +152,10 @@ def test_one_patient_with_all_images_of_a_class_has_no_variance_and_an_interval(
     groups = np.array([0] * 4 + list(range(1, 21)))
     a = area(truth, np.r_[[3.5, 7.5, 30, 30], np.arange(20)], groups)
     assert math.isnan(a.variance)
-    low, high, method = area_bounds(a)
+    low, high, method = auc_bounds(a)
     assert 0 <= low < a.value < high <= 1
     assert method == "Newcombe, each patient once"
-    found = compare_areas(a, a)
+    found = compare_aucs(a, a)
     assert found.p_value == 1.0
 
 
@@ -164,11 +164,11 @@ def test_one_patient_with_all_images_of_a_class_has_no_variance_and_an_interval(
 def test_intervals_hold_the_value_and_are_never_empty(drawn, level):
     truth, one, two, groups = drawn
     a, b = area(truth, one, groups), area(truth, two, groups)
-    for low, high in (area_bounds(a, level)[:2], logit_bounds(a, level)):
+    for low, high in (auc_bounds(a, level)[:2], logit_bounds(a, level)):
         assert 0 <= low <= a.value + 1e-9
         assert a.value - 1e-9 <= high <= 1
         assert low < high
-    found = compare_areas(a, b, level=level)
+    found = compare_aucs(a, b, level=level)
     assert found.difference.low < found.difference.high
     assert found.difference.low <= found.difference.value <= found.difference.high
     assert 0 <= found.p_value <= 1
@@ -179,7 +179,7 @@ def test_paired_is_sharper_than_unpaired_and_both_are_the_textbook_z():
     worse = scores + np.random.default_rng(5).normal(size=150) * 0.8
     a, b = area(truth, scores, groups), area(truth, worse, groups)
     elsewhere = area(truth, worse, groups + 1000)
-    paired, unpaired = compare_areas(a, b), compare_areas(a, elsewhere)
+    paired, unpaired = compare_aucs(a, b), compare_aucs(a, elsewhere)
     assert (paired.method, unpaired.method) == ("DeLong, paired", "DeLong, unpaired")
     assert paired.p_value < unpaired.p_value
     for found, covariance in ((paired, a.covariance(b)), (unpaired, 0.0)):
@@ -196,35 +196,35 @@ def test_sets_that_share_patients_share_their_covariance():
     whole = area(truth, scores, groups)
     part = groups < 50
     other = area(truth[part], scores[part], groups[part])
-    found = compare_areas(whole, other)
+    found = compare_aucs(whole, other)
     assert found.method == "DeLong, some patients shared"
     assert whole.covariance(other) > 0
     renamed = area(truth[part], scores[part], groups[part] + 500)
-    assert found.standard_error < compare_areas(whole, renamed).standard_error
+    assert found.standard_error < compare_aucs(whole, renamed).standard_error
 
 
 def test_a_perfect_model_against_a_good_one_is_not_taken_as_known_exactly():
     truth = np.repeat([True, False], 15)
     scores = np.r_[np.arange(15) + 10.0, np.arange(15)]
     perfect, good = area(truth, truth.astype(float)), area(truth, scores)
-    found = compare_areas(perfect, good)
+    found = compare_aucs(perfect, good)
     naive = math.erfc((1 - good.value) / math.sqrt(good.variance) / math.sqrt(2))
     assert found.p_value > naive
-    both = compare_areas(perfect, perfect)
+    both = compare_aucs(perfect, perfect)
     assert both.p_value == 1.0
     assert both.difference.low < 0 < both.difference.high
 
 
 def test_wrong_input_is_named():
     with pytest.raises(EvaluationError, match="not both images of 'x' and of other classes"):
-        Area.of(["x", "x"], [0.1, 0.2], positive="x")
+        AUC.of(["x", "x"], [0.1, 0.2], positive="x")
     with pytest.raises(EvaluationError, match="one number, not NaN, and one patient"):
-        Area.of(["x", "y"], [0.1, math.nan], positive="x")
+        AUC.of(["x", "y"], [0.1, math.nan], positive="x")
     with pytest.raises(EvaluationError, match=r"groups \(1,\)"):
-        Area.of(["x", "y"], [0.1, 0.2], positive="x", groups=["p"])
-    a = Area.of(["x", "y"], [0.1, 0.2], positive="x")
+        AUC.of(["x", "y"], [0.1, 0.2], positive="x", groups=["p"])
+    a = AUC.of(["x", "y"], [0.1, 0.2], positive="x")
     with pytest.raises(EvaluationError, match="level is 95"):
-        compare_areas(a, a, level=95)
+        compare_aucs(a, a, level=95)
 
 
 def test_thousands_of_images_take_no_pairs():
@@ -242,7 +242,7 @@ def test_a_difference_holds_zero_if_and_only_if_the_test_does_not_reject(drawn, 
     truth, one, two, groups = drawn
     a, b = area(truth, one, groups), area(truth, two, groups)
     for other in (b, area(truth, two, groups + 500)):
-        found = compare_areas(a, other, level=level)
+        found = compare_aucs(a, other, level=level)
         held = found.difference.low <= 0 <= found.difference.high
         assert held == (found.p_value > 1 - level)
 
@@ -251,8 +251,8 @@ def test_a_difference_holds_zero_if_and_only_if_the_test_does_not_reject(drawn, 
 def test_areas_that_every_patient_moves_alike_do_not_differ_without_error(pairs):
     truth, scores = list("pn") * pairs, np.arange(2 * pairs)
     swapped = scores + np.tile([1, -1], pairs)
-    one, two = (Area.of(truth, x, positive="p") for x in (swapped, scores))
-    found = compare_areas(one, two)
+    one, two = (AUC.of(truth, x, positive="p") for x in (swapped, scores))
+    found = compare_aucs(one, two)
     assert found.difference.value == pytest.approx(1 / pairs)
     assert found.standard_error == pytest.approx(math.sqrt(one.variance + two.variance))
     assert found.p_value > 0.3
@@ -291,7 +291,7 @@ def test_near_one_a_paired_difference_is_about_as_wide_as_delong_makes_it():
     """30 and 70 images, 0.99 against 0.99: the width was 0.099 where DeLong's is 0.019."""
     rng, held, widths, delong = np.random.default_rng(0), 0, [], []
     for _ in range(150):
-        found = compare_areas(*drawn_models(rng, 30, 70, (0.99, 0.99), 0.95))
+        found = compare_aucs(*drawn_models(rng, 30, 70, (0.99, 0.99), 0.95))
         held += found.difference.low <= 0 <= found.difference.high
         widths.append(found.difference.high - found.difference.low)
         delong.append(2 * 1.96 * found.standard_error)
@@ -302,7 +302,7 @@ def test_near_one_a_paired_difference_is_about_as_wide_as_delong_makes_it():
 def test_a_difference_near_one_holds_the_truth_where_delong_does_not():
     rng, held, delong = np.random.default_rng(1), 0, 0
     for _ in range(300):
-        found = compare_areas(*drawn_models(rng, 30, 70, (0.99, 0.95), 0.5))
+        found = compare_aucs(*drawn_models(rng, 30, 70, (0.99, 0.95), 0.5))
         held += found.difference.low <= 0.04 <= found.difference.high
         delong += abs(found.difference.value - 0.04) <= 1.96 * found.standard_error
     assert held >= 276 > delong  # 92 %
@@ -320,7 +320,7 @@ def test_patients_who_look_like_the_other_class_are_allowed_for():
         noise = math.sqrt(0.8) * rng.normal(size=120)[groups] + math.sqrt(0.2) * rng.normal(
             size=360
         )
-        low, high, method = area_bounds(area(truth, 3 * seems + noise, groups))
+        low, high, method = auc_bounds(area(truth, 3 * seems + noise, groups))
         held += low <= true <= high
     assert method.endswith("Student's t of 19")
     assert held >= 186  # 93 %
@@ -331,7 +331,7 @@ def test_patients_who_look_like_the_other_class_are_allowed_for():
 def test_no_area_has_better_bounds_than_a_perfect_one_of_the_same_patients(drawn):
     truth, scores, _, groups = drawn
     perfect = area(truth, truth.astype(float), groups)
-    assert area_bounds(area(truth, scores, groups))[0] <= area_bounds(perfect)[0] + 1e-9
+    assert auc_bounds(area(truth, scores, groups))[0] <= auc_bounds(perfect)[0] + 1e-9
 
 
 @given(scored())

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.forecast import (
     Record,
-    forecast_area,
+    expected_auc,
     forecast_auc,
     track_record,
 )
-from hurdles.evaluation.macro import class_areas, macro_auc
+from hurdles.evaluation.macro import class_aucs, macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import auc
 
@@ -62,7 +62,7 @@ def test_squared_effects_add_up_for_independent_normal_signs(lung, shortcut):
             lungs,
         )
     )
-    assert forecast_area(inside, blind) == pytest.approx(outside, abs=0.004)
+    assert expected_auc(inside, blind) == pytest.approx(outside, abs=0.004)
     assert constant >= outside - 0.004
     if (lung, shortcut) == (2.0, 1.0):
         found = [round(x, 2) for x in (inside, blind, outside, constant)]
@@ -76,8 +76,8 @@ def test_a_blind_view_that_knows_nothing_biases_nothing():
     for _ in range(150):
         lungs, seen = signs(rng, 30, 1.0, 0.0)
         inside, blind = (macro_auc(told(squeezed(s))).value for s in (lungs, seen))
-        found.append(forecast_area(inside, blind))
-        naive.append(forecast_area(inside, max(blind, 0.5)))
+        found.append(expected_auc(inside, blind))
+        naive.append(expected_auc(inside, max(blind, 0.5)))
     true = 0.760
     assert np.mean(found) == pytest.approx(true, abs=0.012)
     assert np.mean(naive) < np.mean(found) - 0.005
@@ -146,8 +146,8 @@ def three(seed, skill):
 def test_of_several_classes_it_is_the_mean():
     model, blind = three(0, np.array([2.5, 1.5, 2.0]).repeat(25)), three(1, 0.5)
     found = forecast_auc(model, blind)
-    inside, unseeing = class_areas(model), class_areas(blind)
-    each = [forecast_area(inside[c].value, unseeing[c].value) for c in "abc"]
+    inside, unseeing = class_aucs(model), class_aucs(blind)
+    each = [expected_auc(inside[c].value, unseeing[c].value) for c in "abc"]
     assert found.value == pytest.approx(np.mean(each))
     assert found.low < found.value < found.high
     shuffled = Predictions(blind.frame.sample(frac=1, random_state=0))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hurdles.errors import EvaluationError
 from hurdles.evaluation import intervals
 from hurdles.evaluation.bounds import (
-    auc_bounds,
     auc_variance,
     design_effect,
     kish,
     mover_difference,
+    newcombe_bounds,
     odds_ratio_bounds,
     proportion_bounds,
     wilson,
@@ -242,22 +242,24 @@ def test_wrong_questions_are_refused(make):
 
 def test_auc_bounds_are_where_the_score_test_turns():
     value, m, n = 0.85, 30, 50
-    for bound in auc_bounds(value, m, n):
+    for bound in newcombe_bounds(value, m, n):
         z = abs(value - bound) / math.sqrt(auc_variance(bound, m, n))
         assert z == pytest.approx(1.959964, abs=1e-5)
 
 
 def test_auc_bounds_agree_with_hanley_and_mcneil_in_the_middle():
-    low, high = auc_bounds(0.70, 100, 100)
+    low, high = newcombe_bounds(0.70, 100, 100)
     assert (low, high) == pytest.approx((0.63, 0.77), abs=0.01)
 
 
 @given(st.floats(0, 1), st.integers(1, 200), st.integers(1, 200), st.floats(1, 10))
 def test_auc_bounds_hold_the_value_and_mirror(value, m, n, inflation):
-    low, high = auc_bounds(value, m, n, inflation=inflation)
+    low, high = newcombe_bounds(value, m, n, inflation=inflation)
     assert -1e-9 <= low <= value + 1e-9
     assert value - 1e-9 <= high <= 1 + 1e-9
-    assert auc_bounds(1 - value, n, m, inflation=inflation) == pytest.approx((1 - high, 1 - low))
+    assert newcombe_bounds(1 - value, n, m, inflation=inflation) == pytest.approx(
+        (1 - high, 1 - low)
+    )
 
 
 def test_image_variance_equals_delong_by_pairs(make):
@@ -282,7 +284,7 @@ def uneven(spread):
 def test_auc_interval_widens_with_what_the_patients_show_and_never_narrows():
     for spread, wider in ((0.3, False), (3.0, True)):
         found = estimate(uneven(spread), "auc", "x")
-        low, high = auc_bounds(found.value, 30, 90)
+        low, high = newcombe_bounds(found.value, 30, 90)
         ratio = (found.high - found.low) / (high - low)
         assert ratio > 1.1 if wider else ratio == pytest.approx(1)
 

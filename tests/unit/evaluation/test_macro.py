@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.delong import Area, area_bounds, compare_areas
+from hurdles.evaluation.delong import AUC, auc_bounds, compare_aucs
 from hurdles.evaluation.macro import compare_macro_auc, macro_auc, share_above_chance
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import auc
@@ -42,13 +42,13 @@ def drawn(rng, n=60, classes=3, effect=1.0, images=1):
 def test_two_classes_have_the_usual_area_and_interval():
     truth, logits, groups = drawn(np.random.default_rng(0), classes=2, images=2)
     said = table(truth, logits, groups)
-    area = Area.of(truth, said.y_prob[:, 0], positive="a", groups=groups)
+    area = AUC.of(truth, said.y_prob[:, 0], positive="a", groups=groups)
     found = macro_auc(said)
-    assert (found.value, found.low, found.high) == (area.value, *area_bounds(area)[:2])
+    assert (found.value, found.low, found.high) == (area.value, *auc_bounds(area)[:2])
     assert (found.n_images, found.n_patients) == (120, 60)
     other = table(truth, logits[:, ::-1] + logits, groups)
-    twin = Area.of(truth, other.y_prob[:, 0], positive="a", groups=groups)
-    assert compare_macro_auc(said, other) == compare_areas(area, twin)
+    twin = AUC.of(truth, other.y_prob[:, 0], positive="a", groups=groups)
+    assert compare_macro_auc(said, other) == compare_aucs(area, twin)
 
 
 def test_the_mean_and_its_variance_are_those_of_the_areas():
@@ -203,7 +203,7 @@ def test_one_matrix_product_gives_what_every_pair_of_areas_gives(images):
     truth, logits, groups = drawn(np.random.default_rng(8), 60, images=images)
     said = table(truth, logits, groups)
     areas = [
-        Area.of(truth, said.y_prob[:, i], positive=c, groups=said.groups)
+        AUC.of(truth, said.y_prob[:, i], positive=c, groups=said.groups)
         for i, c in enumerate("abc")
     ]
     joint = np.array([[a.covariance(b) for b in areas] for a in areas])
@@ -211,7 +211,7 @@ def test_one_matrix_product_gives_what_every_pair_of_areas_gives(images):
     value = np.mean([a.value for a in areas])
     bounds = []
     for side in (0, 1):
-        reach = np.array([abs(area_bounds(a)[side] - a.value) for a in areas])
+        reach = np.array([abs(auc_bounds(a)[side] - a.value) for a in areas])
         bounds.append(np.sqrt(reach @ (joint / np.outer(spread, spread)) @ reach) / 3)
     found = macro_auc(said)
     assert found.value == pytest.approx(value, abs=1e-12)

@@ -8,7 +8,7 @@ import pytest
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.comparisons import compare, holm
-from hurdles.evaluation.delong import Area, compare_areas
+from hurdles.evaluation.delong import AUC, compare_aucs
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.matrix import (
     GAP_COLUMNS,
@@ -95,10 +95,10 @@ def test_gaps_are_unpaired_clustered_and_adjusted_over_all_rows(results):
         ["raw", "b"], ["raw", "healthy"], ["masked", "b"],
     ]  # fmt: skip
     one, two = (
-        Area.of(t.y_true, t.y_prob[:, 0], positive="sick", groups=t.groups)
+        AUC.of(t.y_true, t.y_prob[:, 0], positive="sick", groups=t.groups)
         for t in (results["raw", "a"], results["raw", "b"])
     )
-    row, expected = table.iloc[0], compare_areas(one, two)
+    row, expected = table.iloc[0], compare_aucs(one, two)
     assert row["difference"] == pytest.approx(row["auc_inside"] - row["auc_outside"])
     assert (row["low"], row["high"], row["p_value"]) == pytest.approx(
         (expected.difference.low, expected.difference.high, expected.p_value)

@@ -53,11 +53,11 @@ def test_areas_are_those_of_the_same_regression_by_scikit_learn():
 
 def test_no_image_is_judged_by_a_regression_that_saw_its_patient(monkeypatch):
     seen = []
-    learnt = probing._learnt
+    predicted = probing._predicted
     monkeypatch.setattr(
         probing,
-        "_learnt",
-        lambda *a: seen.append((set(a[2]), set(a[3][:, -1]))) or learnt(*a),
+        "_predicted",
+        lambda *a: seen.append((set(a[2]), set(a[3][:, -1]))) or predicted(*a),
     )
     inner = []
     folds = probing.patient_folds

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.macro import macro_auc
-from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.rejection import (
-    COLUMNS,
+from hurdles.evaluation.decisions import (
+    REJECTION_COLUMNS,
     Rejection,
     fix_rejection,
     nearest_distances,
     rejection_table,
     selective,
 )
+from hurdles.evaluation.macro import macro_auc
+from hurdles.evaluation.predictions import Predictions
 
 
 def predictions(n: int = 60, seed: int = 0) -> Predictions:
@@ -87,7 +87,7 @@ class TestRule:
     def test_the_table_lists_every_image(self):
         rule = Rejection("distance", 0.5, 0.9, 20, 1)
         table = rejection_table(rule, ["a", "b"], np.array([0.5, 0.6]))
-        assert tuple(table.columns) == tuple(COLUMNS)
+        assert tuple(table.columns) == tuple(REJECTION_COLUMNS)
         assert table["rejected"].tolist() == [False, True]
 
 
@@ -101,16 +101,16 @@ class TestDistances:
         expected = [
             sorted(np.linalg.norm(a - b) for b in units[0])[min(k, m) - 1] for a in units[1]
         ]
-        found = nearest_distances(known, asked, neighbours=k)
+        found = nearest_distances(known, asked, neighbors=k)
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
     def test_blocks_make_no_difference(self, monkeypatch):
-        from hurdles.evaluation import rejection
+        from hurdles.evaluation import decisions
 
         rng = np.random.default_rng(0)
         known, asked = (rng.normal(size=(r, 5)).astype(np.float32) for r in (20, 33))
         whole = nearest_distances(known, asked)
-        monkeypatch.setattr(rejection, "_CELLS", 50)
+        monkeypatch.setattr(decisions, "_CELLS", 50)
         np.testing.assert_allclose(nearest_distances(known, asked), whole, atol=1e-5)
 
     def test_features_of_nothing_have_a_distance(self):
@@ -121,7 +121,7 @@ class TestDistances:
     def test_what_has_no_neighbour_is_refused(self, m, width, k):
         with pytest.raises(EvaluationError, match="have no neighbour number"):
             nearest_distances(
-                np.ones((m, width), np.float32), np.ones((2, 3), np.float32), neighbours=k
+                np.ones((m, width), np.float32), np.ones((2, 3), np.float32), neighbors=k
             )
 
 

@@ -11,13 +11,13 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation import sample_size
 from hurdles.evaluation.sample_size import (
     Scores,
-    area_width,
+    auc_width,
     detectable_difference,
-    patients_for_area,
+    patients_for_auc,
     patients_for_development,
     patients_for_ratio,
     patients_for_slope,
-    scores_of_area,
+    scores_of_auc,
     supported_parameters,
 )
 
@@ -34,7 +34,7 @@ from hurdles.evaluation.sample_size import (
 def test_external_validation_as_published(
     prevalence, area, mean, sd, ratio_width, ratio, slope, by_area
 ):
-    assert patients_for_area(area, prevalence) == by_area
+    assert patients_for_auc(area, prevalence) == by_area
     # The authors step through standard errors by 0.0001, and simulate the slope's integrals.
     assert patients_for_ratio(prevalence, width=ratio_width) == pytest.approx(ratio, rel=0.003)
     scores = Scores((1.0,), (mean,), (sd,))
@@ -42,7 +42,7 @@ def test_external_validation_as_published(
 
 
 def test_slope_of_a_classifier_known_by_its_area_as_published():
-    assert patients_for_slope(scores_of_area(0.8, 0.018)) == pytest.approx(17080, rel=0.005)
+    assert patients_for_slope(scores_of_auc(0.8, 0.018)) == pytest.approx(17080, rel=0.005)
 
 
 def test_development_as_published():
@@ -53,7 +53,7 @@ def test_development_as_published():
 
 
 def test_scores_of_an_area_have_this_area_and_prevalence_and_are_calibrated():
-    scores = scores_of_area(0.85, 0.3)
+    scores = scores_of_auc(0.85, 0.3)
     rng = np.random.default_rng(0)
     n = 40_000
     negative = rng.normal(scores.means[0], scores.sds[0], int(n * scores.weights[0]))
@@ -68,9 +68,9 @@ def test_scores_of_an_area_have_this_area_and_prevalence_and_are_calibrated():
 
 
 def test_width_and_sample_are_each_others_inverse():
-    n = patients_for_area(0.9, 0.25, width=0.08)
-    assert area_width(0.9, round(n * 0.25), n - round(n * 0.25)) == pytest.approx(0.08, abs=0.002)
-    assert area_width(0.9, 20, 400) > area_width(0.9, 40, 400)
+    n = patients_for_auc(0.9, 0.25, width=0.08)
+    assert auc_width(0.9, round(n * 0.25), n - round(n * 0.25)) == pytest.approx(0.08, abs=0.002)
+    assert auc_width(0.9, 20, 400) > auc_width(0.9, 40, 400)
 
 
 def test_supported_parameters_ask_for_no_more_patients_than_there_are():
@@ -93,9 +93,9 @@ def test_approximate_differences_are_close_to_exact_ones_where_they_take_over(mo
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: patients_for_area(0.5, 0.2), "give 0.5 < AUC < 1"),
+        (lambda: patients_for_auc(0.5, 0.2), "give 0.5 < AUC < 1"),
         (lambda: patients_for_ratio(0.0), "0 < prevalence < 1"),
-        (lambda: area_width(0.9, 0, 5), "needs one of each"),
+        (lambda: auc_width(0.9, 0, 5), "needs one of each"),
         (lambda: patients_for_development(0, 0.2), "at least one parameter"),
         (lambda: patients_for_development(5, 0.01, cox_snell=0.5), "the most at this prevalence"),
     ],

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.decisions import Threshold, apply, youden_threshold
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.threshold import Threshold, apply, youden_threshold
 
 
 def table(p, truth, classes=("sick", "well")):

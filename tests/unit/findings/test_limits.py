@@ -91,11 +91,11 @@ def test_findings_are_judged_again_by_calibrated_limits_alone():
 
 
 def test_margins_are_what_their_sources_say():
-    from hurdles.evaluation.forecast import forecast_area
+    from hurdles.evaluation.forecast import expected_auc
 
     blind = limit_for("views").clears
     assert {limit_for(h).clears for h in ("confounders", "pixels", "lungs-removed")} == {blind}
-    lost = [inside - forecast_area(inside, blind) for inside in np.arange(0.80, 0.999, 0.01)]
+    lost = [inside - expected_auc(inside, blind) for inside in np.arange(0.80, 0.999, 0.01)]
     assert 0.045 < max(lost) <= 0.05
     assert math.sqrt(2) * NormalDist().inv_cdf(blind) == pytest.approx(0.5, abs=0.01)
     # A mark in half as many images more of one class: its area is half a share more than chance.

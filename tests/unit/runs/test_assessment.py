@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from hurdles.data.manifest import Manifest
+from hurdles.evaluation.decisions import Threshold, youden_threshold
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.threshold import Threshold, youden_threshold
 from hurdles.pixels.cache import Prepared
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.recipe import Recipe

@@ -10,8 +10,8 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import Links
+from hurdles.evaluation.decisions import apply, youden_threshold
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.threshold import apply, youden_threshold
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.run import Run
 from hurdles.studies.cells import Cell

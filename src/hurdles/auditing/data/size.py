@@ -9,14 +9,14 @@ from hurdles.auditing.material import Material
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.sample_size import (
-    area_width,
+    auc_width,
     detectable_difference,
     interval_width,
-    patients_for_area,
+    patients_for_auc,
     patients_for_development,
     patients_for_ratio,
     patients_for_slope,
-    scores_of_area,
+    scores_of_auc,
     supported_parameters,
 )
 from hurdles.findings.finding import Finding, Scale
@@ -107,7 +107,7 @@ def _sensitivity(tested: Material, place: str, label: str) -> Finding:
 
 def _area(tested: Material, place: str, label: str) -> Finding:
     positives, negatives = _patients(tested, label)
-    width = area_width(AREA, positives, negatives, level=tested.level)
+    width = auc_width(AREA, positives, negatives, level=tested.level)
     return Finding(
         "size",
         f"{label} against the rest",
@@ -123,8 +123,8 @@ def _needed(tested: Material, place: str, label: str) -> Finding:
     positives, negatives = _patients(tested, label)
     level, share = tested.level, positives / (positives + negatives)
     needed = {
-        "AUC": patients_for_area(AREA, share, level=level),
-        "calibration slope": patients_for_slope(scores_of_area(AREA, share), level=level),
+        "AUC": patients_for_auc(AREA, share, level=level),
+        "calibration slope": patients_for_slope(scores_of_auc(AREA, share), level=level),
         "observed/expected": patients_for_ratio(share, level=level),
     }
     most = max(needed.values()) * share

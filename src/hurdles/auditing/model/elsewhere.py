@@ -13,7 +13,7 @@ from hurdles.auditing.nested import answers_of, described
 from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
-from hurdles.evaluation.delong import Area, compare_areas
+from hurdles.evaluation.delong import AUC, compare_aucs
 from hurdles.evaluation.estimate import undefined
 from hurdles.evaluation.forecast import ASSUMPTION, forecast_auc, track_record
 from hurdles.evaluation.macro import macro_auc
@@ -112,14 +112,14 @@ def _lost(pair: _Pair, of: int, level: float) -> Iterator[Finding]:
         none = undefined("inside and outside share fewer than two classes")
         yield Finding("elsewhere", pair.name, pair.statistic, none, limit, scale=Scale.DIFFERENCE)
 
-    def area(side: Predictions, label: str) -> Area:
+    def area(side: Predictions, label: str) -> AUC:
         rows = np.isin(side.y_true, pair.common)
         scores = side.y_prob[rows, side.classes.index(label)]
-        return Area.of(side.y_true[rows], scores, positive=label, groups=side.groups[rows])
+        return AUC.of(side.y_true[rows], scores, positive=label, groups=side.groups[rows])
 
     for label in pair.compared:
         inside, outside = area(pair.inside, label), area(pair.outside, label)
-        lost = compare_areas(inside, outside, level=joined_level(level, of)).difference
+        lost = compare_aucs(inside, outside, level=joined_level(level, of)).difference
         yield Finding(
             "elsewhere",
             f"{pair.name}, {label}",

@@ -1,9 +1,12 @@
-"""Images that are not answered: a rule fixed on validation images, and what it costs and gains.
+"""Decisions fixed on validation images: the threshold of a class, and what is not answered at all.
 
-Every image has a score, higher where it is stranger to the network. The rule rejects what scores
-above a limit, and the limit is taken from validation images alone: nothing here takes a test set to
-choose by. A rejected image is listed and counted; what is said of the accepted ones always stands
-beside the share that was accepted, because a rule that rejects enough makes any network look good.
+Either rule is chosen once, on images that are neither trained on nor tested on, written down, and
+applied to every other set as it is: nothing here takes a test set to choose by.
+
+For rejection every image has a score, higher where it is stranger to the network; the rule rejects
+what scores above a limit. A rejected image is listed and counted; what is said of the accepted ones
+always stands beside the share that was accepted, because a rule that rejects enough makes any
+network look good.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
 
 #: Columns of ``predictions/<set>.rejection.csv``.
-COLUMNS: dict[str, str] = {
+REJECTION_COLUMNS: dict[str, str] = {
     "image": "unique name of the image, as in the manifest",
     "score": "how strange the image is to the network, without a unit; higher is stranger",
     "rejected": "True where the score is above the limit that was fixed on validation images",
@@ -34,6 +37,128 @@ _CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """From which probability on an image is given a class.
+
+    Raises
+    ------
+    EvaluationError
+        If the value is not a probability above 0, or the counts are impossible.
+    """
+
+    positive: str  # the class that is looked for
+    #: An image is given `positive` if its probability for it is at least this; within (0, 1].
+    value: float
+    rule: str  # how it was chosen, e.g. ``"youden"``
+    n_validation: int  # validation images that it was chosen on, and those of `positive` among them
+    n_positive: int
+    #: On those images: chosen to look well there, so no estimate of either elsewhere.
+    sensitivity: float
+    specificity: float
+    note: str = ""  # what weakens it; empty otherwise
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and 0 < self.value <= 1):
+            raise EvaluationError(
+                f"the threshold of {self.positive!r} is {self.value}; it must be a probability "
+                "above 0 and at most 1."
+            )
+        if not 0 < self.n_positive < self.n_validation:
+            raise EvaluationError(
+                f"the threshold of {self.positive!r} rests on {self.n_positive} of "
+                f"{self.n_validation} images; it takes images of both classes."
+            )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.positive} from a probability of {self.value:.3g} on, fixed on "
+            f"{self.n_validation} validation images ({self.n_positive} of {self.positive})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Threshold:
+        """Read what `to_dict` wrote."""
+        try:
+            return cls(**plain)
+        except TypeError as error:
+            raise EvaluationError(
+                f"this is no threshold: {error}. It is a file of a run; make the run again."
+            ) from None
+
+
+def youden_threshold(predictions: Predictions, positive: str) -> Threshold:
+    """Return the threshold with the highest sensitivity + specificity on the validation images.
+
+    It lies in the middle of a gap between neighbouring probabilities. Of several that are equally
+    good it is the lowest: the one that misses the fewest.
+
+    Youden, Cancer 1950;3:32-35.
+    """
+    scores = _scores(predictions, positive)
+    truth = predictions.y_true == positive
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if not positives or not negatives:
+        lacking = positive if not positives else f"other than {positive}"
+        raise EvaluationError(
+            f"no validation image is {lacking}: no threshold can be chosen on them. Give every "
+            'class some validation images, or use evaluation.threshold = "argmax".'
+        )
+    values = np.unique(scores)
+    if len(values) == 1:
+        note = "every validation image has the same probability: no threshold parts them"
+        at_half = float(values[0]) >= 0.5
+        return Threshold(
+            positive, 0.5, "youden", len(truth), positives, float(at_half), float(not at_half), note
+        )
+    # At or above each value but the lowest: as whole numbers, so that ties are ties.
+    hits = positives - np.searchsorted(np.sort(scores[truth]), values[1:], side="left")
+    passed = np.searchsorted(np.sort(scores[~truth]), values[1:], side="left")
+    best = int(np.argmax(hits * negatives + passed * positives))
+    note = ""
+    if hits[best] * negatives + passed[best] * positives <= positives * negatives:
+        note = "on the validation images no threshold is better than chance"
+    low, high = float(values[best]), float(values[best + 1])
+    middle = low + (high - low) / 2
+    return Threshold(
+        positive,
+        middle if middle > low else high,  # between floats that touch there is only the upper
+        "youden",
+        len(truth),
+        positives,
+        float(hits[best] / positives),
+        float(passed[best] / negatives),
+        note,
+    )
+
+
+def apply(predictions: Predictions, threshold: Threshold) -> Predictions:
+    """Return the predictions with their classes by a threshold; probabilities stay as they are."""
+    scores = _scores(predictions, threshold.positive)
+    (other,) = (c for c in predictions.classes if c != threshold.positive)
+    answers = np.where(scores >= threshold.value, threshold.positive, other)
+    return Predictions(predictions.frame.assign(prediction=pd.array(answers, dtype="str")))
+
+
+def _scores(predictions: Predictions, positive: str) -> NDArray[np.float64]:
+    classes = predictions.classes
+    if len(classes) != 2:
+        raise EvaluationError(
+            f"a threshold parts two classes, and the model has {len(classes)} "
+            f'({", ".join(classes)}); use evaluation.threshold = "argmax".'
+        )
+    if positive not in classes:
+        raise EvaluationError(
+            f"{positive!r} is not a class of the model; choose evaluation.positive from "
+            f"{' and '.join(classes)}."
+        )
+    return predictions.y_prob[:, classes.index(positive)]
+
+
+@dataclass(frozen=True)
 class Rejection:
     """From which score on an image is rejected.
 
@@ -41,12 +166,6 @@ class Rejection:
     ------
     EvaluationError
         If the limit is not a number or the acceptance no share.
-
-    Examples
-    --------
-    >>> rule = Rejection("distance", 0.4, 0.95, 120, 5)
-    >>> rule.rejects(np.array([0.4, 0.41])).tolist()
-    [False, True]
     """
 
     by: str  # what the score is, e.g. ``"distance"``
@@ -119,43 +238,38 @@ def fix_rejection(
 
 
 def nearest_distances(
-    known: NDArray[np.float32], features: NDArray[np.float32], *, neighbours: int = 10
+    known: NDArray[np.float32], features: NDArray[np.float32], *, neighbors: int = 10
 ) -> NDArray[np.float64]:
     """Return how far each image is from its k-th nearest neighbour among known ones.
 
     Features are scaled to length one first, and distances are Euclidean then.
 
-    References
-    ----------
     Sun, Ming, Zhu and Li 2022, "Out-of-distribution detection with deep nearest neighbors",
     arXiv 2204.06507.
-
-    Examples
-    --------
-    >>> known = np.array([[1, 0], [0, 1]], dtype=np.float32)
-    >>> nearest_distances(known, 3 * known[:1], neighbours=1).tolist()
-    [0.0]
     """
-    if not len(known) or known.shape[1:] != features.shape[1:] or neighbours < 1:
+    if not len(known) or known.shape[1:] != features.shape[1:] or neighbors < 1:
         raise EvaluationError(
-            f"features of shape {features.shape} have no neighbour number {neighbours} among "
+            f"features of shape {features.shape} have no neighbour number {neighbors} among "
             f"known ones of shape {known.shape}; give features of one network, and 1 or more."
         )
-    a, b = _directions(known), _directions(features)
-    k = min(neighbours, len(a)) - 1
+    a, b = (
+        x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
+        for x in (known, features)
+    )
+    k = min(neighbors, len(a)) - 1
     rows = max(1, _CELLS // len(a))
-    found = [
+    parts = [
         np.partition(2 - 2 * b[start : start + rows] @ a.T, k, axis=1)[:, k]
         for start in range(0, len(b), rows)
     ]
-    squares = np.concatenate(found) if found else np.empty(0)
+    squares = np.concatenate(parts) if parts else np.empty(0)
     return np.sqrt(np.maximum(squares.astype(np.float64), 0))
 
 
 def rejection_table(
     rule: Rejection, images: list[str], scores: NDArray[np.floating]
 ) -> pd.DataFrame:
-    """Return one row per image, as in `COLUMNS`."""
+    """Return one row per image, as in `REJECTION_COLUMNS`."""
     return pd.DataFrame({"image": images, "score": scores, "rejected": rule.rejects(scores)})
 
 
@@ -192,22 +306,17 @@ def selective(
         raise EvaluationError(
             f"{len(rejected)} decisions for {len(predictions)} images; give one for each."
         )
+
+    def auc(rows: NDArray[np.bool_]) -> Estimate:
+        if not rows.any():
+            return undefined("no image is left", level=level)
+        return macro_auc(Predictions(predictions.frame[rows].reset_index(drop=True)), level=level)
+
     names = predictions.frame["image"].to_numpy(dtype=str)
     return Selective(
         patient_share(~rejected, predictions.groups, level=level),
-        _area(predictions, ~rejected, level),
-        _area(predictions, rejected, level),
+        auc(~rejected),
+        auc(rejected),
         macro_auc(predictions, level=level),
         tuple(names[rejected].tolist()),
     )
-
-
-def _area(predictions: Predictions, rows: NDArray[np.bool_], level: float) -> Estimate:
-    if not rows.any():
-        return undefined("no image is left", level=level)
-    return macro_auc(Predictions(predictions.frame[rows].reset_index(drop=True)), level=level)
-
-
-def _directions(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(lengths, np.float32(1e-12)), dtype=np.float32)
