@@ -110,8 +110,8 @@ def _save_always() -> None:
 
 
 def _small_calibration() -> None:
-    from hurdles.auditing.calibrate import trials
     from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
+    from hurdles.calibrating import trials
 
     trials.PROFILES["fast"] = trials.Profile(
         "fast", size=48, pools=1, pool_patients=48, planted_patients=48, patients=12, sizes=(12,),

@@ -27,17 +27,17 @@ import numpy as np
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.auditing.calibrate.journal import Journal, Record
-from hurdles.auditing.calibrate.limits import verdict_of
-from hurdles.auditing.calibrate.trials import PROFILES, Trial
-from hurdles.auditing.calibrate.worker import (
+from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
+from hurdles.calibrating.journal import Journal, Record
+from hurdles.calibrating.limits import verdict_of
+from hurdles.calibrating.trials import PROFILES, Trial
+from hurdles.calibrating.worker import (
     Plan,
     one_thread,
     register_hurdles,
     render,
     run_trial,
 )
-from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.cli.output import ProgressBar
 from hurdles.evaluation.bounds import wilson
 from hurdles.findings.finding import Verdict

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import hurdles.lungs.results  # noqa: F401 - it makes recipes, before the fixture replaces them
 from hurdles import api
-from hurdles.auditing.calibrate import page
+from hurdles.calibrating import page
 from hurdles.cli import app
 from hurdles.lungs import training
 from hurdles.lungs.training import LungRecipe

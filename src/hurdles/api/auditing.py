@@ -22,8 +22,8 @@ from hurdles.runs.run import Run
 from hurdles.runs.seals import sealed
 
 if TYPE_CHECKING:
-    from hurdles.auditing.calibrate.calibration import Calibration
     from hurdles.auditing.material import Material
+    from hurdles.calibrating.calibration import Calibration
 
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless", "torch")
 
@@ -298,8 +298,8 @@ def calibrate_audit(
     RunError
         If `out` holds trials of other hurdles.
     """
-    from hurdles.auditing.calibrate.calibration import calibrate_audit as calibrate
-    from hurdles.auditing.calibrate.page import calibration_files, write_calibration
+    from hurdles.calibrating.calibration import calibrate_audit as calibrate
+    from hurdles.calibrating.page import calibration_files, write_calibration
 
     folder = Path(results or out)
     stock = [] if real is None else [Path(out) / "real.npz"]

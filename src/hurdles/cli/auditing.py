@@ -215,7 +215,7 @@ def calibrate_audit(
     Draws hundreds of cohorts of phantoms, trains networks on them, and puts all of them through
     the hurdles. Interrupted, the same command goes on where it stopped.
     """
-    from hurdles.auditing.calibrate.page import answer_lines
+    from hurdles.calibrating.page import answer_lines
 
     with verb_options(OnBad.SKIP, cache, quiet) as options:
         calibration = hurdles.calibrate_audit(

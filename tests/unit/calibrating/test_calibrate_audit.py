@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from hurdles.auditing.calibrate import calibration as module
-from hurdles.auditing.calibrate.calibration import calibrate_audit
-from hurdles.auditing.calibrate.limits import ANY, areas_table
-from hurdles.auditing.calibrate.page import answer_lines, write_calibration
+from hurdles.calibrating import calibration as module
+from hurdles.calibrating.calibration import calibrate_audit
+from hurdles.calibrating.limits import ANY, areas_table
+from hurdles.calibrating.page import answer_lines, write_calibration
 from hurdles.errors import RegistryError, RunError
 from hurdles.findings.limits import load_limits
 
@@ -109,7 +109,7 @@ CREW = """
 import sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from hurdles.auditing.calibrate.calibration import _prepare
+from hurdles.calibrating.calibration import _prepare
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(2, get_context("spawn"), _prepare, ((),))

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.calibrate.trials import FAULTS, fault_numbers
 from hurdles.auditing.material import Material
+from hurdles.calibrating.trials import FAULTS, fault_numbers
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import split
 from hurdles.phantom import phantom_cohort

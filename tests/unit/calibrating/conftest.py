@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from hurdles.auditing.calibrate.trials import Profile
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
+from hurdles.calibrating.trials import Profile
 
 #: Hurdles whose answers are known beforehand, in a module that a new process can import too.
 HURDLES = '''

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hurdles.auditing.calibrate.trials import (
+from hurdles.calibrating.trials import (
     PROFILES,
     Trial,
     calibration_trials,

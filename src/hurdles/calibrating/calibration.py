@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.auditing.calibrate.cohorts import RealImages, read_real_images
-from hurdles.auditing.calibrate.journal import Journal, Record, is_calibrated
-from hurdles.auditing.calibrate.limits import Limits, limits_from, rates_table, references_from
-from hurdles.auditing.calibrate.trials import (
+from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
+from hurdles.calibrating.cohorts import RealImages, read_real_images
+from hurdles.calibrating.journal import Journal, Record, is_calibrated
+from hurdles.calibrating.limits import Limits, limits_from, rates_table, references_from
+from hurdles.calibrating.trials import (
     PROFILES,
     Profile,
     Trial,
@@ -33,14 +34,13 @@ from hurdles.auditing.calibrate.trials import (
     fresh_trials,
     network_trials,
 )
-from hurdles.auditing.calibrate.worker import (
+from hurdles.calibrating.worker import (
     Plan,
     one_thread,
     register_hurdles,
     render,
     run_trial,
 )
-from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.errors import RegistryError, RunError
 from hurdles.findings.limits import load_limits
 from hurdles.pixels.perturb import PLANTS
@@ -59,7 +59,7 @@ class Calibration:
     `limits` by hurdle and subject are calibrated ones, and those that hold by definition;
     `references` are the strengths at which the power of each shortcut was judged; `areas` the AUC
     of networks that had nothing but the shortcut to read, by shortcut and strength; `rates` false
-    alarms and power, columns as in `hurdles.auditing.calibrate.limits.COLUMNS`. `cohorts` were
+    alarms and power, columns as in `hurdles.calibrating.limits.COLUMNS`. `cohorts` were
     drawn in all, in `seconds` on one core, renderings apart.
     """
 
@@ -175,8 +175,8 @@ def _about(plan: Plan, real: RealImages | None) -> dict[str, Any]:
 def _ground() -> Iterator[str]:
     """Yield the files that decide what a trial measures."""
     here = Path(__file__).parent
-    root = here.parents[1]
-    for room in ("auditing", "evaluation", "models", "phantom", "pixels", "training"):
+    root = here.parent
+    for room in ("auditing", "calibrating", "evaluation", "models", "phantom", "pixels", "training"):
         for file in (root / room).rglob("*.py"):
             if file.parent != here or file.stem not in _AFTERWARDS:
                 yield str(file)

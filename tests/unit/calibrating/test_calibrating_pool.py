@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hurdles.auditing.calibrate.cohorts import PLAIN, Planting, Pool, draw_materials, state_of
+from hurdles.calibrating.cohorts import PLAIN, Planting, Pool, draw_materials, state_of
 from hurdles.errors import RecipeError, RunError
 from hurdles.phantom import Shortcut, phantom_cohort
 

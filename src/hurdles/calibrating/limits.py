@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.auditing.calibrate.journal import Measured, Record, is_calibrated
-from hurdles.auditing.calibrate.trials import FAULTS, Trial
+from hurdles.calibrating.journal import Measured, Record, is_calibrated
+from hurdles.calibrating.trials import FAULTS, Trial
 from hurdles.data.files import write_text
 from hurdles.evaluation.bounds import wilson
 from hurdles.evaluation.estimate import Estimate

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.auditing.calibrate.calibration import Calibration
-from hurdles.auditing.calibrate.limits import ANY, GOALS, MEANT, write_limits
-from hurdles.auditing.calibrate.trials import FAULTS
+from hurdles.calibrating.calibration import Calibration
+from hurdles.calibrating.limits import ANY, GOALS, MEANT, write_limits
+from hurdles.calibrating.trials import FAULTS
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.untrusted import as_csv
 

@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from hurdles.auditing.calibrate.journal import Measured, Record
-from hurdles.auditing.calibrate.limits import (
+from hurdles.calibrating.journal import Measured, Record
+from hurdles.calibrating.limits import (
     allowed_beyond,
     limits_from,
     verdict_of,
     write_limits,
 )
-from hurdles.auditing.calibrate.trials import Trial
+from hurdles.calibrating.trials import Trial
 from hurdles.findings.finding import Limit, Verdict
 from hurdles.findings.limits import load_limits
 
