@@ -4,7 +4,7 @@
 
 runs the demo, three cells of the fast study of Lázaro and Barco, `check` of the Radiography
 Database, and a short training with its audit, once with the package as it was at REVISION and once
-as it lies here, and writes ``docs/results/same-results.md``. A step that has ended is not run again.
+as it lies here, and writes ``docs/results/same-results.md``. A step that ended is not run again.
 Times, dates and folders are left out of the comparison; so are files that hold little else
 (``meta.json``, checksums, the record of what was written).
 """
