@@ -72,7 +72,7 @@ def test_accuracy_of_a_class_is_its_sensitivity(make):
     with pytest.raises(EvaluationError, match="no metric is called 'recall'"):
         found.get("recall")
     older = replace(found, estimates={k: v for k, v in found.estimates.items() if k[0] != "auc"})
-    with pytest.raises(EvaluationError, match="no auc here: .* evaluate them again"):
+    with pytest.raises(EvaluationError, match=r"no auc here: .* evaluate them again"):
         older.get("auc", "Normal")
 
 
