@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +55,39 @@ def test_the_page_names_every_hurdle():
     text = PAGE.read_text(encoding="utf-8")
     for hurdle in (*data.DATA_HURDLES, *model.MODEL_HURDLES):
         assert f"| `{hurdle}` |" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("yield 1 / 0", "in wrong.py, line 4: ZeroDivisionError"),
+        ("return 3", "in wrong.py: TypeError: it returned int; a hurdle yields its findings"),
+        ("yield 3", "in wrong.py: TypeError: it gave int, which is no Finding; wrap an Estimate"),
+    ],
+)
+def test_a_fault_in_ones_own_file_is_told_with_its_place(line, says, tmp_path, monkeypatch):
+    monkeypatch.setattr(DATA_HURDLES, "_items", dict(DATA_HURDLES._items))
+    monkeypatch.delitem(sys.modules, "hurdles_own_wrong", raising=False)
+    head = "from hurdles.auditing.hurdle import data_hurdle\n"
+    head += "@data_hurdle('wrong', question='Is it?')\ndef wrong(material):\n    "
+    file = tmp_path / "wrong.py"
+    file.write_text(head + line + "\n")
+    load_hurdles([file])
+    (row,) = run_hurdles(DATA_HURDLES, material(0), names=["wrong"]).rows
+    assert row.verdict is Verdict.FAILED
+    assert says in row.estimate.note
+    assert "report" not in row.estimate.note
+
+
+def test_the_one_that_makes_its_finding_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr(DATA_HURDLES, "_items", dict(DATA_HURDLES._items))
+    page = PAGE.parent / "howto" / "own-hurdle.md"
+    (text,) = re.findall(r"```python .*?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    file = tmp_path / "dark_of_the_docs.py"
+    file.write_text(text)
+    load_hurdles([file])
+    assert run_hurdles(DATA_HURDLES, material(0), names=["dark"]).verdict("dark") is Verdict.CLEARED
+    dark = replace(material(0), pixels=np.zeros((120, 64, 64), np.uint8))
+    found = run_hurdles(DATA_HURDLES, dark, names=["dark"])
+    assert found.verdict("dark") is Verdict.HIT
+    assert len(found.rows[0].evidence) == 120

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,9 @@ T = TypeVar("T")
 #: From the images, or from the model with its images, to findings; lazily, so that an interrupted
 #: audit keeps the first.
 Function: TypeAlias = Callable[[T], Iterator[Finding]]
+
+#: Modules of files given by ``--own`` begin with this.
+_OWN = "hurdles_own_"
 
 _log = logging.getLogger("hurdles")
 
@@ -104,7 +108,7 @@ def load_hurdles(files: Iterable[str | Path]) -> None:
         path = Path(file).absolute()
         if not path.is_file():
             raise HurdleError(f"{path} is not a file; give a Python file with hurdles of your own.")
-        name = f"hurdles_own_{path.stem}"
+        name = _OWN + path.stem
         loaded = sys.modules.get(name)
         if loaded is not None and loaded.__file__ == str(path):
             continue
@@ -181,6 +185,16 @@ def _counted_by_image(row: Finding) -> Finding:
     return replace(row, estimate=replace(row.estimate, n_patients=0), settled_by=settled_by)
 
 
+def _whose(error: BaseException, function: Callable[..., object]) -> str:
+    """Return where a hurdle of one's own failed; for one of hurdles, that it is to be reported."""
+    if not function.__module__.startswith(_OWN):
+        return "please report it"
+    frames = traceback.extract_tb(error.__traceback__)
+    file = getattr(sys.modules.get(function.__module__), "__file__", None) or ""
+    lines = [f", line {frame.lineno}" for frame in frames if frame.filename == file]
+    return f"in {Path(file).name}{lines[-1] if lines else ''}"
+
+
 def _findings_of(hurdle: Hurdle[T], given: T) -> list[Finding]:
     """Return the findings of a hurdle until it ended, in whatever way it did."""
     rows: list[Finding] = []
@@ -189,11 +203,21 @@ def _findings_of(hurdle: Hurdle[T], given: T) -> list[Finding]:
         return Finding(hurdle.name, COULD_NOT, "nothing", undefined(why), None)
 
     try:
-        for row in hurdle.run(given):
+        found: object = hurdle.run(given)
+        if not isinstance(found, Iterable):
+            kind = type(found).__name__
+            raise TypeError(f"it returned {kind}; a hurdle yields its findings, one after another")
+        for row in found:
             # Each of these would cost the table of all other findings.
-            if not isinstance(row, Finding) or row.hurdle != hurdle.name:
+            if not isinstance(row, Finding):
                 raise TypeError(
-                    f"it gave {row!r}, which is no Finding of the hurdle {hurdle.name!r}"
+                    f"it gave {type(row).__name__}, which is no Finding; wrap an Estimate in one "
+                    "(hurdles.findings.finding.Finding)"
+                )
+            if row.hurdle != hurdle.name:
+                raise TypeError(
+                    f"it gave a Finding of {row.hurdle!r}, which is no Finding of the hurdle "
+                    f"{hurdle.name!r}"
                 )
             if any((r.subject, r.statistic) == (row.subject, row.statistic) for r in rows):
                 raise ValueError(f"it found {row.subject!r} / {row.statistic!r} twice")
@@ -206,6 +230,7 @@ def _findings_of(hurdle: Hurdle[T], given: T) -> list[Finding]:
         raise
     except BaseException as error:  # sys.exit() in a hurdle must not pass for a clean end
         _log.exception("the hurdle %r failed", hurdle.name)
-        why = f"an error in the hurdle itself, please report it: {type(error).__name__}: {error}"
+        whose = _whose(error, hurdle.run)
+        why = f"an error in the hurdle itself, {whose}: {type(error).__name__}: {error}"
         rows.append(replace(could_not(why), is_fault=True))
     return rows

@@ -77,6 +77,11 @@ class Evaluation:
         key = (name, class_ or "")
         if key not in self.estimates:
             known = ", ".join(repr(c) for m, c in self.estimates if m == name)
+            if not known:
+                raise EvaluationError(
+                    f"there is no {name} here: these images were evaluated before there was such a "
+                    "measure; evaluate them again."
+                )
             raise EvaluationError(f"there is no {measure} of {key[1]!r} here; there is: {known}.")
         return self.estimates[key]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,9 @@ def test_accuracy_of_a_class_is_its_sensitivity(make):
         found.get("auc", "Measles")
     with pytest.raises(EvaluationError, match="no metric is called 'recall'"):
         found.get("recall")
+    older = replace(found, estimates={k: v for k, v in found.estimates.items() if k[0] != "auc"})
+    with pytest.raises(EvaluationError, match=r"no auc here: .* evaluate them again"):
+        older.get("auc", "Normal")
 
 
 def test_the_published_table_has_its_interval():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.spreadsheet import read_sheet
@@ -90,15 +89,37 @@ COLLECTIONS: Registry[Collection] = Registry("collection")
 _Reader = Callable[[Path], Manifest]
 
 
-def collection(name: str, **facts: Any) -> Callable[[_Reader], _Reader]:
+def collection(
+    name: str,
+    *,
+    title: str,
+    license: str,
+    citation: str,
+    url: str,
+    quirks: tuple[str, ...],
+    layouts: tuple[Layout, ...],
+    folders: tuple[str, ...],
+) -> Callable[[_Reader], _Reader]:
     """Return a decorator that registers a reader as the collection `name`.
 
     Parameters
     ----------
     name : str
         Short name, as in ``--data NAME=PATH``.
-    **facts
-        The other fields of `Collection` but `reader`, all of them.
+    title : str
+        As its makers call it.
+    license : str
+        Terms of use, as its makers state them.
+    citation : str
+        With a year.
+    url : str
+        Where to get it.
+    quirks : tuple of str
+        What a user of these images has to know, a sentence each.
+    layouts : tuple of Layout
+        Forms that its folder may have, by which it is recognized.
+    folders : tuple of str
+        Names that it has as distributed; looked for in ``$HURDLES_DATA``.
 
     Returns
     -------
@@ -112,7 +133,8 @@ def collection(name: str, **facts: Any) -> Callable[[_Reader], _Reader]:
     """
 
     def keep(reader: _Reader) -> _Reader:
-        COLLECTIONS.register(name)(Collection(name, reader=reader, **facts))
+        item = Collection(name, title, license, citation, url, quirks, layouts, folders, reader)
+        COLLECTIONS.register(name)(item)
         return reader
 
     return keep
