@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hurdles
-from hurdles.cli.options import (
+from hurdles.cli.output import (
     CacheOption,
     ColumnOption,
     ForceOption,
@@ -27,8 +27,9 @@ from hurdles.cli.options import (
     RunArgument,
     StrictOption,
     pairs,
+    print_result,
+    verb_options,
 )
-from hurdles.cli.output import print_result, verb_options
 from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:

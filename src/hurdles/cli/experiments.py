@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import hurdles
-from hurdles.cli.options import (
+from hurdles.cli.output import (
     CacheOption,
     ColumnOption,
     DataOption,
@@ -22,8 +22,11 @@ from hurdles.cli.options import (
     ResultsOption,
     RunArgument,
     pairs,
+    print_evaluation,
+    print_result,
+    say,
+    verb_options,
 )
-from hurdles.cli.output import print_evaluation, print_result, say, verb_options
 from hurdles.data.vocabulary import MissingPatients, OnBad
 
 #: As in `hurdles.recipe.remedies`, imported only when needed; a test holds the two together.

@@ -24,7 +24,7 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
 from hurdles.models.starting import StartingWeights
 from hurdles.recipe.choices import ChosenEpoch
-from hurdles.recipe.parting import remarks
+from hurdles.recipe.images import remarks
 from hurdles.recipe.recipe import Recipe, load_recipe
 from hurdles.runs.seals import reading, require_version, require_whole, seal
 from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
@@ -197,7 +197,7 @@ class Run:
         return Manifest.load(path) if path.is_file() else None
 
     def remarks(self, *, shared: bool = True) -> list[str]:
-        """Return what a reader must know of the split; see `hurdles.recipe.parting`."""
+        """Return what a reader must know of the split; see `hurdles.recipe.images`."""
         blank = self.manifest.with_split([""] * len(self.manifest))
         return remarks(self.given or blank, self.manifest, self.recipe, shared=shared)
 

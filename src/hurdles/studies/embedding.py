@@ -25,7 +25,7 @@ from hurdles.errors import EvaluationError, HurdlesError
 from hurdles.evaluation.probing import Probe, source_probes, thumbnails
 from hurdles.explanation.embedding import project
 from hurdles.pixels.cache import Prepared
-from hurdles.reporting.plots import embedding_figure
+from hurdles.reporting.charts import embedding_figure
 from hurdles.runs.images import prepare_pixels
 from hurdles.runs.run import Run
 from hurdles.studies.cells import Cell

@@ -21,7 +21,7 @@ from hurdles.evaluation.comparisons import compare, holm, ruled_by_test
 from hurdles.evaluation.delong import AUC, AUCDifference, auc_bounds, compare_aucs
 from hurdles.evaluation.predictions import Predictions
 from hurdles.registry import Registry
-from hurdles.reporting.plots import matrix_figure
+from hurdles.reporting.charts import matrix_figure
 from hurdles.studies.cells import NO_REMEDY, Cell
 from hurdles.studies.state import State, answered, whole_set
 

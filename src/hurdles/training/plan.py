@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hurdles.pixels.augment import DRAW, draw
 from hurdles.recipe.choices import AugmentationPolicy, Sampling
+from hurdles.recipe.images import UNNAMED
 from hurdles.recipe.recipe import AugmentationSection, RemedySection
-from hurdles.recipe.refusals import UNNAMED
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hurdles.errors import RecipeError
-from hurdles.training import start as scaling
-from hurdles.training.start import pixel_scaling
+from hurdles.training import loop as scaling
+from hurdles.training.loop import pixel_scaling
 
 
 @given(seed=st.integers(0, 99), n=st.integers(1, 9), chunk=st.integers(1, 5))
