@@ -146,7 +146,7 @@ def lineage(
     """Tell which images come from which public collection.
 
     Collections under $HURDLES_DATA are compared by aligned pixels, others by hashes that ship with
-    hurdles. Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
+    hurdles. Resized, compressed, inverted, mirrored and mildly cropped copies are recognized.
     """
     from hurdles.reporting.console import lineage_lines
 

@@ -160,7 +160,7 @@ def evaluate(
 ) -> None:
     """Test a finished run on other images, and write a report of that beside the first.
 
-    Images that show what the run was trained or chosen on, copies too, are recognised and left out.
+    Images that show what the run was trained or chosen on, copies too, are recognized and left out.
     """
     from hurdles.runs.images import name_of
     from hurdles.runs.run import Run

@@ -13,7 +13,7 @@ from hurdles.errors import EvaluationError
 #: Dimensions that are kept before images are laid out: van der Maaten and Hinton 2008 keep 30.
 _COMPONENTS = 50
 _PERPLEXITY = 30.0
-#: Fewer images have no neighbourhoods to keep.
+#: Fewer images have no neighborhoods to keep.
 _FEWEST = 5
 
 
@@ -48,9 +48,9 @@ def available_projection(method: Projection | str) -> Projection:
 def project(
     features: NDArray[np.floating], *, method: Projection | str = Projection.T_SNE, seed: int = 0
 ) -> NDArray[np.float32]:
-    """Lay images out in the plane so that neighbours stay neighbours.
+    """Lay images out in the plane so that neighbors stay neighbors.
 
-    Only neighbourhoods mean something in either picture: distances between groups, their sizes and
+    Only neighborhoods mean something in either picture: distances between groups, their sizes and
     densities do not, and groups may appear where there are none. What can be read off with an
     interval is `hurdles.evaluation.probing.source_probe`.
 
@@ -65,7 +65,7 @@ def project(
     chosen = available_projection(method)
     if len(features) < _FEWEST:
         raise EvaluationError(
-            f"{len(features)} images cannot be laid out by their neighbours; give at least "
+            f"{len(features)} images cannot be laid out by their neighbors; give at least "
             f"{_FEWEST}."
         )
     table = _components(standardized(features))

@@ -21,7 +21,7 @@ SIGNLESS = frozenset({"smoothgrad"})
 
 
 class HeatmapStatus(StrEnum):
-    """Whether a heat-map may be drawn."""
+    """State of a heat-map, which decides if it may be drawn."""
 
     OK = "ok"
     EMPTY = "empty"
@@ -30,7 +30,7 @@ class HeatmapStatus(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """Where one image spoke for one class.
+    """A map of the heat with which one image spoke for one class.
 
     Parameters
     ----------
@@ -105,12 +105,12 @@ class Heatmap:
 
     @property
     def has_sign(self) -> bool:
-        """Whether its heat is of one class, and not for or against it alike."""
+        """True if its heat is for one class, and not for or against it alike."""
         return self.method not in SIGNLESS
 
     @property
     def speaks(self) -> str:
-        """What its heat says, in words: for a class, or for or against it."""
+        """Meaning of its heat in words: for a class, or for or against it."""
         return f"{self.direction} {self.target}"
 
     @property
@@ -120,7 +120,7 @@ class Heatmap:
 
     @property
     def is_drawable(self) -> bool:
-        """Whether there is something to draw."""
+        """True if there is something to draw."""
         return self.status is HeatmapStatus.OK
 
 

@@ -38,7 +38,7 @@ MAX_RANK_CORRELATION = math.sqrt(0.5)
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """What the maps of one method keep when the weights are randomized.
+    """Similarity of the maps of one method before and after the weights are randomized.
 
     `rank_correlation` (Spearman's) and `structural` similarity (SSIM, Wang et al. 2004) are means
     over images and draws, within [-1, 1]; a map that vanished, or appeared, counts as 0, and both
@@ -53,7 +53,7 @@ class SanityCheck:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the maps depend on the weights; False where there is no map."""
+        """True if the maps depend on the weights; False where there is no map."""
         return self.rank_correlation <= MAX_RANK_CORRELATION
 
     def __str__(self) -> str:

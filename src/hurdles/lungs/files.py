@@ -46,7 +46,7 @@ _TABLE = "masks.csv"
 
 
 class _Read(NamedTuple):
-    """What is kept of a radiograph once its own pixels are let go."""
+    """A radiograph, small, once its own pixels are let go."""
 
     shape: tuple[int, int]
     square: NDArray[np.float32]

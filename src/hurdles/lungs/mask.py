@@ -36,7 +36,7 @@ _RADIUS = 3
 
 @dataclass(frozen=True, eq=False)
 class LungMask:
-    """Where the lungs are, (H, W), and whether that may be believed.
+    """A mask of the lungs, (H, W), with the flaw that makes it implausible, if there is one.
 
     `flaw` is empty where the mask is plausible, else what is wrong with it, in a sentence. `parts`
     are the areas of each part as a share of the image, from the left of the image to its right: on
@@ -60,7 +60,7 @@ class LungMask:
 
     @property
     def is_plausible(self) -> bool:
-        """Whether the mask has the shape of two lungs."""
+        """True if the mask has the shape of two lungs."""
         return not self.flaw
 
     @property
@@ -357,7 +357,7 @@ def boundary_error(truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of a mask with one of their four neighbours, or the border, outside it."""
+    """Return the pixels of a mask with one of their four neighbors, or the border, outside it."""
     around = np.pad(mask, 1)
     inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     return np.asarray(mask & ~inner)

@@ -100,7 +100,7 @@ def _standardized(x: torch.Tensor) -> torch.Tensor:
     x = x.float()
     mean = x.mean((2, 3), keepdim=True)
     deviation = ((x - mean) ** 2).mean((2, 3), keepdim=True).sqrt()
-    # One grey level of 256: an image with less in it is nearly blank and stays so.
+    # One gray level of 256: an image with less in it is nearly blank and stays so.
     return (x - mean) / deviation.clamp(min=1 / 256)
 
 

@@ -54,7 +54,7 @@ _Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class PreparationSection(_Section):
-    """How a decoded radiograph becomes the network's input."""
+    """Steps from a decoded radiograph to the network's input."""
 
     name: str = Field(
         "raw",
@@ -67,7 +67,7 @@ class PreparationSection(_Section):
 
 
 class SplitSection(_Section):
-    """How images are parted into training, validation and test."""
+    """The split of images into training, validation and test."""
 
     scheme: str = Field(
         SplitScheme.AUTO.value,
@@ -197,7 +197,7 @@ class TrainingSection(_Section):
 
 
 class RemedySection(_Section):
-    """What is done so that the network reads the lungs and not the source of an image."""
+    """Measures taken so that the network reads the lungs and not the source of an image."""
 
     sampling: Sampling = Field(
         Sampling.NONE,
@@ -238,7 +238,7 @@ class RemedySection(_Section):
 
     @property
     def needs_sources(self) -> bool:
-        """Whether training has to know where its images come from."""
+        """True if training has to know where its images come from."""
         weighed = self.group_dro or self.disentangle or self.entangle
         return self.sampling is not Sampling.NONE or bool(weighed)
 

@@ -75,7 +75,7 @@ class Row:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is no number to look at: it could not run, or failed."""
+        """True if there is no number to look at: it could not run, or failed."""
         return self.verdict in (Verdict.COULD_NOT_RUN, Verdict.FAILED)
 
 
@@ -96,7 +96,7 @@ class Hurdle:
 
     @property
     def advice(self) -> list[str]:
-        """What to do about the hits, each once."""
+        """Advice on the hits, each once."""
         return list(dict.fromkeys(r.finding.advice for r in self.hits if r.finding.advice))
 
 

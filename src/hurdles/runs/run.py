@@ -103,17 +103,17 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether everything was written."""
+        """True if everything was written."""
         return (self.path / "meta.json").is_file()
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here."""
+        """True if a run was begun here."""
         return (self.path / "recipe.toml").is_file()
 
     @property
     def is_begun(self) -> bool:
-        """Whether the images are read and parted: what follows belongs to this recipe."""
+        """True once the images are read and split: what follows belongs to this recipe."""
         return (self.path / "manifest.csv").is_file()
 
     def require_finished(self) -> Run:
@@ -208,7 +208,7 @@ class Run:
 
     @property
     def copy_remarks(self) -> list[str]:
-        """What must be said of copies that stand in several parts of its split."""
+        """Remarks on copies that stand in several parts of its split."""
         return self.copies.remarks(self.manifest) if self.copies else []
 
     @cached_property
@@ -229,7 +229,7 @@ class Run:
 
     @cached_property
     def spec(self) -> ModelSpec:
-        """What the weights need to be fed rightly."""
+        """The network's spec, which goes with its weights."""
         with reading(self._weights_path(None)):
             return ModelSpec.from_dict(json.loads(self._described(None)["spec"]))
 

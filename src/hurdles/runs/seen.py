@@ -39,7 +39,7 @@ _LOOKING = "Looking for copies"
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Which of some images a run knows from training.
+    """Images that a run knows from training, among others.
 
     `reasons` say of each image that it knows as which of its own, and how that was seen; `known`
     is the same for the rows that were asked about, bool (n,); `unchecked` says what could not be

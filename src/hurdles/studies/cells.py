@@ -45,7 +45,7 @@ class Cell:
 
     @property
     def needs_patients(self) -> bool:
-        """Whether its split promises to keep patients apart."""
+        """True if its split promises to keep patients apart."""
         return SCHEMES.get(self.recipe.split.scheme).grouped
 
     @property

@@ -1,4 +1,4 @@
-"""Whether the features of a study's models tell the collection: a picture and a number.
+"""Features of a study's models in a picture, and how well they tell the collection.
 
 As in the figure of Tartaglione et al. 2020: the images of all collections as one model sees them,
 colored by class and by collection. The number beside it is what a linear probe makes of the same
@@ -46,7 +46,7 @@ PROBE_COLUMNS: dict[str, str] = {
 }
 _FILE = "embedding.json"
 #: What collections call an image on which nothing was found.
-_NOTHING_FOUND = {"Normal", "No Finding"}
+_NO_FINDING = {"Normal", "No Finding"}
 
 
 @FIGURES.register("embeddings")
@@ -153,7 +153,7 @@ def _kind(label: str, positive: str) -> str:
     """Return a class that collections have in common."""
     if label == positive:
         return positive
-    return "nothing found" if label in _NOTHING_FOUND else "another finding"
+    return "nothing found" if label in _NO_FINDING else "another finding"
 
 
 def _picture(cell: Cell, seen: dict[str, Any]) -> bytes:

@@ -59,7 +59,7 @@ _PRINT, _SEED = 64, 0
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """What there is to train and to test on; constructing it reads nothing."""
+    """Images to train and to test on; constructing it reads nothing."""
 
     grid: Grid
     profile: str
@@ -77,11 +77,11 @@ class Images:
             for name, entry in self.grid.collections.items()
             for place in (entry.names or ([name] if entry.path else []))
         }
-        return found_collections(self.given, places)
+        return collections_here(self.given, places)
 
     @property
     def _one_for_all(self) -> bool:
-        """Whether whatever is given stands for the study's only collection."""
+        """True if whatever is given stands for the study's only collection."""
         entries = list(self.grid.collections.values())
         only = len(entries) == 1 and entries[0].phantom is None
         return only and self.given is not None and not isinstance(self.given, Mapping)
@@ -254,14 +254,14 @@ class Images:
 
     @property
     def copies_path(self) -> Path:
-        """Where the pairs of images are, or will be, that show one radiograph."""
+        """File of the pairs of images that show one radiograph."""
         names = sorted(image for m in self.here.values() for image in m.frame["image"])
         text = "\n".join([f"{_PRINT} px, {THRESHOLD}", *names])
         return self.folder / f"copies-{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
 
     @property
     def copies_known(self) -> bool:
-        """Whether `copies` is there already, and reading it takes no search."""
+        """True if `copies` is there already, and reading it takes no search."""
         drawn = all(n in self._drawn for n, e in self.grid.collections.items() if e.phantom)
         return self.grid.copies and drawn and self.copies_path.is_file()
 
@@ -279,14 +279,14 @@ class Images:
 
     @cached_property
     def links(self) -> Links:
-        """Who is one patient as far as names and, if the study wants that, shared images tell."""
+        """Links of patients by name and, if the study wants that, by shared images."""
         if not self.grid.copies:
             return self.links_by_name
         return self.links_by_name | Links.of(self.copies, self.groups)
 
     @cached_property
     def links_by_name(self) -> Links:
-        """Who is one patient by name; needs no images."""
+        """Links of patients by name; needs no images."""
         if not self.grid.same_patients:
             return Links.none()
         return Links.between(SAME_PATIENTS.get(self.grid.same_patients)(self.here))
@@ -325,7 +325,7 @@ def _without(manifest: Manifest, drop: tuple[str, ...]) -> Manifest:
     return replace(kept, exclusions=kept.exclusions.iloc[:0])
 
 
-def found_collections(
+def collections_here(
     given: Given, places: Mapping[str, Path | None]
 ) -> tuple[dict[str, Manifest], dict[str, str]]:
     """Return the collections that are here, and why the others are not.

@@ -32,7 +32,7 @@ from hurdles.studies.tables import FIGURES, TABLES
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What is done of a study.
+    """The finished part of a study.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """What its files are called after."""
+        """Name of the study, with which its files begin."""
         return self.grid.name
 
     def cells(self, profile: str) -> list[Cell]:

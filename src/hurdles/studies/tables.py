@@ -28,7 +28,7 @@ from hurdles.studies.state import State, answered, whole_set
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What a figure brings: files, pictures by name, and the tables behind them."""
+    """Results of a figure: files, pictures by name, and the tables behind them."""
 
     files: tuple[Path, ...] = ()
     pictures: Mapping[str, Path] = field(default_factory=dict)

@@ -464,7 +464,7 @@ def pixel_scaling(pixels: NDArray[np.uint8], positions: NDArray[np.integer]) -> 
     spread = n * squares - total * total
     if not spread:
         raise RecipeError(
-            f"all {len(positions)} training images are of one and the same grey, which "
+            f"all {len(positions)} training images are of one and the same gray, which "
             "model.scaling = 'training' would divide by zero. Look at the images, or set 'none'."
         )
     return total / n / 255, math.sqrt(spread) / n / 255

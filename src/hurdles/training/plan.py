@@ -1,4 +1,4 @@
-"""Which images an epoch sees, in which order and how altered: drawn before anything is computed.
+"""The images of an epoch, their order and alterations, drawn before anything is computed.
 
 Remedies need to know where images come from: sources by number, and the groups of class by source.
 """
