@@ -53,14 +53,6 @@ def project(
     Only neighborhoods mean something in either picture: distances between groups, their sizes and
     densities do not, and groups may appear where there are none. What can be read off with an
     interval is `hurdles.evaluation.probing.source_probe`.
-
-    Examples
-    --------
-    >>> features = np.random.default_rng(0).normal(size=(20, 4))
-    >>> features[10:] += 30
-    >>> xy = project(features)
-    >>> xy.shape
-    (20, 2)
     """
     chosen = available_projection(method)
     if len(features) < _FEWEST:
@@ -86,13 +78,7 @@ def project(
 
 
 def standardized(features: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return features of mean 0 and standard deviation 1; those that never vary become 0.
-
-    Examples
-    --------
-    >>> standardized(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
-    [[-1.0, 0.0], [1.0, 0.0]]
-    """
+    """Return features of mean 0 and standard deviation 1; those that never vary become 0."""
     table = np.asarray(features, dtype=np.float64)
     if table.ndim != 2 or not np.isfinite(table).all():
         what = f"shape {table.shape}" if table.ndim != 2 else "values that are not finite numbers"

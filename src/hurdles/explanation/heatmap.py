@@ -180,18 +180,6 @@ def choose_examples(
     The images of a cell are ranked by the probability of the class that was predicted and cut into
     `per_cell` equal parts; one image is drawn from each, so that a sheet shows hesitant answers
     beside sure ones. Where a cell has enough patients, no patient appears twice in it.
-
-    Examples
-    --------
-    >>> table = Predictions.from_arrays(["ill", "well"], y_true=["ill", "ill", "well"],
-    ...     y_prob=np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2]]), images=["a", "b", "c"],
-    ...     groups=["p", "q", "r"])
-    >>> for cell, images in choose_examples(table).items():
-    ...     print(*cell, images)
-    ill right ['b', 'a']
-    ill wrong []
-    well right []
-    well wrong ['c']
     """
     order = np.argsort(predictions.frame["image"].to_numpy(dtype=str), kind="stable")
     names = predictions.frame["image"].to_numpy(dtype=str)[order]

@@ -41,17 +41,6 @@ class LungMask:
     `flaw` is empty where the mask is plausible, else what is wrong with it, in a sentence. `parts`
     are the areas of each part as a share of the image, from the left of the image to its right: on
     a frontal view the patient's right lung comes first.
-
-    Examples
-    --------
-    >>> rows, columns = np.indices((256, 256))
-    >>> outwards = abs(columns - 127.5)
-    >>> inside = (rows >= 60) & (rows < 200) & (outwards > 15) & (outwards < rows / 2)
-    >>> lungs = clean(0.9 * inside)
-    >>> lungs.is_plausible, lungs.box
-    (True, (60, 200, 31, 225))
-    >>> clean(0.4 * inside).flaw
-    'empty: no lung was found'
     """
 
     mask: NDArray[np.bool_]

@@ -57,12 +57,6 @@ class LungNet(nn.Module):
     ------
     ValueError
         If `width` is not positive.
-
-    Examples
-    --------
-    >>> network = LungNet(width=4).eval()
-    >>> network(torch.zeros(2, 1, SIZE, SIZE)).shape
-    torch.Size([2, 1, 256, 256])
     """
 
     def __init__(self, width: int = 16) -> None:
@@ -158,13 +152,7 @@ def load_lungs(path: Path | None = None) -> tuple[LungNet, dict[str, str]]:
 
 @dataclass(frozen=True)
 class LungRecipe:
-    """Every setting that the weights depend on, beside the data.
-
-    Examples
-    --------
-    >>> LungRecipe(epochs=3, calm_epochs=1).steps
-    120
-    """
+    """Every setting that the weights depend on, beside the data."""
 
     #: Channels of the first level, see `hurdles.lungs.training.LungNet`.
     width: int = 16

@@ -104,16 +104,7 @@ def refuse_undecidable(
 
 
 def refuse_one_source(section: RemedySection, sources: Iterable[str | float | None]) -> None:
-    """Raise unless the remedies of a recipe have sources to work with.
-
-    Examples
-    --------
-    >>> refuse_one_source(RemedySection(sampling="source"), ["A", "A"])
-    Traceback (most recent call last):
-    hurdles.errors.RecipeError: remedy.sampling = 'source' needs training images of two sources at \
-least, and all of them come from 'A'. Name the sources in the manifest's 'source' column, add \
-another collection, or leave the remedy out.
-    """
+    """Raise unless the remedies of a recipe have sources to work with."""
     names = {source if isinstance(source, str) and source else UNNAMED for source in sources}
     if not section.needs_sources or len(names) > 1:
         return

@@ -403,13 +403,7 @@ def _problem(place: tuple[int | str, ...], kind: str, message: str, value: objec
 
 
 def settings_of(texts: Iterable[str]) -> dict[str, Any]:
-    """Return ``SECTION.FIELD=VALUE`` texts as a mapping; of two for one field the last one counts.
-
-    Examples
-    --------
-    >>> settings_of(["training.epochs=3", "split.fractions=[0.6, 0.2, 0.2]"])
-    {'training.epochs': '3', 'split.fractions': [0.6, 0.2, 0.2]}
-    """
+    """Return ``SECTION.FIELD=VALUE`` texts as a mapping; of two for one field the last counts."""
     settings: dict[str, Any] = {}
     for text in texts:
         name, sign, value = (part.strip() for part in text.partition("="))
@@ -427,13 +421,7 @@ def settings_of(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with single settings changed, checked like any other recipe.
-
-    Examples
-    --------
-    >>> with_settings(Recipe(name="x"), {"training.epochs": 3}).training.epochs
-    3
-    """
+    """Return a recipe with single settings changed, checked like any other recipe."""
     known = [name for name in Recipe.explanations() if "." in name]
     present = {name.partition(".")[0] for name in known}
     sections: dict[str, dict[str, Any]] = {}

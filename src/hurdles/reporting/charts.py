@@ -315,13 +315,6 @@ def matrix_figure(
 
     Cells inside a model's own collection are outlined; undefined ones are hatched and say so; a
     pair that was not measured stays empty.
-
-    Examples
-    --------
-    >>> row = {"model": "ours", "test": "ward", "measure": "auc", "n_images": 50}
-    >>> table = pd.DataFrame([{**row, "value": 0.8, "low": 0.7, "high": 0.9}])
-    >>> matrix_figure(table, inside={"ours": "ward"})[:4]
-    b'\x89PNG'
     """
     from matplotlib.figure import Figure
 
@@ -447,12 +440,6 @@ def embedding_figure(
 
     If the right panel falls into patches of one color, the features know where an image comes
     from. Names beyond the seventh share a color with an earlier one, but not its marker.
-
-    Examples
-    --------
-    >>> xy = np.array([[0.0, 0.0], [1.0, 1.0]])
-    >>> embedding_figure(xy, ["sick", "well"], ["ours", "theirs"], title="Features")[:4]
-    b'\x89PNG'
     """
     from matplotlib.figure import Figure
 

@@ -450,14 +450,7 @@ _SAYING = [c for c in (*COLUMNS, JOINED) if c not in ("image", "path", "mask")]
 
 
 def differences(before: Manifest, now: Manifest, *, but: Sequence[str] = ()) -> list[str]:
-    """Return in what images differ from those there were before; nothing where they are the same.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["a", "b"]})
-    >>> differences(Manifest(rows), Manifest(rows.assign(label="a")))
-    ["the label of 1 image: '2' was 'b' and is 'a'"]
-    """
+    """Return in what images differ from those there were before; nothing where they are equal."""
 
     def counted(images: Sequence[str] | pd.Index) -> str:
         return "1 image" if len(images) == 1 else f"{len(images)} images"

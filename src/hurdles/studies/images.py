@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TypeAlias, cast
@@ -66,6 +66,9 @@ class Images:
     given: Given
     folder: Path
     options: Options
+    #: The phantoms that are drawn, and the sets that are made, by name.
+    _drawn: dict[str, Manifest] = field(default_factory=dict, init=False)
+    _made: dict[str, Manifest] = field(default_factory=dict, init=False)
 
     @cached_property
     def _located(self) -> tuple[dict[str, Manifest], dict[str, str]]:
@@ -139,10 +142,6 @@ class Images:
         return split(manifest, fractions=once.fractions, seed=once.seed,
                      missing_patients=once.missing_patients)  # fmt: skip
 
-    @cached_property
-    def _drawn(self) -> dict[str, Manifest]:
-        return {}
-
     def collection(self, name: str) -> Manifest:
         """Return a collection: named, sampled and split; phantoms are drawn now."""
         if self.grid.collections[name].phantom is None:
@@ -175,10 +174,6 @@ class Images:
         """Every collection that is here, in the order of the study's file."""
         return {name: self.collection(name) for name in self.grid.collections
                 if not self.lacking([name])}  # fmt: skip
-
-    @cached_property
-    def _made(self) -> dict[str, Manifest]:
-        return {}
 
     def made(self, name: str) -> Manifest:
         """Return a set by name, with its split."""

@@ -196,7 +196,7 @@ class State:
         run = self.runs.get(cell.name)
         if run is None:
             return row
-        row |= counts_of(run)
+        row |= counts_of(run.manifest)
         row |= {
             "epoch_tested": run.chosen_epoch(cell.epoch),
             "epochs_run": len(run.history),
@@ -212,7 +212,7 @@ class State:
         return row
 
 
-def counts_of(run: Run) -> dict[str, int]:
-    """Return how many images of a run stand in each part of its split."""
-    counts = run.manifest.frame["split"].value_counts()
+def counts_of(manifest: Manifest) -> dict[str, int]:
+    """Return how many images stand in each part of a split."""
+    counts = manifest.frame["split"].value_counts()
     return {str(part): int(counts.get(str(part), 0)) for part in Split}

@@ -186,7 +186,8 @@ class _Training:
                 steps=self.settings.epochs * self.steps,
                 losses=[row["validation_loss"] for row in state.rows],
             )
-            seed = _mix(self.settings.seed, state.epoch, step)
+            entropy = np.random.SeedSequence((self.settings.seed, state.epoch, step))
+            seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
             totals += self._step(images, targets, positions, rate=rate, seed=seed)
             state.step = step + 1
             self.progress.advance(1, _note(state, self.settings.choose_by))
@@ -280,10 +281,6 @@ def _refuse_no_number(of: str, loss: float, epoch: int) -> None:
         )
 
 
-def _mix(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def _note(state: TrainingState, choose_by: ChosenBy) -> str:
     if not state.rows:
         return f"epoch {state.epoch}"
@@ -303,17 +300,7 @@ WARM_UP = 0.05
 def make_optimizer(
     parameters: Iterable[nn.Parameter], section: TrainingSection
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of a recipe, in torch's fused form: one kernel for a step.
-
-    Examples
-    --------
-    >>> import torch
-    >>> layer = torch.nn.Linear(2, 2)
-    >>> make_optimizer(layer.parameters(), TrainingSection(optimiser="sgd", momentum=0.9)).defaults[
-    ...     "momentum"
-    ... ]
-    0.9
-    """
+    """Return the optimizer of a recipe, in torch's fused form: one kernel for a step."""
     from torch import optim
 
     trained = [p for p in parameters if p.requires_grad]
@@ -331,14 +318,6 @@ def learning_rate(
 
     It follows from the step and from the epochs before alone, so that a resumed training needs no
     state of a schedule.
-
-    Examples
-    --------
-    >>> section = TrainingSection(learning_rate=0.1, schedule="plateau", plateau=2)
-    >>> learning_rate(section, step=40, steps=100, losses=[0.5, 0.4, 0.4])
-    0.1
-    >>> round(learning_rate(section, step=50, steps=100, losses=[0.5, 0.4, 0.4, 0.6]), 6)
-    0.01
     """
     if section.schedule is Schedule.PLATEAU:
         lowest, waited, reductions = math.inf, 0, 0
@@ -371,14 +350,7 @@ def validate(
 
 
 def mean_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
-    """Return the AUC of each class against the rest, averaged over the classes that are present.
-
-    Examples
-    --------
-    >>> probability = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
-    >>> mean_auc(probability, np.array([0, 0, 1, 1]))
-    0.75
-    """
+    """Return the AUC of each class against the rest, averaged over the classes that are present."""
     present = np.unique(truth)
     if len(present) < 2 or np.isnan(probability).any():
         return float("nan")
@@ -446,12 +418,6 @@ def pixel_scaling(pixels: NDArray[np.uint8], positions: NDArray[np.integer]) -> 
     """Return the mean and the standard deviation of all pixels of some images, from 0 to 1.
 
     Bytes are counted by their value, so that sums are of integers and nothing depends on the order.
-
-    Examples
-    --------
-    >>> pixels = np.array([[[0, 255]], [[255, 0]], [[9, 9]]], dtype=np.uint8)
-    >>> pixel_scaling(pixels, np.array([0, 1]))
-    (0.5, 0.5)
     """
     counts = np.zeros(256, dtype=np.int64)
     for start in range(0, len(positions), _CHUNK):

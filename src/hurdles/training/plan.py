@@ -19,14 +19,7 @@ from hurdles.recipe.recipe import AugmentationSection, RemedySection
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """The source of each image, int64 (N,), as its position in the sorted `names`.
-
-    Examples
-    --------
-    >>> sources = Sources.numbered(["B", None, "A", "B"])
-    >>> sources.of.tolist(), sources.names
-    ([1, 2, 0, 1], ('A', 'B', 'not named'))
-    """
+    """The source of each image, int64 (N,), as its position in the sorted `names`."""
 
     of: NDArray[np.int64]
     names: tuple[str, ...]
@@ -56,15 +49,7 @@ class Groups:
 
 
 def groups_of(classes: NDArray[np.integer], sources: Sources, labels: Sequence[str]) -> Groups:
-    """Return the groups of class by source, those without an image left out.
-
-    Examples
-    --------
-    >>> sources = Sources.numbered(["A", "A", "B", "B"])
-    >>> groups = groups_of(np.array([0, 1, 1, 1]), sources, ("sick", "well"))
-    >>> groups.of.tolist(), groups.names, groups.parted
-    ([0, 1, 2, 2], ('sick of A', 'well of A', 'well of B'), False)
-    """
+    """Return the groups of class by source, those without an image left out."""
     cells = np.asarray(classes, dtype=np.int64) + len(labels) * sources.of
     present, of = np.unique(cells, return_inverse=True)
     pairs = [(int(cell) % len(labels), int(cell) // len(labels)) for cell in present]
