@@ -76,7 +76,12 @@ class LungNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return a logit per pixel, positive in the lungs."""
-        x = nn.functional.pixel_unshuffle(_standardized(x), 2)
+        x = x.float()
+        # Each image with mean 0 and deviation 1: exposure says nothing about lungs.
+        mean = x.mean((2, 3), keepdim=True)
+        deviation = ((x - mean) ** 2).mean((2, 3), keepdim=True).sqrt()
+        # One gray level of 256: an image with less in it is nearly blank and stays so.
+        x = nn.functional.pixel_unshuffle((x - mean) / deviation.clamp(min=1 / 256), 2)
         passed = []
         for level, block in enumerate(self.down):
             x = block(nn.functional.max_pool2d(x, 2) if level else x)
@@ -87,15 +92,6 @@ class LungNet(nn.Module):
             x = block(torch.cat([x, passed.pop()], 1))
         logits: torch.Tensor = nn.functional.pixel_shuffle(self.last(x), 2)
         return logits
-
-
-def _standardized(x: torch.Tensor) -> torch.Tensor:
-    """Return each image with mean 0 and deviation 1: exposure says nothing about lungs."""
-    x = x.float()
-    mean = x.mean((2, 3), keepdim=True)
-    deviation = ((x - mean) ** 2).mean((2, 3), keepdim=True).sqrt()
-    # One gray level of 256: an image with less in it is nearly blank and stays so.
-    return (x - mean) / deviation.clamp(min=1 / 256)
 
 
 def _block(before: int, after: int) -> nn.Sequential:

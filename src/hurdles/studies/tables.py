@@ -412,11 +412,6 @@ def remedy_areas(tried: Tried) -> dict[str, float]:
     return row
 
 
-@TABLES.register("remedy-changes")
-def _remedy_changes(state: State) -> pd.DataFrame:
-    return remedy_changes(tried_in(state))
-
-
 def remedy_changes(tried: Sequence[Tried]) -> pd.DataFrame:
     """Return one row per trial and remedy; columns as in `CHANGE_COLUMNS`."""
     plain = {(t.cell.way, t.cell.seed): t for t in tried if t.cell.row == NO_REMEDY}
@@ -433,6 +428,9 @@ def remedy_changes(tried: Sequence[Tried]) -> pd.DataFrame:
                 row[f"{part} p"] = p
         rows += made
     return pd.DataFrame(rows, columns=list(CHANGE_COLUMNS))
+
+
+TABLES.register("remedy-changes")(lambda state: remedy_changes(tried_in(state)))
 
 
 def _change(seeds: Sequence[Tried], plain: Mapping[tuple[str, int], Tried]) -> dict[str, Any]:
