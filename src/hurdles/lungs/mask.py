@@ -1,4 +1,4 @@
-"""From a network's probabilities to a mask of the lungs that may be trusted, or says why not.
+"""A mask of the lungs from the probabilities of a network, judged, and compared with a drawn one.
 
 Cleaning keeps what two lungs look like: the two largest parts, without bridges, spurs or holes.
 What is left is judged by measures of its shape, within the range of masks drawn by hand; a mask
