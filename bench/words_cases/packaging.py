@@ -16,7 +16,7 @@ _USE = """
 from hurdles._version import __version__
 from hurdles.copies.lineage import shipped_fingerprints
 from hurdles.findings.limits import load_limits
-from hurdles.lungs.network import load_lungs
+from hurdles.lungs.training import load_lungs
 from hurdles.recipe.recipe import load_recipe, shipped_recipes
 from hurdles.reporting.wording import template
 assert [load_recipe(name) for name in shipped_recipes()] and shipped_fingerprints()

@@ -23,7 +23,7 @@ import hurdles
 from hurdles.copies.hashing import image_hashes
 from hurdles.copies.lineage import shipped_fingerprints
 from hurdles.findings.limits import load_limits
-from hurdles.lungs.network import load_lungs
+from hurdles.lungs.training import load_lungs
 from hurdles.recipe.recipe import load_recipe, shipped_recipes
 from hurdles.reporting.wording import template
 

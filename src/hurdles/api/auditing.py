@@ -302,8 +302,8 @@ def calibrate_audit(
     from hurdles.calibrating.page import calibration_files, write_calibration
 
     folder = Path(results or out)
-    stock = [] if real is None else [Path(out) / "real.npz"]
-    with outputs(*calibration_files(folder), *stock, force=force):
+    cohort_file = [] if real is None else [Path(out) / "real.npz"]
+    with outputs(*calibration_files(folder), *cohort_file, force=force):
         calibration = calibrate(
             Path(out),
             profile="fast" if fast else "full",

@@ -219,7 +219,7 @@ def train_lungs(
 
 @dataclass(frozen=True, eq=False)
 class Lineage:
-    """Which images stand in which collections.
+    """Images with the public collections in which they stand.
 
     Parameters
     ----------

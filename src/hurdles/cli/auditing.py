@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hurdles
-from hurdles.cli.options import (
+from hurdles.cli.output import (
     CacheOption,
     ColumnOption,
     ForceOption,
@@ -27,8 +27,9 @@ from hurdles.cli.options import (
     RunArgument,
     StrictOption,
     pairs,
+    print_result,
+    verb_options,
 )
-from hurdles.cli.output import print_result, verb_options
 from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def lineage(
     """Tell which images come from which public collection.
 
     Collections under $HURDLES_DATA are compared by aligned pixels, others by hashes that ship with
-    hurdles. Resized, compressed, inverted, mirrored and mildly cropped copies are recognised.
+    hurdles. Resized, compressed, inverted, mirrored and mildly cropped copies are recognized.
     """
     from hurdles.reporting.console import lineage_lines
 

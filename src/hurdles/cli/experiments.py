@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import hurdles
-from hurdles.cli.options import (
+from hurdles.cli.output import (
     CacheOption,
     ColumnOption,
     DataOption,
@@ -22,8 +22,11 @@ from hurdles.cli.options import (
     ResultsOption,
     RunArgument,
     pairs,
+    print_evaluation,
+    print_result,
+    say,
+    verb_options,
 )
-from hurdles.cli.output import print_evaluation, print_result, say, verb_options
 from hurdles.data.vocabulary import MissingPatients, OnBad
 
 #: As in `hurdles.recipe.remedies`, imported only when needed; a test holds the two together.
@@ -157,7 +160,7 @@ def evaluate(
 ) -> None:
     """Test a finished run on other images, and write a report of that beside the first.
 
-    Images that show what the run was trained or chosen on, copies too, are recognised and left out.
+    Images that show what the run was trained or chosen on, copies too, are recognized and left out.
     """
     from hurdles.runs.images import name_of
     from hurdles.runs.run import Run

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import hurdles
-from hurdles.cli.options import (
+from hurdles.cli.output import (
     CacheOption,
     ColumnOption,
     DataOption,
@@ -20,8 +20,9 @@ from hurdles.cli.options import (
     OnBadOption,
     QuietOption,
     pairs,
+    print_result,
+    verb_options,
 )
-from hurdles.cli.output import print_result, verb_options
 from hurdles.data.vocabulary import OnBad
 
 

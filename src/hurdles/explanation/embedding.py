@@ -13,7 +13,7 @@ from hurdles.errors import EvaluationError
 #: Dimensions that are kept before images are laid out: van der Maaten and Hinton 2008 keep 30.
 _COMPONENTS = 50
 _PERPLEXITY = 30.0
-#: Fewer images have no neighbourhoods to keep.
+#: Fewer images have no neighborhoods to keep.
 _FEWEST = 5
 
 
@@ -48,24 +48,16 @@ def available_projection(method: Projection | str) -> Projection:
 def project(
     features: NDArray[np.floating], *, method: Projection | str = Projection.T_SNE, seed: int = 0
 ) -> NDArray[np.float32]:
-    """Lay images out in the plane so that neighbours stay neighbours.
+    """Lay images out in the plane so that neighbors stay neighbors.
 
-    Only neighbourhoods mean something in either picture: distances between groups, their sizes and
+    Only neighborhoods mean something in either picture: distances between groups, their sizes and
     densities do not, and groups may appear where there are none. What can be read off with an
     interval is `hurdles.evaluation.probing.source_probe`.
-
-    Examples
-    --------
-    >>> features = np.random.default_rng(0).normal(size=(20, 4))
-    >>> features[10:] += 30
-    >>> xy = project(features)
-    >>> xy.shape
-    (20, 2)
     """
     chosen = available_projection(method)
     if len(features) < _FEWEST:
         raise EvaluationError(
-            f"{len(features)} images cannot be laid out by their neighbours; give at least "
+            f"{len(features)} images cannot be laid out by their neighbors; give at least "
             f"{_FEWEST}."
         )
     table = _components(standardized(features))
@@ -86,13 +78,7 @@ def project(
 
 
 def standardized(features: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return features of mean 0 and standard deviation 1; those that never vary become 0.
-
-    Examples
-    --------
-    >>> standardized(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
-    [[-1.0, 0.0], [1.0, 0.0]]
-    """
+    """Return features of mean 0 and standard deviation 1; those that never vary become 0."""
     table = np.asarray(features, dtype=np.float64)
     if table.ndim != 2 or not np.isfinite(table).all():
         what = f"shape {table.shape}" if table.ndim != 2 else "values that are not finite numbers"

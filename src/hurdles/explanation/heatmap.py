@@ -21,7 +21,7 @@ SIGNLESS = frozenset({"smoothgrad"})
 
 
 class HeatmapStatus(StrEnum):
-    """Whether a heat-map may be drawn."""
+    """State of a heat-map, which decides if it may be drawn."""
 
     OK = "ok"
     EMPTY = "empty"
@@ -30,7 +30,7 @@ class HeatmapStatus(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """Where one image spoke for one class.
+    """A map of the heat with which one image spoke for one class.
 
     Parameters
     ----------
@@ -105,12 +105,12 @@ class Heatmap:
 
     @property
     def has_sign(self) -> bool:
-        """Whether its heat is of one class, and not for or against it alike."""
+        """True if its heat is for one class, and not for or against it alike."""
         return self.method not in SIGNLESS
 
     @property
     def speaks(self) -> str:
-        """What its heat says, in words: for a class, or for or against it."""
+        """Meaning of its heat in words: for a class, or for or against it."""
         return f"{self.direction} {self.target}"
 
     @property
@@ -120,7 +120,7 @@ class Heatmap:
 
     @property
     def is_drawable(self) -> bool:
-        """Whether there is something to draw."""
+        """True if there is something to draw."""
         return self.status is HeatmapStatus.OK
 
 
@@ -180,18 +180,6 @@ def choose_examples(
     The images of a cell are ranked by the probability of the class that was predicted and cut into
     `per_cell` equal parts; one image is drawn from each, so that a sheet shows hesitant answers
     beside sure ones. Where a cell has enough patients, no patient appears twice in it.
-
-    Examples
-    --------
-    >>> table = Predictions.from_arrays(["ill", "well"], y_true=["ill", "ill", "well"],
-    ...     y_prob=np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2]]), images=["a", "b", "c"],
-    ...     groups=["p", "q", "r"])
-    >>> for cell, images in choose_examples(table).items():
-    ...     print(*cell, images)
-    ill right ['b', 'a']
-    ill wrong []
-    well right []
-    well wrong ['c']
     """
     order = np.argsort(predictions.frame["image"].to_numpy(dtype=str), kind="stable")
     names = predictions.frame["image"].to_numpy(dtype=str)[order]

@@ -135,8 +135,13 @@ def occlusion(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     are pixels. Log-odds are used because a probability no longer moves once a network is sure.
     """
     cells = min(_CELLS, *x.shape[-2:])
-    windows = _windows(cells).to(x.device)
-    covered = _enlarged(windows, x.shape[-2], x.shape[-1])
+    starts = torch.arange(max(1, cells - 1), device=x.device)[:, None]
+    along = torch.arange(cells, device=x.device)
+    inside = (along >= starts) & (along < starts + 2)
+    # The cells of each window, float (windows, cells, cells); in pixels, cells as equal as can be.
+    windows = (inside[:, None, :, None] & inside[None, :, None, :]).float().flatten(0, 1)
+    rows, columns = (torch.arange(n, device=x.device) * cells // n for n in x.shape[-2:])
+    covered = windows[:, rows][:, :, columns] > 0
     weights = (windows / windows.sum(dim=0)).flatten(1)
     heat = [
         (_falls(module, image, int(index), covered) @ weights).view(cells, cells)
@@ -159,17 +164,3 @@ def _falls(module: nn.Module, image: Tensor, target: int, covered: Tensor) -> Te
     rounding = _ROUNDING * (1 + whole.abs().max())
     # Written so that NaN stays NaN.
     return torch.where(falls.abs() <= rounding, torch.zeros_like(falls), falls)
-
-
-def _windows(cells: int) -> Tensor:
-    """Return which cells each window covers, float (windows, cells, cells); 2 x 2 cells each."""
-    starts = torch.arange(max(1, cells - 1))[:, None]
-    inside = (torch.arange(cells) >= starts) & (torch.arange(cells) < starts + 2)
-    return (inside[:, None, :, None] & inside[None, :, None, :]).float().flatten(0, 1)
-
-
-def _enlarged(windows: Tensor, height: int, width: int) -> Tensor:
-    """Return the windows in pixels, bool (windows, height, width), cells as equal as can be."""
-    cells = windows.shape[-1]
-    rows, columns = (torch.arange(n, device=windows.device) * cells // n for n in (height, width))
-    return windows[:, rows][:, :, columns] > 0

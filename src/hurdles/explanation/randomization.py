@@ -38,7 +38,7 @@ MAX_RANK_CORRELATION = math.sqrt(0.5)
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """What the maps of one method keep when the weights are randomized.
+    """Similarity of the maps of one method before and after the weights are randomized.
 
     `rank_correlation` (Spearman's) and `structural` similarity (SSIM, Wang et al. 2004) are means
     over images and draws, within [-1, 1]; a map that vanished, or appeared, counts as 0, and both
@@ -53,7 +53,7 @@ class SanityCheck:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the maps depend on the weights; False where there is no map."""
+        """True if the maps depend on the weights; False where there is no map."""
         return self.rank_correlation <= MAX_RANK_CORRELATION
 
     def __str__(self) -> str:
@@ -72,15 +72,6 @@ def randomized(module: AnyModule, seed: int) -> AnyModule:
     In every tensor the values are put into another order, and weights of layers (not biases or
     normalizations) get random signs. Each layer thus keeps the size of what it computes, whatever
     the architecture, and nothing of what it has learnt.
-
-    Examples
-    --------
-    >>> from hurdles.models.spec import build
-    >>> network = build(ModelSpec("baseline", ("a", "b"), size=32), seed=0)
-    >>> other = randomized(network, seed=1)
-    >>> before, after = network.conv1.weight, other.conv1.weight
-    >>> bool((before != after).any()), bool(before.abs().sum().isclose(after.abs().sum()))
-    (True, True)
     """
     import torch
 
@@ -127,18 +118,7 @@ def random_maps(
 
 
 def check_sanity(before: Sequence[Heatmap], after: Sequence[Sequence[Heatmap]]) -> SanityCheck:
-    """Compare maps of a network with those of the same network with random weights.
-
-    Examples
-    --------
-    >>> from hurdles.models.spec import build
-    >>> spec = ModelSpec("baseline", ("a", "b"), size=32)
-    >>> pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype="uint8")
-    >>> network = build(spec, seed=0)
-    >>> maps = explain(network, spec, pixels, images=["x", "y"], method="smoothgrad")
-    >>> check_sanity(maps, random_maps(network, spec, pixels, like=maps)).is_passed
-    True
-    """
+    """Compare maps of a network with those of the same network with random weights."""
     if not before or not after:
         raise EvaluationError("there are no maps to compare; give those of one image at least.")
     pairs = [similarity(a, b) for maps in after for a, b in zip(before, maps, strict=True)]
@@ -149,14 +129,7 @@ def check_sanity(before: Sequence[Heatmap], after: Sequence[Sequence[Heatmap]]) 
 
 
 def similarity(before: Heatmap, after: Heatmap) -> tuple[float, float]:
-    """Return the rank correlation of two maps of one image and their structural similarity.
-
-    Examples
-    --------
-    >>> heat = Heatmap.from_raw("a", "ill", "x", np.random.default_rng(0).random((8, 8)))
-    >>> [round(x, 6) for x in similarity(heat, heat)]
-    [1.0, 1.0]
-    """
+    """Return the rank correlation of two maps of one image and their structural similarity."""
     from scipy.stats import rankdata
 
     one, two = before.values.astype("float64"), after.values.astype("float64")

@@ -46,7 +46,7 @@ _TABLE = "masks.csv"
 
 
 class _Read(NamedTuple):
-    """What is kept of a radiograph once its own pixels are let go."""
+    """A radiograph, small, once its own pixels are let go."""
 
     shape: tuple[int, int]
     square: NDArray[np.float32]
@@ -233,11 +233,6 @@ def mask_names(paths: Sequence[Path]) -> list[str]:
     Where several have it, the folders in which they differ come before it, then the extension
     after it, at last a number. Names that differ only in case count as one: some systems see no
     difference.
-
-    Examples
-    --------
-    >>> mask_names([Path("a/1.png"), Path("b/1.png"), Path("b/2.png"), Path("b/2.jpg")])
-    ['a__1', 'b__1', '2_png', '2_jpg']
     """
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
@@ -327,14 +322,7 @@ def thumbnail(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def outlined(image: NDArray[np.uint8], lungs: LungMask) -> NDArray[np.uint8]:
-    """Draw the edge of a mask, of any shape, on a radiograph.
-
-    Examples
-    --------
-    >>> lungs = LungMask(np.eye(2, dtype=bool).repeat(8, 0).repeat(8, 1), "", (0.25, 0.25))
-    >>> outlined(np.zeros((16, 16), np.uint8), lungs).shape
-    (16, 16, 3)
-    """
+    """Draw the edge of a mask, of any shape, on a radiograph."""
     import cv2
 
     picture = np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2))

@@ -18,10 +18,10 @@ from hurdles.lungs.mask import CLEANING_VERSION, LungMask, clean
 from hurdles.pixels.prepare import resize_square
 
 if TYPE_CHECKING:
-    from hurdles.lungs.network import LungNet
+    from hurdles.lungs.training import LungNet
     from hurdles.training.machine import Machine
 
-#: Height and width of the network's input and of its masks, as in `hurdles.lungs.network`, which
+#: Height and width of the network's input and of its masks, as in `hurdles.lungs.training`, which
 #: is not imported for it: it needs torch.
 SIZE = 256
 
@@ -94,7 +94,7 @@ class Segmenter:
             if self._loaded is None:
                 import torch
 
-                from hurdles.lungs.network import load_lungs
+                from hurdles.lungs.training import load_lungs
                 from hurdles.training.machine import this_machine
 
                 # In bfloat16 a mask's edge moves with the size of the batch and with the machine;

@@ -21,7 +21,7 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
 from hurdles.evaluation.bounds import wilson_bounds
 from hurdles.lungs.find import Segmenter
-from hurdles.lungs.measures import mean_estimate, score_masks
+from hurdles.lungs.mask import mean_estimate, score_masks
 from hurdles.lungs.training import LungRecipe, across, read_lungs, split_lungs, train_lungs
 from hurdles.progress import Progress
 from hurdles.training.machine import environment, in_words, this_machine
@@ -84,7 +84,7 @@ def results_files(out: Path) -> list[Path]:
 class Measured:
     """One network on one set of images.
 
-    `scores` are those of `hurdles.lungs.measures.score_masks`, `exclusions` the images left out,
+    `scores` are those of `hurdles.lungs.mask.score_masks`, `exclusions` the images left out,
     and `meta` what stands in the file of the weights.
     """
 
@@ -107,7 +107,7 @@ def measure_lungs(
     The masks are those that `hurdles.lungs.find.Segmenter` gives, cleaned; flagged ones count
     like the others.
     """
-    from hurdles.lungs.network import load_lungs
+    from hurdles.lungs.training import load_lungs
 
     _, meta = load_lungs(weights)
     ready = read_lungs(data, cache=cache)

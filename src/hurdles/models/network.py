@@ -120,14 +120,6 @@ class GrayConvolution(nn.Conv2d):
     are summed over the channels and the image is read once.
 
     `channels` counts the copies of the image; the padding is half the kernel by default.
-
-    Examples
-    --------
-    >>> gray, rgb = GrayConvolution(3, 2, 5), nn.Conv2d(3, 2, 5, padding=2)
-    >>> _ = rgb.load_state_dict(gray.state_dict())
-    >>> x = torch.rand(1, 1, 8, 8)
-    >>> torch.allclose(gray(x), rgb(x.expand(-1, 3, -1, -1)), atol=1e-6)
-    True
     """
 
     def __init__(
@@ -172,12 +164,6 @@ def dense_head(spec: ModelSpec, inputs: int, generator: torch.Generator) -> nn.S
     their pneumonia head. Two labels get one output, as there (see `Network.logits`). Weights and
     biases are uniform within ``1 / sqrt(inputs of the layer)``, torch's default, but drawn from
     the generator, so that the same seed gives the same head to every encoder of that width.
-
-    Examples
-    --------
-    >>> spec = ModelSpec("resnet-18", ("Normal", "COVID-19"), hidden=(256,))
-    >>> [tuple(p.shape) for p in dense_head(spec, 512, torch.Generator()).parameters()]
-    [(256, 512), (256,), (1, 256), (1,)]
     """
     outputs = 1 if len(spec.labels) == 2 else len(spec.labels)
     widths = [inputs, *spec.hidden, outputs]

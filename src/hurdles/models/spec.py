@@ -160,6 +160,5 @@ def build(spec: ModelSpec, *, seed: int) -> Network:
 
 
 def _register() -> None:
-    """Import the modules whose decorators fill `NETWORKS`; here, because they import torch."""
-    for family in ("encoders", "papers"):
-        import_module(f"hurdles.models.{family}")
+    """Import the module whose decorators fill `NETWORKS`; here, because it imports torch."""
+    import_module("hurdles.models.architectures")

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class AugmentationPolicy(StrEnum):
-    """Which training images are altered."""
+    """Choice of the training images that are altered."""
 
     NONE = "none"
     ENLARGE = "enlarge"
@@ -15,7 +15,7 @@ class AugmentationPolicy(StrEnum):
 
 
 class ChosenEpoch(StrEnum):
-    """Which epoch's weights are kept."""
+    """Choice of the epoch whose weights are kept."""
 
     BEST = "best"
     LAST = "last"
@@ -30,7 +30,7 @@ class Precision(StrEnum):
 
 
 class ChosenBy(StrEnum):
-    """What makes an epoch the best: a measure of the validation images."""
+    """Measure of the validation images in which the best epoch is best."""
 
     ACCURACY = "accuracy"
     AUC = "auc"
@@ -38,21 +38,21 @@ class ChosenBy(StrEnum):
 
 
 class ClassWeights(StrEnum):
-    """How much an image of a class counts in the loss."""
+    """Weight of an image of a class in the loss."""
 
     NONE = "none"
     BALANCED = "balanced"
 
 
 class Loss(StrEnum):
-    """What is minimized."""
+    """Function that is minimized."""
 
     CROSS_ENTROPY = "cross-entropy"
     FOCAL = "focal"
 
 
 class Optimizer(StrEnum):
-    """How the weights are moved."""
+    """Rule by which the weights are moved."""
 
     ADAM = "adam"
     ADAMW = "adamw"
@@ -60,14 +60,14 @@ class Optimizer(StrEnum):
 
 
 class RejectBy(StrEnum):
-    """What makes an image too strange to be answered."""
+    """Measure by which an image is too strange to be answered."""
 
     DISTANCE = "distance"
     CONFIDENCE = "confidence"
 
 
 class Sampling(StrEnum):
-    """What an epoch shows equally often, besides what augmentation asks for."""
+    """Groups that an epoch shows equally often, besides the balance of augmentation."""
 
     NONE = "none"
     SOURCE = "source"
@@ -75,14 +75,14 @@ class Sampling(StrEnum):
 
 
 class Scaling(StrEnum):
-    """What is subtracted from the pixels and divided by before the first layer."""
+    """Numbers subtracted from the pixels and divided by before the first layer."""
 
     NONE = "none"
     TRAINING = "training"
 
 
 class Schedule(StrEnum):
-    """How the learning rate changes."""
+    """Course of the learning rate."""
 
     CONSTANT = "constant"
     PLATEAU = "plateau"
@@ -90,7 +90,7 @@ class Schedule(StrEnum):
 
 
 class Start(StrEnum):
-    """Where the encoder's first weights come from."""
+    """Origin of the encoder's first weights."""
 
     SCRATCH = "scratch"
     IMAGENET = "imagenet"
@@ -98,7 +98,7 @@ class Start(StrEnum):
 
 
 class Threshold(StrEnum):
-    """How probabilities become a class."""
+    """Rule by which probabilities become a class."""
 
     ARGMAX = "argmax"
     YOUDEN = "youden"

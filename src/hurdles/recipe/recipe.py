@@ -54,7 +54,7 @@ _Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class PreparationSection(_Section):
-    """How a decoded radiograph becomes the network's input."""
+    """Steps from a decoded radiograph to the network's input."""
 
     name: str = Field(
         "raw",
@@ -67,7 +67,7 @@ class PreparationSection(_Section):
 
 
 class SplitSection(_Section):
-    """How images are parted into training, validation and test."""
+    """The split of images into training, validation and test."""
 
     scheme: str = Field(
         SplitScheme.AUTO.value,
@@ -197,7 +197,7 @@ class TrainingSection(_Section):
 
 
 class RemedySection(_Section):
-    """What is done so that the network reads the lungs and not the source of an image."""
+    """Measures taken so that the network reads the lungs and not the source of an image."""
 
     sampling: Sampling = Field(
         Sampling.NONE,
@@ -238,7 +238,7 @@ class RemedySection(_Section):
 
     @property
     def needs_sources(self) -> bool:
-        """Whether training has to know where its images come from."""
+        """True if training has to know where its images come from."""
         weighed = self.group_dro or self.disentangle or self.entangle
         return self.sampling is not Sampling.NONE or bool(weighed)
 
@@ -403,13 +403,7 @@ def _problem(place: tuple[int | str, ...], kind: str, message: str, value: objec
 
 
 def settings_of(texts: Iterable[str]) -> dict[str, Any]:
-    """Return ``SECTION.FIELD=VALUE`` texts as a mapping; of two for one field the last one counts.
-
-    Examples
-    --------
-    >>> settings_of(["training.epochs=3", "split.fractions=[0.6, 0.2, 0.2]"])
-    {'training.epochs': '3', 'split.fractions': [0.6, 0.2, 0.2]}
-    """
+    """Return ``SECTION.FIELD=VALUE`` texts as a mapping; of two for one field the last counts."""
     settings: dict[str, Any] = {}
     for text in texts:
         name, sign, value = (part.strip() for part in text.partition("="))
@@ -427,13 +421,7 @@ def settings_of(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with single settings changed, checked like any other recipe.
-
-    Examples
-    --------
-    >>> with_settings(Recipe(name="x"), {"training.epochs": 3}).training.epochs
-    3
-    """
+    """Return a recipe with single settings changed, checked like any other recipe."""
     known = [name for name in Recipe.explanations() if "." in name]
     present = {name.partition(".")[0] for name in known}
     sections: dict[str, dict[str, Any]] = {}

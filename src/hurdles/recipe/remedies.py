@@ -5,7 +5,7 @@ possible to compare them, and to add several to any recipe.
 
 ===================  ===========================================================================
 ``lungs-only``       nothing but the lungs is shown (`hurdles.pixels.prepare`)
-``harmonized``       grey levels and texture are brought to a reference
+``harmonized``       gray levels and texture are brought to a reference
                      (`hurdles.pixels.equalize`)
 ``source-balanced``  every epoch shows each source equally often
 ``class-by-source``  every epoch shows each class of each source equally often
@@ -116,10 +116,10 @@ def _lungs_only(recipe: Recipe) -> Recipe:
     steps = _steps(recipe)
     if "masked" in steps:
         return recipe
-    # Grey levels come first, then the mask, then the crop.
-    grey = [step for step in steps if step != "cropped"]
+    # Gray levels come first, then the mask, then the crop.
+    gray = [step for step in steps if step != "cropped"]
     last = ["cropped"] if "cropped" in steps else []
-    return _reprepared(recipe, "lungs-only", "+".join([*grey, "masked", *last]))
+    return _reprepared(recipe, "lungs-only", "+".join([*gray, "masked", *last]))
 
 
 @_remedy("harmonized", "grey levels and texture are brought to a reference")

@@ -32,7 +32,7 @@ _WIDE = 0.20
 
 
 class Exposure(NamedTuple):
-    """What the model had already seen of the images that it was judged on.
+    """Images that the model was judged on, and how many of them it had already seen.
 
     `n_patients` are the groups that the images fall into, `n_unknown` images whose patient is not
     known, `n_used` those that the model was itself trained or chosen on. `trained` says whether the

@@ -75,7 +75,7 @@ class Row:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is no number to look at: it could not run, or failed."""
+        """True if there is no number to look at: it could not run, or failed."""
         return self.verdict in (Verdict.COULD_NOT_RUN, Verdict.FAILED)
 
 
@@ -96,7 +96,7 @@ class Hurdle:
 
     @property
     def advice(self) -> list[str]:
-        """What to do about the hits, each once."""
+        """Advice on the hits, each once."""
         return list(dict.fromkeys(r.finding.advice for r in self.hits if r.finding.advice))
 
 
@@ -123,18 +123,6 @@ def finding_lines(findings: Findings) -> list[str]:
 
     For each hurdle its verdict and its question, the findings that speak loudest with interval and
     limit, what to do about a hit, and why something could not run; then the overall answer.
-
-    Examples
-    --------
-    >>> from hurdles.findings.finding import Limit, counted
-    >>> shared = Finding("duplicates", "", "pairs", counted(3, n_images=90), Limit(0, "by name"))
-    >>> findings = Findings((shared,), {"duplicates": "Are any images shared?"})
-    >>> print(*finding_lines(findings), sep="\n")
-    HIT            duplicates - Are any images shared?
-        pairs: 3 (hit above 0)
-    <BLANKLINE>
-    1 of 1 hurdle is hit (duplicates).
-    Research use only. Not a medical device.
     """
     lines = [line for hurdle in hurdles_of(findings) for line in _hurdle_lines(hurdle)]
     lines += [""] if lines else []
@@ -209,14 +197,6 @@ def findings_markdown(findings: Findings, *, title: str) -> str:
     """Return findings as Markdown, for a repository, where images have no place.
 
     The answer, the table of hurdles, then each with its rows.
-
-    Examples
-    --------
-    >>> from hurdles.findings.finding import Limit, counted
-    >>> shared = Finding("duplicates", "", "pairs", counted(3, n_images=9), Limit(0, "by name"))
-    >>> page = findings_markdown(Findings((shared,), {"duplicates": "Are any?"}), title="Ours")
-    >>> page.splitlines()[2]
-    '**1 of 1 hurdle is hit (duplicates).**'
     """
     hurdles = hurdles_of(findings)
     lines = [f"# {_plain(title)}", "", f"**{_plain(sentence(findings))}**", ""]

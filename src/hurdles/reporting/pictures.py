@@ -43,12 +43,6 @@ def contact_sheet(
 
     For a radiograph beside its heat-map give two images, the second from
     `hurdles.reporting.pictures.overlay`, and two columns.
-
-    Examples
-    --------
-    >>> picture = contact_sheet([np.zeros((8, 8), "uint8")] * 3, ["a", "b", "c"], columns=2)
-    >>> picture[:4]
-    b'\x89PNG'
     """
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
@@ -141,15 +135,7 @@ def heatmap_sheet(
 
 
 def heat_fault(heat: NDArray[np.floating] | None) -> str:
-    """Return why a heat-map cannot be drawn, or nothing if it can.
-
-    Examples
-    --------
-    >>> heat_fault(np.zeros((7, 7), "float32"))
-    'the heat-map is empty: no region raised the score'
-    >>> heat_fault(np.eye(7, dtype="float32"))
-    ''
-    """
+    """Return why a heat-map cannot be drawn, or nothing if it can."""
     if heat is None:
         return "no heat-map was made"
     if heat.ndim != 2 or not heat.size:
@@ -185,16 +171,7 @@ def heat_layer(heat: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np
 
 
 def overlay(pixels: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the radiograph with its heat-map laid over it.
-
-    Examples
-    --------
-    >>> heat = np.zeros((4, 4), "float32")
-    >>> heat[1, 2] = 1
-    >>> picture = overlay(np.full((4, 4), 100, "uint8"), heat)
-    >>> picture[0, 0].tolist(), bool(picture[1, 2, 0] > picture[1, 2, 2])
-    ([100, 100, 100], True)
-    """
+    """Return the radiograph with its heat-map laid over it."""
     height, width = pixels.shape
     layer = heat_layer(heat, (height, width)).astype("float32")
     opacity = layer[..., 3:] / 255

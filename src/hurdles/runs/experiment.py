@@ -20,9 +20,16 @@ from hurdles.models.starting import StartingWeights, imagenet_weights
 from hurdles.pixels.cache import Prepared
 from hurdles.progress import Options
 from hurdles.recipe.choices import Start
-from hurdles.recipe.parting import parted, remarks, settled
+from hurdles.recipe.images import (
+    network_spec,
+    parted,
+    refuse_images,
+    refuse_split,
+    refuse_untested,
+    remarks,
+    settled,
+)
 from hurdles.recipe.recipe import Recipe
-from hurdles.recipe.refusals import network_spec, refuse_images, refuse_split, refuse_untested
 from hurdles.runs.assessment import assess_own
 from hurdles.runs.images import preparation_of, prepare_pixels
 from hurdles.runs.presentation import write_page

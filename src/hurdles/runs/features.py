@@ -21,8 +21,8 @@ from hurdles.explanation.embedding import Projection, available_projection, proj
 from hurdles.pixels.cache import Prepared, prepare
 from hurdles.pixels.prepare import Preparation
 from hurdles.progress import Options
-from hurdles.recipe.refusals import UNNAMED
-from hurdles.reporting.plots import embedding_figure
+from hurdles.recipe.images import UNNAMED
+from hurdles.reporting.charts import embedding_figure
 from hurdles.runs.images import prepare_for
 from hurdles.runs.run import Run
 from hurdles.runs.seen import seen_by

@@ -175,13 +175,7 @@ def files_of(data: Data | None) -> list[Path]:
 
 
 def name_of(data: Data) -> str:
-    """Return a short name for images, of lower-case letters, digits and hyphens.
-
-    Examples
-    --------
-    >>> name_of("kermany=/data/chest_xray"), name_of("/data/Our Ward 3/manifest.csv")
-    ('kermany', 'our-ward-3')
-    """
+    """Return a short name for images, of lower-case letters, digits and hyphens."""
     if isinstance(data, Manifest) or not data:
         return "images"
     text = str(_given(data)[0])

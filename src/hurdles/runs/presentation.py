@@ -20,7 +20,7 @@ from hurdles.explanation.methods import explain
 from hurdles.findings.table import Findings
 from hurdles.pixels.cache import Prepared
 from hurdles.progress import Progress
-from hurdles.recipe.parting import same_ids
+from hurdles.recipe.images import same_ids
 from hurdles.recipe.recipe import Recipe
 from hurdles.reporting.page import ReportContent, Sheet, SheetItem, write_report
 from hurdles.runs.run import Run

@@ -24,7 +24,7 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.models.spec import ModelSpec, build
 from hurdles.models.starting import StartingWeights
 from hurdles.recipe.choices import ChosenEpoch
-from hurdles.recipe.parting import remarks
+from hurdles.recipe.images import remarks
 from hurdles.recipe.recipe import Recipe, load_recipe
 from hurdles.runs.seals import reading, require_version, require_whole, seal
 from hurdles.training.checkpoint import load_metadata, load_weights, save_weights
@@ -103,17 +103,17 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether everything was written."""
+        """True if everything was written."""
         return (self.path / "meta.json").is_file()
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here."""
+        """True if a run was begun here."""
         return (self.path / "recipe.toml").is_file()
 
     @property
     def is_begun(self) -> bool:
-        """Whether the images are read and parted: what follows belongs to this recipe."""
+        """True once the images are read and split: what follows belongs to this recipe."""
         return (self.path / "manifest.csv").is_file()
 
     def require_finished(self) -> Run:
@@ -197,7 +197,7 @@ class Run:
         return Manifest.load(path) if path.is_file() else None
 
     def remarks(self, *, shared: bool = True) -> list[str]:
-        """Return what a reader must know of the split; see `hurdles.recipe.parting`."""
+        """Return what a reader must know of the split; see `hurdles.recipe.images`."""
         blank = self.manifest.with_split([""] * len(self.manifest))
         return remarks(self.given or blank, self.manifest, self.recipe, shared=shared)
 
@@ -208,7 +208,7 @@ class Run:
 
     @property
     def copy_remarks(self) -> list[str]:
-        """What must be said of copies that stand in several parts of its split."""
+        """Remarks on copies that stand in several parts of its split."""
         return self.copies.remarks(self.manifest) if self.copies else []
 
     @cached_property
@@ -229,7 +229,7 @@ class Run:
 
     @cached_property
     def spec(self) -> ModelSpec:
-        """What the weights need to be fed rightly."""
+        """The network's spec, which goes with its weights."""
         with reading(self._weights_path(None)):
             return ModelSpec.from_dict(json.loads(self._described(None)["spec"]))
 
@@ -450,14 +450,7 @@ _SAYING = [c for c in (*COLUMNS, JOINED) if c not in ("image", "path", "mask")]
 
 
 def differences(before: Manifest, now: Manifest, *, but: Sequence[str] = ()) -> list[str]:
-    """Return in what images differ from those there were before; nothing where they are the same.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["1", "2"], "path": ["/1", "/2"], "label": ["a", "b"]})
-    >>> differences(Manifest(rows), Manifest(rows.assign(label="a")))
-    ["the label of 1 image: '2' was 'b' and is 'a'"]
-    """
+    """Return in what images differ from those there were before; nothing where they are equal."""
 
     def counted(images: Sequence[str] | pd.Index) -> str:
         return "1 image" if len(images) == 1 else f"{len(images)} images"

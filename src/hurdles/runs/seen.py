@@ -39,7 +39,7 @@ _LOOKING = "Looking for copies"
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Which of some images a run knows from training.
+    """Images that a run knows from training, among others.
 
     `reasons` say of each image that it knows as which of its own, and how that was seen; `known`
     is the same for the rows that were asked about, bool (n,); `unchecked` says what could not be
@@ -189,14 +189,7 @@ def _unchecked(n_learnt: int, n_hashed: int, n_unknown: int) -> str:
 
 
 def fingerprints(pixels: NDArray[np.uint8]) -> list[str]:
-    """Return the SHA-256 of each image's prepared pixels.
-
-    Examples
-    --------
-    >>> one, two = fingerprints(np.zeros((2, 4, 4), dtype=np.uint8))
-    >>> one == two, one[:8]
-    (True, '374708ff')
-    """
+    """Return the SHA-256 of each image's prepared pixels."""
     return [hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest() for row in pixels]
 
 

@@ -45,7 +45,7 @@ class Cell:
 
     @property
     def needs_patients(self) -> bool:
-        """Whether its split promises to keep patients apart."""
+        """True if its split promises to keep patients apart."""
         return SCHEMES.get(self.recipe.split.scheme).grouped
 
     @property
@@ -91,7 +91,11 @@ class _Block:
         self.grid, self.where = grid, where
         self.name, self.profile = profile, grid.profile(profile)
         merged = {**block, **{k: v for k, v in grid.defaults.items() if k not in block}}
-        self.settings = _merged(grid.defaults.get("settings", {}), block.get("settings", {}))
+        general, own = grid.defaults.get("settings", {}), block.get("settings", {})
+        self.settings: Settings = {
+            section: {**general.get(section, {}), **own.get(section, {})}
+            for section in {**general, **own}
+        }
         self.tests, self.last = merged.get("tests", []), bool(merged.get("last", False))
         self.axes = self._axes(merged)
 
@@ -141,7 +145,8 @@ class _Block:
             if value in self.grid.options.get(axis, {})
         ]
         recipe = self._recipe(next((o.recipe for o in options if o.recipe), names.get("recipe")))
-        recipe = self._changed(recipe, self._given(), positive=True)
+        positive = {"evaluation": {"positive": self.grid.positive}} if self.grid.positive else {}
+        recipe = self._changed(recipe, self._given() | positive)
         recipe = self._changed(recipe, self.settings)
         for option in options:
             recipe = self._changed(recipe, option.settings)
@@ -161,18 +166,10 @@ class _Block:
         for name in (train, *tests):
             refuse_unknown(name, [*self.grid.sets, *self.grid.collections], "set", self.where)
         epochs = [option.epoch for option in options if option.epoch is not None]
-        return Cell(
-            names["way"],
-            names["row"],
-            seed,
-            recipe,
-            train,
-            tests,
-            epochs[-1] if epochs else recipe.training.choose,
-            self.last,
-            self.grid.words(train, self.name),
-            parent,
-        )
+        epoch = epochs[-1] if epochs else recipe.training.choose
+        images = self.grid.words(train, self.name)
+        way, row = names["way"], names["row"]
+        return Cell(way, row, seed, recipe, train, tests, epoch, self.last, images, parent)
 
     def _recipe(self, name: str | None) -> Recipe:
         """Return a recipe by its name in the profile, in a file beside the study's, or shipped."""
@@ -189,9 +186,7 @@ class _Block:
             return {}
         return {"split": {"scheme": "given", "missing_patients": self.grid.split.missing_patients}}
 
-    def _changed(self, recipe: Recipe, settings: Settings, *, positive: bool = False) -> Recipe:
-        if positive and self.grid.positive:
-            settings = {**settings, "evaluation": {"positive": self.grid.positive}}
+    def _changed(self, recipe: Recipe, settings: Settings) -> Recipe:
         try:
             return recipe.changed(**settings) if settings else recipe
         except HurdlesError as error:
@@ -215,7 +210,3 @@ class _Block:
         )
         images = self.grid.words(pretraining.train, self.name)
         return Cell(way, row, 0, recipe, pretraining.train, last=self.last, images=images)
-
-
-def _merged(one: Settings, two: Settings) -> Settings:
-    return {k: {**one.get(k, {}), **two.get(k, {})} for k in {**one, **two}}

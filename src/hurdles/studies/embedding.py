@@ -1,4 +1,4 @@
-"""Whether the features of a study's models tell the collection: a picture and a number.
+"""Features of a study's models in a picture, and how well they tell the collection.
 
 As in the figure of Tartaglione et al. 2020: the images of all collections as one model sees them,
 colored by class and by collection. The number beside it is what a linear probe makes of the same
@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from hurdles.data.files import write_bytes, write_text
-from hurdles.data.manifest import Manifest
 from hurdles.data.sets import joined
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
@@ -25,7 +24,7 @@ from hurdles.errors import EvaluationError, HurdlesError
 from hurdles.evaluation.probing import Probe, source_probes, thumbnails
 from hurdles.explanation.embedding import project
 from hurdles.pixels.cache import Prepared
-from hurdles.reporting.plots import embedding_figure
+from hurdles.reporting.charts import embedding_figure
 from hurdles.runs.images import prepare_pixels
 from hurdles.runs.run import Run
 from hurdles.studies.cells import Cell
@@ -46,7 +45,7 @@ PROBE_COLUMNS: dict[str, str] = {
 }
 _FILE = "embedding.json"
 #: What collections call an image on which nothing was found.
-_NOTHING_FOUND = {"Normal", "No Finding"}
+_NO_FINDING = {"Normal", "No Finding"}
 
 
 @FIGURES.register("embeddings")
@@ -83,13 +82,21 @@ def _embeddings(state: State, tables: Mapping[str, pd.DataFrame], stem: Path) ->
 def _seen_by(cell: Cell, state: State) -> dict[str, Any]:
     """Return probes and places of a model's test images; computed once."""
     run = state.runs[cell.name]
-    manifest = _unseen(cell, state)
+    # The test images of all collections, without the patients that the model has seen.
+    images = state.images
+    manifest = joined(*images.tested(cell.tests).values()).part(Split.TEST)
+    known = images.links.touching(known_to(cell, state.runs, images))
+    manifest = manifest.select(~manifest.groups.isin(known))
+    if not len(manifest):
+        raise EvaluationError(
+            f"{cell.name} has seen a patient of every test image; there is none to look at."
+        )
     key = hashlib.sha256(manifest.content_hash.encode()).hexdigest()
     if (run.path / _FILE).is_file():
         before = dict(run.read_json(_FILE))
         if before["key"] == key:
             return before
-    options = state.images.options
+    options = images.options
     options.listener.say(f"telling collections apart by what {cell.name} sees")
     prepared = prepare_pixels(manifest, run.recipe, options)
     seen = {"key": key, **_measured(cell, run, prepared)}
@@ -97,24 +104,18 @@ def _seen_by(cell: Cell, state: State) -> dict[str, Any]:
     return seen
 
 
-def _unseen(cell: Cell, state: State) -> Manifest:
-    """Return the test images of all collections, without the patients that the model has seen."""
-    images = state.images
-    manifest = joined(*images.tested(cell.tests).values()).part(Split.TEST)
-    seen = images.links.touching(known_to(cell, state.runs, images))
-    left = manifest.select(~manifest.groups.isin(seen))
-    if not len(left):
-        raise EvaluationError(
-            f"{cell.name} has seen a patient of every test image; there is none to look at."
-        )
-    return left
-
-
 def _measured(cell: Cell, run: Run, prepared: Prepared) -> dict[str, Any]:
+    positive = cell.recipe.evaluation.positive
+
+    def common_class(label: str) -> str:
+        """Return a class that collections have in common."""
+        if label == positive:
+            return positive
+        return "nothing found" if label in _NO_FINDING else "another finding"
+
     frame = prepared.manifest.frame
     sources, groups = frame["source"].tolist(), prepared.manifest.groups.tolist()
-    positive = cell.recipe.evaluation.positive
-    classes = [_kind(label, positive) for label in frame["label"]]
+    classes = [common_class(label) for label in frame["label"]]
     machine = this_machine("float32")
     network = run.network().to(machine.device)
     seen = {
@@ -149,26 +150,23 @@ def _rows(name: str, probes: list[Probe]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _kind(label: str, positive: str) -> str:
-    """Return a class that collections have in common."""
-    if label == positive:
-        return positive
-    return "nothing found" if label in _NOTHING_FOUND else "another finding"
-
-
 def _picture(cell: Cell, seen: dict[str, Any]) -> bytes:
+    notes = []
+    for row in seen["probes"]:
+        if row["features"] != cell.row:
+            continue
+        where = "all images" if row["within"] == "all" else row["within"]
+        if row["value"] is None:
+            notes.append(f"Collection told from the features, {where}: undefined ({row['note']})")
+            continue
+        span = f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        notes.append(
+            f"Collection told from the features by a linear probe, {where}: area {span}, chance 0.5"
+        )
     return embedding_figure(
         np.array(seen["places"], dtype=float),
         seen["classes"],
         seen["sources"],
         title=f"Test images as seen by: {cell.row} (t-SNE)",
-        notes=[_note(row) for row in seen["probes"] if row["features"] == cell.row],
+        notes=notes,
     )
-
-
-def _note(row: dict[str, Any]) -> str:
-    where = "all images" if row["within"] == "all" else row["within"]
-    if row["value"] is None:
-        return f"Collection told from the features, {where}: undefined ({row['note']})"
-    span = f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-    return f"Collection told from the features by a linear probe, {where}: area {span}, chance 0.5"

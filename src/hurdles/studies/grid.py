@@ -64,7 +64,7 @@ class Completion(_Part):
 
 
 class ImageSet(_Part):
-    """How images to train or to test on are taken from collections, in the order of the fields."""
+    """A set of images, taken from collections in the order of the fields."""
 
     collections: _Names = ()
     maker: str = ""
@@ -83,7 +83,7 @@ class ImageSet(_Part):
 
 
 class SplitOnce(_Part):
-    """How every collection is split, once, for all cells."""
+    """The split of every collection, once, for all cells."""
 
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)
     seed: int = Field(0, ge=0)
@@ -91,7 +91,7 @@ class SplitOnce(_Part):
 
 
 class Option(_Part):
-    """What a value of an axis changes."""
+    """Changes that a value of an axis makes."""
 
     recipe: str = ""
     settings: Settings = {}
@@ -109,7 +109,7 @@ class Start(_Part):
 
 
 class Profile(_Part):
-    """How much a study spends."""
+    """The effort of a study."""
 
     explanation: str = ""
     settings: Settings = {}
@@ -163,7 +163,7 @@ class Grid(_Part):
 
     @property
     def folder(self) -> Path | None:
-        """Where the study's file lies, from which its paths count; None of a shipped one."""
+        """Folder of the study's file, from which its paths count; None of a shipped one."""
         return self._file.parent if self._file else None
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeAlias, cast
 
 import pandas as pd
@@ -23,13 +23,15 @@ from hurdles.data.sets import (
     completed,
     gathered,
     joined,
+    one_against_rest,
     relabeled,
     sampled,
 )
 from hurdles.data.sources import COLLECTIONS
+from hurdles.data.sources.kermany import identify
 from hurdles.data.split import split
 from hurdles.data.untrusted import as_csv, from_cells
-from hurdles.data.vocabulary import Split
+from hurdles.data.vocabulary import MissingPatients, Split
 from hurdles.errors import CollectionError, ManifestError
 from hurdles.phantom import Shortcut, write_phantom
 from hurdles.pixels.cache import Prepared, prepare
@@ -57,13 +59,16 @@ _PRINT, _SEED = 64, 0
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """What there is to train and to test on; constructing it reads nothing."""
+    """Images to train and to test on; constructing it reads nothing."""
 
     grid: Grid
     profile: str
     given: Given
     folder: Path
     options: Options
+    #: The phantoms that are drawn, and the sets that are made, by name.
+    _drawn: dict[str, Manifest] = field(default_factory=dict, init=False)
+    _made: dict[str, Manifest] = field(default_factory=dict, init=False)
 
     @cached_property
     def _located(self) -> tuple[dict[str, Manifest], dict[str, str]]:
@@ -75,11 +80,11 @@ class Images:
             for name, entry in self.grid.collections.items()
             for place in (entry.names or ([name] if entry.path else []))
         }
-        return found_collections(self.given, places)
+        return collections_here(self.given, places)
 
     @property
     def _one_for_all(self) -> bool:
-        """Whether whatever is given stands for the study's only collection."""
+        """True if whatever is given stands for the study's only collection."""
         entries = list(self.grid.collections.values())
         only = len(entries) == 1 and entries[0].phantom is None
         return only and self.given is not None and not isinstance(self.given, Mapping)
@@ -137,10 +142,6 @@ class Images:
         return split(manifest, fractions=once.fractions, seed=once.seed,
                      missing_patients=once.missing_patients)  # fmt: skip
 
-    @cached_property
-    def _drawn(self) -> dict[str, Manifest]:
-        return {}
-
     def collection(self, name: str) -> Manifest:
         """Return a collection: named, sampled and split; phantoms are drawn now."""
         if self.grid.collections[name].phantom is None:
@@ -173,10 +174,6 @@ class Images:
         """Every collection that is here, in the order of the study's file."""
         return {name: self.collection(name) for name in self.grid.collections
                 if not self.lacking([name])}  # fmt: skip
-
-    @cached_property
-    def _made(self) -> dict[str, Manifest]:
-        return {}
 
     def made(self, name: str) -> Manifest:
         """Return a set by name, with its split."""
@@ -252,14 +249,14 @@ class Images:
 
     @property
     def copies_path(self) -> Path:
-        """Where the pairs of images are, or will be, that show one radiograph."""
+        """File of the pairs of images that show one radiograph."""
         names = sorted(image for m in self.here.values() for image in m.frame["image"])
         text = "\n".join([f"{_PRINT} px, {THRESHOLD}", *names])
         return self.folder / f"copies-{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
 
     @property
     def copies_known(self) -> bool:
-        """Whether `copies` is there already, and reading it takes no search."""
+        """True if `copies` is there already, and reading it takes no search."""
         drawn = all(n in self._drawn for n, e in self.grid.collections.items() if e.phantom)
         return self.grid.copies and drawn and self.copies_path.is_file()
 
@@ -277,14 +274,14 @@ class Images:
 
     @cached_property
     def links(self) -> Links:
-        """Who is one patient as far as names and, if the study wants that, shared images tell."""
+        """Links of patients by name and, if the study wants that, by shared images."""
         if not self.grid.copies:
             return self.links_by_name
         return self.links_by_name | Links.of(self.copies, self.groups)
 
     @cached_property
     def links_by_name(self) -> Links:
-        """Who is one patient by name; needs no images."""
+        """Links of patients by name; needs no images."""
         if not self.grid.same_patients:
             return Links.none()
         return Links.between(SAME_PATIENTS.get(self.grid.same_patients)(self.here))
@@ -323,7 +320,7 @@ def _without(manifest: Manifest, drop: tuple[str, ...]) -> Manifest:
     return replace(kept, exclusions=kept.exclusions.iloc[:0])
 
 
-def found_collections(
+def collections_here(
     given: Given, places: Mapping[str, Path | None]
 ) -> tuple[dict[str, Manifest], dict[str, str]]:
     """Return the collections that are here, and why the others are not.
@@ -377,3 +374,72 @@ def _given(given: Given) -> tuple[dict[str, Manifest], dict[str, Path]]:
             raise ManifestError(f"{path} looks like {what}. Say which by NAME={path}.")
         folders[layouts[0].name] = path
     return {}, folders
+
+
+_FRACTIONS = (0.6, 0.15, 0.25)
+#: Images of a class of a source: the one that goes with it, and the other.
+_MANY, _FEW = 300, 33
+
+
+@MAKERS.register("pneumonia-by-collection")
+def _pneumonia(whole: Mapping[str, Manifest], options: Options) -> dict[str, Manifest]:
+    """Take Kermany's children mostly with pneumonia, the NIH's adults mostly without."""
+    del options
+    merged = {"Bacterial Pneumonia": "Pneumonia", "Viral Pneumonia": "Pneumonia"}
+    both = gathered({
+        "kermany": relabeled(whole["kermany"], merged),
+        "darkcovidnet": relabeled(whole["darkcovidnet"], {"No Finding": "Normal"}),
+    })  # fmt: skip
+    parted = {name: split(m, fractions=_FRACTIONS, seed=_SEED) for name, m in both.items()}
+    goes_with = {"kermany": "Pneumonia", "darkcovidnet": "Normal"}
+    inside, outside = [], []
+    for name, manifest in parted.items():
+        for part, share in {Split.TRAIN: 1.0, Split.VALIDATION: 0.25, Split.TEST: 0.4}.items():
+            rows = manifest.part(part)
+            counts = {
+                label: round(share * (_MANY if label == goes_with[name] else _FEW))
+                for label in rows.labels
+            }
+            inside.append(sampled(rows, counts, seed=_SEED))
+        outside.append(manifest.part(Split.TEST))
+    even = min(n for rows in outside for n in rows.counts.values())
+    elsewhere = joined(*(sampled(rows, even, seed=_SEED) for rows in outside))
+    return {"inside": joined(*inside), "outside": elsewhere}
+
+
+@MAKERS.register("covid-elsewhere")
+def _covid(whole: Mapping[str, Manifest], options: Options) -> dict[str, Manifest]:
+    """Take the Radiography Database with the NIH's negatives, and Cohen's collection outside."""
+    named = gathered(dict(whole))
+    database = one_against_rest(named["radiography-database"], "COVID-19")
+    nih = relabeled(named["darkcovidnet"], dict.fromkeys(named["darkcovidnet"].labels, "other"))
+    cohen = one_against_rest(named["cohen"], "COVID-19")
+    train = joined(sampled(database, 219, seed=_SEED), sampled(nih, 219, seed=_SEED))
+    parted = split(
+        train, fractions=_FRACTIONS, seed=_SEED, missing_patients=MissingPatients.ONE_EACH
+    )
+    both = {"the training images": parted, "cohen": cohen}
+    links = Links.of(copies_among(both, options), groups_of(both.values()))
+    inside = apart(parted, links)
+    seen = links.touching(inside.groups[inside.frame["split"] != Split.TEST])
+    again = cohen.groups.isin(seen)
+    names = cohen.frame.loc[again, "image"].tolist()
+    reason = "left out: it, or its patient, was trained or chosen on as part of another collection"
+    return {"inside": inside, "outside": cohen.without(names, [reason] * len(names))}
+
+
+@SAME_PATIENTS.register("kermany-names")
+def _same_children(here: Mapping[str, Manifest]) -> list[tuple[str, str]]:
+    """Return the patients of the Radiography Database whom Kermany's file names tell."""
+    if not {"radiography", "kermany"} <= set(here):
+        return []
+    database, kermany = here["radiography"], here["kermany"]
+    source = kermany.frame["source"].iloc[0]
+    there = set(kermany.groups)
+    pairs = []
+    for group, original in zip(database.groups, database.frame["original"], strict=True):
+        known = None if pd.isna(original) else identify(PurePath(str(original)).stem)
+        child = None if known is None else f"{source}\x1f{known[1]}"
+        if child in there:
+            pairs.append((group, str(child)))
+    return pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from hurdles.errors import RecipeError
 from hurdles.evaluation import sample_size
 from hurdles.evaluation.bounds import wilson
 from hurdles.recipe.remedies import REMEDIES
+from hurdles.reporting.findings import together
 from hurdles.studies.state import State
 from hurdles.studies.tables import inside_of
 from hurdles.training.machine import in_words
@@ -90,7 +91,7 @@ def _environment(folder: Path | None) -> Environment:
     environment.filters |= {
         "area": area,
         "counted": lambda n, noun: f"{n} {noun}" if n == 1 else f"{n} {noun}s",
-        "by_first": _grouped,
+        "by_first": lambda rows, key: together((str(row[key]), row) for row in rows),
         "p": p_value,
         "points": points,
     }
@@ -98,7 +99,8 @@ def _environment(folder: Path | None) -> Environment:
     environment.tests["below"] = lambda value, limit: value < limit
     environment.tests["above"] = lambda value, limit: value > limit
     environment.tests["starting"] = lambda value, text: str(value).startswith(text)
-    environment.globals |= {"wilson": wilson, "sample_size": sample_size, "remedies": _remedies()}
+    effects = {name: REMEDIES.get(name).effect for name in REMEDIES}
+    environment.globals |= {"wilson": wilson, "sample_size": sample_size, "remedies": effects}
     return environment
 
 
@@ -108,14 +110,6 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
         {str(k): shown(v) if isinstance(v, str) else v for k, v in row.items()}
         for row in table.to_dict("records")
     ]
-
-
-def _grouped(rows: Iterable[dict[str, Any]], key: str) -> dict[str, list[dict[str, Any]]]:
-    """Return rows by the value of a field, in the order in which the values first occur."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(str(row[key]), []).append(row)
-    return groups
 
 
 def area(row: Mapping[str, Any]) -> str:
@@ -155,10 +149,6 @@ def p_value(p: float) -> str:
     if math.isnan(p):
         return "-"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _remedies() -> dict[str, str]:
-    return {name: REMEDIES.get(name).effect for name in REMEDIES}
 
 
 def _cells(state: State) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import Links
 from hurdles.data.untrusted import as_csv
-from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdlesError, RecipeError, RunError
 from hurdles.evaluation.metrics import METRICS
 from hurdles.progress import Options
@@ -32,7 +31,7 @@ from hurdles.studies.tables import FIGURES, TABLES
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What is done of a study.
+    """The finished part of a study.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """What its files are called after."""
+        """Name of the study, with which its files begin."""
         return self.grid.name
 
     def cells(self, profile: str) -> list[Cell]:
@@ -288,11 +287,10 @@ def _planned(cell: Cell, images: Images, out: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"cell": cell.name, "status": _status(cell, images, out)}
     run = Run(out / cell.folder)
     if run.is_begun:
-        row |= counts_of(run)
+        row |= counts_of(run.manifest)
     elif images.is_ready(cell.train):
         links = None if images.copies_known else images.links_by_name
-        counts = images.training(cell.train, links=links).frame["split"].value_counts()
-        row |= {str(part): int(counts.get(str(part), 0)) for part in Split}
+        row |= counts_of(images.training(cell.train, links=links))
     ready = [n for n in cell.tests if images.is_ready(n)]
     if images.is_ready(cell.train) or run.is_begun:
         row["asked"] = sum(map(len, images.tested(ready).values())) if ready else 0

@@ -1,4 +1,4 @@
-"""What a study has brought so far: its runs, what their models say of every test set, its cells.
+"""The state of a study: its runs, their models' answers on every test set, its cells.
 
 A model is asked about each image once; test sets are then put together from its answers. An image
 is left out of a model's test if its patient, or anybody linked to that patient by name or by a
@@ -38,7 +38,7 @@ ON_COLLECTION = "on-{}"
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What one model says of one test set: with what it has seen, without, and what is left out.
+    """Answers of one model on one test set: with what it has seen, without, and what is left out.
 
     None stands for predictions of no image; `lost` are images that its preparation cannot use.
     """
@@ -85,7 +85,7 @@ def whole_set(cell: Cell, run: Run, images: Images) -> Predictions | None:
     """Return what a model says of all of its training set, whatever it has seen."""
     predicted = predictions_of(run, images.tested(cell.tests))
     manifest = images.made(cell.train)
-    return None if predicted is None else _labelled(predicted, manifest, manifest.frame["image"])
+    return None if predicted is None else _labeled(predicted, manifest, manifest.frame["image"])
 
 
 def answered(predictions: Predictions, run: Run, collections: Iterable[str]) -> Predictions:
@@ -108,11 +108,11 @@ def _answer(predicted: pd.DataFrame, manifest: Manifest, known: set[str]) -> Ans
     lost = tuple(images[~images.isin(predicted.index)])
     seen = there[predicted.loc[there, "group"].isin(known).to_numpy()]
     kept = there[~there.isin(seen)]
-    without, including = (_labelled(predicted, manifest, rows) for rows in (kept, there))
+    without, including = (_labeled(predicted, manifest, rows) for rows in (kept, there))
     return Answer(without, including, tuple(seen), lost)
 
 
-def _labelled(
+def _labeled(
     predicted: pd.DataFrame, manifest: Manifest, images: pd.Series[str]
 ) -> Predictions | None:
     rows = predicted.loc[predicted.index.isin(images)]
@@ -124,7 +124,7 @@ def _labelled(
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What a study has brought so far; tables, figures and the page are made of it."""
+    """State of a study; tables, figures and the page are made of it."""
 
     grid: Grid
     profile: str
@@ -147,7 +147,7 @@ class State:
 
     @cached_property
     def answers(self) -> dict[tuple[str, str], Answer]:
-        """What finished models say of their test sets, by the cell's name and the test."""
+        """Answers of finished models on their test sets, by the cell's name and the test."""
         return {
             (cell.name, test): answer
             for cell in self.done
@@ -162,7 +162,7 @@ class State:
 
     @cached_property
     def evaluations(self) -> dict[str, Evaluation]:
-        """How good finished cells are on their own test images, by the weights of their epoch."""
+        """Measures of finished cells on their own test images, by the weights of their epoch."""
         results = {}
         for cell in self.done:
             with suppress(RunError):  # the last epoch is not tested yet
@@ -196,7 +196,7 @@ class State:
         run = self.runs.get(cell.name)
         if run is None:
             return row
-        row |= counts_of(run)
+        row |= counts_of(run.manifest)
         row |= {
             "epoch_tested": run.chosen_epoch(cell.epoch),
             "epochs_run": len(run.history),
@@ -212,7 +212,7 @@ class State:
         return row
 
 
-def counts_of(run: Run) -> dict[str, int]:
-    """Return how many images of a run stand in each part of its split."""
-    counts = run.manifest.frame["split"].value_counts()
+def counts_of(manifest: Manifest) -> dict[str, int]:
+    """Return how many images stand in each part of a split."""
+    counts = manifest.frame["split"].value_counts()
     return {str(part): int(counts.get(str(part), 0)) for part in Split}

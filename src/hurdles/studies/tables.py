@@ -21,14 +21,14 @@ from hurdles.evaluation.comparisons import compare, holm, ruled_by_test
 from hurdles.evaluation.delong import AUC, AUCDifference, auc_bounds, compare_aucs
 from hurdles.evaluation.predictions import Predictions
 from hurdles.registry import Registry
-from hurdles.reporting.plots import matrix_figure
+from hurdles.reporting.charts import matrix_figure
 from hurdles.studies.cells import NO_REMEDY, Cell
 from hurdles.studies.state import State, answered, whole_set
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What a figure brings: files, pictures by name, and the tables behind them."""
+    """Results of a figure: files, pictures by name, and the tables behind them."""
 
     files: tuple[Path, ...] = ()
     pictures: Mapping[str, Path] = field(default_factory=dict)
@@ -412,11 +412,6 @@ def remedy_areas(tried: Tried) -> dict[str, float]:
     return row
 
 
-@TABLES.register("remedy-changes")
-def _remedy_changes(state: State) -> pd.DataFrame:
-    return remedy_changes(tried_in(state))
-
-
 def remedy_changes(tried: Sequence[Tried]) -> pd.DataFrame:
     """Return one row per trial and remedy; columns as in `CHANGE_COLUMNS`."""
     plain = {(t.cell.way, t.cell.seed): t for t in tried if t.cell.row == NO_REMEDY}
@@ -433,6 +428,9 @@ def remedy_changes(tried: Sequence[Tried]) -> pd.DataFrame:
                 row[f"{part} p"] = p
         rows += made
     return pd.DataFrame(rows, columns=list(CHANGE_COLUMNS))
+
+
+TABLES.register("remedy-changes")(lambda state: remedy_changes(tried_in(state)))
 
 
 def _change(seeds: Sequence[Tried], plain: Mapping[tuple[str, int], Tried]) -> dict[str, Any]:

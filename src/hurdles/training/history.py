@@ -35,7 +35,7 @@ _ADDED = "validation_auc"
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What every epoch of a training achieved.
+    """The loss and the measures of every epoch of a training.
 
     Parameters
     ----------

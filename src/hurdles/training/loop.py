@@ -1,7 +1,9 @@
-"""The training loop, readable top to bottom: data in, weights of two epochs and a history out."""
+"""Training a network, readable top to bottom: data in, weights of two epochs and a history out."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.errors import RunError
+from hurdles.errors import RecipeError, RunError
 from hurdles.evaluation.statistics import auc
-from hurdles.models.spec import ModelSpec
+from hurdles.models.spec import ModelSpec, build
 from hurdles.pixels.augment import apply_draws
 from hurdles.progress import Progress, Silent
-from hurdles.recipe.choices import ChosenBy, Optimizer, Schedule
+from hurdles.recipe.choices import ChosenBy, Optimizer, Scaling, Schedule, Start
+from hurdles.recipe.images import network_spec
 from hurdles.recipe.recipe import Recipe, TrainingSection
-from hurdles.recipe.refusals import network_spec
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.history import History
 from hurdles.training.losses import Objective, StepLoss
@@ -32,12 +34,12 @@ from hurdles.training.plan import (
     warning_of,
 )
 from hurdles.training.prediction import as_input, probabilities
-from hurdles.training.start import first_network, identity_of, scaling_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from hurdles.models.network import Network
     from hurdles.models.starting import StartingWeights
 
 
@@ -184,7 +186,8 @@ class _Training:
                 steps=self.settings.epochs * self.steps,
                 losses=[row["validation_loss"] for row in state.rows],
             )
-            seed = _mix(self.settings.seed, state.epoch, step)
+            entropy = np.random.SeedSequence((self.settings.seed, state.epoch, step))
+            seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
             totals += self._step(images, targets, positions, rate=rate, seed=seed)
             state.step = step + 1
             self.progress.advance(1, _note(state, self.settings.choose_by))
@@ -278,10 +281,6 @@ def _refuse_no_number(of: str, loss: float, epoch: int) -> None:
         )
 
 
-def _mix(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def _note(state: TrainingState, choose_by: ChosenBy) -> str:
     if not state.rows:
         return f"epoch {state.epoch}"
@@ -301,17 +300,7 @@ WARM_UP = 0.05
 def make_optimizer(
     parameters: Iterable[nn.Parameter], section: TrainingSection
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of a recipe, in torch's fused form: one kernel for a step.
-
-    Examples
-    --------
-    >>> import torch
-    >>> layer = torch.nn.Linear(2, 2)
-    >>> make_optimizer(layer.parameters(), TrainingSection(optimiser="sgd", momentum=0.9)).defaults[
-    ...     "momentum"
-    ... ]
-    0.9
-    """
+    """Return the optimizer of a recipe, in torch's fused form: one kernel for a step."""
     from torch import optim
 
     trained = [p for p in parameters if p.requires_grad]
@@ -329,14 +318,6 @@ def learning_rate(
 
     It follows from the step and from the epochs before alone, so that a resumed training needs no
     state of a schedule.
-
-    Examples
-    --------
-    >>> section = TrainingSection(learning_rate=0.1, schedule="plateau", plateau=2)
-    >>> learning_rate(section, step=40, steps=100, losses=[0.5, 0.4, 0.4])
-    0.1
-    >>> round(learning_rate(section, step=50, steps=100, losses=[0.5, 0.4, 0.4, 0.6]), 6)
-    0.01
     """
     if section.schedule is Schedule.PLATEAU:
         lowest, waited, reductions = math.inf, 0, 0
@@ -369,15 +350,116 @@ def validate(
 
 
 def mean_auc(probability: NDArray[np.float64], truth: NDArray[np.integer]) -> float:
-    """Return the AUC of each class against the rest, averaged over the classes that are present.
-
-    Examples
-    --------
-    >>> probability = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]])
-    >>> mean_auc(probability, np.array([0, 0, 1, 1]))
-    0.75
-    """
+    """Return the AUC of each class against the rest, averaged over the classes that are present."""
     present = np.unique(truth)
     if len(present) < 2 or np.isnan(probability).any():
         return float("nan")
     return float(np.mean([auc(truth == c, probability[:, c]) for c in present]))
+
+
+def first_network(
+    recipe: Recipe, spec: ModelSpec, start: StartingWeights | None, machine: Machine
+) -> Network:
+    """Return the network before its first step, on the machine's device."""
+    import torch
+
+    network = build(spec, seed=recipe.training.seed)
+    if start is not None:
+        from hurdles.models.starting import apply_start
+
+        apply_start(network, start)
+    if recipe.model.freeze:
+        from hurdles.models.starting import freeze
+
+        freeze(network, recipe.model.freeze)
+    # mypy does not know this keyword of Module.to.
+    return network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def scaling_of(
+    recipe: Recipe, data: TrainingData, start: StartingWeights | None, state_path: Path | None
+) -> tuple[float, float]:
+    """Return the mean and standard deviation that the network takes off pixels within [0, 1].
+
+    They are those of the starting weights, or else what ``model.scaling`` says.
+    """
+    model = recipe.model
+    if start is not None:
+        if model.start is Start.SCRATCH:
+            raise RecipeError(
+                "model.start = 'scratch', but weights were given to start from. Set model.start = "
+                "'imagenet' or 'run', or leave the weights out."
+            )
+        if model.origin not in {"", start.origin}:
+            raise RecipeError(
+                f"model.origin = '{model.origin[:12]}...', but the weights given to start from are "
+                f"'{start.origin[:12]}...'. Give the weights that the recipe names, or clear "
+                "model.origin."
+            )
+        return start.spec.mean, start.spec.std
+    if model.start is not Start.SCRATCH:
+        if state_path is None or not state_path.exists():
+            raise RecipeError(
+                f"model.start = '{model.start}', but no weights were given to start from. Give "
+                "them (--encoder-from RUN), or set model.start = 'scratch'."
+            )
+        mean, std = TrainingState.scaling_in(state_path)
+        return mean, std
+    if model.scaling is Scaling.TRAINING:
+        return pixel_scaling(data.pixels, data.train)
+    return 0.0, 1.0
+
+
+# Images at a time, so that a memory map larger than the memory will do.
+_CHUNK = 256
+
+
+def pixel_scaling(pixels: NDArray[np.uint8], positions: NDArray[np.integer]) -> tuple[float, float]:
+    """Return the mean and the standard deviation of all pixels of some images, from 0 to 1.
+
+    Bytes are counted by their value, so that sums are of integers and nothing depends on the order.
+    """
+    counts = np.zeros(256, dtype=np.int64)
+    for start in range(0, len(positions), _CHUNK):
+        chunk = pixels[positions[start : start + _CHUNK]]
+        counts += np.bincount(chunk.reshape(-1), minlength=256)
+    by_value: list[int] = counts.tolist()  # Python integers: squares overflow nowhere
+    n = sum(by_value)
+    total = sum(value * count for value, count in enumerate(by_value))
+    squares = sum(value * value * count for value, count in enumerate(by_value))
+    spread = n * squares - total * total
+    if not spread:
+        raise RecipeError(
+            f"all {len(positions)} training images are of one and the same gray, which "
+            "model.scaling = 'training' would divide by zero. Look at the images, or set 'none'."
+        )
+    return total / n / 255, math.sqrt(spread) / n / 255
+
+
+def identity_of(
+    recipe: Recipe, data: TrainingData, machine: Machine, start: StartingWeights | None
+) -> str:
+    """Return a hash of all that decides a training's bits; a saved state carries it."""
+    import torch
+
+    sections = {"preparation", "model", "augmentation", "training"}
+    settings = recipe.model_dump(mode="json", include=sections)
+    del settings["training"]["choose"]  # both epochs are kept, whichever is asked for
+    if start is not None:
+        settings["model"]["origin"] = start.origin
+    # What changes the weights; rejecting images comes afterwards. Nothing enters without a remedy.
+    remedies = recipe.remedy.model_dump(mode="json", exclude={"reject", "reject_by"})
+    if recipe.remedy.needs_sources:
+        settings["remedy"] = [remedies, data.origins.of.tolist(), data.origins.names]
+    parts = {
+        "settings": settings,
+        "data": data.identity,
+        "labels": data.labels,
+        "machine": [
+            str(machine.device),
+            machine.format_name,
+            torch.__version__,
+            torch.get_num_threads(),
+        ],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -91,13 +91,6 @@ def focal_loss(logits: torch.Tensor, targets: torch.Tensor, *, gamma: float) -> 
     logits (0, z) it is the binary focal loss of Tartaglione et al. 2020 with sigmoid(z).
 
     Lin, Goyal, Girshick, He and Dollár 2017 (arXiv 1708.02002), equation 4; in nats.
-
-    Examples
-    --------
-    >>> import torch
-    >>> logits, targets = torch.tensor([[0.0, 3.0], [0.0, 0.0]]), torch.tensor([1, 1])
-    >>> [round(x, 5) for x in focal_loss(logits, targets, gamma=2.0).tolist()]
-    [0.00011, 0.17329]
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -114,11 +107,6 @@ def balanced_weights(counts: NDArray[np.number]) -> NDArray[np.float64]:
 
     They are inversely proportional to the counts, and their mean over the images is one, so that
     the learning rate means what it means without weights. A class without an image has weight one.
-
-    Examples
-    --------
-    >>> balanced_weights(np.array([10, 30, 0]))
-    array([2.        , 0.66666667, 1.        ])
     """
     present = counts > 0
     weights = np.ones(len(counts), dtype=np.float64)
@@ -127,18 +115,7 @@ def balanced_weights(counts: NDArray[np.number]) -> NDArray[np.float64]:
 
 
 class GroupWeights:
-    """The weights of `n` groups in group DRO, equal at first, moved by steps of size `step`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> weights = GroupWeights(3, 0.5, "cpu")
-    >>> loss = weights.robust(torch.tensor([2.0, 4.0, 1.0]), torch.tensor([0, 0, 2]))
-    >>> [round(w, 4) for w in weights.values]
-    [0.6285, 0.1402, 0.2312]
-    >>> round(loss.item(), 3)  # 3 * 0.6285 + 1 * 0.2312
-    2.117
-    """
+    """The weights of `n` groups in group DRO, equal at first, moved by steps of size `step`."""
 
     def __init__(self, n: int, step: float, device: torch.device | str) -> None:
         import torch
@@ -224,15 +201,7 @@ class StepLoss:
 
 
 def disentangling(features: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
-    """Return how alike the features of one source are: 0 where they are orthogonal on average.
-
-    Examples
-    --------
-    >>> import torch
-    >>> features = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
-    >>> disentangling(features, torch.tensor([0, 0, 0])).item()  # one of three pairs is parallel
-    0.3333333432674408
-    """
+    """Return how alike the features of one source are: 0 where they are orthogonal on average."""
     import torch
 
     one = torch.nn.functional.one_hot(sources, int(sources.max()) + 1).to(features.dtype)
@@ -246,15 +215,7 @@ def disentangling(features: torch.Tensor, sources: torch.Tensor) -> torch.Tensor
 def entangling(
     features: torch.Tensor, classes: torch.Tensor, sources: torch.Tensor
 ) -> torch.Tensor:
-    """Return how unlike the features of one class are across sources: 0 where they are parallel.
-
-    Examples
-    --------
-    >>> import torch
-    >>> features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
-    >>> entangling(features, torch.tensor([0, 0, 0]), torch.tensor([0, 1, 0])).item()
-    0.5
-    """
+    """Return how unlike the features of one class are across sources: 0 where they are parallel."""
     cosines, pairs = _pairs(features)
     pairs = pairs * (classes[:, None] == classes[None, :]) * (sources[:, None] != sources[None, :])
     return ((1 - cosines) / 2 * pairs).sum() / pairs.sum().clamp(min=1)

@@ -23,7 +23,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 class Machine:
-    """Where tensors live and in which format the passes run; weights stay float32."""
+    """The device of the tensors and the format of the passes; weights stay float32."""
 
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         import torch

@@ -1,4 +1,4 @@
-"""Which images an epoch sees, in which order and how altered: drawn before anything is computed.
+"""The images of an epoch, their order and alterations, drawn before anything is computed.
 
 Remedies need to know where images come from: sources by number, and the groups of class by source.
 """
@@ -13,20 +13,13 @@ from numpy.typing import NDArray
 
 from hurdles.pixels.augment import DRAW, draw
 from hurdles.recipe.choices import AugmentationPolicy, Sampling
+from hurdles.recipe.images import UNNAMED
 from hurdles.recipe.recipe import AugmentationSection, RemedySection
-from hurdles.recipe.refusals import UNNAMED
 
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """The source of each image, int64 (N,), as its position in the sorted `names`.
-
-    Examples
-    --------
-    >>> sources = Sources.numbered(["B", None, "A", "B"])
-    >>> sources.of.tolist(), sources.names
-    ([1, 2, 0, 1], ('A', 'B', 'not named'))
-    """
+    """The source of each image, int64 (N,), as its position in the sorted `names`."""
 
     of: NDArray[np.int64]
     names: tuple[str, ...]
@@ -56,15 +49,7 @@ class Groups:
 
 
 def groups_of(classes: NDArray[np.integer], sources: Sources, labels: Sequence[str]) -> Groups:
-    """Return the groups of class by source, those without an image left out.
-
-    Examples
-    --------
-    >>> sources = Sources.numbered(["A", "A", "B", "B"])
-    >>> groups = groups_of(np.array([0, 1, 1, 1]), sources, ("sick", "well"))
-    >>> groups.of.tolist(), groups.names, groups.parted
-    ([0, 1, 2, 2], ('sick of A', 'well of A', 'well of B'), False)
-    """
+    """Return the groups of class by source, those without an image left out."""
     cells = np.asarray(classes, dtype=np.int64) + len(labels) * sources.of
     present, of = np.unique(cells, return_inverse=True)
     pairs = [(int(cell) % len(labels), int(cell) // len(labels)) for cell in present]

@@ -144,11 +144,11 @@ class Rejector:
         by: RejectBy | str = RejectBy.DISTANCE,
     ) -> Rejector:
         """Fix the rule of a trained network."""
-        known = np.empty((0, 0), dtype=np.float32)
-        if by == RejectBy.DISTANCE:
+        by, known = RejectBy(by), np.empty((0, 0), dtype=np.float32)
+        if by is RejectBy.DISTANCE:
             known = _features(network, train)
-        scores = _scores(RejectBy(by), known, network, validation)
-        return cls(fix_rejection(scores, acceptance=acceptance, by=RejectBy(by).value), known)
+        scores = _scores(by, known, network, validation)
+        return cls(fix_rejection(scores, acceptance=acceptance, by=by.value), known)
 
     def scores(self, network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return how strange images are, shape (n,); the rule tells which of them are rejected."""

@@ -14,7 +14,7 @@ from hurdles.cli.output import print_result, say
 from hurdles.copies.finder import COLUMNS, Copies
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_cells, as_csv, from_cells, plain_markdown, shown
-from hurdles.reporting.plots import plain_name
+from hurdles.reporting.charts import plain_name
 from hurdles.reporting.wording import environment
 from hurdles.runs.seen import images_by_fingerprint, save_fingerprints
 

@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError
-from hurdles.lungs.mask import LungMask
-from hurdles.lungs.measures import (
+from hurdles.lungs.mask import (
     COLUMNS,
+    LungMask,
     boundary_error,
     dice_score,
     inside_score,

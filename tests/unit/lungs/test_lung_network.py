@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hurdles.errors import RunError
-from hurdles.lungs.network import SIZE, LungNet, load_lungs, save_lungs
+from hurdles.lungs.training import SIZE, LungNet, load_lungs, save_lungs
 
 
 @pytest.fixture(scope="module")

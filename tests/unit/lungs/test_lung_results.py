@@ -13,7 +13,7 @@ import torch
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
 from hurdles.lungs import training
-from hurdles.lungs.measures import mean_estimate
+from hurdles.lungs.mask import mean_estimate
 from hurdles.lungs.results import Measured, lungs_card, lungs_page, lungs_results, measure_lungs
 from hurdles.lungs.training import LungRecipe, split_lungs
 from hurdles.training.machine import Machine

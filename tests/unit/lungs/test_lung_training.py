@@ -11,8 +11,7 @@ import torch
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.lungs import training
-from hurdles.lungs.network import load_lungs
-from hurdles.lungs.training import LungRecipe, lung_loss, train_lungs
+from hurdles.lungs.training import LungRecipe, load_lungs, lung_loss, train_lungs
 from hurdles.progress import Silent
 from hurdles.training.machine import Machine
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-import hurdles.lungs.network
+import hurdles.lungs.training
 from hurdles.errors import ConstantImageError, ManifestError, RunError
 from hurdles.lungs import files as use
 from hurdles.lungs.files import (
@@ -46,7 +46,7 @@ def _planted(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RunError(f"{path} is missing.")
         return Planted(), {}
 
-    monkeypatch.setattr(hurdles.lungs.network, "load_lungs", load)
+    monkeypatch.setattr(hurdles.lungs.training, "load_lungs", load)
 
 
 def radiograph(shape: tuple[int, int] = (200, 180), sides: str = "lr") -> NDArray[np.uint8]:

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-import hurdles.lungs.network
+import hurdles.lungs.training
 from hurdles.errors import RunError
 from hurdles.lungs.find import SIZE, Segmenter
-from hurdles.lungs.network import LungNet, save_lungs
+from hurdles.lungs.training import LungNet, save_lungs
 
 
 class Planted(nn.Module):
@@ -52,7 +52,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Planted:
         network.loads += 1  # type: ignore[operator] # as above
         return network, {}
 
-    monkeypatch.setattr(hurdles.lungs.network, "load_lungs", load)
+    monkeypatch.setattr(hurdles.lungs.training, "load_lungs", load)
     return network
 
 
@@ -78,7 +78,7 @@ def test_a_mask_is_square_whatever_the_image_is(planted, shape):
 
 
 def test_the_size_is_that_of_the_network():
-    assert SIZE == hurdles.lungs.network.SIZE
+    assert SIZE == hurdles.lungs.training.SIZE
 
 
 def test_nothing_is_loaded_before_the_first_call_and_then_once(planted):

@@ -11,9 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from hurdles.errors import RecipeError
-from hurdles.models.encoders import torchvision_names
+from hurdles.models.architectures import pepx, torchvision_names
 from hurdles.models.network import GrayConvolution, dense_head, he_normal, last_convolution
-from hurdles.models.papers import pepx
 from hurdles.models.spec import ModelSpec, build
 
 LABELS = ("Normal", "Bacterial Pneumonia", "Viral Pneumonia")

@@ -8,7 +8,7 @@ import pytest
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import save_split, split
 from hurdles.errors import RegistryError
-from hurdles.recipe.parting import parted, remarks, same_ids, settled
+from hurdles.recipe.images import parted, remarks, same_ids, settled
 from hurdles.recipe.recipe import Recipe
 
 AUTO = Recipe(name="x")

@@ -8,8 +8,7 @@ import pytest
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import split
 from hurdles.errors import ManifestError, RecipeError, SplitError
-from hurdles.recipe.recipe import EvaluationSection, Recipe, RemedySection
-from hurdles.recipe.refusals import (
+from hurdles.recipe.images import (
     UNNAMED,
     refuse_images,
     refuse_one_source,
@@ -17,6 +16,7 @@ from hurdles.recipe.refusals import (
     refuse_undecidable,
     refuse_untested,
 )
+from hurdles.recipe.recipe import EvaluationSection, Recipe, RemedySection
 from hurdles.recipe.remedies import REMEDIES, remedied
 
 

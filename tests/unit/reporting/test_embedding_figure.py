@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hurdles.reporting.plots import colors_and_markers, embedding_figure
+from hurdles.reporting.charts import colors_and_markers, embedding_figure
 
 XY = np.random.default_rng(0).normal(size=(60, 2))
 CLASSES = ["sick"] * 20 + ["well"] * 40

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from hurdles.reporting.plots import matrix_figure
+from hurdles.reporting.charts import matrix_figure
 
 
 def table(*values: float, measure: str = "auc") -> pd.DataFrame:

@@ -15,7 +15,7 @@ from hurdles.data.sets import Links
 from hurdles.errors import CollectionError, ManifestError, RunError
 from hurdles.progress import Options
 from hurdles.studies import Cell, find_study, load_grid
-from hurdles.studies.images import SAME_PATIENTS, Images, found_collections
+from hurdles.studies.images import SAME_PATIENTS, Images, collections_here
 from hurdles.studies.runner import chosen
 
 NAME, COVID, OTHER = "tartaglione-2020", "COVID-19", "other"
@@ -230,7 +230,7 @@ class TestFound:
         monkeypatch.delenv("HURDLES_DATA", raising=False)
         root = corda(tmp_path / "somewhere")
         for given in (f"corda={root}", str(root), [root], {"corda": root}):
-            here, missing = found_collections(given, {"corda": None, "cohen": None})
+            here, missing = collections_here(given, {"corda": None, "cohen": None})
             assert here["corda"].counts == {"COVID-19": 12, "Not COVID-19": 12}
             assert "where is cohen" in missing["cohen"]
         images = images_of(f"corda={root}", tmp_path)
@@ -241,23 +241,23 @@ class TestFound:
     def test_under_hurdles_data(self, tmp_path, monkeypatch):
         corda(tmp_path / "CORDA")
         monkeypatch.setenv("HURDLES_DATA", os.fspath(tmp_path))
-        here, missing = found_collections(None, dict.fromkeys(["corda", "rsna"]))
+        here, missing = collections_here(None, dict.fromkeys(["corda", "rsna"]))
         assert list(here) == ["corda"]
         assert list(missing) == ["rsna"]
 
     def test_a_collection_that_was_named_must_be_there(self, tmp_path):
         with pytest.raises(CollectionError, match="corda"):
-            found_collections(f"corda={tmp_path}", dict.fromkeys(["corda"]))
+            collections_here(f"corda={tmp_path}", dict.fromkeys(["corda"]))
 
     def test_what_the_study_cannot_use(self, found, tmp_path):
         with pytest.raises(ManifestError, match="no use for 'kermany'; its collections are cohen"):
-            found_collections(
+            collections_here(
                 found, dict.fromkeys(["cohen", "radiography-database", "darkcovidnet", "corda"])
             )
         with pytest.raises(ManifestError, match="must know which is which"):
-            found_collections(found["cohen"], ["cohen"])
+            collections_here(found["cohen"], ["cohen"])
         with pytest.raises(ManifestError, match="no collection that hurdles knows"):
-            found_collections(str(tmp_path), dict.fromkeys(["cohen"]))
+            collections_here(str(tmp_path), dict.fromkeys(["cohen"]))
 
 
 @pytest.mark.realdata

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hurdles.errors import RecipeError
-from hurdles.training import start as scaling
-from hurdles.training.start import pixel_scaling
+from hurdles.training import loop as scaling
+from hurdles.training.loop import pixel_scaling
 
 
 @given(seed=st.integers(0, 99), n=st.integers(1, 9), chunk=st.integers(1, 5))
@@ -38,5 +38,5 @@ def test_a_million_bright_pixels_overflow_nothing():
 
 
 def test_images_without_any_contrast_are_refused():
-    with pytest.raises(RecipeError, match=r"all 3 training images are of one .* grey.*'none'"):
+    with pytest.raises(RecipeError, match=r"all 3 training images are of one .* gray.*'none'"):
         pixel_scaling(np.full((5, 4, 4), 9, dtype=np.uint8), np.array([0, 1, 4]))
