@@ -1,7 +1,8 @@
-"""How work is carried out, apart from its results: who listens, the cache, unreadable images."""
+"""Options of how work is carried out, apart from its results, and its progress."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +69,9 @@ def counting(listener: Progress, stage: str) -> Callable[[int, int], None]:
         before = done
 
     return count
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use; not every system tells."""
+    affinity = getattr(os, "sched_getaffinity", None)  # os.process_cpu_count: from Python 3.13 on
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

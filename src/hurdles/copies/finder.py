@@ -5,9 +5,9 @@ renamed. So neither names nor hashes of files find the copies, and a simple thum
 much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
 is compared with its neighbors only. Stage one takes out what all prints share (every chest has
 ribs), compares small ones of all pairs, whole and cropped, by matrix products and lets the likely
-pairs through, generously; in large sets, hashes of prints do that (`hurdles.copies.hashing`).
+pairs through, generously; in large sets, hashes of prints do that (`hurdles.copies.similarity`).
 Stage two lays two images over one another as well as an affine map can and correlates what overlaps
-(`hurdles.copies.alignment`).
+(`hurdles.copies.similarity`).
 
 This is the one search for copies: training, testing, audits, checks, lineage and studies call it,
 and all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` and
@@ -30,14 +30,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.copies.alignment import Thumbnail, aligned_similarity, central, prints
-from hurdles.copies.hashing import BITS, RADIUS, hash_matches, image_hashes
+from hurdles.copies.similarity import (
+    BITS,
+    RADIUS,
+    Thumbnail,
+    aligned_similarity,
+    central,
+    hash_matches,
+    image_hashes,
+    prints,
+)
 from hurdles.data.files import write_text
-from hurdles.data.machine import processors
 from hurdles.data.manifest import JOINED, Manifest
 from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
+from hurdles.progress import processors
 
 #: The columns of the table that `matches` returns.
 COLUMNS: dict[str, str] = {
@@ -63,7 +71,7 @@ LIKELY = 0.96
 #: Above this many pairs hashes take the place of matrix products, which would need minutes then.
 _MANY_PAIRS = 200_000_000
 #: Bits of 256 in which the hashes of a likely pair may differ, where each is compared with each; a
-#: large set has its own limit, `hurdles.copies.hashing.RADIUS`.
+#: large set has its own limit, `hurdles.copies.similarity.RADIUS`.
 _HASH_GATE = 72
 
 #: Pairs whose small prints correlate less, what all chests share taken out, are not aligned;

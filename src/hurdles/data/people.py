@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hurdles.data.dicom_file import read_headers
+from hurdles.data.image_file import read_headers
 from hurdles.data.untrusted import listed
 
 #: What anonymizers and devices write where there is no id; letters and digits only.

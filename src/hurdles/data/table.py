@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from hurdles.data.files import expanded, reads
-from hurdles.data.formats import IMAGE_SUFFIXES
-from hurdles.data.inventory import drawn_on, is_mask_folder
+from hurdles.data.folder import drawn_on, is_mask_folder
+from hurdles.data.image_file import IMAGE_SUFFIXES
 from hurdles.data.manifest import (
     COLUMNS,
     REQUIRED,

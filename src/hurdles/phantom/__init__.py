@@ -13,9 +13,8 @@ with opacities whose place and texture differ by class. No patient was ever behi
 """
 
 from hurdles.phantom.cohort import Case, Cohort, draw_cohort, phantom_cohort, write_phantom
-from hurdles.phantom.parameters import Blob, ImageParameters, PatientParameters
+from hurdles.phantom.parameters import SHORTCUTS, Blob, ImageParameters, PatientParameters, Shortcut
 from hurdles.phantom.render import Rendered, render
-from hurdles.phantom.shortcuts import SHORTCUTS, Shortcut
 
 __all__ = [
     "SHORTCUTS",

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.dicom_file import open_dataset
+from hurdles.data.image_file import open_dataset
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError
 from hurdles.pixels.decode import read_header

@@ -31,10 +31,10 @@ from hurdles.pixels.header import (
     check_header,
     damaged,
     failing_as,
+    notice,
     read_container,
     whole,
 )
-from hurdles.pixels.notices import notice
 
 
 def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:

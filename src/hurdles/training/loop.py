@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hurdles.errors import RunError
 from hurdles.evaluation.statistics import auc
 from hurdles.models.spec import ModelSpec
-from hurdles.pixels.augment import apply_draws
+from hurdles.pixels.perturb import apply_draws
 from hurdles.progress import Progress, Silent
 from hurdles.recipe.choices import ChosenBy, Optimizer, Schedule
 from hurdles.recipe.recipe import Recipe, TrainingSection

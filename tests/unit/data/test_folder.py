@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hurdles.data.folder import manifest_from_folder
-from hurdles.data.formats import IMAGE_SUFFIXES
+from hurdles.data.image_file import IMAGE_SUFFIXES
 from hurdles.errors import ManifestError
 
 

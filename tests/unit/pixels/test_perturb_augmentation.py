@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hurdles.pixels.augment import DRAW, apply_draws, draw, inner_scale
+from hurdles.pixels.perturb import DRAW, apply_draws, draw, inner_scale
 
 
 def some_pixels(n: int = 4, size: int = 24, seed: int = 0) -> np.ndarray:
