@@ -12,7 +12,7 @@ from hurdles.data.vocabulary import OnBad
 
 
 class Progress(Protocol):
-    """Somebody who listens: a progress bar, a log, or nobody."""
+    """A listener to the progress of work: a progress bar, a log."""
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage of `total` steps; the one before it is over."""
@@ -25,7 +25,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Nobody listens: the library's default."""
+    """A listener that does nothing: the library's default."""
 
     def start(self, stage: str, total: int) -> None:
         """Do nothing."""
@@ -39,7 +39,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Options:
-    """What changes how work is carried out but not its results.
+    """Options that change how work is carried out but not its results.
 
     `on_bad`: unreadable images are skipped and listed, or stop the work; `cache`: where prepared
     pixels are kept, default the user's cache folder; `pictures`: radiographs, patients' pixels, are
@@ -53,7 +53,7 @@ class Options:
 
     @property
     def listener(self) -> Progress:
-        """Who listens, or nobody."""
+        """The listener to progress; a silent one where none was given."""
         return self.progress or Silent()
 
 

@@ -171,17 +171,9 @@ def lineage(
     Columns are those of `COLUMNS`; for each image and collection the nearest image there, in the
     order of images. An image that stands in no collection has no row.
 
-    Parameters
-    ----------
-    images : Images
-        The images to be looked up, 64 pixels or more, prepared ``raw``.
-    fingerprints : sequence of Fingerprint, optional
-        The known collections; `shipped_fingerprints` if not given.
-    radius : int
-        Most bits that may differ, within [0, 127].
-    here : mapping of str to Images, optional
-        Collections of which the images are at hand, by name, whether there is a fingerprint of them
-        or not: their pixels are compared.
+    Images have 64 pixels or more, prepared ``raw``; at most `radius` bits may differ, within
+    [0, 127]. `here` are collections of which the images are at hand, by name, whether there is a
+    fingerprint of them or not: their pixels are compared.
     """
     known = list(shipped_fingerprints() if fingerprints is None else fingerprints)
     here = here or {}
@@ -245,13 +237,6 @@ def summary(table: pd.DataFrame, n_images: int) -> pd.DataFrame:
 
     Columns as in `SUMMARY`, most images first; the last row, ``none of these``, counts what was
     found nowhere.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"image": ["a"], "collection": ["kermany"], "sure": ["certain"],
-    ...                       "inverted": [False], "mirrored": [False]})
-    >>> summary(table, 4)[["collection", "images", "share"]].values.tolist()
-    [['kermany', 1, 0.25], ['none of these', 3, 0.75]]
     """
     rows = []
     for name, part in table.groupby("collection", sort=True):

@@ -119,15 +119,6 @@ def is_dicom(head: bytes) -> bool:
     return explicit or int.from_bytes(head[4:8], "little") <= 64
 
 
-def starts_as_dicom(path: str | Path) -> bool:
-    """Return whether a file is DICOM by its first bytes; False where it cannot be read."""
-    try:
-        with Path(path).open("rb") as handle:
-            return is_dicom(handle.read(132))
-    except OSError:
-        return False
-
-
 # --- DICOM ---------------------------------------------------------------------------------------
 
 
@@ -250,7 +241,7 @@ def text(dataset: Any, keyword: str, place: int = 0) -> str:
 def read_headers(paths: Sequence[str]) -> pd.DataFrame:
     """Read institution, patient, sex, age and view of files; `dicom` says whether each is DICOM.
 
-    Never a name. Of files that are not DICOM, 132 bytes are read.
+    Never a name. Of files that are not DICOM, the first kilobyte is read.
     """
     with ThreadPoolExecutor(_THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the decoder speaks of bad headers, if they matter
@@ -260,13 +251,16 @@ def read_headers(paths: Sequence[str]) -> pd.DataFrame:
 
 
 def _read_header(path: str) -> dict[str, Any]:
-    if not starts_as_dicom(path):
+    try:
+        with Path(path).open("rb") as handle:
+            head = handle.read(1024)
+    except OSError:
+        return {"dicom": False}
+    if not is_dicom(head):
         return {"dicom": False}
     try:
         with Path(path).open("rb") as handle:
-            deflated = _DEFLATED in handle.read(1024)
-            handle.seek(0)
-            dataset = open_dataset(handle) if deflated else _first_groups(handle)
+            dataset = open_dataset(handle) if _DEFLATED in head else _first_groups(handle)
         values = {name: dataset[tag].value for name, tag in _TAGS.items() if tag in dataset}
     except Exception:  # pydicom fails in many ways on damaged bytes
         return {"dicom": True}

@@ -381,12 +381,6 @@ def is_planted(shortcut: Shortcut, seed: int, patient: int, label: str) -> bool:
 
     The two numbers drawn do not depend on the strength, so cohorts of different strength with
     one seed differ only in those patients whose shortcut really changes.
-
-    Examples
-    --------
-    >>> certain = Shortcut("marker", 1.0, target="COVID-19")
-    >>> is_planted(certain, 0, 7, "COVID-19"), is_planted(certain, 0, 7, "Normal")
-    (True, False)
     """
     kind = SHORTCUTS.names().index(shortcut.name)
     follows, chance = generator(seed, "plant", patient, kind).uniform(size=2)

@@ -68,19 +68,7 @@ def facts_of(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Read the headers of the files of a manifest: one row each, columns as in `COLUMNS`.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from PIL import Image
-    >>> path = Path(tempfile.mkdtemp()) / "a.jpg"
-    >>> Image.new("L", (40, 30)).save(path, quality=70)
-    >>> rows = pd.DataFrame({"image": ["a"], "path": [str(path)], "label": ["x"]})
-    >>> facts = facts_of(Manifest(rows))
-    >>> facts["format"][0], facts["coding"][0], int(facts["jpeg_quality"][0])
-    ('JPEG', 'baseline gray', 70)
-    """
+    """Read the headers of the files of a manifest: one row each, columns as in `COLUMNS`."""
     paths = [str(path) for path in manifest.frame["path"]]
     rows: list[dict[str, Any]] = []
     # Filters of warnings are shared by all threads, so they are set here and not in each.

@@ -66,12 +66,6 @@ class Perturbation:
         """Return altered copies of images (n, size, size); the amount lies within [0, most].
 
         The seed is that of directions and noise; image i has the same ones whatever the others are.
-
-        Examples
-        --------
-        >>> images = np.arange(64 * 64, dtype=np.uint8).reshape(1, 64, 64)
-        >>> bool((PERTURBATIONS.get("flip").apply(images, 1) == images[:, :, ::-1]).all())
-        True
         """
         if not 0 <= amount <= self.most:
             raise ValueError(
@@ -274,13 +268,6 @@ def plant(name: str, pixels: Bytes, present: NDArray[np.bool_], *, seed: int = 0
     A mark of this kind that an image has by nature stays, present or not: letters and collimators
     cannot be taken away without inventing what is below. So the shortcut's tie to the class is a
     little weaker than `present` says, as it is where shortcuts come from.
-
-    Examples
-    --------
-    >>> images = np.full((2, 64, 64), 100, dtype=np.uint8)
-    >>> made = plant("inversion", images, np.array([True, False]))
-    >>> made[:, 0, 0].tolist()
-    [155, 100]
     """
     where, elsewhere = PLANTS.get(name)
     if np.shape(present) != (len(pixels),):
@@ -377,13 +364,6 @@ def draw(
     Flips and rotations come by chance; every image is shifted, enlarged and changed in contrast and
     brightness, each uniformly within its range. What has no range draws no number, so that a recipe
     without it keeps its random numbers.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> made = draw(np.array([7, 3]), rng, flip=0, rotation=0, degrees=0, shift=0.1)
-    >>> made["position"].tolist(), bool((abs(made["shift_y"]) <= 0.1).all()), made["growth"].any()
-    ([7, 3], True, np.False_)
     """
     n = len(positions)
     draws = np.zeros(n, dtype=DRAW)

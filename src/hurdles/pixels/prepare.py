@@ -177,7 +177,7 @@ class MaskedImage:
     kept: NDArray[np.bool_] | None = None
 
     @property
-    def found_lungs(self) -> NDArray[np.bool_]:
+    def located_lungs(self) -> NDArray[np.bool_]:
         """The lungs; at least one pixel lies in them and one outside, else `LungsNotFoundError`."""
         if self.lungs is None or not self.lungs.any():
             raise _not_found("the mask holds no pixel")
@@ -234,7 +234,7 @@ def _harmonized(image: MaskedImage) -> MaskedImage:
 @partial(Step, needs_lungs=True)
 def _masked(image: MaskedImage) -> MaskedImage:
     """Keep nothing outside the lungs, whose own range of gray fills [0, 1]; the frame stays."""
-    lungs = image.found_lungs
+    lungs = image.located_lungs
     inside = scale_to(image.pixels, lungs)
     return replace(image, pixels=np.where(lungs, inside, np.float32(0)), kept=lungs)
 
@@ -243,7 +243,7 @@ def _masked(image: MaskedImage) -> MaskedImage:
 @partial(Step, needs_lungs=True)
 def _background(image: MaskedImage) -> MaskedImage:
     """Keep nothing in the lungs and close around them but the mean gray of everything else."""
-    outside = ~grown(image.found_lungs, BLANK_MARGIN)
+    outside = ~grown(image.located_lungs, BLANK_MARGIN)
     if not outside.any():
         raise _not_found("nothing lies outside the mask")
     gray = image.pixels[outside].mean(dtype=np.float64)
@@ -253,9 +253,9 @@ def _background(image: MaskedImage) -> MaskedImage:
 @_STEPS.register("cropped")
 @partial(Step, needs_lungs=True)
 def _cropped(image: MaskedImage) -> MaskedImage:
-    box = box_of(image.found_lungs, CROP_MARGIN)
+    box = box_of(image.located_lungs, CROP_MARGIN)
     kept = None if image.kept is None else image.kept[box]
-    return MaskedImage(image.pixels[box], image.found_lungs[box], kept)
+    return MaskedImage(image.pixels[box], image.located_lungs[box], kept)
 
 
 #: Names and their steps, carried out from left to right; the resize to a square follows. Not every
@@ -285,13 +285,6 @@ def stretched(
     The mask is blurred by a pixel and interpolated before it is cut at one half, so that an edge
     that was a curve stays one instead of becoming a staircase. Of a uint8 mask, what is above 127
     is inside.
-
-    Examples
-    --------
-    >>> half = np.zeros((8, 8), dtype=bool)
-    >>> half[:, :4] = True
-    >>> stretched(half, (2, 20))[0].nonzero()[0].tolist()
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     import cv2
 
@@ -315,13 +308,6 @@ def box_of(mask: NDArray[np.bool_], margin: float = 0.0) -> tuple[slice, slice]:
 
     The margin is added on every side, as a share of the box's own height or width, rounded up to
     whole pixels; the image's border ends it. ``pixels[box_of(mask)]`` is the crop.
-
-    Examples
-    --------
-    >>> mask = np.zeros((100, 100), dtype=bool)
-    >>> mask[20:60, 2:52] = True
-    >>> box_of(mask, 0.05)
-    (slice(18, 62, None), slice(0, 55, None))
     """
     if margin < 0:
         raise ValueError(f"margin is {margin}; give a share of the box that is not negative.")
@@ -337,15 +323,7 @@ def box_of(mask: NDArray[np.bool_], margin: float = 0.0) -> tuple[slice, slice]:
 
 
 def grown(mask: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
-    """Return a mask grown to all sides, by a share of the height of its box.
-
-    Examples
-    --------
-    >>> mask = np.zeros((30, 9), dtype=bool)
-    >>> mask[5:25, 4] = True
-    >>> grown(mask, 0.1)[15].nonzero()[0].tolist()
-    [2, 3, 4, 5, 6]
-    """
+    """Return a mask grown to all sides, by a share of the height of its box."""
     import cv2
 
     rows, _ = box_of(mask, margin)
@@ -610,14 +588,7 @@ def harmonize(pixels: Pixels) -> Pixels:
 
 
 def band_energies(pixels: Pixels) -> dict[int, float]:
-    """Return the energy of each band that an image of this size can hold.
-
-    Examples
-    --------
-    >>> noise = np.random.default_rng(0).random((64, 64), dtype=np.float32)
-    >>> {band: round(energy, 2) for band, energy in band_energies(noise).items()}[2]
-    0.25
-    """
+    """Return the energy of each band that an image of this size can hold."""
     image = _reduced(pixels)
     bands, _ = _bands(image)
     middle = _middle(image.shape)
