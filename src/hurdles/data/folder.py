@@ -43,7 +43,7 @@ _EXPECTED = (
 )
 
 
-def manifest_from_folder(path: str | Path, *, source: str | None = None) -> Manifest:
+def manifest_from_folder(path: str | Path) -> Manifest:
     """Read a folder whose sub-folders are classes.
 
     The first level below the root names the class; images may lie at any depth below it. Where
@@ -63,7 +63,7 @@ def manifest_from_folder(path: str | Path, *, source: str | None = None) -> Mani
     masks, by_name = drawn_over(drawings, images), drawn_on(images)
     used = set(masks.values())
     label_level, split_level = _levels(root, images)
-    builder = ManifestBuilder(root, source)
+    builder = ManifestBuilder(root)
     firsts: dict[str, tuple[str, str]] = {}
     for entry in entries:
         parts = entry.name.split("/")

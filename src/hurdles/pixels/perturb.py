@@ -380,9 +380,7 @@ def draw(
     return draws
 
 
-def apply_draws(
-    pixels: NDArray[np.uint8], draws: NDArray[np.void], out: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
+def apply_draws(pixels: NDArray[np.uint8], draws: NDArray[np.void]) -> NDArray[np.uint8]:
     """Return the images that the draws describe.
 
     A turned image is enlarged until no corner is empty, as the Augmentor library does, which seed
@@ -393,10 +391,9 @@ def apply_draws(
     import cv2
 
     levels = np.arange(256)
-    if out is None:
-        out = np.empty((len(draws), *pixels.shape[1:]), dtype=np.uint8)
+    made = np.empty((len(draws), *pixels.shape[1:]), dtype=np.uint8)
     # tolist gives plain Python numbers, which are several times faster to read than records.
-    for target, one in zip(out, draws.tolist(), strict=True):
+    for target, one in zip(made, draws.tolist(), strict=True):
         position, flip, degrees, right, down, growth, contrast, brightness = one
         image = pixels[position]
         if degrees or right or down or growth:
@@ -410,7 +407,7 @@ def apply_draws(
             table = np.rint(toned).clip(0, 255).astype(np.uint8)
             image = cv2.LUT(np.ascontiguousarray(image), table)
         target[:] = image[:, ::-1] if flip else image
-    return out
+    return made
 
 
 def inner_scale(degrees: float) -> float:
