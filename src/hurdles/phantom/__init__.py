@@ -4,10 +4,9 @@ The embedded default of the program: simple anatomy, projected and attenuated (B
 with opacities whose place and texture differ by class. No patient was ever behind one.
 
 ==============  ===============================================================
-`parameters`    patients, images, hospitals as plain data, and how they are drawn
+`parameters`    patients, images, hospitals as plain data, how they are drawn, and shortcuts
 `anatomy`       path lengths through body, lungs, heart, bones and vessels
 `render`        one image from its parameters: exposure, noise, film curve, markers
-`shortcuts`     what can be planted, and how strongly
 `cohort`        many images, in memory and as files
 ==============  ===============================================================
 """

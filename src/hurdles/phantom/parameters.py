@@ -238,7 +238,19 @@ def draw_disease(rng: np.random.Generator, pattern: str) -> tuple[str, float, tu
         return "peripheral", severity, _peripheral(rng)
     if rng.uniform() < 0.65:
         return "lobar", severity, _lobar(rng)
-    return "diffuse", severity, _diffuse(rng)
+    # Perihilar haze on both sides: the central counterpart of the peripheral pattern.
+    haze = [
+        Blob(
+            side=1 if number % 2 else -1,
+            across=rng.beta(1.8, 2.6),
+            down=rng.uniform(0.3, 0.95),
+            width=rng.uniform(1.6, 3.6),
+            height=rng.uniform(1.6, 3.8),
+            density=rng.uniform(0.35, 0.85),
+        )
+        for number in range(int(rng.integers(6, 11)))
+    ]
+    return "diffuse", severity, tuple(haze)
 
 
 def _peripheral(rng: np.random.Generator) -> tuple[Blob, ...]:
@@ -286,21 +298,6 @@ def _lobar(rng: np.random.Generator) -> tuple[Blob, ...]:
         for _ in range(int(rng.integers(1, 4)))
     ]
     return (main, *satellites)
-
-
-def _diffuse(rng: np.random.Generator) -> tuple[Blob, ...]:
-    """Perihilar haze on both sides: the central counterpart of the peripheral pattern."""
-    return tuple(
-        Blob(
-            side=1 if number % 2 else -1,
-            across=rng.beta(1.8, 2.6),
-            down=rng.uniform(0.3, 0.95),
-            width=rng.uniform(1.6, 3.6),
-            height=rng.uniform(1.6, 3.8),
-            density=rng.uniform(0.35, 0.85),
-        )
-        for number in range(int(rng.integers(6, 11)))
-    )
 
 
 # --- shortcuts -----------------------------------------------------------------------------------
