@@ -1,4 +1,4 @@
-"""Print the reference of `hurdles.pixels.equalize`: grey levels and energies of plain phantoms.
+"""Print the reference of `hurdles.pixels.prepare`: grey levels and energies of plain phantoms.
 
     python bench/harmonize_reference.py
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from hurdles.phantom import phantom_cohort
-from hurdles.pixels.equalize import SIDE, band_energies, gray_quantiles
+from hurdles.pixels.prepare import SIDE, band_energies, gray_quantiles
 
 PATIENTS, HOSPITALS, SEED, RANKS = 200, 10, 2015, 17
 

@@ -453,7 +453,7 @@ def hashes(before: Before) -> Iterator[Pair]:
     del before
     import faiss
 
-    from hurdles.copies.hashing import near_pairs
+    from hurdles.copies.similarity import near_pairs
 
     faiss.omp_set_num_threads(1)
     rng = np.random.default_rng(5)

@@ -32,12 +32,10 @@ import pandas as pd
 import scipy.linalg
 
 import hurdles
-from hurdles.copies import hashing as image_hash
-from hurdles.copies import hashing as near
-from hurdles.copies.alignment import prints
+from hurdles.copies import similarity as hashing
 from hurdles.copies.finder import LIKELY, THRESHOLD, matches
-from hurdles.copies.hashing import CUTS, image_hashes, small_prints
 from hurdles.copies.lineage import CERTAIN_BITS, LIKELY_BITS, fingerprint_of, lineage, summary
+from hurdles.copies.similarity import CUTS, image_hashes, prints, small_prints
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources import COLLECTIONS
 from hurdles.evaluation.bounds import wilson
@@ -209,7 +207,7 @@ def learnt(here: dict[str, Prepared], n: int, seed: int) -> np.ndarray:
     directions = without @ vectors[:, ::-1][:, :64]
     directions /= (rows @ directions).std(axis=0)
     rng = np.random.default_rng(seed)
-    turns = [np.linalg.qr(rng.normal(size=(64, 64)))[0] for _ in range(near.WORDS)]
+    turns = [np.linalg.qr(rng.normal(size=(64, 64)))[0] for _ in range(hashing.WORDS)]
     weights = directions @ np.concatenate(turns, axis=1)
     return np.rint(127 * weights / np.abs(weights).max(axis=0)).astype(np.int8)
 
@@ -221,7 +219,7 @@ def planted_table(here: dict[str, Prepared], n: int, seed: int) -> str:
     lines = [
         f"planted copies of {len(picked)} images, looked for in their collection; by hash alone: "
         "share within so many bits; by aligned pixels: to be looked at, and taken for copies",
-        f"{'':28}{'median bits':>12}{CERTAIN_BITS:>8}{LIKELY_BITS:>8}{near.RADIUS:>8}{72:>8}"
+        f"{'':28}{'median bits':>12}{CERTAIN_BITS:>8}{LIKELY_BITS:>8}{hashing.RADIUS:>8}{72:>8}"
         f"{LIKELY:>9}{THRESHOLD:>8}{'others':>8}",
     ]
     bits = {how: [] for how in ALTERATIONS}
@@ -244,7 +242,9 @@ def planted_table(here: dict[str, Prepared], n: int, seed: int) -> str:
                 others[how] += 1
     for how in ALTERATIONS:
         apart, similar = np.array(bits[how]), np.array(alike[how])
-        shares = [(apart <= limit).mean() for limit in (CERTAIN_BITS, LIKELY_BITS, near.RADIUS, 72)]
+        shares = [
+            (apart <= limit).mean() for limit in (CERTAIN_BITS, LIKELY_BITS, hashing.RADIUS, 72)
+        ]
         cells = "".join(f"{100 * share:8.1f}" for share in shares)
         found = [100 * (similar >= limit).sum() / len(picked) for limit in (LIKELY, THRESHOLD)]
         lines.append(
@@ -267,12 +267,12 @@ def copies_of(prepared: Prepared, picked, mine, pixels) -> Prepared:
 
 def nearest(copies: np.ndarray, originals: np.ndarray) -> np.ndarray:
     """Return in how many bits the nearest views of each copy and its original differ."""
-    views = [*image_hash._CROPPED, (image_hash._MIRRORED, 0)]
+    views = [*hashing._CROPPED, (hashing._MIRRORED, 0)]
     apart = [
         np.bitwise_count(copies[:, a] ^ originals[:, b]).sum(axis=1, dtype=np.int64)
         for a, b in views
     ]
-    return np.min([np.minimum(bits, near.BITS - bits) for bits in apart], axis=0)
+    return np.min([np.minimum(bits, hashing.BITS - bits) for bits in apart], axis=0)
 
 
 def real_table(here: dict[str, Prepared]) -> str:
@@ -309,9 +309,9 @@ def crowding(here: dict[str, Prepared]) -> str:
     hashes = hashes[np.sort(np.unique(hashes, axis=0, return_index=True)[1])]
     n = len(hashes)
     excess, largest = [], 0
-    for word, bits in near._bands():
-        counts = np.unique(near._keys(hashes[:, word], bits), return_counts=True)[1]
-        even = n * (n - 1) / 2 / 2 ** (near._BAND - 1)
+    for word, bits in hashing._bands():
+        counts = np.unique(hashing._keys(hashes[:, word], bits), return_counts=True)[1]
+        even = n * (n - 1) / 2 / 2 ** (hashing._BAND - 1)
         excess.append((counts * (counts - 1) / 2).sum() / even)
         largest = max(largest, int(counts.max()))
     return (
@@ -336,19 +336,19 @@ def million(here: dict[str, Prepared], n: int, seed: int) -> str:
         _drawn(rng, copies, 0 * mean, root)
     )
     planted[::3] *= -1  # inverted
-    hashes = np.concatenate([image_hash._signs(latent), image_hash._signs(planted)])
+    hashes = np.concatenate([hashing._signs(latent), hashing._signs(planted)])
     del latent
     apart = np.bitwise_count(hashes[:copies] ^ hashes[-copies:]).sum(axis=1, dtype=np.int64)
     apart = np.minimum(apart, 256 - apart)
     wall, cpu = time.perf_counter(), time.process_time()
-    found = near.near_pairs(hashes)
+    found = hashing.near_pairs(hashes)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     is_planted = found.b - found.a == n - copies
     got = np.zeros(copies, dtype=bool)
     got[found.a[is_planted]] = True
     lines = [
         f"{n} hashes, {copies} of them copies: {wall:.1f} s ({cpu:.1f} s of processor time) for "
-        f"all pairs within {near.RADIUS} bits; memory of the process at most "
+        f"all pairs within {hashing.RADIUS} bits; memory of the process at most "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB",
         f"  {len(found)} pairs, {len(found) - int(is_planted.sum())} of them not planted; copies "
         "found by their distance",

@@ -1,7 +1,8 @@
-"""How work is carried out, apart from its results: who listens, the cache, unreadable images."""
+"""Options of how work is carried out, apart from its results, and its progress."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from hurdles.data.vocabulary import OnBad
 
 
 class Progress(Protocol):
-    """Somebody who listens: a progress bar, a log, or nobody."""
+    """A listener to the progress of work: a progress bar, a log."""
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage of `total` steps; the one before it is over."""
@@ -24,7 +25,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Nobody listens: the library's default."""
+    """A listener that does nothing: the library's default."""
 
     def start(self, stage: str, total: int) -> None:
         """Do nothing."""
@@ -38,7 +39,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Options:
-    """What changes how work is carried out but not its results.
+    """Options that change how work is carried out but not its results.
 
     `on_bad`: unreadable images are skipped and listed, or stop the work; `cache`: where prepared
     pixels are kept, default the user's cache folder; `pictures`: radiographs, patients' pixels, are
@@ -52,7 +53,7 @@ class Options:
 
     @property
     def listener(self) -> Progress:
-        """Who listens, or nobody."""
+        """The listener to progress; a silent one where none was given."""
         return self.progress or Silent()
 
 
@@ -68,3 +69,9 @@ def counting(listener: Progress, stage: str) -> Callable[[int, int], None]:
         before = done
 
     return count
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use; not every system tells."""
+    affinity = getattr(os, "sched_getaffinity", None)  # os.process_cpu_count: from Python 3.13 on
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -20,7 +20,7 @@ USE = """
 from pathlib import Path
 import numpy as np
 import hurdles
-from hurdles.copies.hashing import image_hashes
+from hurdles.copies.similarity import image_hashes
 from hurdles.copies.lineage import shipped_fingerprints
 from hurdles.findings.limits import load_limits
 from hurdles.lungs.training import load_lungs

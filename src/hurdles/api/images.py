@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from hurdles.copies import lineage as copies
-from hurdles.copies.alignment import PRINT_SIZE
+from hurdles.copies.similarity import PRINT_SIZE
 from hurdles.data import reading
 from hurdles.data.files import outputs, reads, write_text
 from hurdles.data.manifest import Manifest

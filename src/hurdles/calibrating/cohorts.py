@@ -24,7 +24,7 @@ from hurdles.data.reading import read_manifest
 from hurdles.data.split import split
 from hurdles.errors import HurdlesError, RecipeError, RunError
 from hurdles.phantom import Case, Shortcut, draw_cohort, render
-from hurdles.phantom.shortcuts import is_planted
+from hurdles.phantom.parameters import is_planted
 from hurdles.pixels.perturb import plant
 from hurdles.progress import Options
 

@@ -5,9 +5,9 @@ renamed. So neither names nor hashes of files find the copies, and a simple thum
 much, since all chests look alike. Every image is turned into a *print* first, in which each pixel
 is compared with its neighbors only. Stage one takes out what all prints share (every chest has
 ribs), compares small ones of all pairs, whole and cropped, by matrix products and lets the likely
-pairs through, generously; in large sets, hashes of prints do that (`hurdles.copies.hashing`).
+pairs through, generously; in large sets, hashes of prints do that (`hurdles.copies.similarity`).
 Stage two lays two images over one another as well as an affine map can and correlates what overlaps
-(`hurdles.copies.alignment`).
+(`hurdles.copies.similarity`).
 
 This is the one search for copies: training, testing, audits, checks, lineage and studies call it,
 and all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` and
@@ -30,14 +30,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.copies.alignment import Thumbnail, aligned_similarity, central, prints
-from hurdles.copies.hashing import BITS, RADIUS, hash_matches, image_hashes
+from hurdles.copies.similarity import (
+    BITS,
+    RADIUS,
+    Thumbnail,
+    aligned_similarity,
+    central,
+    hash_matches,
+    image_hashes,
+    prints,
+)
 from hurdles.data.files import write_text
-from hurdles.data.machine import processors
 from hurdles.data.manifest import JOINED, Manifest
 from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
+from hurdles.progress import processors
 
 #: The columns of the table that `matches` returns.
 COLUMNS: dict[str, str] = {
@@ -63,7 +71,7 @@ LIKELY = 0.96
 #: Above this many pairs hashes take the place of matrix products, which would need minutes then.
 _MANY_PAIRS = 200_000_000
 #: Bits of 256 in which the hashes of a likely pair may differ, where each is compared with each; a
-#: large set has its own limit, `hurdles.copies.hashing.RADIUS`.
+#: large set has its own limit, `hurdles.copies.similarity.RADIUS`.
 _HASH_GATE = 72
 
 #: Pairs whose small prints correlate less, what all chests share taken out, are not aligned;
@@ -131,36 +139,11 @@ def matches(
     Without `b`, the pairs within `a` are returned, each once, the earlier row first. Columns are
     those of `COLUMNS`, most similar first; an image may stand in several rows.
 
-    Parameters
-    ----------
-    a, b : Images
-        Pixels of 64x64 or more, prepared in the same way; ``raw`` is best.
-    threshold : float
-        Smallest similarity, within (0, 1].
-    mirrored : bool
-        Whether mirrored copies are looked for as well.
-    hashed : bool, optional
-        Whether likely pairs are found by their hashes, which misses one in five of those that were
-        cropped unevenly; by matrix products otherwise. If not given: where there are more than 200
-        million pairs (20,000 images in one set).
-    progress : callable, optional
-        Called as ``progress(done, total)`` with the number of likely pairs that were aligned.
-
-    Examples
-    --------
-    >>> from hurdles.pixels.cache import Prepared
-    >>> from hurdles.data.manifest import Manifest
-    >>> def collection(names, pixels):
-    ...     rows = {"image": names, "path": [f"/{n}.png" for n in names], "label": "chest"}
-    ...     return Prepared(Manifest(pd.DataFrame(rows)), np.stack(pixels))
-    >>> y, x = np.mgrid[:96, :96] / 15
-    >>> chest = np.uint8(120 + 60 * np.sin(x * x + y) + 40 * np.cos(y * y - x))
-    >>> other = np.uint8(120 + 60 * np.sin(y * x) + 40 * np.cos(2 * y + x * x))
-    >>> ours = collection(["chest"], [chest])
-    >>> theirs = collection(["other", "copy"], [other, 255 - chest[3:-3, 3:-3][::2, ::2]
-    ...     .repeat(2, 0).repeat(2, 1)[:90, :90].repeat(16, 0).repeat(16, 1)[::15, ::15]])
-    >>> matches(ours, theirs)[["image_a", "image_b", "inverted"]].values.tolist()
-    [['chest', 'copy', True]]
+    Pixels are of 64x64 or more, prepared in the same way, best ``raw``; the threshold is the
+    smallest similarity, within (0, 1]. Likely pairs are found by matrix products, or, if `hashed`,
+    by their hashes, which misses one in five of those that were cropped unevenly; if not given,
+    hashes are used from 200 million pairs on. `progress` is called with the number of likely pairs
+    aligned so far and that of all.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; a similarity is above 0 and at most 1.")
@@ -330,15 +313,6 @@ class Copies:
     """The pairs of a set's images that show one radiograph, columns as in `COLUMNS`.
 
     Empty pairs: they were looked for, and there are none.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": list("abc"), "path": ["/a", "/b", "/c"], "label": "chest",
-    ...                      "split": ["train", "test", "test"]})
-    >>> pair = ("a", "b", 0.99, False, False)
-    >>> copies = Copies(pd.DataFrame([pair], columns=list(COLUMNS)))
-    >>> sorted(copies.known_of(Manifest(rows)))
-    ['b']
     """
 
     pairs: pd.DataFrame

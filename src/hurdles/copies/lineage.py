@@ -1,7 +1,7 @@
 """Public collections that images come from: by aligned pixels where one is here, by hashes else.
 
 A *fingerprint* is a list of a collection's images by name, with three hashes of 256 bits each (the
-whole image and two central parts, `hurdles.copies.hashing`). No image can be made again from it:
+whole image and two central parts, `hurdles.copies.similarity`). No image can be made again from it:
 a bit says only on which side of zero one weighted sum of a 16x16 thumbnail lies, its brightness
 and contrast taken away before; 768 such bits, of only 64 independent directions, cannot say what
 was written on a film or whom it shows. So fingerprints of public collections ship with hurdles,
@@ -29,9 +29,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.copies.finder import Images, matches
-from hurdles.copies.hashing import CUTS, WORDS, hash_matches, image_hashes
+from hurdles.copies.similarity import CUTS, WORDS, hash_matches, image_hashes
 from hurdles.data.files import replacing
-from hurdles.data.formats import IMAGE_SUFFIXES
+from hurdles.data.image_file import IMAGE_SUFFIXES
 from hurdles.data.manifest import Manifest
 from hurdles.errors import CollectionError
 
@@ -72,7 +72,7 @@ _STORED = len(CUTS)
 class Fingerprint:
     """The images of one collection by their hashes; no pixels.
 
-    Hashes are uint64 (N, 3, 4), the first three views of `hurdles.copies.hashing.image_hashes`;
+    Hashes are uint64 (N, 3, 4), the first three views of `hurdles.copies.similarity.image_hashes`;
     version says which state of the collection, license that of its images, for a reader.
     """
 
@@ -171,17 +171,9 @@ def lineage(
     Columns are those of `COLUMNS`; for each image and collection the nearest image there, in the
     order of images. An image that stands in no collection has no row.
 
-    Parameters
-    ----------
-    images : Images
-        The images to be looked up, 64 pixels or more, prepared ``raw``.
-    fingerprints : sequence of Fingerprint, optional
-        The known collections; `shipped_fingerprints` if not given.
-    radius : int
-        Most bits that may differ, within [0, 127].
-    here : mapping of str to Images, optional
-        Collections of which the images are at hand, by name, whether there is a fingerprint of them
-        or not: their pixels are compared.
+    Images have 64 pixels or more, prepared ``raw``; at most `radius` bits may differ, within
+    [0, 127]. `here` are collections of which the images are at hand, by name, whether there is a
+    fingerprint of them or not: their pixels are compared.
     """
     known = list(shipped_fingerprints() if fingerprints is None else fingerprints)
     here = here or {}
@@ -245,13 +237,6 @@ def summary(table: pd.DataFrame, n_images: int) -> pd.DataFrame:
 
     Columns as in `SUMMARY`, most images first; the last row, ``none of these``, counts what was
     found nowhere.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"image": ["a"], "collection": ["kermany"], "sure": ["certain"],
-    ...                       "inverted": [False], "mirrored": [False]})
-    >>> summary(table, 4)[["collection", "images", "share"]].values.tolist()
-    [['kermany', 1, 0.25], ['none of these', 3, 0.75]]
     """
     rows = []
     for name, part in table.groupby("collection", sort=True):

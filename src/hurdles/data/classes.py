@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from hurdles.data.inventory import is_mask_folder
+from hurdles.data.folder import is_mask_folder
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import listed
 from hurdles.errors import ManifestError

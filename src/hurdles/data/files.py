@@ -17,7 +17,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -115,10 +115,10 @@ def _seal(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_hash(path: str | Path, *, algorithm: Callable[..., hashlib._Hash] = hashlib.sha256) -> str:
-    """Return the hexadecimal hash of a file's content."""
+def file_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, algorithm).hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager

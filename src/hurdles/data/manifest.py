@@ -355,13 +355,6 @@ def groups_of(frame: pd.DataFrame) -> pd.Series[str]:
     An id belongs to its source: two hospitals may both have a "1". An id without a source is that
     of the one source which has it, if there is just one; ids that were joined are one person over
     all sources; an image without an id is by itself.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"image": ["a", "b", "c"], "patient": ["1"] * 3,
-    ...                      "source": ["here", None, "there"]})
-    >>> groups_of(rows).nunique(), groups_of(rows.head(2)).nunique()
-    (3, 1)
     """
     known, source = frame["patient"].notna(), frame["source"]
     if (known & source.isna()).any():

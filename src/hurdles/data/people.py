@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hurdles.data.dicom_file import read_headers
+from hurdles.data.image_file import read_headers
 from hurdles.data.untrusted import listed
 
 #: What anonymizers and devices write where there is no id; letters and digits only.
@@ -27,16 +27,7 @@ _SAME = 4
 def without_placeholders(
     patients: pd.Series, *, where: str, same: bool = False
 ) -> tuple[pd.Series, list[str]]:
-    """Return ids with those emptied that name nobody, and a sentence on each of these.
-
-    Examples
-    --------
-    >>> ids, notes = without_placeholders(pd.Series(["A1", "Anonymous", "0", None]), where="rows")
-    >>> ids.tolist()
-    ['A1', None, None, None]
-    >>> notes[0]
-    "the patient is 'Anonymous' in 1 of 4 rows: that names nobody, so it is taken as unknown"
-    """
+    """Return ids with those emptied that name nobody, and a sentence on each of these."""
     ids = patients.astype(object).where(patients.notna(), None)
     counts = ids.value_counts()
     one = any(re.fullmatch("0*1", name) for name in counts.index)  # numbered from 0 on

@@ -95,12 +95,10 @@ def matched(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]
     return names
 
 
-def one_against_rest(
-    manifest: Manifest, label: str, *, name: str = "", rest: str = "other"
-) -> Manifest:
-    """Return the images in two classes: one of theirs, and everything else."""
-    others = {other: rest for other in manifest.labels if other != label}
-    return relabeled(manifest, {label: name or label, **others})
+def one_against_rest(manifest: Manifest, label: str) -> Manifest:
+    """Return the images in two classes: one of theirs, and everything else as "other"."""
+    others = {each: "other" for each in manifest.labels if each != label}
+    return relabeled(manifest, {label: label, **others})
 
 
 def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Manifest:
@@ -134,9 +132,7 @@ def sampled(manifest: Manifest, n: int | Mapping[str, int], *, seed: int) -> Man
     return manifest.select(keep)
 
 
-def completed(
-    main: Manifest, other: Manifest, *, label: str, seed: int, n: int | None = None
-) -> Manifest:
+def completed(main: Manifest, other: Manifest, *, label: str, seed: int) -> Manifest:
     """Return `main` with images of one class added from another collection, until it is balanced.
 
     As `balance_corda_with_other` of Tartaglione et al. 2020 does: in each part of the split, as
@@ -153,7 +149,7 @@ def completed(
     for part, rows in _parts(main):
         counts = rows.counts
         most = max((c for k, c in counts.items() if k != label), default=0)
-        missing = n if n is not None else most - counts.get(label, 0)
+        missing = most - counts.get(label, 0)
         if missing > 0 and part in supply:
             added.append(sampled(supply[part], missing, seed=seed))
     return joined(main, *added)

@@ -440,12 +440,6 @@ def share_out(
 
     With groups of one class each, a class's count in a split is off by less than its largest
     group, or by less than twice that where a class has so few groups that the last rule decides.
-
-    Examples
-    --------
-    >>> labels, groups = pd.Series(["a"] * 8), pd.Series(list("ppqqrstu"))
-    >>> share_out(labels, groups, fractions=(0.5, 0.25, 0.25), seed=0).count("train")
-    4
     """
     table = pd.crosstab(groups, labels).sort_index()
     # Columns by rarity: fewest groups first, of equals the fewest images.

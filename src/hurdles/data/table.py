@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from hurdles.data.files import expanded, reads
-from hurdles.data.formats import IMAGE_SUFFIXES
-from hurdles.data.inventory import drawn_on, is_mask_folder
+from hurdles.data.folder import drawn_on, is_mask_folder
+from hurdles.data.image_file import IMAGE_SUFFIXES
 from hurdles.data.manifest import (
     COLUMNS,
     REQUIRED,
@@ -270,16 +270,16 @@ class _TableReader:
             self.notes.append(f"kept, but not used: {', '.join(words[:_SHOWN])}{more}")
 
     def further(self) -> list[int]:
-        """Return the other columns that say something, more than the number of the row."""
+        """Return the other columns that hold something, more than the number of the row."""
 
-        def says_nothing(place: int) -> bool:
+        def is_empty(place: int) -> bool:
             cells = self.cells[place].tolist()
             counted = cells in ([str(i + k) for i in range(len(cells))] for k in (0, 1))
             return not any(cells) or (not self.sheet.columns[place] and counted)
 
         used = {*self.columns.places.values(), *self.columns.private}
         places = range(len(self.sheet.columns))
-        return [place for place in places if place not in used and not says_nothing(place)]
+        return [place for place in places if place not in used and not is_empty(place)]
 
     # --- cells -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.data.files import reads, remove, write_bytes, write_text, writes
-from hurdles.data.inventory import walk
+from hurdles.data.folder import walk
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import ImageError, ManifestError

@@ -4,18 +4,16 @@ The embedded default of the program: simple anatomy, projected and attenuated (B
 with opacities whose place and texture differ by class. No patient was ever behind one.
 
 ==============  ===============================================================
-`parameters`    patients, images, hospitals as plain data, and how they are drawn
+`parameters`    patients, images, hospitals as plain data, how they are drawn, and shortcuts
 `anatomy`       path lengths through body, lungs, heart, bones and vessels
 `render`        one image from its parameters: exposure, noise, film curve, markers
-`shortcuts`     what can be planted, and how strongly
 `cohort`        many images, in memory and as files
 ==============  ===============================================================
 """
 
 from hurdles.phantom.cohort import Case, Cohort, draw_cohort, phantom_cohort, write_phantom
-from hurdles.phantom.parameters import Blob, ImageParameters, PatientParameters
+from hurdles.phantom.parameters import SHORTCUTS, Blob, ImageParameters, PatientParameters, Shortcut
 from hurdles.phantom.render import Rendered, render
-from hurdles.phantom.shortcuts import SHORTCUTS, Shortcut
 
 __all__ = [
     "SHORTCUTS",

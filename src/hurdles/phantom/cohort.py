@@ -18,17 +18,19 @@ from hurdles.data.untrusted import as_csv
 from hurdles.errors import CollectionError, RecipeError
 from hurdles.phantom.parameters import (
     PATTERNS,
+    SHORTCUTS,
     HospitalParameters,
     ImageParameters,
     PatientParameters,
+    Shortcut,
     draw_hospital,
     draw_image,
     draw_patient,
     generator,
+    is_planted,
     pattern_of,
 )
 from hurdles.phantom.render import render
-from hurdles.phantom.shortcuts import SHORTCUTS, Shortcut, is_planted
 
 __all__ = ["Cohort", "draw_cohort", "phantom_cohort", "write_phantom"]
 

@@ -29,7 +29,6 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from hurdles.data.files import file_hash, read_sealed, reads, write_sealed
-from hurdles.data.machine import processors
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CacheError, ImageError, LungsNotFoundError, ManifestError
@@ -37,6 +36,7 @@ from hurdles.phantom.cohort import is_phantom
 from hurdles.pixels.decode import DECODER_VERSION, decode
 from hurdles.pixels.header import DEFAULT_MAX_PIXELS
 from hurdles.pixels.packs import Packs, Refusals, writing
+from hurdles.progress import processors
 
 __all__ = ["PixelPreparation", "Prepared", "default_cache", "prepare"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hurdles.data.formats import SNIFFED_BYTES, format_of, opened
+from hurdles.data.image_file import SNIFFED_BYTES, format_of, opened
 from hurdles.errors import (
     ConstantImageError,
     ImageError,
@@ -24,8 +24,7 @@ from hurdles.errors import (
     TruncatedImageError,
 )
 from hurdles.pixels import dicom, raster
-from hurdles.pixels.header import DEFAULT_MAX_PIXELS, ImageHeader
-from hurdles.pixels.notices import about, notice
+from hurdles.pixels.header import DEFAULT_MAX_PIXELS, ImageHeader, about, notice
 
 __all__ = ["Radiograph", "decode", "read_header"]
 

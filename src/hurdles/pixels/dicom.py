@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hurdles.data.dicom_file import DicomFile, number, open_dataset, text, whole
+from hurdles.data.image_file import DicomFile, number, open_dataset, text, whole
 from hurdles.data.vocabulary import Sex, View
 from hurdles.errors import (
     ImageError,
@@ -25,8 +25,7 @@ from hurdles.errors import (
 )
 from hurdles.pixels.frames import decode_frame
 from hurdles.pixels.grayscale import check_window, gray_table, read_lut
-from hurdles.pixels.header import JPEG_FRAMES, ImageHeader, check_header, failing_as
-from hurdles.pixels.notices import notice
+from hurdles.pixels.header import JPEG_FRAMES, ImageHeader, check_header, failing_as, notice
 
 _VIEWS = {"PA": View.PA, "AP": View.AP, "LL": View.LATERAL, "RL": View.LATERAL}
 _DAYS = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}

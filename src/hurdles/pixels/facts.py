@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.data.dicom_file import open_dataset
+from hurdles.data.image_file import open_dataset
 from hurdles.data.manifest import Manifest
 from hurdles.errors import ImageError
 from hurdles.pixels.decode import read_header
@@ -60,36 +60,16 @@ _PILLOW = {"JPEG": "Jpeg", "PNG": "Png", "WebP": "WebP", "TIFF": "Tiff", "BMP": 
 _THINNING = {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0", (4, 1): "4:1:1"}
 
 _log = logging.getLogger("hurdles")
+_THREADS = 8
 
 
-def facts_of(
-    manifest: Manifest,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> pd.DataFrame:
-    """Read the headers of the files of a manifest: one row each, columns as in `COLUMNS`.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from PIL import Image
-    >>> path = Path(tempfile.mkdtemp()) / "a.jpg"
-    >>> Image.new("L", (40, 30)).save(path, quality=70)
-    >>> rows = pd.DataFrame({"image": ["a"], "path": [str(path)], "label": ["x"]})
-    >>> facts = facts_of(Manifest(rows))
-    >>> facts["format"][0], facts["coding"][0], int(facts["jpeg_quality"][0])
-    ('JPEG', 'baseline gray', 70)
-    """
+def facts_of(manifest: Manifest) -> pd.DataFrame:
+    """Read the headers of the files of a manifest: one row each, columns as in `COLUMNS`."""
     paths = [str(path) for path in manifest.frame["path"]]
-    rows: list[dict[str, Any]] = []
     # Filters of warnings are shared by all threads, so they are set here and not in each.
-    with ThreadPoolExecutor(workers or 8) as pool, warnings.catch_warnings():
+    with ThreadPoolExecutor(_THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a damaged tag is an empty cell, not the user's news
-        for row in pool.map(_facts, paths):
-            rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(paths))
+        rows = list(pool.map(_facts, paths))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     for column in COLUMNS:
         if column in _NUMBERS or column in _FLAGS:

@@ -28,10 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from hurdles.data.dicom_file import number, text
+from hurdles.data.image_file import number, text
 from hurdles.errors import ConstantImageError, TruncatedImageError
-from hurdles.pixels.header import ImageHeader
-from hurdles.pixels.notices import notice
+from hurdles.pixels.header import ImageHeader, notice
 
 
 def gray_table(

@@ -31,10 +31,10 @@ from hurdles.pixels.header import (
     check_header,
     damaged,
     failing_as,
+    notice,
     read_container,
     whole,
 )
-from hurdles.pixels.notices import notice
 
 
 def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:
@@ -51,7 +51,11 @@ def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
     if kind == "TIFF":
         return _decode_tiff(data, max_pixels)
     if kind == "BMP":
-        return _decode_bmp(data, max_pixels)
+        header, image = _bmp(io.BytesIO(data))
+        check_header(header, max_pixels)
+        with failing_as(_bmp_failure):
+            mode = "L" if header.photometric == "MONOCHROME2" else "RGB"
+            return gray(np.asarray(image.convert(mode)))
     container = read_container(io.BytesIO(data), kind)
     check_header(container.header(kind), max_pixels)
     if kind == "JPEG":
@@ -195,15 +199,6 @@ def _bmp_failure(error: Exception) -> ImageError:
             f"the BMP is of a kind that is not read ({error}); convert it to PNG."
         )
     return damaged("BMP", str(error))
-
-
-def _decode_bmp(data: bytes, max_pixels: int) -> np.ndarray:
-    header, image = _bmp(io.BytesIO(data))
-    check_header(header, max_pixels)
-    with failing_as(_bmp_failure):
-        return gray(
-            np.asarray(image.convert("L" if header.photometric == "MONOCHROME2" else "RGB"))
-        )
 
 
 # --- TIFF ----------------------------------------------------------------------------------------

@@ -95,25 +95,13 @@ def bands_of(size: int) -> NDArray[np.float64]:
 
     Half an octave apart, from four cycles to the finest that a row of pixels can hold; the last
     band takes in all that is finer.
-
-    Examples
-    --------
-    >>> bands_of(64).round(1).tolist()
-    [4.0, 5.7, 8.0, 11.3, 16.0, 22.6, 32.0]
     """
     octaves = np.log2(max(size, 4 * _LOWEST) / 2 / _LOWEST)
     return np.asarray(_LOWEST * 2 ** (np.arange(int(2 * octaves + 1e-9) + 1) / 2))
 
 
 def style_of(pixels: Bytes, masks: Masks) -> Style:
-    """Return the style of images: their mean histogram and amplitudes outside the lungs.
-
-    Examples
-    --------
-    >>> flat = style_of(np.full((2, 64, 64), 100, np.uint8), np.zeros((2, 64, 64), bool))
-    >>> float(flat.histogram[100]), flat.n_images
-    (1.0, 2)
-    """
+    """Return the style of images: their mean histogram and amplitudes outside the lungs."""
     _check(pixels, masks)
     n, size = pixels.shape[:2]
     counts, logarithms = np.zeros(256), np.zeros(len(bands_of(size)))

@@ -6,7 +6,7 @@ possible to compare them, and to add several to any recipe.
 ===================  ===========================================================================
 ``lungs-only``       nothing but the lungs is shown (`hurdles.pixels.prepare`)
 ``harmonized``       gray levels and texture are brought to a reference
-                     (`hurdles.pixels.equalize`)
+                     (`hurdles.pixels.prepare`)
 ``source-balanced``  every epoch shows each source equally often
 ``class-by-source``  every epoch shows each class of each source equally often
 ``group-dro``        the groups, class by source, that go worst count most (Sagawa et al. 2020)

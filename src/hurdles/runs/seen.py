@@ -17,10 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.copies.alignment import PRINT_SIZE
 from hurdles.copies.finder import Copies, matches
-from hurdles.copies.hashing import hash_matches, image_hashes
 from hurdles.copies.lineage import LIKELY_BITS, Fingerprint, fingerprint_of
+from hurdles.copies.similarity import PRINT_SIZE, hash_matches, image_hashes
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import SCHEMES

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.pixels.augment import DRAW, draw
+from hurdles.pixels.perturb import DRAW, draw
 from hurdles.recipe.choices import AugmentationPolicy, Sampling
 from hurdles.recipe.images import UNNAMED
 from hurdles.recipe.recipe import AugmentationSection, RemedySection

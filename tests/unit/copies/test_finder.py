@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.copies import finder as duplicates
-from hurdles.copies.alignment import Thumbnail, aligned_similarity, central, prints
 from hurdles.copies.finder import COLUMNS, candidates, matches
+from hurdles.copies.similarity import Thumbnail, aligned_similarity, central, prints
 from hurdles.data.manifest import Manifest
 from hurdles.phantom.cohort import write_phantom
 from hurdles.pixels.cache import Prepared

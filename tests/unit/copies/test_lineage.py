@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.copies.hashing import CUTS, VIEWS, hash_matches, image_hashes
 from hurdles.copies.lineage import (
     COLUMNS,
     SUMMARY,
@@ -21,6 +20,7 @@ from hurdles.copies.lineage import (
     summary,
     with_left_out,
 )
+from hurdles.copies.similarity import CUTS, VIEWS, hash_matches, image_hashes
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import CollectionError
 from hurdles.pixels.cache import Prepared

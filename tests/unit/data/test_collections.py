@@ -15,8 +15,8 @@ from PIL import Image
 from hurdles.data.manifest import Manifest
 from hurdles.data.reading import recognize
 from hurdles.data.sources import COLLECTIONS
-from hurdles.data.sources.cohen import label_of
 from hurdles.data.sources.collection import Layout, collection, read_rows
+from hurdles.data.sources.covid import label_of
 from hurdles.errors import CollectionError, RegistryError
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hurdles.data.folder import manifest_from_folder
-from hurdles.data.formats import IMAGE_SUFFIXES
+from hurdles.data.image_file import IMAGE_SUFFIXES
 from hurdles.errors import ManifestError
 
 
@@ -30,13 +30,13 @@ def reasons(manifest) -> dict[str, str]:
 def test_class_is_the_first_level_and_the_rest_is_read_recursively(tmp_path):
     for name in ("Normal/1.png", "Normal/2020/ward 3/2.png", "COVID-19/1.JPG"):
         png(tmp_path / name)
-    manifest = manifest_from_folder(tmp_path, source="clinic")
+    manifest = manifest_from_folder(tmp_path)
     assert dict(zip(manifest.frame["image"], manifest.frame["label"], strict=True)) == {
         "COVID-19/1.JPG": "COVID-19",
         "Normal/1.png": "Normal",
         "Normal/2020/ward 3/2.png": "Normal",
     }
-    assert manifest.sources == ["clinic"]
+    assert manifest.sources == []
     assert manifest.missing_patients == 3
     assert manifest.frame["split"].isna().all()
     assert all(Path(p).is_absolute() and Path(p).is_file() for p in manifest.frame["path"])

@@ -17,7 +17,7 @@ PROGRAM = """
     import hurdles.cli
     import numpy as np
     from hurdles.pixels.cache import default_cache, prepare
-    from hurdles.copies.hashing import near_pairs
+    from hurdles.copies.similarity import near_pairs
     from hurdles.phantom.cohort import write_phantom
     from hurdles.pixels.prepare import Preparation
     from hurdles.runs.run import Run

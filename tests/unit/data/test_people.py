@@ -12,8 +12,8 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from hurdles.data.dicom_file import MAX_HEADER_BYTES, read_headers
 from hurdles.data.folder import manifest_from_folder
+from hurdles.data.image_file import MAX_HEADER_BYTES, read_headers
 from hurdles.data.people import without_placeholders
 from hurdles.data.table import manifest_from_table
 
@@ -169,7 +169,7 @@ def test_little_of_a_deflated_file_is_inflated(tmp_path, monkeypatch):
             inflated.append(most)
             return self._inner.decompress(data, most)
 
-    monkeypatch.setattr("hurdles.data.dicom_file.zlib.decompressobj", Watched)
+    monkeypatch.setattr("hurdles.data.image_file.zlib.decompressobj", Watched)
     headers = read_headers([str(tmp_path / "2.dcm")])
     assert headers["patient"].tolist() == ["7"]
     assert inflated == [MAX_HEADER_BYTES]

@@ -16,8 +16,7 @@ from sklearn.metrics import roc_auc_score
 from hurdles.data.manifest import Manifest
 from hurdles.errors import CollectionError, RecipeError, RegistryError
 from hurdles.phantom import SHORTCUTS, Shortcut, draw_cohort, phantom_cohort, render, write_phantom
-from hurdles.phantom.parameters import pattern_of
-from hurdles.phantom.shortcuts import is_planted
+from hurdles.phantom.parameters import is_planted, pattern_of
 
 
 @pytest.fixture(scope="module")

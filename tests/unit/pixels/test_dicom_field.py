@@ -36,7 +36,7 @@ from hurdles.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
-from hurdles.pixels import notices
+from hurdles.pixels import header
 from hurdles.pixels.decode import decode, read_header
 from hurdles.pixels.facts import facts_of
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Invalid value")  # as pydicom wr
 
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> None:
-    notices._counts.clear()
+    header._counts.clear()
 
 
 SMOOTH = cv2.GaussianBlur(

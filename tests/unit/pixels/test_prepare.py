@@ -14,13 +14,13 @@ from hypothesis.extra import numpy as hnp
 
 from hurdles.errors import LungsNotFoundError, RecipeError, RegistryError
 from hurdles.phantom import Cohort, phantom_cohort
-from hurdles.pixels.equalize import equalize
 from hurdles.pixels.prepare import (
     BLANK_MARGIN,
     CROP_MARGIN,
     PREPARATIONS,
     Preparation,
     Step,
+    equalize,
     grown,
     resize_square,
 )

@@ -22,7 +22,7 @@ from hurdles.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
-from hurdles.pixels import notices
+from hurdles.pixels import header
 from hurdles.pixels.decode import decode, read_header
 
 SMOOTH = cv2.GaussianBlur(
@@ -35,7 +35,7 @@ COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=-1)
 
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> None:
-    notices._counts.clear()
+    header._counts.clear()
 
 
 def saved(array: np.ndarray, form: str, **options: object) -> bytes:

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from hurdles.pixels.augment import DRAW
+from hurdles.pixels.perturb import DRAW
 from hurdles.recipe.recipe import AugmentationSection
 from hurdles.training.plan import EpochPlanner
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hurdles.data.inventory import ManifestBuilder
+from hurdles.data.folder import ManifestBuilder
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources.collection import Layout, collection
 from hurdles.data.vocabulary import Split

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hurdles.data.inventory import ManifestBuilder
+from hurdles.data.folder import ManifestBuilder
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources.collection import Layout, collection
 
@@ -20,6 +20,8 @@ _SECOND = {
     "Normal": "Normal",
     "Viral Pneumonia": "Viral Pneumonia",
 }
+#: The patient in Kermany's name of an image: that of 'person1023_virus_1714' is person1023.
+_PATIENT = re.compile(r"(person\d+)_(?:bacteria|virus)_\d+(?:_\d+)?")
 
 
 @collection(
@@ -69,11 +71,13 @@ def read(root: Path) -> Manifest:
         images = root / folder / "images" if second else root / folder
         for entry in builder.images(images):
             original = originals.get(_key(entry.path.stem))
+            name = Path(original).name.rsplit(".", 1)[0] if original else ""
+            patient = _PATIENT.fullmatch(name)
             mask = images.parent / "masks" / entry.path.name
             builder.keep(
                 entry.path,
                 label,
-                patient=_patient(original) if original else None,
+                patient=patient[1] if patient else None,
                 mask=str(mask) if second and mask.is_file() else None,
                 original=original,
             )
@@ -85,10 +89,10 @@ def _originals(root: Path, folder: str) -> dict[str, str]:
     import pandas as pd
 
     name = re.compile(rf"{re.escape(folder)}\.m[ae]tadata", re.IGNORECASE)
-    book = next((p for p in sorted(root.glob("*.xlsx")) if name.fullmatch(p.stem)), None)
-    if book is None:
+    workbook = next((p for p in sorted(root.glob("*.xlsx")) if name.fullmatch(p.stem)), None)
+    if workbook is None:
         return {}
-    table = pd.read_excel(book, dtype="str").rename(columns=lambda c: str(c).strip().upper())
+    table = pd.read_excel(workbook, dtype="str").rename(columns=lambda c: str(c).strip().upper())
     if not {"FILE NAME", "URL"} <= set(table.columns):
         return {}
     pairs = table[["FILE NAME", "URL"]].dropna().itertuples(index=False)
@@ -98,10 +102,3 @@ def _originals(root: Path, folder: str) -> dict[str, str]:
 def _key(name: str) -> str:
     """Remove differences in blanks and case: 'COVID-19 (1)' is 'COVID-19(1)' in the workbook."""
     return re.sub(r"\s+", "", name).casefold()
-
-
-def _patient(original: str) -> str | None:
-    """Return the patient in Kermany's name: 'person1023_virus_1714.jpeg' is person1023."""
-    stem = Path(original).name.rsplit(".", 1)[0]
-    match = re.fullmatch(r"(person\d+)_(?:bacteria|virus)_\d+(?:_\d+)?", stem)
-    return match[1] if match else None

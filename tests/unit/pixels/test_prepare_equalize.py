@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hurdles.pixels.equalize import clahe, equalize, scale_to
+from hurdles.pixels.prepare import clahe, equalize, scale_to
 
 BYTES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12))
 SHAPE = (9, 7)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from hurdles.pixels import notices
-from hurdles.pixels.notices import about, notice
+from hurdles.pixels import header
+from hurdles.pixels.header import about, notice
 
 
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> Iterator[None]:
-    notices._counts.clear()
+    header._counts.clear()
     yield
-    notices._counts.clear()
+    header._counts.clear()
 
 
 def test_a_python_warning_is_logged_with_the_file(caplog: pytest.LogCaptureFixture) -> None:

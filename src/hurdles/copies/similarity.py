@@ -1,14 +1,17 @@
-"""Hashes of radiographs: near for copies, far for other chests, and far too short for an image.
+"""Similarity of two radiographs: prints, what they share once aligned, and hashes of prints.
+
+A print is what is left of an image when overall brightness and contrast are taken away. Two are
+compared once they lie over one another (`aligned_similarity`). A hash is far too short for an
+image, near for copies and far for other chests.
 
 All chests look alike, so the usual perceptual hashes of two patients agree in most of their bits.
-The bits here are signs of 256 fixed weighted sums of a small print (`hurdles.copies.alignment`).
-The sums look along the 64 directions in which prints of radiographs differ most, as against those
-of copies of one; what all chests share is left out, and four random rotations of the 64 give the
-bits, so that each is set in half of all images and, within a word, tells nothing of its
-neighbors. The weights were learnt from public collections by
-``python bench/near_duplicates.py FOLDER --learn`` and ship as 64 KB of small integers. The
-complement of a hash is the hash of the inverted image, so that two hashes are near where they
-differ in few bits or in nearly all.
+The bits here are signs of 256 fixed weighted sums of a small print. The sums look along the 64
+directions in which prints of radiographs differ most, as against those of copies of one; what all
+chests share is left out, and four random rotations of the 64 give the bits, so that each is set in
+half of all images and, within a word, tells nothing of its neighbors. The weights were learnt from
+public collections by ``python bench/near_duplicates.py FOLDER --learn`` and ship as 64 KB of small
+integers. The complement of a hash is the hash of the inverted image, so that two hashes are near
+where they differ in few bits or in nearly all.
 
 Few hashes are compared each with each. Many are put into buckets, once for every *band* of 16 of
 the bits, and compared only with what lies in the same bucket (the multi-index hashing of Norouzi,
@@ -20,18 +23,191 @@ differ in more; `bench/near_duplicates.py` measures how many, on hashes that cro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.copies.alignment import central, prints
-from hurdles.data.machine import processors
+from hurdles.progress import processors
+
+#: Height and width of a print: ribs are told apart, traces of JPEG are not.
+PRINT_SIZE = 64
+
+#: Width of the neighborhood that a pixel is compared with, in pixels of the print.
+_SIGMA = 4.0
+#: Added to the local standard deviation of ranks in [0, 1], so that flat areas stay flat.
+_FLOOR = 0.03
+#: An affine map beyond these makes other chests fit: least overlap, and largest change of length.
+_OVERLAP = 0.6
+_STRETCH = 1.4
+#: Prints that agree less once aligned are of two chests, and not printed anew.
+_WORTH_PRINTING = 0.75
+#: Both are softened by so much before that, in pixels: a copy may be less sharp, or have traces
+#: of JPEG.
+_SOFTENED = 0.7
+#: Share of the overlap that may differ because something was drawn on one of the images.
+_DRAWN_ON = 0.05
+
+
+def prints(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what is left of images when overall brightness and contrast are taken away.
+
+    Gray values are replaced by their ranks, which no gamma and no other rising curve changes; then
+    the mean of a pixel's neighborhood is subtracted and the rest divided by its standard deviation
+    there. An inverted image gives the negative print.
+    """
+    if pixels.ndim != 3 or min(pixels.shape[1:]) < PRINT_SIZE:
+        raise ValueError(
+            f"pixels have shape {pixels.shape}; copies are looked for in images of shape (N, 64, "
+            "64) or larger: prepare them with size=64."
+        )
+    made = np.empty((len(pixels), PRINT_SIZE, PRINT_SIZE), dtype=np.float32)
+    for row, image in enumerate(map(_reduced, pixels)):
+        ranks = _ranks(image, image)
+        centered = ranks - _blur(ranks)
+        made[row] = centered / (np.sqrt(_blur(centered * centered)) + _FLOOR)
+    return made
+
+
+def central(
+    image: NDArray[np.float32], cut: float, size: int, *, sides: Sequence[float] = ()
+) -> NDArray[np.float32]:
+    """Return the central part of a print, averaged down."""
+    import cv2
+
+    if len(sides):
+        top, bottom, left, right = sides
+        last = PRINT_SIZE - 1
+        part = [[1 - left - right, 0, left * last], [0, 1 - top - bottom, top * last]]
+        image = cv2.warpAffine(image, np.array(part, np.float32), image.shape, flags=_inverse())
+    elif cut:
+        image = cv2.warpAffine(image, _zoom(1 - 2 * cut), image.shape, flags=_inverse())
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
+
+
+class Thumbnail(NamedTuple):
+    """An image reduced to 64x64, and its print: as two of them are laid over one another."""
+
+    gray: NDArray[np.uint8]
+    print: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8]) -> Thumbnail:
+        """Return the thumbnail of an image of 64x64 or more."""
+        return cls(_reduced(image), prints(image[None])[0])
+
+    def turned(self, *, inverted: bool = False, mirrored: bool = False) -> Thumbnail:
+        """Return the same with bright and dark, or left and right, exchanged."""
+        gray, whole = self
+        if inverted:
+            gray, whole = 255 - gray, -whole
+        if mirrored:
+            gray, whole = np.ascontiguousarray(gray[:, ::-1]), np.ascontiguousarray(whole[:, ::-1])
+        return Thumbnail(gray, whole)
+
+
+def aligned_similarity(a: Thumbnail, b: Thumbnail, scale: float = 1.0) -> float:
+    """Return the correlation of two images where they overlap, `b` moved onto `a`.
+
+    The affine map is found by maximizing the enhanced correlation coefficient of their prints
+    (Evangelidis and Psarakis 2008, doi:10.1109/TPAMI.2008.113). Where these then agree at all,
+    both images are printed anew inside the overlap only: the print of a crop, whose neighborhoods
+    are another share of the chest, becomes that of the same part of the whole image. The twentieth
+    of the pixels that differ most is left out, so that an arrow or a letter that was drawn in does
+    not hide a copy.
+    """
+    import cv2
+
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-3)
+    start = _zoom(scale)
+    try:
+        _, warp = cv2.findTransformECC(a.print, b.print, start, cv2.MOTION_AFFINE, stop, None, 3)
+    except cv2.error:  # it says so where the images have nothing in common
+        return 0.0
+    if not np.isfinite(warp).all():
+        return 0.0
+    stretches = np.linalg.svd(warp[:, :2], compute_uv=False)
+    if stretches.max() > _STRETCH or stretches.min() < 1 / _STRETCH:
+        return 0.0
+
+    def moved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.warpAffine(image, warp, image.shape, flags=_inverse()))
+
+    inside = moved(np.ones_like(b.print)) > 0.99
+    if inside.mean() < _OVERLAP:
+        return 0.0
+    rough = _correlation(a.print[inside], moved(b.print)[inside])
+    if rough < _WORTH_PRINTING:
+        return rough
+    one = _print_inside(a.gray.astype(np.float32), inside)[inside]
+    two = _print_inside(moved(b.gray.astype(np.float32)), inside)[inside]
+    apart = np.abs(one - two)
+    alike = apart <= np.quantile(apart, 1 - _DRAWN_ON)
+    return _correlation(one[alike], two[alike])
+
+
+def _correlation(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    x, y = x - x.mean(), y - y.mean()
+    norm = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(np.clip(x @ y / norm, -1, 1)) if norm > 0 else 0.0
+
+
+def _print_inside(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the print of a part of an image, as if there were nothing else."""
+    import cv2
+
+    share = inside.astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), _SOFTENED)
+    there = np.maximum(_blur(share), 1e-6)
+    gray = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    ranks = _ranks(gray, gray[inside])
+    centered = np.asarray((ranks - _blur(ranks * share) / there) * share, dtype=np.float32)
+    spread = np.sqrt(_blur(centered * centered) / there) + _FLOOR
+    return np.asarray(centered / spread, dtype=np.float32)
+
+
+def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
+    size = (PRINT_SIZE, PRINT_SIZE)
+    if image.shape == size:
+        return np.asarray(image)
+    return np.asarray(cv2.resize(np.asarray(image), size, interpolation=cv2.INTER_AREA))
+
+
+def _ranks(image: NDArray[np.uint8], among: NDArray[np.uint8]) -> NDArray[np.float32]:
+    counts = np.bincount(among.ravel(), minlength=256)
+    middle = np.cumsum(counts) - counts / 2  # equal values share the mean of their ranks
+    return (middle / among.size).astype(np.float32)[image]
+
+
+def _blur(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    import cv2
+
+    blurred = cv2.GaussianBlur(image, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(blurred, dtype=np.float32)
+
+
+def _zoom(scale: float) -> NDArray[np.float32]:
+    """Return the map from pixels of a print to those of its central part, scaled."""
+    offset = (1 - scale) * (PRINT_SIZE - 1) / 2
+    return np.array([[scale, 0, offset], [0, scale, offset]], dtype=np.float32)
+
+
+def _inverse() -> int:
+    """Return the flags of a warp whose matrix leads from the result to the image."""
+    import cv2
+
+    return int(cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+# --- hashes --------------------------------------------------------------------------------------
+
 
 Hashes: TypeAlias = NDArray[np.uint64]
 #: Rows of the first set, rows of the second, and the bits in which their hashes differ.
@@ -68,13 +244,6 @@ def image_hashes(pixels: NDArray[np.uint8]) -> Hashes:
     Resizing, JPEG and tone curves change a few of the 256 bits, a crop that meets one of the views
     or a rotation by two degrees about 25, another patient about half. An inverted image has the
     complement. An image without structure has zeros only.
-
-    Examples
-    --------
-    >>> chest = np.random.default_rng(0).integers(0, 255, (1, 64, 64), dtype=np.uint8)
-    >>> one, inverted = image_hashes(np.concatenate([chest, 255 - chest]))
-    >>> bool((one == ~inverted).all())
-    True
     """
     hashes = np.zeros((len(pixels), len(VIEWS), WORDS), dtype=np.uint64)
     for start in range(0, len(pixels), _CHUNK):
@@ -151,13 +320,6 @@ def near_pairs(
 
     Up to a hundred million comparisons (14,000 hashes in one set) the answer is exact. Beyond, it
     is exact up to `GUARANTEED` bits, and nearly complete above; no pair is ever wrong.
-
-    Examples
-    --------
-    >>> one, other = np.random.default_rng(0).integers(0, 2**63, (2, 1, 4), dtype=np.uint64)
-    >>> pairs = near_pairs(one, np.concatenate([~one, one ^ np.uint64(1), other]))
-    >>> pairs.values.tolist()
-    [[0, 0, 0, True], [0, 1, 4, False]]
     """
     for hashes in (a,) if b is None else (a, b):
         if hashes.ndim != 2 or hashes.shape[1] != WORDS or hashes.dtype != np.uint64:

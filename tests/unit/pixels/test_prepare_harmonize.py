@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from hurdles.phantom import draw_cohort, render
 from hurdles.phantom.parameters import draw_hospital, draw_image
-from hurdles.pixels.equalize import (
+from hurdles.pixels.prepare import (
     ENERGIES,
     GRAYS,
     SIDE,
+    Preparation,
     band_energies,
     gray_quantiles,
     harmonize,
 )
-from hurdles.pixels.prepare import Preparation
 
 PATIENTS = 5
 
@@ -106,7 +106,7 @@ def test_the_histogram_is_the_reference(pairs) -> None:
 
 def test_a_letter_or_a_border_moves_the_rest_little(pairs) -> None:
     """They lie where pixels are not counted; a global equalization follows them."""
-    from hurdles.pixels.equalize import equalize
+    from hurdles.pixels.prepare import equalize
 
     image = pairs[0][0]
     marked = image.copy()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hurdles.data.inventory import ManifestBuilder, walk
+from hurdles.data.folder import ManifestBuilder, walk
 from hurdles.errors import ManifestError
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hurdles.pixels.augment import DRAW, apply_draws, draw, inner_scale
+from hurdles.pixels.perturb import DRAW, apply_draws, draw, inner_scale
 
 
 def some_pixels(n: int = 4, size: int = 24, seed: int = 0) -> np.ndarray:
@@ -189,12 +189,6 @@ class TestApply:
         before = draws.copy()
         apply_draws(pixels, draws)
         assert (draws == before).all()
-
-    def test_out_is_filled_and_returned(self):
-        pixels, draws = some_pixels(), draws_of((0, True, 11.0), (3, False, 0.0))
-        out = np.zeros((2, 24, 24), dtype=np.uint8)
-        assert apply_draws(pixels, draws, out) is out
-        np.testing.assert_array_equal(out, apply_draws(pixels, draws))
 
     def test_no_draws_make_no_images(self):
         assert apply_draws(some_pixels(), np.zeros(0, dtype=DRAW)).shape == (0, 24, 24)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hurdles.copies import hashing as near
-from hurdles.copies.hashing import BITS, GUARANTEED, WORDS, near_pairs
+from hurdles.copies import similarity
+from hurdles.copies.similarity import BITS, GUARANTEED, WORDS, near_pairs
 
 
 def random_hashes(rng, n):
@@ -71,25 +71,25 @@ def test_bands_find_all_pairs_up_to_the_guarantee(seed, crowded):
     b[:30] = a[:30] ^ (np.uint64(1) << rng.integers(0, 64, (30, WORDS), dtype=np.uint64))
     for other in (None, b):
         exact = near_pairs(a, other, radius=GUARANTEED)
-        assert listed(near._banded(a, other, GUARANTEED, 1)) == listed(exact)
+        assert listed(similarity._banded(a, other, GUARANTEED, 1)) == listed(exact)
 
 
 def test_the_guarantee_is_the_most_that_can_be_given(monkeypatch):
     """Sixteen bands: fifteen bits in fifteen of them leave one untouched, a sixteenth none."""
-    monkeypatch.setattr(near, "_PARTITIONS", 1)
+    monkeypatch.setattr(similarity, "_PARTITIONS", 1)
     one = random_hashes(np.random.default_rng(0), 1)
     for many in (GUARANTEED, GUARANTEED + 1):
         two = one.copy()
-        for word, bits in list(near._bands())[:many]:
+        for word, bits in list(similarity._bands())[:many]:
             two[0, word] ^= np.uint64(1) << np.uint64(bits[0])
-        found = near._banded(np.concatenate([one, two]), None, 48, 1)
+        found = similarity._banded(np.concatenate([one, two]), None, 48, 1)
         assert len(found) == (1 if many == GUARANTEED else 0)
 
 
 def test_bands_find_most_pairs_beyond_the_guarantee_and_none_that_is_wrong():
     hashes = crowded_hashes(np.random.default_rng(5), 1200)
     exact, banded = (
-        set(listed(f)) for f in (near_pairs(hashes), near._banded(hashes, None, 48, 2))
+        set(listed(f)) for f in (near_pairs(hashes), similarity._banded(hashes, None, 48, 2))
     )
     assert len(exact) > 800
     assert banded <= exact
@@ -99,21 +99,23 @@ def test_bands_find_most_pairs_beyond_the_guarantee_and_none_that_is_wrong():
 def test_many_hashes_are_banded(monkeypatch):
     hashes = crowded_hashes(np.random.default_rng(1), 300)
     exact = listed(near_pairs(hashes, radius=GUARANTEED))
-    monkeypatch.setattr(near, "_EACH_WITH_EACH", 100)
-    monkeypatch.setattr(near, "_each_with_each", None)
-    monkeypatch.setattr(near, "_PIECE", 64)  # several pieces, the last not full
+    monkeypatch.setattr(similarity, "_EACH_WITH_EACH", 100)
+    monkeypatch.setattr(similarity, "_each_with_each", None)
+    monkeypatch.setattr(similarity, "_PIECE", 64)  # several pieces, the last not full
     assert listed(near_pairs(hashes, radius=GUARANTEED)) == exact
 
 
 def test_the_same_bands_are_used_each_time_whatever_the_threads():
     hashes = crowded_hashes(np.random.default_rng(2), 400)
-    assert listed(near._banded(hashes, None, 48, 1)) == listed(near._banded(hashes, None, 48, 3))
+    assert listed(similarity._banded(hashes, None, 48, 1)) == listed(
+        similarity._banded(hashes, None, 48, 3)
+    )
 
 
 @pytest.mark.parametrize("banded", [True, False])
 def test_empty_hashes_are_near_nothing(banded, monkeypatch):
     if banded:
-        monkeypatch.setattr(near, "_EACH_WITH_EACH", -1)
+        monkeypatch.setattr(similarity, "_EACH_WITH_EACH", -1)
     hashes = np.zeros((5, WORDS), dtype=np.uint64)
     hashes[1] = hashes[4] = random_hashes(np.random.default_rng(0), 1)
     assert listed(near_pairs(hashes)) == [(1, 4, 0, False)]
