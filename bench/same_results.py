@@ -5,8 +5,8 @@
 runs the demo, three cells of the fast study of Lázaro and Barco, `check` of the Radiography
 Database, and a short training with its audit, once with the package as it was at REVISION and once
 as it lies here, and writes ``docs/results/same-results.md``. A step that ended is not run again.
-Times, dates and folders are left out of the comparison; so are files that hold little else
-(``meta.json``, checksums, the record of what was written).
+Times, dates, folders, blank lines and the numbers in names of images are left out of the comparison,
+and so are files that hold little else (``meta.json``, checksums, the record of what was written).
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ LEFT_OUT = {"meta.json", "checksums.json", ".written", ".lock", "given.csv", "ma
 _TIMES = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.+]+|\"seconds\": [\d.]+|\d+ (?:s|min|minutes|seconds)\b|\d+\.\d+ s\b"
 )
+_IMAGE = re.compile(r"\(\d+\)\.(?=jpe?g|png)")
+_SECONDS = re.compile(r",[\d.]+$", re.M)  # the last column of a history
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _LONGEST = 200
 
@@ -144,7 +146,10 @@ def _differences(file: str, out: Path) -> Iterator[Difference]:
 
 def _plain(text: str, path: Path, out: Path) -> str:
     folder = str(out.resolve() / path.relative_to(out).parts[0])
-    return _TIMES.sub("…", text.replace(folder, "…"))
+    text = _IMAGE.sub("(…).", _TIMES.sub("…", text.replace(folder, "…")))
+    if path.name == "history.csv":
+        text = _SECONDS.sub("", text)
+    return "\n".join(line for line in text.splitlines() if line.strip())
 
 
 def _around(before: str, after: str) -> tuple[str, str]:
