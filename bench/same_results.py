@@ -5,8 +5,8 @@
 runs the demo, three cells of the fast study of Lázaro and Barco, `check` of the Radiography
 Database, and a short training with its audit, once with the package as it was at REVISION and once
 as it lies here, and writes ``docs/results/same-results.md``. A step that ended is not run again.
-Times, dates, folders, blank lines and the numbers in names of images are left out of the comparison,
-and so are files that hold little else (``meta.json``, checksums, the record of what was written).
+Left out of it are times, dates, folders, blank lines and the numbers in names of images, and files
+that hold little else (``meta.json``, checksums, the record of what was written).
 """
 
 from __future__ import annotations
