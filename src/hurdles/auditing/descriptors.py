@@ -111,7 +111,7 @@ def noise(pixels: Bytes, where: Flags | None = None) -> Floats:
 
 
 def compression(pixels: Bytes, where: Flags | None = None) -> Floats:
-    """Return the traces of blocks of 8 by 8 pixels, and of coarse quantisation, shape (N, 19).
+    """Return the traces of blocks of 8 by 8 pixels, and of coarse quantization, shape (N, 19).
 
     Blocks are seen as they lie in the file; an image that was made smaller since has lost them, and
     what is left of its compression is in its fine structure.
@@ -187,7 +187,7 @@ def symmetry(pixels: Bytes) -> Floats:
 def shapes(pixels: Bytes) -> Floats:
     """Return edge directions place by place (HOG) of images reduced to 64 pixels, shape (N, 576).
 
-    Four by four blocks, each of two by two cells of 8 pixels with 9 directions, normalised within
+    Four by four blocks, each of two by two cells of 8 pixels with 9 directions, normalized within
     the block, so that brightness and contrast are gone.
 
     References

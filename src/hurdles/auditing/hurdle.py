@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Subject
+from hurdles.auditing.material import Material, Subject
 from hurdles.errors import HurdleError, HurdlesError
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import COULD_NOT, Finding

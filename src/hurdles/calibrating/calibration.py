@@ -23,15 +23,17 @@ import pandas as pd
 from hurdles._version import __version__
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.calibrating.cohorts import RealImages, read_real_images
-from hurdles.calibrating.journal import Journal, Record, is_calibrated
 from hurdles.calibrating.limits import Limits, limits_from, rates_table, references_from
 from hurdles.calibrating.trials import (
     PROFILES,
+    Journal,
     Profile,
+    Record,
     Trial,
     calibration_trials,
     fault_numbers,
     fresh_trials,
+    is_calibrated,
     network_trials,
 )
 from hurdles.calibrating.worker import (
@@ -176,7 +178,15 @@ def _ground() -> Iterator[str]:
     """Yield the files that decide what a trial measures."""
     here = Path(__file__).parent
     root = here.parent
-    for room in ("auditing", "calibrating", "evaluation", "models", "phantom", "pixels", "training"):
+    for room in (
+        "auditing",
+        "calibrating",
+        "evaluation",
+        "models",
+        "phantom",
+        "pixels",
+        "training",
+    ):
         for file in (root / room).rglob("*.py"):
             if file.parent != here or file.stem not in _AFTERWARDS:
                 yield str(file)

@@ -20,8 +20,7 @@ import numpy as np
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.calibrating.journal import Measured, Record, is_calibrated
-from hurdles.calibrating.trials import FAULTS, Trial
+from hurdles.calibrating.trials import FAULTS, Measured, Record, Trial, is_calibrated
 from hurdles.data.files import write_text
 from hurdles.evaluation.bounds import wilson
 from hurdles.evaluation.estimate import Estimate

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES, run_hurdles
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Elsewhere, Subject
+from hurdles.auditing.material import Elsewhere, Material, Subject
 from hurdles.calibrating.cohorts import Planting, Pool, RealImages, draw_materials
-from hurdles.calibrating.journal import Measured, Record, is_calibrated
 from hurdles.calibrating.limits import MEANT
-from hurdles.calibrating.trials import FAULTS, Profile, Trial
+from hurdles.calibrating.trials import FAULTS, Measured, Profile, Record, Trial, is_calibrated
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.statistics import auc
 from hurdles.findings.limits import load_limits

@@ -275,7 +275,7 @@ def rejection_table(
 
 @dataclass(frozen=True)
 class Selective:
-    """How good a network is where it answers, and how often it does."""
+    """Performance of a network where it answers, and how often it does."""
 
     coverage: Estimate  # share of images accepted
     #: AUC (mean over classes, one against the rest) of the images accepted, of those rejected,

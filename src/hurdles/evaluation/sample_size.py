@@ -1,4 +1,4 @@
-"""How many patients a classifier needs, and what a set of a given size can show.
+"""Sample sizes: the patients that a classifier needs, and what a set of some size can show.
 
 Patients to be validated with and to be made from are those of Riley and colleagues; what two models
 on the same images must differ by is calculated exactly, before or after the fact. All of it counts
@@ -33,7 +33,7 @@ class Scores(NamedTuple):
 
 
 class Development(NamedTuple):
-    """How many patients are needed to make a classifier, by each of three criteria."""
+    """Patients that are needed to make a classifier, by each of three criteria."""
 
     shrinkage: int  # so that coefficients are exaggerated by no more than the wanted factor
     optimism: int  # so that apparent and honest R-squared (Nagelkerke's) differ by at most 0.05

@@ -19,11 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.auditing.blanking import stepped
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Material
+from hurdles.auditing.material import Material, Subject, stepped
 from hurdles.auditing.probing import joined_level
-from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import patient_mean
 from hurdles.evaluation.estimate import Estimate, undefined

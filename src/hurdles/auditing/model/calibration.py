@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from hurdles.auditing.hurdle import model_hurdle
+from hurdles.auditing.material import Subject
 from hurdles.auditing.probing import joined_level
-from hurdles.auditing.subject import Subject
 from hurdles.evaluation.calibration import (
     brier_error,
     calibration_error,

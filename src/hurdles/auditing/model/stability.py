@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.subject import Subject
+from hurdles.auditing.material import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import normal_quantile, proportion_bounds
 from hurdles.evaluation.estimate import Estimate, undefined

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Material
+from hurdles.auditing.material import Material, Subject
 from hurdles.auditing.probing import joined_level
-from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import mover_difference, normal_quantile, patient_share
 from hurdles.evaluation.comparisons import holm
