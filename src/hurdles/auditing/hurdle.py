@@ -150,9 +150,12 @@ def run_hurdles(
     questions: dict[str, str] = {}
     for hurdle in map(hurdles.get, requested):
         questions[hurdle.name] = hurdle.question
-        own = _findings_of(hurdle, given)
-        # Where no patient is known, no number of them is told.
-        rows += map(_counted_by_image, own) if unknown and unknown == images else own
+        for row in _findings_of(hurdle, given):
+            if unknown and unknown == images:  # no patient is known, so no number of them is given
+                settled_by = "images" if row.settled_by == "patients" else row.settled_by
+                estimate = replace(row.estimate, n_patients=0)
+                row = replace(row, estimate=estimate, settled_by=settled_by)
+            rows.append(row)
         if after_each is not None:
             after_each(Findings(tuple(rows), dict(questions), about))
         listener.advance(1, hurdle.name)
@@ -173,11 +176,6 @@ def _about_patients(images: int, unknown: int) -> dict[str, str]:
             "show fewer people, intervals are too narrow"
         )
     return {"patients": text}
-
-
-def _counted_by_image(row: Finding) -> Finding:
-    settled_by = "images" if row.settled_by == "patients" else row.settled_by
-    return replace(row, estimate=replace(row.estimate, n_patients=0), settled_by=settled_by)
 
 
 def _findings_of(hurdle: Hurdle[T], given: T) -> list[Finding]:

@@ -288,7 +288,7 @@ def mcnemar_power(n: int, *, only_a: float, only_b: float, alpha: float = 0.05) 
     discordant = np.arange(1, n + 1)
     most = np.array([_critical(d, alpha) for d in range(1, n + 1)])
     share = only_a / (only_a + only_b)
-    # Rejected where at most `most` of the discordant images favour the one, or the other.
+    # Rejected where at most `most` of the discordant images favor the one, or the other.
     either = bdtr(most, discordant, share) + bdtr(most, discordant, 1 - share)
     chances = _binomial(n, only_a + only_b)[1:]
     return float(min(1.0, (chances * np.where(most < 0, 0.0, either)).sum()))

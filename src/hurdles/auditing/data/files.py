@@ -28,8 +28,6 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Scale, counted, evidence_of
 from hurdles.findings.limits import limit_for
 
-__all__ = ["files"]
-
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -61,8 +59,6 @@ def files(material: Material) -> Iterator[Finding]:
     against the detector's own false alarms. Marks are in most X-rays (an L, a frame): they are
     judged by how much their share differs between classes.
 
-    Notes
-    -----
     ``bench/detectors.py`` measured, without lungs: of 2,923 frontal X-rays of five collections 1 is
     called inverted, and between 95.7 and 99.5 % of a collection once they are inverted; 34 are
     called no frontal chest (19 of these in one collection of 600). Of lateral views 43 of 55 are

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,6 @@ from hurdles.findings.finding import Evidence, Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
 from hurdles.pixels.perturb import PERTURBATIONS
 from hurdles.pixels.style import Style, bands_of, joined, restyle, style_of
-
-__all__ = ["hospital_swap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,44 +129,48 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
     Everything is compared with `Subject.reference`. Shares of the judged perturbations are one
     family of intervals; the drop is shown.
     """
+    images = subject.tested
+    unaltered = Flips(subject, images, subject.reference, subject.reference)
     family = sum(PERTURBATIONS.get(name).judged for name in PERTURBATIONS)
-    unaltered = Flips(subject, subject.tested, subject.reference, subject.reference)
     for name in PERTURBATIONS:
-        yield from _perturbed(name, family, unaltered)
-
-
-def _perturbed(name: str, family: int, unaltered: Flips) -> Iterator[Finding]:
-    subject, images = unaltered.subject, unaltered.material
-    perturbation = PERTURBATIONS.get(name)
-    by_amount = {0.0: unaltered}
-    for amount in sorted({perturbation.moderate, perturbation.ladder[-1]}):
-        pixels, masks = perturbation.apply(images.pixels, amount, seed=images.seed), images.masks
-        if masks is not None:
-            masks = perturbation.apply_mask(masks, amount, seed=images.seed)
-        by_amount[amount] = replace(unaltered, after=subject.ask(pixels, masks))
-    curve = []
-    for amount, flips in by_amount.items():
-        auc = macro_auc(flips.table, level=images.level).to_dict()
-        point = {"amount": amount, "auc": auc["value"], "low": auc["low"], "high": auc["high"]}
-        curve.append(point | {"flipped": float(flips.flipped.mean())})
-    moderate, words = by_amount[perturbation.moderate], perturbation.words(perturbation.moderate)
-    yield Finding(
-        "perturbations",
-        name,
-        f"share of answers that flip, {words}",
-        moderate.share(of=family if perturbation.judged else 1),
-        limit_for("perturbations", name) if perturbation.judged else None,
-        _ADVICE_BY_NAME.get(name, "Look at the images, and train with copies altered in this way."),
-        moderate.evidence(words),
-        {"curve": curve},
-        scale=Scale.SHARE,
-    )
-    try:
-        drop = compare_macro_auc(unaltered.table, moderate.table, level=images.level).difference
-    except EvaluationError as error:
-        drop = undefined(str(error), level=images.level, n_images=len(images))
-    statistic = f"drop in AUC, {words}"
-    yield Finding("perturbations", name, statistic, drop, None, scale=Scale.DIFFERENCE)
+        perturbation = PERTURBATIONS.get(name)
+        by_amount = {0.0: unaltered}
+        for amount in sorted({perturbation.moderate, perturbation.ladder[-1]}):
+            pixels, masks = (
+                perturbation.apply(images.pixels, amount, seed=images.seed),
+                images.masks,
+            )
+            if masks is not None:
+                masks = perturbation.apply_mask(masks, amount, seed=images.seed)
+            by_amount[amount] = replace(unaltered, after=subject.ask(pixels, masks))
+        curve = []
+        for amount, flips in by_amount.items():
+            auc = macro_auc(flips.table, level=images.level).to_dict()
+            point = {"amount": amount, "auc": auc["value"], "low": auc["low"], "high": auc["high"]}
+            curve.append(point | {"flipped": float(flips.flipped.mean())})
+        moderate, words = (
+            by_amount[perturbation.moderate],
+            perturbation.words(perturbation.moderate),
+        )
+        yield Finding(
+            "perturbations",
+            name,
+            f"share of answers that flip, {words}",
+            moderate.share(of=family if perturbation.judged else 1),
+            limit_for("perturbations", name) if perturbation.judged else None,
+            _ADVICE_BY_NAME.get(
+                name, "Look at the images, and train with copies altered in this way."
+            ),
+            moderate.evidence(words),
+            {"curve": curve},
+            scale=Scale.SHARE,
+        )
+        try:
+            drop = compare_macro_auc(unaltered.table, moderate.table, level=images.level).difference
+        except EvaluationError as error:
+            drop = undefined(str(error), level=images.level, n_images=len(images))
+        statistic = f"drop in AUC, {words}"
+        yield Finding("perturbations", name, statistic, drop, None, scale=Scale.DIFFERENCE)
 
 
 #: Fewer images of a source have no style of their own to speak of.
@@ -194,11 +196,6 @@ def hospital_swap(subject: Subject) -> Iterator[Finding]:
     Sources are those of the model's own material; where that is of one source, the other
     collections that the subject comes with. The control puts on the images the style of other
     patients of their own source. Images without lungs, or of nothing else, are left out.
-
-    Raises
-    ------
-    HurdleError
-        If the lungs were not found, or there is no other source to take a style from.
     """
     sources = _own_sources(subject)
     targets = _targets(subject, sources)
@@ -349,7 +346,16 @@ def _swapped(
         flips.evidence(f"in the style of {name}"),
         {
             "from": sorted(n for n in pairs if len(sources[n].tested)),
-            "styles": {n: _described(*pair) for n, pair in pairs.items()},
+            # Of the swap, for a figure: gray level by gray level, and by frequency.
+            "styles": {
+                n: {
+                    "n_images": [own.n_images, other.n_images],
+                    "grey": own.tone_to(other)[::5].round(1).tolist(),
+                    "cycles": bands_of(own.size).round(1).tolist(),
+                    "gain": own.gain_to(other).round(3).tolist(),
+                }
+                for n, (own, other) in pairs.items()
+            },
             "change_by_class": by_class,
         },
         scale=Scale.SHARE,
@@ -359,16 +365,6 @@ def _swapped(
             statistic = f"mean change of the probability of {label}"
             mean = _mean_change(change[:, column], flips.material)
             yield Finding("hospital-swap", name, statistic, mean, None, scale=Scale.DIFFERENCE)
-
-
-def _described(own: Style, other: Style) -> dict[str, Any]:
-    """Return what the swap did, for a figure: gray level by gray level, and by frequency."""
-    return {
-        "n_images": [own.n_images, other.n_images],
-        "grey": own.tone_to(other)[::5].round(1).tolist(),
-        "cycles": bands_of(own.size).round(1).tolist(),
-        "gain": own.gain_to(other).round(3).tolist(),
-    }
 
 
 def _mean_change(change: NDArray[np.float64], images: Material) -> Estimate:

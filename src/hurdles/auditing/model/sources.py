@@ -41,7 +41,14 @@ def source(subject: Subject) -> Iterator[Finding]:
     """
     level = subject.material.level
     materials = [subject.tested, *(each.material for each in subject.elsewhere)]
-    sources = _sources(materials)
+    # A collection that names no source for an image is that image's source; the test part is so
+    # only beside others. Empty where no source is known.
+    names: list[str] = []
+    for each in materials:
+        other = each.name if len(materials) > 1 else ""
+        given = each.manifest.frame["source"]
+        names += [other if pd.isna(name) or not name else str(name) for name in given]
+    sources = np.array(names, dtype=str)
     labels = np.concatenate([m.labels for m in materials])
     groups = np.concatenate([m.groups for m in materials])
     known = np.flatnonzero(sources != "")
@@ -70,26 +77,12 @@ def source(subject: Subject) -> Iterator[Finding]:
     features = np.concatenate([subject.features(m.pixels, m.masks) for m in materials])
     classes = len(np.unique(labels[known]))
     for probe in probes(features, joined_level(level, classes)):
-        yield _told(probe, "features", classes)
+        yield _source_finding(probe, "features", classes)
     for probe in before:
-        yield _told(probe, "plain pixels", 1)
+        yield _source_finding(probe, "plain pixels", 1)
 
 
-def _sources(materials: list[Material]) -> NDArray[np.str_]:
-    """Return the source of each image; empty where it is not known.
-
-    A collection that names no source for an image is that image's source; the test part, the first
-    of these, is so only beside others.
-    """
-    names: list[str] = []
-    for material in materials:
-        other = material.name if len(materials) > 1 else ""
-        given = material.manifest.frame["source"]
-        names += [other if pd.isna(name) or not name else str(name) for name in given]
-    return np.array(names, dtype=str)
-
-
-def _told(probe: Probe, of: str, family: int) -> Finding:
+def _source_finding(probe: Probe, of: str, family: int) -> Finding:
     judged = of == "features"
     where = "the model's features" if judged else "a thumbnail of 16 by 16 pixels"
     return Finding(

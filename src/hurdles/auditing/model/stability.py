@@ -25,8 +25,6 @@ from hurdles.evaluation.predictions import Predictions, align
 from hurdles.findings.finding import Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
 
-__all__ = ["stability"]
-
 _FEWEST_SIBLINGS = 2
 _ADVICE = (
     "Report the mean and the spread over seeds instead of one run, and average the answers of "
@@ -36,13 +34,7 @@ _ADVICE = (
 
 @model_hurdle("stability", question="Would another seed have given the same answers?")
 def stability(subject: Subject) -> Iterator[Finding]:
-    """Yield the variance of the area over seeds against that over patients, and disagreement.
-
-    Raises
-    ------
-    HurdleError
-        If fewer than two other seeds are given.
-    """
+    """Yield the variance of the area over seeds against that over patients, and disagreement."""
     if len(subject.siblings) < _FEWEST_SIBLINGS:
         raise HurdleError(
             f"{len(subject.siblings)} runs that differ in the seed alone were given, and "

@@ -28,8 +28,6 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
-__all__ = ["subgroups"]
-
 #: Patients of a class that a group and the rest must each have.
 FEWEST_PATIENTS = 10
 _UNKNOWN = "not known"
@@ -41,13 +39,7 @@ _ADVICE = (
 
 @model_hurdle("subgroups", question="Is the model as good for every group of patients?")
 def subgroups(subject: Subject) -> Iterator[Finding]:
-    """Yield, for every group, how much better or worse than in the rest the model is.
-
-    Raises
-    ------
-    HurdleError
-        If the test images are all of one group.
-    """
+    """Yield, for every group, how much better or worse than in the rest the model is."""
     frame = subject.test.frame.copy()
     frame["prediction"] = subject.decided(subject.test.y_prob)  # by the model's own threshold
     comparisons = list(_comparisons(subject.tested, Predictions(frame)))

@@ -19,7 +19,7 @@ from hurdles.auditing.probing import (
     simultaneous,
 )
 from hurdles.errors import HurdleError
-from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.estimate import undefined
 from hurdles.evaluation.macro import compare_macro_auc, macro_auc, share_above_chance
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Finding, Limit, Scale
@@ -82,7 +82,14 @@ def _share(subject: Subject, answers: Answers) -> Finding:
         part = answers.test[name]
         own = subject.test.frame
         whole = Predictions(own[own["image"].isin(part.frame["image"])].reset_index(drop=True))
-        share = _at_most_one(share_above_chance(part, whole, level=level)).noted(answers.note)
+        share = share_above_chance(part, whole, level=level)
+        if share.is_defined and share.high > 1:
+            # What a probe has beyond the model is no share of the model's.
+            better = "the probe does better than the model; shares end at 100 %"
+            value, low, high = (min(x, 1.0) for x in (share.value, share.low, share.high))
+            note = better if share.value > 1 else ""
+            share = replace(share, value=value, low=low, high=high).noted(note)
+        share = share.noted(answers.note)
         statistic = f"{statistic}; {name}, the best such view on validation images"
         details = {
             "view": name,
@@ -94,15 +101,6 @@ def _share(subject: Subject, answers: Answers) -> Finding:
         "views", "without any lung", statistic, share, None, _ADVICE, details=details,
         scale=Scale.SHARE,
     )  # fmt: skip
-
-
-def _at_most_one(share: Estimate) -> Estimate:
-    """Return the share within 1: what a probe has beyond the model is no share of the model's."""
-    if not share.is_defined or share.high <= 1:
-        return share
-    note = "the probe does better than the model; shares end at 100 %" if share.value > 1 else ""
-    value, low, high = (min(x, 1.0) for x in (share.value, share.low, share.high))
-    return replace(share, value=value, low=low, high=high).noted(note)
 
 
 _REMOVED_SHOWN = 3
