@@ -33,13 +33,7 @@ _TINY = 1e-3  # squared gray levels: below rounding
 
 
 def histogram(pixels: Bytes, bins: int = 32) -> Floats:
-    """Return the share of pixels in each of equal ranges of gray, shape (N, bins).
-
-    Examples
-    --------
-    >>> histogram(np.full((1, 64, 64), 200, dtype=np.uint8), bins=4).tolist()
-    [[0.0, 0.0, 0.0, 1.0]]
-    """
+    """Return the share of pixels in each of equal ranges of gray, shape (N, bins)."""
     width = 256 // bins
     flat = pixels.reshape(len(pixels), -1)
     counts = [np.bincount(image, minlength=256) for image in flat]
@@ -48,13 +42,7 @@ def histogram(pixels: Bytes, bins: int = 32) -> Floats:
 
 
 def gray_statistics(pixels: Bytes) -> Floats:
-    """Return mean, deviation, percentiles, and the shares of black and of white, shape (N, 11).
-
-    Examples
-    --------
-    >>> gray_statistics(np.full((1, 64, 64), 255, dtype=np.uint8))[0, [0, 1, 5, 9, 10]].tolist()
-    [255.0, 0.0, 255.0, 0.0, 1.0]
-    """
+    """Return mean, deviation, percentiles, and the shares of black and of white, shape (N, 11)."""
     counts = np.array([np.bincount(image.ravel(), minlength=256) for image in pixels])
     total, gray = pixels[0].size, np.arange(256)
     shares = counts / total

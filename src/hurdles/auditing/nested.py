@@ -72,15 +72,7 @@ def outside_box(pixels: Bytes, masks: Flags) -> Bytes:
 
 
 def only_edges(pixels: Bytes) -> Bytes:
-    """Return images of which a twelfth on every side is left.
-
-    Examples
-    --------
-    >>> image = np.zeros((1, 24, 24), dtype=np.uint8)
-    >>> image[:, 2:-2, 2:-2] = 200
-    >>> int(only_edges(image).max())
-    0
-    """
+    """Return images of which a twelfth on every side is left."""
     inside = ~frame(pixels.shape[1], _EDGES)
     edges = pixels[:, ~inside].mean(axis=1)
     altered = pixels.copy()

@@ -246,7 +246,7 @@ def _workers(plan: Plan, number: int, listener: Progress) -> Iterator[_Workers]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_held = ExitStack()
+_single_thread = ExitStack()
 
 
 def _prepare(imports: Sequence[str]) -> None:
@@ -261,4 +261,4 @@ def _prepare(imports: Sequence[str]) -> None:
     # Otherwise it waited for ever where the process that gives it work is killed.
     threading.Thread(target=end_with_parent, daemon=True).start()
     register_hurdles(imports)
-    _held.enter_context(one_thread())
+    _single_thread.enter_context(one_thread())

@@ -14,7 +14,7 @@ import pandas as pd
 
 from hurdles._version import __version__
 from hurdles.calibrating.calibration import Calibration
-from hurdles.calibrating.limits import ANY, GOALS, MEANT, write_limits
+from hurdles.calibrating.limits import ANY, GOALS, TARGETS, write_limits
 from hurdles.calibrating.trials import FAULTS
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.untrusted import as_csv
@@ -284,8 +284,8 @@ def detection_figure(
     figure = Figure(figsize=(_PANEL[0] * _ACROSS, height), facecolor="white", dpi=130)
     panels = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False)
     shown = rates[(rates["part"] == "fresh") & (rates["kind"] == "data")]
-    meant = [h for h in shown["hurdle"].unique() if any(p in MEANT.get(h, ()) for p in plants)]
-    colors = {hurdle: _COLORS[i % len(_COLORS)] for i, hurdle in enumerate(meant)}
+    targeted = [h for h in shown["hurdle"].unique() if any(p in TARGETS.get(h, ()) for p in plants)]
+    colors = {hurdle: _COLORS[i % len(_COLORS)] for i, hurdle in enumerate(targeted)}
     for place, axes in enumerate(panels.flat):
         if place >= len(plants):
             axes.set_axis_off()
@@ -295,7 +295,7 @@ def detection_figure(
         own = areas[areas["plant"] == plant].sort_values("strength")
         axes.plot(own["strength"], own["auc"], color=_GRAY, linestyle="--", marker=".", linewidth=1)
         for hurdle, color in {ANY: "black", **colors}.items():
-            if hurdle == ANY or plant in MEANT[hurdle]:
+            if hurdle == ANY or plant in TARGETS[hurdle]:
                 _line(axes, shown[shown["hurdle"] == hurdle], plant, color)
         axes.tick_params(labelbottom=place + _ACROSS >= len(plants))
     lines = [("any hurdle for data", "black", "-"), *((h, c, "-") for h, c in colors.items())]

@@ -312,15 +312,6 @@ def chest_likeness(pixels: Bytes) -> Floats:
     The correlation of a 12 x 12 thumbnail of the middle with the mean of synthetic chests
     (`hurdles.phantom`). Near 1: a chest; near -1: an inverted one; near 0: a lateral view,
     or no chest.
-
-    Examples
-    --------
-    >>> from hurdles.phantom import phantom_cohort
-    >>> chests = phantom_cohort(3, seed=5, size=64).pixels
-    >>> bool((chest_likeness(chests) > 0.3).all())
-    True
-    >>> bool(np.allclose(chest_likeness(255 - chests), -chest_likeness(chests), atol=0.05))
-    True
     """
     thumbs = _thumbnails(pixels)
     template = _template()
@@ -357,15 +348,7 @@ def is_no_chest(likeness: Floats, has_lungs: Flags | None = None) -> Flags:
 
 
 def frame_width(pixels: Bytes) -> Floats:
-    """Return how wide the even band along the edges is, as a share of the side.
-
-    Examples
-    --------
-    >>> framed = np.random.default_rng(0).integers(0, 255, (1, 100, 100)).astype(np.uint8)
-    >>> framed[:, :6] = framed[:, -9:] = 0
-    >>> frame_width(framed).tolist()
-    [0.06]
-    """
+    """Return how wide the even band along the edges is, as a share of the side."""
     most = pixels.shape[1] // 4
     rest = pixels.shape[1] // 20
 
@@ -418,12 +401,6 @@ def blockiness(pixels: Bytes, sides: Floats | None = None) -> Floats:
 
     NaN where an image was resized since: where the longer side of its file, in `sides`, is not
     that of its pixels.
-
-    Examples
-    --------
-    >>> blocks = np.kron(np.random.default_rng(0).integers(0, 255, (8, 8)), np.ones((8, 8)))
-    >>> bool(blockiness(blocks[None].astype(np.uint8)) > 10)
-    True
     """
     side = pixels.shape[1]
     edge = np.arange(side - 1) % 8 == 7

@@ -127,13 +127,7 @@ def _comparisons(tested: Material, test: Predictions) -> Iterator[_Comparison]:
 
 
 def age_groups(ages: NDArray[np.float64]) -> NDArray[np.str_]:
-    """Return the age group of each age in years; NaN is not known.
-
-    Examples
-    --------
-    >>> age_groups(np.array([3, 18, 65, 66, np.nan])).tolist()
-    ['under 18', '18 to 65', '18 to 65', 'over 65', 'not known']
-    """
+    """Return the age group of each age in years; NaN is not known."""
     years = np.asarray(ages, dtype="float64")
     within = [years < 18, years <= 65, years > 65]
     names = np.select(within, ["under 18", "18 to 65", "over 65"], _UNKNOWN)
