@@ -28,9 +28,8 @@ import pandas as pd
 
 from hurdles._version import __version__
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
-from hurdles.calibrating.journal import Journal, Record
 from hurdles.calibrating.limits import verdict_of
-from hurdles.calibrating.trials import PROFILES, Trial
+from hurdles.calibrating.trials import PROFILES, Journal, Record, Trial
 from hurdles.calibrating.worker import (
     Plan,
     one_thread,

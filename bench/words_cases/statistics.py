@@ -145,7 +145,7 @@ def rows_that_disagree() -> str:
 def false_hits_of_flips() -> str:
     from types import SimpleNamespace
 
-    from hurdles.auditing.flips import Flips
+    from hurdles.auditing.model.alterations import Flips
 
     material = SimpleNamespace(level=0.95, groups=np.arange(10).astype(str))
     chance, level_of = 0.0, 11

@@ -137,11 +137,6 @@ def encoded(cells: pd.Series) -> Floats:
     in the middle) and its common values by themselves; few different numbers, and texts, become
     one column for each of the 30 most frequent. That a cell is empty is a column too: what is not
     known of an image often tells where it comes from.
-
-    Examples
-    --------
-    >>> encoded(pd.Series(["PA", "AP", None])).astype(int).tolist()
-    [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
     """
     missing = cells.isna().to_numpy()
     columns = [missing] if missing.any() else []

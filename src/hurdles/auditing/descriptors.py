@@ -33,13 +33,7 @@ _TINY = 1e-3  # squared gray levels: below rounding
 
 
 def histogram(pixels: Bytes, bins: int = 32) -> Floats:
-    """Return the share of pixels in each of equal ranges of gray, shape (N, bins).
-
-    Examples
-    --------
-    >>> histogram(np.full((1, 64, 64), 200, dtype=np.uint8), bins=4).tolist()
-    [[0.0, 0.0, 0.0, 1.0]]
-    """
+    """Return the share of pixels in each of equal ranges of gray, shape (N, bins)."""
     width = 256 // bins
     flat = pixels.reshape(len(pixels), -1)
     counts = [np.bincount(image, minlength=256) for image in flat]
@@ -48,13 +42,7 @@ def histogram(pixels: Bytes, bins: int = 32) -> Floats:
 
 
 def gray_statistics(pixels: Bytes) -> Floats:
-    """Return mean, deviation, percentiles, and the shares of black and of white, shape (N, 11).
-
-    Examples
-    --------
-    >>> gray_statistics(np.full((1, 64, 64), 255, dtype=np.uint8))[0, [0, 1, 5, 9, 10]].tolist()
-    [255.0, 0.0, 255.0, 0.0, 1.0]
-    """
+    """Return mean, deviation, percentiles, and the shares of black and of white, shape (N, 11)."""
     counts = np.array([np.bincount(image.ravel(), minlength=256) for image in pixels])
     total, gray = pixels[0].size, np.arange(256)
     shares = counts / total
@@ -111,7 +99,7 @@ def noise(pixels: Bytes, where: Flags | None = None) -> Floats:
 
 
 def compression(pixels: Bytes, where: Flags | None = None) -> Floats:
-    """Return the traces of blocks of 8 by 8 pixels, and of coarse quantisation, shape (N, 19).
+    """Return the traces of blocks of 8 by 8 pixels, and of coarse quantization, shape (N, 19).
 
     Blocks are seen as they lie in the file; an image that was made smaller since has lost them, and
     what is left of its compression is in its fine structure.
@@ -187,7 +175,7 @@ def symmetry(pixels: Bytes) -> Floats:
 def shapes(pixels: Bytes) -> Floats:
     """Return edge directions place by place (HOG) of images reduced to 64 pixels, shape (N, 576).
 
-    Four by four blocks, each of two by two cells of 8 pixels with 9 directions, normalised within
+    Four by four blocks, each of two by two cells of 8 pixels with 9 directions, normalized within
     the block, so that brightness and contrast are gone.
 
     References

@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Subject
+from hurdles.auditing.material import Material, Subject
 from hurdles.errors import HurdleError, HurdlesError
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import COULD_NOT, Finding
@@ -155,9 +154,12 @@ def run_hurdles(
     questions: dict[str, str] = {}
     for hurdle in map(hurdles.get, requested):
         questions[hurdle.name] = hurdle.question
-        own = _findings_of(hurdle, given)
-        # Where no patient is known, no number of them is told.
-        rows += map(_counted_by_image, own) if unknown and unknown == images else own
+        for row in _findings_of(hurdle, given):
+            if unknown and unknown == images:  # no patient is known, so no number of them is given
+                settled_by = "images" if row.settled_by == "patients" else row.settled_by
+                estimate = replace(row.estimate, n_patients=0)
+                row = replace(row, estimate=estimate, settled_by=settled_by)
+            rows.append(row)
         if after_each is not None:
             after_each(Findings(tuple(rows), dict(questions), about))
         listener.advance(1, hurdle.name)
@@ -180,11 +182,6 @@ def _about_patients(images: int, unknown: int) -> dict[str, str]:
     return {"patients": text}
 
 
-def _counted_by_image(row: Finding) -> Finding:
-    settled_by = "images" if row.settled_by == "patients" else row.settled_by
-    return replace(row, estimate=replace(row.estimate, n_patients=0), settled_by=settled_by)
-
-
 def _whose(error: BaseException, function: Callable[..., object]) -> str:
     """Return where a hurdle of one's own failed; for one of hurdles, that it is to be reported."""
     if not function.__module__.startswith(_OWN):
@@ -203,11 +200,11 @@ def _findings_of(hurdle: Hurdle[T], given: T) -> list[Finding]:
         return Finding(hurdle.name, COULD_NOT, "nothing", undefined(why), None)
 
     try:
-        found: object = hurdle.run(given)
-        if not isinstance(found, Iterable):
-            kind = type(found).__name__
+        rows_given: object = hurdle.run(given)
+        if not isinstance(rows_given, Iterable):
+            kind = type(rows_given).__name__
             raise TypeError(f"it returned {kind}; a hurdle yields its findings, one after another")
-        for row in found:
+        for row in rows_given:
             # Each of these would cost the table of all other findings.
             if not isinstance(row, Finding):
                 raise TypeError(

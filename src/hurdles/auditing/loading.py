@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Elsewhere, Subject
+from hurdles.auditing.material import Elsewhere, Material, Subject
 from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split

@@ -1,8 +1,11 @@
-"""Nested views: the answers of a small probe that sees less and less of the images.
+"""Nested views: images from which more and more is taken away, and a small probe that sees them.
+
+What is taken away becomes the mean gray of what is left, so that its own brightness is gone; where
+it was cannot be hidden, but `outside_box` leaves of the outline no more than a box.
 
 The probe is the same for every view and knows little: edge directions, a thumbnail, a histogram,
-and a straight line through them. It learns on the model's training images and is asked about the
-model's validation and test images. Several hurdles look at its answers; they are computed once.
+and a straight line through them. It learns on the training images of a model and is asked about
+its validation and test images. Several hurdles look at its answers; they are computed once.
 """
 
 from __future__ import annotations
@@ -16,28 +19,83 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.attributes import attributes_of
-from hurdles.auditing.blanking import (
-    blankable,
-    lungs_box,
-    only_edges,
-    only_lungs,
-    outside_box,
-    without_lungs,
-)
-from hurdles.auditing.descriptors import histogram, resized, shapes
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Subject
+from hurdles.auditing.descriptors import frame, histogram, resized, shapes
+from hurdles.auditing.material import Material, Subject, as_bytes, stepped
 from hurdles.data.vocabulary import Split
-from hurdles.errors import HurdleError
+from hurdles.errors import HurdleError, LungsNotFoundError
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.probing import fit_predict, thumbnails
+from hurdles.pixels.prepare import (
+    BLANK_MARGIN,
+    CROP_MARGIN,
+    box_of,
+    grown,
+)
 
 Bytes = NDArray[np.uint8]
 Features = NDArray[np.floating]
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 #: Views are made at this size, in pixels: twice what the probe looks at.
 _SIZE = 128
+#: Of each side, the depth that is left of the edges.
+_EDGES = 1 / 12
+
+
+def without_lungs(pixels: Bytes, masks: Flags) -> Bytes:
+    """Return images whose lungs, with a margin around them, are blank: as ``background`` does."""
+    return _altered(pixels, masks, lambda image, mask: stepped("background", image, mask).pixels)
+
+
+def only_lungs(pixels: Bytes, masks: Flags) -> Bytes:
+    """Return images of nothing but the lungs, whose grays fill the scale: as ``masked`` does."""
+    return _altered(pixels, masks, lambda image, mask: stepped("masked", image, mask).pixels)
+
+
+def lungs_box(pixels: Bytes, masks: Flags) -> Bytes:
+    """Return the lungs' box with a margin, stretched to the whole image: as ``cropped`` does."""
+    return _altered(pixels, masks, lambda image, mask: stepped("cropped", image, mask).pixels)
+
+
+def outside_box(pixels: Bytes, masks: Flags) -> Bytes:
+    """Return images in which the lungs' box with a margin is blank."""
+
+    def blank(image: Floats, mask: Flags) -> Floats:
+        inside = np.zeros(mask.shape, dtype=bool)
+        inside[box_of(mask, CROP_MARGIN)] = True
+        gray = image[~inside].mean(dtype=np.float64) if not inside.all() else 0.5
+        return np.where(inside, np.float32(gray), image)
+
+    return _altered(pixels, masks, blank)
+
+
+def only_edges(pixels: Bytes) -> Bytes:
+    """Return images of which a twelfth on every side is left."""
+    inside = ~frame(pixels.shape[1], _EDGES)
+    edges = pixels[:, ~inside].mean(axis=1)
+    altered = pixels.copy()
+    altered[:, inside] = np.rint(edges).astype(np.uint8)[:, None]
+    return altered
+
+
+def blankable(masks: Flags) -> Flags:
+    """Return in which images lungs were found that leave something outside, shape (n,)."""
+    able = np.asarray(masks.any(axis=(1, 2)))
+    for row in np.flatnonzero(able):
+        able[row] = not grown(masks[row], BLANK_MARGIN).all()
+    return able
+
+
+def _altered(pixels: Bytes, masks: Flags, alter: Callable[[Floats, Flags], Floats]) -> Bytes:
+    altered = np.empty_like(pixels)
+    for row, (image, mask) in enumerate(zip(pixels, masks, strict=True)):
+        try:
+            altered[row] = as_bytes(alter(image.astype(np.float32) / 255, mask), len(image))
+        except (LungsNotFoundError, ValueError) as error:
+            raise HurdleError(f"row {row} of {len(pixels)}: {error}") from error
+    return altered
 
 
 def described(pixels: Bytes) -> Features:
@@ -50,7 +108,7 @@ def _metadata(material: Material) -> Features:
     return np.hstack(known) if known else np.empty((len(material), 0))
 
 
-def _masked(alter: Callable[[Bytes, NDArray[np.bool_]], Bytes]) -> Callable[[Material], Features]:
+def _masked(alter: Callable[[Bytes, Flags], Bytes]) -> Callable[[Material], Features]:
     def features(material: Material) -> Features:
         assert material.masks is not None
         return described(alter(material.pixels, material.masks))

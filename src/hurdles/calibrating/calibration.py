@@ -23,15 +23,17 @@ import pandas as pd
 from hurdles._version import __version__
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.calibrating.cohorts import RealImages, read_real_images
-from hurdles.calibrating.journal import Journal, Record, is_calibrated
 from hurdles.calibrating.limits import Limits, limits_from, rates_table, references_from
 from hurdles.calibrating.trials import (
     PROFILES,
+    Journal,
     Profile,
+    Record,
     Trial,
     calibration_trials,
     fault_numbers,
     fresh_trials,
+    is_calibrated,
     network_trials,
 )
 from hurdles.calibrating.worker import (
@@ -244,7 +246,7 @@ def _workers(plan: Plan, number: int, listener: Progress) -> Iterator[_Workers]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_held = ExitStack()
+_single_thread = ExitStack()
 
 
 def _prepare(imports: Sequence[str]) -> None:
@@ -259,4 +261,4 @@ def _prepare(imports: Sequence[str]) -> None:
     # Otherwise it waited for ever where the process that gives it work is killed.
     threading.Thread(target=end_with_parent, daemon=True).start()
     register_hurdles(imports)
-    _held.enter_context(one_thread())
+    _single_thread.enter_context(one_thread())

@@ -20,8 +20,7 @@ import numpy as np
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.calibrating.journal import Measured, Record, is_calibrated
-from hurdles.calibrating.trials import FAULTS, Trial
+from hurdles.calibrating.trials import FAULTS, Measured, Record, Trial, is_calibrated
 from hurdles.data.files import write_text
 from hurdles.evaluation.bounds import wilson
 from hurdles.evaluation.estimate import Estimate
@@ -48,13 +47,7 @@ SHARE, CONFIDENCE = 0.05, 0.9
 
 
 def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CONFIDENCE) -> int:
-    """Return how many cohorts may lie beyond a limit, so that few of all cohorts do.
-
-    Examples
-    --------
-    >>> allowed_beyond(200), allowed_beyond(45), allowed_beyond(44)
-    (5, 0, -1)
-    """
+    """Return how many cohorts may lie beyond a limit, so that few of all cohorts do."""
     from scipy.special import bdtr  # the binomial distribution, without all of scipy.stats
 
     counts = np.arange(cohorts + 1)
@@ -178,10 +171,10 @@ def _hoisted(table: dict[str, dict[str, object]]) -> dict[str, object]:
     return shared | {s: {k: e[k] for k in e if k not in shared} for s, e in table.items()}
 
 
-def verdict_of(hurdle: str, found: Iterable[Measured], limits: Limits) -> Verdict:
+def verdict_of(hurdle: str, measured: Iterable[Measured], limits: Limits) -> Verdict:
     """Return the verdict of a hurdle on a cohort, as `Findings.verdict` gives it."""
     rows = []
-    for number, m in enumerate(found):
+    for number, m in enumerate(measured):
         limit = None
         if m.beyond and m.fixed is None:
             limit = limits.get((m.hurdle, m.subject)) or limits.get((m.hurdle, ""))
@@ -203,8 +196,8 @@ GOALS = (0.05, 0.8)
 
 _GRAYS = ("brightness", "blur", "jpeg", "inversion", "noise", "hospital")
 _EVERY = ("marker", "border", "body-size", *_GRAYS)
-#: Which shortcuts a hurdle is meant to see; no other pair is a promise.
-MEANT: Mapping[str, tuple[str, ...]] = {
+#: Shortcuts that a hurdle is meant to see; no other pair is a promise.
+TARGETS: Mapping[str, tuple[str, ...]] = {
     "confounders": ("body-size", "hospital"),
     "files": ("marker", "border", "jpeg", "inversion"),
     "pixels": _EVERY,
@@ -332,8 +325,8 @@ def _goal(condition: Trial, hurdle: str, references: Mapping[str, float]) -> str
         return f">= {least:g}" if FAULTS.get(condition.plant).seen_by == hurdle else ""
     if condition.strength != references.get(condition.plant):
         return ""
-    meant = hurdle == ANY or condition.plant in MEANT.get(hurdle, ())
-    return f">= {least:g}" if meant else ""
+    is_target = hurdle == ANY or condition.plant in TARGETS.get(hurdle, ())
+    return f">= {least:g}" if is_target else ""
 
 
 def _result(goal: str, rate: Estimate) -> str:

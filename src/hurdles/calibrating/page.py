@@ -14,7 +14,7 @@ import pandas as pd
 
 from hurdles._version import __version__
 from hurdles.calibrating.calibration import Calibration
-from hurdles.calibrating.limits import ANY, GOALS, MEANT, write_limits
+from hurdles.calibrating.limits import ANY, GOALS, TARGETS, write_limits
 from hurdles.calibrating.trials import FAULTS
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.untrusted import as_csv
@@ -65,6 +65,16 @@ def answer_lines(calibration: Calibration) -> list[str]:
 
 def calibration_page(calibration: Calibration) -> str:
     """Return the page in Markdown."""
+    limits = (
+        [hurdle, subject or "all others", f"{limit.beyond} {limit.value:g}", limit.source]
+        for (hurdle, subject), limit in calibration.limits.items()
+    )
+    models = [
+        "## Power: hurdles for models",
+        "A network `small` was trained on every cohort, and put before the hurdles with images "
+        "of other patients, among whom the shortcut points to no class.",
+        *_power(calibration, "model", "fresh"),
+    ]
     paragraphs = [
         "# The audit audited",
         *_answer(calibration),
@@ -72,11 +82,12 @@ def calibration_page(calibration: Calibration) -> str:
         "## Power: hurdles for data",
         f"![Share of cohorts in which hurdles are hit, by strength]({_STEM}.png)",
         *_power(calibration, "data", "fresh"),
-        *_models(calibration),
+        *(models if (calibration.rates["kind"] == "model").any() else []),
         *_faults(calibration.rates),
         *_real(calibration),
         *_references(calibration),
-        *_limits(calibration),
+        "## Limits",
+        _table(["hurdle", "of what", "hit", "source"], limits),
         *_method(calibration),
     ]
     return "\n\n".join(paragraphs) + "\n"
@@ -92,19 +103,17 @@ def _answer(calibration: Calibration) -> list[str]:
     missed = calibration.rates[calibration.rates["result"].isin(["missed", "not shown"])]
     if missed.empty:
         return [introduction, answer, "No goal was missed."]
-    lines = [
-        f"- {_condition(row)}: {_hurdle(row['hurdle'])} {_share(row)}, goal {row['goal']} "
-        f"({row['result']})."
-        for row in missed.to_dict("records")
-    ]
+    lines = []
+    for row in missed.to_dict("records"):
+        where = "real images" if row["part"] == "real" else f"{row['patients']} patients"
+        classes = "disease" if row["disease"] else "classes alike"
+        planted = f"{row['plant']} {row['strength']:g}"
+        condition = planted if row["plant"] else f"nothing planted, {classes}"
+        lines.append(
+            f"- {condition}, {where}: {_hurdle(row['hurdle'])} {_share(row)}, goal {row['goal']} "
+            f"({row['result']})."
+        )
     return [introduction, answer, f"{len(missed)} goals were not reached:", "\n".join(lines)]
-
-
-def _condition(row: Row) -> str:
-    where = "real images" if row["part"] == "real" else f"{row['patients']} patients"
-    if not row["plant"]:
-        return f"nothing planted, {'disease' if row['disease'] else 'classes alike'}, {where}"
-    return f"{row['plant']} {row['strength']:g}, {where}"
 
 
 def _false_alarms(rates: pd.DataFrame) -> list[str]:
@@ -123,17 +132,6 @@ def _false_alarms(rates: pd.DataFrame) -> list[str]:
         "Fresh cohorts, drawn from other phantoms than those that the limits come from. Where the "
         "classes have a disease, hurdles must not take it for a shortcut.",
         _table(["hurdle", *heads], lines),
-    ]
-
-
-def _models(calibration: Calibration) -> list[str]:
-    if not (calibration.rates["kind"] == "model").any():
-        return []
-    return [
-        "## Power: hurdles for models",
-        "A network `small` was trained on every cohort, and put before the hurdles with images "
-        "of other patients, among whom the shortcut points to no class.",
-        *_power(calibration, "model", "fresh"),
     ]
 
 
@@ -190,14 +188,6 @@ def _references(calibration: Calibration) -> list[str]:
         "ones than 0.6 cannot give 0.8.",
         _table(heads, lines),
     ]
-
-
-def _limits(calibration: Calibration) -> list[str]:
-    lines = (
-        [hurdle, subject or "all others", f"{limit.beyond} {limit.value:g}", limit.source]
-        for (hurdle, subject), limit in calibration.limits.items()
-    )
-    return ["## Limits", _table(["hurdle", "of what", "hit", "source"], lines)]
 
 
 def _method(calibration: Calibration) -> list[str]:
@@ -294,8 +284,8 @@ def detection_figure(
     figure = Figure(figsize=(_PANEL[0] * _ACROSS, height), facecolor="white", dpi=130)
     panels = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False)
     shown = rates[(rates["part"] == "fresh") & (rates["kind"] == "data")]
-    meant = [h for h in shown["hurdle"].unique() if any(p in MEANT.get(h, ()) for p in plants)]
-    colors = {hurdle: _COLORS[i % len(_COLORS)] for i, hurdle in enumerate(meant)}
+    targeted = [h for h in shown["hurdle"].unique() if any(p in TARGETS.get(h, ()) for p in plants)]
+    colors = {hurdle: _COLORS[i % len(_COLORS)] for i, hurdle in enumerate(targeted)}
     for place, axes in enumerate(panels.flat):
         if place >= len(plants):
             axes.set_axis_off()
@@ -305,7 +295,7 @@ def detection_figure(
         own = areas[areas["plant"] == plant].sort_values("strength")
         axes.plot(own["strength"], own["auc"], color=_GRAY, linestyle="--", marker=".", linewidth=1)
         for hurdle, color in {ANY: "black", **colors}.items():
-            if hurdle == ANY or plant in MEANT[hurdle]:
+            if hurdle == ANY or plant in TARGETS[hurdle]:
                 _line(axes, shown[shown["hurdle"] == hurdle], plant, color)
         axes.tick_params(labelbottom=place + _ACROSS >= len(plants))
     lines = [("any hurdle for data", "black", "-"), *((h, c, "-") for h, c in colors.items())]

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES, run_hurdles
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Elsewhere, Subject
+from hurdles.auditing.material import Elsewhere, Material, Subject
 from hurdles.calibrating.cohorts import Planting, Pool, RealImages, draw_materials
-from hurdles.calibrating.journal import Measured, Record, is_calibrated
-from hurdles.calibrating.limits import MEANT
-from hurdles.calibrating.trials import FAULTS, Profile, Trial
+from hurdles.calibrating.limits import TARGETS
+from hurdles.calibrating.trials import FAULTS, Measured, Profile, Record, Trial, is_calibrated
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.statistics import auc
 from hurdles.findings.limits import load_limits
@@ -165,7 +163,7 @@ def hurdles_for(plan: Plan, trial: Trial) -> tuple[str, ...]:
     if clean and trial.patients == max(plan.profile.sizes):
         return names
     of_faults = {FAULTS.get(name).seen_by for name in FAULTS}
-    return tuple(name for name in names if name in MEANT or name not in of_faults)
+    return tuple(name for name in names if name in TARGETS or name not in of_faults)
 
 
 def train_network(material: Material, *, epochs: int, seed: int) -> Network:

@@ -411,7 +411,7 @@ def _recalibrated(
 
 
 def _fitted(design: Floats, offset: Floats, truth: NDArray[np.intp], start: float) -> Floats | None:
-    """Maximise the likelihood by Newton's steps; None where there is no finite maximum."""
+    """Maximize the likelihood by Newton's steps; None where there is no finite maximum."""
     theta = np.zeros(design.shape[2])
     theta[0] = start
     loss, p = _likelihood(design, offset, truth, theta)

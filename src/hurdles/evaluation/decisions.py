@@ -93,7 +93,7 @@ class Threshold:
 def youden_threshold(predictions: Predictions, positive: str) -> Threshold:
     """Return the threshold with the highest sensitivity + specificity on the validation images.
 
-    It lies in the middle of a gap between neighbouring probabilities. Of several that are equally
+    It lies in the middle of a gap between neighboring probabilities. Of several that are equally
     good it is the lowest: the one that misses the fewest.
 
     Youden, Cancer 1950;3:32-35.
@@ -240,7 +240,7 @@ def fix_rejection(
 def nearest_distances(
     known: NDArray[np.float32], features: NDArray[np.float32], *, neighbors: int = 10
 ) -> NDArray[np.float64]:
-    """Return how far each image is from its k-th nearest neighbour among known ones.
+    """Return how far each image is from its k-th nearest neighbor among known ones.
 
     Features are scaled to length one first, and distances are Euclidean then.
 
@@ -275,7 +275,7 @@ def rejection_table(
 
 @dataclass(frozen=True)
 class Selective:
-    """How good a network is where it answers, and how often it does."""
+    """Performance of a network where it answers, and how often it does."""
 
     coverage: Estimate  # share of images accepted
     #: AUC (mean over classes, one against the rest) of the images accepted, of those rejected,

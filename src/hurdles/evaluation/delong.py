@@ -111,7 +111,7 @@ class AUC:
 
     @cached_property
     def _patients(self) -> tuple[int, int, int]:
-        """How many patients the class has, the others have, and both together."""
+        """Patients of the class, of the others, and of both together."""
         sides = (self.ranking.positives, self.ranking.negatives)
         there = [np.bincount(side, minlength=len(self.patients)) > 0 for side in sides]
         return int(there[0].sum()), int(there[1].sum()), int((there[0] | there[1]).sum())

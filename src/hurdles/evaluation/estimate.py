@@ -44,7 +44,7 @@ class Estimate:
 
     @property
     def is_defined(self) -> bool:
-        """Whether there is a value at all."""
+        """True where there is a value at all."""
         return not math.isnan(self.value)
 
     def noted(self, note: str) -> Estimate:

@@ -1,4 +1,4 @@
-"""How good a model is on one set: every measure, each with its interval."""
+"""Evaluation of a model on one set: every measure, each with its interval."""
 
 from __future__ import annotations
 

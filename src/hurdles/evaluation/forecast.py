@@ -1,4 +1,4 @@
-"""What a model's own test images say, beforehand, of its AUC on images from elsewhere.
+"""Forecast, from a model's own test images, of its AUC on images from elsewhere.
 
 What a model achieves at home may rest on how images were taken rather than on what they show. If
 that part can be measured - by the AUC of a *blind view*, which sees no anatomy - it can be taken
@@ -154,7 +154,7 @@ def _shift(d_inside: float, d_blind: float) -> float:
 
 @dataclass(frozen=True)
 class Record:
-    """How forecasts have done where the outcome is known."""
+    """Record of forecasts where the outcome is known."""
 
     error: float  # mean of |forecast - AUC outside|; NaN where there is none
     naive_error: float  # the same for the forecast that the AUC outside is that inside

@@ -95,7 +95,11 @@ def estimate(
     if isinstance(statistic, Fraction):
         low, high, method = _fraction_interval(statistic, level)
     elif isinstance(statistic, MeanOfFractions):
-        low, high, method = _mean_interval(statistic, level)
+        # Independent proportions are combined (MOVER): classes hardly ever share a patient.
+        values = [float(f.part.sum() / f.whole.sum()) for f in statistic.fractions]
+        bounds = [_fraction_interval(f, level)[:2] for f in statistic.fractions]
+        low, high = mover_mean(values, bounds, np.eye(len(values)))
+        method = "Wilson, combined over classes"
     elif isinstance(statistic, OddsRatio):
         low, high, method, note = _odds_interval(statistic, value, level)
     else:
@@ -116,14 +120,6 @@ def _fraction_interval(statistic: Fraction, level: float) -> tuple[float, float,
         low, high = (2 * bound / (1 + bound) for bound in (low, high))
         method += ", of TP/(TP+FP+FN)"
     return low, high, method
-
-
-def _mean_interval(statistic: MeanOfFractions, level: float) -> tuple[float, float, str]:
-    """Combine independent proportions (MOVER): classes hardly ever share a patient."""
-    values = [float(f.part.sum() / f.whole.sum()) for f in statistic.fractions]
-    bounds = [_fraction_interval(f, level)[:2] for f in statistic.fractions]
-    low, high = mover_mean(values, bounds, np.eye(len(values)))
-    return low, high, "Wilson, combined over classes"
 
 
 def _odds_interval(

@@ -172,7 +172,7 @@ class _Mean:
 
     @property
     def moves(self) -> NDArray[np.float64]:
-        """How each patient moves each AUC, shape (AUCs, patients)."""
+        """Part of each patient in each AUC, shape (AUCs, patients)."""
         return np.stack([auc.sick + auc.well for auc in self.aucs])
 
     def logit_bounds(self, level: float) -> tuple[float, float]:

@@ -8,7 +8,7 @@ allow is undefined and says why; an undefined comparison is no member of Holm's 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -95,23 +95,18 @@ def matrix(
     count patients; nothing is drawn.
     """
     check_level(level)
-    rows = [
-        {"model": model, "test": test, **row}
-        for (model, test), predictions in results.items()
-        for row in _cell(predictions, positive, level)
-    ]
+    rows = []
+    for (model, test), predictions in results.items():
+        table = PatientTable.of(predictions)
+        for measure in MEASURES:
+            class_ = positive if METRICS[measure].per_class else ""
+            if class_ and class_ not in table.classes:
+                one = undefined(_unknown(positive, predictions), level=level)
+            else:
+                one = estimate(table, measure, class_ or None, level=level)
+            cell = {"model": model, "test": test, "measure": measure, "class": class_}
+            rows.append(cell | _numbers(one))
     return pd.DataFrame(rows, columns=list(MATRIX_COLUMNS))
-
-
-def _cell(predictions: Predictions, positive: str, level: float) -> Iterator[dict[str, Any]]:
-    table = PatientTable.of(predictions)
-    for measure in MEASURES:
-        class_ = positive if METRICS[measure].per_class else None
-        if class_ is not None and class_ not in table.classes:
-            row = undefined(_unknown(positive, predictions), level=level)
-        else:
-            row = estimate(table, measure, class_, level=level)
-        yield {"measure": measure, "class": class_ or "", **_numbers(row)}
 
 
 def _numbers(estimate: Estimate) -> dict[str, Any]:

@@ -14,7 +14,7 @@ __all__ = ["METRICS", "Metric", "get_metric", "written"]
 
 @dataclass(frozen=True)
 class Metric:
-    """What a reader and a test must know about one measure.
+    """Facts about one measure that a reader and a test must know.
 
     Parameters
     ----------

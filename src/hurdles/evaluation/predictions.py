@@ -32,7 +32,7 @@ _PREFIX = "p:"
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said about each image of a set, and what was true.
+    """Answers of a model about each image of a set, and the truth.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Predictions:
 
     @property
     def unknown(self) -> NDArray[np.bool_]:
-        """Whether the patient is not known, shape (n,): such an image is a group by itself."""
+        """True where the patient is not known, shape (n,): such an image is a group by itself."""
         return self.frame["group"].str.startswith(UNKNOWN).to_numpy(dtype=bool)
 
     def save(self, path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""How well features tell a label: a ridge logistic regression that has not seen the patient.
+"""Probes: a ridge logistic regression tells a label from features of patients it has not seen.
 
 A straight line through features is a weak reader, and that is its use: what it can tell is there to
 be had by any network. A probe that fails shows less: the knowledge may be there in a form that no
@@ -136,7 +136,7 @@ def patients_of(labels: NDArray[Any], groups: NDArray[Any]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a linear probe could tell of the collections."""
+    """Result of a linear probe for the collections."""
 
     within: str  # the class whose images were told apart; empty for images of all classes
     images: dict[str, int]  # of each collection

@@ -1,4 +1,4 @@
-"""How many patients a classifier needs, and what a set of a given size can show.
+"""Sample sizes: the patients that a classifier needs, and what a set of some size can show.
 
 Patients to be validated with and to be made from are those of Riley and colleagues; what two models
 on the same images must differ by is calculated exactly, before or after the fact. All of it counts
@@ -33,7 +33,7 @@ class Scores(NamedTuple):
 
 
 class Development(NamedTuple):
-    """How many patients are needed to make a classifier, by each of three criteria."""
+    """Patients that are needed to make a classifier, by each of three criteria."""
 
     shrinkage: int  # so that coefficients are exaggerated by no more than the wanted factor
     optimism: int  # so that apparent and honest R-squared (Nagelkerke's) differ by at most 0.05
@@ -288,7 +288,7 @@ def mcnemar_power(n: int, *, only_a: float, only_b: float, alpha: float = 0.05) 
     discordant = np.arange(1, n + 1)
     most = np.array([_critical(d, alpha) for d in range(1, n + 1)])
     share = only_a / (only_a + only_b)
-    # Rejected where at most `most` of the discordant images favour the one, or the other.
+    # Rejected where at most `most` of the discordant images favor the one, or the other.
     either = bdtr(most, discordant, share) + bdtr(most, discordant, 1 - share)
     chances = _binomial(n, only_a + only_b)[1:]
     return float(min(1.0, (chances * np.where(most < 0, 0.0, either)).sum()))

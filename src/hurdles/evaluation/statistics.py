@@ -28,7 +28,7 @@ class Statistic(ABC):
     @property
     @abstractmethod
     def counted(self) -> Floats:
-        """How many images of each patient it counts."""
+        """Images of each patient that it counts."""
 
     @abstractmethod
     def at(self, weights: Floats) -> Floats:
@@ -67,7 +67,7 @@ class Fraction(Statistic):
 
     @property
     def counted(self) -> Floats:
-        """How many images of each patient it counts."""
+        """Images of each patient that it counts."""
         return self.proportion[1]
 
     def at(self, weights: Floats) -> Floats:
@@ -90,7 +90,7 @@ class MeanOfFractions(Statistic):
 
     @property
     def counted(self) -> Floats:
-        """How many images of each patient it counts."""
+        """Images of each patient that it counts."""
         return sum((f.whole for f in self.fractions), start=np.zeros(1))
 
     def at(self, weights: Floats) -> Floats:
@@ -111,7 +111,7 @@ class OddsRatio(Statistic):
 
     @property
     def counted(self) -> Floats:
-        """How many images of each patient it counts."""
+        """Images of each patient that it counts."""
         return self.sensitivity.whole + self.specificity.whole
 
     @property
@@ -159,7 +159,7 @@ class Ranking(Statistic):
 
     @property
     def counted(self) -> Floats:
-        """How many images of each patient it counts."""
+        """Images of each patient that it counts."""
         both = np.concatenate([self.positives, self.negatives])
         return np.bincount(both).astype("float64")
 

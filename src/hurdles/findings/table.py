@@ -118,7 +118,34 @@ class Findings:
     @property
     def frame(self) -> pd.DataFrame:
         """One row per finding; columns as in `COLUMNS`."""
-        return pd.DataFrame([_row(row) for row in self.rows], columns=list(COLUMNS))
+        rows: list[dict[str, Any]] = []
+        for row in self.rows:
+            estimate, limit = row.estimate, row.limit
+            rows.append(
+                {
+                    "hurdle": row.hurdle,
+                    "subject": row.subject,
+                    "statistic": row.statistic,
+                    "value": estimate.value,
+                    "low": estimate.low,
+                    "high": estimate.high,
+                    "level": estimate.level,
+                    "n_images": estimate.n_images,
+                    "n_patients": estimate.n_patients,
+                    "scale": str(row.scale),
+                    "limit": None if limit is None else limit.value,
+                    "beyond": "" if limit is None else str(limit.beyond),
+                    "source": "" if limit is None else limit.source,
+                    "margin": None if limit is None else limit.clears,
+                    "margin_source": "" if limit is None else limit.margin_source,
+                    "verdict": str(row.verdict),
+                    "to_settle": row.to_settle,
+                    "note": estimate.note,
+                    "advice": row.advice,
+                    "evidence": "; ".join(e.image for e in row.evidence),
+                }
+            )
+        return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON: about, the verdict of each hurdle, every finding."""
@@ -161,29 +188,3 @@ class Findings:
                 f"{path} holds no findings that this version reads ({type(error).__name__}: "
                 f"{error}); run the check or the audit again."
             ) from error
-
-
-def _row(finding: Finding) -> dict[str, Any]:
-    estimate, limit = finding.estimate, finding.limit
-    return {
-        "hurdle": finding.hurdle,
-        "subject": finding.subject,
-        "statistic": finding.statistic,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "level": estimate.level,
-        "n_images": estimate.n_images,
-        "n_patients": estimate.n_patients,
-        "scale": str(finding.scale),
-        "limit": None if limit is None else limit.value,
-        "beyond": "" if limit is None else str(limit.beyond),
-        "source": "" if limit is None else limit.source,
-        "margin": None if limit is None else limit.clears,
-        "margin_source": "" if limit is None else limit.margin_source,
-        "verdict": str(finding.verdict),
-        "to_settle": finding.to_settle,
-        "note": estimate.note,
-        "advice": finding.advice,
-        "evidence": "; ".join(e.image for e in finding.evidence),
-    }

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Subject
+from hurdles.auditing.material import Material, Subject
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
 from hurdles.evaluation.predictions import Predictions

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hurdles.calibrating.journal import Journal, Measured, Record
+from hurdles.calibrating.trials import Journal, Measured, Record
 from hurdles.errors import RunError
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import Finding, Limit

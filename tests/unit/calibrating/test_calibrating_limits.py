@@ -5,14 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from hurdles.calibrating.journal import Measured, Record
 from hurdles.calibrating.limits import (
     allowed_beyond,
     limits_from,
     verdict_of,
     write_limits,
 )
-from hurdles.calibrating.trials import Trial
+from hurdles.calibrating.trials import Measured, Record, Trial
 from hurdles.findings.finding import Limit, Verdict
 from hurdles.findings.limits import load_limits
 

@@ -9,7 +9,6 @@ from hurdles.auditing.data import (  # noqa: F401 - they register themselves
     patients,
     duplicates,
     confounders,
-    pixels,
     size,
 )
 # isort: on

@@ -115,10 +115,17 @@ def _finding(
     needs: str = "",
 ) -> Finding:
     """Return one finding; undefined where the manifest says nothing of what it needs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n, labels = len(material), material.labels
     number = counted(len(pairs), n_images=n, n_patients=len(np.unique(material.groups)))
     if needs and material.manifest.frame[needs].isna().all():
         number = undefined(f"the manifest names no {needs}", n_images=n)
+    names, rows = np.unique(np.concatenate([pairs["a"], pairs["b"]]), return_inverse=True)
+    one, two = np.split(rows, 2)
+    linked = coo_array((np.ones(len(one)), (one, two)), shape=(len(names), len(names)))
+    n_radiographs = int(connected_components(linked, directed=False)[0]) if len(names) else 0
     listed = [
         {
             "image_a": pair["image_a"],
@@ -131,7 +138,7 @@ def _finding(
     ]
     details = {
         "images": len({*pairs["image_a"], *pairs["image_b"]}),
-        "radiographs": _radiographs(pairs),
+        "radiographs": n_radiographs,
         **{kind: int(pairs[kind].sum()) for kind in ("identical", "inverted", "mirrored")},
         "pairs": listed,
     }
@@ -155,14 +162,3 @@ def _evidence(material: Material, pairs: pd.DataFrame) -> tuple[Evidence, ...]:
             places.append(one)
             texts.append(f"same as {other['image']} ({what}; {', '.join(how)})")
     return evidence_of(rows, places, texts)
-
-
-def _radiographs(pairs: pd.DataFrame) -> int:
-    """Return how many radiographs the images of some pairs show."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    names, rows = np.unique(np.concatenate([pairs["a"], pairs["b"]]), return_inverse=True)
-    one, two = np.split(rows, 2)
-    linked = coo_array((np.ones(len(one)), (one, two)), shape=(len(names), len(names)))
-    return int(connected_components(linked, directed=False)[0]) if len(names) else 0

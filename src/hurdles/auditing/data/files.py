@@ -28,8 +28,6 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Scale, counted, evidence_of
 from hurdles.findings.limits import limit_for
 
-__all__ = ["files"]
-
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -61,8 +59,6 @@ def files(material: Material) -> Iterator[Finding]:
     against the detector's own false alarms. Marks are in most X-rays (an L, a frame): they are
     judged by how much their share differs between classes.
 
-    Notes
-    -----
     ``bench/detectors.py`` measured, without lungs: of 2,923 frontal X-rays of five collections 1 is
     called inverted, and between 95.7 and 99.5 % of a collection once they are inverted; 34 are
     called no frontal chest (19 of these in one collection of 600). Of lateral views 43 of 55 are
@@ -316,15 +312,6 @@ def chest_likeness(pixels: Bytes) -> Floats:
     The correlation of a 12 x 12 thumbnail of the middle with the mean of synthetic chests
     (`hurdles.phantom`). Near 1: a chest; near -1: an inverted one; near 0: a lateral view,
     or no chest.
-
-    Examples
-    --------
-    >>> from hurdles.phantom import phantom_cohort
-    >>> chests = phantom_cohort(3, seed=5, size=64).pixels
-    >>> bool((chest_likeness(chests) > 0.3).all())
-    True
-    >>> bool(np.allclose(chest_likeness(255 - chests), -chest_likeness(chests), atol=0.05))
-    True
     """
     thumbs = _thumbnails(pixels)
     template = _template()
@@ -361,15 +348,7 @@ def is_no_chest(likeness: Floats, has_lungs: Flags | None = None) -> Flags:
 
 
 def frame_width(pixels: Bytes) -> Floats:
-    """Return how wide the even band along the edges is, as a share of the side.
-
-    Examples
-    --------
-    >>> framed = np.random.default_rng(0).integers(0, 255, (1, 100, 100)).astype(np.uint8)
-    >>> framed[:, :6] = framed[:, -9:] = 0
-    >>> frame_width(framed).tolist()
-    [0.06]
-    """
+    """Return how wide the even band along the edges is, as a share of the side."""
     most = pixels.shape[1] // 4
     rest = pixels.shape[1] // 20
 
@@ -422,12 +401,6 @@ def blockiness(pixels: Bytes, sides: Floats | None = None) -> Floats:
 
     NaN where an image was resized since: where the longer side of its file, in `sides`, is not
     that of its pixels.
-
-    Examples
-    --------
-    >>> blocks = np.kron(np.random.default_rng(0).integers(0, 255, (8, 8)), np.ones((8, 8)))
-    >>> bool(blockiness(blocks[None].astype(np.uint8)) > 10)
-    True
     """
     side = pixels.shape[1]
     edge = np.arange(side - 1) % 8 == 7

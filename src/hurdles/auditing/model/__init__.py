@@ -6,12 +6,9 @@ from hurdles.auditing.hurdle import MODEL_HURDLES as MODEL_HURDLES
 # isort: off
 from hurdles.auditing.model import (  # noqa: F401 - they register themselves
     views,
-    lungs_removed,
-    source,
-    elsewhere,
+    sources,
     attention,
-    perturbations,
-    hospital_swap,
+    alterations,
     calibration,
     subgroups,
     stability,

@@ -4,7 +4,7 @@ Two methods that have little in common: Grad-CAM looks at the last feature maps,
 single pixels. What their maps show is judged against the maps of the same network with random
 weights, for the same images. Against the lungs' share of the area alone it could not be: a network
 that averages its last maps weighs the middle of every image more, where the lungs are, whether it
-has learnt anything or not. A method whose maps are as good as the same with random weights says
+has learned anything or not. A method whose maps are as good as the same with random weights says
 nothing of this network, and is not reported (Adebayo et al. 2018).
 """
 
@@ -19,11 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.auditing.blanking import stepped
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Material
+from hurdles.auditing.material import Material, Subject, stepped
 from hurdles.auditing.probing import joined_level
-from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import patient_mean
 from hurdles.evaluation.estimate import Estimate, undefined
@@ -32,8 +30,6 @@ from hurdles.explanation.methods import explain
 from hurdles.findings.finding import Evidence, Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
 from hurdles.pixels.prepare import stretched
-
-__all__ = ["attention"]
 
 #: Heat-map methods that are asked, one finding each.
 METHODS_ASKED = ("grad-cam", "smoothgrad")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from hurdles.auditing.hurdle import model_hurdle
+from hurdles.auditing.material import Subject
 from hurdles.auditing.probing import joined_level
-from hurdles.auditing.subject import Subject
 from hurdles.evaluation.calibration import (
     brier_error,
     calibration_error,
@@ -17,12 +17,12 @@ from hurdles.evaluation.calibration import (
     plain_calibration_error,
     reliability,
 )
-from hurdles.evaluation.predictions import Predictions
-from hurdles.findings.finding import Evidence, Finding, Scale, evidence_of
+from hurdles.findings.finding import Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
 
 #: Judged measures: the slope (to both sides, of which it can be off to one only) and the error.
 _JUDGED = 2
+_SHOWN = 4
 _ADVICE = {
     "overconfident": "Divide the logits by a temperature fitted on validation images (1 / slope), "
     "and report the probabilities after that.",
@@ -49,6 +49,14 @@ def calibration(subject: Subject) -> Iterator[Finding]:
             limit_for("calibration", side),
             _ADVICE[side],
         )
+    # The images of which the model is surest, and wrong.
+    p, truth = test.y_prob, test.y_true
+    answers = np.array(test.classes)[p.argmax(axis=1)]
+    wrong = np.flatnonzero(answers != truth)
+    surest = wrong[np.argsort(-p.max(axis=1)[wrong], kind="stable")][:_SHOWN]
+    texts = [
+        f"{p[i].max():.1%} sure of {str(answers[i])!r}; it is {str(truth[i])!r}" for i in surest
+    ]
     curve = [point.to_dict() for point in reliability(test, level=usual)]
     yield Finding(
         "calibration",
@@ -57,7 +65,7 @@ def calibration(subject: Subject) -> Iterator[Finding]:
         calibration_error(test, level=level),
         limit_for("calibration", "error"),
         _ADVICE["error"],
-        _surest_errors(test),
+        evidence_of(test.frame, surest, texts),
         {"reliability": curve, "plain_error": plain_calibration_error(test)},
         scale=Scale.SHARE,
     )
@@ -69,14 +77,3 @@ def calibration(subject: Subject) -> Iterator[Finding]:
     brier = brier_error(test, level=usual)
     statistic = "mean squared distance from the truth"
     yield Finding("calibration", "Brier score", statistic, brier, None)
-
-
-def _surest_errors(test: Predictions, n: int = 4) -> tuple[Evidence, ...]:
-    """Return the images of which the model is surest, and wrong."""
-    p = test.y_prob
-    answers = np.array(test.classes)[p.argmax(axis=1)]
-    wrong = np.flatnonzero(answers != test.y_true)
-    first = wrong[np.argsort(-p.max(axis=1)[wrong], kind="stable")][:n]
-    answers, truth = answers.tolist(), test.y_true.tolist()
-    texts = [f"{p[i].max():.1%} sure of {answers[i]!r}; it is {truth[i]!r}" for i in first]
-    return evidence_of(test.frame, first, texts)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.subject import Subject
+from hurdles.auditing.material import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import normal_quantile, proportion_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
@@ -24,8 +24,6 @@ from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions, align
 from hurdles.findings.finding import Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
-
-__all__ = ["stability"]
 
 _FEWEST_SIBLINGS = 2
 _ADVICE = (
@@ -36,13 +34,7 @@ _ADVICE = (
 
 @model_hurdle("stability", question="Would another seed have given the same answers?")
 def stability(subject: Subject) -> Iterator[Finding]:
-    """Yield the variance of the area over seeds against that over patients, and disagreement.
-
-    Raises
-    ------
-    HurdleError
-        If fewer than two other seeds are given.
-    """
+    """Yield the variance of the area over seeds against that over patients, and disagreement."""
     if len(subject.siblings) < _FEWEST_SIBLINGS:
         raise HurdleError(
             f"{len(subject.siblings)} runs that differ in the seed alone were given, and "

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Material
+from hurdles.auditing.material import Material, Subject
 from hurdles.auditing.probing import joined_level
-from hurdles.auditing.subject import Subject
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import mover_difference, normal_quantile, patient_share
 from hurdles.evaluation.comparisons import holm
@@ -28,8 +27,6 @@ from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
-
-__all__ = ["subgroups"]
 
 #: Patients of a class that a group and the rest must each have.
 FEWEST_PATIENTS = 10
@@ -42,13 +39,7 @@ _ADVICE = (
 
 @model_hurdle("subgroups", question="Is the model as good for every group of patients?")
 def subgroups(subject: Subject) -> Iterator[Finding]:
-    """Yield, for every group, how much better or worse than in the rest the model is.
-
-    Raises
-    ------
-    HurdleError
-        If the test images are all of one group.
-    """
+    """Yield, for every group, how much better or worse than in the rest the model is."""
     frame = subject.test.frame.copy()
     frame["prediction"] = subject.decided(subject.test.y_prob)  # by the model's own threshold
     comparisons = list(_comparisons(subject.tested, Predictions(frame)))
@@ -136,13 +127,7 @@ def _comparisons(tested: Material, test: Predictions) -> Iterator[_Comparison]:
 
 
 def age_groups(ages: NDArray[np.float64]) -> NDArray[np.str_]:
-    """Return the age group of each age in years; NaN is not known.
-
-    Examples
-    --------
-    >>> age_groups(np.array([3, 18, 65, 66, np.nan])).tolist()
-    ['under 18', '18 to 65', '18 to 65', 'over 65', 'not known']
-    """
+    """Return the age group of each age in years; NaN is not known."""
     years = np.asarray(ages, dtype="float64")
     within = [years < 18, years <= 65, years > 65]
     names = np.select(within, ["under 18", "18 to 65", "over 65"], _UNKNOWN)

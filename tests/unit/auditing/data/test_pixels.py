@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from hurdles.auditing.data import pixels as module
-from hurdles.auditing.data.pixels import away_from_lungs, pixels
+from hurdles.auditing.data import confounders as module
+from hurdles.auditing.data.confounders import away_from_lungs, pixels
 from hurdles.auditing.material import Material
 from hurdles.data.manifest import Manifest
 from hurdles.findings.finding import Limit, Verdict

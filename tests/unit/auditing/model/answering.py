@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Subject
+from hurdles.auditing.material import Material, Subject
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.predictions import Predictions
 

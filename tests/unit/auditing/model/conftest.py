@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Elsewhere, Subject
+from hurdles.auditing.material import Elsewhere, Material, Subject
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.predictions import Predictions
 from hurdles.phantom import Shortcut, phantom_cohort

@@ -20,10 +20,9 @@ from torch.nn.functional import cross_entropy, relu
 sys.path.insert(0, str(Path(__file__).parent))
 from answering import found_by
 
-from hurdles.auditing.material import Material
+from hurdles.auditing.material import Material, Subject
 from hurdles.auditing.model import attention as module
 from hurdles.auditing.model.attention import attention, spread_over_classes
-from hurdles.auditing.subject import Subject
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
 from hurdles.evaluation.estimate import Estimate

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from hurdles.auditing import nested
-from hurdles.auditing.material import Material
-from hurdles.auditing.model.elsewhere import elsewhere
-from hurdles.auditing.subject import Elsewhere, Subject
+from hurdles.auditing.material import Elsewhere, Material, Subject
+from hurdles.auditing.model.sources import elsewhere
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
 from hurdles.evaluation.macro import macro_auc

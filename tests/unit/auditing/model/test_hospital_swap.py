@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from hurdles.auditing.hurdle import MODEL_HURDLES, run_hurdles
-from hurdles.auditing.material import Material
-from hurdles.auditing.model.hospital_swap import hospital_swap
-from hurdles.auditing.subject import Elsewhere
+from hurdles.auditing.material import Elsewhere, Material
+from hurdles.auditing.model.alterations import hospital_swap
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Finding, Verdict

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hurdles.auditing.material import Material
-from hurdles.auditing.model import lungs_removed as module
-from hurdles.auditing.model.lungs_removed import lungs_removed
+from hurdles.auditing.model import views as module
+from hurdles.auditing.model.views import lungs_removed
 from hurdles.errors import HurdleError
 from hurdles.findings.finding import Limit, Verdict
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hurdles.auditing.hurdle import MODEL_HURDLES, run_hurdles
-from hurdles.auditing.model.perturbations import perturbations
+from hurdles.auditing.model.alterations import perturbations
 from hurdles.findings.finding import Finding, Verdict
 from hurdles.pixels.perturb import PERTURBATIONS
 

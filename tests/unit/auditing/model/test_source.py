@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.material import Material
-from hurdles.auditing.model.source import source
-from hurdles.auditing.subject import Elsewhere, Subject
+from hurdles.auditing.material import Elsewhere, Material, Subject
+from hurdles.auditing.model.sources import source
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
 from hurdles.evaluation.predictions import Predictions

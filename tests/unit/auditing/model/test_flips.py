@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.flips import Flips
 from hurdles.auditing.material import Material
+from hurdles.auditing.model.alterations import Flips
 from hurdles.auditing.probing import joined_level
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hurdles.auditing.blanking import (
+from hurdles.auditing.nested import (
     blankable,
     lungs_box,
     only_edges,

@@ -1,34 +1,185 @@
-"""Hospital swap: answers that flip when an image gets another source's style around its lungs."""
+"""Alterations: answers that flip when an image is altered as a radiologist would not mind.
+
+One after another by perturbations of the whole image, and by the style of another hospital that is
+put around the lungs.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.auditing.flips import Flips
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Material
-from hurdles.auditing.subject import Subject
-from hurdles.errors import HurdleError
-from hurdles.evaluation.bounds import student_quantile
+from hurdles.auditing.material import Material, Subject
+from hurdles.auditing.probing import joined_level, one_per_patient, simultaneous
+from hurdles.errors import EvaluationError, HurdleError
+from hurdles.evaluation.bounds import patient_share, student_quantile
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.findings.finding import Finding, Scale
+from hurdles.evaluation.macro import compare_macro_auc, macro_auc
+from hurdles.evaluation.predictions import Predictions
+from hurdles.findings.finding import Evidence, Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
+from hurdles.pixels.perturb import PERTURBATIONS
 from hurdles.pixels.style import Style, bands_of, joined, restyle, style_of
 
-__all__ = ["hospital_swap"]
+
+@dataclass(frozen=True, eq=False)
+class Flips:
+    """A model's answers to n images as they are and altered, probabilities of shape (n, K).
+
+    Both come by the same road, `Subject.ask`.
+    """
+
+    subject: Subject
+    material: Material
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        n, before, after = (len(each) for each in (self.material, self.before, self.after))
+        if not n == before == after:
+            raise HurdleError(
+                f"{n} images have {before} answers as they are and {after} altered; ask about the "
+                "same images."
+            )
+
+    @cached_property
+    def flipped(self) -> NDArray[np.bool_]:
+        """True where another class is named, shape (n,)."""
+        before, after = (self.subject.decided(p) for p in (self.before, self.after))
+        return np.asarray(before != after)
+
+    @cached_property
+    def table(self) -> Predictions:
+        """The answers to the altered images, as a table."""
+        return self.material.predictions(self.subject.labels, self.after)
+
+    def share(self, *, of: int = 1) -> Estimate:
+        """Return the share of answers that flip, with its exact interval over patients.
+
+        Exact, because its lower end alone decides whether a hurdle is hit.
+        """
+        level = joined_level(self.material.level, of)
+        share = patient_share(self.flipped, self.material.groups, level=level, exact=True)
+        return simultaneous(share, of)
+
+    def evidence(self, how: str, most: int = 6) -> tuple[Evidence, ...]:
+        """Return the images whose probabilities moved furthest on the way to another class."""
+
+        def texts(probability: NDArray[np.float64]) -> list[str]:
+            classes = self.subject.decided(probability).tolist()
+            columns = [self.subject.labels.index(name) for name in classes]
+            rows = zip(classes, probability, columns, strict=True)
+            return [f"{name} {row[column]:.2f}" for name, row, column in rows]
+
+        moved = np.abs(self.after - self.before).sum(axis=1) / 2
+        order = [i for i in np.argsort(-moved, kind="stable").tolist() if self.flipped[i]]
+        rows = one_per_patient(order, self.material.groups)[:most]
+        before, after = texts(self.before), texts(self.after)
+        words = [f"{before[i]}; {how}: {after[i]}" for i in rows]
+        return evidence_of(self.material.manifest.frame, rows, words)
+
+
+_GRAY = (
+    "Grey levels decide: prepare images 'equalized' or 'clahe', or train with [augmentation] "
+    "contrast, and compare the classes' grey levels (hurdle 'pixels')."
+)
+_DETAIL = (
+    "Sharpness, grain or compression decides: bring the files of all classes to one resolution "
+    "and one compression before training, and look at the hurdle 'pixels'."
+)
+_PLACE = (
+    "Where things lie decides: train with moved, turned and enlarged copies ([augmentation] "
+    "rotation, shift, scale), or crop to the lungs (preparation 'cropped')."
+)
+_EDGE = (
+    "What is burnt into the edge of the image decides: crop or mask to the lungs (preparation "
+    "'cropped' or 'masked') and train again."
+)
+_ADVICE_BY_NAME = {
+    "window": _GRAY,
+    "gamma": _GRAY,
+    "blur": _DETAIL,
+    "noise": _DETAIL,
+    "jpeg": _DETAIL,
+    "resize": _DETAIL,
+    "rotation": _PLACE,
+    "shift": _PLACE,
+    "crop": _PLACE,
+    "marker": _EDGE,
+    "border": _EDGE,
+    "flip": "Not judged: an answer may change with the side of the heart.",
+    "inversion": "Not judged: never give this model an inverted image; hurdle 'files' finds them.",
+}
+
+
+@model_hurdle(
+    "perturbations",
+    question="Does it say the same of an image that a radiologist would read the same?",
+)
+def perturbations(subject: Subject) -> Iterator[Finding]:
+    """Yield, for each perturbation, the share of answers that flip and the drop in AUC.
+
+    Everything is compared with `Subject.reference`. Shares of the judged perturbations are one
+    family of intervals; the drop is shown.
+    """
+    images = subject.tested
+    unaltered = Flips(subject, images, subject.reference, subject.reference)
+    family = sum(PERTURBATIONS.get(name).judged for name in PERTURBATIONS)
+    for name in PERTURBATIONS:
+        perturbation = PERTURBATIONS.get(name)
+        by_amount = {0.0: unaltered}
+        for amount in sorted({perturbation.moderate, perturbation.ladder[-1]}):
+            pixels, masks = (
+                perturbation.apply(images.pixels, amount, seed=images.seed),
+                images.masks,
+            )
+            if masks is not None:
+                masks = perturbation.apply_mask(masks, amount, seed=images.seed)
+            by_amount[amount] = replace(unaltered, after=subject.ask(pixels, masks))
+        curve = []
+        for amount, flips in by_amount.items():
+            auc = macro_auc(flips.table, level=images.level).to_dict()
+            point = {"amount": amount, "auc": auc["value"], "low": auc["low"], "high": auc["high"]}
+            curve.append(point | {"flipped": float(flips.flipped.mean())})
+        moderate, words = (
+            by_amount[perturbation.moderate],
+            perturbation.words(perturbation.moderate),
+        )
+        yield Finding(
+            "perturbations",
+            name,
+            f"share of answers that flip, {words}",
+            moderate.share(of=family if perturbation.judged else 1),
+            limit_for("perturbations", name) if perturbation.judged else None,
+            _ADVICE_BY_NAME.get(
+                name, "Look at the images, and train with copies altered in this way."
+            ),
+            moderate.evidence(words),
+            {"curve": curve},
+            scale=Scale.SHARE,
+        )
+        try:
+            drop = compare_macro_auc(unaltered.table, moderate.table, level=images.level).difference
+        except EvaluationError as error:
+            drop = undefined(str(error), level=images.level, n_images=len(images))
+        statistic = f"drop in AUC, {words}"
+        yield Finding("perturbations", name, statistic, drop, None, scale=Scale.DIFFERENCE)
+
 
 #: Fewer images of a source have no style of their own to speak of.
-_LEAST = 10
+_FEWEST = 10
 #: A style is taken of so many images at most, drawn at random: it is a mean, and settles early.
-_ENOUGH = 120
+_STYLE_IMAGES = 120
 #: The largest sources only; each costs a pass over the test images.
-_MOST = 3
-_ADVICE = (
+_MOST_SOURCES = 3
+_SWAP_ADVICE = (
     "The model reads the hospital's hand around the lungs: train on several sources in every "
     "class, harmonize grey levels and resolution, or give it the lungs alone (preparation "
     "'masked+equalized'), and ask again."
@@ -45,11 +196,6 @@ def hospital_swap(subject: Subject) -> Iterator[Finding]:
     Sources are those of the model's own material; where that is of one source, the other
     collections that the subject comes with. The control puts on the images the style of other
     patients of their own source. Images without lungs, or of nothing else, are left out.
-
-    Raises
-    ------
-    HurdleError
-        If the lungs were not found, or there is no other source to take a style from.
     """
     sources = _own_sources(subject)
     targets = _targets(subject, sources)
@@ -98,7 +244,7 @@ def _own_sources(subject: Subject) -> dict[str, _Source]:
     sources = {}
     for name in names[np.argsort(-counts, kind="stable")].tolist():
         rows = np.flatnonzero(lungs & (own == name))
-        if len(rows) >= _LEAST:
+        if len(rows) >= _FEWEST:
             rows, mine = _drawn(material, rows), np.flatnonzero(tested_lungs & (of_tested == name))
             patients = np.unique(material.groups[rows])
             shuffled = np.random.default_rng(material.seed).permutation(patients)
@@ -110,7 +256,7 @@ def _own_sources(subject: Subject) -> dict[str, _Source]:
                 sources[name] = _Source(joined(*halves), halves, mine)
     if not any(len(source.tested) for source in sources.values()):
         raise HurdleError(
-            f"no source has {_LEAST} images with lungs, and some of them among the test images; "
+            f"no source has {_FEWEST} images with lungs, and some of them among the test images; "
             "the style of a source is a mean of many. Give more images, or their sources."
         )
     return sources
@@ -124,9 +270,9 @@ def _usable(material: Material) -> NDArray[np.bool_]:
 
 
 def _drawn(material: Material, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    if len(rows) <= _ENOUGH:
+    if len(rows) <= _STYLE_IMAGES:
         return rows
-    drawn = np.random.default_rng(material.seed).choice(rows, _ENOUGH, replace=False)
+    drawn = np.random.default_rng(material.seed).choice(rows, _STYLE_IMAGES, replace=False)
     return np.asarray(np.sort(drawn))
 
 
@@ -140,22 +286,22 @@ def _targets(subject: Subject, sources: Mapping[str, _Source]) -> dict[str, Styl
     if len(sources) > 1:
         with_tested = [name for name, source in sources.items() if len(source.tested)]
         # A source that all test images are from is not another one to any of them.
-        names = [name for name in sources if with_tested != [name]][:_MOST]
+        names = [name for name in sources if with_tested != [name]][:_MOST_SOURCES]
         return {name: sources[name].style for name in names}
     others = {}
     for material in sorted((e.material for e in subject.elsewhere), key=lambda m: -len(m)):
         if material.masks is None or not material.masks.any():
             continue
         rows = np.flatnonzero(_usable(material))
-        if len(rows) >= _LEAST:
+        if len(rows) >= _FEWEST:
             others[material.name] = _style(material, _drawn(material, rows))
     if not others:
         raise HurdleError(
             f"{subject.material.name} is of one source only, and no other collection was given "
-            f"with {_LEAST} images whose lungs were found; give one by --on, or name the sources "
+            f"with {_FEWEST} images whose lungs were found; give one by --on, or name the sources "
             "in the manifest's column 'source'."
         )
-    return dict(list(others.items())[:_MOST])
+    return dict(list(others.items())[:_MOST_SOURCES])
 
 
 def _restyled(
@@ -196,11 +342,20 @@ def _swapped(
         "share of answers that flip when another source's style is put around the lungs",
         flips.share(of=of),
         limit_for("hospital-swap"),
-        _ADVICE,
+        _SWAP_ADVICE,
         flips.evidence(f"in the style of {name}"),
         {
             "from": sorted(n for n in pairs if len(sources[n].tested)),
-            "styles": {n: _described(*pair) for n, pair in pairs.items()},
+            # Of the swap, for a figure: gray level by gray level, and by frequency.
+            "styles": {
+                n: {
+                    "n_images": [own.n_images, other.n_images],
+                    "grey": own.tone_to(other)[::5].round(1).tolist(),
+                    "cycles": bands_of(own.size).round(1).tolist(),
+                    "gain": own.gain_to(other).round(3).tolist(),
+                }
+                for n, (own, other) in pairs.items()
+            },
             "change_by_class": by_class,
         },
         scale=Scale.SHARE,
@@ -210,16 +365,6 @@ def _swapped(
             statistic = f"mean change of the probability of {label}"
             mean = _mean_change(change[:, column], flips.material)
             yield Finding("hospital-swap", name, statistic, mean, None, scale=Scale.DIFFERENCE)
-
-
-def _described(own: Style, other: Style) -> dict[str, Any]:
-    """Return what the swap did, for a figure: gray level by gray level, and by frequency."""
-    return {
-        "n_images": [own.n_images, other.n_images],
-        "grey": own.tone_to(other)[::5].round(1).tolist(),
-        "cycles": bands_of(own.size).round(1).tolist(),
-        "gain": own.gain_to(other).round(3).tolist(),
-    }
 
 
 def _mean_change(change: NDArray[np.float64], images: Material) -> Estimate:
