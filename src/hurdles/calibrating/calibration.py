@@ -176,7 +176,15 @@ def _ground() -> Iterator[str]:
     """Yield the files that decide what a trial measures."""
     here = Path(__file__).parent
     root = here.parent
-    for room in ("auditing", "calibrating", "evaluation", "models", "phantom", "pixels", "training"):
+    for room in (
+        "auditing",
+        "calibrating",
+        "evaluation",
+        "models",
+        "phantom",
+        "pixels",
+        "training",
+    ):
         for file in (root / room).rglob("*.py"):
             if file.parent != here or file.stem not in _AFTERWARDS:
                 yield str(file)
