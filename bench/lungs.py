@@ -26,11 +26,11 @@ import numpy as np
 from hurdles.data.manifest import Manifest
 from hurdles.lungs.files import Sheets, segment_images, thumbnail
 from hurdles.lungs.find import SIZE, LungPreparation, Segmenter
-from hurdles.lungs.mask import BOUNDS, clean, measures, stretched
+from hurdles.lungs.mask import BOUNDS, clean, measures
 from hurdles.phantom import write_phantom
 from hurdles.pixels.cache import prepare
 from hurdles.pixels.decode import decode
-from hurdles.pixels.prepare import resize_square
+from hurdles.pixels.prepare import resize_square, stretched
 from hurdles.training.machine import environment, in_words
 
 MASKS = {

@@ -20,6 +20,8 @@ class Registry(Generic[T]):
     ----------
     kind : str
         What is registered, in the singular: it appears in error messages.
+    alphabetical : bool, optional
+        Whether they are in the order of their names instead.
 
     Examples
     --------
@@ -32,8 +34,9 @@ class Registry(Generic[T]):
     hurdles.errors.RegistryError: no color is called 'rde'; did you mean 'red'? Known: red.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, alphabetical: bool = False) -> None:
         self.kind = kind
+        self.alphabetical = alphabetical
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -45,6 +48,8 @@ class Registry(Generic[T]):
                     f"a {self.kind} called {name!r} is registered already; choose another name."
                 )
             self._items[name] = item
+            if self.alphabetical:
+                self._items = dict(sorted(self._items.items()))
             return item
 
         return keep

@@ -58,3 +58,12 @@ def test_it_reads_like_a_collection_in_order(colours):
 def test_names_is_a_copy(colours):
     colours.names().append("green")
     assert "green" not in colours
+
+
+def test_names_in_alphabetical_order():
+    registry: Registry[int] = Registry("colour", alphabetical=True)
+    registry.register("red")(1)
+    registry.register("blue")(2)
+    assert registry.names() == ["blue", "red"]
+    with pytest.raises(RegistryError, match=r"Known: blue, red\.$"):
+        registry.get("xyz")

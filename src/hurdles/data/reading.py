@@ -80,7 +80,7 @@ def read_manifest(
     if not path.is_dir():
         raise ManifestError(
             f"{path} is neither a folder, nor a table ({', '.join(sorted(SUFFIXES))}), nor a "
-            f"collection's name. Collections: {', '.join(sorted(COLLECTIONS))}."
+            f"collection's name. Collections: {', '.join(COLLECTIONS)}."
         )
     return _read_folder(path, columns)
 
@@ -123,7 +123,7 @@ def _refuse_columns(what: str, columns: Mapping[str, str] | None) -> None:
 
 def recognize(path: str | Path) -> list[Collection]:
     """Return the collections whose layout a folder has: none, one, or (to be refused) several."""
-    return [item for item in map(COLLECTIONS.get, sorted(COLLECTIONS)) if item.recognizes(path)]
+    return [item for item in map(COLLECTIONS.get, COLLECTIONS) if item.recognizes(path)]
 
 
 def locate(name: str, data: Mapping[str, Path] | None = None) -> Path:
@@ -180,7 +180,7 @@ def collections_table(data: Mapping[str, Path] | None = None) -> pd.DataFrame:
     """Return every collection with name, title, license, citation, url, and folder where found."""
     facts = ["name", "title", "license", "citation", "url"]
     rows = []
-    for item in map(COLLECTIONS.get, sorted(COLLECTIONS)):
+    for item in map(COLLECTIONS.get, COLLECTIONS):
         try:
             folder = str(locate(item.name, data))
         except CollectionError:

@@ -90,12 +90,13 @@ def from_cells(frame: pd.DataFrame) -> pd.DataFrame:
 def _changed(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     from pandas.api.types import is_numeric_dtype  # the command line must start without pandas
 
-    columns = {}
+    frame = frame.copy(deep=False)
     for column in frame.columns:
         texts = frame[column]
         if not is_numeric_dtype(texts):
             hits = [i for i, v in enumerate(texts) if isinstance(v, str) and change(v) != v]
             if hits:
-                columns[column] = texts.astype(object).where(texts.notna(), None)
-                columns[column].iloc[hits] = [change(texts.iloc[i]) for i in hits]
-    return frame.assign(**columns) if columns else frame
+                changed = texts.astype(object).where(texts.notna(), None)
+                changed.iloc[hits] = [change(texts.iloc[i]) for i in hits]
+                frame[column] = changed
+    return frame

@@ -187,7 +187,7 @@ def source_probe(
     The interval counts patients, and holds for these models: others, trained on other patients,
     would vary a little more.
     """
-    table, names, patients = _checked(features, sources, groups)
+    table, names, patients = _checked(features, sources, groups, empty=True)
     counts = patients_of(names, patients)
     enough = [s for s, n in counts.items() if n >= 2 * folds]
     few = ", ".join(f"{s} ({n})" for s, n in counts.items() if s not in enough)
@@ -258,11 +258,12 @@ def thumbnails(pixels: NDArray[np.uint8], size: int = 16) -> NDArray[np.float32]
 
 
 def _checked(
-    features: NDArray[np.floating], labels: ArrayLike, groups: ArrayLike
+    features: NDArray[np.floating], labels: ArrayLike, groups: ArrayLike, *, empty: bool = False
 ) -> tuple[Floats, NDArray[np.str_], NDArray[np.str_]]:
     table = np.asarray(features, dtype=np.float64)
     names, patients = np.asarray(labels).astype(str), np.asarray(groups).astype(str)
-    if table.ndim != 2 or not len(table) == len(names) == len(patients) or not len(table):
+    fits = table.ndim == 2 and len(table) == len(names) == len(patients)
+    if not fits or not (len(table) or empty):
         raise EvaluationError(
             f"features have shape {table.shape}, with {len(names)} labels and {len(patients)} "
             "groups; give one row, one label and one group per image."

@@ -59,7 +59,7 @@ class Segmenter:
         """Return the lungs of one radiograph, float32 (H, W) within [0, 1].
 
         The mask has the shape (256, 256): stretched to a square, as the image is for the network.
-        `hurdles.lungs.mask.stretched` takes it back to the image's own shape.
+        `hurdles.pixels.prepare.stretched` takes it back to the image's own shape.
         """
         return self.masks([pixels])[0]
 

@@ -164,7 +164,7 @@ class Rejector:
     ) -> tuple[pd.DataFrame, Selective]:
         """Return which images of a set are rejected, and how good the answers to the others are.
 
-        The table has the columns of `hurdles.evaluation.decisions.COLUMNS`.
+        The table has the columns of `hurdles.evaluation.decisions.REJECTION_COLUMNS`.
         """
         images = predictions.frame["image"].tolist()
         table = rejection_table(self.rule, images, self.scores(network, pixels))

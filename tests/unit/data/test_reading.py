@@ -148,7 +148,7 @@ def test_recognize(tmp_path):
 def test_collections_table(tmp_path):
     table = collections_table({"kermany": kermany(tmp_path)})
     assert table.columns.tolist() == ["name", "title", "license", "citation", "url", "folder"]
-    assert table["name"].tolist() == sorted(COLLECTIONS)
+    assert table["name"].tolist() == COLLECTIONS.names() == sorted(COLLECTIONS)
     found = table.set_index("name")["folder"]
     assert found["kermany"] == str(tmp_path)
     assert found.drop("kermany").isna().all()

@@ -261,6 +261,16 @@ def test_what_hurdles_wrote_is_read_as_it_was(images, suffix):
     assert again.notes == ()
 
 
+def test_what_hurdles_disarmed_is_read_as_it_was(images):
+    frame = pd.DataFrame({"image": ["1", "2"], "label": ["-", "x"], "remark": ["=1+1", None]})
+    frame["path"] = [str(images / "a.png"), str(images / "b.png")]
+    saved = Manifest(frame).save(images / "m.csv")
+    assert "'=1+1" in saved.read_text()
+    again = manifest_from_table(saved).frame
+    assert again["label"].tolist() == ["-", "x"]
+    assert again["remark"].dropna().tolist() == ["=1+1"]
+
+
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"path,label\n"])
 def test_an_empty_table(tmp_path, content):
     (tmp_path / "x.csv").write_bytes(content)

@@ -84,7 +84,7 @@ class Collection:
 
 
 #: Every collection that hurdles reads, by name.
-COLLECTIONS: Registry[Collection] = Registry("collection")
+COLLECTIONS: Registry[Collection] = Registry("collection", alphabetical=True)
 
 _Reader = Callable[[Path], Manifest]
 

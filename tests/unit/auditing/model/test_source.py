@@ -102,8 +102,10 @@ def test_features_that_know_the_class_alone_are_not_hit():
 def test_other_collections_are_sources_too():
     ours, theirs = material(60, ("a",)), material(60, ("b",), "theirs", 1, bright=100)
     nameless = replace(theirs, manifest=Manifest(theirs.manifest.frame.assign(source=None)))
-    with pytest.raises(HurdleError, match="audit with another collection"):
-        found(subject(ours))
+    unknown = replace(ours, manifest=Manifest(ours.manifest.frame.assign(source=None)))
+    for alone in (ours, unknown):
+        with pytest.raises(HurdleError, match="audit with another collection"):
+            found(subject(alone))
     for other, name in ((theirs, "b"), (nameless, "theirs")):
         every = found(subject(ours, elsewhere=[other]))
         assert every["Normal, features"].verdict is Verdict.HIT
