@@ -33,8 +33,8 @@ BRITISH = re.compile(
     r"(grey|colour|centre|neighbour|behaviour|favour|licence|labelled|modelling|artefact)"
     r"|(?<!prom)(?<!other)(?<!adv)(?<!exerc)(?<!prec)(?<!no)(?<!ra)(?<!surpr)(?<!r)(?<!w)is(e|ed|er|ing|ation)s?$"
 )
-#: Names that files hold, by which older files are read.
-WRITTEN = {"optimiser"}
+#: Names that files hold, by which older files are read; and "not found", which is a term.
+WRITTEN = {"LungsNotFoundError", "_not_found", "asked", "found", "optimiser", "says"}
 OPENINGS = {"How", "What", "Where", "Whether", "Which", "Who", "Whom", "Whose"}
 DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
