@@ -24,7 +24,7 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hurdles.models.spec import ModelSpec, architectures, build
+from hurdles.models import ModelSpec, architectures, build
 from hurdles.training.machine import Machine, environment, in_words, this_machine
 
 LABELS = ("COVID-19", "Normal", "Viral Pneumonia")

@@ -503,8 +503,8 @@ def heat(before: Before) -> Iterator[Pair]:
     from torch import nn
 
     from hurdles.explanation.maps import grad_cam, integrated_gradients, occlusion
+    from hurdles.models import ModelSpec, build
     from hurdles.models.network import last_convolution
-    from hurdles.models.spec import ModelSpec, build
 
     torch.set_num_threads(1)
     spec = ModelSpec("baseline", CLASSES, size=224)

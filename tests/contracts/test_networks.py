@@ -10,8 +10,8 @@ from torch import nn
 
 from hurdles.errors import RecipeError, RegistryError
 from hurdles.explanation.maps import grad_cam
+from hurdles.models import ModelSpec, architectures, build
 from hurdles.models.network import last_convolution
-from hurdles.models.spec import ModelSpec, architectures, build
 
 #: Each has a lighter relative that stands for it in the quick tests.
 HEAVY = {"covid-net", "densenet-121", "inception-as-coded", "lenet-1024", "resnet-50"}

@@ -171,7 +171,7 @@ def train_network(material: Material, *, epochs: int, seed: int) -> Network:
 
     Quickly, and well enough to read what is planted.
     """
-    from hurdles.models.spec import build
+    from hurdles.models import build
     from hurdles.training.loop import TrainingData, train
 
     recipe = Recipe(name="calibrate-audit").changed(

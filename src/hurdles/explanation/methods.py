@@ -98,7 +98,7 @@ def explain(
 
     Examples
     --------
-    >>> from hurdles.models.spec import build
+    >>> from hurdles.models import build
     >>> spec = ModelSpec("baseline", ("COVID-19", "Normal"), size=32)
     >>> pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype="uint8")
     >>> maps = explain(build(spec, seed=0), spec, pixels, images=["a", "b"], target="Normal")

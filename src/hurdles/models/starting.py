@@ -247,7 +247,7 @@ def imagenet_weights(
         if not name.startswith(published.head)
     }
     if spec.architecture == "densenet-121":
-        from hurdles.models.architectures import torchvision_names
+        from hurdles.models.catalog import torchvision_names
 
         state = torchvision_names(state)
     state = {f"encoder.{name}": value for name, value in state.items()}

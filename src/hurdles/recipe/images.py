@@ -16,7 +16,7 @@ from hurdles.data.split import (
 )
 from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import ManifestError, RecipeError, SplitError
-from hurdles.models.spec import ModelSpec, architectures
+from hurdles.models import ModelSpec, architectures
 from hurdles.recipe.choices import AugmentationPolicy, Threshold
 from hurdles.recipe.recipe import EvaluationSection, Recipe, RemedySection
 

@@ -21,7 +21,7 @@ from hurdles.data.untrusted import notebook_table
 from hurdles.errors import HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.predictions import Predictions
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 from hurdles.models.starting import StartingWeights
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.images import remarks

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hurdles.errors import RecipeError, RunError
 from hurdles.evaluation.statistics import auc
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 from hurdles.pixels.perturb import apply_draws
 from hurdles.progress import Progress, Silent
 from hurdles.recipe.choices import ChosenBy, Optimizer, Scaling, Schedule, Start

@@ -10,7 +10,7 @@ from hurdles.auditing.material import Material, Subject
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
 from hurdles.evaluation.predictions import Predictions
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 from hurdles.pixels.prepare import Preparation
 
 LABELS = ("COVID-19", "Normal")

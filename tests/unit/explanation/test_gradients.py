@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hurdles.explanation.methods import explain
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 
 SIZE = 32
 SPEC = ModelSpec("baseline", ("a", "b"), size=SIZE)

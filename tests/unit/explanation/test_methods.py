@@ -11,8 +11,8 @@ from torch.nn import functional
 from hurdles.errors import RecipeError, RegistryError
 from hurdles.explanation.heatmap import HeatmapStatus
 from hurdles.explanation.methods import explain, methods
+from hurdles.models import ModelSpec, build
 from hurdles.models.network import last_convolution
-from hurdles.models.spec import ModelSpec, build
 
 SIZE = 56
 SPEC = ModelSpec("planted", ("left", "right"), size=SIZE)

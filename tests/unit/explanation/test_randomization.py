@@ -20,7 +20,7 @@ from hurdles.explanation.randomization import (
     randomized,
     similarity,
 )
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 
 SIZE = 48
 SPEC = ModelSpec("small", ("a", "b"), size=SIZE)

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from hurdles.errors import RecipeError
-from hurdles.models.architectures import pepx, torchvision_names
+from hurdles.models import ModelSpec, build
+from hurdles.models.catalog import pepx, torchvision_names
 from hurdles.models.network import GrayConvolution, dense_head, he_normal, last_convolution
-from hurdles.models.spec import ModelSpec, build
 
 LABELS = ("Normal", "Bacterial Pneumonia", "Viral Pneumonia")
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hurdles.errors import RecipeError, RunError
+from hurdles.models import ModelSpec, build
 from hurdles.models import starting as imagenet
-from hurdles.models.spec import ModelSpec, build
 from hurdles.models.starting import PUBLISHED, Published, imagenet_weights, published_file
 
 LABELS = ("COVID-19", "other")

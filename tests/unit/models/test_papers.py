@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from hurdles.models import ModelSpec, build
 from hurdles.models.network import GrayConvolution, last_convolution
-from hurdles.models.spec import ModelSpec, build
 
 LABELS = ("COVID-19", "Normal", "Viral Pneumonia")
 

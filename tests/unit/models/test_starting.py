@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from hurdles.errors import RecipeError
+from hurdles.models import ModelSpec, build
 from hurdles.models.network import Network
-from hurdles.models.spec import ModelSpec, build
 from hurdles.models.starting import (
     StartingWeights,
     apply_start,

@@ -144,7 +144,7 @@ class TestShipped:
     def test_it_names_what_exists(self, name):
         from hurdles.data.sources import COLLECTIONS
         from hurdles.data.split import SCHEMES
-        from hurdles.models.spec import architectures
+        from hurdles.models import architectures
         from hurdles.runs.images import PHANTOM
 
         recipe = load_recipe(name)

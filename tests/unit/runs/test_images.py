@@ -15,7 +15,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import LungsNotFoundError, ManifestError, RegistryError, RunError
 from hurdles.lungs import find as lungs_module
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 from hurdles.phantom.cohort import write_phantom
 from hurdles.pixels.decode import decode
 from hurdles.pixels.prepare import Preparation

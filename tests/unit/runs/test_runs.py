@@ -13,7 +13,7 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.recipe import Recipe
 from hurdles.reporting.page import Sheet, SheetItem

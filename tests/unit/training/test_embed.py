@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hurdles.errors import RecipeError
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import embed, probabilities
 

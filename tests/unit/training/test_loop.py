@@ -167,7 +167,7 @@ class TestWhatIsLearnt:
         assert_same(one, train(recipe_of(), replace(data, train=train_part, pixels=pixels)))
 
     def test_the_history_says_what_the_weights_do(self, recipe_of, data_of):
-        from hurdles.models.spec import build
+        from hurdles.models import build
         from hurdles.training.prediction import probabilities
 
         data = data_of()

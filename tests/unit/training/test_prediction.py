@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 from hurdles.progress import Silent
 from hurdles.training.machine import Machine
 from hurdles.training.prediction import as_input, probabilities

@@ -9,7 +9,7 @@ import pytest
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
 from hurdles.evaluation.predictions import Predictions
-from hurdles.models.spec import build
+from hurdles.models import build
 from hurdles.pixels.cache import Prepared
 from hurdles.training import prediction
 from hurdles.training.loop import train

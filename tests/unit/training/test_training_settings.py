@@ -10,7 +10,7 @@ import torch
 from training_sessions import StopAt, Stopped, assert_same, differ
 
 from hurdles.errors import RecipeError, RunError
-from hurdles.models.spec import ModelSpec, build
+from hurdles.models import ModelSpec, build
 from hurdles.models.starting import StartingWeights, encoder_of
 from hurdles.recipe.recipe import Recipe
 from hurdles.training import loop

@@ -30,8 +30,8 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.methods import METHODS
 from hurdles.findings.finding import Verdict
 from hurdles.findings.table import Findings
+from hurdles.models import ModelSpec, build
 from hurdles.models.network import Network
-from hurdles.models.spec import ModelSpec, build
 from hurdles.phantom import Shortcut, phantom_cohort
 from hurdles.training.prediction import as_input, probabilities
 

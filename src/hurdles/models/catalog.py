@@ -57,6 +57,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, relu, relu6
 
 from hurdles.errors import RecipeError
+from hurdles.models import NETWORKS, ModelSpec
 from hurdles.models.network import (
     GrayConvolution,
     Network,
@@ -65,7 +66,6 @@ from hurdles.models.network import (
     he_normal,
     require_size,
 )
-from hurdles.models.spec import NETWORKS, ModelSpec
 
 T = TypeVar("T")
 
