@@ -131,7 +131,7 @@ def _is_number(cells: pd.Series) -> bool:
 
 
 def encoded(cells: pd.Series) -> Floats:
-    """Turn a column into numbers through which a straight line tells much.
+    """Turn a column into numbers from which a logistic regression can tell much.
 
     A number becomes its standardized value, its eighth (one column each, so that a class may lie
     in the middle) and its common values by themselves; few different numbers, and texts, become

@@ -4,7 +4,7 @@ What is taken away becomes the mean gray of what is left, so that its own bright
 it was cannot be hidden, but `outside_box` leaves of the outline no more than a box.
 
 The probe is the same for every view and knows little: edge directions, a thumbnail, a histogram,
-and a straight line through them. It learns on the training images of a model and is asked about
+and a logistic regression on them. It learns on the training images of a model and is asked about
 its validation and test images. Several hurdles look at its answers; they are computed once.
 """
 

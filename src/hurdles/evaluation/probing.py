@@ -1,8 +1,8 @@
 """Probes: a ridge logistic regression tells a label from features of patients it has not seen.
 
-A straight line through features is a weak reader, and that is its use: what it can tell is there to
+A logistic regression is a weak reader, and that is its use: what it can tell is there to
 be had by any network. A probe that fails shows less: the knowledge may be there in a form that no
-straight line finds, and images that two collections share (`hurdles.copies.finder`) cannot be told
+regression finds, and images that two collections share (`hurdles.copies.finder`) cannot be told
 apart. The regression is scikit-learn's; the penalty is chosen on patients held out from training.
 """
 
