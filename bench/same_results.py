@@ -50,7 +50,9 @@ _TIMES = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.+]+|\"seconds\": [\d.]+|\d+ (?:s|min|minutes|seconds)\b|\d+\.\d+ s\b"
 )
 _IMAGE = re.compile(r"\(\d+\)\.(?=jpe?g|png)")
-_SECONDS = re.compile(r",[\d.]+$", re.M)  # the last column of a history
+_FOLDER = re.compile(r"[^\s\"']*/(?:before|after)/")
+#: The last column of a history, as CSV and in a report, and their sum.
+_SECONDS = re.compile(r",[\d.]+$|<td class=\"n\">[\d.]+</td></tr>$|<dt>seconds</dt>.*$", re.M)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _LONGEST = 200
 
@@ -131,7 +133,7 @@ def _differences(file: str, out: Path) -> Iterator[Difference]:
         if ours.files != theirs.files or unequal:
             yield Difference(file, None, (f"arrays {unequal}", "other values"))
         return
-    texts = [_plain(p.read_text(encoding="utf-8"), p, out) for p in (before, after)]
+    texts = [_plain(p.read_text(encoding="utf-8"), p) for p in (before, after)]
     if texts[0] == texts[1]:
         return
     unequal = [
@@ -144,10 +146,9 @@ def _differences(file: str, out: Path) -> Iterator[Difference]:
     yield Difference(file, largest, _around(*first))
 
 
-def _plain(text: str, path: Path, out: Path) -> str:
-    folder = str(out.resolve() / path.relative_to(out).parts[0])
-    text = _IMAGE.sub("(…).", _TIMES.sub("…", text.replace(folder, "…")))
-    if path.name == "history.csv":
+def _plain(text: str, path: Path) -> str:
+    text = _IMAGE.sub("(…).", _TIMES.sub("…", _FOLDER.sub("", text)))
+    if path.name in ("history.csv", "report.html"):
         text = _SECONDS.sub("", text)
     return "\n".join(line for line in text.splitlines() if line.strip())
 
