@@ -35,10 +35,10 @@ def class_probe(
     limit: Limit | None = None,
     shown: int = 0,
 ) -> Finding:
-    """Tell the class from features by a line that has not seen the patient.
+    """Tell the class from features by a probe that has not seen the patient.
 
     A ridge logistic regression, cross-validated over patients (`out_of_fold`); the statistic is
-    the mean area under the curve of each class against the rest, 0.5 being chance.
+    the mean AUC of each class against the rest, 0.5 being chance.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def class_probe(
     of : int
         Intervals that hold together with this one (Bonferroni).
     limit : Limit, optional
-        None for an area that is shown and not judged.
+        None for an AUC that is shown and not judged.
     shown : int
         Images of each class that are named as evidence: those told most surely.
 

@@ -110,7 +110,7 @@ def _forecast(inside: AUC, blind: AUC, level: float) -> _Forecast:
 
     d_inside, d_blind = _effect(inside.value), _effect(blind.value)
     center = _shift(d_inside, d_blind)
-    value = float(ndtr(center))
+    value = expected_auc(inside.value, blind.value)
     low, high = (_effect(max(0.5, end)) for end in auc_bounds(inside, level)[:2])
     least, most = (_effect(end) for end in auc_bounds(blind, level)[:2])
     scale, correlation = inside.variance * blind.variance, 0.0
