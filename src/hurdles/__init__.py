@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hurdles._version import __version__
 
 if TYPE_CHECKING:
-    from hurdles.api import *  # noqa: F403
+    from hurdles.api import *  # noqa: F403 - as above
 
 #: The verbs stand here and nowhere else; `hurdles.api` defines each.
 __all__ = [

@@ -107,7 +107,7 @@ class Segmenter:
                     digest.update(f"{name} {values.dtype} {values.shape}".encode())
                     digest.update(values.tobytes())
                 # mypy does not know this keyword of Module.to.
-                network = network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                network = network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # stubs
                 self._loaded = (network.eval(), machine, digest.hexdigest()[:12])
             return self._loaded
 

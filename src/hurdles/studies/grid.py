@@ -225,9 +225,15 @@ def load_grid(name_or_path: str | Path) -> Grid:
                 f"hurdles: {', '.join(shipped_studies())}."
             )
         try:
-            return _parsed(path.read_text(encoding="utf-8"), name, path)
+            grid = _parsed(path.read_text(encoding="utf-8"), name, path)
         except UnicodeDecodeError as error:
             raise RecipeError(f"{name} is not UTF-8 text ({error}); save it so.") from error
+        if grid.name in shipped_studies():  # its results would take the place of that study's
+            raise RecipeError(
+                f"study {name}: {grid.name!r} is a study that comes with hurdles, whose files "
+                "begin with this name; give yours another."
+            )
+        return grid
     if name not in shipped_studies():
         close = close_to(name, shipped_studies())
         raise RegistryError(

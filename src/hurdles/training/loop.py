@@ -373,7 +373,7 @@ def first_network(
 
         freeze(network, recipe.model.freeze)
     # mypy does not know this keyword of Module.to.
-    return network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return] # stubs
 
 
 def scaling_of(

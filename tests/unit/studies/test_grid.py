@@ -198,6 +198,10 @@ class TestFiles:
         with pytest.raises(RecipeError, match="is not UTF-8 text"):
             load_grid(tmp_path / "latin.toml")
 
+    def test_a_name_that_is_taken(self, tmp_path):
+        with pytest.raises(RecipeError, match="'remedies' is a study that comes with hurdles"):
+            load_grid(written({**PLAIN, "name": "remedies"}, tmp_path))
+
     def test_a_page_that_is_not_there(self, tmp_path):
         with pytest.raises(RecipeError, match=r"no template x\.md\.j2; give a file.*default"):
             find_study(written(changed(page="x.md.j2"), tmp_path))
