@@ -193,7 +193,7 @@ def test_words_that_statistics_share_are_said_once_above_them():
         (["a a a a a a", "a a a a a"], "a a a a a …", ["a", ""]),
     ],
 )
-def testshared_words_lose_none(texts, heading, own):
+def test_shared_words_lose_none(texts, heading, own):
     assert shared_words(texts) == (heading, own)
 
 
