@@ -37,7 +37,10 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -268,25 +271,15 @@ def exported(tree: ast.Module) -> list[str]:
 
 
 def circles(arrows: Iterable[tuple[str, str]]) -> list[set[str]]:
-    """Return the sets of places each of which can be reached from each ."""
-    onward: dict[str, set[str]] = defaultdict(set)
-    for a, b in arrows:
-        onward[a].add(b)
-
-    def reached(start: str) -> set[str]:
-        seen: set[str] = set()
-        waiting = [start]
-        while waiting:
-            for place in onward[waiting.pop()] - seen:
-                seen.add(place)
-                waiting.append(place)
-        return seen
-
-    reach = {place: reached(place) for place in list(onward)}
-    groups = {
-        frozenset(b for b in reach[a] if a in reach.get(b, ())) for a in reach if a in reach[a]
-    }
-    return [set(group) for group in groups]
+    """Return the sets of places each of which can be reached from each other one."""
+    pairs = list(arrows)
+    places = sorted({place for pair in pairs for place in pair})
+    number = {place: row for row, place in enumerate(places)}
+    rows, columns = ([number[pair[end]] for pair in pairs] for end in (0, 1))
+    matrix = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(places),) * 2)
+    _, labels = connected_components(matrix, connection="strong")
+    groups = [set(np.array(places)[labels == label].tolist()) for label in np.unique(labels)]
+    return [group for group in groups if len(group) > 1]
 
 
 LABELS = {

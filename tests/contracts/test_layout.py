@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import io
 import re
 import subprocess
@@ -119,6 +120,20 @@ def test_what_others_may_use_says_in_a_sentence_what_it_is():
         ]
 
     refuse(problem)
+
+
+def test_no_module_is_imported_by_what_it_imports():
+    """Whether at once, in a function or for types alone: a circle is one idea in two files."""
+    names = {".".join(m.relative_to(PACKAGE.parent).with_suffix("").parts): m for m in MODULES}
+    names = {name.removesuffix(".__init__"): module for name, module in names.items()}
+    graph: dict[str, set[str]] = {name: set() for name in names}
+    for name, module in names.items():
+        for node in ast.walk(parsed(module)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "") in names:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= inner & set(names) or {str(node.module)}
+        graph[name].discard(name)
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names it
 
 
 def test_only_the_command_line_writes_to_stdout():
