@@ -206,7 +206,7 @@ def _small_study() -> str:
     import tomli_w
 
     shipped = resources.files("hurdles.studies") / "grids" / "remedies.toml"
-    plain = tomllib.loads(shipped.read_text(encoding="utf-8"))
+    plain = tomllib.loads(shipped.read_text(encoding="utf-8")) | {"name": "small-remedies"}
     for name, entry in plain["collections"].items():
         if "phantom" in entry:
             entry["phantom"] |= {"patients": 16 if "inside" in name else 4, "size": 48}
