@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
 from hurdles.data.files import outputs, write_text
+from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
+from hurdles.findings.limits import limits_input
 from hurdles.findings.table import Findings
 from hurdles.progress import Options
 from hurdles.runs.images import Data, classified, classified_apart, files_of, name_of
+from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import sealed
@@ -103,6 +106,12 @@ def check(
             names=hurdles,
             about=_about(name, len(images)),
             progress=options.listener,
+        ).made_of(
+            [
+                *image_inputs({name: images}, cache=options.cache),
+                *(Input.of_file(Role.TABLE, path) for path in files_of(data)),
+                *_rules(own),
+            ]
         )
         if out is not None:
             _write(findings, Path(out), f"Hurdles for data: {name}", material, pictures)
@@ -182,12 +191,16 @@ def audit(
         load_hurdles(own)
         for name in hurdles or ():
             MODEL_HURDLES.get(name)
-        subject = subject_of(
-            run,
-            on=classified_apart(on, labels=labels, columns=columns),
-            siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
-            options=options,
-        )
+        elsewhere = classified_apart(on, labels=labels, columns=columns)
+        siblings = [each if isinstance(each, Run) else Run(each) for each in seeds]
+        subject = subject_of(run, on=elsewhere, siblings=siblings, options=options)
+        made_of = [
+            *image_inputs({run.recipe.name: run.manifest, **elsewhere}, cache=options.cache),
+            *(Input.of_file(Role.TABLE, path) for path in files_of(on)),
+            *run_inputs(run, "validation", "test"),
+            *sibling_inputs(siblings),
+            *_rules(own),
+        ]
         findings = run_hurdles(
             MODEL_HURDLES,
             subject,
@@ -195,8 +208,10 @@ def audit(
             about=_about(run.recipe.name, len(subject.material)) | {"run": run.path.name},
             progress=options.listener,
             # What is found is kept, also if the audit is interrupted after it.
-            after_each=None if kept else lambda some: some.save(run.path / "audit.json"),
-        )
+            after_each=None
+            if kept
+            else lambda some: some.made_of(made_of).save(run.path / "audit.json"),
+        ).made_of(made_of)
         for path in pages if kept else [own_page, *pages]:
             title = f"Hurdles for a model: {run.recipe.name}"
             _write(findings, path, title, subject.material, pictures)
@@ -221,6 +236,11 @@ def kept_hurdles(run: Run, hurdles: Sequence[str] | None) -> list[str]:
     except EvaluationError:  # of another version, which the report does not read either
         before = []
     return [name for name in before if name not in (hurdles or ())]
+
+
+def _rules(own: Sequence[str | Path]) -> list[Input]:
+    """Return the limits that findings are held against, and the files of one's own hurdles."""
+    return [limits_input(), *(Input.of_file(Role.HURDLES, path) for path in own)]
 
 
 def _about(name: str, n_images: int) -> dict[str, str]:
