@@ -41,6 +41,8 @@ def check(
     columns: Mapping[str, str] | None = None,
     lungs: bool = False,
     join_patients: bool = False,
+    sarif: str | Path | None = None,
+    junit: str | Path | None = None,
     pictures: bool = True,
     force: bool = False,
     options: Options | None = None,
@@ -66,6 +68,8 @@ def check(
         that takes some thirty milliseconds an image.
     join_patients : bool
         Equal patient ids are one person, whatever their source.
+    sarif, junit : path, optional
+        Where to write the findings as SARIF 2.1.0 and as JUnit XML, for continuous integration.
     pictures : bool
         Show the radiographs to look at on the page: patients' pixels, which go where it goes.
     force : bool
@@ -92,7 +96,7 @@ def check(
     from hurdles.auditing.loading import material_of
 
     options = options or Options()
-    with outputs(*_files(out), inputs=[*own, *files_of(data)], force=force):
+    with outputs(*_files(out), sarif, junit, inputs=[*own, *files_of(data)], force=force):
         load_hurdles(own)
         for name in hurdles or ():
             DATA_HURDLES.get(name)  # before the images are read
@@ -115,6 +119,7 @@ def check(
         )
         if out is not None:
             _write(findings, Path(out), f"Hurdles for data: {name}", material, pictures)
+        _write_for_servers(findings, sarif, junit)
         return findings
 
 
@@ -128,6 +133,8 @@ def audit(
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    sarif: str | Path | None = None,
+    junit: str | Path | None = None,
     pictures: bool = True,
     force: bool = False,
     options: Options | None = None,
@@ -154,6 +161,8 @@ def audit(
         Classes of the other collections -> classes of the run; see `run`.
     columns : mapping, optional
         Columns of their tables -> columns of a manifest; see `run`.
+    sarif, junit : path, optional
+        Where to write the findings as SARIF 2.1.0 and as JUnit XML, for continuous integration.
     pictures : bool
         Show the radiographs to look at on the page: patients' pixels, which go where it goes.
     force : bool
@@ -187,7 +196,7 @@ def audit(
     written = [] if kept else [*_files(own_page), run.report_path]
     written += [file for page in pages for file in _files(page)]
     inputs = [*own, *sealed(run.path), *files_of(on)]
-    with outputs(*written, inputs=inputs, ledger=run.ledger, force=force):
+    with outputs(*written, sarif, junit, inputs=inputs, ledger=run.ledger, force=force):
         load_hurdles(own)
         for name in hurdles or ():
             MODEL_HURDLES.get(name)
@@ -215,6 +224,7 @@ def audit(
         for path in pages if kept else [own_page, *pages]:
             title = f"Hurdles for a model: {run.recipe.name}"
             _write(findings, path, title, subject.material, pictures)
+        _write_for_servers(findings, sarif, junit)
         if kept:
             options.listener.say(
                 f"{own_page} and the report stay as they were: that audit asked {len(kept)} "
@@ -276,6 +286,19 @@ def _write(findings: Findings, path: Path, title: str, images: Material, picture
     names = enumerate(images.manifest.frame["image"])
     thumbnails = {name: images.pixels[row] for row, name in names if name in shown}
     write_findings(findings, path, title=title, thumbnails=thumbnails)
+
+
+def _write_for_servers(
+    findings: Findings, sarif: str | Path | None, junit: str | Path | None
+) -> None:
+    """Write findings for continuous integration, where that is wanted."""
+    from hurdles.reporting.junit import findings_junit
+    from hurdles.reporting.sarif import findings_sarif
+
+    if sarif is not None:
+        write_text(sarif, findings_sarif(findings))
+    if junit is not None:
+        write_text(junit, findings_junit(findings))
 
 
 def calibrate_audit(
