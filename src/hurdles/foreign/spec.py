@@ -17,7 +17,7 @@ from hurdles.errors import ModelError, RegistryError, SpecError
 from hurdles.pixels.framing import Framing
 from hurdles.pixels.prepare import PREPARATIONS
 
-__all__ = ["ChannelOrder", "Layout", "Output", "Spec", "load_spec"]
+__all__ = ["ChannelOrder", "ImageScaling", "Layout", "Output", "Spec", "load_spec"]
 
 #: A row of probabilities may miss 1 by this much: float16 and rounded CSV files do.
 _SUM_TOLERANCE = 0.01
@@ -29,6 +29,14 @@ class ChannelOrder(StrEnum):
     GRAY = "gray"
     RGB = "rgb"
     BGR = "bgr"
+
+
+class ImageScaling(StrEnum):
+    """Ways to scale the gray levels of each image by itself."""
+
+    NONE = "none"
+    MIN_MAX = "min-max"
+    MEAN_SD = "mean-sd"
 
 
 class Layout(StrEnum):
@@ -50,7 +58,8 @@ class Spec(BaseModel):
     """Numbers that a model from elsewhere takes for a radiograph, and the kind of its answers.
 
     Pixels go through these steps, in this order: `framing` and `crop_fraction`, `preparation`, the
-    resize to `size`, `inverted`, `range`, `mean` and `sd` of each channel, `layout`.
+    resize to `size`, `transposed`, `inverted`, `scaling`, `range`, `mean` and `sd` of each channel,
+    `layout`.
 
     Raises
     ------
@@ -101,8 +110,18 @@ class Spec(BaseModel):
         description="Preparation of hurdles that comes before the resize: raw (none), or another "
         "where hurdles exported the model.",
     )
+    transposed: bool = Field(
+        False,
+        description="true if the model takes rows as columns, as MONAI's LoadImage reads a PNG.",
+    )
     inverted: bool = Field(
         False, description="true if the model takes black as bright: gray is turned around."
+    )
+    scaling: ImageScaling = Field(
+        ImageScaling.NONE,
+        description="Of each image by itself: none, min-max (its darkest and brightest pixel "
+        "become the ends of `range`; MONAI's ScaleIntensity), or mean-sd (minus its own mean, "
+        "divided by its own SD, in place of `range`).",
     )
     range: tuple[float, float] = Field(
         (0.0, 1.0),
@@ -143,7 +162,7 @@ class Spec(BaseModel):
     threshold: float | None = Field(
         None,
         gt=0,
-        lt=1,
+        le=1,
         description="Two classes: probability of `threshold_class` from which on it is named; not "
         "given: the more probable class.",
     )
@@ -202,8 +221,8 @@ class Spec(BaseModel):
         float32 array of shape (n, C, S, S), or (n, S, S, C) where `layout` is NHWC
         """
         gray = pixels.astype(np.float32) / np.float32(255)
-        if self.inverted:
-            gray = 1 - gray
+        gray = gray.swapaxes(1, 2) if self.transposed else gray
+        gray = _scaled(1 - gray if self.inverted else gray, self.scaling)
         low, high = (np.float32(end) for end in self.range)
         gray = low + gray * (high - low)
         flip = self.channel_order is ChannelOrder.BGR
@@ -372,6 +391,18 @@ def load_spec(path: str | Path) -> Spec:
     return Spec.parse(plain, str(place))
 
 
+def _scaled(gray: NDArray[np.float32], scaling: ImageScaling) -> NDArray[np.float32]:
+    if scaling is ImageScaling.NONE:
+        return gray
+    if scaling is ImageScaling.MIN_MAX:
+        away = gray.min(axis=(1, 2), keepdims=True)
+        by = gray.max(axis=(1, 2), keepdims=True) - away
+    else:
+        away = gray.mean(axis=(1, 2), keepdims=True)
+        by = gray.std(axis=(1, 2), keepdims=True)
+    return np.asarray((gray - away) / np.where(by > 0, by, 1), dtype=np.float32)
+
+
 def logistic(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return 1 / (1 + exp(-z)) without overflow."""
     small = np.exp(-np.abs(z))
@@ -437,6 +468,8 @@ def _number_problems(spec: Spec) -> list[str]:
             f"range is {list(spec.range)}; black comes first and is the smaller number (a model "
             "that takes black as bright: inverted = true)"
         )
+    if spec.scaling is ImageScaling.MEAN_SD and spec.range != (0, 1):
+        problems.append('scaling = "mean-sd" takes the place of range; leave range at [0, 1]')
     try:
         PREPARATIONS.get(spec.preparation)
     except RegistryError as error:
