@@ -36,6 +36,7 @@ __all__ = [
     "report",
     "run",
     "segment",
+    "spec",
     "study",
     "train_lungs",
 ]

@@ -136,7 +136,7 @@ class Expectation:
 
     @property
     def agrees(self) -> bool:
-        """Whether the spec is believed as it stands."""
+        """True if the spec is believed as it stands."""
         return self.agreement is Agreement.AGREES
 
     def lines(self, source: str = "your predictions") -> list[str]:
