@@ -13,6 +13,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.decisions import Threshold, apply, youden_threshold
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
@@ -55,6 +56,7 @@ def evaluate_run(
     *,
     name: str,
     keep_seen: bool = False,
+    conditions: Conditions | None = None,
     options: Options | None = None,
 ) -> Evaluation:
     """Test a finished run on further images and write what comes out into its folder."""
@@ -77,7 +79,7 @@ def evaluate_run(
         left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
         prepared = Prepared(left, prepared.pixels[~seen.known])
     predictions = _answers(run, prepared, options)
-    result = _measured(run, predictions)
+    result = _measured(run, predictions, conditions)
     sheets = sheets_of(run, prepared, predictions, options.listener)
     notes = _selected(run, prepared, predictions, name)
     result = replace(result, notes=(*remarks, *strange, *lost, *notes, *result.notes))
@@ -192,8 +194,30 @@ def _threshold_file(run: Run, epoch: ChosenEpoch | None) -> Path:
     return run.path / ("threshold.json" if own else f"threshold.{epoch}.json")
 
 
-def _measured(run: Run, predictions: Predictions) -> Evaluation:
-    result = evaluate(predictions, level=run.recipe.evaluation.level)
+def measured_again(run: Run, name: str, conditions: Conditions | None = None) -> Evaluation:
+    """Return the evaluation on a set that was tested, at further conditions; nothing is written."""
+    run.require_finished()
+    if name == "validation":
+        raise RunError(
+            f"weights and thresholds of {run.path} were chosen on its validation images: numbers "
+            "on them test nothing. Name the set that it was tested on."
+        )
+    found = _measured(run, run.predictions(name), conditions)
+    return replace(found, notes=run.evaluation(name).notes)
+
+
+def _measured(
+    run: Run, predictions: Predictions, conditions: Conditions | None = None
+) -> Evaluation:
+    section = run.recipe.evaluation
+    wanted = section.conditions.replaced(conditions or Conditions())
+    held = run.path / "predictions" / "validation.csv"
+    result = evaluate(
+        predictions,
+        level=section.level,
+        conditions=wanted,
+        validation=run.predictions("validation") if held.is_file() else None,
+    )
     threshold = _threshold(run, None)
     if threshold is None:
         return result
