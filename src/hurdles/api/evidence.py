@@ -10,7 +10,7 @@ from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.findings.table import Findings
 from hurdles.progress import Options
-from hurdles.runs.images import Data, classified, classified_apart, name_of
+from hurdles.runs.images import Data, classified, classified_apart, title_of
 
 if TYPE_CHECKING:
     from hurdles.verifying.verification import Verification
@@ -67,9 +67,8 @@ def verify(
     images: dict[str, Manifest] = {}
     if data:
         images = classified_apart(data, labels=labels, columns=columns)
-        parts = [data] if isinstance(data, str | Path | Manifest | Mapping) else list(data)
-        if len(parts) > 1 or join_patients:  # as check takes them
-            images[" + ".join(name_of(part) for part in parts)] = classified(
+        if len(images) > 1 or join_patients:  # together, as check takes them
+            images[title_of(data)] = classified(
                 data, labels=labels, columns=columns, join_patients=join_patients
             )
     return verified(
