@@ -47,6 +47,12 @@ class AtHand:
             places += [folder / rest] if rest and folder.resolve().name == first else []
         return [path for path in dict.fromkeys(places) if path.is_file()]
 
+    def files_for(self, each: Input) -> list[Path]:
+        """Return the files that may be an input, those with its very content first."""
+        files = [path for path in self.given if path.is_file()]
+        same = [path for path in files if file_hash(path) == each.sha256]
+        return list(dict.fromkeys([*same, *self.places(each.name)]))
+
 
 def input_lines(inputs: Sequence[Input], at_hand: AtHand) -> Iterator[Line]:
     """Yield whether each input is at hand and has the content that it had."""

@@ -91,12 +91,15 @@ def _measured_again(written: Evaluation, at_hand: AtHand) -> Iterator[Line]:
     for each in written.inputs:
         if each.role is not Role.PREDICTIONS:
             continue
-        for place in [*at_hand.given, *at_hand.places(each.name)]:
-            if place.suffix == ".csv" and place.is_file():
+        for place in at_hand.files_for(each)[:1]:
+            try:
                 table = Predictions.load(place)
-                level = next(iter(written.estimates.values())).level if written.estimates else 0.95
-                yield from evaluation_lines(written, evaluate(table, level=level), place.name)
+            except (HurdlesError, ValueError, OSError) as error:
+                yield not_checked("measures", f"{place.name} cannot be read here: {error}")
                 return
+            level = next((e.level for e in written.estimates.values()), 0.95)
+            yield from evaluation_lines(written, evaluate(table, level=level), place.name)
+            return
     yield not_checked("measures", "the predictions that they were computed from are not at hand")
 
 
