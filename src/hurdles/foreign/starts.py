@@ -234,6 +234,8 @@ def _fields_of_output(model: OnnxFile, port: Port) -> dict[str, Any]:
         if other is not port and other.kind in FLOATS and named:
             fields["features_name"] = other.name
     kind = _OPERATORS.get(model.last_operator(port.name))
+    if kind is None and port.name.lower().startswith("prob"):  # as skl2onnx names them
+        kind = "softmax"
     return fields if kind is None else fields | {"output": kind}
 
 
