@@ -29,7 +29,7 @@ from hurdles.foreign.answers import Answers, read_answers
 from hurdles.foreign.expectation import Expectation, check_expectation
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import Output, Spec
-from hurdles.pixels.framing import Framing
+from hurdles.pixels.framing import Framing, Resize
 from hurdles.pixels.prepare import Preparation, needs_lungs
 from hurdles.progress import Options, counting
 from hurdles.runs.images import prepare_as
@@ -74,6 +74,7 @@ def model_subject(
     options: Options,
     framing: Framing = Framing.STRETCH,
     fraction: float = 1.0,
+    resize: Resize = Resize.AREA,
     decide: Callable[[NDArray[np.float64]], NDArray[np.str_]] | None = None,
 ) -> tuple[Subject, dict[str, str]]:
     """Bring a model and its images before the hurdles; returns what a reader must know besides.
@@ -96,6 +97,7 @@ def model_subject(
             level=request.level,
             framing=framing,
             fraction=fraction,
+            resize=resize,
         )
 
     own = material(request.name, _with_parts(request.images))
@@ -228,7 +230,12 @@ class _AskedOnly:
     def outputs(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float64]:
-        free = {"inverted": False, "framing": Framing.STRETCH, "crop_fraction": 1.0}
+        free = {
+            "inverted": False,
+            "framing": Framing.STRETCH,
+            "crop_fraction": 1.0,
+            "resize": Resize.AREA,
+        }
         free |= {"classes": self.plain.classes, "output": self.plain.output}
         if self.spec.model_copy(update=free) != self.plain:
             raise ModelError("only its images can be altered, not what it makes of them.")
@@ -265,6 +272,7 @@ def expected_of(
             lungs=needs_lungs(spec.preparation),
             framing=spec.framing,
             fraction=spec.crop_fraction,
+            resize=spec.resize,
         )
         return some.pixels, some.masks
 

@@ -198,7 +198,7 @@ def check_expectation(
         Expected probabilities by class; of two classes one is enough. 0 and 1 alone are decisions.
     reading : callable
         Gives the squares of some images, by their positions in `expected`, as a spec wants them:
-        its `size`, `framing` and `crop_fraction`.
+        its `size`, `framing`, `crop_fraction` and `resize`.
     images : sequence of str, optional
         Names of the n images, for the one that differs most.
     listener : callable, optional
@@ -410,7 +410,7 @@ class _Check:
         return close and comparison.mean <= _SHARE * self.spread
 
     def outputs(self, spec: Spec, few: NDArray[np.int64]) -> NDArray[np.float64]:
-        key = (spec.size, spec.framing, spec.crop_fraction, few.tobytes())
+        key = (spec.size, spec.framing, spec.crop_fraction, spec.resize, few.tobytes())
         if key not in self._squares:
             self._squares[key] = self.reading(spec, self.rows[few])
         return self.model.with_spec(spec).outputs(*self._squares[key])

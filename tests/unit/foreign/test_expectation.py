@@ -22,7 +22,8 @@ MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def squares(spec, rows):
-    prepare = Preparation(spec.size, framing=spec.framing, fraction=spec.crop_fraction)
+    frame = {"framing": spec.framing, "fraction": spec.crop_fraction, "resize": spec.resize}
+    prepare = Preparation(spec.size, **frame)
     return np.stack([prepare(IMAGES[row]) for row in rows]), None
 
 
@@ -88,6 +89,7 @@ def test_a_spec_that_is_right_is_believed(gray):
         ({"scaling": "min-max"}, "its own darkest and brightest", 'scaling = "min-max"'),
         ({"scaling": "mean-sd"}, "by its own mean and SD", 'scaling = "mean-sd"'),
         ({"mean": 0.4686, "sd": 0.226}, "those of ImageNet", "mean = 0.449, sd = 0.226"),
+        ({"resize": "nearest"}, "the filter of the resize is nearest", 'resize = "nearest"'),
         ({"framing": "crop"}, "the middle square", 'framing = "crop"'),
         ({"framing": "pad"}, "filled up with black", 'framing = "pad"'),
         ({"framing": "crop", "crop_fraction": 0.875}, "0.875 of it", "crop_fraction = 0.875"),
