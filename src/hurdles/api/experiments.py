@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from hurdles.data.files import outputs, write_bytes
+from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
-from hurdles.data.vocabulary import OnBad
+from hurdles.data.table import columns_beside, columns_in
+from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.evaluation import comparisons
 from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import Evaluation
+from hurdles.evaluation.evaluation import evaluate as measure
+from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation import methods
 from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.findings.limits import judged_again
+from hurdles.foreign.predictions import PredictionTable, read_predictions
 from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
@@ -150,9 +156,13 @@ def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[st
 
 
 def evaluate(
-    run: Run | str | Path,
+    run: Run | str | Path | None = None,
     *,
+    predictions: str | Path | None = None,
+    data: Data | None = None,
     on: Data | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
     name: str | None = None,
     merge: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -162,12 +172,19 @@ def evaluate(
     force: bool = False,
     options: Options | None = None,
 ) -> Evaluation | dict[str, Evaluation]:
-    """Test a finished run on other images, each set of them by itself.
+    """Test a finished run on other images, each set of them by itself; or measure predictions.
 
     Parameters
     ----------
-    run : Run or path
+    run : Run or path, optional
         A finished run.
+    predictions : path, optional
+        Instead of a run: a table of any model's predictions, as for `audit`. Nothing is written.
+    data : Data, optional
+        The images of these predictions, with their classes and patients; default: the table says
+        them itself. With a split, the part ``test`` is measured.
+    classes, positive : optional
+        Of these predictions, as for `audit`.
     on : Data, optional
         The images. Those that show what the run was trained or chosen on, copies too, are
         recognized and left out, unless `keep_seen`. Several are several tests, each with files of
@@ -206,6 +223,19 @@ def evaluate(
     EvaluationError
         If a condition is of a class that the run does not know.
     """
+    if (run is None) == (predictions is None):
+        raise RunError("give a run, or predictions: one of the two.")
+    if predictions is not None:
+        if on is not None or name or merge or keep_seen:
+            raise RunError(
+                "predictions are measured as they are: 'on', 'name', 'merge' and 'keep_seen' are "
+                "of a run. Give their images by data."
+            )
+        of_tables = TableOptions(data, classes, positive, labels, columns)
+        return _measured(of_tables.read(predictions), conditions)
+    if data is not None or classes or positive:
+        raise RunError("'data', 'classes' and 'positive' are of predictions; a run takes 'on'.")
+    assert run is not None
     run = _finished(run)
     if on is None:
         return measured_again(run, name or "test", conditions)
@@ -240,22 +270,62 @@ def evaluate(
     return results if len(names) > 1 else results[names[0]]
 
 
+class TableOptions(NamedTuple):
+    """What tables of predictions are read with."""
+
+    data: Data | None = None
+    classes: Sequence[str] | None = None
+    positive: str | None = None
+    labels: Mapping[str, str] | None = None
+    columns: Mapping[str, str] | None = None
+
+    def read(self, path: str | Path) -> PredictionTable:
+        """Read predictions of somebody's model, with their images where they are given."""
+        data, columns, images = self.data, dict(self.columns or {}), None
+        if data is not None:
+            of_images = columns_beside(columns, [path], files_of(data))
+            images = classified(data, labels=self.labels, columns=of_images)
+            columns = columns_in(path, columns)
+        elif self.labels:
+            raise ManifestError("'labels' are of images, and there are none; give them by data.")
+        return read_predictions(
+            path, images, classes=self.classes, positive=self.positive, columns=columns
+        )
+
+
+def _measured(table: PredictionTable, conditions: Conditions | None) -> Evaluation:
+    validation = table.part(Split.VALIDATION)
+    result = measure(table.test, conditions=conditions, validation=validation)
+    return replace(
+        result,
+        notes=(*result.notes, *table.notes),
+        inputs=(Input.of_file(Role.PREDICTIONS, table.path),),
+    )
+
+
 def compare(
     a: Run | str | Path,
     b: Run | str | Path,
     *,
     on: str = "test",
+    data: Data | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     metrics: Sequence[str] | None = None,
     margins: Mapping[str, float] | None = None,
 ) -> list[comparisons.Comparison]:
-    """Compare two runs on the same images, measure by measure.
+    """Compare two runs, or tables of predictions, on the same images, measure by measure.
 
     Parameters
     ----------
     a, b : Run or path
-        Finished runs.
+        Finished runs, or tables of any model's predictions, as for `evaluate`; one of each, too.
     on : str
-        ``test``, or a set that both were evaluated on, by its name.
+        Of runs: ``test``, or a set that both were evaluated on, by its name.
+    data, classes, positive, labels, columns
+        Of tables of predictions: as for `evaluate`.
     metrics, margins
         As for `hurdles.evaluation.comparisons.compare`: measures to be compared, and how much
         worse ``a`` may be in one and still count as no worse.
@@ -264,18 +334,21 @@ def compare(
     -------
     list of Comparison
         Paired differences with intervals, at the level and with the resamples of the first run's
-        recipe, and exact tests.
+        recipe (of a table: 95 % and 2,000), and exact tests.
 
     Raises
     ------
     EvaluationError
         If the runs were not tested on the same images, or a metric or margin cannot be used.
     """
-    one, two = _finished(a), _finished(b)
-    section, predictions = one.recipe.evaluation, one.predictions(on)
+    of_tables = TableOptions(data, classes, positive, labels, columns)
+    if not (_is_table(a) or _is_table(b)) and any(of_tables):
+        raise RunError("'data' and what goes with it are of tables of predictions, not of runs.")
+    section = Recipe(name="table").evaluation if _is_table(a) else _finished(a).recipe.evaluation
+    predictions, others = (tested(each, on, of_tables) for each in (a, b))
     rows = comparisons.compare(
         predictions,
-        two.predictions(on),
+        others,
         metrics=metrics,
         margins=margins,
         level=section.level,
@@ -428,6 +501,17 @@ def report(
         if findings is not None:
             judged_again(findings).save(run.path / "audit.json")
         return write_page(run, on=on, pictures=pictures)
+
+
+def tested(each: Run | str | Path, on: str, of_tables: TableOptions) -> Predictions:
+    """Return the predictions of a run on a set, or of a table."""
+    if isinstance(each, Run) or not _is_table(each):
+        return _finished(each).predictions(on)
+    return of_tables.read(each).test
+
+
+def _is_table(each: Run | str | Path) -> bool:
+    return not isinstance(each, Run) and Path(each).is_file()
 
 
 def _finished(run: Run | str | Path) -> Run:

@@ -11,14 +11,18 @@ import hurdles
 from hurdles.cli.output import (
     BenefitOption,
     CacheOption,
+    ClassOption,
     ColumnOption,
     DataOption,
     ForceOption,
     JoinOption,
     JsonOption,
+    JudgedOption,
     LabelOption,
     NoImagesOption,
     OnBadOption,
+    PositiveOption,
+    PredictionsOption,
     PrevalenceOption,
     QuietOption,
     ResultsOption,
@@ -145,7 +149,13 @@ def recipes(
 
 
 def evaluate(
-    run: RunArgument,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a finished run.")
+    ] = None,
+    predictions: PredictionsOption = None,
+    data: JudgedOption = None,
+    class_: ClassOption = None,
+    positive: PositiveOption = None,
     on: Annotated[
         list[str] | None,
         typer.Option(
@@ -179,6 +189,7 @@ def evaluate(
 ) -> None:
     """Test a finished run on other images, and write a report of that beside the first.
 
+    Or measure a table of any model's predictions; nothing is written then.
     Images that show what the run was trained or chosen on, copies too, are recognized and left out.
     Several --on are tests of their own, each with its own files and report, unless --merge.
     """
@@ -195,6 +206,10 @@ def evaluate(
     with verb_options(on_bad, cache, quiet, no_images) as options:
         result = hurdles.evaluate(
             run,
+            predictions=predictions,
+            data=data,
+            classes=class_,
+            positive=positive,
             on=on,
             name=name,
             merge=merge,
@@ -205,7 +220,10 @@ def evaluate(
             force=force,
             options=options,
         )
-    if isinstance(result, dict):
+    if run is None:
+        assert not isinstance(result, dict)
+        print_evaluation(result, as_json)
+    elif isinstance(result, dict):
         print_evaluations(result, as_json, reports={n: Run(run).page_path(n) for n in result})
     else:
         name = merge or name or (names_of(on)[0] if on else "test")
@@ -287,8 +305,8 @@ def embed(
 
 
 def compare(
-    a: RunArgument,
-    b: RunArgument,
+    a: Annotated[Path, typer.Argument(metavar="A", help="A finished run, or predictions.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
     on: Annotated[
         str, typer.Option("--on", help="test, or a set both were evaluated on.")
     ] = "test",
@@ -305,17 +323,27 @@ def compare(
             "--metric. Fix it before you see the numbers.",
         ),
     ] = None,
+    data: JudgedOption = None,
+    class_: ClassOption = None,
+    positive: PositiveOption = None,
+    label: LabelOption = None,
+    column: ColumnOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two runs on the same images: paired differences, intervals, exact tests."""
+    """Compare two runs on the same images: paired differences, intervals, exact tests.
+
+    Or two tables of predictions, of any models.
+    """
+    from hurdles.api.experiments import TableOptions, tested
     from hurdles.evaluation.comparisons import holm
     from hurdles.reporting.console import comparison_lines, comparison_records, interval_unit
-    from hurdles.runs.run import Run
 
-    rows = hurdles.compare(a, b, on=on, metrics=metric, margins=_margins(margin, metric))
+    given = TableOptions(data, class_, positive, pairs(label), pairs(column))
+    margins = _margins(margin, metric)
+    rows = hurdles.compare(a, b, on=on, metrics=metric, margins=margins, **given._asdict())
     adjusted = holm([row.p_value for row in rows])
-    tested = Run(a).predictions(on)
-    unit = interval_unit(len(tested), int(tested.unknown.sum()))
+    of_a = tested(a, on, given)
+    unit = interval_unit(len(of_a), int(of_a.unknown.sum()))
     lines = comparison_lines(rows, adjusted, unit)
     print_result(as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines)
 

@@ -171,16 +171,7 @@ def _predict(
     probability = probabilities(
         network, prepared.pixels, machine=machine, progress=options.listener
     )
-    frame = prepared.manifest.frame
-    return Predictions.from_arrays(
-        run.labels,
-        y_true=frame["label"].tolist(),
-        y_prob=probability,
-        images=frame["image"].tolist(),
-        groups=prepared.manifest.groups.tolist(),
-        sources=[None if s != s else s for s in frame["source"]],
-        paths=frame["path"].tolist(),
-    )
+    return Predictions.of_images(prepared.manifest, run.labels, probability)
 
 
 def _threshold(
