@@ -37,6 +37,7 @@ __all__ = [
     "report",
     "run",
     "segment",
+    "spec",
     "study",
     "train_lungs",
     "verify",
