@@ -250,7 +250,7 @@ def workflow_commands(text: str) -> list[str]:
 
 def test_the_workflow_is_one():
     """As GitHub's documentation of workflows has it: names, uses with a version, with, run."""
-    ((language, title, text),) = [f for f in fences(DOCS / "howto/ci.md") if f[0] == "yaml"]
+    ((_, title, text),) = [f for f in fences(DOCS / "howto/ci.md") if f[0] == "yaml"]
     assert title == ".github/workflows/hurdles.yml"
     plain = yaml.safe_load(text)
     assert plain.keys() == {"name", True, "permissions", "jobs"}  # `on` is a truth value in YAML
