@@ -382,6 +382,11 @@ class Subject:
         """Yield an answer as of `ask` for each pair of pixels and masks.
 
         A hurdle that asks more than once asks so: a model that is a program is started once.
+
+        Raises
+        ------
+        HurdleError
+            If there is no model to ask.
         """
         if self.model is None:
             raise HurdleError(f"{self.name} are answers only: there is no model to ask.")
@@ -395,7 +400,13 @@ class Subject:
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return what the model's last layer is given, shape (n, D); arguments as for `ask`."""
+        """Return what the model's last layer is given, shape (n, D); arguments as for `ask`.
+
+        Raises
+        ------
+        HurdleError
+            Without `Capability.FEATURES`.
+        """
         if self.model is None or Capability.FEATURES not in self.model.capabilities:
             raise HurdleError(f"the features of {self.name} cannot be had.")
         return cast(FeatureModel, self.model).features(pixels, masks)
