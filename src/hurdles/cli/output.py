@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
     from hurdles.evaluation.evaluation import Evaluation
+    from hurdles.findings.summary import FailOn
     from hurdles.progress import Options
 
 
@@ -61,6 +62,35 @@ JoinOption = Annotated[
     bool,
     typer.Option("--join-patients", help="Equal patient ids are one person, whatever the source."),
 ]
+PrevalenceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prevalence",
+        metavar="CLASS=P",
+        help="PPV, NPV and net benefit where the class is as common as P, e.g. COVID-19=0.02.",
+    ),
+]
+SpecificityOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--specificity",
+        metavar="P",
+        help="Sensitivity at this specificity, by a threshold from validation images. "
+        "[default: the recipe's; 0.95]",
+    ),
+]
+SensitivityOption = Annotated[
+    list[float] | None,
+    typer.Option("--sensitivity", metavar="P", help="Specificity at this sensitivity, likewise."),
+]
+BenefitOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--benefit-at",
+        metavar="P",
+        help="Net benefit for those who act from this probability on, beside acting on all.",
+    ),
+]
 HurdleOption = Annotated[
     list[str] | None,
     typer.Option("--hurdle", metavar="NAME", help="Only this one; may be given several times."),
@@ -76,11 +106,32 @@ OwnOption = Annotated[
     list[Path] | None,
     typer.Option("--own", metavar="FILE.py", help="Hurdles of your own; see docs/hurdles.md."),
 ]
-StrictOption = Annotated[
-    bool,
+
+
+def _gone(given: bool) -> None:
+    if given:
+        raise typer.BadParameter(
+            "it is called --fail-on inconclusive,could-not-run now, which does the same."
+        )
+
+
+FailOnOption = Annotated[
+    list[str] | None,
     typer.Option(
-        "--strict", help="Exit with 4 if nothing is hit, but something inconclusive or not run."
+        "--fail-on",
+        metavar="hit|inconclusive|could-not-run|nothing",
+        help="Exit with 3 on a hit, and with 4 on what is inconclusive or could not run where that "
+        "is named; several with commas, or given several times. [default: hit]",
     ),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", hidden=True, callback=_gone)]
+SarifOption = Annotated[
+    Path | None,
+    typer.Option("--sarif", metavar="FILE", help="Write SARIF 2.1.0 for code scanning, too."),
+]
+JunitOption = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="FILE.xml", help="Write JUnit XML for a build server, too."),
 ]
 ResultsOption = Annotated[
     Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
@@ -118,6 +169,20 @@ def pairs(texts: Sequence[str] | None) -> dict[str, str]:
     return mapping
 
 
+def fail_on(texts: Sequence[str] | None) -> list[FailOn]:
+    """Return what a command is to fail on; a word that is none of these is a wrong option."""
+    from hurdles.findings.summary import FailOn
+
+    words = [w.strip() for text in texts or (FailOn.HIT,) for w in text.split(",") if w.strip()]
+    known = list(map(str, FailOn))
+    for word in words:
+        if word not in known:
+            raise typer.BadParameter(f"{word!r} is none of {', '.join(known)}.")
+    if len(set(words)) > 1 and FailOn.NOTHING in words:
+        raise typer.BadParameter(f"{FailOn.NOTHING} stands alone.")
+    return list(map(FailOn, words or (FailOn.HIT,)))
+
+
 #: What JSON does not escape and a terminal would obey, or UTF-8 cannot hold.
 _OBEYED = re.compile(r"[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 #: Seconds between two lines of progress in a log.
@@ -152,6 +217,21 @@ def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None
     where = f"\nreport: {report}\nResearch use only; not a medical device."
     content = {**result.to_dict(), "report": str(report)}
     print_result(as_json, content, evaluation_lines(result), where)
+
+
+def print_evaluations(
+    results: Mapping[str, Evaluation], as_json: bool, *, reports: Mapping[str, Path]
+) -> None:
+    """Print several evaluations, each by its name and with its own table."""
+    from hurdles.reporting.console import evaluation_lines
+
+    content = {n: {**found.to_dict(), "report": str(reports[n])} for n, found in results.items()}
+    lines = [
+        line
+        for name, found in results.items()
+        for line in (f"== {name}", *evaluation_lines(found), "", f"report: {reports[name]}", "")
+    ]
+    print_result(as_json, content, lines, "Research use only; not a medical device.")
 
 
 @contextmanager

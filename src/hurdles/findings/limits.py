@@ -14,12 +14,15 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from hurdles.data.inputs import Input, Role
 from hurdles.errors import RecipeError
 from hurdles.findings.finding import Limit
 from hurdles.findings.table import Findings
 
 #: Begins the source of a limit that ``hurdles calibrate-audit`` has set.
 CALIBRATED = "calibrate-audit"
+#: Begins the source of a limit that no calibration can move.
+_DEFINED = "by definition"
 
 
 def limit_for(hurdle: str, subject: str = "") -> Limit:
@@ -43,7 +46,9 @@ def judged_again(findings: Findings) -> Findings:
     calibrated = {hurdle for (hurdle, _), limit in shipped if limit.source.startswith(CALIBRATED)}
     rows = tuple(
         replace(row, limit=limit_for(row.hurdle, row.subject))
-        if row.limit is not None and row.hurdle in calibrated
+        if row.limit is not None
+        and row.hurdle in calibrated
+        and not row.limit.source.startswith(_DEFINED)
         else row
         for row in findings.rows
     )
@@ -55,6 +60,12 @@ def load_limits(path: Path | None = None) -> Mapping[tuple[str, str], Limit]:
     if path is None:
         return _shipped()
     return _parsed(path.read_text(encoding="utf-8"), str(path))
+
+
+def limits_input() -> Input:
+    """Return the limits that ship, as an input of whatever is held against them."""
+    with resources.as_file(resources.files("hurdles.findings") / "limits.toml") as path:
+        return Input.of_file(Role.LIMITS, path)
 
 
 @cache

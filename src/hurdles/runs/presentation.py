@@ -22,7 +22,7 @@ from hurdles.pixels.cache import Prepared
 from hurdles.progress import Progress
 from hurdles.recipe.images import same_ids
 from hurdles.recipe.recipe import Recipe
-from hurdles.reporting.page import ReportContent, Sheet, SheetItem, write_report
+from hurdles.reporting.page import ReportContent, Sheet, SheetItem, render, write_report
 from hurdles.runs.run import Run
 from hurdles.runs.seals import reading
 
@@ -120,6 +120,11 @@ def write_page(
     return write_report(content, run.page_path(on))
 
 
+def page_text(run: Run, *, on: str = "test", pictures: bool = True) -> str:
+    """Return the report as it would be written now."""
+    return render(_content(run, on, run.meta, pictures))
+
+
 def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
     recipe, own = run.recipe, on == "test"
     if own:
@@ -135,6 +140,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
     if start := meta.get("start"):
         environment["encoder started from"] = start["source"]
         environment["origin (SHA-256)"] = start["origin"][:16]
+    environment |= {f"{each} (SHA-256)": each.sha256 for each in evaluation.inputs}
     sheets = run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
