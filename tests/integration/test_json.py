@@ -38,6 +38,7 @@ COMMANDS = [
     "demo --out OUT",
     "evaluate RUN --on OTHER --name ward",
     "compare RUN RUN",
+    "predict RUN IMAGE --out OUT/p.csv",
     "explain RUN IMAGE --out OUT/sheet.png",
     "embed RUN --on TABLE --out OUT",
     "report RUN",

@@ -93,7 +93,9 @@ def check(
         load_hurdles(own)
         for name in hurdles or ():
             DATA_HURDLES.get(name)  # before the images are read
-        images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
+        images = classified(
+            data, labels=labels, columns=columns, join_patients=join_patients, unlabeled=True
+        )
         parts = [data] if isinstance(data, str | Path | Manifest | Mapping) else list(data)
         name = " + ".join(name_of(part) for part in parts)
         material = material_of(images, name=name, options=options, lungs=lungs)

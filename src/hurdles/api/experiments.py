@@ -32,7 +32,9 @@ from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
+    from hurdles.runs.answers import Answers
     from hurdles.runs.features import Embedding
+    from hurdles.runs.predictor import Predictor
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
@@ -292,6 +294,87 @@ def explain(
             answers = probabilities(network, prepared.pixels, machine=this_machine("float32"))
             write_bytes(out, heatmap_sheet(prepared.pixels, maps, run.labels, answers))
         return maps
+
+
+def load(run: Run | str | Path, *, options: Options | None = None) -> Predictor:
+    """Return a finished run, ready to answer new images again and again.
+
+    ``hurdles.load("runs/mine").predict(["a.png"])`` is `predict`; the network, the temperature and
+    the rule of refusal are read or fixed once.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished, or its images would be prepared otherwise now.
+    """
+    from hurdles.runs.predictor import Predictor
+
+    return Predictor(run if isinstance(run, Run) else Run(run), options)
+
+
+def predict(
+    run: Run | str | Path,
+    images: Data,
+    *,
+    coverage: float = 0.9,
+    columns: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    heatmaps: str | Path | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> Answers:
+    """Answer new images by a finished run; no class of them needs to be known.
+
+    Each is prepared as in training, refused if it is unlike the images of training, and answered
+    with calibrated probabilities and a prediction set. Research use only; not a medical device.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    images : Data
+        Files, folders (all images below), patterns such as ``new/*.dcm``, tables with a column of
+        paths, or collections.
+    coverage : float
+        Share of new patients of each class that is to have it in their prediction sets, within
+        (0, 1).
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
+    out : path, optional
+        Where to write the table (CSV), as it grows; what it rests on goes beside it, as
+        ``<stem>.about.json``. An interrupted call leaves neither.
+    heatmaps : path, optional
+        Folder for a picture of each answered image beside its Grad-CAM: patients' pixels.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        What to do with unreadable files, where the cache is, who listens.
+
+    Returns
+    -------
+    Answers
+        A row for each image, with columns as in `hurdles.runs.answers.COLUMNS`: also for one that
+        cannot be read, with the reason.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished.
+    ManifestError
+        If there is no image to be read.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
+    """
+    return load(run, options=options).predict(
+        images, coverage=coverage, columns=columns, out=out, heatmaps=heatmaps, force=force
+    )
 
 
 def embed(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Elsewhere", "Material", "Subject"]
 
+#: Why a hurdle that needs classes could not run.
+NO_CLASSES = "no classes are known"
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -86,7 +89,15 @@ class Material:
 
     @property
     def labels(self) -> NDArray[np.str_]:
-        """The class of each image, shape (N,)."""
+        """The class of each image, shape (N,).
+
+        Raises
+        ------
+        HurdleError
+            If no classes are known.
+        """
+        if not self.manifest.has_classes:
+            raise HurdleError(NO_CLASSES)
         return self.manifest.frame["label"].to_numpy(dtype=str)
 
     @property

@@ -40,6 +40,7 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.run,
         experiments.evaluate,
         experiments.compare,
+        experiments.predict,
         experiments.explain,
         experiments.embed,
         experiments.report,

@@ -39,7 +39,7 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
         rows = np.flatnonzero(where == part)
         subset = Prepared(prepared.manifest.part(part), prepared.pixels[rows])
         predictions = _predict(run, subset, options)
-        threshold = _threshold(run, None, predictions if part is Split.VALIDATION else None)
+        threshold = threshold_of(run, None, predictions if part is Split.VALIDATION else None)
         predictions = apply(predictions, threshold) if threshold else predictions
         predictions.save(run.path / "predictions" / f"{part}.csv")
         notes = _selected(run, subset, predictions, part.value)
@@ -147,7 +147,7 @@ def _answers(
     if epoch and rule is not ThresholdRule.ARGMAX and not _threshold_file(run, epoch).is_file():
         images = prepare_for(run, run.manifest.part(Split.VALIDATION), options)
         validation = _predict(run, images, options, epoch)
-    threshold = _threshold(run, epoch, validation)
+    threshold = threshold_of(run, epoch, validation)
     return apply(predictions, threshold) if threshold else predictions
 
 
@@ -172,8 +172,8 @@ def _predict(
     )
 
 
-def _threshold(
-    run: Run, epoch: ChosenEpoch | None, validation: Predictions | None = None
+def threshold_of(
+    run: Run, epoch: ChosenEpoch | None = None, validation: Predictions | None = None
 ) -> Threshold | None:
     """Return the threshold that the recipe asks for, chosen on validation images if given these."""
     section = run.recipe.evaluation
@@ -194,7 +194,7 @@ def _threshold_file(run: Run, epoch: ChosenEpoch | None) -> Path:
 
 def _measured(run: Run, predictions: Predictions) -> Evaluation:
     result = evaluate(predictions, level=run.recipe.evaluation.level)
-    threshold = _threshold(run, None)
+    threshold = threshold_of(run)
     if threshold is None:
         return result
     note = f"Classes by a threshold that was never fitted to the tested images: {threshold}."
