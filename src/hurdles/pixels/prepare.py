@@ -8,7 +8,8 @@ monotone: no pixel that was darker becomes brighter than another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.errors import LungsNotFoundError, RecipeError
+from hurdles.errors import HurdleError, LungsNotFoundError, RecipeError
+from hurdles.pixels.framing import Framing, framed
 from hurdles.registry import Registry
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ class Preparation:
     beneath : PixelPreparation, optional
         Finds the lungs: ``uint8``, above 127 inside them. Needed by the names that need lungs, and
         dropped by the others, for which nothing is to be found.
+    framing, fraction : Framing, float
+        Square of an image that is not square, cut out before the steps; see
+        `hurdles.pixels.framing`. Default: all of it, stretched.
 
     Raises
     ------
@@ -73,6 +78,8 @@ class Preparation:
     size: int = 224
     name: str = "raw"
     beneath: PixelPreparation | None = None
+    framing: Framing = Framing.STRETCH
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
         if not needs_lungs(self.name):
@@ -92,6 +99,8 @@ class Preparation:
         Reads the weights of what finds the lungs, where they are needed.
         """
         own = f"{self.name}-{self.size}px-v{self._version}"
+        if self._frames:
+            own += f"-{self.framing}-{self.fraction:g}"
         return own if self.beneath is None else f"{own}-{self.beneath.key}"
 
     @property
@@ -102,7 +111,13 @@ class Preparation:
         of what finds them. Images prepared otherwise have another description.
         """
         own: dict[str, str | int] = {"name": self.name, "size": self.size, "version": self._version}
+        if self._frames:
+            own |= {"framing": f"{self.framing} {self.fraction:g}"}
         return own if self.beneath is None else {**own, "lungs": self.beneath.key}
+
+    @property
+    def _frames(self) -> bool:
+        return (self.framing, self.fraction) != (Framing.STRETCH, 1)
 
     @property
     def _version(self) -> str:
@@ -127,15 +142,53 @@ class Preparation:
         LungsNotFoundError
             If the lungs are needed and are not there.
         """
-        image = MaskedImage(pixels)
+        lungs = None
         if self.beneath is not None:
             mask = self.beneath(pixels) if lower is None else lower
-            image = MaskedImage(pixels, stretched(mask, (pixels.shape[0], pixels.shape[1])))
-        for step in PREPARATIONS.get(self.name):
-            image = step.apply(image)
-        square = resize_square(image.pixels, self.size)
-        scaled: np.ndarray = np.rint(np.clip(square, 0, 1) * np.float32(255))
-        return scaled.astype(np.uint8)
+            whole = stretched(mask, (pixels.shape[0], pixels.shape[1]))
+            lungs = framed(whole, self.framing, self.fraction)
+        image = framed(pixels, self.framing, self.fraction)
+        return as_bytes(stepped(self.name, image, lungs).pixels, self.size)
+
+
+def stepped(name: str, pixels: Pixels, mask: NDArray[np.bool_] | None) -> MaskedImage:
+    """Return an image within [0, 1] and its lungs after the steps of a preparation."""
+    view = MaskedImage(pixels, mask)
+    for step in PREPARATIONS.get(name):
+        view = step.apply(view)
+    return view
+
+
+def as_bytes(pixels: Pixels, size: int) -> NDArray[np.uint8]:
+    """Return an image within [0, 1] stretched to a square of bytes, as `Preparation` does."""
+    square = np.clip(resize_square(pixels, size), 0, 1)
+    return np.asarray(np.rint(square * np.float32(255)), dtype=np.uint8)
+
+
+def prepare_squares(
+    name: str, size: int, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
+    """Take square images (n, S, S), with lungs that are given, through a preparation.
+
+    The steps run on the square image here, and at the file's own size in `Preparation`: the two
+    differ by rounding and, where lungs are needed, by a pixel at their edge. An image in whose mask
+    there are no lungs is only resized.
+    """
+    if name == "raw" and pixels.shape[1:] == (size, size):
+        return pixels
+    lungs: Sequence[NDArray[np.bool_] | None] = [None] * len(pixels)
+    if needs_lungs(name):
+        if masks is None:
+            raise HurdleError(f"the model sees images {name}; give their lungs.")
+        lungs = list(masks)
+    prepared = np.empty((len(pixels), size, size), dtype=np.uint8)
+    for row, (image, mask) in enumerate(zip(pixels, lungs, strict=True)):
+        gray = image.astype(np.float32) / 255
+        # Alterations may hide the lungs; the image is then asked about as it is.
+        with suppress(LungsNotFoundError):
+            gray = stepped(name, gray, mask).pixels
+        prepared[row] = as_bytes(gray, size)
+    return prepared
 
 
 def needs_lungs(name: str) -> bool:
@@ -301,6 +354,24 @@ def stretched(
         shrinks = size[0] * size[1] < soft.size
         soft = cv2.resize(soft, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(soft > 0.5)
+
+
+def framed_mask(
+    mask: NDArray[np.bool_] | NDArray[np.uint8],
+    shape: tuple[int, int],
+    framing: Framing,
+    fraction: float,
+    size: int,
+) -> NDArray[np.bool_]:
+    """Return the square of a mask that belongs to a framed image.
+
+    `mask` is of the whole image, of any size; `shape` is the image's own height and width.
+    """
+    if (framing, fraction) == (Framing.STRETCH, 1):
+        return stretched(mask, (size, size))
+    by = min(1.0, 4 * size / max(shape))  # pixels enough, of the same aspect
+    height, width = (max(1, round(side * by)) for side in shape)
+    return stretched(framed(stretched(mask, (height, width)), framing, fraction), (size, size))
 
 
 def box_of(mask: NDArray[np.bool_], margin: float = 0.0) -> tuple[slice, slice]:
