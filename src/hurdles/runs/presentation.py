@@ -135,6 +135,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
     if start := meta.get("start"):
         environment["encoder started from"] = start["source"]
         environment["origin (SHA-256)"] = start["origin"][:16]
+    environment |= {f"{each} (SHA-256)": each.sha256 for each in evaluation.inputs}
     sheets = run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",
