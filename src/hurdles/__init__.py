@@ -29,6 +29,7 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
+    "export",
     "fingerprint",
     "lineage",
     "load",

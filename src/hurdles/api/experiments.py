@@ -23,7 +23,7 @@ from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import Data, classified, files_of, name_of, prepare_for
+from hurdles.runs.images import Data, classified, files_of, manifest_of, name_of, prepare_for
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import seal, sealed, unseal
@@ -33,6 +33,7 @@ from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
     from hurdles.runs.answers import Answers
+    from hurdles.runs.export import Export
     from hurdles.runs.features import Embedding
     from hurdles.runs.predictor import Predictor
 
@@ -375,6 +376,67 @@ def predict(
     return load(run, options=options).predict(
         images, coverage=coverage, columns=columns, out=out, heatmaps=heatmaps, force=force
     )
+
+
+def export(
+    run: Run | str | Path,
+    *,
+    out: str | Path | None = None,
+    format: str = "onnx",
+    on: Data | None = None,
+    columns: Mapping[str, str] | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> Export:
+    """Write a run's network for other programs, with how it takes a radiograph.
+
+    The file is asked about radiographs, and kept only if its probabilities are torch's within
+    1e-4. It answers with logits, and with the features before the last layer; probabilities are
+    their softmax, not calibrated. Research use only; not a medical device.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    out : path, optional
+        The file; default: ``model.onnx`` in the run's folder. Its spec stands in it, and beside it
+        as TOML of the same name.
+    format : str
+        ``onnx``.
+    on : Data, optional
+        Radiographs on which the file is held against torch, no class needed; default: the run's
+        own test images.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Export
+        Where the files lie, and the largest difference from torch.
+
+    Raises
+    ------
+    ModelError
+        If a package is absent, or the file's answers are not torch's: then it is not kept.
+    RunError
+        If the run is not finished, or no radiograph is at hand.
+    RecipeError
+        If there is no such format.
+    """
+    from hurdles.runs.export import ExportFormat, export_files, export_onnx
+
+    if format not in list(ExportFormat):
+        raise RecipeError(f"a network is exported as {', '.join(ExportFormat)}, not {format!r}.")
+    run = _finished(run)
+    path = run.path / "model.onnx" if out is None else Path(out)
+    inputs = [*sealed(run.path), *files_of(on)]
+    with outputs(*export_files(path), inputs=inputs, ledger=run.ledger, force=force):
+        images = None if on is None else manifest_of(on, columns=columns, unlabeled=True)
+        return export_onnx(run, path, on=images, options=options)
 
 
 def embed(

@@ -44,6 +44,7 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.explain,
         experiments.embed,
         experiments.report,
+        experiments.export,
         experiments.study,
         images.train_lungs,
     ],

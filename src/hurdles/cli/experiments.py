@@ -265,6 +265,44 @@ def predict(
     print_result(as_json, answers.to_dict(), rows, "", below)
 
 
+def export(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file. [default: model.onnx in RUN]")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on",
+            metavar="[NAME=]PATH",
+            help="Radiographs to hold it against torch on. [default: the run's test images]",
+        ),
+    ] = None,
+    column: ColumnOption = None,
+    force: ForceOption = False,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a run's network as ONNX, with how it takes a radiograph, for other programs.
+
+    The spec stands in the file and as TOML beside it. The file is asked about radiographs, and kept
+    only if its probabilities are those of the run within 1e-4.
+    """
+    with verb_options(OnBad.SKIP, cache, quiet) as options:
+        written = hurdles.export(
+            run,
+            out=out,
+            format=format,
+            on=on,
+            columns=pairs(column),
+            force=force,
+            options=options,
+        )
+    print_result(as_json, written.to_dict(), written.lines())
+
+
 def embed(
     run: RunArgument,
     on: Annotated[

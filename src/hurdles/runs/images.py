@@ -29,6 +29,8 @@ Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, s
 PHANTOM = "phantom"
 PHANTOM_PATIENTS = 300
 
+#: Parts that a title names.
+_NAMED = 6
 # A table of such a name says nothing; its folder does.
 _NAMELESS = {"data", "dataset", "images", "index", "manifest", "metadata", "split"}
 _NAMELESS |= {"test", "train", "validation"}  # what a run calls its own parts
@@ -212,7 +214,9 @@ def name_of(data: Data) -> str:
 def title_of(data: Data) -> str:
     """Return what a reader calls images of several parts."""
     parts = [data] if isinstance(data, str | Path | Manifest | Mapping) else list(data)
-    return " + ".join(name_of(part) for part in parts)
+    names = [name_of(part) for part in parts]
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return " + ".join([*names[:_NAMED], *more])
 
 
 def preparation_of(recipe: Recipe) -> Preparation:
