@@ -41,6 +41,8 @@ COMMANDS = [
     "demo --out OUT",
     "evaluate RUN --on OTHER --name ward",
     "compare RUN RUN",
+    "predict RUN IMAGE --out OUT/p.csv",
+    "export RUN --out OUT/m.onnx",
     "explain RUN IMAGE --out OUT/sheet.png",
     "embed RUN --on TABLE --out OUT",
     "report RUN",

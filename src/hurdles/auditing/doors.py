@@ -35,7 +35,7 @@ from hurdles.runs.images import (
     classified_apart,
     files_of,
     manifest_of,
-    names_of,
+    title_of,
 )
 from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
 from hurdles.runs.run import Run
@@ -89,7 +89,7 @@ class Given:
         images = None
         if self.data is not None:
             images = classified(self.data, labels=self.labels, columns=self.columns_of_images())
-            name = " + ".join(names_of(self.data))
+            name = title_of(self.data)
         known = None if self.trained_on is None else manifest_of(self.trained_on)
         return Request(name, images, self.elsewhere(), known)
 
