@@ -30,6 +30,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fingerprint",
+    "import_encoder",
     "lineage",
     "manifest",
     "plan",

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, experiments, images
+from hurdles.cli import auditing, encoders, experiments, images
 from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
 
@@ -44,6 +44,7 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.embed,
         experiments.report,
         experiments.study,
+        encoders.import_encoder,
         images.train_lungs,
     ],
     "Hurdles": [
