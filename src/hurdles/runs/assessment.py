@@ -44,7 +44,7 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
         predictions.save(run.path / "predictions" / f"{part}.csv")
         notes = _selected(run, subset, predictions, part.value)
     result = _measured(run, predictions)
-    result = replace(result, notes=(*run.copy_remarks, *notes, *result.notes))
+    result = replace(result, notes=(*run.encoder_remarks, *run.copy_remarks, *notes, *result.notes))
     run.write_json("evaluation.json", result.to_dict())
     save_sheets(run.path / "heatmaps.npz", sheets_of(run, subset, predictions, options.listener))
 
