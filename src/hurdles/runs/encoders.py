@@ -246,7 +246,7 @@ def check_encoder(
         n_test=len(tested),
         n_validation=len(parts[Split.VALIDATION]),
         reasons=reasons,
-        by_class={str(label): int(n) for label, n in labels.items()},
+        by_class={str(label): int(n) for label, n in labels.sort_index().items()},
         seen_validation=len(found[Split.VALIDATION]),
         compared=tuple(images.compared),
         unknown=(*images.unknown, *(_BY_HASHES for _ in images.hashes[:1])),
