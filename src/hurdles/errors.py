@@ -20,6 +20,8 @@
     ├── RunError (ValueError)             a run folder missing, unfinished or of another recipe
     ├── RegistryError (ValueError)        an unknown name, or one given twice
     ├── EvaluationError (ValueError)      numbers that no metric can be computed from
+    ├── SpecError (ValueError)            a spec of a model that contradicts itself or the model
+    ├── ModelError (ValueError)           a model from elsewhere that cannot be read or asked
     └── HurdleError (ValueError)          a hurdle that cannot be run on these images
 
 Every message says what is wrong, where, and what to do.
@@ -41,12 +43,14 @@ __all__ = [
     "ImageTooLargeError",
     "LungsNotFoundError",
     "ManifestError",
+    "ModelError",
     "MultiFrameError",
     "NotAnImageError",
     "OutputError",
     "RecipeError",
     "RegistryError",
     "RunError",
+    "SpecError",
     "SplitError",
     "TruncatedImageError",
     "UnsupportedImageError",
@@ -154,6 +158,14 @@ class RegistryError(HurdlesError, ValueError):
 
 class EvaluationError(HurdlesError, ValueError):
     """No metric can be computed from these numbers."""
+
+
+class SpecError(HurdlesError, ValueError):
+    """The spec of a model contradicts itself, or the file of the model."""
+
+
+class ModelError(HurdlesError, ValueError):
+    """A model from elsewhere cannot be read, or its answers are not what they must be."""
 
 
 class HurdleError(HurdlesError, ValueError):

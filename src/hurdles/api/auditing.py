@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from hurdles._version import __version__
 from hurdles.data.files import outputs, write_text
+from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
+from hurdles.findings.limits import limits_input
 from hurdles.findings.table import Findings
 from hurdles.progress import Options
 from hurdles.runs.images import Data, classified, classified_apart, files_of, name_of
+from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import sealed
@@ -38,6 +41,8 @@ def check(
     columns: Mapping[str, str] | None = None,
     lungs: bool = False,
     join_patients: bool = False,
+    sarif: str | Path | None = None,
+    junit: str | Path | None = None,
     pictures: bool = True,
     force: bool = False,
     options: Options | None = None,
@@ -63,6 +68,8 @@ def check(
         that takes some thirty milliseconds an image.
     join_patients : bool
         Equal patient ids are one person, whatever their source.
+    sarif, junit : path, optional
+        Where to write the findings as SARIF 2.1.0 and as JUnit XML, for continuous integration.
     pictures : bool
         Show the radiographs to look at on the page: patients' pixels, which go where it goes.
     force : bool
@@ -89,7 +96,7 @@ def check(
     from hurdles.auditing.loading import material_of
 
     options = options or Options()
-    with outputs(*_files(out), inputs=[*own, *files_of(data)], force=force):
+    with outputs(*_files(out), sarif, junit, inputs=[*own, *files_of(data)], force=force):
         load_hurdles(own)
         for name in hurdles or ():
             DATA_HURDLES.get(name)  # before the images are read
@@ -103,9 +110,16 @@ def check(
             names=hurdles,
             about=_about(name, len(images)),
             progress=options.listener,
+        ).made_of(
+            [
+                *image_inputs({name: images}, cache=options.cache),
+                *(Input.of_file(Role.TABLE, path) for path in files_of(data)),
+                *_rules(own),
+            ]
         )
         if out is not None:
             _write(findings, Path(out), f"Hurdles for data: {name}", material, pictures)
+        _write_for_servers(findings, sarif, junit)
         return findings
 
 
@@ -119,6 +133,8 @@ def audit(
     own: Sequence[str | Path] = (),
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    sarif: str | Path | None = None,
+    junit: str | Path | None = None,
     pictures: bool = True,
     force: bool = False,
     options: Options | None = None,
@@ -145,6 +161,8 @@ def audit(
         Classes of the other collections -> classes of the run; see `run`.
     columns : mapping, optional
         Columns of their tables -> columns of a manifest; see `run`.
+    sarif, junit : path, optional
+        Where to write the findings as SARIF 2.1.0 and as JUnit XML, for continuous integration.
     pictures : bool
         Show the radiographs to look at on the page: patients' pixels, which go where it goes.
     force : bool
@@ -178,16 +196,20 @@ def audit(
     written = [] if kept else [*_files(own_page), run.report_path]
     written += [file for page in pages for file in _files(page)]
     inputs = [*own, *sealed(run.path), *files_of(on)]
-    with outputs(*written, inputs=inputs, ledger=run.ledger, force=force):
+    with outputs(*written, sarif, junit, inputs=inputs, ledger=run.ledger, force=force):
         load_hurdles(own)
         for name in hurdles or ():
             MODEL_HURDLES.get(name)
-        subject = subject_of(
-            run,
-            on=classified_apart(on, labels=labels, columns=columns),
-            siblings=[each if isinstance(each, Run) else Run(each) for each in seeds],
-            options=options,
-        )
+        elsewhere = classified_apart(on, labels=labels, columns=columns)
+        siblings = [each if isinstance(each, Run) else Run(each) for each in seeds]
+        subject = subject_of(run, on=elsewhere, siblings=siblings, options=options)
+        made_of = [
+            *image_inputs({run.recipe.name: run.manifest, **elsewhere}, cache=options.cache),
+            *(Input.of_file(Role.TABLE, path) for path in files_of(on)),
+            *run_inputs(run, "validation", "test"),
+            *sibling_inputs(siblings),
+            *_rules(own),
+        ]
         findings = run_hurdles(
             MODEL_HURDLES,
             subject,
@@ -195,11 +217,14 @@ def audit(
             about=_about(run.recipe.name, len(subject.material)) | {"run": run.path.name},
             progress=options.listener,
             # What is found is kept, also if the audit is interrupted after it.
-            after_each=None if kept else lambda some: some.save(run.path / "audit.json"),
-        )
+            after_each=None
+            if kept
+            else lambda some: some.made_of(made_of).save(run.path / "audit.json"),
+        ).made_of(made_of)
         for path in pages if kept else [own_page, *pages]:
             title = f"Hurdles for a model: {run.recipe.name}"
             _write(findings, path, title, subject.material, pictures)
+        _write_for_servers(findings, sarif, junit)
         if kept:
             options.listener.say(
                 f"{own_page} and the report stay as they were: that audit asked {len(kept)} "
@@ -221,6 +246,11 @@ def kept_hurdles(run: Run, hurdles: Sequence[str] | None) -> list[str]:
     except EvaluationError:  # of another version, which the report does not read either
         before = []
     return [name for name in before if name not in (hurdles or ())]
+
+
+def _rules(own: Sequence[str | Path]) -> list[Input]:
+    """Return the limits that findings are held against, and the files of one's own hurdles."""
+    return [limits_input(), *(Input.of_file(Role.HURDLES, path) for path in own)]
 
 
 def _about(name: str, n_images: int) -> dict[str, str]:
@@ -256,6 +286,19 @@ def _write(findings: Findings, path: Path, title: str, images: Material, picture
     names = enumerate(images.manifest.frame["image"])
     thumbnails = {name: images.pixels[row] for row, name in names if name in shown}
     write_findings(findings, path, title=title, thumbnails=thumbnails)
+
+
+def _write_for_servers(
+    findings: Findings, sarif: str | Path | None, junit: str | Path | None
+) -> None:
+    """Write findings for continuous integration, where that is wanted."""
+    from hurdles.reporting.junit import findings_junit
+    from hurdles.reporting.sarif import findings_sarif
+
+    if sarif is not None:
+        write_text(sarif, findings_sarif(findings))
+    if junit is not None:
+        write_text(junit, findings_junit(findings))
 
 
 def calibrate_audit(

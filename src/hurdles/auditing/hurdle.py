@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from hurdles.auditing.material import Material, Subject
+from hurdles.auditing.material import Capability, Material, Subject
 from hurdles.errors import HurdleError, HurdlesError
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import COULD_NOT, Finding
@@ -49,11 +49,14 @@ class Hurdle(Generic[T]):
         One sentence with a question mark.
     run : callable
         From material or subject to findings.
+    needs : frozenset of Capability
+        What a subject must be able to do; of one that is not, the hurdle could not run.
     """
 
     name: str
     question: str
     run: Function[T]
+    needs: frozenset[Capability] = frozenset()
 
 
 #: Hurdles for data by name, in the order in which they are run and shown.
@@ -70,19 +73,23 @@ def data_hurdle(name: str, *, question: str) -> Callable[[Function[Material]], F
     return _registering(DATA_HURDLES, name, question)
 
 
-def model_hurdle(name: str, *, question: str) -> Callable[[Function[Subject]], Function[Subject]]:
+def model_hurdle(
+    name: str, *, question: str, needs: Iterable[Capability] = ()
+) -> Callable[[Function[Subject]], Function[Subject]]:
     """Return a decorator that registers a hurdle for a model with its name and its question.
 
-    A second use of a name raises `RegistryError`.
+    `needs` are what it asks of a subject beyond the predictions of its test part: the images, a
+    model that answers about altered ones, or features. A second use of a name raises
+    `RegistryError`.
     """
-    return _registering(MODEL_HURDLES, name, question)
+    return _registering(MODEL_HURDLES, name, question, needs)
 
 
 def _registering(
-    hurdles: Registry[Hurdle[T]], name: str, question: str
+    hurdles: Registry[Hurdle[T]], name: str, question: str, needs: Iterable[Capability] = ()
 ) -> Callable[[Function[T]], Function[T]]:
     def keep(function: Function[T]) -> Function[T]:
-        hurdles.register(name)(Hurdle(name, question, function))
+        hurdles.register(name)(Hurdle(name, question, function, frozenset(needs)))
         return function
 
     return keep
@@ -166,6 +173,29 @@ def run_hurdles(
     return Findings(tuple(rows), questions, about)
 
 
+#: By what a subject lacks: what that is, and how it can be given.
+_BRING: Mapping[Capability, str] = {
+    Capability.IMAGES: "the images of the predictions; give them (--data)",
+    Capability.ANSWERS: (
+        "a model that can be asked about altered images; bring the model itself (--model, "
+        "--model-command, or a function in Python)"
+    ),
+    Capability.FEATURES: (
+        "the features of the model; bring an ONNX model whose spec names the output that holds "
+        "them (features)"
+    ),
+    Capability.GRADIENTS: "the gradients of a network that hurdles trained (hurdles run)",
+}
+
+
+def _lacking(hurdle: Hurdle[T], given: T) -> str:
+    """Return what a subject lacks of a hurdle's needs, and how it can be given; mostly nothing."""
+    if not isinstance(given, Subject):
+        return ""
+    missing = [c for c in Capability if c in hurdle.needs and c not in given.capabilities]
+    return f"it needs {' and '.join(_BRING[each] for each in missing)}." if missing else ""
+
+
 def _about_patients(images: int, unknown: int) -> dict[str, str]:
     if not unknown:
         return {}
@@ -199,6 +229,8 @@ def _findings_of(hurdle: Hurdle[T], given: T) -> list[Finding]:
     def could_not(why: str) -> Finding:
         return Finding(hurdle.name, COULD_NOT, "nothing", undefined(why), None)
 
+    if lacking := _lacking(hurdle, given):
+        return [could_not(lacking)]
     try:
         rows_given: object = hurdle.run(given)
         if not isinstance(rows_given, Iterable):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.auditing.material import Elsewhere, Material, Subject
+from hurdles.auditing.material import Elsewhere, Material, NetworkModel, Subject
 from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
@@ -101,8 +101,7 @@ def subject_of(
         parts[part] = _in_order(predictions, wanted)
     return Subject(
         name=str(run.path),
-        network=run.network(),
-        preparation=run.recipe.preparation.name,
+        model=NetworkModel(run.network(), run.recipe.preparation.name, str(run.path)),
         material=own,
         validation=parts[Split.VALIDATION],
         test=parts[Split.TEST],

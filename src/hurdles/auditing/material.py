@@ -1,12 +1,17 @@
-"""Material and subject: the images, and the model with its images, that hurdles are given."""
+"""Material and subject: the images, and the model with its images, that hurdles are given.
+
+A model may be a network of hurdles, a file of somebody else's, a program, a function, or nothing
+but a table of what it once answered. What a subject can do is its `Capability` list; a hurdle says
+what it needs, and what a subject lacks is said by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,14 +19,17 @@ from numpy.typing import NDArray
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
-from hurdles.errors import HurdleError, ImageError, LungsNotFoundError
+from hurdles.errors import HurdleError, ImageError
 from hurdles.evaluation.predictions import Predictions, argmax_prediction
-from hurdles.pixels.prepare import PREPARATIONS, MaskedImage, needs_lungs, resize_square
+from hurdles.pixels.prepare import prepare_squares
 
 if TYPE_CHECKING:
     from hurdles.models.network import Network
 
-__all__ = ["Elsewhere", "Material", "Subject"]
+__all__ = ["Capability", "Elsewhere", "Material", "Model", "NetworkModel", "Subject"]
+
+#: Square images (n, S, S) and, where the lungs were looked for, their lungs.
+Question: TypeAlias = "tuple[NDArray[np.uint8], NDArray[np.bool_] | None]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +47,7 @@ class Material:
         One row per image that could be read.
     pixels : uint8 array of shape (N, S, S)
         As decoded and resized, nothing else (preparation ``raw``); row i belongs to row i of the
-        manifest. S is at least 64.
+        manifest. S is at least 64; 0 where there are no images, only their table.
     facts : DataFrame
         What the files say of themselves, one row per image in the same order, columns as in
         `hurdles.pixels.facts.COLUMNS`; without columns where there are no files.
@@ -83,6 +91,11 @@ class Material:
 
     def __len__(self) -> int:
         return len(self.manifest)
+
+    @property
+    def has_images(self) -> bool:
+        """True where there are pixels, and not only a table of images."""
+        return bool(self.pixels.shape[-1])
 
     @property
     def labels(self) -> NDArray[np.str_]:
@@ -160,29 +173,133 @@ class Elsewhere:
     notes: tuple[str, ...] = ()
 
 
+class Capability(StrEnum):
+    """Abilities of a subject beyond the answers that it came with; hurdles name what they need."""
+
+    IMAGES = "images"
+    ANSWERS = "answers"
+    FEATURES = "features"
+    GRADIENTS = "gradients"
+
+
+class Model(Protocol):
+    """A classifier that can be asked about images, wherever it is from.
+
+    A model may also have `ask_many`, which takes an iterable of questions (pixels, masks) and
+    yields an answer each: a program is then started once for all of them.
+    """
+
+    @property
+    def name(self) -> str:
+        """As a reader calls it."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the outputs."""
+
+    @property
+    def size(self) -> int:
+        """Side of the square images that it is asked about."""
+
+    @property
+    def preparation(self) -> str:
+        """Preparation that images go through within `ask`, see `hurdles.pixels.prepare`."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """`Capability.ANSWERS`, and what else it can do."""
+
+    def ask(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the probabilities of every class, shape (n, K), of square images (n, S, S)."""
+
+    def features(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """Return what the last layer is given, shape (n, D); with `Capability.FEATURES` only."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkModel:
+    """Network of hurdles, with the preparation that its images go through.
+
+    Parameters
+    ----------
+    network : Network
+        In evaluation mode, on the device where it is to be asked.
+    preparation : str
+        Name of the preparation, see `hurdles.pixels.prepare`.
+    name : str
+        As a reader calls it.
+    """
+
+    network: Network
+    preparation: str = "raw"
+    name: str = "the network"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the network's outputs."""
+        return tuple(self.network.spec.labels)
+
+    @property
+    def size(self) -> int:
+        """Side of the network's images."""
+        return self.network.spec.size
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Everything that a model can do."""
+        return frozenset({Capability.ANSWERS, Capability.FEATURES, Capability.GRADIENTS})
+
+    def prepare(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.uint8]:
+        """Turn square images into what the network takes; see `prepare_squares`."""
+        return prepare_squares(self.preparation, self.size, pixels, masks)
+
+    def ask(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the probabilities of every class, shape (n, K)."""
+        from hurdles.training.prediction import probabilities
+
+        return probabilities(self.network, self.prepare(pixels, masks))
+
+    def features(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """Return what the network's head is given, shape (n, D)."""
+        from hurdles.training.prediction import embed
+
+        return embed(self.network, self.prepare(pixels, masks))
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A trained network with its images.
+    """Answers of a model to images, with the images and the model as far as they were given.
 
     Parameters
     ----------
     name : str
         What a reader calls it.
-    network : Network
-        In evaluation mode, on the device where it is to be asked.
-    preparation : str
-        Name of the preparation that its images go through, see `hurdles.pixels.prepare`.
+    model : Model, optional
+        What can be asked about further images. None where there are only answers.
     material : Material
-        Its own images, with their split and their lungs; pixels have the network's size.
-    validation, test : Predictions
-        Its own answers on these parts; the same images as there, in their order.
+        Its images, with their split and their lungs; pixels have the model's size.
+    validation : Predictions, optional
+        Its answers on the validation part: the same images as there, in their order. None where
+        there are none.
+    test : Predictions
+        Its answers on the test part.
     decide : callable
         From probabilities (n, K) to n names of classes: the most probable, or by the threshold
         that was fixed on validation images. Default: the most probable.
     elsewhere : sequence of Elsewhere
         Other collections.
     siblings : sequence of Predictions
-        Of the same test images, by networks that differ in nothing but the seed.
+        Of the same test images, by models that differ in nothing but the seed.
 
     Raises
     ------
@@ -191,10 +308,9 @@ class Subject:
     """
 
     name: str
-    network: Network
-    preparation: str
+    model: Model | None
     material: Material
-    validation: Predictions
+    validation: Predictions | None
     test: Predictions
     decide: Callable[[NDArray[np.float64]], NDArray[np.str_]] | None = None
     elsewhere: Sequence[Elsewhere] = ()
@@ -203,6 +319,8 @@ class Subject:
     def __post_init__(self) -> None:
         frame = self.material.manifest.frame
         for part, predictions in ((Split.VALIDATION, self.validation), (Split.TEST, self.test)):
+            if predictions is None:
+                continue
             own = frame["image"].iloc[self.material.rows(part)].tolist()
             if own != predictions.frame["image"].tolist():
                 raise HurdleError(
@@ -211,9 +329,17 @@ class Subject:
                 )
 
     @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Everything that hurdles may need and this subject has."""
+        if not self.material.has_images:
+            return frozenset()
+        own = self.model.capabilities if self.model else frozenset[Capability]()
+        return own | {Capability.IMAGES}
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """The classes, in the order of the network's outputs."""
-        return tuple(self.network.spec.labels)
+        """The classes, in the order of the model's outputs."""
+        return self.model.labels if self.model else tuple(self.test.classes)
 
     @cached_property
     def tested(self) -> Material:
@@ -222,17 +348,16 @@ class Subject:
 
     @cached_property
     def reference(self) -> NDArray[np.float64]:
-        """Probabilities of the test images, unaltered, by the road that altered ones take."""
+        """Probabilities of the test images, unaltered, by the road that altered ones take.
+
+        What is altered is compared with these, not with `test`: a square image is not the file.
+        """
         return self.ask(self.tested.pixels, self.tested.masks)
 
-    def prepare(
+    def ask(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.uint8]:
-        """Turn square images into what the network takes, with lungs that are given.
-
-        The steps run on the square image here, and at the file's own size in training: the two
-        differ by rounding and, where lungs are needed, by a pixel at their edge. What is altered
-        is therefore compared with `reference`, not with `test`.
+    ) -> NDArray[np.float64]:
+        """Return the probabilities of every class, shape (n, K).
 
         Parameters
         ----------
@@ -241,66 +366,37 @@ class Subject:
         masks : bool array of shape (n, S, S), optional
             Their lungs. An image in which there are none is only resized.
 
-        Returns
-        -------
-        uint8 array of shape (n, size, size)
-
         Raises
         ------
         HurdleError
-            If the preparation needs lungs and they are not given.
+            If there is no model to ask, or its preparation needs lungs and they are not given.
         """
-        size = self.network.spec.size
-        if self.preparation == "raw" and pixels.shape[1:] == (size, size):
-            return pixels
-        lungs: Sequence[NDArray[np.bool_] | None] = [None] * len(pixels)
-        if needs_lungs(self.preparation):
-            if masks is None:
-                raise HurdleError(f"{self.name} sees images {self.preparation}; give their lungs.")
-            lungs = list(masks)
-        prepared = []
-        for image, mask in zip(pixels, lungs, strict=True):
-            gray = image.astype(np.float32) / 255
-            # Alterations may hide the lungs; the image is then asked about as it is.
-            with suppress(LungsNotFoundError):
-                gray = stepped(self.preparation, gray, mask).pixels
-            prepared.append(as_bytes(gray, size))
-        return np.stack(prepared)
+        return next(self.ask_many([(pixels, masks)]))
 
-    def ask(
-        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.float64]:
-        """Return the probabilities of every class, shape (n, K); arguments as for `prepare`."""
-        from hurdles.training.prediction import probabilities
+    def ask_many(self, questions: Iterable[Question]) -> Iterator[NDArray[np.float64]]:
+        """Yield an answer as of `ask` for each pair of pixels and masks.
 
-        return probabilities(self.network, self.prepare(pixels, masks))
+        A hurdle that asks more than once asks so: a model that is a program is started once.
+        """
+        if self.model is None:
+            raise HurdleError(f"{self.name} are answers only: there is no model to ask.")
+        many = getattr(self.model, "ask_many", None)
+        if many is not None:
+            yield from many(questions)
+        else:
+            for pixels, masks in questions:
+                yield self.model.ask(pixels, masks)
 
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return what the network's head sees, shape (n, D); arguments as for `prepare`."""
-        from hurdles.training.prediction import embed
-
-        return embed(self.network, self.prepare(pixels, masks))
+        """Return what the model's last layer is given, shape (n, D); arguments as for `ask`."""
+        if self.model is None or Capability.FEATURES not in self.model.capabilities:
+            raise HurdleError(f"the features of {self.name} cannot be had.")
+        return self.model.features(pixels, masks)
 
     def decided(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
         """Return the class that the model names, shape (n,), for probabilities (n, K)."""
         if self.decide is not None:
             return self.decide(probability)
         return np.asarray(argmax_prediction(self.labels, probability), dtype=str)
-
-
-def stepped(
-    preparation: str, pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None
-) -> MaskedImage:
-    """Return an image within [0, 1] and its lungs after the steps of a preparation."""
-    view = MaskedImage(pixels, mask)
-    for step in PREPARATIONS.get(preparation):
-        view = step.apply(view)
-    return view
-
-
-def as_bytes(pixels: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """Return an image within [0, 1] stretched to a square of bytes, as `Preparation` does."""
-    square = np.clip(resize_square(pixels, size), 0, 1)
-    return np.asarray(np.rint(square * np.float32(255)), dtype=np.uint8)

@@ -5,7 +5,8 @@ it was cannot be hidden, but `outside_box` leaves of the outline no more than a 
 
 The probe is the same for every view and knows little: edge directions, a thumbnail, a histogram,
 and a logistic regression on them. It learns on the training images of a model and is asked about
-its validation and test images. Several hurdles look at its answers; they are computed once.
+its validation and test images; where no training images are known, it learns crosswise on the test
+images, no patient's from their own. Several hurdles look at its answers; they are computed once.
 """
 
 from __future__ import annotations
@@ -20,18 +21,13 @@ from numpy.typing import NDArray
 
 from hurdles.auditing.attributes import attributes_of
 from hurdles.auditing.descriptors import frame, histogram, resized, shapes
-from hurdles.auditing.material import Material, Subject, as_bytes, stepped
+from hurdles.auditing.material import Material, Subject
 from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError, LungsNotFoundError
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.probing import fit_predict, thumbnails
-from hurdles.pixels.prepare import (
-    BLANK_MARGIN,
-    CROP_MARGIN,
-    box_of,
-    grown,
-)
+from hurdles.evaluation.probing import fit_predict, out_of_fold, thumbnails
+from hurdles.pixels.prepare import BLANK_MARGIN, CROP_MARGIN, as_bytes, box_of, grown, stepped
 
 Bytes = NDArray[np.uint8]
 Features = NDArray[np.floating]
@@ -173,11 +169,13 @@ def answers_of(subject: Subject) -> Answers:
     """
     material, note = _reduced(subject.material, subject.labels)
     rows = {part: material.rows(part) for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
-    for part in (Split.TRAIN, Split.TEST):
-        if not len(rows[part]):
-            raise HurdleError(
-                f"no image of the {part.value} part is left ({note or 'none given'})."
-            )
+    if not len(subject.material.rows(Split.TRAIN)):
+        crosswise = "no training images were given: the probe learnt crosswise on the test images"
+        note = f"{note}; {crosswise}" if note else crosswise
+    elif not len(rows[Split.TRAIN]):
+        raise HurdleError(f"no image of the train part is left ({note}).")
+    if not len(rows[Split.TEST]):
+        raise HurdleError(f"no image of the test part is left ({note or 'none given'}).")
     answers = Answers({}, {}, {}, note, len(rows[Split.TEST]))
     for view in VIEWS:
         if view.needs_lungs and material.masks is None:
@@ -223,10 +221,16 @@ def _answers(
 ) -> tuple[Predictions | None, Predictions]:
     """Return the answers to one view's validation images, if there are any, and test images."""
     train, others = rows[Split.TRAIN], np.concatenate([rows[Split.VALIDATION], rows[Split.TEST]])
-    known = material.labels[train]
-    predicted = fit_predict(
-        features[train], known, material.groups[train], features[others], seed=material.seed
-    )
+    if len(train):
+        known = material.labels[train]
+        predicted = fit_predict(
+            features[train], known, material.groups[train], features[others], seed=material.seed
+        )
+    else:
+        others = rows[Split.TEST]
+        known, groups = material.labels[others], material.groups[others]
+        rows = {**rows, Split.VALIDATION: others[:0]}
+        predicted = out_of_fold(features[others], known, groups, seed=material.seed)
     probability = np.zeros((len(others), len(labels)))
     probability[:, [labels.index(name) for name in np.unique(known)]] = predicted
     n = len(rows[Split.VALIDATION])

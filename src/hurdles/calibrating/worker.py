@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES, run_hurdles
-from hurdles.auditing.material import Elsewhere, Material, Subject
+from hurdles.auditing.material import Elsewhere, Material, NetworkModel, Subject
 from hurdles.calibrating.cohorts import Planting, Pool, RealImages, draw_materials
 from hurdles.calibrating.limits import TARGETS
 from hurdles.calibrating.trials import FAULTS, Measured, Profile, Record, Trial, is_calibrated
@@ -219,8 +219,7 @@ def _subject(network: Network, material: Material, elsewhere: Material) -> Subje
     )
     return Subject(
         material.name,
-        network,
-        "raw",
+        NetworkModel(network),
         material,
         of_validation,
         of_test,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +13,13 @@ import hurdles
 from hurdles.cli.output import (
     CacheOption,
     ColumnOption,
+    FailOnOption,
     ForceOption,
     HurdleOption,
     ImagesArgument,
     JoinOption,
     JsonOption,
+    JunitOption,
     LabelOption,
     NoImagesOption,
     OnBadOption,
@@ -25,7 +28,9 @@ from hurdles.cli.output import (
     QuietOption,
     ResultsOption,
     RunArgument,
+    SarifOption,
     StrictOption,
+    fail_on,
     pairs,
     print_result,
     verb_options,
@@ -33,6 +38,7 @@ from hurdles.cli.output import (
 from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
+    from hurdles.findings.summary import FailOn
     from hurdles.findings.table import Findings
 
 
@@ -47,7 +53,10 @@ def check(
         bool, typer.Option("--lungs", help="Find the lungs too, to judge what lies outside them.")
     ] = False,
     join_patients: JoinOption = False,
-    strict: StrictOption = False,
+    fail: FailOnOption = None,
+    sarif: SarifOption = None,
+    junit: JunitOption = None,
+    strict: StrictOption = False,  # noqa: ARG001 - its callback says what it is called now
     no_images: NoImagesOption = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
@@ -61,6 +70,7 @@ def check(
     test set of this size can show. Exits with 0 if nothing was hit, with 3 if something was, with
     5 if a hurdle failed by a fault of its own.
     """
+    codes = fail_on(fail)
     with verb_options(on_bad, cache, quiet) as options:
         findings = hurdles.check(
             data,
@@ -71,11 +81,13 @@ def check(
             columns=pairs(column),
             lungs=lungs,
             join_patients=join_patients,
+            sarif=sarif,
+            junit=junit,
             pictures=not no_images,
             force=force,
             options=options,
         )
-    _print_findings(findings, as_json, out, strict)
+    _print_findings(findings, as_json, [out, sarif, junit], codes)
 
 
 def audit(
@@ -93,7 +105,10 @@ def audit(
     own: OwnOption = None,
     label: LabelOption = None,
     column: ColumnOption = None,
-    strict: StrictOption = False,
+    fail: FailOnOption = None,
+    sarif: SarifOption = None,
+    junit: JunitOption = None,
+    strict: StrictOption = False,  # noqa: ARG001 - its callback says what it is called now
     no_images: NoImagesOption = False,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
@@ -111,6 +126,7 @@ def audit(
     from hurdles.api.auditing import kept_hurdles
     from hurdles.runs.run import Run
 
+    codes = fail_on(fail)
     with verb_options(on_bad, cache, quiet) as options:
         findings = hurdles.audit(
             run,
@@ -121,12 +137,14 @@ def audit(
             own=own or (),
             labels=pairs(label),
             columns=pairs(column),
+            sarif=sarif,
+            junit=junit,
             pictures=not no_images,
             force=force,
             options=options,
         )
     own_page = None if kept_hurdles(Run(run), hurdle) else run / "audit.html"
-    _print_findings(findings, as_json, out or own_page, strict)
+    _print_findings(findings, as_json, [out or own_page, sarif, junit], codes)
 
 
 def lineage(
@@ -237,11 +255,14 @@ def calibrate_audit(
     print_result(as_json, content, answer_lines(calibration), f"written: {page}")
 
 
-def _print_findings(findings: Findings, as_json: bool, page: Path | None, strict: bool) -> None:
+def _print_findings(
+    findings: Findings, as_json: bool, files: Sequence[Path | None], codes: Sequence[FailOn]
+) -> None:
     from hurdles.findings.summary import exit_code
     from hurdles.reporting.findings import finding_lines
 
-    written = [] if page is None else [f"\nwritten: {page}"]
+    written = [f"written: {file}" for file in files if file is not None]
+    written = [f"\n{written[0]}", *written[1:]] if written else []
     print_result(as_json, findings.to_dict(), finding_lines(findings), written)
-    if code := exit_code(findings, strict=strict):
+    if code := exit_code(findings, codes):
         raise typer.Exit(code)

@@ -22,6 +22,7 @@ from hurdles.data.vocabulary import OnBad
 
 if TYPE_CHECKING:
     from hurdles.evaluation.evaluation import Evaluation
+    from hurdles.findings.summary import FailOn
     from hurdles.progress import Options
 
 
@@ -76,11 +77,32 @@ OwnOption = Annotated[
     list[Path] | None,
     typer.Option("--own", metavar="FILE.py", help="Hurdles of your own; see docs/hurdles.md."),
 ]
-StrictOption = Annotated[
-    bool,
+
+
+def _gone(given: bool) -> None:
+    if given:
+        raise typer.BadParameter(
+            "it is called --fail-on inconclusive,could-not-run now, which does the same."
+        )
+
+
+FailOnOption = Annotated[
+    list[str] | None,
     typer.Option(
-        "--strict", help="Exit with 4 if nothing is hit, but something inconclusive or not run."
+        "--fail-on",
+        metavar="hit|inconclusive|could-not-run|nothing",
+        help="Exit with 3 on a hit, and with 4 on what is inconclusive or could not run where that "
+        "is named; several with commas, or given several times. [default: hit]",
     ),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", hidden=True, callback=_gone)]
+SarifOption = Annotated[
+    Path | None,
+    typer.Option("--sarif", metavar="FILE", help="Write SARIF 2.1.0 for code scanning, too."),
+]
+JunitOption = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="FILE.xml", help="Write JUnit XML for a build server, too."),
 ]
 ResultsOption = Annotated[
     Path | None, typer.Option("--results", help="Write the tables here. [default: --out]")
@@ -116,6 +138,20 @@ def pairs(texts: Sequence[str] | None) -> dict[str, str]:
         if mapping.setdefault(theirs, ours) != ours:
             raise typer.BadParameter(f"{theirs!r} cannot be both {mapping[theirs]!r} and {ours!r}.")
     return mapping
+
+
+def fail_on(texts: Sequence[str] | None) -> list[FailOn]:
+    """Return what a command is to fail on; a word that is none of these is a wrong option."""
+    from hurdles.findings.summary import FailOn
+
+    words = [w.strip() for text in texts or (FailOn.HIT,) for w in text.split(",") if w.strip()]
+    known = list(map(str, FailOn))
+    for word in words:
+        if word not in known:
+            raise typer.BadParameter(f"{word!r} is none of {', '.join(known)}.")
+    if len(set(words)) > 1 and FailOn.NOTHING in words:
+        raise typer.BadParameter(f"{FailOn.NOTHING} stands alone.")
+    return list(map(FailOn, words or (FailOn.HIT,)))
 
 
 #: What JSON does not escape and a terminal would obey, or UTF-8 cannot hold.

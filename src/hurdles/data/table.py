@@ -188,6 +188,32 @@ def match_columns(columns: list[str], wanted: Mapping[str, str]) -> ColumnMatch:
     return match
 
 
+def in_terms(frame: pd.DataFrame, *, is_split_guessed: bool = False) -> list[str]:
+    """Put cells, text or None, into the manifest's terms in place, and return notes.
+
+    Those that are not understood stay, but for a split that is one by a guess: if no cell of it is
+    a part, it is emptied.
+    """
+    for column in ("label", "patient", "source"):
+        text = frame[column].dropna().astype("str")
+        if text.str.fullmatch(r"\d+([.,]0+)?").all():  # '1.0' is '1' where all are whole
+            first = frame[column].map(lambda c: re.split("[.,]", c)[0], na_action="ignore")
+            frame[column] = first.astype(object)
+    frame["patient"], notes = without_placeholders(frame["patient"], where="rows")
+    for column, known in _TERMS.items():
+        cells = frame[column]
+        terms = cells.map(known, na_action="ignore").astype(object)
+        if column != "split" or not is_split_guessed or terms.notna().any():
+            unknown = cells.astype("str").str.lower().isin(_UNKNOWN)
+            terms = terms.where(terms.notna() | unknown, cells)
+        frame[column] = terms.where(terms.notna(), None)
+    grouped = frame["age"].map(lambda c: least_age(c) is not None, na_action="ignore")
+    if n := int(grouped.fillna(False).sum()):
+        notes = [*notes, f"the age is a group in {n} rows, as '>89': its youngest is used"]
+    frame["age"] = frame["age"].map(_age, na_action="ignore").astype(object)
+    return list(notes)
+
+
 class _TableReader:
     """One table on its way to a manifest, with the notes on how it is read."""
 
@@ -301,28 +327,11 @@ class _TableReader:
 
     def translate(self, frame: pd.DataFrame) -> None:
         """Put cells into the manifest's terms; those that are not understood stay."""
-        for column in ("label", "patient", "source"):
-            text = frame[column].dropna().astype("str")
-            if text.str.fullmatch(r"\d+([.,]0+)?").all():  # '1.0' is '1' where all are whole
-                first = frame[column].map(lambda c: re.split("[.,]", c)[0], na_action="ignore")
-                frame[column] = first.astype(object)
-        frame["patient"], notes = without_placeholders(frame["patient"], where="rows")
-        self.notes += notes
-        for column, known in _TERMS.items():
-            cells = frame[column]
-            terms = cells.map(known, na_action="ignore").astype(object)
-            place = self.columns.places.get(column)
-            guessed = place is not None and self.sheet.columns[place].lower() != column
-            if column == "split" and guessed and not terms.notna().any():
-                del self.columns.places[column]  # a 'set' or 'fold' that means something else
-            else:
-                unknown = cells.astype("str").str.lower().isin(_UNKNOWN)
-                terms = terms.where(terms.notna() | unknown, cells)
-            frame[column] = terms.where(terms.notna(), None)
-        grouped = frame["age"].map(lambda c: least_age(c) is not None, na_action="ignore")
-        if n := int(grouped.fillna(False).sum()):
-            self.notes.append(f"the age is a group in {n} rows, as '>89': its youngest is used")
-        frame["age"] = frame["age"].map(_age, na_action="ignore").astype(object)
+        place = self.columns.places.get("split")
+        guessed = place is not None and self.sheet.columns[place].lower() != "split"
+        self.notes += in_terms(frame, is_split_guessed=guessed)
+        if guessed and not frame["split"].notna().any():
+            del self.columns.places["split"]  # a 'set' or 'fold' that means something else
 
     def refuse(self, frame: pd.DataFrame) -> None:
         """Name everything that is wrong in the table, in one message."""

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles.data.inputs import Input, digest, inputs_from
+from hurdles.data.schemas import Schema
 from hurdles.data.untrusted import notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.estimate import Estimate
@@ -19,6 +21,9 @@ from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import PatientTable
 
 __all__ = ["Evaluation", "evaluate"]
+
+#: What its JSON file holds.
+SCHEMA = Schema("urn:hurdles:evaluation:1", "hurdles.evaluation", "evaluation.schema.json")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class Evaluation:
         What a reader must know about the set, in sentences.
     n_unknown : int
         Images whose patient is not known: in every interval, each counts as one more patient.
+    inputs : tuple of Input
+        Everything that it was made of, by its SHA-256; empty where nothing was read, or an earlier
+        version wrote it.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +63,7 @@ class Evaluation:
     estimates: dict[tuple[str, str], Estimate]
     notes: tuple[str, ...] = ()
     n_unknown: int = 0
+    inputs: tuple[Input, ...] = ()
 
     def get(self, measure: str, class_: str | None = None) -> Estimate:
         """Return one estimate.
@@ -113,8 +122,13 @@ class Evaluation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dictionary for JSON, in which NaN becomes None."""
-        return {
+        """Return a dictionary for JSON, as ``evaluation.schema.json`` describes it.
+
+        NaN becomes None.
+        """
+        plain = {
+            "schema": SCHEMA.id,
+            "inputs": [each.to_dict() for each in self.inputs],
             "classes": list(self.classes),
             "labels": list(self.labels),
             "n_images": self.n_images,
@@ -129,10 +143,18 @@ class Evaluation:
             ],
             "notes": list(self.notes),
         }
+        return {**plain, "digest": digest(plain)}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Evaluation:
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` wrote, or an earlier version did.
+
+        Raises
+        ------
+        EvaluationError
+            If it is of another schema.
+        """
+        SCHEMA.require_known(plain)
         rows = [dict(row) for row in plain["estimates"]]
         keys = [(row.pop("measure"), row.pop("class")) for row in rows]
         estimates = dict(zip(keys, map(Estimate.from_dict, rows), strict=True))
@@ -147,6 +169,7 @@ class Evaluation:
             confusion=tuple(tuple(row) for row in plain["confusion"]),
             estimates=estimates,
             notes=tuple(plain["notes"]),
+            inputs=inputs_from(plain),
         )
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from hurdles.data.inputs import Input, Role
 from hurdles.errors import RecipeError
 from hurdles.findings.finding import Limit
 from hurdles.findings.table import Findings
@@ -55,6 +56,12 @@ def load_limits(path: Path | None = None) -> Mapping[tuple[str, str], Limit]:
     if path is None:
         return _shipped()
     return _parsed(path.read_text(encoding="utf-8"), str(path))
+
+
+def limits_input() -> Input:
+    """Return the limits that ship, as an input of whatever is held against them."""
+    with resources.as_file(resources.files("hurdles.findings") / "limits.toml") as path:
+        return Input.of_file(Role.LIMITS, path)
 
 
 @cache

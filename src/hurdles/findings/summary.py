@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from enum import IntEnum
+from collections.abc import Collection, Sequence
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from hurdles.findings.finding import COULD_NOT, Beyond, Finding, Scale, Verdict
@@ -43,21 +43,37 @@ class ExitCode(IntEnum):
     NOTHING = 0
     BAD_INPUT = 2
     HIT = 3
-    OPEN = 4  # asked for by --strict; a hit beats it
+    OPEN = 4  # asked for by --fail-on; a hit beats it
     FAULT = 5
 
 
-def exit_code(findings: Findings, strict: bool = False) -> ExitCode:
-    """Return the exit code; with `strict`, inconclusive hurdles and those that could not run count.
+class FailOn(StrEnum):
+    """Verdict of a hurdle that a command fails on, beside a fault of a hurdle's own."""
 
-    A fault of a hurdle's own beats a hit, and a hit beats what is open.
+    HIT = "hit"
+    INCONCLUSIVE = "inconclusive"  # hits as well
+    COULD_NOT_RUN = "could-not-run"  # hits as well
+    NOTHING = "nothing"  # not even hits
+
+
+def exit_code(findings: Findings, fail_on: Collection[FailOn | str] = (FailOn.HIT,)) -> ExitCode:
+    """Return the exit code; what is open counts only where `fail_on` names it, a hit always.
+
+    A fault of a hurdle's own beats a hit, and a hit beats what is open. With ``nothing`` alone a
+    fault is all that counts.
     """
+    wanted = set(map(FailOn, fail_on))
     if any(row.verdict is Verdict.FAILED for row in findings.rows):
         return ExitCode.FAULT
+    if wanted <= {FailOn.NOTHING}:
+        return ExitCode.NOTHING
     if findings.with_verdict(Verdict.HIT):
         return ExitCode.HIT
-    open_ = (Verdict.INCONCLUSIVE, Verdict.COULD_NOT_RUN)
-    if strict and any(findings.with_verdict(verdict) for verdict in open_):
+    open_ = {
+        FailOn.INCONCLUSIVE: Verdict.INCONCLUSIVE,
+        FailOn.COULD_NOT_RUN: Verdict.COULD_NOT_RUN,
+    }
+    if any(findings.with_verdict(open_[each]) for each in wanted & set(open_)):
         return ExitCode.OPEN
     return ExitCode.NOTHING
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hurdles.data.files import write_text
+from hurdles.data.inputs import Input, digest, inputs_from
+from hurdles.data.schemas import Schema
 from hurdles.data.untrusted import as_csv, notebook_table
 from hurdles.errors import EvaluationError
 from hurdles.findings.finding import COULD_NOT, Finding, Verdict
 
 __all__ = ["Findings"]
 
+#: What its JSON file holds.
+SCHEMA = Schema("urn:hurdles:findings:1", "hurdles.findings", "findings.schema.json")
 #: Columns of `Findings.frame`.
 COLUMNS: dict[str, str] = {
     "hurdle": "name of the hurdle",
@@ -54,6 +58,9 @@ class Findings:
         What each hurdle asks, by its name; a hurdle that found nothing at all is among them.
     about : mapping of str to str
         What was looked at, with which versions, on which machine, when.
+    inputs : tuple of Input
+        Everything that they were made of, by its SHA-256; empty where nothing was read, or an
+        earlier version wrote them.
 
     Raises
     ------
@@ -64,6 +71,7 @@ class Findings:
     rows: tuple[Finding, ...]
     questions: Mapping[str, str]
     about: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[Input, ...] = ()
 
     def __post_init__(self) -> None:
         keys: set[tuple[str, str, str]] = set()
@@ -147,23 +155,45 @@ class Findings:
             )
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
+    def made_of(self, inputs: Iterable[Input]) -> Findings:
+        """Return the same findings with what they were made of."""
+        return replace(self, inputs=tuple(inputs))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that `to_dict` returns, by which a page and its JSON know each other."""
+        return str(self.to_dict()["digest"])
+
     def to_dict(self) -> dict[str, Any]:
-        """Return a dictionary for JSON: about, the verdict of each hurdle, every finding."""
-        return {
+        """Return a dictionary for JSON, as ``findings.schema.json`` describes it.
+
+        What was looked at, what it was made of, the verdict of each hurdle, every finding.
+        """
+        plain = {
+            "schema": SCHEMA.id,
             "about": dict(self.about),
+            "inputs": [each.to_dict() for each in self.inputs],
             "hurdles": [
                 {"name": h, "question": q, "verdict": str(self.verdict(h))}
                 for h, q in self.questions.items()
             ],
             "findings": [row.to_dict() for row in self.rows],
         }
+        return {**plain, "digest": digest(plain)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Findings:
-        """Read what `to_dict` wrote; verdicts are judged again."""
+        """Read what `to_dict` wrote, or an earlier version did; verdicts are judged again.
+
+        Raises
+        ------
+        EvaluationError
+            If it is of another schema.
+        """
+        SCHEMA.require_known(plain)
         questions = {h["name"]: h["question"] for h in plain["hurdles"]}
         rows = tuple(Finding.from_dict(row) for row in plain["findings"])
-        return cls(rows, questions, dict(plain["about"]))
+        return cls(rows, questions, dict(plain["about"]), inputs_from(plain))
 
     def save(self, path: str | Path) -> Path:
         """Write all of it to `path` (JSON) and the table beside it (CSV); return the path."""

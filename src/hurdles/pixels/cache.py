@@ -208,6 +208,16 @@ def prepare(
 # --- contents ------------------------------------------------------------------------------------
 
 
+def contents_of(manifest: Manifest, *, cache: str | Path | None = None) -> list[str | ImageError]:
+    """Return the SHA-256 of every file of a manifest, in order, or why it cannot be opened.
+
+    What the cache has hashed before, and has not changed since, is not read again.
+    """
+    with ThreadPoolExecutor(processors()) as pool:
+        sources = _hashed(manifest.frame["path"], cache_folder(cache) / "hashes", pool)
+    return [each if isinstance(each, ImageError) else each.key for each in sources]
+
+
 class _Source(NamedTuple):
     """A file with the SHA-256 of its content and the signature that it had before it was hashed."""
 

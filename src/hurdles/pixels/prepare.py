@@ -8,7 +8,8 @@ monotone: no pixel that was darker becomes brighter than another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.errors import LungsNotFoundError, RecipeError
+from hurdles.errors import HurdleError, LungsNotFoundError, RecipeError
 from hurdles.registry import Registry
 
 if TYPE_CHECKING:
@@ -131,11 +132,47 @@ class Preparation:
         if self.beneath is not None:
             mask = self.beneath(pixels) if lower is None else lower
             image = MaskedImage(pixels, stretched(mask, (pixels.shape[0], pixels.shape[1])))
-        for step in PREPARATIONS.get(self.name):
-            image = step.apply(image)
-        square = resize_square(image.pixels, self.size)
-        scaled: np.ndarray = np.rint(np.clip(square, 0, 1) * np.float32(255))
-        return scaled.astype(np.uint8)
+        return as_bytes(stepped(self.name, pixels, image.lungs).pixels, self.size)
+
+
+def stepped(name: str, pixels: Pixels, mask: NDArray[np.bool_] | None) -> MaskedImage:
+    """Return an image within [0, 1] and its lungs after the steps of a preparation."""
+    view = MaskedImage(pixels, mask)
+    for step in PREPARATIONS.get(name):
+        view = step.apply(view)
+    return view
+
+
+def as_bytes(pixels: Pixels, size: int) -> NDArray[np.uint8]:
+    """Return an image within [0, 1] stretched to a square of bytes, as `Preparation` does."""
+    square = np.clip(resize_square(pixels, size), 0, 1)
+    return np.asarray(np.rint(square * np.float32(255)), dtype=np.uint8)
+
+
+def prepare_squares(
+    name: str, size: int, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
+    """Take square images (n, S, S), with lungs that are given, through a preparation.
+
+    The steps run on the square image here, and at the file's own size in `Preparation`: the two
+    differ by rounding and, where lungs are needed, by a pixel at their edge. An image in whose mask
+    there are no lungs is only resized.
+    """
+    if name == "raw" and pixels.shape[1:] == (size, size):
+        return pixels
+    lungs: Sequence[NDArray[np.bool_] | None] = [None] * len(pixels)
+    if needs_lungs(name):
+        if masks is None:
+            raise HurdleError(f"the model sees images {name}; give their lungs.")
+        lungs = list(masks)
+    prepared = np.empty((len(pixels), size, size), dtype=np.uint8)
+    for row, (image, mask) in enumerate(zip(pixels, lungs, strict=True)):
+        gray = image.astype(np.float32) / 255
+        # Alterations may hide the lungs; the image is then asked about as it is.
+        with suppress(LungsNotFoundError):
+            gray = stepped(name, gray, mask).pixels
+        prepared[row] = as_bytes(gray, size)
+    return prepared
 
 
 def needs_lungs(name: str) -> bool:

@@ -211,6 +211,10 @@ def findings_markdown(findings: Findings, *, title: str) -> str:
     about = "; ".join(f"{name} {value}" for name, value in findings.about.items())
     if about:
         lines += [f"Looked at: {_plain(about)}.", ""]
+    if findings.inputs:
+        lines += ["Made of, by SHA-256:", ""]
+        lines += [f"- {_plain(str(each))}: `{each.sha256}`" for each in findings.inputs]
+        lines += [f"- these findings: `{findings.digest}`", ""]
     lines.append("Research use only; not a medical device.")
     return "\n".join(lines) + "\n"
 

@@ -75,6 +75,8 @@ def findings_content(
         "rows": [_overview(hurdle) for hurdle in hurdles],
         "blocks": [hurdle_block(hurdle, thumbnails or {}) for hurdle in hurdles],
         "about": list(findings.about.items()),
+        "inputs": findings.inputs,
+        "digest": findings.digest,
     }
 
 

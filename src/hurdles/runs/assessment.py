@@ -9,6 +9,7 @@ import numpy as np
 
 from hurdles.data.classes import known_classes
 from hurdles.data.files import write_text
+from hurdles.data.inputs import Input
 from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
@@ -21,6 +22,7 @@ from hurdles.progress import Options
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.choices import Threshold as ThresholdRule
 from hurdles.runs.images import left_out_lines, prepare_for
+from hurdles.runs.inputs import image_inputs, run_inputs
 from hurdles.runs.presentation import save_sheets, sheets_of, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seen import seen_by
@@ -44,7 +46,11 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
         predictions.save(run.path / "predictions" / f"{part}.csv")
         notes = _selected(run, subset, predictions, part.value)
     result = _measured(run, predictions)
-    result = replace(result, notes=(*run.encoder_remarks, *run.copy_remarks, *notes, *result.notes))
+    result = replace(
+        result,
+        notes=(*run.encoder_remarks, *run.copy_remarks, *notes, *result.notes),
+        inputs=_inputs(run, Split.TEST.value, subset.manifest, options),
+    )
     run.write_json("evaluation.json", result.to_dict())
     save_sheets(run.path / "heatmaps.npz", sheets_of(run, subset, predictions, options.listener))
 
@@ -85,6 +91,7 @@ def evaluate_run(
         options.listener.say(f"the earlier test on {name} in {run.path} is replaced")
     with run.locked():  # everything is computed: the files of one set belong together
         predictions.save(run.path / "predictions" / f"{name}.csv")
+        result = replace(result, inputs=_inputs(run, name, prepared.manifest, options))
         run.write_json(f"evaluation.{name}.json", result.to_dict())
         save_sheets(run.path / f"heatmaps.{name}.npz", sheets)
         prepared.manifest.save(run.path / f"manifest.{name}.csv")
@@ -190,6 +197,11 @@ def _threshold_file(run: Run, epoch: ChosenEpoch | None) -> Path:
     # Other weights have other probabilities and another threshold.
     own = epoch is None or epoch is run.recipe.training.choose
     return run.path / ("threshold.json" if own else f"threshold.{epoch}.json")
+
+
+def _inputs(run: Run, name: str, images: Manifest, options: Options) -> tuple[Input, ...]:
+    """Return all that the measures on a set were made of; its predictions are written."""
+    return (*image_inputs({name: images}, cache=options.cache), *run_inputs(run, name))
 
 
 def _measured(run: Run, predictions: Predictions) -> Evaluation:

@@ -141,6 +141,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         if images := start.get("images"):
             compared = "; ".join(images["compared_with"]) or "nothing"
             environment["test images held against the encoder's"] = compared
+    environment |= {f"{each} (SHA-256)": each.sha256 for each in evaluation.inputs}
     sheets = run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")
     return ReportContent(
         title=recipe.name if own else f"{recipe.name}, tested on {on}",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.material import Material, Subject
+from hurdles.auditing.material import Material, NetworkModel, Subject
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
 from hurdles.evaluation.predictions import Predictions
@@ -48,13 +48,13 @@ def predicted(material, split):
 def subject(material, preparation="raw", **changes):
     network = build(ModelSpec("baseline", LABELS, size=64), seed=0).eval()
     parts = {split: predicted(material, split) for split in ("validation", "test")}
-    return Subject("ours", network, preparation, material, **{**parts, **changes})
+    return Subject("ours", NetworkModel(network, preparation), material, **{**parts, **changes})
 
 
 def test_it_is_asked_by_the_road_of_training(material):
     one = subject(material)
     assert one.tested.manifest.frame["image"].tolist() == ["i4", "i5", "i6", "i7"]
-    assert np.array_equal(one.prepare(material.pixels), material.pixels)
+    assert np.array_equal(one.model.prepare(material.pixels), material.pixels)
     assert one.reference.shape == (4, 2)
     assert np.allclose(one.reference.sum(axis=1), 1)
     assert one.features(material.pixels[:3]).shape[0] == 3
@@ -72,15 +72,15 @@ def test_square_images_are_prepared_as_files_are(material, name):
     steps = Preparation(64, name, Given())
     mask = np.uint8(255) * material.masks[0]
     expected = steps(material.pixels[0].astype(np.float32) / 255, mask)
-    assert np.array_equal(one.prepare(material.pixels[:1], material.masks[:1])[0], expected)
+    assert np.array_equal(one.model.prepare(material.pixels[:1], material.masks[:1])[0], expected)
 
 
 def test_lungs_are_asked_for_where_they_are_needed(material):
     one = subject(material, "masked")
     with pytest.raises(HurdleError, match="sees images masked; give their lungs"):
-        one.prepare(material.pixels)
+        one.model.prepare(material.pixels)
     hidden = np.zeros_like(material.masks[:1])
-    assert np.array_equal(one.prepare(material.pixels[:1], hidden), material.pixels[:1])
+    assert np.array_equal(one.model.prepare(material.pixels[:1], hidden), material.pixels[:1])
 
 
 def test_it_decides_by_its_own_rule(material):

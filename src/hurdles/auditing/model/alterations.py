@@ -7,7 +7,7 @@ put around the lungs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Material, Subject
+from hurdles.auditing.material import Capability, Material, Question, Subject
 from hurdles.auditing.probing import joined_level, one_per_patient, simultaneous
 from hurdles.errors import EvaluationError, HurdleError
 from hurdles.evaluation.bounds import patient_share, student_quantile
@@ -25,7 +25,7 @@ from hurdles.evaluation.macro import compare_macro_auc, macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Evidence, Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
-from hurdles.pixels.perturb import PERTURBATIONS
+from hurdles.pixels.perturb import PERTURBATIONS, Perturbation
 from hurdles.pixels.style import Style, bands_of, joined, restyle, style_of
 
 
@@ -122,6 +122,7 @@ _ADVICE_BY_NAME = {
 @model_hurdle(
     "perturbations",
     question="Does it say the same of an image that a radiologist would read the same?",
+    needs=[Capability.ANSWERS],
 )
 def perturbations(subject: Subject) -> Iterator[Finding]:
     """Yield, for each perturbation, the share of answers that flip and the drop in AUC.
@@ -132,17 +133,12 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
     images = subject.tested
     unaltered = Flips(subject, images, subject.reference, subject.reference)
     family = sum(PERTURBATIONS.get(name).judged for name in PERTURBATIONS)
+    answers = subject.ask_many(_perturbed(images))
     for name in PERTURBATIONS:
         perturbation = PERTURBATIONS.get(name)
         by_amount = {0.0: unaltered}
-        for amount in sorted({perturbation.moderate, perturbation.ladder[-1]}):
-            pixels, masks = (
-                perturbation.apply(images.pixels, amount, seed=images.seed),
-                images.masks,
-            )
-            if masks is not None:
-                masks = perturbation.apply_mask(masks, amount, seed=images.seed)
-            by_amount[amount] = replace(unaltered, after=subject.ask(pixels, masks))
+        for amount in _amounts(perturbation):
+            by_amount[amount] = replace(unaltered, after=next(answers))
         curve = []
         for amount, flips in by_amount.items():
             auc = macro_auc(flips.table, level=images.level).to_dict()
@@ -173,6 +169,23 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
         yield Finding("perturbations", name, statistic, drop, None, scale=Scale.DIFFERENCE)
 
 
+def _amounts(perturbation: Perturbation) -> list[float]:
+    return sorted({perturbation.moderate, perturbation.ladder[-1]})
+
+
+def _perturbed(images: Material) -> Iterator[Question]:
+    """Yield the images under each perturbation, by each of its amounts, with their lungs."""
+    for perturbation in map(PERTURBATIONS.get, PERTURBATIONS):
+        for amount in _amounts(perturbation):
+            pixels, masks = (
+                perturbation.apply(images.pixels, amount, seed=images.seed),
+                images.masks,
+            )
+            if masks is not None:
+                masks = perturbation.apply_mask(masks, amount, seed=images.seed)
+            yield pixels, masks
+
+
 #: Fewer images of a source have no style of their own to speak of.
 _FEWEST = 10
 #: A style is taken of so many images at most, drawn at random: it is a mean, and settles early.
@@ -189,6 +202,7 @@ _SWAP_ADVICE = (
 @model_hurdle(
     "hospital-swap",
     question="Does the answer stay when another hospital's style is put around the same lungs?",
+    needs=[Capability.ANSWERS],
 )
 def hospital_swap(subject: Subject) -> Iterator[Finding]:
     """Yield, for each other source, the share of answers that flip in its style.
@@ -199,10 +213,17 @@ def hospital_swap(subject: Subject) -> Iterator[Finding]:
     """
     sources = _own_sources(subject)
     targets = _targets(subject, sources)
-    for name, target in targets.items():
-        yield from _swapped(subject, sources, name, target, of=len(targets))
-    pairs = {name: source.halves for name, source in sources.items() if source.halves is not None}
-    flips = _restyled(subject, sources, pairs)
+    swaps = [
+        _Swap(sources, {n: (source.style, target) for n, source in sources.items() if n != name})
+        for name, target in targets.items()
+    ]
+    halves = {name: source.halves for name, source in sources.items() if source.halves is not None}
+    control = _Swap(sources, halves)
+    answers = _restyled(subject, [*swaps, control])
+    for name, swap, flips in zip(targets, swaps, answers, strict=False):
+        if flips is not None:
+            yield from _swapped(subject, swap, name, flips, of=len(targets))
+    flips = next(answers)
     why = "no source has two patients: there is no style of other patients of the same source"
     yield Finding(
         "hospital-swap",
@@ -304,30 +325,44 @@ def _targets(subject: Subject, sources: Mapping[str, _Source]) -> dict[str, Styl
     return dict(list(others.items())[:_MOST_SOURCES])
 
 
-def _restyled(
-    subject: Subject, sources: Mapping[str, _Source], pairs: Mapping[str, tuple[Style, Style]]
-) -> Flips | None:
-    """Ask about the test images of some sources, each from one style to another."""
+class _Swap(NamedTuple):
+    """Styles from which and to which the test images of some sources are brought."""
+
+    sources: Mapping[str, _Source]
+    pairs: Mapping[str, tuple[Style, Style]]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Positions among the test images."""
+        each = (self.sources[name].tested for name in self.pairs)
+        return np.sort(np.concatenate([np.empty(0, np.int64), *each]))
+
+    def question(self, tested: Material) -> Question:
+        """Return the images in the other style, with their lungs."""
+        assert tested.masks is not None
+        pixels = np.array(tested.pixels)
+        for name, (own, other) in self.pairs.items():
+            rows = self.sources[name].tested
+            pixels[rows] = restyle(tested.pixels[rows], tested.masks[rows], own, other)
+        return pixels[self.rows], tested.masks[self.rows]
+
+
+def _restyled(subject: Subject, swaps: Sequence[_Swap]) -> Iterator[Flips | None]:
+    """Ask about the test images of each swap; None where no test image is of its sources."""
     tested = subject.tested
-    assert tested.masks is not None
-    pixels = np.array(tested.pixels)
-    for name, (own, other) in pairs.items():
-        rows = sources[name].tested
-        pixels[rows] = restyle(tested.pixels[rows], tested.masks[rows], own, other)
-    rows = np.sort(np.concatenate([np.empty(0, np.int64), *(sources[n].tested for n in pairs)]))
-    if not len(rows):
-        return None
-    after = subject.ask(pixels[rows], tested.masks[rows])
-    return Flips(subject, tested.take(rows), subject.reference[rows], after)
+    answers = subject.ask_many(swap.question(tested) for swap in swaps if len(swap.rows))
+    for swap in swaps:
+        rows = swap.rows
+        if not len(rows):
+            yield None
+        else:
+            yield Flips(subject, tested.take(rows), subject.reference[rows], next(answers))
 
 
 def _swapped(
-    subject: Subject, sources: Mapping[str, _Source], name: str, target: Style, *, of: int
+    subject: Subject, swap: _Swap, name: str, flips: Flips, *, of: int
 ) -> Iterator[Finding]:
-    pairs = {n: (source.style, target) for n, source in sources.items() if n != name}
-    flips = _restyled(subject, sources, pairs)
-    if flips is None:
-        return
+    sources, pairs = swap
     change, truth = flips.after - flips.before, flips.material.labels
     by_class = {
         str(label): {

@@ -6,6 +6,9 @@ weights, for the same images. Against the lungs' share of the area alone it coul
 that averages its last maps weighs the middle of every image more, where the lungs are, whether it
 has learned anything or not. A method whose maps are as good as the same with random weights says
 nothing of this network, and is not reported (Adebayo et al. 2018).
+
+A model that can only be asked has neither gradients nor weights to be made random. Parts of its
+images are hidden one after another (occlusion), and what that shows is shown, not judged.
 """
 
 from __future__ import annotations
@@ -13,28 +16,34 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Material, Subject, stepped
+from hurdles.auditing.material import Capability, Material, NetworkModel, Subject
 from hurdles.auditing.probing import joined_level
 from hurdles.errors import HurdleError
 from hurdles.evaluation.bounds import patient_mean
 from hurdles.evaluation.estimate import Estimate, undefined
-from hurdles.explanation.heatmap import Heatmap, share_inside
+from hurdles.explanation.heatmap import Heatmap, ShareInside, share_inside
 from hurdles.explanation.methods import explain
+from hurdles.explanation.occlusion import occlude
 from hurdles.findings.finding import Evidence, Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
-from hurdles.pixels.prepare import stretched
+from hurdles.pixels.prepare import stepped, stretched
+
+if TYPE_CHECKING:
+    from hurdles.models.network import Network
 
 #: Heat-map methods that are asked, one finding each.
 METHODS_ASKED = ("grad-cam", "smoothgrad")
 #: Test images at most; and of these, images that are shown to random networks, and how many.
 _IMAGES, _IMAGES_AT_RANDOM, _DRAWS = 120, 16, 8
+#: Test images of which parts are hidden; each costs fifty answers.
+_IMAGES_HIDDEN = 40
 #: Random networks with maps of at least half of the images that must be left.
 _FEWEST_DRAWS = 4
 _ADVICE = (
@@ -43,19 +52,75 @@ _ADVICE = (
 )
 
 
-@model_hurdle("attention", question="Does the network look at the lungs?")
+@model_hurdle(
+    "attention", question="Does the network look at the lungs?", needs=[Capability.ANSWERS]
+)
 def attention(subject: Subject) -> Iterator[Finding]:
     """Yield, for each method, the heat in the lungs over that of random networks, and over area."""
-    images = _images_as_seen(subject)
+    model = subject.model
+    if not isinstance(model, NetworkModel):
+        yield _occlusion(subject)
+        return
+    images = _images_as_seen(subject, model)
     for method in METHODS_ASKED:
         maps = explain(
-            subject.network,
-            subject.network.spec,
+            model.network,
+            model.network.spec,
             images.pixels,
             images=images.material.manifest.frame["image"].tolist(),
             method=method,
         )
-        yield from _findings(subject, images, maps)
+        yield from _findings(subject, model.network, images, maps)
+
+
+def _occlusion(subject: Subject) -> Finding:
+    """Return where the answers of a model change when parts of its images are hidden."""
+    images = _usable(subject, _IMAGES_HIDDEN)
+    assert images.masks is not None
+    masks = images.masks
+    maps = occlude(
+        lambda stacks: subject.ask_many(
+            (stack, np.repeat(mask[None], len(stack), axis=0))
+            for stack, mask in zip(stacks, masks, strict=True)
+        ),
+        images.pixels,
+        images=images.manifest.frame["image"].tolist(),
+        labels=subject.labels,
+    )
+    shares = [share_inside(m, lungs) for m, lungs in zip(maps, masks, strict=True)]
+    gain = np.array([s.gain for s in shares])
+    shown = np.flatnonzero(~np.isnan(gain))
+    level = subject.material.level
+    if len(np.unique(images.groups[shown])) < 2:
+        ratio = undefined(f"occlusion gives a map of {len(shown)} of {len(maps)} images")
+    else:
+        ratio = patient_mean(gain[shown], images.groups[shown], level=level)
+    without = len(maps) - len(shown)
+    return Finding(
+        "attention",
+        "occlusion",
+        "share of the heat in the lungs over the lungs' share of the image",
+        ratio.noted(f"{without} of {len(maps)} maps are empty" if without else ""),
+        None,
+        "Shown, not judged: a model that can only be asked has no random weights to hold it to.",
+        _least(images, shares, gain, shown),
+        {"maps": len(maps), "without_heat": without},
+        scale=Scale.RATIO,
+    )
+
+
+def _least(
+    images: Material,
+    shares: list[ShareInside],
+    gain: NDArray[np.float64],
+    shown: NDArray[np.int64],
+) -> tuple[Evidence, ...]:
+    """Return the images of which the least heat lies in the lungs."""
+    least = sorted(shown.tolist(), key=lambda i: gain[i])[:4]
+    texts = [
+        f"{shares[i].heat:.0%} of the heat in lungs that fill {shares[i].area:.0%}" for i in least
+    ]
+    return evidence_of(images.manifest.frame, least, texts)
 
 
 class _Images(NamedTuple):
@@ -66,20 +131,25 @@ class _Images(NamedTuple):
     lungs: NDArray[np.bool_]
 
 
-def _images_as_seen(subject: Subject) -> _Images:
-    """Choose the images, and bring their lungs to where the network sees them."""
+def _usable(subject: Subject, most: int) -> Material:
+    """Choose test images with lungs and something beside them."""
     tested = subject.tested
     has_lungs = tested.has_lungs
     assert tested.masks is not None  # has_lungs would have said so
     usable = np.flatnonzero(has_lungs & ~tested.masks.all(axis=(1, 2)))
     if not len(usable):
         raise HurdleError("no test image has lungs and something beside them; nothing to compare.")
-    chosen = tested.take(usable[spread_over_classes(tested.take(usable), _IMAGES)])
+    return tested.take(usable[spread_over_classes(tested.take(usable), most)])
+
+
+def _images_as_seen(subject: Subject, model: NetworkModel) -> _Images:
+    """Choose the images, and bring their lungs to where the network sees them."""
+    chosen = _usable(subject, _IMAGES)
     assert chosen.masks is not None
-    pixels = subject.prepare(chosen.pixels, chosen.masks)
+    pixels = model.prepare(chosen.pixels, chosen.masks)
     lungs = []
     for image, mask in zip(chosen.pixels, chosen.masks, strict=True):
-        moved = stepped(subject.preparation, image / np.float32(255), mask).lungs
+        moved = stepped(model.preparation, image / np.float32(255), mask).lungs
         assert moved is not None
         lungs.append(stretched(moved, pixels.shape[1:]))
     inside = np.stack(lungs)
@@ -101,7 +171,9 @@ def spread_over_classes(material: Material, most: int) -> NDArray[np.int64]:
     return np.sort(order[np.argsort(turn.to_numpy(), kind="stable")[:most]])
 
 
-def _findings(subject: Subject, images: _Images, maps: list[Heatmap]) -> Iterator[Finding]:
+def _findings(
+    subject: Subject, network: Network, images: _Images, maps: list[Heatmap]
+) -> Iterator[Finding]:
     method, level = maps[0].method, joined_level(subject.material.level, len(METHODS_ASKED))
     shares = [share_inside(m, lungs) for m, lungs in zip(maps, images.lungs, strict=True)]
     gain = np.array([s.gain for s in shares])
@@ -113,7 +185,8 @@ def _findings(subject: Subject, images: _Images, maps: list[Heatmap]) -> Iterato
     material, gains = images.material.take(shown), gain[shown]
     # Evenly over the images, whose order goes with their class in many collections.
     few = shown[np.linspace(0, len(shown) - 1, min(_IMAGES_AT_RANDOM, len(shown))).astype(int)]
-    check, random = _at_random(subject, images, [maps[i] for i in few], few)
+    like = [maps[i] for i in few]
+    check, random = _at_random(network, subject.material.seed, images, like, few)
     whole = patient_mean(gains, material.groups, level=level)
     if check.is_passed:
         ratio = _against_random(whole, random, images.material.groups[few])
@@ -140,19 +213,14 @@ def _findings(subject: Subject, images: _Images, maps: list[Heatmap]) -> Iterato
     if not ratio.is_defined:
         yield _finding(method, ratio, level, details)
         return
-    least = sorted(shown.tolist(), key=lambda i: gain[i])[:4]  # heat lies least in the lungs
-    texts = [
-        f"{shares[i].heat:.0%} of the heat in lungs that fill {shares[i].area:.0%}" for i in least
-    ]
-    evidence = evidence_of(images.material.manifest.frame, least, texts)
-    yield _finding(method, ratio, level, details, evidence)
+    yield _finding(method, ratio, level, details, _least(images.material, shares, gain, shown))
     statistic = "share of the heat in the lungs over the lungs' share of the image"
     plain = patient_mean(gains, material.groups, level=subject.material.level)
     yield Finding("attention", method, statistic, plain, None, scale=Scale.RATIO)
 
 
 def _at_random(
-    subject: Subject, images: _Images, like: list[Heatmap], rows: NDArray[np.int64]
+    network: Network, seed: int, images: _Images, like: list[Heatmap], rows: NDArray[np.int64]
 ) -> tuple[Any, NDArray[np.float64]]:
     """Return the sanity check, and the gains (draws, images) of networks with random weights.
 
@@ -160,7 +228,6 @@ def _at_random(
     """
     from hurdles.explanation.randomization import check_sanity, random_maps
 
-    network, seed = subject.network, subject.material.seed
     after = random_maps(
         network, network.spec, images.pixels[rows], like=like, draws=_DRAWS, seed=seed
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Material, Subject
+from hurdles.auditing.material import Capability, Material, Subject
 from hurdles.auditing.nested import answers_of, described
 from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.errors import HurdleError
@@ -31,7 +31,11 @@ _SOURCE_ADVICE = (
 _BEFORE = "Shown, not judged: what plain pixels tell of the source before any model."
 
 
-@model_hurdle("source", question="Do the model's features tell which source an image is from?")
+@model_hurdle(
+    "source",
+    question="Do the model's features tell which source an image is from?",
+    needs=[Capability.FEATURES],
+)
 def source(subject: Subject) -> Iterator[Finding]:
     """Yield, within each class, the area of telling the source from features, and from pixels.
 
@@ -162,6 +166,8 @@ def _sources_left_out(material: Material) -> list[_Pair]:
     A source is usable with enough patients of two classes; a probe is asked about the other
     sources, crosswise, and about the one that was left out.
     """
+    if not material.has_images:
+        return []
     frame = material.manifest.frame.assign(group=material.groups)
     counts = frame.groupby(["source", "label"])["group"].nunique()
     classes = counts[counts >= _FEW].reset_index().groupby("source")["label"].nunique()
@@ -218,8 +224,12 @@ def _forecast(subject: Subject) -> Finding:
     One forecast: by the view without any lung that does best on validation images, which is fixed
     before anything is known of the tested ones.
     """
-    level, answers = subject.material.level, answers_of(subject)
+    level = subject.material.level
     statistic = "AUC to be expected elsewhere, by squared effect sizes"
+    if not subject.material.has_images:
+        none = undefined("it is forecast from the images, and there are none", level=level)
+        return Finding("elsewhere", "forecast", statistic, none, None, scale=Scale.AUC)
+    answers = answers_of(subject)
     best = answers.best_blind_view()
     if best is None:
         none = undefined("there are no validation images to choose a view on", level=level)

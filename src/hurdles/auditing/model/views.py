@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Subject
+from hurdles.auditing.material import Capability, Subject
 from hurdles.auditing.nested import VIEWS, Answers, answers_of, blankable, only_lungs, without_lungs
 from hurdles.auditing.probing import (
     class_aucs,
@@ -35,7 +35,11 @@ _LUNGS = "Shown, not judged: the lungs, or traces of them, are in this view."
 _JUDGED = sum(view.judged for view in VIEWS)
 
 
-@model_hurdle("views", question="How much of this task can be done without any lung?")
+@model_hurdle(
+    "views",
+    question="How much of this task can be done without any lung?",
+    needs=[Capability.IMAGES],
+)
 def views(subject: Subject) -> Iterator[Finding]:
     """Yield the probe's area on each view, then the share of the model's that needs no lung."""
     answers = answers_of(subject)
@@ -113,17 +117,22 @@ _REMOVED_OTHER = (
 )
 
 
-@model_hurdle("lungs-removed", question="Does the model still answer when the lungs are gone?")
+@model_hurdle(
+    "lungs-removed",
+    question="Does the model still answer when the lungs are gone?",
+    needs=[Capability.ANSWERS],
+)
 def lungs_removed(subject: Subject) -> Iterator[Finding]:
     """Yield the model's area on background alone (judged), on lungs alone, and both drops.
 
     Images are blanked as they are in the preparations ``background`` and ``masked`` and go through
     the model's own preparation afterwards. All three areas are of the same images.
     """
-    steps = PREPARATIONS.get(subject.preparation)
-    if any(step in steps for step in PREPARATIONS.get("masked")):
+    assert subject.model is not None
+    preparation = subject.model.preparation
+    if any(step in PREPARATIONS.get(preparation) for step in PREPARATIONS.get("masked")):
         raise HurdleError(
-            f"{subject.name} sees images {subject.preparation}, only the lungs: nothing is left to "
+            f"{subject.name} sees images {preparation}, only the lungs: nothing is left to "
             "ask about when they are gone. What can still give the class away is their "
             "outline; see the hurdle 'views'."
         )
@@ -137,12 +146,13 @@ def lungs_removed(subject: Subject) -> Iterator[Finding]:
     left = int((~kept).sum())
     note = f"{left} of {len(tested)} images left out: their lungs were not found" if left else ""
     plain = images.predictions(subject.labels, subject.reference[kept])
-    for name, alter, limit in (
+    asked_about = (
         ("background only", without_lungs, limit_for("lungs-removed", "background only")),
         ("lungs only", only_lungs, None),
-    ):
-        answers = subject.ask(alter(pixels, masks), masks)
-        altered = images.predictions(subject.labels, answers)
+    )
+    answers = subject.ask_many((alter(pixels, masks), masks) for _, alter, _ in asked_about)
+    for (name, _, limit), probability in zip(asked_about, answers, strict=True):
+        altered = images.predictions(subject.labels, probability)
         yield from _compared(altered, plain, name, limit, note, images.level)
 
 

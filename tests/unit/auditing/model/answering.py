@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hurdles.auditing.material import Material, Subject
+from hurdles.auditing.material import Material, NetworkModel, Subject
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.predictions import Predictions
 
@@ -55,7 +55,9 @@ def answering(truth, said, *, siblings=(), **columns):
     network: Any = SimpleNamespace(spec=SimpleNamespace(labels=LABELS, size=64))
     validation = table(np.full((1, 2), 0.5), material.rows("validation"))
     others = tuple(table(p, test) for p in siblings)
-    return Subject("made", network, "raw", material, validation, table(said, test), siblings=others)
+    return Subject(
+        "made", NetworkModel(network), material, validation, table(said, test), siblings=others
+    )
 
 
 def _one_to_validate(frame):

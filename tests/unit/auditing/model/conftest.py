@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hurdles.auditing.material import Elsewhere, Material, Subject
+from hurdles.auditing.material import Capability, Elsewhere, Material, Subject
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.predictions import Predictions
 from hurdles.phantom import Shortcut, phantom_cohort
@@ -20,14 +19,22 @@ LABELS = ("COVID-19", "Normal")
 
 
 @dataclass(frozen=True, eq=False)
-class Reading(Subject):
-    """A subject that answers by a function of pixels and masks: the log-odds of COVID-19."""
+class Reading:
+    """A model that answers by a function of pixels and masks: the log-odds of COVID-19."""
 
-    reads: Callable[[np.ndarray, Any], np.ndarray] = lambda pixels, masks: np.zeros(len(pixels))
+    reads: Callable[[np.ndarray, Any], np.ndarray]
+    name: str = "made"
+    labels: tuple[str, ...] = LABELS
+    size: int = 96
+    preparation: str = "raw"
+    capabilities: frozenset[Capability] = frozenset({Capability.ANSWERS})
 
     def ask(self, pixels: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-        told = 1 / (1 + np.exp(-np.clip(self.reads(pixels, masks), -50, 50)))
-        return np.column_stack([told, 1 - told])
+        p = 1 / (1 + np.exp(-np.clip(self.reads(pixels, masks), -50, 50)))
+        return np.column_stack([p, 1 - p])
+
+    def features(self, pixels: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        raise NotImplementedError
 
 
 @cache
@@ -67,8 +74,8 @@ def reading() -> Callable[..., Subject]:
                 groups=chosen.groups.tolist(),
             )
 
-        network: Any = SimpleNamespace(spec=SimpleNamespace(labels=LABELS, size=96))
-        parts = (untold("validation"), untold("test"))
-        return Reading("made", network, "raw", images, *parts, elsewhere=elsewhere, reads=reads)
+        test = untold("test")
+        validation = untold("validation") if len(images.rows("validation")) else None
+        return Subject("made", Reading(reads), images, validation, test, elsewhere=elsewhere)
 
     return make

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy, relu
 sys.path.insert(0, str(Path(__file__).parent))
 from answering import found_by
 
-from hurdles.auditing.material import Material, Subject
+from hurdles.auditing.material import Material, NetworkModel, Subject
 from hurdles.auditing.model import attention as module
 from hurdles.auditing.model.attention import attention, spread_over_classes
 from hurdles.data.manifest import Manifest
@@ -28,6 +28,7 @@ from hurdles.errors import HurdleError
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation.methods import METHODS
+from hurdles.explanation.occlusion import occlude
 from hurdles.findings.finding import Verdict
 from hurdles.findings.table import Findings
 from hurdles.models import ModelSpec, build
@@ -96,7 +97,7 @@ def on_trial(network, material, preparation="raw"):
                 groups=part.groups.tolist(),
             )
         )
-    return Subject("made", network.eval(), preparation, material, *parts)
+    return Subject("made", NetworkModel(network.eval(), preparation), material, *parts)
 
 
 def corner():
@@ -199,7 +200,7 @@ def test_empty_maps_are_counted():
 def test_lungs_are_looked_for_where_the_network_sees_them(preparation):
     # What is kept after masking is what the moved mask must cover.
     subject = on_trial(Looking(lungs()), phantoms(), preparation)
-    seen = module._images_as_seen(subject)
+    seen = module._images_as_seen(subject, subject.model)
     assert seen.pixels.shape == seen.lungs.shape
     if "masked" in preparation:
         outside = seen.pixels[~seen.lungs]
@@ -260,3 +261,55 @@ def test_trained_networks(shortcut, hit):
     assert (np.array(LABELS)[right] == tested.labels).mean() > 0.75
     said = judged(attention(on_trial(network, tested)))
     assert (Verdict.HIT in {f.verdict for f in said.values()}) == hit
+
+
+def test_a_model_without_gradients_is_asked_about_hidden_parts(reading):
+    images = phantoms()
+
+    def brightness_of(place):
+        return lambda pixels, _: (pixels[:, place].mean(axis=1) - 128.0) / 4
+
+    looks = {"lungs": lungs(), "corner": corner() > 0}
+    gains = {}
+    for name, place in looks.items():
+        (finding,) = attention(reading(images, brightness_of(place)))
+        assert finding.limit is None
+        assert finding.subject == "occlusion"
+        gains[name] = finding.estimate
+    assert gains["lungs"].low > 1 > gains["corner"].high
+
+
+def test_hidden_windows_are_those_of_the_slow_twin():
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (2, 30, 30), dtype=np.uint8)
+    stacks = []
+
+    def ask(questions):
+        for stack in questions:
+            stacks.append(stack)
+            bright = stack[:, 4:9, 20:26].mean(axis=(1, 2)) - stack[:, 15:, :9].mean(axis=(1, 2))
+            p = 1 / (1 + np.exp(-bright / 30))
+            yield np.column_stack([p, 1 - p])
+
+    maps = occlude(ask, pixels, images=["a", "b"], labels=["x", "y"], cells=5)
+    for image, stack, heat in zip(pixels, list(stacks), maps, strict=True):
+        p = next(ask([stack]))
+        target = int(p[0].argmax())
+        odds = np.log(p[:, target] / (1 - p[:, target]))
+        total, count, number = np.zeros((30, 30)), np.zeros((30, 30)), 0
+        for row in range(4):
+            for column in range(4):
+                number += 1
+                place = np.s_[row * 6 : row * 6 + 12, column * 6 : column * 6 + 12]
+                changed = np.argwhere(stack[number] != image)
+                assert set(map(tuple, changed)) <= {
+                    (i, j)
+                    for i in range(row * 6, row * 6 + 12)
+                    for j in range(column * 6, column * 6 + 12)
+                }
+                total[place] += odds[0] - odds[number]
+                count[place] += 1
+        expected = np.clip(total / count, 0, None)
+        assert heat.target == "xy"[target]
+        assert heat.peak == pytest.approx(expected.max(), rel=1e-5)
+        np.testing.assert_allclose(heat.values, expected / expected.max(), atol=1e-5)

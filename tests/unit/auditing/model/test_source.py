@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.auditing.material import Elsewhere, Material, Subject
+from hurdles.auditing.material import Capability, Elsewhere, Material, Subject
 from hurdles.auditing.model.sources import source
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
@@ -42,10 +41,12 @@ def material(n=80, sources=("east", "west"), name="ours", seed=0, bright=0):
 
 
 @dataclass(frozen=True, eq=False)
-class Seeing(Subject):
-    """A subject whose features are some of the pixels, with noise."""
+class Seeing:
+    """A model whose features are some of the pixels, with noise."""
 
     sees: tuple[int, ...] = (0, 1)
+    labels: tuple[str, ...] = LABELS
+    capabilities: frozenset[Capability] = frozenset({Capability.ANSWERS, Capability.FEATURES})
 
     def features(self, pixels: np.ndarray, masks: Any = None) -> np.ndarray:
         noise = np.random.default_rng(len(pixels)).normal(scale=5, size=(len(pixels), 3))
@@ -68,8 +69,8 @@ def subject(images, sees=(0, 1), elsewhere=()):
     images = replace(images, manifest=Manifest(frame))
     parts = [untold(images.take(images.rows(p))) for p in ("validation", "test")]
     others = [Elsewhere(m, untold(m)) for m in elsewhere]
-    network: Any = SimpleNamespace(spec=SimpleNamespace(labels=LABELS, size=64))
-    return Seeing("made", network, "raw", images, *parts, elsewhere=others, sees=sees)
+    model: Any = Seeing(sees)
+    return Subject("made", model, images, *parts, elsewhere=others)
 
 
 def found(one):

@@ -12,7 +12,6 @@ from hurdles.auditing import nested as module
 from hurdles.auditing.material import Material
 from hurdles.auditing.model.views import views
 from hurdles.data.manifest import Manifest
-from hurdles.errors import HurdleError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.finding import Limit, Verdict
 from hurdles.phantom import Shortcut, phantom_cohort
@@ -171,9 +170,13 @@ def test_nothing_known_of_the_images_is_said(reading, monkeypatch):
     assert "tell these images apart" in every["metadata"].estimate.note
 
 
-def test_training_images_are_needed(reading):
+def test_without_training_images_the_probe_learns_crosswise_on_the_test_images(reading):
     base = chests()
     frame = split(base.manifest.frame, train=0)
     subject = reading(replace(base, manifest=Manifest(frame)), silent)
-    with pytest.raises(HurdleError, match="no image of the train part"):
-        list(views(subject))
+    findings = {f.subject: f for f in views(subject)}
+    full = findings["full image"].estimate
+    assert full.is_defined
+    assert "learnt crosswise on the test images" in full.note
+    # No view is chosen: that would be on the images that judge it.
+    assert not findings["without any lung"].estimate.is_defined

@@ -1,0 +1,75 @@
+"""Framing: the square of a radiograph that is not square, as models from elsewhere take it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Framing", "framed"]
+
+
+class Framing(StrEnum):
+    """Ways to bring a radiograph that is not square to a square."""
+
+    STRETCH = "stretch"
+    CROP = "crop"
+    PAD = "pad"
+
+
+def framed(
+    pixels: NDArray[np.generic], framing: Framing | str, fraction: float = 1.0
+) -> NDArray[np.generic]:
+    """Cut or fill up an image at its own size; a resize to a square follows.
+
+    Parameters
+    ----------
+    pixels : array of shape (H, W)
+        Pixels, or a mask; any type.
+    framing : Framing
+        ``stretch`` keeps every pixel, ``crop`` the largest square in the middle, ``pad`` puts the
+        image in the middle of the smallest square around it, filled up with 0 (black).
+    fraction : float, default 1
+        Of what `framing` gives, the middle is kept: this share of its height and of its width,
+        within (0, 1]. Of a resize to 256 and a crop to 224 it is 0.875.
+
+    Returns
+    -------
+    array of shape (h, w), of the same type
+        A view where nothing is filled up. Square, but for ``stretch``.
+
+    Raises
+    ------
+    ValueError
+        If `fraction` is no such share.
+
+    Examples
+    --------
+    >>> framed(np.ones((2, 4), np.uint8), "pad").shape
+    (4, 4)
+    >>> framed(np.ones((200, 400), np.uint8), "crop", 0.875).shape
+    (175, 175)
+    """
+    way = Framing(framing)
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction is {fraction}; give a share above 0 and at most 1.")
+    height, width = pixels.shape
+    if way is Framing.PAD:
+        side = max(height, width)
+        rest = [(side - length) // 2 for length in (height, width)]
+        sides = [(side - length - r) for r, length in zip(rest, (height, width), strict=True)]
+        pixels = np.pad(pixels, list(zip(rest, sides, strict=True)))
+        height = width = side
+    elif way is Framing.CROP:
+        height = width = min(height, width)
+    return _middle(pixels, (_share(height, fraction), _share(width, fraction)))
+
+
+def _share(length: int, fraction: float) -> int:
+    return max(1, round(length * fraction))
+
+
+def _middle(pixels: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.generic]:
+    top, left = ((have - keep) // 2 for have, keep in zip(pixels.shape, shape, strict=True))
+    return pixels[top : top + shape[0], left : left + shape[1]]
