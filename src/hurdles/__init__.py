@@ -30,6 +30,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fingerprint",
+    "fit_head",
     "import_encoder",
     "lineage",
     "manifest",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hurdles.data.files import outputs
+from hurdles.data.vocabulary import MissingPatients, SplitScheme
+from hurdles.progress import Options
+from hurdles.recipe.recipe import Recipe
+from hurdles.runs.encoders import TrainedOn
+from hurdles.runs.images import Data, classified, files_of
 
 if TYPE_CHECKING:
     from hurdles.models.importing import ImportedEncoder
+    from hurdles.runs.heads import FittedHead
 
 
 def import_encoder(
@@ -94,3 +100,101 @@ def import_encoder(
         )
         save_weights(target, encoder.start.weights, encoder.start.to_metadata())
     return encoder
+
+
+def fit_head(
+    features: str | Path,
+    *,
+    data: Data,
+    out: str | Path,
+    ids: str | Path | None = None,
+    encoder: str = "",
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    split: str = SplitScheme.AUTO.value,
+    seed: int = 0,
+    missing_patients: str = MissingPatients.REFUSE.value,
+    join_patients: bool = False,
+    trained_on: TrainedOn | str | Path = (),
+    keep_seen: bool = False,
+    force: bool = False,
+    options: Options | None = None,
+) -> FittedHead:
+    """Fit a linear head on features of an encoder that hurdles does not have, and test it.
+
+    The features are yours: a row for each image, computed by any program, the encoder frozen. A
+    multinomial logistic regression is trained on the training images, its penalty chosen on the
+    validation images, and the test images are judged with intervals by patient.
+
+    Parameters
+    ----------
+    features : path
+        ``.npy`` or ``.npz`` without pickles, CSV or Parquet: finite numbers of shape (N, D).
+    data : Data
+        The images with their classes, patients and, where it is given, their split; see `run`.
+    out : path
+        Folder for the predictions, the measures and the head; see `hurdles.runs.heads.FittedHead`.
+    ids : path, optional
+        The names of the rows' images, a line each, where `features` does not hold them. Without
+        any, there has to be one row for each image, in the order of `data`.
+    encoder : str, optional
+        What a reader calls the encoder; default: after the file.
+    labels, columns : mapping, optional
+        As for `run`.
+    split : str
+        As ``split.scheme`` of a recipe: ``auto`` is the split that the images bring, else by
+        patient.
+    seed : int
+        Seed of the split.
+    missing_patients : str
+        ``refuse``, or ``one-each``: an image without a patient is one of its own.
+    join_patients : bool
+        Equal patient ids are one person, whatever their source.
+    trained_on : sequence of path or Manifest
+        Images that the encoder was trained on; test images among them are left out. As for `run`.
+    keep_seen : bool
+        Keep test images that the encoder has seen; the notes say so.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    FittedHead
+        The head, the evaluation, and where the files lie.
+
+    Raises
+    ------
+    ModelError
+        If the features cannot be read, are not of these images, or tell nothing.
+    ManifestError, SplitError
+        If the images cannot be parted.
+    RunError
+        If the encoder has seen all test images of a class.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
+    """
+    from hurdles.runs.heads import fit_head as fit
+    from hurdles.runs.heads import head_files
+
+    folder, file = Path(out), Path(features)
+    recipe = Recipe(
+        name="linear head",
+        split={"scheme": split, "seed": seed, "missing_patients": missing_patients},
+    )
+    named = [trained_on] if isinstance(trained_on, str | Path) else trained_on
+    inputs = [file, *files_of(data), *([] if ids is None else [Path(ids)])]
+    with outputs(*head_files(folder), inputs=inputs, force=force):
+        images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
+        return fit(
+            file,
+            images,
+            folder,
+            recipe=recipe,
+            ids=None if ids is None else Path(ids),
+            encoder=encoder,
+            trained_on=named,
+            keep_seen=keep_seen,
+            options=options or Options(),
+        )

@@ -45,6 +45,7 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.report,
         experiments.study,
         encoders.import_encoder,
+        encoders.fit_head,
         images.train_lungs,
     ],
     "Hurdles": [

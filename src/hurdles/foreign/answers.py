@@ -200,7 +200,7 @@ class _Reader:
         places = [self.places["image"]] if "image" in self.places else self.id_places()
         best, matches = places[0], np.full(len(self.cells), -1)
         for place in places:
-            named = _positions(self.cells[place].tolist(), self.images)
+            named = positions(self.cells[place].tolist(), self.images)
             if (named >= 0).sum() > (matches >= 0).sum():
                 best, matches = place, named
         self.places["image"] = best
@@ -374,7 +374,7 @@ def _rows(numbers: Sequence[int]) -> str:
     )
 
 
-def _positions(cells: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]:
+def positions(cells: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]:
     """Return which image each cell names, -1 where none; by the longest spelling that serves."""
     best = np.full(len(cells), -1)
     for parts in (0, 3, 2, 1):

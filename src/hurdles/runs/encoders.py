@@ -27,7 +27,6 @@ from hurdles.copies.similarity import PRINT_SIZE, hash_matches, image_hashes
 from hurdles.data.manifest import UNKNOWN, Manifest
 from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import RecipeError, RunError
-from hurdles.models.starting import StartingWeights
 from hurdles.pixels.cache import Prepared
 from hurdles.pixels.prepare import Preparation
 from hurdles.progress import Options, counting
@@ -177,12 +176,15 @@ def origin_run(encoder_from: Run | str | Path | None) -> Run | None:
 
 
 def encoder_images(
-    start: StartingWeights,
+    source: str,
     run: Run | None,
     trained_on: TrainedOn,
     options: Options,
 ) -> EncoderImages:
-    """Return what is known of an encoder's images: those of its run, and those that are named."""
+    """Return what is known of an encoder's images: those of its run, and those that are named.
+
+    `source` is what the encoder is called.
+    """
     skip = replace(options, on_bad=OnBad.SKIP)
     prints = [Path(p) for p in trained_on if not isinstance(p, Manifest) and _is_print(p)]
     lists: dict[str, Prepared] = {}
@@ -207,7 +209,6 @@ def encoder_images(
                 "has seen is not on record"
             )
     elif not trained_on:
-        source = start.description.get("source", "the encoder")
         unknown.append(
             f"which images {source} has seen is not known (name them by --trained-on: images, or "
             "a fingerprint)"
@@ -228,7 +229,7 @@ def kept_images(images: EncoderImages, kept: Path) -> EncoderImages:
 
 def check_encoder(
     done: Prepared,
-    start: StartingWeights,
+    source: str,
     images: EncoderImages,
     *,
     keep: bool,
@@ -242,7 +243,7 @@ def check_encoder(
     tested, reasons = parts[Split.TEST], found[Split.TEST]
     labels = tested.frame.loc[tested.frame["image"].isin(list(reasons)), "label"].value_counts()
     return EncoderCheck(
-        source=start.description.get("source", "the encoder"),
+        source=source,
         n_test=len(tested),
         n_validation=len(parts[Split.VALIDATION]),
         reasons=reasons,

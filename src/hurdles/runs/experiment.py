@@ -278,9 +278,10 @@ def _unseen(
     start = run.start()
     if start is None or run.recipe.model.start is Start.IMAGENET:
         return done  # of photographs
-    images = encoder_images(start, of, trained_on, options)
+    source = start.description.get("source", "the encoder")
+    images = encoder_images(source, of, trained_on, options)
     images = kept_images(images, run.encoder_hashes_path)
-    check = check_encoder(done, start, images, keep=keep, options=options)
+    check = check_encoder(done, source, images, keep=keep, options=options)
     for line in check.lines():
         options.listener.say(line)
     left = without_seen(done, check)
