@@ -7,11 +7,11 @@ what it needs, and what a subject lacks is said by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -182,6 +182,7 @@ class Capability(StrEnum):
     GRADIENTS = "gradients"
 
 
+@runtime_checkable
 class Model(Protocol):
     """A classifier that can be asked about images, wherever it is from.
 
@@ -206,7 +207,7 @@ class Model(Protocol):
         """Preparation that images go through within `ask`, see `hurdles.pixels.prepare`."""
 
     @property
-    def capabilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> Collection[str]:
         """`Capability.ANSWERS`, and what else it can do."""
 
     def ask(
@@ -214,10 +215,14 @@ class Model(Protocol):
     ) -> NDArray[np.float64]:
         """Return the probabilities of every class, shape (n, K), of square images (n, S, S)."""
 
+
+class FeatureModel(Model, Protocol):
+    """A classifier with `Capability.FEATURES`."""
+
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return what the last layer is given, shape (n, D); with `Capability.FEATURES` only."""
+        """Return what the last layer is given, shape (n, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,8 +338,8 @@ class Subject:
         """Everything that hurdles may need and this subject has."""
         if not self.material.has_images:
             return frozenset()
-        own = self.model.capabilities if self.model else frozenset[Capability]()
-        return own | {Capability.IMAGES}
+        own = map(Capability, self.model.capabilities if self.model else ())
+        return frozenset({Capability.IMAGES, *own})
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -377,6 +382,11 @@ class Subject:
         """Yield an answer as of `ask` for each pair of pixels and masks.
 
         A hurdle that asks more than once asks so: a model that is a program is started once.
+
+        Raises
+        ------
+        HurdleError
+            If there is no model to ask.
         """
         if self.model is None:
             raise HurdleError(f"{self.name} are answers only: there is no model to ask.")
@@ -390,10 +400,16 @@ class Subject:
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return what the model's last layer is given, shape (n, D); arguments as for `ask`."""
+        """Return what the model's last layer is given, shape (n, D); arguments as for `ask`.
+
+        Raises
+        ------
+        HurdleError
+            Without `Capability.FEATURES`.
+        """
         if self.model is None or Capability.FEATURES not in self.model.capabilities:
             raise HurdleError(f"the features of {self.name} cannot be had.")
-        return self.model.features(pixels, masks)
+        return cast(FeatureModel, self.model).features(pixels, masks)
 
     def decided(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
         """Return the class that the model names, shape (n,), for probabilities (n, K)."""

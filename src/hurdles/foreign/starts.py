@@ -116,7 +116,7 @@ def start_of(
             f"say what the model is like ({', '.join(LIBRARIES.names())}), or give its ONNX file."
         )
     if model is not None and like is None and (own := model.own_spec) is not None:
-        changes = {"classes": list(classes)} if classes else {}
+        changes: dict[str, Any] = {"classes": list(classes)} if classes else {}
         changes |= {} if size is None else {"size": size}
         return own.changed(**changes), "Written into the file by hurdles export."
     start = Start() if like is None else LIBRARIES.get(like)
@@ -176,16 +176,17 @@ def _fields_of_input(model: OnnxFile) -> dict[str, Any]:
     shape = shape_of(model.inputs[0])
     if shape is not None:
         side, channels, layout = shape
-        fields: dict[str, Any] = {"channels": channels, "layout": layout.value}
-        if channels == 3:
-            fields["channel_order"] = "rgb"
-        return fields if side is None else fields | {"size": side}
+        fields: dict[str, Any] = {"channels": channels, "layout": str(layout)}
+        fields |= {"channel_order": "rgb"} if channels == 3 else {}
+        return fields | ({} if side is None else {"size": side})
     sides = model.inputs[0].shape
     if len(sides) == 3 and sides[1] is not None and sides[1] == sides[2]:
         return {"size": sides[1], "channels": 1}
     flat = sides[1] if len(sides) == 2 else None
     root = int(flat**0.5) if flat else 0
-    return {"size": root, "channels": 1} if flat and root * root == flat else {}
+    if flat is None or root * root != flat:
+        return {}
+    return {"size": root, "channels": 1}
 
 
 def _answers_of(model: OnnxFile, n: int | None) -> Port:

@@ -185,6 +185,12 @@ def name_of(data: Data) -> str:
     return re.sub(r"[\W_]+", "-", stem.lower()).strip("-") or "images"
 
 
+def title_of(data: Data) -> str:
+    """Return what a reader calls images of several parts."""
+    parts = [data] if isinstance(data, str | Path | Manifest | Mapping) else list(data)
+    return " + ".join(name_of(part) for part in parts)
+
+
 def preparation_of(recipe: Recipe) -> Preparation:
     """Return a recipe's preparation, with the lungs' network in the package where it needs one.
 
