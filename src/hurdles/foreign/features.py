@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from hurdles.data.spreadsheet import read_sheet
 from hurdles.data.untrusted import listed
 from hurdles.errors import ModelError
-from hurdles.foreign.answers import positions
+from hurdles.foreign.answers import tail_of
 
 _TABLES = {".csv", ".parquet", ".pq", ".tsv", ".txt"}
 #: Headings of the column that names the image, in plain letters.
@@ -41,10 +43,13 @@ class Features:
     def __len__(self) -> int:
         return len(self.values)
 
-    def rows_for(self, images: Sequence[str], *, what: str) -> tuple[NDArray[np.int64], list[str]]:
+    def rows_for(
+        self, images: Sequence[str], paths: Sequence[str] = (), *, what: str
+    ) -> tuple[NDArray[np.int64], list[str]]:
         """Return the row of each image, and notes; ModelError unless every image has one.
 
-        `what` names the images and the file, for messages.
+        Images are known by their names, or by the ends of their paths; by the longest spelling by
+        which all are known. `what` is what messages call the file.
         """
         if self.images is None:
             if len(images) != len(self):
@@ -55,25 +60,38 @@ class Features:
                 )
             note = f"rows are taken in the order of the table: {len(self)} rows, as many images"
             return np.arange(len(self)), [note]
-        named = positions(self.images, images)
-        rows = np.full(len(images), -1)
-        for row, image in enumerate(named.tolist()):
-            if image < 0:
-                continue
-            if rows[image] >= 0 and not np.array_equal(self.values[row], self.values[rows[image]]):
-                raise ModelError(
-                    f"{what}: {images[image]!r} has two rows that differ ({rows[image] + 1} and "
-                    f"{row + 1}, counted from 1); keep one."
-                )
-            rows[image] = row
-        if len(missing := [images[i] for i in np.flatnonzero(rows < 0).tolist()]):
+        best: list[list[int]] = [[] for _ in images]
+        for parts in (0, 5, 4, 3, 2, 1):
+            for stem, names in product((False, True), filter(None, (images, paths))):
+                found = _named(self.images, names, parts, stem)
+                if sum(map(bool, found)) > sum(map(bool, best)):
+                    best = found
+        if missing := [image for image, rows in zip(images, best, strict=True) if not rows]:
             raise ModelError(
                 f"{what}: {len(missing)} of {len(images)} images have no row of features: "
                 f"{listed(missing)}; the rows are called {listed(self.images)}. Compute them too, "
                 "or leave these images out of the table."
             )
-        extra = int((named < 0).sum())
-        return rows, [f"{extra} rows of features are of other images"] if extra else []
+        for image, rows in zip(images, best, strict=True):
+            for row in rows[1:]:
+                if not np.array_equal(self.values[row], self.values[rows[0]]):
+                    raise ModelError(
+                        f"{what}: {image!r} has two rows that differ ({rows[0] + 1} and {row + 1}, "
+                        "counted from 1); keep one, or name the rows by longer paths."
+                    )
+        extra = len(self) - len({row for rows in best for row in rows})
+        chosen = np.array([rows[0] for rows in best], dtype=np.int64)
+        return chosen, [f"{extra} rows of features are of other images"] if extra else []
+
+
+def _named(cells: Sequence[str], images: Sequence[str], parts: int, stem: bool) -> list[list[int]]:
+    """Return the rows that each image has by one spelling; none where two images share it."""
+    keys = [tail_of(image, parts, stem) for image in images]
+    shared = {key for key, n in Counter(keys).items() if n > 1}
+    rows = defaultdict[str, list[int]](list)
+    for row, cell in enumerate(cells):
+        rows[tail_of(cell, parts, stem)].append(row)
+    return [[] if key in shared else rows.get(key, []) for key in keys]
 
 
 def read_features(path: str | Path, *, ids: str | Path | None = None) -> Features:

@@ -112,7 +112,7 @@ def fit_head(
     recipe = settled(recipe, manifest)
     table, source = read_features(file, ids=ids), encoder or f"the encoder of {file.name}"
     names = manifest.frame["image"].tolist()
-    rows, notes = table.rows_for(names, what=str(file))
+    rows, notes = table.rows_for(names, manifest.frame["path"].tolist(), what=str(file))
     by_name = dict(zip(names, rows.tolist(), strict=True))
     small = prepare_as(manifest, Preparation(PRINT_SIZE), options)
     notes += left_out_lines(manifest, small.failures)
@@ -145,10 +145,15 @@ def fit_head(
     return FittedHead(folder, head, result, about)
 
 
+def is_head(folder: Path) -> bool:
+    """Return whether `fit_head` filled a folder."""
+    return (folder / "head.json").is_file()
+
+
 def load_head(folder: Path) -> FittedHead:
     """Read what `fit_head` wrote; RunError or ModelError if it is missing or damaged."""
     path = folder / "head.json"
-    if not path.is_file():
+    if not is_head(folder):
         raise ModelError(f"{folder} holds no head; give the --out folder of hurdles fit-head.")
     with reading(path):
         about = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -164,8 +169,8 @@ def frozen_model(fitted: FittedHead, sets: Sequence[Manifest], options: Options)
     model = FrozenModel(str(fitted.about["encoder"]), fitted.head)
     for manifest in sets:
         prepared = prepare_as(manifest, Preparation(model.size), options)
-        names = prepared.manifest.frame["image"].tolist()
-        rows, _ = table.rows_for(names, what=str(fitted.folder / "features.npz"))
+        names, paths = (prepared.manifest.frame[column].tolist() for column in ("image", "path"))
+        rows, _ = table.rows_for(names, paths, what=str(fitted.folder / "features.npz"))
         model.know(prepared.pixels, table.values[rows])
     return model
 
