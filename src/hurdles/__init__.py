@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "audit",
+    "badge",
     "cache",
     "calibrate_audit",
     "check",
@@ -40,6 +41,7 @@ __all__ = [
     "segment",
     "study",
     "train_lungs",
+    "verify",
 ]
 
 logging.getLogger("hurdles").addHandler(logging.NullHandler())

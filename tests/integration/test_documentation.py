@@ -1,7 +1,8 @@
 """Every command that the README and the documentation show is run, in its order.
 
 A fence ``sh title="needs ..."`` is not run: its options are looked up instead. A fence
-``csv title="NAME"``, or ``toml``, is a file that the commands below it read.
+``csv title="NAME"``, or ``toml``, is a file that the commands below it read, and ``python
+title="NAME.py"`` a program that they run.
 """
 
 import ast
@@ -31,6 +32,7 @@ PAGES = (
     "tutorial.md",
     "howto/own-table.md",
     "howto/other-peoples-model.md",
+    "howto/command.md",
     "howto/dicom.md",
     "howto/small-data.md",
     "howto/compare.md",
@@ -257,7 +259,7 @@ def test_every_command_of_the_documentation_runs(tmp_path, monkeypatch):
     for page in PAGES:
         scope: dict[str, object] = {}
         for language, title, text in fences(DOCS / page):
-            if language in ("csv", "toml") and title:
+            if (language in ("csv", "toml") and title) or title.endswith(".py"):
                 Path(title).write_text(text, encoding="utf-8")
             elif language == "python" and not title:
                 exec(small(text), scope)

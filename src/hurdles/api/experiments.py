@@ -11,8 +11,9 @@ import pandas as pd
 from hurdles.data.files import outputs, write_bytes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
-from hurdles.errors import ManifestError, RecipeError
+from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.evaluation import comparisons
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.explanation import methods
 from hurdles.explanation.heatmap import SIGNLESS, Heatmap
@@ -21,10 +22,17 @@ from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import heatmap_sheet
-from hurdles.runs.assessment import evaluate_run
+from hurdles.runs.assessment import evaluate_run, measured_again
 from hurdles.runs.encoders import TrainedOn
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import Data, classified, files_of, name_of, prepare_for
+from hurdles.runs.images import (
+    Data,
+    classified,
+    classified_apart,
+    files_of,
+    names_of,
+    prepare_for,
+)
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import seal, sealed, unseal
@@ -156,25 +164,32 @@ def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[st
 def evaluate(
     run: Run | str | Path,
     *,
-    on: Data,
+    on: Data | None = None,
     name: str | None = None,
+    merge: str | None = None,
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     keep_seen: bool = False,
+    conditions: Conditions | None = None,
     force: bool = False,
     options: Options | None = None,
-) -> Evaluation:
-    """Test a finished run on other images.
+) -> Evaluation | dict[str, Evaluation]:
+    """Test a finished run on other images, each set of them by itself.
 
     Parameters
     ----------
     run : Run or path
         A finished run.
-    on : Data
+    on : Data, optional
         The images. Those that show what the run was trained or chosen on, copies too, are
-        recognized and left out, unless `keep_seen`.
+        recognized and left out, unless `keep_seen`. Several are several tests, each with files of
+        its own. Default: a set that was tested before is measured again from the predictions in
+        the run's folder, and nothing is written.
     name : str, optional
-        What to call the set in the run's folder; default: from `on`.
+        What to call the set in the run's folder; default: from `on`. Without `on`, the set to be
+        measured again; default: the run's own test images.
+    merge : str, optional
+        Put several sets together and call them so.
     labels : mapping, optional
         Classes of the images -> classes of the run, where they are called otherwise. Images whose
         class is mapped to an empty name are left out, and so are those of classes that the run
@@ -183,25 +198,67 @@ def evaluate(
         As for `run`.
     keep_seen : bool
         Keep images that the run has seen.
+    conditions : Conditions, optional
+        Prevalences, specificities, sensitivities and threshold probabilities at which to measure
+        besides; each kind that it states takes the place of the recipe's.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`.
+
+    Returns
+    -------
+    Evaluation or dict
+        Of one set, its evaluation; of several, each by its name.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished, a set cannot have its name, or all its images were seen.
+    EvaluationError
+        If a condition is of a class that the run does not know.
     """
-    run, name = _finished(run), name or name_of(on)
-    run.require_free(name)
-    files = run.files_of(name)
+    run = _finished(run)
+    if on is None:
+        return measured_again(run, name or "test", conditions)
+    names = [merge] if merge else names_of(on)
+    if name and (merge or len(names) > 1):
+        raise RunError(
+            f"{name!r} is to name {'and merge' if merge else f'{len(names)} sets of'} images; name "
+            "each set by NAME=PATH, or put them together under one name by --merge NAME alone."
+        )
+    names = [name] if name else names
+    for each in names:
+        run.require_free(each)
+    files = [path for each in names for path in run.files_of(each)]
     read = [*(path for path in sealed(run.path) if path not in files), *files_of(on)]
+    results = {}
     with outputs(*files, inputs=read, ledger=run.ledger, force=force):
-        unseal(run.path, name)
-        images = classified(on, labels=labels, columns=columns)
-        result = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
-        seal(run.path, of=name)
-        return result
+        if len(names) == 1:
+            sets = [classified(on, labels=labels, columns=columns)]
+        else:
+            sets = list(classified_apart(on, labels=labels, columns=columns).values())
+        for each, images in zip(names, sets, strict=True):
+            unseal(run.path, each)
+            results[each] = evaluate_run(
+                run,
+                images,
+                name=each,
+                keep_seen=keep_seen,
+                conditions=conditions,
+                options=options,
+            )
+            seal(run.path, of=each)
+    return results if len(names) > 1 else results[names[0]]
 
 
 def compare(
-    a: Run | str | Path, b: Run | str | Path, *, on: str = "test"
+    a: Run | str | Path,
+    b: Run | str | Path,
+    *,
+    on: str = "test",
+    metrics: Sequence[str] | None = None,
+    margins: Mapping[str, float] | None = None,
 ) -> list[comparisons.Comparison]:
     """Compare two runs on the same images, measure by measure.
 
@@ -211,6 +268,9 @@ def compare(
         Finished runs.
     on : str
         ``test``, or a set that both were evaluated on, by its name.
+    metrics, margins
+        As for `hurdles.evaluation.comparisons.compare`: measures to be compared, and how much
+        worse ``a`` may be in one and still count as no worse.
 
     Returns
     -------
@@ -221,13 +281,15 @@ def compare(
     Raises
     ------
     EvaluationError
-        If the runs were not tested on the same images.
+        If the runs were not tested on the same images, or a metric or margin cannot be used.
     """
     one, two = _finished(a), _finished(b)
     section, predictions = one.recipe.evaluation, one.predictions(on)
     rows = comparisons.compare(
         predictions,
         two.predictions(on),
+        metrics=metrics,
+        margins=margins,
         level=section.level,
         n_resamples=section.resamples,
         seed=section.seed,

@@ -15,13 +15,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hurdles.auditing.foreign import Request, answers_subject, model_subject
+from hurdles.auditing.foreign import Request, answers_subject, expected_of, model_subject
 from hurdles.auditing.loading import subject_of
 from hurdles.auditing.material import Model, Subject
 from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
-from hurdles.errors import HurdleError
+from hurdles.data.spreadsheet import read_sheet
+from hurdles.data.table import known_columns
+from hurdles.errors import HurdleError, SpecError
 from hurdles.foreign.command import CommandModel
+from hurdles.foreign.expectation import Agreement
 from hurdles.foreign.function import FunctionModel
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import Spec, load_spec
@@ -34,7 +37,7 @@ from hurdles.runs.images import (
     classified_apart,
     files_of,
     manifest_of,
-    title_of,
+    names_of,
 )
 from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
 from hurdles.runs.run import Run
@@ -78,18 +81,34 @@ class Given:
                     f"{', '.join(sorted(always))}."
                 )
 
+    def columns_of(self, table: str | Path) -> dict[str, str]:
+        """Return those of `columns` that a table of answers has."""
+        heads = read_sheet(Path(table)).columns
+        return {theirs: ours for theirs, ours in (self.columns or {}).items() if theirs in heads}
+
+    def columns_of_images(self) -> dict[str, str]:
+        """Return those of `columns` that are not of the tables of answers alone."""
+        own = [path for path in (self.predictions, self.expect) if path is not None]
+        of_answers = {theirs for path in own for theirs in self.columns_of(path)}
+        parts = [self.data, self.on, self.trained_on]
+        tables = [file for part in parts for file in files_of(part)]
+        wanted = self.columns or {}
+        of_images = {theirs for file in tables for theirs in known_columns(file, wanted)}
+        only = of_answers - of_images
+        return {theirs: ours for theirs, ours in wanted.items() if theirs not in only}
+
     def request(self, name: str = "") -> Request:
         """Return the images that were given."""
         images = None
         if self.data is not None:
-            images = classified(self.data, labels=self.labels, columns=self.columns)
-            name = title_of(self.data)
+            images = classified(self.data, labels=self.labels, columns=self.columns_of_images())
+            name = " + ".join(names_of(self.data))
         known = None if self.trained_on is None else manifest_of(self.trained_on)
         return Request(name, images, self.elsewhere(), known)
 
     def elsewhere(self) -> Mapping[str, Manifest]:
         """Return the other collections, each by its name."""
-        return classified_apart(self.on, labels=self.labels, columns=self.columns)
+        return classified_apart(self.on, labels=self.labels, columns=self.columns_of_images())
 
     def table_files(self) -> list[Path]:
         """Return the tables among the images."""
@@ -207,7 +226,7 @@ class TableDoor(Door):
             seeds=self.tables[1:],
             classes=given.classes,
             positive=given.positive,
-            columns=given.columns,
+            columns=given.columns_of(self.path) if given.data is not None else given.columns,
         )
         made_of = [Input.of_file(Role.PREDICTIONS, each) for each in self.tables]
         return subject, about, [*made_of, *_inputs(given, request, options)]
@@ -251,6 +270,7 @@ class ModelDoor(Door):
         model = self._model(request.images, options)
         spec = model.spec if isinstance(model, OnnxModel) else None
         made_of = self._inputs_of(model)
+        expected = self._expected(model, request, options)
         subject, about = model_subject(
             model,
             request,
@@ -259,7 +279,21 @@ class ModelDoor(Door):
             framing=Framing.STRETCH if spec is None else spec.framing,
             fraction=1.0 if spec is None else spec.crop_fraction,
         )
-        return subject, about, [*made_of, *_inputs(given, request, options)]
+        return subject, about | expected, [*made_of, *_inputs(given, request, options)]
+
+    def _expected(self, model: Model, request: Request, options: Options) -> dict[str, str]:
+        """Check the model by its user's own predictions; raise SpecError where they disagree."""
+        path = self.given.expect
+        if path is None:
+            return {}
+        columns = self.given.columns_of(path)
+        expectation = expected_of(model, path, request, options=options, columns=columns)
+        lines = expectation.lines(Path(path).name)
+        if expectation.agreement in (Agreement.WHEN_CHANGED, Agreement.DISAGREES):
+            raise SpecError("\n".join(lines))
+        for line in lines:
+            options.listener.say(line)
+        return {"expected": " ".join(lines)}
 
     def _model(self, images: Manifest, options: Options) -> Model:
         given = self.given

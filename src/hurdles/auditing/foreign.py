@@ -22,12 +22,15 @@ from hurdles.data.classes import known_classes, same_class
 from hurdles.data.manifest import COLUMNS, Manifest
 from hurdles.data.table import in_terms
 from hurdles.data.untrusted import listed
-from hurdles.data.vocabulary import Split
-from hurdles.errors import HurdleError, ManifestError
+from hurdles.data.vocabulary import OnBad, Split
+from hurdles.errors import HurdleError, ManifestError, ModelError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.foreign.answers import Answers, read_answers
+from hurdles.foreign.expectation import Expectation, check_expectation
+from hurdles.foreign.onnx import OnnxModel
+from hurdles.foreign.spec import Output, Spec
 from hurdles.pixels.framing import Framing
-from hurdles.pixels.prepare import Preparation
+from hurdles.pixels.prepare import Preparation, needs_lungs
 from hurdles.progress import Options, counting
 from hurdles.runs.images import prepare_as
 
@@ -209,6 +212,76 @@ def _manifest_of(answers: Answers, path: Path) -> Manifest:
         return Manifest(frame, notes=tuple(notes))
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
+
+
+class _AskedOnly:
+    """A model without a spec, as one whose images alone can be altered: turned, or framed."""
+
+    def __init__(self, model: Model, spec: Spec | None = None) -> None:
+        self.model = model
+        self.plain = Spec(classes=model.labels, size=model.size, output=Output.SOFTMAX)
+        self.spec = spec or self.plain
+
+    def with_spec(self, spec: Spec) -> _AskedOnly:
+        return _AskedOnly(self.model, spec)
+
+    def outputs(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        free = {"inverted": False, "framing": Framing.STRETCH, "crop_fraction": 1.0}
+        free |= {"classes": self.plain.classes, "output": self.plain.output}
+        if self.spec.model_copy(update=free) != self.plain:
+            raise ModelError("only its images can be altered, not what it makes of them.")
+        return self.model.ask(255 - pixels if self.spec.inverted else pixels, masks)
+
+
+def expected_of(
+    model: Model,
+    path: str | Path,
+    request: Request,
+    *,
+    options: Options,
+    columns: Mapping[str, str] | None = None,
+) -> Expectation:
+    """Hold a model's answers about its own images against its user's predictions of them."""
+    assert request.images is not None
+    specified = model if isinstance(model, OnnxModel) else _AskedOnly(model)
+    names = request.images.frame["image"].tolist()
+    positive = specified.spec.positive
+    answers = read_answers(path, names, model.labels, positive=positive, columns=columns)
+    if not answers.answered.any():
+        raise ModelError(f"{path} cannot be compared: {'; '.join(answers.problems)}.")
+    images = request.images.select(answers.answered)
+    options.listener.start("Comparing with what is expected", 1)
+
+    def reading(
+        spec: Spec, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        some = material_of(
+            Manifest(images.frame.iloc[rows]),
+            name=request.name,
+            options=replace(options, progress=None, on_bad=OnBad.STOP),
+            size=spec.size,
+            lungs=needs_lungs(spec.preparation),
+            framing=spec.framing,
+            fraction=spec.crop_fraction,
+        )
+        return some.pixels, some.masks
+
+    wanted = answers.probabilities[answers.answered]
+    expectation = check_expectation(
+        specified,
+        {label: wanted[:, k] for k, label in enumerate(answers.labels)},
+        reading,
+        images=images.frame["image"].tolist(),
+    )
+    options.listener.advance()
+    notes = [*expectation.notes, *(f"Of {path}: {problem}." for problem in answers.problems)]
+    if isinstance(model, OnnxModel):
+        return replace(expectation, notes=tuple(notes))
+    if not expectation.agrees:
+        notes.append("It has no spec to set: mend what it does with images, or name its classes.")
+    return replace(expectation, notes=tuple(notes), unnoticed=())
 
 
 def _with_parts(images: Manifest) -> Manifest:

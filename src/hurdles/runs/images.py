@@ -99,9 +99,8 @@ def _parts(
     lost = [theirs for theirs in columns if not any(theirs in own for own in present.values())]
     if lost:
         raise ManifestError(f"no table of {', '.join(map(str, parts))} has a column {lost[0]!r}.")
-    names = [name_of(part) for part in parts]
-    names = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
-    return [(n, _one(p, folders, present[p])) for n, p in zip(names, parts, strict=True)]
+    pairs = zip(names_of(data), parts, strict=True)
+    return [(name, _one(part, folders, present[part])) for name, part in pairs]
 
 
 def _given(data: str | Path | Sequence[str | Path] | Mapping[str, str | Path]) -> list[str | Path]:
@@ -185,10 +184,11 @@ def name_of(data: Data) -> str:
     return re.sub(r"[\W_]+", "-", stem.lower()).strip("-") or "images"
 
 
-def title_of(data: Data) -> str:
-    """Return what a reader calls images of several parts."""
-    parts = [data] if isinstance(data, str | Path | Manifest | Mapping) else list(data)
-    return " + ".join(name_of(part) for part in parts)
+def names_of(data: Data) -> list[str]:
+    """Return a short name for each part of images, as `name_of`; equal ones are numbered."""
+    parts = [data] if isinstance(data, Manifest) else _given(data)
+    names = [name_of(part) for part in parts]
+    return [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
 
 
 def preparation_of(recipe: Recipe) -> Preparation:
