@@ -29,6 +29,7 @@ from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run, measured_again
+from hurdles.runs.encoders import TrainedOn
 from hurdles.runs.experiment import run_experiment
 from hurdles.runs.images import (
     Data,
@@ -77,6 +78,8 @@ def run(
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
+    trained_on: TrainedOn | str | Path = (),
+    keep_seen: bool = False,
     remedies: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     join_patients: bool = False,
@@ -105,7 +108,14 @@ def run(
     columns : mapping, optional
         Columns of a table -> columns of a manifest, where their names do not tell.
     encoder_from : Run or path, optional
-        A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
+        A finished run, its ``weights/best.safetensors``, or a file of `import_encoder`: training
+        starts from its encoder.
+    trained_on : sequence of path or Manifest
+        Images that the encoder was trained on: each as `data`, or a fingerprint (``.npz``) as
+        `fingerprint` writes. Test images among them, copies too, and those of a run that the
+        encoder is of, are left out of the test; what could not be excluded is in the report.
+    keep_seen : bool
+        Keep test images that the encoder has seen; the report says so.
     remedies : sequence of str
         Remedies that are added to the recipe, by name; see `hurdles.recipe.remedies`.
     settings : mapping, optional
@@ -140,6 +150,8 @@ def run(
         resume=resume,
         split_file=None if split is None else Path(split),
         encoder_from=encoder_from,
+        trained_on=[trained_on] if isinstance(trained_on, str | Path) else trained_on,
+        keep_seen=keep_seen,
         options=options,
     )
 

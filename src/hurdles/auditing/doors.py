@@ -1,4 +1,4 @@
-"""Doors: a run, a file, a program, a function or a table of predictions becomes a subject.
+"""Doors: a run, a head, a file, a program, a function or a table of predictions becomes a subject.
 
 Each door uses some of what can be given. What it would not use is refused: an option without an
 effect is a mistake that nobody notices.
@@ -29,6 +29,7 @@ from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import Spec, load_spec
 from hurdles.pixels.framing import Framing
 from hurdles.progress import Options
+from hurdles.runs.heads import frozen_model, head_files, is_head, load_head
 from hurdles.runs.images import (
     Data,
     classified,
@@ -134,6 +135,8 @@ def door_of(given: Given) -> Door:
         return RunDoor(given, given.model)
     if isinstance(given.model, str | Path):
         path = Path(given.model)
+        if is_head(path):
+            return HeadDoor(given, path)
         is_file = path.is_file() or given.spec is not None or given.data is not None
         return ModelDoor(given) if is_file and not path.is_dir() else RunDoor(given, Run(path))
     return ModelDoor(given)
@@ -160,6 +163,27 @@ class RunDoor(Door):
             *sibling_inputs(siblings),
         ]
         return subject, {"run": run.path.name}, made_of
+
+
+class HeadDoor(Door):
+    """A linear head on frozen features, with its own images: it knows no altered ones."""
+
+    def __init__(self, given: Given, folder: Path) -> None:
+        given.refuse_all_but({"model", "trained_on"}, "a fitted head, which knows its images")
+        self.given, self.folder, self.title = given, folder, folder.name
+        written = [file for file in head_files(folder) if file.is_file()]
+        self.files = [*written, *given.table_files()]
+
+    def subject(self, options: Options) -> Brought:
+        """Return the head with the features of its images, and of others' where given."""
+        fitted, manifest = load_head(self.folder), Manifest.load(self.folder / "manifest.csv")
+        others = self.given.request()
+        request = Request(self.title, manifest, others.on, others.trained_on)
+        model = frozen_model(fitted, [manifest, *(others.on or {}).values()], options)
+        subject, about = model_subject(model, request, options=options)
+        made_of = [Input.of_file(Role.MODEL, self.folder / "head.npz")]
+        about |= {"encoder": str(fitted.about["encoder"])}
+        return subject, about, [*made_of, *_inputs(self.given, request, options)]
 
 
 class TableDoor(Door):

@@ -74,8 +74,25 @@ def run(
     column: ColumnOption = None,
     encoder_from: Annotated[
         Path | None,
-        typer.Option("--encoder-from", metavar="RUN", help="Start from this run's encoder."),
+        typer.Option(
+            "--encoder-from",
+            metavar="RUN",
+            help="Start from this run's encoder, or from a file of hurdles import-encoder.",
+        ),
     ] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trained-on",
+            metavar="[NAME=]PATH",
+            help="Images that the encoder was trained on: as --data, or a fingerprint (.npz). Test "
+            "images among them are left out.",
+        ),
+    ] = None,
+    keep_seen: Annotated[
+        bool,
+        typer.Option("--keep-seen", help="Keep test images that the encoder was trained on."),
+    ] = False,
     remedy: Annotated[
         list[str] | None,
         typer.Option("--remedy", metavar="NAME", help=f"Add a remedy: {_REMEDIES}."),
@@ -125,6 +142,8 @@ def run(
             labels=pairs(label),
             columns=pairs(column),
             encoder_from=encoder_from,
+            trained_on=trained_on or (),
+            keep_seen=keep_seen,
             remedies=remedy or (),
             settings=settings,
             join_patients=join_patients,
