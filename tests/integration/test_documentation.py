@@ -37,6 +37,8 @@ PAGES = (
     "howto/dicom.md",
     "howto/small-data.md",
     "howto/compare.md",
+    "howto/predictions.md",
+    "howto/function.md",
     "howto/verify.md",
     "howto/ci.md",
     "howto/published-work.md",
