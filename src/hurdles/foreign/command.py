@@ -322,15 +322,15 @@ class CommandModel:
         here = place / f"{self.starts}"
         out = here / "out" / "answers.csv"
         limit = self.limit_s or _START_S + _IMAGE_S * len(names)
-        before = f", {self.answered} answered before" if self.answered else ""
-        self._listener.start(f"start {self.starts} of the program{before}", len(names))
+        # Not a stage of its own: whoever asks is in the middle of one.
+        before = f", {self.answered:,} are answered" if self.answered else ""
+        self._listener.say(f"start {self.starts} of the program: {len(names):,} images{before}")
         ending = run_program(
             self.line.filled(here / "images", out),
             log,
             limit_s=limit,
             listen=lambda line: self._listener.advance(0, line),
         )
-        self._listener.advance(len(names))
         self._images, self._seconds = self._images + len(names), self._seconds + ending.seconds
         problems = [f"it {ending.failure}"] if ending.failure else []
         table, answers = out, None
