@@ -396,14 +396,16 @@ class CommandModel:
         self, ending: Ending, problems: Sequence[str], staged: Sequence[str], table: Path | None
     ) -> ModelError:
         answered = sum(h in self._store for h in staged)
-        lines = [f"the model's program, {self.line.text}, failed: {'; '.join(problems)}."]
-        last = [f"    {line}" for line in ending.last_lines]
-        lines += ["It printed at last:", *last] if last else ["It printed nothing."]
-        lines += [f"All that it printed: {ending.log}"]
-        lines += [f"Its table: {table}"] if table else []
         kept = "; they are kept, and the same command goes on with the others" if answered else ""
-        lines += [f"{answered} of {len(staged)} images of this start are answered{kept}."]
-        return ModelError("\n".join(lines))
+        its_table = f", its table: {table}" if table else ""
+        message = (
+            f"the model's program, {self.line.text}, failed: {'; '.join(problems)}. {answered} of "
+            f"{len(staged)} images of this start are answered{kept}. All that it printed: "
+            f"{ending.log}{its_table}. "
+        )
+        last = [line for line in ending.last_lines if line.strip(" ^~")]
+        message += "At last it printed:" if last else "It printed nothing."
+        return ModelError("\n    ".join([message, *last]))
 
 
 def _unsteady(difference: float) -> str:
