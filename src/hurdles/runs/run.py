@@ -259,6 +259,11 @@ class Run:
             network.load_state_dict(weights)
             return network.eval()
 
+    @property
+    def weights_path(self) -> Path:
+        """The weights that the recipe chooses."""
+        return self._weights_path(None)
+
     def chosen_epoch(self, epoch: ChosenEpoch | None = None) -> int:
         """Return the number of the epoch whose weights `network` gives."""
         with reading(self._weights_path(epoch)):
