@@ -34,6 +34,7 @@ PAGES = (
     "howto/own-table.md",
     "howto/other-peoples-model.md",
     "howto/command.md",
+    "howto/encoders.md",
     "howto/dicom.md",
     "howto/small-data.md",
     "howto/compare.md",

@@ -57,7 +57,7 @@ class EncoderImages:
 
     @property
     def compared(self) -> list[str]:
-        """What test images are compared with, in words."""
+        """Names and counts of the sets that test images are compared with."""
         words = [
             f"{len(images)} images of {name}, by pixels" for name, images in self.lists.items()
         ]
