@@ -3,7 +3,8 @@
 Every line draws test sets from a population whose true value is known, and prints the share of
 95 % intervals that hold it; the parts that say so print how often one end of an interval passes the
 truth, or a test of two areas that are truly alike says that they differ. On record is
-``python bench/coverage.py --sets 300 --only AUC odds flips Forecast``.
+``python bench/coverage.py --sets 300 --only AUC odds flips Forecast``, and of average precision and
+measures at a condition ``python bench/coverage.py --sets 300 --only precision PPV "read off" Net``.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from scipy.stats import binom
 from hurdles.evaluation.bounds import (
     exact_bounds,
     odds_ratio_bounds,
+    predictive_bounds,
     proportion_bounds,
+    spread_bounds,
     wilson_bounds,
 )
 from hurdles.evaluation.comparisons import compare
+from hurdles.evaluation.conditions import Conditions, at_conditions
 from hurdles.evaluation.delong import AUC, auc_bounds, compare_aucs, logit_bounds
 from hurdles.evaluation.forecast import expected_auc, forecast_auc
 from hurdles.evaluation.intervals import draw_patients, estimate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.statistics import Fraction, PatientTable, Ranking
+from hurdles.evaluation.statistics import AtQuantile, Fraction, PatientTable, Ranking
 
 RESAMPLES = 500
 Hits = dict[str, list[bool]]
@@ -54,6 +58,10 @@ def main() -> None:
         ("Three classes, rarest 8 %, one image per patient", classes),
         ("Difference in accuracy of two models, one image per patient", differences),
         ("Diagnostic odds ratio, 3 images per patient, by correlation within a patient", odds),
+        ("Average precision, by images and the correlation within a patient", precisions),
+        ("PPV and NPV at a prevalence of 2 %, 3 images per patient", predictive_values),
+        ("Sensitivity at a specificity of 0.95 that is read off the same images", read_off),
+        ("Net benefit from a probability of 0.1 on, and above acting on everybody", benefits),
         ("AUC of two equal models on the same images: share of false alarms at 5 %", paired_areas),
         ("AUC of a model in two equal hospitals: share of false alarms at 5 %", two_hospitals),
     ):
@@ -305,6 +313,155 @@ def odds(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
                     )
                 name = f"{positives}x3 + {negatives}x3, {sensitivity}, {specificity}, rho {rho}"
                 yield name, hits
+
+
+def _scores(
+    rng: np.random.Generator, positives: int, negatives: int, images: int, area: float, rho: float
+) -> tuple[PatientTable, NDArray[np.float64]]:
+    """Draw one set of scores with a true area, and the patients of their images."""
+    from scipy.special import ndtri
+
+    patients = positives + negatives
+    codes = np.repeat(np.arange(patients), images)
+    sick = codes < positives
+    noise = math.sqrt(rho) * rng.normal(size=patients)[codes]
+    noise += math.sqrt(1 - rho) * rng.normal(size=len(codes))
+    shift = math.sqrt(2) * ndtri(area)
+    score = 1 / (1 + np.exp(-(shift * sick + noise - shift / 2)))
+    truth = np.where(sick, "x", "y")
+    both = np.column_stack([score, 1 - score])
+    named = np.where(score >= 0.5, "x", "y")
+    return PatientTable(("x", "y"), truth, named, both, codes, patients), shift
+
+
+def precisions(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    from scipy.special import expit, ndtr
+
+    for positives, negatives, images, rho in (
+        (15, 85, 1, 0.0), (33, 400, 1, 0.0), (100, 300, 1, 0.0), (20, 100, 3, 0.8),
+    ):  # fmt: skip
+        weights = next(draw_patients(positives + negatives, RESAMPLES, seed))
+        for area in (0.5, 0.8, 0.95, 0.99):
+            rng, truth = np.random.default_rng(seed), math.nan
+            hits: Hits = {"jackknife": [], "percentile": [], "logit": []}
+            for _ in range(sets):
+                table, shift = _scores(rng, positives, negatives, images, area, rho)
+                if math.isnan(truth):  # the precision at each score of the class, on average
+                    z = np.linspace(-9, 9, 20001)
+                    right = positives * ndtr(-z)
+                    mass = np.exp(-z * z / 2)
+                    truth = float(
+                        (mass * right / (right + negatives * ndtr(-z - shift))).sum() / mass.sum()
+                    )
+                found = estimate(table, "average_precision", "x")
+                drawn = table.statistic("average_precision", "x").at(weights)
+                hits["jackknife"].append(_holds((found.low, found.high), truth))
+                hits["percentile"].append(_holds(_percentiles(drawn), truth))
+                # Boyd, Eng and Page 2013: as if it were a proportion of the images of the class.
+                value, n = min(max(found.value, 1e-9), 1 - 1e-9), positives * images
+                center, half = (
+                    math.log(value / (1 - value)),
+                    1.96 / math.sqrt(n * value * (1 - value)),
+                )
+                low, high = expit(center - half), expit(center + half)
+                hits["logit"].append(_holds((float(low), float(high)), truth))
+            yield f"{positives}x{images} + {negatives}x{images}, AUC {area}, AP {truth:.3f}", hits
+
+
+def predictive_values(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    for positives, negatives in ((20, 60), (60, 120)):
+        for sensitivity, specificity in ((0.7, 0.8), (0.9, 0.9), (0.98, 0.95)):
+            odds_of = 0.02 / 0.98
+            up = odds_of * sensitivity / (1 - specificity)
+            down = specificity / (1 - sensitivity) / odds_of
+            for rho in (0.0, 0.8):
+                rng = np.random.default_rng(seed)
+                hits = Hits({"PPV": [], "NPV": [], "PPV by image": [], "NPV by image": []})
+                for _ in range(sets):
+                    sick, well = np.full(positives, 3), np.full(negatives, 3)
+                    found = _beta_binomial(rng, sick, sensitivity, rho), sick.astype(float)
+                    passed = _beta_binomial(rng, well, specificity, rho), well.astype(float)
+                    missed, false = _left(found), _left(passed)
+                    for name, form in (("", lambda side: side), (" by image", _images)):
+                        bounds = predictive_bounds(form(found), form(false), 0.02)
+                        hits["PPV" + name].append(_holds(bounds, up / (1 + up)))
+                        bounds = predictive_bounds(form(passed), form(missed), 0.98)
+                        hits["NPV" + name].append(_holds(bounds, down / (1 + down)))
+                name = f"{positives}x3 + {negatives}x3, {sensitivity}, {specificity}, rho {rho}"
+                yield name, hits
+
+
+def _left(
+    side: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return side[1] - side[0], side[1]
+
+
+def read_off(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    from scipy.special import ndtr, ndtri
+
+    for positives, negatives, images, rho in (
+        (15, 85, 1, 0.0), (33, 100, 1, 0.0), (100, 300, 1, 0.0), (20, 100, 3, 0.8),
+    ):  # fmt: skip
+        weights = next(draw_patients(positives + negatives, RESAMPLES, seed))
+        for area in (0.8, 0.95, 0.99):
+            rng = np.random.default_rng(seed)
+            hits: Hits = {"by patient": [], "percentile": [], "as if fixed": []}
+            for _ in range(sets):
+                table, shift = _scores(rng, positives, negatives, images, area, rho)
+                truth = float(ndtr(shift - ndtri(0.95)))
+                ranking = table.statistic("auc", "x")
+                assert isinstance(ranking, Ranking)
+                statistic = AtQuantile(ranking, 0.95)
+                value = float(statistic.at(np.ones((1, table.n_patients)))[0])
+                drawn = statistic.at(weights)
+                drawn = drawn[~np.isnan(drawn)]
+                counts = np.bincount(ranking.positives, minlength=table.n_patients).astype(float)
+                bounds = spread_bounds(value, float(drawn.var(ddof=1)), counts)
+                hits["by patient"].append(_holds(bounds, truth))
+                hits["percentile"].append(_holds(_percentiles(drawn), truth))
+                hits["as if fixed"].append(_holds(wilson_bounds(value, counts.sum()), truth))
+            size = f"{positives}x{images} + {negatives}x{images}"
+            yield f"{size}, AUC {area}, sensitivity {truth:.3f}", hits
+
+
+def benefits(sets: int, seed: int) -> Iterator[tuple[str, Hits]]:
+    from scipy.special import ndtr
+
+    for patients, images, rho in ((100, 1, 0.0), (400, 1, 0.0), (120, 3, 0.8)):
+        for share in (0.05, 0.2):
+            for area in (0.8, 0.99):
+                rng = np.random.default_rng(seed)
+                names = ("by patient", "above everybody", "at 2 %")
+                hits = Hits({name: [] for name in names})
+                for _ in range(sets):
+                    positives = int(np.clip(rng.binomial(patients, share), 1, patients - 1))
+                    table, shift = _scores(rng, positives, patients - positives, images, area, rho)
+                    cut = math.log(1 / 9) + shift / 2
+                    hit, false = float(ndtr(shift - cut)), float(ndtr(-cut))
+                    truths = (
+                        share * hit - (1 - share) * false / 9,
+                        (1 - share) * (1 - false) / 9 - share * (1 - hit),
+                        0.02 * hit - 0.98 * false / 9,
+                    )
+                    predictions = Predictions.from_arrays(
+                        ["x", "y"], y_true=table.truth.tolist(), y_prob=table.prob,
+                        images=[str(i) for i in range(len(table.truth))],
+                        groups=table.patients.astype(str).tolist(),
+                    )  # fmt: skip
+                    own, known = (
+                        [row for row in at_conditions(predictions, c) if row.class_ == "x"]
+                        for c in (
+                            Conditions(benefit_at=(0.1,)),
+                            Conditions(benefit_at=(0.1,), prevalence={"x": 0.02}),
+                        )
+                    )
+                    rows = {row.measure: row.estimate for row in own}
+                    at_two = {row.measure: row.estimate for row in known}["net_benefit"]
+                    found = rows["net_benefit"], rows["net_benefit_over_all"], at_two
+                    for name, one, truth in zip(names, found, truths, strict=True):
+                        hits[name].append(_holds((one.low, one.high), truth))
+                yield f"{patients}x{images}, {share:.0%} sick, AUC {area}, rho {rho}", hits
 
 
 def _images(

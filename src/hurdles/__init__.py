@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "audit",
+    "badge",
     "cache",
     "calibrate_audit",
     "check",
@@ -39,8 +40,10 @@ __all__ = [
     "report",
     "run",
     "segment",
+    "spec",
     "study",
     "train_lungs",
+    "verify",
 ]
 
 logging.getLogger("hurdles").addHandler(logging.NullHandler())

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from hurdles.data.files import outputs, write_bytes
+from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
-from hurdles.data.vocabulary import OnBad
-from hurdles.errors import ManifestError, RecipeError
+from hurdles.data.table import columns_beside, columns_in
+from hurdles.data.vocabulary import OnBad, Split
+from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.evaluation import comparisons
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import Evaluation
+from hurdles.evaluation.evaluation import evaluate as measure
+from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation import methods
 from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.findings.limits import judged_again
+from hurdles.foreign.predictions import PredictionTable, read_predictions
 from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import heatmap_sheet
-from hurdles.runs.assessment import evaluate_run
+from hurdles.runs.assessment import evaluate_run, measured_again
 from hurdles.runs.experiment import run_experiment
-from hurdles.runs.images import Data, classified, files_of, manifest_of, name_of, prepare_for
+from hurdles.runs.images import (
+    Data,
+    classified,
+    classified_apart,
+    files_of,
+    manifest_of,
+    names_of,
+    prepare_for,
+)
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run
 from hurdles.runs.seals import seal, sealed, unseal
@@ -145,27 +160,45 @@ def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[st
 
 
 def evaluate(
-    run: Run | str | Path,
+    run: Run | str | Path | None = None,
     *,
-    on: Data,
+    predictions: str | Path | None = None,
+    data: Data | None = None,
+    on: Data | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
     name: str | None = None,
+    merge: str | None = None,
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     keep_seen: bool = False,
+    conditions: Conditions | None = None,
     force: bool = False,
     options: Options | None = None,
-) -> Evaluation:
-    """Test a finished run on other images.
+) -> Evaluation | dict[str, Evaluation]:
+    """Test a finished run on other images, each set of them by itself; or measure predictions.
 
     Parameters
     ----------
-    run : Run or path
+    run : Run or path, optional
         A finished run.
-    on : Data
+    predictions : path, optional
+        Instead of a run: a table of any model's predictions, as for `audit`. Nothing is written.
+    data : Data, optional
+        The images of these predictions, with their classes and patients; default: the table says
+        them itself. With a split, the part ``test`` is measured.
+    classes, positive : optional
+        Of these predictions, as for `audit`.
+    on : Data, optional
         The images. Those that show what the run was trained or chosen on, copies too, are
-        recognized and left out, unless `keep_seen`.
+        recognized and left out, unless `keep_seen`. Several are several tests, each with files of
+        its own. Default: a set that was tested before is measured again from the predictions in
+        the run's folder, and nothing is written.
     name : str, optional
-        What to call the set in the run's folder; default: from `on`.
+        What to call the set in the run's folder; default: from `on`. Without `on`, the set to be
+        measured again; default: the run's own test images.
+    merge : str, optional
+        Put several sets together and call them so.
     labels : mapping, optional
         Classes of the images -> classes of the run, where they are called otherwise. Images whose
         class is mapped to an empty name are left out, and so are those of classes that the run
@@ -174,51 +207,154 @@ def evaluate(
         As for `run`.
     keep_seen : bool
         Keep images that the run has seen.
+    conditions : Conditions, optional
+        Prevalences, specificities, sensitivities and threshold probabilities at which to measure
+        besides; each kind that it states takes the place of the recipe's.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
         As for `run`.
+
+    Returns
+    -------
+    Evaluation or dict
+        Of one set, its evaluation; of several, each by its name.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished, a set cannot have its name, or all its images were seen.
+    EvaluationError
+        If a condition is of a class that the run does not know.
     """
-    run, name = _finished(run), name or name_of(on)
-    run.require_free(name)
-    files = run.files_of(name)
+    if (run is None) == (predictions is None):
+        raise RunError("give a run, or predictions: one of the two.")
+    if predictions is not None:
+        if on is not None or name or merge or keep_seen:
+            raise RunError(
+                "predictions are measured as they are: 'on', 'name', 'merge' and 'keep_seen' are "
+                "of a run. Give their images by data."
+            )
+        of_tables = TableOptions(data, classes, positive, labels, columns)
+        return _measured(of_tables.read(predictions), conditions)
+    if data is not None or classes or positive:
+        raise RunError("'data', 'classes' and 'positive' are of predictions; a run takes 'on'.")
+    assert run is not None
+    run = _finished(run)
+    if on is None:
+        return measured_again(run, name or "test", conditions)
+    names = [merge] if merge else names_of(on)
+    if name and (merge or len(names) > 1):
+        raise RunError(
+            f"{name!r} is to name {'and merge' if merge else f'{len(names)} sets of'} images; name "
+            "each set by NAME=PATH, or put them together under one name by --merge NAME alone."
+        )
+    names = [name] if name else names
+    for each in names:
+        run.require_free(each)
+    files = [path for each in names for path in run.files_of(each)]
     read = [*(path for path in sealed(run.path) if path not in files), *files_of(on)]
+    results = {}
     with outputs(*files, inputs=read, ledger=run.ledger, force=force):
-        unseal(run.path, name)
-        images = classified(on, labels=labels, columns=columns)
-        result = evaluate_run(run, images, name=name, keep_seen=keep_seen, options=options)
-        seal(run.path, of=name)
-        return result
+        if len(names) == 1:
+            sets = [classified(on, labels=labels, columns=columns)]
+        else:
+            sets = list(classified_apart(on, labels=labels, columns=columns).values())
+        for each, images in zip(names, sets, strict=True):
+            unseal(run.path, each)
+            results[each] = evaluate_run(
+                run,
+                images,
+                name=each,
+                keep_seen=keep_seen,
+                conditions=conditions,
+                options=options,
+            )
+            seal(run.path, of=each)
+    return results if len(names) > 1 else results[names[0]]
+
+
+class TableOptions(NamedTuple):
+    """What tables of predictions are read with."""
+
+    data: Data | None = None
+    classes: Sequence[str] | None = None
+    positive: str | None = None
+    labels: Mapping[str, str] | None = None
+    columns: Mapping[str, str] | None = None
+
+    def read(self, path: str | Path) -> PredictionTable:
+        """Read predictions of somebody's model, with their images where they are given."""
+        data, columns, images = self.data, dict(self.columns or {}), None
+        if data is not None:
+            of_images = columns_beside(columns, [path], files_of(data))
+            images = classified(data, labels=self.labels, columns=of_images)
+            columns = columns_in(path, columns)
+        elif self.labels:
+            raise ManifestError("'labels' are of images, and there are none; give them by data.")
+        return read_predictions(
+            path, images, classes=self.classes, positive=self.positive, columns=columns
+        )
+
+
+def _measured(table: PredictionTable, conditions: Conditions | None) -> Evaluation:
+    validation = table.part(Split.VALIDATION)
+    result = measure(table.test, conditions=conditions, validation=validation)
+    return replace(
+        result,
+        notes=(*result.notes, *table.notes),
+        inputs=(Input.of_file(Role.PREDICTIONS, table.path),),
+    )
 
 
 def compare(
-    a: Run | str | Path, b: Run | str | Path, *, on: str = "test"
+    a: Run | str | Path,
+    b: Run | str | Path,
+    *,
+    on: str = "test",
+    data: Data | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    metrics: Sequence[str] | None = None,
+    margins: Mapping[str, float] | None = None,
 ) -> list[comparisons.Comparison]:
-    """Compare two runs on the same images, measure by measure.
+    """Compare two runs, or tables of predictions, on the same images, measure by measure.
 
     Parameters
     ----------
     a, b : Run or path
-        Finished runs.
+        Finished runs, or tables of any model's predictions, as for `evaluate`; one of each, too.
     on : str
-        ``test``, or a set that both were evaluated on, by its name.
+        Of runs: ``test``, or a set that both were evaluated on, by its name.
+    data, classes, positive, labels, columns
+        Of tables of predictions: as for `evaluate`.
+    metrics, margins
+        As for `hurdles.evaluation.comparisons.compare`: measures to be compared, and how much
+        worse ``a`` may be in one and still count as no worse.
 
     Returns
     -------
     list of Comparison
         Paired differences with intervals, at the level and with the resamples of the first run's
-        recipe, and exact tests.
+        recipe (of a table: 95 % and 2,000), and exact tests.
 
     Raises
     ------
     EvaluationError
-        If the runs were not tested on the same images.
+        If the runs were not tested on the same images, or a metric or margin cannot be used.
     """
-    one, two = _finished(a), _finished(b)
-    section, predictions = one.recipe.evaluation, one.predictions(on)
+    of_tables = TableOptions(data, classes, positive, labels, columns)
+    if not (_is_table(a) or _is_table(b)) and any(of_tables):
+        raise RunError("'data' and what goes with it are of tables of predictions, not of runs.")
+    section = Recipe(name="table").evaluation if _is_table(a) else _finished(a).recipe.evaluation
+    predictions, others = (tested(each, on, of_tables) for each in (a, b))
     rows = comparisons.compare(
         predictions,
-        two.predictions(on),
+        others,
+        metrics=metrics,
+        margins=margins,
         level=section.level,
         n_resamples=section.resamples,
         seed=section.seed,
@@ -511,6 +647,17 @@ def report(
         if findings is not None:
             judged_again(findings).save(run.path / "audit.json")
         return write_page(run, on=on, pictures=pictures)
+
+
+def tested(each: Run | str | Path, on: str, of_tables: TableOptions) -> Predictions:
+    """Return the predictions of a run on a set, or of a table."""
+    if isinstance(each, Run) or not _is_table(each):
+        return _finished(each).predictions(on)
+    return of_tables.read(each).test
+
+
+def _is_table(each: Run | str | Path) -> bool:
+    return not isinstance(each, Run) and Path(each).is_file()
 
 
 def _finished(run: Run | str | Path) -> Run:

@@ -15,13 +15,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hurdles.auditing.foreign import Request, answers_subject, model_subject
+from hurdles.auditing.foreign import Request, answers_subject, expected_of, model_subject
 from hurdles.auditing.loading import subject_of
 from hurdles.auditing.material import Model, Subject
 from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
-from hurdles.errors import HurdleError
+from hurdles.data.table import columns_beside, columns_in
+from hurdles.errors import HurdleError, SpecError
 from hurdles.foreign.command import CommandModel
+from hurdles.foreign.expectation import Agreement
 from hurdles.foreign.function import FunctionModel
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import Spec, load_spec
@@ -33,7 +35,7 @@ from hurdles.runs.images import (
     classified_apart,
     files_of,
     manifest_of,
-    title_of,
+    names_of,
 )
 from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
 from hurdles.runs.run import Run
@@ -77,18 +79,23 @@ class Given:
                     f"{', '.join(sorted(always))}."
                 )
 
+    def columns_of_images(self) -> dict[str, str]:
+        """Return those of `columns` that are not of the tables of answers alone."""
+        answers = [path for path in (self.predictions, self.expect) if path is not None]
+        return columns_beside(self.columns or {}, answers, self.table_files())
+
     def request(self, name: str = "") -> Request:
         """Return the images that were given."""
         images = None
         if self.data is not None:
-            images = classified(self.data, labels=self.labels, columns=self.columns)
-            name = title_of(self.data)
+            images = classified(self.data, labels=self.labels, columns=self.columns_of_images())
+            name = " + ".join(names_of(self.data))
         known = None if self.trained_on is None else manifest_of(self.trained_on)
         return Request(name, images, self.elsewhere(), known)
 
     def elsewhere(self) -> Mapping[str, Manifest]:
         """Return the other collections, each by its name."""
-        return classified_apart(self.on, labels=self.labels, columns=self.columns)
+        return classified_apart(self.on, labels=self.labels, columns=self.columns_of_images())
 
     def table_files(self) -> list[Path]:
         """Return the tables among the images."""
@@ -176,6 +183,7 @@ class TableDoor(Door):
     def subject(self, options: Options) -> Brought:
         """Return the predictions, with their images where they are given."""
         given, request = self.given, self.given.request(Path(self.path).stem)
+        columns = given.columns or {}
         subject, about = answers_subject(
             self.path,
             request,
@@ -183,7 +191,7 @@ class TableDoor(Door):
             seeds=self.tables[1:],
             classes=given.classes,
             positive=given.positive,
-            columns=given.columns,
+            columns=columns if given.data is None else columns_in(self.path, columns),
         )
         made_of = [Input.of_file(Role.PREDICTIONS, each) for each in self.tables]
         return subject, about, [*made_of, *_inputs(given, request, options)]
@@ -227,6 +235,7 @@ class ModelDoor(Door):
         model = self._model(request.images, options)
         spec = model.spec if isinstance(model, OnnxModel) else None
         made_of = self._inputs_of(model)
+        expected = self._expected(model, request, options)
         subject, about = model_subject(
             model,
             request,
@@ -235,7 +244,21 @@ class ModelDoor(Door):
             framing=Framing.STRETCH if spec is None else spec.framing,
             fraction=1.0 if spec is None else spec.crop_fraction,
         )
-        return subject, about, [*made_of, *_inputs(given, request, options)]
+        return subject, about | expected, [*made_of, *_inputs(given, request, options)]
+
+    def _expected(self, model: Model, request: Request, options: Options) -> dict[str, str]:
+        """Check the model by its user's own predictions; raise SpecError where they disagree."""
+        path = self.given.expect
+        if path is None:
+            return {}
+        columns = columns_in(path, self.given.columns or {})
+        expectation = expected_of(model, path, request, options=options, columns=columns)
+        lines = expectation.lines(Path(path).name)
+        if expectation.agreement in (Agreement.WHEN_CHANGED, Agreement.DISAGREES):
+            raise SpecError("\n".join(lines))
+        for line in lines:
+            options.listener.say(line)
+        return {"expected": " ".join(lines)}
 
     def _model(self, images: Manifest, options: Options) -> Model:
         given = self.given

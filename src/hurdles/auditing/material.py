@@ -153,16 +153,7 @@ class Material:
 
     def predictions(self, classes: Sequence[str], probability: NDArray[np.floating]) -> Predictions:
         """Return probabilities of `classes`, shape (N, K), as a table of predictions."""
-        frame = self.manifest.frame
-        return Predictions.from_arrays(
-            classes,
-            y_true=frame["label"].tolist(),
-            y_prob=probability,
-            images=frame["image"].tolist(),
-            groups=self.groups.tolist(),
-            sources=[None if pd.isna(source) else source for source in frame["source"]],
-            paths=frame["path"].tolist(),
-        )
+        return Predictions.of_images(self.manifest, classes, probability)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, experiments, images
+from hurdles.cli import auditing, evidence, experiments, foreign, images
 from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
 
@@ -51,6 +51,9 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Hurdles": [
         auditing.check,
         auditing.audit,
+        foreign.spec,
+        evidence.verify,
+        evidence.badge,
         auditing.lineage,
         auditing.fingerprint,
         auditing.calibrate_audit,

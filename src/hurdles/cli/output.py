@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,31 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fi
 ImagesArgument = Annotated[
     list[str],
     typer.Argument(metavar="[NAME=]PATH...", help="Folder, table, collection or run; as --data."),
+]
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions",
+        metavar="TABLE",
+        help="Or: a table with a row per image: probabilities, or decisions, of any model.",
+    ),
+]
+JudgedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="[NAME=]PATH",
+        help="Images that a model or predictions are judged on: as for hurdles check. Of images "
+        "with a split, the part test.",
+    ),
+]
+ClassOption = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="NAME", help="A class of the model, in its order."),
+]
+PositiveOption = Annotated[
+    str | None,
+    typer.Option("--positive", metavar="CLASS", help="The class whose probability is given."),
 ]
 DataOption = Annotated[
     list[str] | None,
@@ -61,6 +86,35 @@ ColumnOption = Annotated[
 JoinOption = Annotated[
     bool,
     typer.Option("--join-patients", help="Equal patient ids are one person, whatever the source."),
+]
+PrevalenceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prevalence",
+        metavar="CLASS=P",
+        help="PPV, NPV and net benefit where the class is as common as P, e.g. COVID-19=0.02.",
+    ),
+]
+SpecificityOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--specificity",
+        metavar="P",
+        help="Sensitivity at this specificity, by a threshold from validation images. "
+        "[default: the recipe's; 0.95]",
+    ),
+]
+SensitivityOption = Annotated[
+    list[float] | None,
+    typer.Option("--sensitivity", metavar="P", help="Specificity at this sensitivity, likewise."),
+]
+BenefitOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--benefit-at",
+        metavar="P",
+        help="Net benefit for those who act from this probability on, beside acting on all.",
+    ),
 ]
 HurdleOption = Annotated[
     list[str] | None,
@@ -181,13 +235,29 @@ def print_result(as_json: bool, content: Any, *lines: str | Iterable[str]) -> No
     typer.echo(_OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
-def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None:
-    """Print an evaluation and where its report lies."""
+def print_evaluation(result: Evaluation, as_json: bool, *, report: Path | None = None) -> None:
+    """Print an evaluation and, where there is one, its report's place."""
     from hurdles.reporting.console import evaluation_lines
 
-    where = f"\nreport: {report}\nResearch use only; not a medical device."
-    content = {**result.to_dict(), "report": str(report)}
-    print_result(as_json, content, evaluation_lines(result), where)
+    where = "" if report is None else f"\nreport: {report}"
+    content = result.to_dict() | ({} if report is None else {"report": str(report)})
+    use = f"{where}\nResearch use only; not a medical device."
+    print_result(as_json, content, evaluation_lines(result), use)
+
+
+def print_evaluations(
+    results: Mapping[str, Evaluation], as_json: bool, *, reports: Mapping[str, Path]
+) -> None:
+    """Print several evaluations, each by its name and with its own table."""
+    from hurdles.reporting.console import evaluation_lines
+
+    content = {n: {**found.to_dict(), "report": str(reports[n])} for n, found in results.items()}
+    lines = [
+        line
+        for name, found in results.items()
+        for line in (f"== {name}", *evaluation_lines(found), "", f"report: {reports[name]}", "")
+    ]
+    print_result(as_json, content, lines, "Research use only; not a medical device.")
 
 
 @contextmanager

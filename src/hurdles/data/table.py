@@ -8,7 +8,7 @@ import re
 import shlex
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +125,22 @@ def known_columns(path: str | Path, columns: Mapping[str, str]) -> dict[str, str
         return {}
     lacking = match_columns(read_sheet(path).columns, columns).unknown
     return {theirs: ours for theirs, ours in columns.items() if theirs not in lacking}
+
+
+def columns_in(path: str | Path, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return those of `columns` that a table has under exactly this name."""
+    heads = read_sheet(expanded(path)).columns if columns else ()
+    return {theirs: ours for theirs, ours in columns.items() if theirs in heads}
+
+
+def columns_beside(
+    columns: Mapping[str, str], answers: Iterable[str | Path], images: Iterable[str | Path]
+) -> dict[str, str]:
+    """Return `columns` without those that only tables of answers have, not those of images."""
+    of_answers = {theirs for path in answers for theirs in columns_in(path, columns)}
+    of_images = {theirs for path in images for theirs in known_columns(path, columns)}
+    only = of_answers - of_images
+    return {theirs: ours for theirs, ours in columns.items() if theirs not in only}
 
 
 @dataclass(frozen=True)

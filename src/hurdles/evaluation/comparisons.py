@@ -17,7 +17,7 @@ that stands there already is no row.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -68,6 +68,9 @@ class Comparison:
         there is none.
     p_method : str
         How it was made.
+    margin : float, optional
+        How much worse ``a`` may be than ``b`` and still count as no worse, above 0 (non-inferiority
+        margin); fixed before the numbers were seen. None: not judged.
     """
 
     metric: str
@@ -77,13 +80,32 @@ class Comparison:
     difference: Estimate
     p_value: float
     p_method: str
+    margin: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Verdict on ``a`` beside ``b``: ``non-inferior``, ``inferior`` or ``inconclusive``.
+
+        Read off the interval of the difference: non-inferior where all of it is better than the
+        margin, inferior where all of it is worse. Empty where there is no margin.
+        """
+        if self.margin is None:
+            return ""
+        worst, best = self.difference.low, self.difference.high
+        if not METRICS[self.metric].higher_is_better:
+            worst, best = -best, -worst
+        # Both comparisons are false of NaN.
+        if worst > -self.margin:
+            return "non-inferior"
+        return "inferior" if best < -self.margin else "inconclusive"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON, in which NaN becomes None."""
         ends = {name: getattr(self, name).to_dict() for name in ("a", "b", "difference")}
         p_value = None if math.isnan(self.p_value) else self.p_value
         names = {"metric": self.metric, "class": self.class_}
-        return {**names, **ends, "p_value": p_value, "p_method": self.p_method}
+        judged = {} if self.margin is None else {"margin": self.margin, "verdict": self.verdict}
+        return {**names, **ends, "p_value": p_value, "p_method": self.p_method, **judged}
 
     def _repr_html_(self) -> str:
         """Show both values, their difference and its test."""
@@ -91,6 +113,8 @@ class Comparison:
         rows = [[name, written(self.metric, estimate)] for name, estimate in ends]
         p = "none" if math.isnan(self.p_value) else f"{self.p_value:.3g}"
         rows.append(["p, not adjusted", f"{p} ({self.p_method})"])
+        if self.margin is not None:
+            rows.append([f"a to b, margin {self.margin:g}", self.verdict])
         of = f", {self.class_}" if self.class_ else ""
         title = f"Comparison: {METRICS[self.metric].title}{of}"
         return notebook_table(title, ["", "value [interval]"], rows)
@@ -105,7 +129,9 @@ class Comparison:
         """Read what `to_dict` wrote."""
         a, b, difference = (Estimate.from_dict(plain[n]) for n in ("a", "b", "difference"))
         p_value = math.nan if plain["p_value"] is None else plain["p_value"]
-        return cls(plain["metric"], plain["class"], a, b, difference, p_value, plain["p_method"])
+        margin = plain.get("margin")
+        names = plain["metric"], plain["class"]
+        return cls(*names, a, b, difference, p_value, plain["p_method"], margin)
 
 
 def compare(
@@ -113,6 +139,7 @@ def compare(
     b: Predictions,
     *,
     metrics: Sequence[str] | None = None,
+    margins: Mapping[str, float] | None = None,
     level: float = 0.95,
     n_resamples: int = 2000,
     seed: int = 0,
@@ -127,6 +154,9 @@ def compare(
         Keys of `METRICS`; if not given, all but those that only mirror another or have no
         meaningful difference (see `Metric.compared`); of two classes, also without specificity,
         negative predictive value and the second AUC, which are numbers of the other class.
+    margins : mapping, optional
+        Of these -> how much worse ``a`` may be and still count as no worse, within (0, 1); see
+        `Comparison.verdict`. At a level of 0.95 that is a one-sided test at 2.5 %.
     level : float
         Confidence level, within (0, 1).
     n_resamples, seed : int
@@ -140,8 +170,8 @@ def compare(
     Raises
     ------
     EvaluationError
-        If the tables are of different images, labels or patients (the message names some), or a
-        metric is unknown or has no difference.
+        If the tables are of different images, labels or patients (the message names some), a
+        metric is unknown or has no difference, or a margin is no such number or of no row.
 
     Examples
     --------
@@ -152,6 +182,7 @@ def compare(
     >>> row.difference.value, row.p_value, row.p_method
     (1.0, 0.0078125, 'exact McNemar')
     """
+    margins = margins or {}
     first, second = tables = PatientTable.of(a), PatientTable.of(align(a, b))
     shared = tuple(c for c in first.classes if c in second.classes)
     wanted = _wanted(shared, metrics)
@@ -159,6 +190,7 @@ def compare(
     of_two = all({*t.classes, *t.truth, *t.answers} == {*shared} for t in tables)
     if metrics is None and len(shared) == 2 and of_two:
         wanted = [m for m in wanted if m[0] not in _MIRRORS and m != ("auc", shared[1])]
+    _check_margins(margins, wanted)
     resampled = [m for m in wanted if m[0] != "auc"]
     statistics = [t.statistic(*m) for m in resampled for t in tables]
     drawn = replicate(statistics, first.n_patients, n_resamples=n_resamples, seed=seed)
@@ -176,12 +208,15 @@ def compare(
             difference = _difference(one, two, both, first, level)
             if not difference.is_defined:
                 p_value, method = math.nan, "none"
+            elif metric == "average_precision":
+                p_value, method = math.nan, "none"  # swapping scores would test their scale, too
             elif exact := _exact(first, second, metric, class_):
                 p_value, method = exact.p_value, exact.method
             else:
                 p_value, method = _swap_test(stacked.statistic(metric, class_), own), swap
         difference = ruled_by_test(difference, p_value)
-        comparisons.append(Comparison(metric, class_ or "", one, two, difference, p_value, method))
+        judged = p_value, method, margins.get(metric)
+        comparisons.append(Comparison(metric, class_ or "", one, two, difference, *judged))
     return comparisons
 
 
@@ -198,6 +233,22 @@ def _wanted(
                 "sensitivity and specificity, which it is made of."
             )
     return [m for m in known if m[0] in metrics]
+
+
+def _check_margins(margins: Mapping[str, float], wanted: Sequence[tuple[str, str | None]]) -> None:
+    compared = dict.fromkeys(metric for metric, _ in wanted)
+    for metric, margin in margins.items():
+        get_metric(metric)
+        if not 0 < margin < 1:
+            raise EvaluationError(
+                f"the margin of {metric} is {margin}; give a difference between 0 and 1, as in "
+                "0.05 for five points of percent."
+            )
+        if metric not in compared:
+            raise EvaluationError(
+                f"there is a margin of {metric}, and no row of it; compared are "
+                f"{', '.join(compared)}. Name it as a metric, too."
+            )
 
 
 def _auc(table: PatientTable, class_: str | None) -> AUC:

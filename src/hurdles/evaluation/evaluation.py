@@ -14,7 +14,9 @@ from hurdles.data.inputs import Input, digest, inputs_from
 from hurdles.data.schemas import Schema
 from hurdles.data.untrusted import notebook_table
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.conditions import Conditional, Conditions, at_conditions
 from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.histograms import Histogram, score_histograms
 from hurdles.evaluation.intervals import estimate
 from hurdles.evaluation.metrics import METRICS, get_metric, written
 from hurdles.evaluation.predictions import Predictions
@@ -48,6 +50,10 @@ class Evaluation:
         What a reader must know about the set, in sentences.
     n_unknown : int
         Images whose patient is not known: in every interval, each counts as one more patient.
+    conditional : tuple of Conditional
+        Measures at conditions that were stated: a prevalence, a specificity, a threshold.
+    scores : tuple of Histogram
+        How sure the model is, by true class and collection; empty in files of older versions.
     inputs : tuple of Input
         Everything that it was made of, by its SHA-256; empty where nothing was read, or an earlier
         version wrote it.
@@ -63,6 +69,8 @@ class Evaluation:
     estimates: dict[tuple[str, str], Estimate]
     notes: tuple[str, ...] = ()
     n_unknown: int = 0
+    conditional: tuple[Conditional, ...] = ()
+    scores: tuple[Histogram, ...] = ()
     inputs: tuple[Input, ...] = ()
 
     def get(self, measure: str, class_: str | None = None) -> Estimate:
@@ -141,6 +149,8 @@ class Evaluation:
                 {"measure": measure, "class": class_, **estimate.to_dict()}
                 for (measure, class_), estimate in self.estimates.items()
             ],
+            "conditional": [row.to_dict() for row in self.conditional],
+            "scores": [histogram.to_dict() for histogram in self.scores],
             "notes": list(self.notes),
         }
         return {**plain, "digest": digest(plain)}
@@ -168,12 +178,20 @@ class Evaluation:
             patients=dict(plain["patients"]),
             confusion=tuple(tuple(row) for row in plain["confusion"]),
             estimates=estimates,
+            conditional=tuple(map(Conditional.from_dict, plain.get("conditional", ()))),
+            scores=tuple(map(Histogram.from_dict, plain.get("scores", ()))),
             notes=tuple(plain["notes"]),
             inputs=inputs_from(plain),
         )
 
 
-def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
+def evaluate(
+    predictions: Predictions,
+    *,
+    level: float = 0.95,
+    conditions: Conditions | None = None,
+    validation: Predictions | None = None,
+) -> Evaluation:
     """Compute every measure of `METRICS`, each with its interval by patient.
 
     Parameters
@@ -182,11 +200,16 @@ def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
         The table.
     level : float
         Confidence level, within (0, 1).
+    conditions : Conditions, optional
+        Conditions at which the set is measured besides.
+    validation : Predictions, optional
+        Of the same model on validation images, on which thresholds for these are chosen.
 
     Returns
     -------
     Evaluation
-        Nothing is drawn: always the same, whatever the order of the rows.
+        Nothing is drawn, unless a threshold is read off these images: always the same, whatever
+        the order of the rows.
 
     Examples
     --------
@@ -207,8 +230,14 @@ def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
         (name, class_ or ""): estimate(table, name, class_, level=level)
         for name, class_ in measures(table.classes)
     }
+    conditional: tuple[Conditional, ...] = ()
+    if conditions is not None:
+        conditional = at_conditions(predictions, conditions, validation=validation, level=level)
     if unknown.all():
         estimates = {key: replace(one, n_patients=0) for key, one in estimates.items()}
+        conditional = tuple(
+            replace(row, estimate=replace(row.estimate, n_patients=0)) for row in conditional
+        )
     counts = pd.crosstab(table.truth, table.answers).reindex(
         index=labels, columns=list(table.classes), fill_value=0
     )
@@ -222,6 +251,8 @@ def evaluate(predictions: Predictions, *, level: float = 0.95) -> Evaluation:
         patients={c: known(table.truth == c) for c in labels},
         confusion=tuple(map(tuple, counts.to_numpy().tolist())),
         estimates=estimates,
+        conditional=conditional,
+        scores=score_histograms(predictions, level=level),
         notes=tuple(_notes(table, unknown)),
     )
 

@@ -10,6 +10,8 @@ Which interval belongs to which measure was decided by coverage (``bench/coverag
 - AUC has Newcombe's score interval, widened until it agrees with DeLong's variance over patients
   (`hurdles.evaluation.delong`). The logit interval of that variance, and the percentiles of a
   bootstrap, are too narrow near 1 with few images of a class.
+- Average precision has Wilson's interval, as wide as its variance over patients (infinitesimal
+  jackknife), and never narrower than that of a proportion of the patients of the class.
 - The diagnostic odds ratio has Woolf's interval on the log scale, each side's counts divided by its
   design effect; where a count is zero, one end is open.
 
@@ -31,6 +33,7 @@ from hurdles.evaluation.bounds import (
     mover_mean,
     odds_ratio_bounds,
     proportion_bounds,
+    spread_bounds,
 )
 from hurdles.evaluation.delong import AUC, auc_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
@@ -41,6 +44,7 @@ from hurdles.evaluation.statistics import (
     MeanOfFractions,
     OddsRatio,
     PatientTable,
+    PrecisionCurve,
     Ranking,
     Statistic,
 )
@@ -100,6 +104,9 @@ def estimate(
         bounds = [_fraction_interval(f, level)[:2] for f in statistic.fractions]
         low, high = mover_mean(values, bounds, np.eye(len(values)))
         method = "Wilson, combined over classes"
+    elif isinstance(statistic, PrecisionCurve):
+        low, high = spread_bounds(value, statistic.variance(), statistic.positives, level)
+        method = "Wilson, jackknife variance over patients"
     elif isinstance(statistic, OddsRatio):
         low, high, method, note = _odds_interval(statistic, value, level)
     else:

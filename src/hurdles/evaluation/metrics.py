@@ -36,7 +36,8 @@ class Metric:
         How it is read: a share in percent, a number between 0 and 1, or odds without an upper end.
     compared : bool
         Whether two models are compared by it unasked. What only mirrors another measure would make
-        a family of tests larger and tell nothing; odds have no meaningful difference.
+        a family of tests larger and tell nothing; odds have no meaningful difference, and average
+        precision has no test.
     """
 
     name: str
@@ -106,6 +107,14 @@ METRICS: dict[str, Metric] = {
             "of another class.",
             _ONE_SIDE,
             written="number",
+        ),
+        Metric(
+            "average_precision", "Average precision", True,
+            "The mean, over the images of this class, of the positive predictive value among all "
+            "images with at least their probability, at the prevalence of this set; by chance it "
+            "is about that prevalence.",
+            _NO_IMAGE,
+            written="number", compared=False,
         ),
         Metric(
             "miss_rate", "Miss rate", True,

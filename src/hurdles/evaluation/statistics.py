@@ -2,8 +2,9 @@
 
 A resample of patients is a row of counts: how often each patient was drawn. Accuracy, sensitivity,
 specificity, PPV, NPV and F1 are ratios of sums over patients, so two matrix products give them for
-thousands of resamples; the AUC needs its images sorted once. All sums are of whole numbers and
-therefore exact: the values are those of scikit-learn on the repeated rows.
+thousands of resamples; AUC, average precision and what is read off a ROC curve need their images
+sorted once. All sums are of whole numbers and therefore exact: the values are those of scikit-learn
+on the repeated rows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from hurdles.evaluation.metrics import get_metric
 from hurdles.evaluation.predictions import Predictions
 
 Floats = NDArray[np.float64]
+#: A share of images that misses its target by less has missed it by rounding.
+_ROUNDING = 1e-9
 
 
 class Statistic(ABC):
@@ -197,6 +200,102 @@ class Ranking(Statistic):
         return int(np.count_nonzero(np.bincount(np.concatenate(lost))))
 
 
+@dataclass(frozen=True, eq=False)
+class AtQuantile(Statistic):
+    """The share of the positives of a ranking that pass the lowest threshold for a specificity.
+
+    With truth and scores turned round (``~truth``, ``-scores``) it is the specificity at a
+    sensitivity.
+    """
+
+    ranking: Ranking
+    target: float  # the specificity, within (0, 1)
+
+    @property
+    def counted(self) -> Floats:
+        """Images of each patient that it counts."""
+        return self.ranking.counted
+
+    def at(self, weights: Floats) -> Floats:
+        """Return the share for each row of weights; NaN where either side is empty."""
+        positive = weights[:, self.ranking.positives]
+        running = np.cumsum(weights[:, self.ranking.negatives], axis=1)
+        sums, total = positive.sum(axis=1), running[:, -1:] if running.shape[1] else running
+        if not total.size:
+            return np.full(len(weights), math.nan)
+        # The first of the sorted negatives up to which there are enough; what scores above passes.
+        last = (running < (self.target - _ROUNDING) * total).sum(axis=1)
+        passed = (positive * (self.ranking.below > last[:, None])).sum(axis=1)
+        values = np.full(len(weights), math.nan)
+        np.divide(passed, sums, out=values, where=(sums > 0) & (total[:, 0] > 0))
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionCurve(Statistic):
+    """The average precision, for weighted patients."""
+
+    patients: NDArray[np.intp]  # patient of each image, the highest scores first; shape (n,)
+    truth: Floats  # 1 where it is of the class, else 0
+    #: Place of the first, and of the last image with the same score.
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls, truth: NDArray[np.bool_], scores: Floats, patients: NDArray[np.intp]
+    ) -> PrecisionCurve:
+        """Sort the images once."""
+        order = np.argsort(-scores, kind="stable")
+        falling = -scores[order]
+        return cls(
+            patients[order],
+            truth[order].astype("float64"),
+            np.searchsorted(falling, falling, side="left"),
+            np.searchsorted(falling, falling, side="right") - 1,
+        )
+
+    @property
+    def counted(self) -> Floats:
+        """Images of each patient that it counts."""
+        return np.bincount(self.patients).astype("float64")
+
+    @property
+    def positives(self) -> Floats:
+        """Images of the class that each patient has."""
+        return np.bincount(self.patients, self.truth).astype("float64")
+
+    def at(self, weights: Floats) -> Floats:
+        """Return the average precision for each row of weights; NaN without an image of the class.
+
+        The mean, over the images of the class, of the precision among all that score no lower.
+        """
+        chosen = weights[:, self.patients]
+        named = np.cumsum(chosen, axis=1)[:, self.last]
+        own = chosen * self.truth
+        right = np.cumsum(own, axis=1)
+        precision = np.divide(right[:, self.last], named, out=np.zeros_like(named), where=named > 0)
+        values = np.full(len(weights), math.nan)
+        total = right[:, -1]
+        np.divide((own * precision).sum(axis=1), total, out=values, where=total > 0)
+        return values
+
+    def variance(self) -> float:
+        """Return the variance over patients (infinitesimal jackknife); NaN for a single one.
+
+        How an image moves the average precision: by its own precision, and by what it adds to the
+        counts of every image of the class that scores no higher. These are summed by patient.
+        """
+        own, named = self.truth, self.last + 1.0
+        right = np.cumsum(own)[self.last]
+        total, value = own.sum(), float((own * right / named).sum() / own.sum())
+        gained = np.cumsum((own / named)[::-1])[::-1][self.first]
+        lost = np.cumsum((own * right / named**2)[::-1])[::-1][self.first]
+        moves = np.bincount(self.patients, own * (right / named - value + gained) - lost) / total
+        n = self.n_patients
+        return float(n / (n - 1) * (moves @ moves)) if n > 1 else math.nan
+
+
 def auc(truth: NDArray[np.bool_], scores: Floats) -> float:
     """Return the plain AUC of n images; NaN where all or none are true, or a score is no number.
 
@@ -246,9 +345,15 @@ class PatientTable:
         truth, answer = self.truth == class_, self.answers == class_
         if metric == "auc":
             return Ranking.of(truth, self.prob[:, self.classes.index(class_)], self.patients)
+        if metric == "average_precision":
+            prob = self.prob[:, self.classes.index(class_)]
+            return PrecisionCurve.of(truth, prob, self.patients)
         if metric == "f1":
-            both, either = self._sum(truth & answer), self._sum(truth) + self._sum(answer)
-            return Fraction(2 * both, either, needed=self._sum(truth), harmonic=True)
+            both, either = (
+                self.by_patient(truth & answer),
+                self.by_patient(truth) + self.by_patient(answer),
+            )
+            return Fraction(2 * both, either, needed=self.by_patient(truth), harmonic=True)
         sensitivity, specificity = (truth & answer, truth), (~truth & ~answer, ~truth)
         if metric == "diagnostic_odds_ratio":
             return OddsRatio(self._fraction(*sensitivity), self._fraction(*specificity))
@@ -272,7 +377,8 @@ class PatientTable:
             raise EvaluationError(f"{metric} is of all classes together; leave {class_!r} out.")
 
     def _fraction(self, part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> Fraction:
-        return Fraction(self._sum(part), self._sum(whole))
+        return Fraction(self.by_patient(part), self.by_patient(whole))
 
-    def _sum(self, flags: NDArray[np.bool_]) -> Floats:
+    def by_patient(self, flags: NDArray[np.bool_]) -> Floats:
+        """Return how many images of each patient are flagged, shape (patients,)."""
         return np.bincount(self.patients[flags], minlength=self.n_patients).astype("float64")

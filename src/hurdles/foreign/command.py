@@ -266,9 +266,12 @@ class CommandModel:
     def _stage(self, place: Path, images: Sequence[tuple[str, NDArray[np.uint8]]]) -> None:
         import cv2
 
+        quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        quick += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
+
         def write(image: tuple[str, NDArray[np.uint8]]) -> None:
             name, pixels = image
-            _, png = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            _, png = cv2.imencode(".png", pixels, quick)
             (place / f"{name}.png").write_bytes(png.tobytes())
 
         with self._writing(), ThreadPoolExecutor(processors()) as pool:

@@ -81,7 +81,13 @@ def refuse_untested(manifest: Manifest) -> None:
 def refuse_undecidable(
     section: EvaluationSection, labels: Sequence[str], validation: Collection[str] | None = None
 ) -> None:
-    """Raise unless the threshold that a recipe asks for can be fixed on images of these classes."""
+    """Raise unless what a recipe wants to be decided and measured is there in these classes."""
+    for class_ in section.conditions.prevalence:
+        if class_ not in labels:
+            raise RecipeError(
+                f"evaluation.prevalence names {class_!r}, which is not a class of the images; they "
+                f"have {' and '.join(labels)}."
+            )
     if section.threshold is Threshold.ARGMAX:
         return
     rule = f'evaluation.threshold = "{section.threshold}"'

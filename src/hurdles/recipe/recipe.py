@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Le
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hurdles.data.vocabulary import MissingPatients, SplitScheme
 from hurdles.errors import RecipeError
+from hurdles.evaluation.conditions import Conditions, prevalences
 from hurdles.recipe.choices import (
     AugmentationPolicy,
     ChosenBy,
@@ -261,6 +262,34 @@ class EvaluationSection(_Section):
         description="Resamples behind the intervals of paired differences (hurdles compare).",
     )
     seed: _Many = Field(0, ge=0, description="Seed of these resamples.")
+    prevalence: tuple[str, ...] = Field(
+        (),
+        description="Prevalences at which PPV and NPV are given besides, as in ['COVID-19=0.02'].",
+    )
+    specificity: tuple[_Fraction, ...] = Field(
+        (0.95,),
+        description="Specificities at which the sensitivity is given; the thresholds are fixed on "
+        "the validation images.",
+    )
+    sensitivity: tuple[_Fraction, ...] = Field(
+        (), description="Sensitivities at which the specificity is given, likewise."
+    )
+    benefit_at: tuple[_Fraction, ...] = Field(
+        (), description="Probabilities from which on one would act, for the net benefit."
+    )
+
+    @field_validator("prevalence")
+    @classmethod
+    def _prevalences(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        Conditions(prevalences(texts))
+        return texts
+
+    @property
+    def conditions(self) -> Conditions:
+        """Conditions at which a set is measured."""
+        return Conditions(
+            prevalences(self.prevalence), self.specificity, self.sensitivity, self.benefit_at
+        )
 
 
 class Recipe(_Section):

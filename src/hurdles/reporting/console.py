@@ -27,6 +27,7 @@ _MEASURES = {
     "npv": "NPV",
     "f1": "F1",
     "auc": "AUC",
+    "average_precision": "AP",
     "diagnostic_odds_ratio": "DOR",
 }
 #: A p-value below this is not written out.
@@ -51,11 +52,19 @@ def evaluation_lines(result: Evaluation) -> Iterator[str]:
         ],
     )
     yield ""
+    # Files of older versions lack what is new.
+    known = {m: head for m, head in _MEASURES.items() if (m, result.classes[0]) in result.estimates}
     rows = [
-        [c, str(result.images.get(c, 0)), *(_short(m, result.get(m, c), why) for m in _MEASURES)]
+        [c, str(result.images.get(c, 0)), *(_short(m, result.get(m, c), why) for m in known)]
         for c in result.classes
     ]
-    yield from table_lines(["class", "images", *_MEASURES.values()], rows)
+    yield from table_lines(["class", "images", *(known[m] for m in known)], rows)
+    if result.conditional:
+        yield ""
+        yield from table_lines(
+            ["at a condition", "class", "value", "resting on"],
+            [[row.title, row.class_, row.written(), row.basis] for row in result.conditional],
+        )
     yield from (f"undefined where {reason}" for reason in why)
     yield from (f"note: {note}" for note in result.notes)
 
@@ -108,13 +117,38 @@ def comparison_lines(
     tests = "; ".join(methods) or "none is possible"
     yield f"Tests: {tests}. Intervals at {100 * level:g} %, paired, {unit}."
     yield "Interval and p are of one row alone; only p, Holm allows for all rows together."
-    if not any(c.metric == "specificity" for c in comparisons):
+    compared = {c.metric for c in comparisons}
+    if "sensitivity" in compared and "specificity" not in compared:
         yield (
             "Of two classes, the specificity of one is the sensitivity of the other, the NPV its "
             "PPV, and the AUC one number: each stands here once."
         )
     yield ""
     yield comparison_sentence(comparisons, adjusted)
+    yield from margin_lines(comparisons)
+
+
+def margin_lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Yield whether A is no worse than B, for every row with a margin, and how to read that."""
+    judged = [c for c in comparisons if c.margin is not None]
+    if not judged:
+        return
+    yield ""
+    yield "Is A no worse than B?"
+    for c in judged:
+        margin = (
+            f"{c.margin:g}"
+            if METRICS[c.metric].written == "number"
+            else (f"{100 * (c.margin or 0):g} points")
+        )
+        name = _measure(c) + (f" of {c.class_}" if c.class_ else "")
+        yield f"{name}, margin {margin}: {c.verdict}; A - B {_difference(c)}"
+    tail = 50 * (1 - judged[0].difference.level)
+    yield (
+        "non-inferior: the whole interval is better than the margin; inferior: the whole of it is "
+        f"worse. Only one end decides, so each is a one-sided test at {tail:g} %, of one row alone."
+    )
+    yield "A margin says something only if it was fixed before the numbers were seen."
 
 
 def comparison_sentence(comparisons: Sequence[Comparison], adjusted: Sequence[float]) -> str:

@@ -21,6 +21,7 @@ from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Sex, Split, View
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.conditions import CONDITIONAL, Conditional
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.metrics import METRICS, Metric
@@ -29,6 +30,7 @@ from hurdles.findings.table import Findings
 from hurdles.reporting import answer, pictures, wording
 from hurdles.reporting.charts import curves
 from hurdles.reporting.findings_page import findings_content
+from hurdles.reporting.histograms import score_charts
 from hurdles.reporting.wording import count, share
 from hurdles.training.history import COLUMNS as HISTORY
 
@@ -42,7 +44,7 @@ _SPLITS = {
 #: Files left out that are named for each reason.
 _PATHS = 500
 #: Headings short enough for a table; a measure that is not named here goes by its own title.
-_SHORT = {"ppv": "PPV", "npv": "NPV", "diagnostic_odds_ratio": "DOR"}
+_SHORT = {"ppv": "PPV", "npv": "NPV", "average_precision": "AP", "diagnostic_odds_ratio": "DOR"}
 #: What another column says already: a table must fit its page.
 _MIRRORS = frozenset({"miss_rate"})
 #: How a measure is written, by `Metric.written`.
@@ -170,6 +172,8 @@ def render(content: ReportContent) -> str:
         ],
         "confusion": confusion_rows(evaluation),
         "measures": measure_tables(evaluation),
+        "conditions": condition_rows(evaluation),
+        "scores": score_charts(evaluation.scores),
         "sheets": [
             {"title": sheet.title, "note": sheet.note, "items": [_item(i) for i in sheet.items]}
             for sheet in content.sheets
@@ -308,7 +312,11 @@ def measure_tables(evaluation: Evaluation) -> dict[str, Any]:
         note = texts["note"]
         return {**texts, "mark": notes.setdefault(note, len(notes) + 1) if note else ""}
 
-    each = [m for m in METRICS.values() if m.per_class and m.name not in _MIRRORS]
+    # Files of older versions lack what is new.
+    there = {measure for measure, _ in evaluation.estimates}
+    each = [
+        m for m in METRICS.values() if m.per_class and m.name not in _MIRRORS and m.name in there
+    ]
     total = [metric for metric in METRICS.values() if not metric.per_class]
     return {
         "headings": [_SHORT.get(metric.name, metric.title) for metric in each],
@@ -317,10 +325,32 @@ def measure_tables(evaluation: Evaluation) -> dict[str, Any]:
             for name in evaluation.classes
         ],
         "totals": [{"name": metric.title, **cell(metric)} for metric in total],
-        "words": [(metric.title, metric.sentence) for metric in METRICS.values()],
+        "words": [(metric.title, metric.sentence) for metric in METRICS.values()]
+        + [(row.title, CONDITIONAL[row.measure].sentence) for row in _first(evaluation)],
         "notes": [(number, note) for note, number in notes.items()],
         "methods": [(wording.and_list(titles), method) for method, titles in methods.items()],
     }
+
+
+def _first(evaluation: Evaluation) -> list[Conditional]:
+    """Return one row of each condition, whatever its class."""
+    return list({row.title: row for row in reversed(evaluation.conditional)}.values())[::-1]
+
+
+def condition_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return one row for each measure at a condition and class, and how many a measure has."""
+    write = {"share": wording.percent, "number": "{:.4f}".format}
+    titles = [row.title.replace(" %", f"{wording.NARROW}%") for row in evaluation.conditional]
+    return [
+        {
+            "name": title,
+            "rows": titles.count(title) if title not in titles[:number] else 0,
+            "class": row.class_,
+            "basis": row.basis,
+            **_cell(row.estimate, write[CONDITIONAL[row.measure].written]),
+        }
+        for number, (title, row) in enumerate(zip(titles, evaluation.conditional, strict=True))
+    ]
 
 
 def _cell(estimate: Estimate, write: Callable[[float], str] = wording.percent) -> dict[str, str]:

@@ -14,6 +14,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.decisions import Threshold, apply, youden_threshold
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
@@ -28,6 +29,8 @@ from hurdles.runs.run import Run
 from hurdles.runs.seen import seen_by
 from hurdles.training.machine import this_machine
 from hurdles.training.prediction import Rejector, probabilities
+
+_VALIDATION = Split.VALIDATION.value
 
 
 def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
@@ -61,6 +64,7 @@ def evaluate_run(
     *,
     name: str,
     keep_seen: bool = False,
+    conditions: Conditions | None = None,
     options: Options | None = None,
 ) -> Evaluation:
     """Test a finished run on further images and write what comes out into its folder."""
@@ -83,7 +87,7 @@ def evaluate_run(
         left = prepared.manifest.without(seen.reasons.keys(), seen.reasons.values())
         prepared = Prepared(left, prepared.pixels[~seen.known])
     predictions = _answers(run, prepared, options)
-    result = _measured(run, predictions)
+    result = _measured(run, predictions, conditions)
     sheets = sheets_of(run, prepared, predictions, options.listener)
     notes = _selected(run, prepared, predictions, name)
     result = replace(result, notes=(*remarks, *strange, *lost, *notes, *result.notes))
@@ -167,16 +171,7 @@ def _predict(
     probability = probabilities(
         network, prepared.pixels, machine=machine, progress=options.listener
     )
-    frame = prepared.manifest.frame
-    return Predictions.from_arrays(
-        run.labels,
-        y_true=frame["label"].tolist(),
-        y_prob=probability,
-        images=frame["image"].tolist(),
-        groups=prepared.manifest.groups.tolist(),
-        sources=[None if s != s else s for s in frame["source"]],
-        paths=frame["path"].tolist(),
-    )
+    return Predictions.of_images(prepared.manifest, run.labels, probability)
 
 
 def threshold_of(
@@ -199,13 +194,37 @@ def _threshold_file(run: Run, epoch: ChosenEpoch | None) -> Path:
     return run.path / ("threshold.json" if own else f"threshold.{epoch}.json")
 
 
+def measured_again(run: Run, name: str, conditions: Conditions | None = None) -> Evaluation:
+    """Return the evaluation on a set that was tested, at further conditions; nothing is written."""
+    run.require_finished()
+    if name == _VALIDATION:
+        raise RunError(
+            f"weights and thresholds of {run.path} were chosen on its validation images: numbers "
+            "on them test nothing. Name the set that it was tested on."
+        )
+    found = _measured(run, run.predictions(name), conditions)
+    stored = run.evaluation(name)
+    return replace(found, notes=stored.notes, inputs=stored.inputs)
+
+
 def _inputs(run: Run, name: str, images: Manifest, options: Options) -> tuple[Input, ...]:
     """Return all that the measures on a set were made of; its predictions are written."""
-    return (*image_inputs({name: images}, cache=options.cache), *run_inputs(run, name))
+    sets = [name, *([_VALIDATION] if _held(run) else [])]
+    return (*image_inputs({name: images}, cache=options.cache), *run_inputs(run, *sets))
 
 
-def _measured(run: Run, predictions: Predictions) -> Evaluation:
-    result = evaluate(predictions, level=run.recipe.evaluation.level)
+def _held(run: Run) -> Predictions | None:
+    """Return the predictions on which thresholds are chosen; None where there are none."""
+    there = (run.path / "predictions" / f"{_VALIDATION}.csv").is_file()
+    return run.predictions(_VALIDATION) if there else None
+
+
+def _measured(
+    run: Run, predictions: Predictions, conditions: Conditions | None = None
+) -> Evaluation:
+    section = run.recipe.evaluation
+    wanted = section.conditions.replaced(conditions or Conditions())
+    result = evaluate(predictions, level=section.level, conditions=wanted, validation=_held(run))
     threshold = threshold_of(run)
     if threshold is None:
         return result

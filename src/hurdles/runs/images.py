@@ -84,11 +84,15 @@ def classified_apart(
     *,
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    unlabeled: bool = False,
 ) -> dict[str, Manifest]:
     """Return each part of `data` by its name, otherwise as `classified`; none if none is given."""
     wanted = labels or {}
-    parts = _under(_parts(data, "", columns or {}), wanted) if data else []
-    return {name: judged_classes(part, requested=wanted.values()) for name, part in parts}
+    parts = _under(_parts(data, "", columns or {}, unlabeled), wanted) if data else []
+    return {
+        name: judged_classes(part, requested=wanted.values()) if part.has_classes else part
+        for name, part in parts
+    }
 
 
 def _parts(
@@ -120,9 +124,8 @@ def _parts(
     lost = [theirs for theirs in columns if not any(theirs in own for own in present.values())]
     if lost:
         raise ManifestError(f"no table of {', '.join(map(str, parts))} has a column {lost[0]!r}.")
-    names = [name_of(part) for part in parts]
-    names = [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
-    return [(n, _one(p, folders, present[p], unlabeled)) for n, p in zip(names, parts, strict=True)]
+    pairs = zip(names_of(data), parts, strict=True)
+    return [(name, _one(part, folders, present[part], unlabeled)) for name, part in pairs]
 
 
 def _given(data: str | Path | Sequence[str | Path] | Mapping[str, str | Path]) -> list[str | Path]:
@@ -197,7 +200,7 @@ def files_of(data: Data | None) -> list[Path]:
     if data is None or isinstance(data, Manifest):
         return []
     paths = [*named_folders(data).values(), *map(Path, _given(data))]
-    return [path for path in paths if path.is_file()]
+    return [path for path in paths if path.is_file() and not is_place_of_images(path)]
 
 
 def name_of(data: Data) -> str:
@@ -211,10 +214,16 @@ def name_of(data: Data) -> str:
     return re.sub(r"[\W_]+", "-", stem.lower()).strip("-") or "images"
 
 
-def title_of(data: Data) -> str:
-    """Return what a reader calls images of several parts."""
-    parts = [data] if isinstance(data, str | Path | Manifest | Mapping) else list(data)
+def names_of(data: Data) -> list[str]:
+    """Return a short name for each part of images, as `name_of`; equal ones are numbered."""
+    parts = [data] if isinstance(data, Manifest) else _given(data)
     names = [name_of(part) for part in parts]
+    return [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
+
+
+def title_of(data: Data) -> str:
+    """Return what a reader calls images of several parts; of many, the first are named."""
+    names = names_of(data)
     more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return " + ".join([*names[:_NAMED], *more])
 

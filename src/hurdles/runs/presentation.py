@@ -22,7 +22,7 @@ from hurdles.pixels.cache import Prepared
 from hurdles.progress import Progress
 from hurdles.recipe.images import same_ids
 from hurdles.recipe.recipe import Recipe
-from hurdles.reporting.page import ReportContent, Sheet, SheetItem, write_report
+from hurdles.reporting.page import ReportContent, Sheet, SheetItem, render, write_report
 from hurdles.runs.run import Run
 from hurdles.runs.seals import reading
 
@@ -118,6 +118,11 @@ def write_page(
     """Write the report of a run, or of its evaluation on another set, and return its path."""
     content = _content(run, on, meta if meta is not None else run.meta, pictures)
     return write_report(content, run.page_path(on))
+
+
+def page_text(run: Run, *, on: str = "test", pictures: bool = True) -> str:
+    """Return the report as it would be written now."""
+    return render(_content(run, on, run.meta, pictures))
 
 
 def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:

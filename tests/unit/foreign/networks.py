@@ -1,4 +1,4 @@
-"""A small network as an ONNX file, the same in torch, and radiographs that it answers differently."""
+"""A small network as an ONNX file, the same in torch, and radiographs that it tells apart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Net:
     last: str = ""  # Softmax or Sigmoid
     batch: int | str = "n"
     size: int | str = SIZE
-    unit: float = 1.0  # what white is about as large as
+    unit: float = 1.0  # the number for white
+    away: tuple[float, ...] = (0.0,)  # mean and SD of the channels that it was made for
+    by: tuple[float, ...] = (1.0,)
     seed: int = 0
     kind: int = TensorProto.FLOAT
     features: bool = False
@@ -39,7 +41,10 @@ class Net:
         bias = rng.normal(size=8) / 3
         arrays = {"conv": conv, "bias": bias}
         gray = np.stack([resize_square(image, SIZE) for image in radiographs()])
-        x = torch.from_numpy(np.repeat(gray[:, None], self.channels, axis=1) * self.unit)
+        x = np.repeat(gray[:, None], self.channels, axis=1) * self.unit
+        x = torch.from_numpy(
+            (x - np.reshape(self.away, (-1, 1, 1))) / np.reshape(self.by, (-1, 1, 1))
+        )
         w = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
         seen = functional.conv2d(x.float(), w["conv"], w["bias"], stride=4).relu().mean((2, 3))
         layer = 2 * rng.normal(size=(self.k, 8)) / (seen.std(dim=0).numpy() + 0.05)
