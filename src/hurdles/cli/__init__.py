@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, evidence, experiments, foreign, images
+from hurdles.cli import auditing, encoders, evidence, experiments, foreign, images
 from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
 
@@ -40,10 +40,14 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.run,
         experiments.evaluate,
         experiments.compare,
+        experiments.predict,
         experiments.explain,
         experiments.embed,
         experiments.report,
+        experiments.export,
         experiments.study,
+        encoders.import_encoder,
+        encoders.fit_head,
         images.train_lungs,
     ],
     "Hurdles": [

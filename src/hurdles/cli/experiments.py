@@ -11,14 +11,18 @@ import hurdles
 from hurdles.cli.output import (
     BenefitOption,
     CacheOption,
+    ClassOption,
     ColumnOption,
     DataOption,
     ForceOption,
     JoinOption,
     JsonOption,
+    JudgedOption,
     LabelOption,
     NoImagesOption,
     OnBadOption,
+    PositiveOption,
+    PredictionsOption,
     PrevalenceOption,
     QuietOption,
     ResultsOption,
@@ -70,8 +74,25 @@ def run(
     column: ColumnOption = None,
     encoder_from: Annotated[
         Path | None,
-        typer.Option("--encoder-from", metavar="RUN", help="Start from this run's encoder."),
+        typer.Option(
+            "--encoder-from",
+            metavar="RUN",
+            help="Start from this run's encoder, or from a file of hurdles import-encoder.",
+        ),
     ] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trained-on",
+            metavar="[NAME=]PATH",
+            help="Images that the encoder was trained on: as --data, or a fingerprint (.npz). Test "
+            "images among them are left out.",
+        ),
+    ] = None,
+    keep_seen: Annotated[
+        bool,
+        typer.Option("--keep-seen", help="Keep test images that the encoder was trained on."),
+    ] = False,
     remedy: Annotated[
         list[str] | None,
         typer.Option("--remedy", metavar="NAME", help=f"Add a remedy: {_REMEDIES}."),
@@ -121,6 +142,8 @@ def run(
             labels=pairs(label),
             columns=pairs(column),
             encoder_from=encoder_from,
+            trained_on=trained_on or (),
+            keep_seen=keep_seen,
             remedies=remedy or (),
             settings=settings,
             join_patients=join_patients,
@@ -145,7 +168,13 @@ def recipes(
 
 
 def evaluate(
-    run: RunArgument,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a finished run.")
+    ] = None,
+    predictions: PredictionsOption = None,
+    data: JudgedOption = None,
+    class_: ClassOption = None,
+    positive: PositiveOption = None,
     on: Annotated[
         list[str] | None,
         typer.Option(
@@ -179,6 +208,7 @@ def evaluate(
 ) -> None:
     """Test a finished run on other images, and write a report of that beside the first.
 
+    Or measure a table of any model's predictions; nothing is written then.
     Images that show what the run was trained or chosen on, copies too, are recognized and left out.
     Several --on are tests of their own, each with its own files and report, unless --merge.
     """
@@ -195,6 +225,10 @@ def evaluate(
     with verb_options(on_bad, cache, quiet, no_images) as options:
         result = hurdles.evaluate(
             run,
+            predictions=predictions,
+            data=data,
+            classes=class_,
+            positive=positive,
             on=on,
             name=name,
             merge=merge,
@@ -205,7 +239,10 @@ def evaluate(
             force=force,
             options=options,
         )
-    if isinstance(result, dict):
+    if run is None:
+        assert not isinstance(result, dict)
+        print_evaluation(result, as_json)
+    elif isinstance(result, dict):
         print_evaluations(result, as_json, reports={n: Run(run).page_path(n) for n in result})
     else:
         name = merge or name or (names_of(on)[0] if on else "test")
@@ -249,6 +286,92 @@ def explain(
     print_result(as_json, records, heatmap_lines(records), f"written: {out}")
 
 
+def predict(
+    run: RunArgument,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...", help="Radiographs, folders of them, patterns, or tables of paths."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the table (.csv).")] = None,
+    heatmaps: Annotated[
+        Path | None,
+        typer.Option("--heatmaps", metavar="DIR", help="Draw each image beside its Grad-CAM."),
+    ] = None,
+    coverage: Annotated[
+        float,
+        typer.Option("--coverage", help="Share of each class's patients in whose set it stands."),
+    ] = 0.9,
+    column: ColumnOption = None,
+    force: ForceOption = False,
+    on_bad: OnBadOption = OnBad.SKIP,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Answer new images by a finished run: a row each, no class needed.
+
+    Images are prepared as in training, and refused where they are unlike those of training.
+    Probabilities are calibrated, and each image gets the set of classes that it may be of, both
+    fixed on the run's validation images. A file that cannot be read is a row with the reason.
+    """
+    with verb_options(on_bad, cache, quiet) as options:
+        answers = hurdles.predict(
+            run,
+            images,
+            coverage=coverage,
+            columns=pairs(column),
+            out=out,
+            heatmaps=heatmaps,
+            force=force,
+            options=options,
+        )
+    rows = answers.lines() if out is None else []
+    numbers = ", ".join(f"{what} {n}" for what, n in answers.summary().items())
+    written = [f"written: {place}" for place in (out, heatmaps) if place is not None]
+    below = [numbers, *answers.about["notes"], *written, f"{answers.about['use'].capitalize()}."]
+    print_result(as_json, answers.to_dict(), rows, "", below)
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file. [default: model.onnx in RUN]")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on",
+            metavar="[NAME=]PATH",
+            help="Radiographs to hold it against torch on. [default: the run's test images]",
+        ),
+    ] = None,
+    column: ColumnOption = None,
+    force: ForceOption = False,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a run's network as ONNX, with how it takes a radiograph, for other programs.
+
+    The spec stands in the file and as TOML beside it. The file is asked about radiographs, and kept
+    only if its probabilities are those of the run within 1e-4.
+    """
+    with verb_options(OnBad.SKIP, cache, quiet) as options:
+        written = hurdles.export(
+            run,
+            out=out,
+            format=format,
+            on=on,
+            columns=pairs(column),
+            force=force,
+            options=options,
+        )
+    print_result(as_json, written.to_dict(), written.lines())
+
+
 def embed(
     run: RunArgument,
     on: Annotated[
@@ -287,8 +410,8 @@ def embed(
 
 
 def compare(
-    a: RunArgument,
-    b: RunArgument,
+    a: Annotated[Path, typer.Argument(metavar="A", help="A finished run, or predictions.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
     on: Annotated[
         str, typer.Option("--on", help="test, or a set both were evaluated on.")
     ] = "test",
@@ -305,17 +428,27 @@ def compare(
             "--metric. Fix it before you see the numbers.",
         ),
     ] = None,
+    data: JudgedOption = None,
+    class_: ClassOption = None,
+    positive: PositiveOption = None,
+    label: LabelOption = None,
+    column: ColumnOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two runs on the same images: paired differences, intervals, exact tests."""
+    """Compare two runs on the same images: paired differences, intervals, exact tests.
+
+    Or two tables of predictions, of any models.
+    """
+    from hurdles.api.experiments import TableOptions, tested
     from hurdles.evaluation.comparisons import holm
     from hurdles.reporting.console import comparison_lines, comparison_records, interval_unit
-    from hurdles.runs.run import Run
 
-    rows = hurdles.compare(a, b, on=on, metrics=metric, margins=_margins(margin, metric))
+    given = TableOptions(data, class_, positive, pairs(label), pairs(column))
+    margins = _margins(margin, metric)
+    rows = hurdles.compare(a, b, on=on, metrics=metric, margins=margins, **given._asdict())
     adjusted = holm([row.p_value for row in rows])
-    tested = Run(a).predictions(on)
-    unit = interval_unit(len(tested), int(tested.unknown.sum()))
+    of_a = tested(a, on, given)
+    unit = interval_unit(len(of_a), int(of_a.unknown.sum()))
     lines = comparison_lines(rows, adjusted, unit)
     print_result(as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines)
 

@@ -12,7 +12,7 @@ from hurdles.auditing.material import Capability
 from hurdles.auditing.model import MODEL_HURDLES
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
-from hurdles.errors import HurdleError, ManifestError, ModelError
+from hurdles.errors import EvaluationError, HurdleError, ManifestError, ModelError
 from hurdles.evaluation.macro import macro_auc
 from hurdles.findings.finding import Verdict
 from hurdles.foreign.function import FunctionModel
@@ -111,7 +111,7 @@ class TestPredictionsAlone:
         )
         assert len(subject.test) == (parts == "test").sum()
         assert len(subject.validation) == (parts == "val").sum()
-        with pytest.raises(HurdleError, match="no image is of the part test"):
+        with pytest.raises(EvaluationError, match="no image is of the part test"):
             answers_subject(
                 saved(predicted(phantom, split="train"), tmp_path), Request("x"), options=options
             )
