@@ -117,7 +117,7 @@ class Expectation:
     tried : int
         Ways of asking and of reading the answers that were compared.
     unnoticed : tuple of str
-        Changes that would have made no difference on these images, of a spec that agrees.
+        Fields that could be otherwise on these images, of a spec that agrees.
     notes : tuple of str
         What else a reader should know.
     """
@@ -168,9 +168,8 @@ class Expectation:
         else:
             lines = [f"whether the spec is right cannot be told; {compared}."]
         if self.unnoticed:
-            lines.append(
-                f"These images would not have shown it if {'; or if '.join(self.unnoticed)}."
-            )
+            others = "; or ".join(self.unnoticed)
+            lines.append(f"On these images it cannot be told from a spec with {others}.")
         return [*lines, *self.notes]
 
     def to_dict(self) -> dict[str, Any]:
@@ -316,7 +315,7 @@ class _Check:
                 if way.comparison.mean <= min(_BETTER * mean, mean - _EXACT):
                     better.append(self.confirmed(way))
                 elif way.comparison.mean <= max(2 * mean, _EXACT):
-                    alike.append(change.when)
+                    alike.append(remedy(spec, altered))
         best = min(better, key=lambda way: way.comparison.mean, default=None)
         if best and self.agrees(best.comparison) and best.comparison.mean <= _BETTER * mean:
             notes.append("As it stands, the spec agrees too, but far less exactly.")
