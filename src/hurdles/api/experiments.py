@@ -212,8 +212,9 @@ def evaluate(
     names = [merge] if merge else names_of(on)
     if name and (merge or len(names) > 1):
         raise RunError(
-            f"{name!r} is to name {'and merge' if merge else f'{len(names)} sets of'} images; name "
-            "each set by NAME=PATH, or put them together under one name by --merge NAME alone."
+            f"{name!r} is to name {'what --merge names' if merge else f'{len(names)} sets'}. Each "
+            "set goes by its own folder or table, or, evaluated alone, by --name; --merge alone "
+            "puts them together under one name."
         )
     names = [name] if name else names
     for each in names:
@@ -222,12 +223,13 @@ def evaluate(
     read = [*(path for path in sealed(run.path) if path not in files), *files_of(on)]
     results = {}
     with outputs(*files, inputs=read, ledger=run.ledger, force=force):
+        for each in names:  # all of them: what is sealed is read, and would be an input
+            unseal(run.path, each)
         if len(names) == 1:
             sets = [classified(on, labels=labels, columns=columns)]
         else:
             sets = list(classified_apart(on, labels=labels, columns=columns).values())
         for each, images in zip(names, sets, strict=True):
-            unseal(run.path, each)
             results[each] = evaluate_run(
                 run,
                 images,
