@@ -175,7 +175,7 @@ def answers_subject(
     return subject, _about(Path(path).name, training, notes)
 
 
-class _AskedOnly:
+class _WithoutSpec:
     """A model without a spec, as one whose images alone can be altered: turned, or framed."""
 
     def __init__(self, model: Model, spec: Spec | None = None) -> None:
@@ -183,8 +183,8 @@ class _AskedOnly:
         self.plain = Spec(classes=model.labels, size=model.size, output=Output.SOFTMAX)
         self.spec = spec or self.plain
 
-    def with_spec(self, spec: Spec) -> _AskedOnly:
-        return _AskedOnly(self.model, spec)
+    def with_spec(self, spec: Spec) -> _WithoutSpec:
+        return _WithoutSpec(self.model, spec)
 
     def outputs(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
@@ -206,7 +206,7 @@ def expected_of(
 ) -> Expectation:
     """Hold a model's answers about its own images against its user's predictions of them."""
     assert request.images is not None
-    specified = model if isinstance(model, OnnxModel) else _AskedOnly(model)
+    specified = model if isinstance(model, OnnxModel) else _WithoutSpec(model)
     names = request.images.frame["image"].tolist()
     positive = specified.spec.positive
     answers = read_answers(path, names, model.labels, positive=positive, columns=columns)
