@@ -30,7 +30,7 @@ __all__ = ["Agreement", "Expectation", "check_expectation"]
 
 #: Images that are compared at most, and those by which single changes and pairs are tried; spread
 #: over the answers.
-_MOST, _FEW, _FEWER = 200, 32, 12
+_MOST, _FEW, _FEWER = 200, 16, 6
 #: Of five images, answers like the expected ones agreed by one of the changes in 1 of 50 trials; of
 #: eight, in none of 100.
 _LEAST = 8
