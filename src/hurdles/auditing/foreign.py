@@ -19,7 +19,6 @@ from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import HurdleError, ModelError
-from hurdles.evaluation.predictions import Predictions
 from hurdles.foreign.answers import read_answers
 from hurdles.foreign.expectation import Expectation, check_expectation
 from hurdles.foreign.onnx import OnnxModel
@@ -101,6 +100,8 @@ def model_subject(
     options.listener.start("Asking the model", 1)
 
     rows = [own.rows(part) for part in (Split.TEST, Split.VALIDATION)]
+    if not len(rows[0]):
+        raise HurdleError(f"no test image of {request.name} can be read.")
     judged = [*(own.take(each) for each in rows if len(each)), *elsewhere]
     answers = answers_to(model, ((images.pixels, images.masks) for images in judged))
     predictions = [
@@ -153,6 +154,8 @@ def answers_subject(
         own = Material(request.name, table.images, nothing, level=level)
     else:
         own = material_of(table.images, name=request.name, options=options, level=level)
+    if not len(own.rows(Split.TEST)):
+        raise HurdleError(f"no test image of {request.name} can be read.")
     of_own = replace(table, images=own.manifest)  # files that cannot be read are gone by now
     others = []
     for name, there in (request.on or {}).items():
