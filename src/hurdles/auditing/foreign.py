@@ -251,6 +251,7 @@ def expected_of(
         {label: wanted[:, k] for k, label in enumerate(answers.labels)},
         reading,
         images=images.frame["image"].tolist(),
+        listener=lambda tried: options.listener.advance(0, f"{tried} ways tried"),
     )
     options.listener.advance()
     notes = [*expectation.notes, *(f"Of {path}: {problem}." for problem in answers.problems)]
