@@ -35,8 +35,8 @@ PACKAGES = ("hurdles", "numpy", "torch", "onnx", "onnxruntime")
 
 #: What has to be there before: the file that shows it, and the command.
 STEPS = {
-    "run/evaluation.json": "hurdles run lazaro-barco-2020-baseline --set preparation.size="
-    f"{SIZE} --set training.epochs={EPOCHS} --out run",
+    "run/report.html": "hurdles run lazaro-barco-2020-baseline --set preparation.size="
+    f"{SIZE} --set training.epochs={EPOCHS} --out run --resume",
     "lb.keras": f"python peers/lazaro_barco_keras.py run/manifest.csv --out lb.keras --size {SIZE} "
     f"--epochs {EPOCHS}",
     "thumbnails.joblib": "python peers/thumbnails.py train run/manifest.csv --model "
