@@ -67,6 +67,9 @@ def slow(name, truth, scores, positive="a"):
         if math.isnan(recall) or recall == 0:
             return recall
         return 2 * precision * recall / (precision + recall)
+    if name == "average_precision":  # the precision at each image of the class
+        pairs = [(t == positive, s) for t, _, s in rows]
+        return share([share([u for u, r in pairs if r >= s]) for right, s in pairs if right])
     if name == "miss_rate":
         return share([g != positive for t, g, _ in rows if t == positive])
     if name == "diagnostic_odds_ratio":
@@ -160,6 +163,7 @@ def exists_or_not_as_the_counts_say(metric, truth, scores):
         "npv": (guess != "a").any(),
         "f1": "a" in truth,
         "auc": 0 < (truth == "a").sum() < len(truth),
+        "average_precision": "a" in truth,
         "miss_rate": "a" in truth,
         "diagnostic_odds_ratio": 0 < (truth == "a").sum() < len(truth)
         and 0 < (guess == "a").sum() < len(truth),
@@ -185,6 +189,7 @@ def equals_scikit_learn(metric, truth, scores):
         "npv": lambda: theirs.precision_score(~positive, ~named),
         "f1": lambda: theirs.f1_score(positive, named),
         "auc": lambda: theirs.roc_auc_score(positive, scores[:, 0]),
+        "average_precision": lambda: theirs.average_precision_score(positive, scores[:, 0]),
         "miss_rate": lambda: 1 - theirs.recall_score(positive, named),
         "diagnostic_odds_ratio": lambda: _odds(theirs.confusion_matrix(positive, named)),
     }

@@ -17,7 +17,7 @@ from hurdles.errors import EvaluationError
 from hurdles.findings.limits import limits_input
 from hurdles.findings.table import Findings
 from hurdles.progress import Options
-from hurdles.runs.images import Data, classified, files_of, names_of
+from hurdles.runs.images import Data, classified, files_of, title_of
 from hurdles.runs.inputs import image_inputs
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
@@ -100,8 +100,10 @@ def check(
         load_hurdles(own)
         for name in hurdles or ():
             DATA_HURDLES.get(name)  # before the images are read
-        images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
-        name = " + ".join(names_of(data))
+        images = classified(
+            data, labels=labels, columns=columns, join_patients=join_patients, unlabeled=True
+        )
+        name = title_of(data)
         material = material_of(images, name=name, options=options, lungs=lungs)
         findings = run_hurdles(
             DATA_HURDLES,

@@ -10,7 +10,7 @@ from hurdles.data.files import outputs, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.findings.table import Findings
 from hurdles.progress import Options
-from hurdles.runs.images import Data, classified, classified_apart, names_of
+from hurdles.runs.images import Data, classified, classified_apart, title_of
 
 if TYPE_CHECKING:
     from hurdles.verifying.verification import Verification
@@ -66,10 +66,10 @@ def verify(
 
     images: dict[str, Manifest] = {}
     if data:
-        images = classified_apart(data, labels=labels, columns=columns)
+        images = classified_apart(data, labels=labels, columns=columns, unlabeled=True)
         if len(images) > 1 or join_patients:  # together, as check takes them
-            images[" + ".join(names_of(data))] = classified(
-                data, labels=labels, columns=columns, join_patients=join_patients
+            images[title_of(data)] = classified(
+                data, labels=labels, columns=columns, join_patients=join_patients, unlabeled=True
             )
     return verified(
         Path(path),

@@ -31,6 +31,9 @@ __all__ = ["Capability", "Elsewhere", "Material", "Model", "NetworkModel", "Subj
 #: Square images (n, S, S) and, where the lungs were looked for, their lungs.
 Question: TypeAlias = "tuple[NDArray[np.uint8], NDArray[np.bool_] | None]"
 
+#: Why a hurdle that needs classes could not run.
+NO_CLASSES = "no classes are known"
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -99,7 +102,15 @@ class Material:
 
     @property
     def labels(self) -> NDArray[np.str_]:
-        """The class of each image, shape (N,)."""
+        """The class of each image, shape (N,).
+
+        Raises
+        ------
+        HurdleError
+            If no classes are known.
+        """
+        if not self.manifest.has_classes:
+            raise HurdleError(NO_CLASSES)
         return self.manifest.frame["label"].to_numpy(dtype=str)
 
     @property
@@ -142,16 +153,7 @@ class Material:
 
     def predictions(self, classes: Sequence[str], probability: NDArray[np.floating]) -> Predictions:
         """Return probabilities of `classes`, shape (N, K), as a table of predictions."""
-        frame = self.manifest.frame
-        return Predictions.from_arrays(
-            classes,
-            y_true=frame["label"].tolist(),
-            y_prob=probability,
-            images=frame["image"].tolist(),
-            groups=self.groups.tolist(),
-            sources=[None if pd.isna(source) else source for source in frame["source"]],
-            paths=frame["path"].tolist(),
-        )
+        return Predictions.of_images(self.manifest, classes, probability)
 
 
 @dataclass(frozen=True, eq=False)

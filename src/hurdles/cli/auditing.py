@@ -12,6 +12,7 @@ import typer
 import hurdles
 from hurdles.cli.output import (
     CacheOption,
+    ClassOption,
     ColumnOption,
     FailOnOption,
     ForceOption,
@@ -19,12 +20,15 @@ from hurdles.cli.output import (
     ImagesArgument,
     JoinOption,
     JsonOption,
+    JudgedOption,
     JunitOption,
     LabelOption,
     NoImagesOption,
     OnBadOption,
     OwnOption,
     PageOption,
+    PositiveOption,
+    PredictionsOption,
     QuietOption,
     ResultsOption,
     SarifOption,
@@ -110,33 +114,10 @@ def audit(
             "PNGs and writes a table.",
         ),
     ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            "--predictions",
-            metavar="TABLE",
-            help="Or: a table with a row per image: probabilities, or decisions.",
-        ),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            metavar="[NAME=]PATH",
-            help="Images that a model or predictions are judged on: as for hurdles check. Of "
-            "images with a split, the part test.",
-        ),
-    ] = None,
-    class_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class", metavar="NAME", help="A class of the program or table, in its order."
-        ),
-    ] = None,
-    positive: Annotated[
-        str | None,
-        typer.Option("--positive", metavar="CLASS", help="The class whose probability is given."),
-    ] = None,
+    predictions: PredictionsOption = None,
+    data: JudgedOption = None,
+    class_: ClassOption = None,
+    positive: PositiveOption = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Side of a program's images. [default: 512]")
     ] = None,

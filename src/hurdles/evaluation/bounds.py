@@ -87,21 +87,19 @@ def spread_bounds(
 ) -> tuple[float, float]:
     """Return Wilson's interval of a number within [0, 1] whose variance over patients is known.
 
-    It is as wide as that variance makes it, and never narrower than that of a plain proportion of
-    the images that `counts` gives each patient. Without a variance, as at 0 and 1, every patient
-    counts once; where patients repeat, Student's quantile takes the place of the normal one.
+    It is as wide as that variance makes it, and never narrower than that of a proportion for which
+    every patient counts once, of the images that `counts` gives each: so it is no point at 0 and 1.
+    Where patients repeat, Student's quantile takes the place of the normal one.
     """
     counts = counts[counts > 0]
-    images, patients = float(counts.sum()), kish(counts)
-    worth = patients
+    worth = kish(counts)
     if 0 < value < 1 and variance > 0:
-        worth = min(images, value * (1 - value) / variance)
-        if patients < images and len(counts) > 1:
+        by_variance = value * (1 - value) / variance
+        if len(counts) < counts.sum() and len(counts) > 1:
             wider = student_quantile(level, len(counts) - 1) / normal_quantile(level)
-            worth = min(worth / wider**2, images)
-    low, high = wilson_bounds(value, worth, level)
-    best, worst = wilson_bounds(1.0, patients, level), wilson_bounds(0.0, patients, level)
-    return min(low, best[0]), max(high, worst[1])
+            by_variance /= wider**2
+        worth = min(worth, by_variance)
+    return wilson_bounds(value, worth, level)
 
 
 def predictive_bounds(

@@ -84,7 +84,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Whether ``a`` is ``non-inferior`` to ``b``, ``inferior`` or ``inconclusive``.
+        """Verdict on ``a`` beside ``b``: ``non-inferior``, ``inferior`` or ``inconclusive``.
 
         Read off the interval of the difference: non-inferior where all of it is better than the
         margin, inferior where all of it is worse. Empty where there is no margin.

@@ -11,7 +11,7 @@ Which interval belongs to which measure was decided by coverage (``bench/coverag
   (`hurdles.evaluation.delong`). The logit interval of that variance, and the percentiles of a
   bootstrap, are too narrow near 1 with few images of a class.
 - Average precision has Wilson's interval, as wide as its variance over patients (infinitesimal
-  jackknife), and never narrower than that of a proportion of the images of the class.
+  jackknife), and never narrower than that of a proportion of the patients of the class.
 - The diagnostic odds ratio has Woolf's interval on the log scale, each side's counts divided by its
   design effect; where a count is zero, one end is open.
 

@@ -29,13 +29,6 @@ class Change:
         """Return the spec with this change; SpecError if that is none."""
         return spec.changed(**self.fields)
 
-    def on_or_none(self, spec: Spec) -> Spec | None:
-        """Return the spec with this change, or None where that is none."""
-        try:
-            return self.on(spec)
-        except SpecError:
-            return None
-
 
 def remedy(spec: Spec, altered: Spec) -> str:
     """Return the fields that differ between two specs, as they stand in the second one's file."""
@@ -43,7 +36,7 @@ def remedy(spec: Spec, altered: Spec) -> str:
     return ", ".join(f"{k} = {_toml(v)}" for k, v in after.items() if v != before[k])
 
 
-def changes_of_input(spec: Spec) -> list[Change]:
+def _changes_of_input(spec: Spec) -> list[Change]:
     """Return the changes of what the model is given, one for each usual mistake."""
     return [*_turns(spec), *_grays(spec), *_channels(spec), *_frames(spec)]
 
@@ -62,12 +55,17 @@ def changes_of_output(spec: Spec) -> list[Change]:
     ]
 
 
+def single_changes(spec: Spec) -> list[tuple[Change, Spec]]:
+    """Return each change of the input that is one, with the spec changed."""
+    return [(group[0], altered) for group, altered in altered_inputs(spec) if len(group) == 1]
+
+
 def altered_inputs(spec: Spec) -> Iterator[tuple[tuple[Change, ...], Spec]]:
     """Yield single changes of the input, then pairs of different ideas, with the spec changed.
 
     Pairs that contradict each other, and those that give an earlier spec, are left out.
     """
-    changes = changes_of_input(spec)
+    changes = _changes_of_input(spec)
     singles = [(change,) for change in changes]
     pairs = [pair for pair in combinations(changes, 2) if pair[0].idea != pair[1].idea]
     before = {spec}
@@ -101,10 +99,12 @@ def _grays(spec: Spec) -> list[Change]:
     imagenet = {"scaling": "none", "mean": mean, "sd": sd} | order
     caffe = tuple(round(255 * each, 3) for each in mean)
     ends = ((0, 1), (0, 255), (-1, 1), (-1024, 1024))
+    has_mean = (spec.mean, spec.sd) != ((0.0,), (1.0,))
+    without = ", without mean and SD" if has_mean else ""
     ranges = [(f"gray goes from {a} to {b}", (float(a), float(b))) for a, b in ends]
-    changes = [Change("gray", f"{when}, without mean and SD", plain | {"range": r})
+    changes = [Change("gray", f"{when}{without}", plain | {"range": r})
                for when, r in ranges]  # fmt: skip
-    if (spec.mean, spec.sd) != ((0.0,), (1.0,)):
+    if has_mean:
         changes += [Change("gray", f"{when}, with its mean and SD", {"range": r})
                     for when, r in ranges]  # fmt: skip
         changes.append(Change("gray", "mean and SD are left out", {"mean": (0.0,), "sd": (1.0,)}))
@@ -149,8 +149,9 @@ def _channels(spec: Spec) -> list[Change]:
         bgr = spec.channel_order is ChannelOrder.RGB
         order, words = ("bgr", "blue, green, red") if bgr else ("rgb", "red, green, blue")
         changes.append(Change("channels", f"channels are {words}", {"channel_order": order}))
-    layout = Layout.NHWC if spec.layout is Layout.NCHW else Layout.NCHW
-    changes.append(Change("layout", f"axes are {layout}", {"layout": layout.value}))
+    if spec.channels > 1:  # of one channel the numbers are the same
+        layout = Layout.NHWC if spec.layout is Layout.NCHW else Layout.NCHW
+        changes.append(Change("layout", f"axes are {layout}", {"layout": layout.value}))
     return changes
 
 

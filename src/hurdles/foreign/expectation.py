@@ -20,9 +20,9 @@ from hurdles.errors import ModelError, SpecError
 from hurdles.foreign.alterations import (
     Change,
     altered_inputs,
-    changes_of_input,
     changes_of_output,
     remedy,
+    single_changes,
 )
 from hurdles.foreign.spec import Spec
 
@@ -136,7 +136,7 @@ class Expectation:
 
     @property
     def agrees(self) -> bool:
-        """Whether the spec is believed as it stands."""
+        """True if the spec is believed as it stands."""
         return self.agreement is Agreement.AGREES
 
     def lines(self, source: str = "your predictions") -> list[str]:
@@ -286,7 +286,7 @@ class _Check:
             if w is not best
             and len(w.changes) == len(best.changes)
             and w.comparison.mean <= max(2 * best.comparison.mean, _EXACT)
-            and {c.idea for c in w.changes} - {c.idea for c in best.changes} != {"output"}
+            and _inputs(w) != _inputs(best)  # else another reading of the same numbers
         ]
         if others:
             words = listed([_words(w) for w in others], most=3, show=str)
@@ -311,8 +311,8 @@ class _Check:
         """
         spec, alike, better = self.model.spec, [], []
         mean = present.comparison.mean
-        for change in changes_of_input(spec):
-            for way in self.read(change.on_or_none(spec), (change,), self.few, orders=False):
+        for change, altered in single_changes(spec):
+            for way in self.read(altered, (change,), self.few, orders=False):
                 if way.comparison.mean <= min(_BETTER * mean, mean - _EXACT):
                     better.append(self.confirmed(way))
                 elif way.comparison.mean <= max(2 * mean, _EXACT):
@@ -345,14 +345,12 @@ class _Check:
 
     def read(
         self,
-        altered: Spec | None,
+        altered: Spec,
         changes: tuple[Change, ...],
         few: NDArray[np.int64],
         orders: bool = True,
     ) -> Iterator[_Way]:
         """Yield the ways of reading the answers to one way of asking, with two changes at most."""
-        if altered is None:
-            return
         try:
             outputs = self.outputs(altered, few)
         except (ModelError, SpecError):
@@ -482,6 +480,10 @@ class _Check:
             tried=self.tried,
             notes=tuple(notes),
         )
+
+
+def _inputs(way: _Way) -> list[Change]:
+    return [change for change in way.changes if change.idea != "output"]
 
 
 def _words(way: _Way) -> str:

@@ -55,7 +55,7 @@ def _chart(scored: str, histograms: Sequence[Histogram]) -> Chart:
 
 def _bars(strip: Plane, one: Histogram) -> list[str]:
     bottom, pieces, n = strip.y(0), [], len(one.images)
-    style = "bar own" if one.label == one.scored else "bar"
+    style = "tenth own" if one.label == one.scored else "tenth"
     for place, images in enumerate(one.images):
         left, right = strip.x(place / n) + 1, strip.x((place + 1) / n) - 1
         top = strip.y(images / one.n_images)

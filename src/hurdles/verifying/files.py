@@ -140,17 +140,27 @@ def evaluation_lines(written: Evaluation, again: Evaluation, of: str) -> Iterato
             wrong.append(f"{name} is {written.estimates[key]}, and would be {again.estimates[key]}")
     good = f"all {len(written.estimates)} measures and intervals computed again from {of}"
     yield from of_all("measures", good, wrong)
+    # A file that names no inputs is older than histograms.
+    if written.inputs and not _close(_scores(written), _scores(again)):
+        yield differs("histograms", f"others follow from {of}")
+    if written.conditional:
+        why = f"{len(written.conditional)} measures, which rest on validation images as well"
+        yield not_checked("measures at conditions", why)
     left = [note for note in again.notes if note not in written.notes]
     yield from of_all(
         "notes", "none is left out that the predictions ask for", (f"left out: {n}" for n in left)
     )
 
 
-def _close(one: dict[str, Any], two: dict[str, Any]) -> bool:
-    for key, value in one.items():
-        if isinstance(value, float) and isinstance(two[key], float):
-            if abs(value - two[key]) > TOLERANCE * max(1.0, abs(value)):
-                return False
-        elif value != two[key]:
-            return False
-    return True
+def _scores(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [histogram.to_dict() for histogram in evaluation.scores]
+
+
+def _close(one: Any, two: Any) -> bool:
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_close(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        return len(one) == len(two) and all(map(_close, one, two))
+    if isinstance(one, float) and isinstance(two, float):
+        return abs(one - two) <= TOLERANCE * max(1.0, abs(one))
+    return bool(one == two)

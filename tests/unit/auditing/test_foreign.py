@@ -12,7 +12,7 @@ from hurdles.auditing.material import Capability
 from hurdles.auditing.model import MODEL_HURDLES
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
-from hurdles.errors import HurdleError, ManifestError, ModelError
+from hurdles.errors import EvaluationError, HurdleError, ManifestError, ModelError
 from hurdles.evaluation.macro import macro_auc
 from hurdles.findings.finding import Verdict
 from hurdles.foreign.function import FunctionModel
@@ -111,7 +111,7 @@ class TestPredictionsAlone:
         )
         assert len(subject.test) == (parts == "test").sum()
         assert len(subject.validation) == (parts == "val").sum()
-        with pytest.raises(HurdleError, match="no image is of the part test"):
+        with pytest.raises(EvaluationError, match="no image is of the part test"):
             answers_subject(
                 saved(predicted(phantom, split="train"), tmp_path), Request("x"), options=options
             )
@@ -192,12 +192,13 @@ class TestModels:
     def test_copies_of_training_images_are_left_out(self, phantom, options):
         known = some(phantom, 0, 4)
         model = FunctionModel(dark, LABELS, size=64)
-        request = Request("ward", phantom, trained_on=known)
+        request = Request("ward", phantom, trained_on=[known])
         subject, about = model_subject(model, request, options=options)
         assert len(subject.test) == len(phantom) - 4
-        assert f"4 of {len(phantom)} images show what the model was trained on" in about["notes"]
-        with pytest.raises(HurdleError, match="show what the model was trained on"):
-            model_subject(model, Request("w", known, trained_on=known), options=options)
+        seen = f"4 of {len(phantom)} images of ward show what dark was trained on and are left out"
+        assert seen in about["training"]
+        with pytest.raises(HurdleError, match="show what dark was trained on"):
+            model_subject(model, Request("w", known, trained_on=[known]), options=options)
 
     def test_classes_that_it_does_not_know_are_named(self, phantom, options):
         model = FunctionModel(dark, ("sick", "well"), size=64)

@@ -13,6 +13,7 @@ import pytest
 from hurdles.data.inputs import Input, Role
 from hurdles.data.schemas import read_json_object
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.evaluation import SCHEMA as EVALUATION
 from hurdles.evaluation.evaluation import Evaluation, evaluate
@@ -50,7 +51,8 @@ def an_evaluation() -> Evaluation:
         y_prob=[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.5, 0.5]], images=list("1234"),
         groups=list("abcd"),
     )  # fmt: skip
-    return replace(evaluate(table), inputs=(IMAGES, FILE))
+    conditions = Conditions(prevalence={"sick": 0.1}, benefit_at=(0.2,))
+    return replace(evaluate(table, conditions=conditions), inputs=(IMAGES, FILE))
 
 
 WRITTEN = {FINDINGS: some_findings().to_dict(), EVALUATION: an_evaluation().to_dict()}
@@ -177,7 +179,7 @@ FAULTS = [
     (FINDINGS, put("findings", 0, "sound", True), "'sound' was unexpected"),
     (FINDINGS, put("inputs", 0, "sha256", "B" * 64), "does not match"),
     (FINDINGS, put("inputs", 0, "role", "pixels"), "'pixels' is not one of"),
-    (FINDINGS, put("inputs", 0, "path", "elsewhere/a.png"), "'path' was unexpected"),
+    (FINDINGS, put("inputs", 0, "path", "elsewhere"), "'path' was unexpected"),
     (FINDINGS, put("schema", "urn:hurdles:findings:2"), "'urn:hurdles:findings:1' was expected"),
     (FINDINGS, put("about", "images", 3), "3 is not of type 'string'"),
     (EVALUATION, drop("estimates", 0, "method"), "'method' is a required property"),

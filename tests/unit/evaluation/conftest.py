@@ -84,6 +84,9 @@ def scikit_learn():
         if name == "auc":
             both = 0 < positive.sum() < len(positive)
             return metrics.roc_auc_score(positive, second) if both else math.nan
+        if name == "average_precision":
+            some = positive.any()
+            return metrics.average_precision_score(positive, second) if some else math.nan
         named, nan = second == class_, {"zero_division": math.nan}
         recall = metrics.recall_score(positive, named, **nan)
         if name == "f1":

@@ -23,6 +23,8 @@ from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.predictions import Predictions
 
+SCORED = ("auc", "average_precision")
+
 
 def table(classes, truth, prob, groups=None):
     names = [str(i) for i in range(len(truth))]
@@ -51,7 +53,7 @@ def test_values_are_those_of_scikit_learn(make, scikit_learn):
     truth, named = predictions.y_true, predictions.y_pred
     for (name, class_), estimate in found.estimates.items():
         second = predictions.y_prob[:, predictions.classes.index(class_)] if class_ else named
-        expected = scikit_learn(name, truth, second if name == "auc" else named, class_)
+        expected = scikit_learn(name, truth, second if name in SCORED else named, class_)
         assert estimate.value == pytest.approx(expected, abs=1e-15)
     counts = confusion_matrix(truth, named, labels=list(found.classes))
     assert found.confusion_frame().to_numpy().tolist() == counts.tolist()

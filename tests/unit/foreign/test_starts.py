@@ -12,7 +12,7 @@ from hurdles.errors import RegistryError, SpecError
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.onnx_file import SPEC_KEY, OnnxFile
 from hurdles.foreign.spec import Spec
-from hurdles.foreign.starts import LIBRARIES, start_of
+from hurdles.foreign.starts import LIBRARIES, heading_of, start_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from networks import SIZE, Net
@@ -22,14 +22,15 @@ from networks import SIZE, Net
 def test_every_start_is_a_spec_that_can_be_written_and_read(name):
     import tomllib
 
-    spec, heading = start_of(name)
+    spec = start_of(name)
+    heading = heading_of(spec, name)
     assert Spec.parse(tomllib.loads(spec.to_toml(heading))) == spec
     assert "Check it before you believe it" in heading
     assert max(map(len, spec.to_toml(heading).splitlines())) <= 100
 
 
 def test_the_findings_of_torchxrayvision_stand_in_its_order():
-    spec, _ = start_of("torchxrayvision")
+    spec = start_of("torchxrayvision")
     assert len(spec.classes) == 18
     assert (spec.classes[0], spec.classes[8], spec.classes[17]) == (
         "Atelectasis",
@@ -40,10 +41,10 @@ def test_the_findings_of_torchxrayvision_stand_in_its_order():
 
 
 def test_classes_and_size_are_taken_over():
-    spec, heading = start_of("torchvision", classes=["A", "B", "C"], size=256)
+    spec = start_of("torchvision", classes=["A", "B", "C"], size=256)
     assert (spec.classes, spec.size) == (("A", "B", "C"), 256)
-    assert "put the names of your classes here" not in heading
-    assert "put the names of your classes here" in start_of("torchvision")[1]
+    assert "put the names of your classes here" not in heading_of(spec)
+    assert "put the names of your classes here" in heading_of(start_of("torchvision"))
 
 
 @pytest.mark.parametrize("like", [None, *LIBRARIES.names()])
@@ -60,7 +61,7 @@ def test_classes_and_size_are_taken_over():
 )
 def test_a_start_from_a_file_fits_the_file(tmp_path, net, like):
     path = Net(**net).write(tmp_path / "net.onnx")
-    spec, _ = start_of(like, model=OnnxFile(path))
+    spec = start_of(like, model=OnnxFile(path))
     model = OnnxModel(path, spec, threads=1)
     assert len(spec.classes) == net.get("k", 2)
     assert spec.size == (224 if net.get("size") else SIZE)
@@ -73,7 +74,7 @@ def test_a_start_from_a_file_fits_the_file(tmp_path, net, like):
 
 def test_a_model_with_one_output_gives_the_second_class(tmp_path):
     path = Net(k=1, last="Sigmoid").write(tmp_path / "net.onnx")
-    spec, _ = start_of("keras", model=OnnxFile(path), classes=["Normal", "Pneumonia"])
+    spec = start_of("keras", model=OnnxFile(path), classes=["Normal", "Pneumonia"])
     assert (spec.classes, spec.labels) == (("Pneumonia",), ("Pneumonia", "Normal"))
 
 
@@ -89,8 +90,8 @@ def test_the_spec_in_a_file_is_the_start(tmp_path):
     own = Spec(classes=("A", "B"), size=SIZE, preparation="equalized", name="exported")
     model.metadata_props.add(key=SPEC_KEY, value=own.to_toml())
     onnx.save(model, path)
-    assert start_of(model=OnnxFile(path))[0] == own
-    assert start_of(model=OnnxFile(path), classes=["C", "D"])[0].classes == ("C", "D")
+    assert start_of(model=OnnxFile(path)) == own
+    assert start_of(model=OnnxFile(path), classes=["C", "D"]).classes == ("C", "D")
 
 
 def test_nothing_to_begin_with_is_refused():

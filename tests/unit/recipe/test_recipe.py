@@ -63,6 +63,10 @@ OTHER = {
     "evaluation.level": 0.9,
     "evaluation.resamples": 100,
     "evaluation.seed": 1,
+    "evaluation.prevalence": ("COVID-19=0.02",),
+    "evaluation.specificity": (0.9,),
+    "evaluation.sensitivity": (0.95,),
+    "evaluation.benefit_at": (0.1,),
 }
 
 
@@ -118,6 +122,10 @@ DEFAULTS = {
     "evaluation.level": 0.95,
     "evaluation.resamples": 2000,
     "evaluation.seed": 0,
+    "evaluation.prevalence": [],
+    "evaluation.specificity": [0.95],
+    "evaluation.sensitivity": [],
+    "evaluation.benefit_at": [],
 }
 
 
@@ -258,6 +266,10 @@ class TestMessages:
             ),
             (MINIMAL + "[remedy]\nreject = 0.9\n", r"remedy\.reject: .*\(got 0\.9\)"),
             (MINIMAL + "[augmentation]\nflip = 1.5\n", r"augmentation\.flip: .*\(got 1\.5\)"),
+            (
+                MINIMAL + '[evaluation]\nprevalence = ["COVID-19"]\n',
+                r"evaluation\.prevalence: 'COVID-19' is no prevalence; write CLASS=P",
+            ),
             (MINIMAL + "[evaluation]\nlevel = 95\n", r"evaluation\.level: .*less than 1"),
             ("training = 3\n" + MINIMAL, r"training: "),
         ],

@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
+from hurdles.errors import EvaluationError, RunError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.decisions import Threshold, youden_threshold
 from hurdles.evaluation.predictions import Predictions
 from hurdles.pixels.cache import Prepared
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs import assessment
-from hurdles.runs.assessment import assess_own
+from hurdles.runs.assessment import assess_own, measured_again
 from hurdles.runs.run import Run
 
 N = 40
@@ -49,6 +50,8 @@ def assessed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(assessment, "probabilities", answer)
     monkeypatch.setattr(assessment, "sheets_of", lambda *_: [])
+    monkeypatch.setattr(assessment, "image_inputs", lambda *_, **__: ())
+    monkeypatch.setattr(assessment, "run_inputs", lambda *_: ())
     monkeypatch.setattr(Run, "network", Quiet.network)
     monkeypatch.setattr(Run, "labels", ("sick", "well"))
 
@@ -61,10 +64,7 @@ def assessed(tmp_path, monkeypatch):
         found = Run(tmp_path / name)
         found.begin(recipe, resume=False)
         listener = SimpleNamespace(start=lambda *_: None, advance=lambda *_: None)
-        for epoch in ChosenEpoch:  # what answers is named by its SHA-256
-            write_text(found.path / "weights" / f"{epoch}.safetensors", "none")
-        options = SimpleNamespace(listener=listener, cache=tmp_path / "cache")
-        assess_own(found, Prepared(table, pixels), options)
+        assess_own(found, Prepared(table, pixels), SimpleNamespace(listener=listener, cache=None))
         return found
 
     return run
@@ -131,8 +131,38 @@ def test_the_other_epoch_has_a_threshold_of_its_own(assessed, monkeypatch):
     monkeypatch.setattr(assessment, "prepare_for", prepared)
     monkeypatch.setattr(Run, "manifest", table)
     listener = SimpleNamespace(start=lambda *_: None, advance=lambda *_: None)
-    said = assessment.test_predictions(run, ChosenEpoch.LAST, SimpleNamespace(listener=listener))
+    said = assessment.test_predictions(
+        run, ChosenEpoch.LAST, SimpleNamespace(listener=listener, cache=None)
+    )
     assert isinstance(said, Predictions)
     assert asked == ["test", "validation"]
     assert "the same probability" in run.read_json("threshold.last.json")["note"]
     assert run.read_json("threshold.json")["note"] == ""
+
+
+def test_thresholds_for_a_specificity_are_chosen_on_validation_images(assessed):
+    run = assessed("a")
+    rows = {(r.measure, r.class_): r for r in run.evaluation().conditional}
+    assert {measure for measure, _ in rows} == {"sensitivity_at_specificity", "specificity_reached"}
+    row = rows["sensitivity_at_specificity", "sick"]
+    assert row.at == 0.95
+    assert "fixed on 20 validation images, 10 of them other than sick" in row.basis
+    moved = assessed("b", shift_test=80).evaluation().conditional
+    assert [r.basis for r in moved] == [r.basis for r in run.evaluation().conditional]
+
+
+def test_a_set_is_measured_again_at_other_conditions_and_nothing_is_written(assessed, monkeypatch):
+    run = assessed("a")
+    monkeypatch.setattr(Run, "require_finished", lambda run: run)
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    asked = Conditions(prevalence={"sick": 0.02}, benefit_at=(0.1,))
+    found = measured_again(run, "test", asked)
+    kinds = {row.measure for row in found.conditional}
+    assert {"ppv_at_prevalence", "net_benefit", "sensitivity_at_specificity"} <= kinds
+    assert found.estimates == run.evaluation().estimates
+    assert found.notes == run.evaluation().notes
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
+    with pytest.raises(RunError, match="numbers on them test nothing"):
+        measured_again(run, "validation", asked)
+    with pytest.raises(EvaluationError, match=r"a prevalence is given of 'flu', .* sick, well"):
+        measured_again(run, "test", Conditions(prevalence={"flu": 0.1}))

@@ -12,6 +12,7 @@ import pytest
 import hurdles
 from hurdles.data.inputs import digest
 from hurdles.errors import EvaluationError, RunError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings import limits
@@ -314,12 +315,25 @@ def test_measures_are_computed_again_from_predictions(evaluation):
         (lambda p: p["estimates"].pop(), "measures", "is missing"),
         (lambda p: p["confusion"][0].__setitem__(0, 10), "counts", "confusion is"),
         (lambda p: p.update(notes=[]), "notes", "left out"),
+        (lambda p: p.update(scores=[]), "histograms", "others follow from p.csv"),
+        (lambda p: p["scores"][0]["low"].__setitem__(0, 0.5), "histograms", "others follow"),
         (lambda p: p.update(n_patients=20), "counts", "n_patients is 20, and would be 10"),
     ],
 )
 def test_a_changed_evaluation_is_noticed(evaluation, change, line, words):
     changed(evaluation, change, redigest=True)
     assert words in of(hurdles.verify(evaluation), "differs")[line]
+
+
+def test_measures_at_conditions_are_said_not_to_be_computed_again(evaluation):
+    table = Predictions.load(evaluation.parent / "p.csv")
+    more = evaluate(table, level=0.9, conditions=Conditions(prevalence={"sick": 0.1}))
+    rows = more.to_dict()["conditional"]
+    changed(evaluation, lambda plain: plain.update(conditional=rows), redigest=True)
+    found = hurdles.verify(evaluation)
+    assert of(found, "differs") == {}
+    left = of(found, "could not be checked")
+    assert left["measures at conditions"].startswith(f"{len(rows)} measures")
 
 
 def test_other_predictions_are_noticed(evaluation):
