@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from hurdles import api
 from hurdles.cli import app
 from hurdles.data.files import file_hash
+from hurdles.findings.table import Findings
 from hurdles.lungs import results
 from hurdles.lungs.training import LungRecipe
 
@@ -101,7 +102,7 @@ def test_a_file_that_hurdles_did_not_write_is_refused_before_anything_is_written
     assert [(p.name, p.read_bytes()) for p in out.iterdir()] == [(name, THEIRS)]
 
 
-#: Every command that writes, with RUN (a copy that may be changed), TABLE, OTHER, IMAGE and OUT.
+#: Every command that writes, with RUN (a copy that may be changed), AUDIT (findings) and the rest.
 WRITING = [
     "manifest TABLE --out OUT/table.csv",
     "segment IMAGE --out OUT",
@@ -112,6 +113,8 @@ WRITING = [
     "embed RUN --on TABLE --out OUT",
     "check TABLE --hurdle size --out OUT/page.html",
     "check TABLE --hurdle size --out OUT/page.md",
+    "check TABLE --hurdle size --sarif OUT/x.sarif --junit OUT/x.xml",
+    "badge AUDIT --out OUT/badge.svg",
     "audit RUN --hurdle calibration --out OUT/page.html",
     "evaluate RUN --on OTHER --name ward",
     "report RUN",
@@ -121,7 +124,7 @@ WRITING = [
 ]
 #: These begin a run (a folder that is empty, or by hurdles), or are tested above.
 BEGINNING = {"run", "demo", "study", "calibrate-audit"}
-WRITING_NOTHING = {"recipes", "cache", "collections", "compare"}
+WRITING_NOTHING = {"recipes", "cache", "collections", "compare", "verify"}
 #: What hurdles keeps for itself: checksums, and what it wrote.
 KEPT = ("checksums.", ".written", ".lock")
 
@@ -140,6 +143,7 @@ def test_each_file_that_a_command_writes_is_replaced_only_if_hurdles_wrote_it(
     out, run = tmp_path / "out", tmp_path / "run"
     image = sorted(phantom.parent.rglob("*.png"))[0]
     names = {"RUN": run, "TABLE": phantom, "OTHER": other_phantom, "IMAGE": image, "OUT": out}
+    names["AUDIT"] = Findings((), {"size": "Are there enough?"}).save(tmp_path / "findings.json")
     words = [str(names.get(w, w)) for w in line.replace("OUT/", f"{out}/").split()]
     if line.startswith("train-lungs"):
         short = partial(results.lungs_results, recipe=SHORT, crossed=SHORT)

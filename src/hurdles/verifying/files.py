@@ -11,6 +11,7 @@ from hurdles.data.inputs import digest
 from hurdles.data.schemas import Schema
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import SCHEMA as EVALUATION
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.findings.finding import Finding
@@ -140,17 +141,57 @@ def evaluation_lines(written: Evaluation, again: Evaluation, of: str) -> Iterato
             wrong.append(f"{name} is {written.estimates[key]}, and would be {again.estimates[key]}")
     good = f"all {len(written.estimates)} measures and intervals computed again from {of}"
     yield from of_all("measures", good, wrong)
+    # A file that names no inputs is older than histograms.
+    if written.inputs and not _close(_scores(written), _scores(again)):
+        yield differs("histograms", f"others follow from {of}")
+    if written.conditional:
+        yield from _conditional_lines(written, again, of)
     left = [note for note in again.notes if note not in written.notes]
     yield from of_all(
         "notes", "none is left out that the predictions ask for", (f"left out: {n}" for n in left)
     )
 
 
-def _close(one: dict[str, Any], two: dict[str, Any]) -> bool:
-    for key, value in one.items():
-        if isinstance(value, float) and isinstance(two[key], float):
-            if abs(value - two[key]) > TOLERANCE * max(1.0, abs(value)):
-                return False
-        elif value != two[key]:
-            return False
-    return True
+def conditions_of(evaluation: Evaluation) -> Conditions:
+    """Return the conditions at which an evaluation was made, by its rows."""
+
+    def at(measure: str) -> tuple[float, ...]:
+        rows = [row.at for row in evaluation.conditional if row.measure == measure]
+        return tuple(dict.fromkeys(rows))
+
+    rows = [row for row in evaluation.conditional if row.measure == "ppv_at_prevalence"]
+    return Conditions(
+        prevalence={row.class_: row.at for row in rows},
+        specificity=at("sensitivity_at_specificity"),
+        sensitivity=at("specificity_at_sensitivity"),
+        benefit_at=at("net_benefit"),
+    )
+
+
+def _conditional_lines(written: Evaluation, again: Evaluation, of: str) -> Iterator[Line]:
+    name = "measures at conditions"
+    if not again.conditional:
+        yield not_checked(name, "the predictions on which thresholds were chosen are not at hand")
+        return
+    known = {(row.measure, row.class_, row.at): row.to_dict() for row in again.conditional}
+    wrong = [
+        f"{row.title} of {row.class_} is {row.written()}, and would be another number"
+        for row in written.conditional
+        if not _close(row.to_dict(), known.pop((row.measure, row.class_, row.at), None))
+    ]
+    wrong += [f"{measure} of {class_} at {at:g} is missing" for measure, class_, at in known]
+    yield from of_all(name, f"all {len(written.conditional)} as {of} gives them", wrong)
+
+
+def _scores(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [histogram.to_dict() for histogram in evaluation.scores]
+
+
+def _close(one: Any, two: Any) -> bool:
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_close(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        return len(one) == len(two) and all(map(_close, one, two))
+    if isinstance(one, float) and isinstance(two, float):
+        return abs(one - two) <= TOLERANCE * max(1.0, abs(one))
+    return bool(one == two)

@@ -18,6 +18,7 @@ from hurdles.findings.table import Findings
 from hurdles.runs.run import Run
 from hurdles.runs.seals import sealed
 from hurdles.verifying.files import (
+    conditions_of,
     evaluation_lines,
     findings_lines,
     own_lines,
@@ -36,6 +37,8 @@ from hurdles.verifying.verification import (
 )
 
 _PAGES = (".html", ".md")
+#: Name of the predictions on which thresholds are chosen.
+_VALIDATION = "validation"
 
 
 def verified(
@@ -88,19 +91,27 @@ def _lines_of_json(path: Path, at_hand: AtHand, *, pages: bool = True) -> Iterat
 
 def _measured_again(written: Evaluation, at_hand: AtHand) -> Iterator[Line]:
     """Yield whether the measures follow from the predictions, where these are at hand."""
-    for each in written.inputs:
-        if each.role is not Role.PREDICTIONS:
-            continue
-        for place in at_hand.files_for(each)[:1]:
-            try:
-                table = Predictions.load(place)
-            except (HurdlesError, ValueError, OSError) as error:
-                yield not_checked("measures", f"{place.name} cannot be read here: {error}")
-                return
-            level = next((e.level for e in written.estimates.values()), 0.95)
-            yield from evaluation_lines(written, evaluate(table, level=level), place.name)
-            return
-    yield not_checked("measures", "the predictions that they were computed from are not at hand")
+    tables = [each for each in written.inputs if each.role is Role.PREDICTIONS]
+    chosen_on = [each for each in tables[1:] if Path(each.name).stem == _VALIDATION]
+    found = [at_hand.files_for(each)[:1] for each in (*tables[:1], *chosen_on[:1])]
+    if not tables or not found[0]:
+        why = "the predictions that they were computed from are not at hand"
+        yield not_checked("measures", why)
+        return
+    try:
+        tested, *validation = [Predictions.load(place) for places in found for place in places]
+    except (HurdlesError, ValueError, OSError) as error:
+        yield not_checked("measures", f"{found[0][0].name} cannot be read here: {error}")
+        return
+    level = next((each.level for each in written.estimates.values()), 0.95)
+    again = evaluate(
+        tested,
+        level=level,
+        # Without the images on which a threshold was chosen, none can be chosen again.
+        conditions=conditions_of(written) if len(validation) == len(chosen_on[:1]) else None,
+        validation=validation[0] if validation else None,
+    )
+    yield from evaluation_lines(written, again, found[0][0].name)
 
 
 def _beside(path: Path, at_hand: AtHand) -> AtHand:

@@ -13,6 +13,7 @@ import pytest
 from hurdles.data.inputs import Input, Role
 from hurdles.data.schemas import read_json_object
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.evaluation import SCHEMA as EVALUATION
 from hurdles.evaluation.evaluation import Evaluation, evaluate
@@ -50,7 +51,8 @@ def an_evaluation() -> Evaluation:
         y_prob=[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.5, 0.5]], images=list("1234"),
         groups=list("abcd"),
     )  # fmt: skip
-    return replace(evaluate(table), inputs=(IMAGES, FILE))
+    conditions = Conditions(prevalence={"sick": 0.1}, benefit_at=(0.2,))
+    return replace(evaluate(table, conditions=conditions), inputs=(IMAGES, FILE))
 
 
 WRITTEN = {FINDINGS: some_findings().to_dict(), EVALUATION: an_evaluation().to_dict()}

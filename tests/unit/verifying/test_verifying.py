@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import hurdles
-from hurdles.data.inputs import digest
+from hurdles.data.inputs import Input, digest
 from hurdles.errors import EvaluationError, RunError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings import limits
@@ -293,7 +294,7 @@ def evaluation(tmp_path):
         images=list(map(str, range(20))), groups=[str(i // 2) for i in range(20)],
     )  # fmt: skip
     table.save(tmp_path / "p.csv")
-    named = hurdles.data.inputs.Input.of_file("predictions", tmp_path / "p.csv")
+    named = Input.of_file("predictions", tmp_path / "p.csv")
     result = evaluate(table, level=0.9)
     path = tmp_path / "e.json"
     path.write_text(json.dumps({**result.to_dict(), "inputs": [named.to_dict()]}))
@@ -314,12 +315,42 @@ def test_measures_are_computed_again_from_predictions(evaluation):
         (lambda p: p["estimates"].pop(), "measures", "is missing"),
         (lambda p: p["confusion"][0].__setitem__(0, 10), "counts", "confusion is"),
         (lambda p: p.update(notes=[]), "notes", "left out"),
+        (lambda p: p.update(scores=[]), "histograms", "others follow from p.csv"),
+        (lambda p: p["scores"][0]["low"].__setitem__(0, 0.5), "histograms", "others follow"),
         (lambda p: p.update(n_patients=20), "counts", "n_patients is 20, and would be 10"),
     ],
 )
 def test_a_changed_evaluation_is_noticed(evaluation, change, line, words):
     changed(evaluation, change, redigest=True)
     assert words in of(hurdles.verify(evaluation), "differs")[line]
+
+
+def test_measures_at_conditions_are_computed_again_where_thresholds_can_be(evaluation):
+    table = Predictions.load(evaluation.parent / "p.csv")
+    table.save(evaluation.parent / "validation.csv")
+    conditions = Conditions(
+        prevalence={"sick": 0.1}, specificity=(0.5,), sensitivity=(0.6, 0.7), benefit_at=(0.2,)
+    )
+    more = evaluate(table, level=0.9, conditions=conditions, validation=table)
+    rows = more.to_dict()["conditional"]
+    held = Input.of_file("predictions", evaluation.parent / "validation.csv").to_dict()
+
+    def conditional(plain):
+        plain["conditional"] = rows
+        plain["inputs"].append(held)
+
+    changed(evaluation, conditional, redigest=True)
+    found = hurdles.verify(evaluation)
+    assert found.exit_code == 0, found.lines
+    assert f"all {len(rows)} " in of(found, "agrees")["measures at conditions"]
+    value = rows[-1].pop("value")
+    changed(evaluation, lambda p: p["conditional"][-1].update(value=value + 0.1), redigest=True)
+    assert "another number" in of(hurdles.verify(evaluation), "differs")["measures at conditions"]
+    changed(evaluation, lambda p: p["conditional"].pop(), redigest=True)
+    assert "is missing" in of(hurdles.verify(evaluation), "differs")["measures at conditions"]
+    (evaluation.parent / "validation.csv").unlink()
+    left = of(hurdles.verify(evaluation), "could not be checked")
+    assert "are not at hand" in left["measures at conditions"]
 
 
 def test_other_predictions_are_noticed(evaluation):
