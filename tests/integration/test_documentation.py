@@ -34,6 +34,7 @@ PAGES = (
     "howto/dicom.md",
     "howto/small-data.md",
     "howto/compare.md",
+    "howto/evaluate.md",
     "howto/published-work.md",
     "howto/own-study.md",
     "api.md",
