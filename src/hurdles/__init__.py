@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "audit",
+    "badge",
     "cache",
     "calibrate_audit",
     "check",
@@ -29,15 +30,22 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
+    "export",
     "fingerprint",
+    "fit_head",
+    "import_encoder",
     "lineage",
+    "load",
     "manifest",
     "plan",
+    "predict",
     "report",
     "run",
     "segment",
+    "spec",
     "study",
     "train_lungs",
+    "verify",
 ]
 
 logging.getLogger("hurdles").addHandler(logging.NullHandler())

@@ -81,6 +81,8 @@ VERBS = {
         "--junit",
         "--json",
     ],
+    "verify": ["--against", "--data", "--label", "--column", "--join-patients", "--json"],
+    "badge": ["--out", "--force", "--json"],
     "lineage": ["--out", "--fingerprint", "--column", "--json"],
     "fingerprint": ["--out", "--name", "--column", "--json"],
     "calibrate-audit": ["--out", "--fast", "--workers", "--real", "--results", "--json"],

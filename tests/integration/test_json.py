@@ -17,6 +17,9 @@ import hurdles.lungs.results  # noqa: F401 - it makes recipes, before the fixtur
 from hurdles import api
 from hurdles.calibrating import page
 from hurdles.cli import app
+from hurdles.evaluation.evaluation import SCHEMA as EVALUATION
+from hurdles.findings.table import SCHEMA as FINDINGS
+from hurdles.findings.table import Findings
 from hurdles.lungs import training
 from hurdles.lungs.training import LungRecipe
 from hurdles.studies import StudyResult
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.full
 SHORT = LungRecipe(
     width=2, epochs=1, calm_epochs=0, images=4, batch_size=4, fractions=(0.5, 0.25, 0.25)
 )
-#: With RUN (a copy that may be changed), TABLE, OTHER, IMAGE and OUT (an empty folder).
+#: With RUN (a copy that may be changed), TABLE, OTHER, IMAGE, AUDIT (findings) and OUT (a folder).
 COMMANDS = [
     "recipes",
     "recipes demo",
@@ -39,6 +42,8 @@ COMMANDS = [
     "evaluate RUN --on OTHER --name ward",
     "evaluate RUN --prevalence COVID-19=0.02 --benefit-at 0.1",
     "compare RUN RUN",
+    "predict RUN IMAGE --out OUT/p.csv",
+    "export RUN --out OUT/m.onnx",
     "compare RUN RUN --metric auc --margin 0.02",
     "explain RUN IMAGE --out OUT/sheet.png",
     "embed RUN --on TABLE --out OUT",
@@ -48,6 +53,8 @@ COMMANDS = [
     "train-lungs --data TABLE --out OUT",
     "check TABLE --hurdle size --out OUT/page.html",
     "audit RUN --hurdle calibration",
+    "verify RUN",
+    "badge AUDIT --out OUT/badge.svg",
     "lineage TABLE --out OUT/found.csv",
     "fingerprint TABLE --out OUT/print.npz",
     "calibrate-audit --fast --out OUT",
@@ -79,12 +86,26 @@ def test_stdout_is_json(line, finished, phantom, other_phantom, tiny, tmp_path):
     out.mkdir()
     recipe.write_text(tiny.to_toml())
     image = sorted(phantom.parent.rglob("*.png"))[0]
-    names = {"RUN": run, "TABLE": phantom, "OTHER": other_phantom, "IMAGE": image, "OUT": out}
+    audit = Findings((), {"size": "Are there enough?"}).save(tmp_path / "findings.json")
+    names = {
+        "AUDIT": audit,
+        "RUN": run,
+        "TABLE": phantom,
+        "OTHER": other_phantom,
+        "IMAGE": image,
+        "OUT": out,
+    }
     line = line.replace("OUT/", f"{out}/").replace("small-data", str(recipe))
     done = CliRunner().invoke(app, [*(str(names.get(w, w)) for w in line.split()), "--json"])
-    assert done.exit_code in {0, 3}, done.exception
+    assert done.exit_code in {0, 3, 4}, done.exception
 
     def refuse(constant):
         raise AssertionError(constant)
 
-    assert json.loads(done.stdout, parse_constant=refuse)
+    plain = json.loads(done.stdout, parse_constant=refuse)
+    assert plain
+    schemas = {schema.id: schema for schema in (FINDINGS, EVALUATION)}
+    named = plain.get("schema") if isinstance(plain, dict) else None
+    assert (named in schemas) == (line.split()[0] in ("run", "demo", "evaluate", "check", "audit"))
+    if named:
+        assert schemas[named].faults(plain) == []

@@ -22,13 +22,16 @@ import numpy as np
 import hurdles
 from hurdles.copies.similarity import image_hashes
 from hurdles.copies.lineage import shipped_fingerprints
+from hurdles.evaluation.evaluation import SCHEMA as EVALUATION
 from hurdles.findings.limits import load_limits
+from hurdles.findings.table import SCHEMA as FINDINGS
 from hurdles.lungs.training import load_lungs
 from hurdles.recipe.recipe import load_recipe, shipped_recipes
 from hurdles.reporting.wording import template
 
 assert [load_recipe(name) for name in shipped_recipes()]
 assert shipped_fingerprints() and load_limits()
+assert FINDINGS.content["$id"] and EVALUATION.content["$id"]
 load_lungs()
 image_hashes(np.zeros((1, 64, 64), dtype=np.uint8))
 for page in ("report.html.j2", "findings.html.j2"):

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 from hurdles._version import __version__
 from hurdles.data.files import outputs, write_text
 from hurdles.data.inputs import Input, Role
-from hurdles.data.manifest import Manifest
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
 from hurdles.findings.limits import limits_input
 from hurdles.findings.table import Findings
 from hurdles.progress import Options
-from hurdles.runs.images import Data, classified, classified_apart, files_of, name_of
-from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
+from hurdles.runs.images import Data, classified, files_of, title_of
+from hurdles.runs.inputs import image_inputs
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
-from hurdles.runs.seals import sealed
 
 if TYPE_CHECKING:
-    from hurdles.auditing.material import Material
+    from hurdles.auditing.doors import Classifier
+    from hurdles.auditing.material import Material, Model
     from hurdles.calibrating.calibration import Calibration
+    from hurdles.foreign.spec import Spec
 
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "opencv-python-headless", "torch")
 
@@ -100,9 +100,10 @@ def check(
         load_hurdles(own)
         for name in hurdles or ():
             DATA_HURDLES.get(name)  # before the images are read
-        images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
-        parts = [data] if isinstance(data, str | Path | Manifest | Mapping) else list(data)
-        name = " + ".join(name_of(part) for part in parts)
+        images = classified(
+            data, labels=labels, columns=columns, join_patients=join_patients, unlabeled=True
+        )
+        name = title_of(data)
         material = material_of(images, name=name, options=options, lungs=lungs)
         findings = run_hurdles(
             DATA_HURDLES,
@@ -124,8 +125,17 @@ def check(
 
 
 def audit(
-    run: Run | str | Path,
+    model: Run | Model | Classifier | str | Path | None = None,
     *,
+    predictions: str | Path | None = None,
+    command: str | None = None,
+    data: Data | None = None,
+    spec: Spec | str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    size: int | None = None,
+    expect: str | Path | None = None,
+    trained_on: Data | None = None,
     on: Data | None = None,
     seeds: Sequence[Run | str | Path] = (),
     out: str | Path | None = None,
@@ -136,35 +146,72 @@ def audit(
     sarif: str | Path | None = None,
     junit: str | Path | None = None,
     pictures: bool = True,
+    time_limit: float | None = None,
+    ask_anew: bool = False,
     force: bool = False,
     options: Options | None = None,
 ) -> Findings:
-    """Put a finished run through the hurdles for models.
+    """Put a model through the hurdles: a run, a file, a program, a function, or its predictions.
+
+    Exactly one of `model`, `predictions` and `command` is given. A hurdle that needs more than was
+    brought says by name what it lacks.
 
     Parameters
     ----------
-    run : Run or path
-        A finished run. ``audit.json``, ``audit.csv`` and ``audit.html`` are written into its
-        folder, and its report gets a section; both stay as they are where only some `hurdles`
-        are run and the audit there asked others, too.
+    model : Run, path, callable or Model, optional
+        A finished run, or its folder: ``audit.json``, ``audit.csv`` and ``audit.html`` are written
+        into it, and its report gets a section; both stay as they are where only some `hurdles` are
+        run and the audit there asked others, too. Or an ONNX file, with its `spec`. Or a function
+        from float32 images of shape (n, size, size) within [0, 1] to probabilities (n, K), with
+        `classes`. Or anything with the attributes of `hurdles.auditing.material.Model`.
+    predictions : path, optional
+        A table with a row per image: a probability for each class, or of the positive one, or
+        decisions. Without `data` it says the true class too, and may say the patient, source, view,
+        sex, age and split.
+    command : str, optional
+        A program, as ``python predict.py {images} {out}``, that is given a folder of PNGs and
+        writes a table; see `hurdles.foreign.command.CommandModel`.
+    data : Data, optional
+        Images that the model is judged on, as for `check`; not of a run, which knows its own. With
+        a split, the part ``test`` is judged.
+    spec : Spec or path, optional
+        How an ONNX file takes a radiograph; default: what `export` wrote into it.
+    classes : sequence of str, optional
+        Of a function, in the order of its columns; of a program or a table, default: those of the
+        images.
+    positive : str, optional
+        Of two classes, the one whose probability a table gives.
+    size : int, optional
+        Side of the images that a function (224) or a program (512) is given, in pixels.
+    expect : path, optional
+        Your own predictions of `data` by this model: it is asked about its own images first, and
+        audited only if it answers as there.
+    trained_on : Data, optional
+        Images that the model was trained on. Copies of them are left out.
     on : Data, optional
         Other collections, each a test set of its own.
     seeds : sequence of Run or path
-        Runs of the same recipe that differ in ``training.seed`` only.
+        Runs of the same recipe that differ in ``training.seed`` only; or, with `predictions`,
+        tables of the same model trained with other seeds.
     out : path, optional
-        Where to write the page as well; as for `check`.
+        Where to write the page; as for `check`.
     hurdles : sequence of str, optional
         Only these; default: all.
     own : sequence of path
         Python files with hurdles of one's own, which are run as well.
     labels : mapping, optional
-        Classes of the other collections -> classes of the run; see `run`.
+        Classes of the images, of a run of the other collections -> classes of the model; see `run`.
     columns : mapping, optional
-        Columns of their tables -> columns of a manifest; see `run`.
+        Columns of the tables -> columns of a manifest; see `run`. With `predictions`, a column may
+        be called ``image``, ``prediction`` or ``p:<class>``, too.
     sarif, junit : path, optional
         Where to write the findings as SARIF 2.1.0 and as JUnit XML, for continuous integration.
     pictures : bool
         Show the radiographs to look at on the page: patients' pixels, which go where it goes.
+    time_limit : float, optional
+        Seconds after which a start of the program is ended; default: 300, and 2 for each image.
+    ask_anew : bool
+        Forget what the program answered in an earlier audit.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -179,52 +226,72 @@ def audit(
     ------
     RunError
         If a run is not finished.
+    SpecError, ModelError
+        If a model cannot be asked, or does not answer as expected.
+    HurdleError
+        If what was given does not go together.
     RegistryError
         If no hurdle has a name that was given.
     OutputError
         If an output would replace an input, or a file that hurdles did not write.
     """
+    from hurdles.auditing.doors import Given, door_of
     from hurdles.auditing.hurdle import load_hurdles, run_hurdles
-    from hurdles.auditing.loading import subject_of
     from hurdles.auditing.model import MODEL_HURDLES
 
     options = options or Options()
-    run = run if isinstance(run, Run) else Run(run)
-    own_page = run.path / "audit.html"
-    kept = kept_hurdles(run, hurdles)
-    pages = [Path(out)] if out is not None and Path(out).absolute() != own_page.absolute() else []
-    written = [] if kept else [*_files(own_page), run.report_path]
-    written += [file for page in pages for file in _files(page)]
-    inputs = [*own, *sealed(run.path), *files_of(on)]
-    with outputs(*written, sarif, junit, inputs=inputs, ledger=run.ledger, force=force):
+    given = Given(
+        model=model,
+        predictions=predictions,
+        command=command,
+        data=data,
+        spec=spec,
+        classes=classes,
+        positive=positive,
+        size=size,
+        expect=expect,
+        trained_on=trained_on,
+        on=on,
+        seeds=seeds,
+        labels=labels,
+        columns=columns,
+        time_limit=time_limit,
+        ask_anew=ask_anew,
+    )
+    door = door_of(given)
+    run = door.run
+    own_page = None if run is None else run.path / "audit.html"
+    kept = [] if run is None else kept_hurdles(run, hurdles)
+    pages = [Path(out)] if out is not None else []
+    if own_page is not None:
+        pages = [page for page in pages if page.absolute() != own_page.absolute()]
+        pages = pages if kept else [own_page, *pages]
+    written = [file for page in pages for file in _files(page)]
+    written += [run.report_path] if run is not None and not kept else []
+    ledger = None if run is None else run.ledger
+    inputs = [*own, *door.files]
+    with outputs(*written, sarif, junit, inputs=inputs, ledger=ledger, force=force):
         load_hurdles(own)
         for name in hurdles or ():
             MODEL_HURDLES.get(name)
-        elsewhere = classified_apart(on, labels=labels, columns=columns)
-        siblings = [each if isinstance(each, Run) else Run(each) for each in seeds]
-        subject = subject_of(run, on=elsewhere, siblings=siblings, options=options)
-        made_of = [
-            *image_inputs({run.recipe.name: run.manifest, **elsewhere}, cache=options.cache),
-            *(Input.of_file(Role.TABLE, path) for path in files_of(on)),
-            *run_inputs(run, "validation", "test"),
-            *sibling_inputs(siblings),
-            *_rules(own),
-        ]
+        subject, about, of_door = door.subject(options)
+        made_of = [*of_door, *_rules(own)]
+        # What is found is kept, also if the audit is interrupted after it.
+        record = None if own_page is None or kept else own_page.with_suffix(".json")
         findings = run_hurdles(
             MODEL_HURDLES,
             subject,
             names=hurdles,
-            about=_about(run.recipe.name, len(subject.material)) | {"run": run.path.name},
+            about=_about(subject.material.name, len(subject.material)) | about,
             progress=options.listener,
-            # What is found is kept, also if the audit is interrupted after it.
-            after_each=None
-            if kept
-            else lambda some: some.made_of(made_of).save(run.path / "audit.json"),
+            after_each=None if record is None else lambda some: some.made_of(made_of).save(record),
         ).made_of(made_of)
-        for path in pages if kept else [own_page, *pages]:
-            title = f"Hurdles for a model: {run.recipe.name}"
+        for path in pages:
+            title = f"Hurdles for a model: {door.title}"
             _write(findings, path, title, subject.material, pictures)
         _write_for_servers(findings, sarif, junit)
+        if run is None:
+            return findings
         if kept:
             options.listener.say(
                 f"{own_page} and the report stay as they were: that audit asked {len(kept)} "
@@ -282,6 +349,7 @@ def _write(findings: Findings, path: Path, title: str, images: Material, picture
         write_text(path, findings_markdown(findings, title=title))
         return
     findings.save(path.with_suffix(".json"))
+    pictures = pictures and images.has_images
     shown = {each.image for row in findings.rows for each in row.evidence if pictures}
     names = enumerate(images.manifest.frame["image"])
     thumbnails = {name: images.pixels[row] for row, name in names if name in shown}

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from hurdles.data.files import outputs, write_bytes
+from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
-from hurdles.data.vocabulary import OnBad
+from hurdles.data.table import columns_beside, columns_in
+from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.evaluation import comparisons
 from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import Evaluation
+from hurdles.evaluation.evaluation import evaluate as measure
+from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation import methods
 from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.findings.limits import judged_again
+from hurdles.foreign.predictions import PredictionTable, read_predictions
 from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run, measured_again
+from hurdles.runs.encoders import TrainedOn
 from hurdles.runs.experiment import run_experiment
 from hurdles.runs.images import (
     Data,
     classified,
     classified_apart,
     files_of,
+    manifest_of,
     names_of,
     prepare_for,
 )
@@ -40,7 +48,10 @@ from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
+    from hurdles.runs.answers import Answers
+    from hurdles.runs.export import Export
     from hurdles.runs.features import Embedding
+    from hurdles.runs.predictor import Predictor
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
@@ -67,6 +78,8 @@ def run(
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
+    trained_on: TrainedOn | str | Path = (),
+    keep_seen: bool = False,
     remedies: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     join_patients: bool = False,
@@ -95,7 +108,14 @@ def run(
     columns : mapping, optional
         Columns of a table -> columns of a manifest, where their names do not tell.
     encoder_from : Run or path, optional
-        A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
+        A finished run, its ``weights/best.safetensors``, or a file of `import_encoder`: training
+        starts from its encoder.
+    trained_on : sequence of path or Manifest
+        Images that the encoder was trained on: each as `data`, or a fingerprint (``.npz``) as
+        `fingerprint` writes. Test images among them, copies too, and those of a run that the
+        encoder is of, are left out of the test; what could not be excluded is in the report.
+    keep_seen : bool
+        Keep test images that the encoder has seen; the report says so.
     remedies : sequence of str
         Remedies that are added to the recipe, by name; see `hurdles.recipe.remedies`.
     settings : mapping, optional
@@ -130,6 +150,8 @@ def run(
         resume=resume,
         split_file=None if split is None else Path(split),
         encoder_from=encoder_from,
+        trained_on=[trained_on] if isinstance(trained_on, str | Path) else trained_on,
+        keep_seen=keep_seen,
         options=options,
     )
 
@@ -150,8 +172,12 @@ def _remedied(recipe: Recipe, settings: Mapping[str, Any], remedies: Sequence[st
 
 
 def evaluate(
-    run: Run | str | Path,
+    run: Run | str | Path | None = None,
     *,
+    predictions: str | Path | None = None,
+    data: Data | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
     on: Data | None = None,
     name: str | None = None,
     merge: str | None = None,
@@ -162,12 +188,19 @@ def evaluate(
     force: bool = False,
     options: Options | None = None,
 ) -> Evaluation | dict[str, Evaluation]:
-    """Test a finished run on other images, each set of them by itself.
+    """Test a finished run on other images, each set of them by itself; or measure predictions.
 
     Parameters
     ----------
-    run : Run or path
+    run : Run or path, optional
         A finished run.
+    predictions : path, optional
+        Instead of a run: a table of any model's predictions, as for `audit`. Nothing is written.
+    data : Data, optional
+        The images of these predictions, with their classes and patients; default: the table says
+        them itself. With a split, the part ``test`` is measured.
+    classes, positive : optional
+        Of these predictions, as for `audit`.
     on : Data, optional
         The images. Those that show what the run was trained or chosen on, copies too, are
         recognized and left out, unless `keep_seen`. Several are several tests, each with files of
@@ -206,6 +239,19 @@ def evaluate(
     EvaluationError
         If a condition is of a class that the run does not know.
     """
+    if (run is None) == (predictions is None):
+        raise RunError("give a run, or predictions: one of the two.")
+    if predictions is not None:
+        if on is not None or name or merge or keep_seen:
+            raise RunError(
+                "predictions are measured as they are: 'on', 'name', 'merge' and 'keep_seen' are "
+                "of a run. Give their images by data."
+            )
+        of_tables = TableOptions(data, classes, positive, labels, columns)
+        return _measured(of_tables.read(predictions), conditions)
+    if data is not None or classes or positive:
+        raise RunError("'data', 'classes' and 'positive' are of predictions; a run takes 'on'.")
+    assert run is not None
     run = _finished(run)
     if on is None:
         return measured_again(run, name or "test", conditions)
@@ -242,22 +288,62 @@ def evaluate(
     return results if len(names) > 1 else results[names[0]]
 
 
+class TableOptions(NamedTuple):
+    """Images, classes and columns that tables of predictions are read with."""
+
+    data: Data | None = None
+    classes: Sequence[str] | None = None
+    positive: str | None = None
+    labels: Mapping[str, str] | None = None
+    columns: Mapping[str, str] | None = None
+
+    def read(self, path: str | Path) -> PredictionTable:
+        """Read predictions of somebody's model, with their images where they are given."""
+        data, columns, images = self.data, dict(self.columns or {}), None
+        if data is not None:
+            of_images = columns_beside(columns, [path], files_of(data))
+            images = classified(data, labels=self.labels, columns=of_images)
+            columns = columns_in(path, columns)
+        elif self.labels:
+            raise ManifestError("'labels' are of images, and there are none; give them by data.")
+        return read_predictions(
+            path, images, classes=self.classes, positive=self.positive, columns=columns
+        )
+
+
+def _measured(table: PredictionTable, conditions: Conditions | None) -> Evaluation:
+    validation = table.part(Split.VALIDATION)
+    result = measure(table.test, conditions=conditions, validation=validation)
+    return replace(
+        result,
+        notes=(*result.notes, *table.notes),
+        inputs=(Input.of_file(Role.PREDICTIONS, table.path),),
+    )
+
+
 def compare(
     a: Run | str | Path,
     b: Run | str | Path,
     *,
     on: str = "test",
+    data: Data | None = None,
+    classes: Sequence[str] | None = None,
+    positive: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     metrics: Sequence[str] | None = None,
     margins: Mapping[str, float] | None = None,
 ) -> list[comparisons.Comparison]:
-    """Compare two runs on the same images, measure by measure.
+    """Compare two runs, or tables of predictions, on the same images, measure by measure.
 
     Parameters
     ----------
     a, b : Run or path
-        Finished runs.
+        Finished runs, or tables of any model's predictions, as for `evaluate`; one of each, too.
     on : str
-        ``test``, or a set that both were evaluated on, by its name.
+        Of runs: ``test``, or a set that both were evaluated on, by its name.
+    data, classes, positive, labels, columns
+        Of tables of predictions: as for `evaluate`.
     metrics, margins
         As for `hurdles.evaluation.comparisons.compare`: measures to be compared, and how much
         worse ``a`` may be in one and still count as no worse.
@@ -266,18 +352,23 @@ def compare(
     -------
     list of Comparison
         Paired differences with intervals, at the level and with the resamples of the first run's
-        recipe, and exact tests.
+        recipe (of a table: 95 % and 2,000), and exact tests.
 
     Raises
     ------
     EvaluationError
         If the runs were not tested on the same images, or a metric or margin cannot be used.
+    RunError
+        If options of tables are given with runs.
     """
-    one, two = _finished(a), _finished(b)
-    section, predictions = one.recipe.evaluation, one.predictions(on)
+    of_tables = TableOptions(data, classes, positive, labels, columns)
+    if not (_is_table(a) or _is_table(b)) and any(of_tables):
+        raise RunError("'data' and what goes with it are of tables of predictions, not of runs.")
+    section = Recipe(name="table").evaluation if _is_table(a) else _finished(a).recipe.evaluation
+    predictions, others = (tested(each, on, of_tables) for each in (a, b))
     rows = comparisons.compare(
         predictions,
-        two.predictions(on),
+        others,
         metrics=metrics,
         margins=margins,
         level=section.level,
@@ -358,6 +449,148 @@ def explain(
         return maps
 
 
+def load(run: Run | str | Path, *, options: Options | None = None) -> Predictor:
+    """Return a finished run, ready to answer new images again and again.
+
+    ``hurdles.load("runs/mine").predict(["a.png"])`` is `predict`; the network, the temperature and
+    the rule of refusal are read or fixed once.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished, or its images would be prepared otherwise now.
+    """
+    from hurdles.runs.predictor import Predictor
+
+    return Predictor(run if isinstance(run, Run) else Run(run), options)
+
+
+def predict(
+    run: Run | str | Path,
+    images: Data,
+    *,
+    coverage: float = 0.9,
+    columns: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    heatmaps: str | Path | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> Answers:
+    """Answer new images by a finished run; no class of them needs to be known.
+
+    Each is prepared as in training, refused if it is unlike the images of training, and answered
+    with calibrated probabilities and a prediction set. Research use only; not a medical device.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    images : Data
+        Files, folders (all images below), patterns such as ``new/*.dcm``, tables with a column of
+        paths, or collections.
+    coverage : float
+        Share of new patients of each class that is to have it in their prediction sets, within
+        (0, 1).
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
+    out : path, optional
+        Where to write the table (CSV), as it grows; what it rests on goes beside it, as
+        ``<stem>.about.json``. An interrupted call leaves neither.
+    heatmaps : path, optional
+        Folder for a picture of each answered image beside its Grad-CAM: patients' pixels.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        What to do with unreadable files, where the cache is, who listens.
+
+    Returns
+    -------
+    Answers
+        A row for each image, with columns as in `hurdles.runs.answers.COLUMNS`: also for one that
+        cannot be read, with the reason.
+
+    Raises
+    ------
+    RunError
+        If the run is not finished.
+    ManifestError
+        If there is no image to be read.
+    OutputError
+        If an output would replace an input, or a file that hurdles did not write.
+    """
+    return load(run, options=options).predict(
+        images, coverage=coverage, columns=columns, out=out, heatmaps=heatmaps, force=force
+    )
+
+
+def export(
+    run: Run | str | Path,
+    *,
+    out: str | Path | None = None,
+    format: str = "onnx",
+    on: Data | None = None,
+    columns: Mapping[str, str] | None = None,
+    force: bool = False,
+    options: Options | None = None,
+) -> Export:
+    """Write a run's network for other programs, with how it takes a radiograph.
+
+    The file is asked about radiographs, and kept only if its probabilities are torch's within
+    1e-4. It answers with logits, and with the features before the last layer; probabilities are
+    their softmax, not calibrated. Research use only; not a medical device.
+
+    Parameters
+    ----------
+    run : Run or path
+        A finished run.
+    out : path, optional
+        The file; default: ``model.onnx`` in the run's folder. Its spec stands in it, and beside it
+        as TOML of the same name.
+    format : str
+        ``onnx``.
+    on : Data, optional
+        Radiographs on which the file is held against torch, no class needed; default: the run's
+        own test images.
+    columns : mapping, optional
+        Columns of a table -> columns of a manifest; see `run`.
+    force : bool
+        Replace files that hurdles did not write; never an input.
+    options : Options, optional
+        Where the cache is, who listens.
+
+    Returns
+    -------
+    Export
+        Where the files lie, and the largest difference from torch.
+
+    Raises
+    ------
+    ModelError
+        If a package is absent, or the file's answers are not torch's: then it is not kept.
+    RunError
+        If the run is not finished, or no radiograph is at hand.
+    RecipeError
+        If there is no such format.
+    """
+    from hurdles.runs.export import ExportFormat, export_files, export_onnx
+
+    if format not in list(ExportFormat):
+        raise RecipeError(f"a network is exported as {', '.join(ExportFormat)}, not {format!r}.")
+    run = _finished(run)
+    path = run.path / "model.onnx" if out is None else Path(out)
+    inputs = [*sealed(run.path), *files_of(on)]
+    with outputs(*export_files(path), inputs=inputs, ledger=run.ledger, force=force):
+        images = None if on is None else manifest_of(on, columns=columns, unlabeled=True)
+        return export_onnx(run, path, on=images, options=options)
+
+
 def embed(
     run: Run | str | Path,
     *,
@@ -430,6 +663,17 @@ def report(
         if findings is not None:
             judged_again(findings).save(run.path / "audit.json")
         return write_page(run, on=on, pictures=pictures)
+
+
+def tested(each: Run | str | Path, on: str, of_tables: TableOptions) -> Predictions:
+    """Return the predictions of a run on a set, or of a table."""
+    if isinstance(each, Run) or not _is_table(each):
+        return _finished(each).predictions(on)
+    return of_tables.read(each).test
+
+
+def _is_table(each: Run | str | Path) -> bool:
+    return not isinstance(each, Run) and Path(each).is_file()
 
 
 def _finished(run: Run | str | Path) -> Run:

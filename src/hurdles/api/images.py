@@ -290,7 +290,7 @@ def lineage(
     options = options or Options()
     with outputs(out, inputs=[*fingerprints, *files_of(data)], force=force):
         known = [*copies.shipped_fingerprints(), *map(copies.Fingerprint.load, fingerprints)]
-        images = _small(manifest_of(data, columns=columns), options)
+        images = _small(manifest_of(data, columns=columns, unlabeled=True), options)
         here = {}
         for name in COLLECTIONS.names():
             try:
@@ -348,7 +348,8 @@ def fingerprint(
         If no image can be read.
     """
     with outputs(out, inputs=files_of(data), force=force):
-        images, name = manifest_of(data, columns=columns), name or name_of(data)
+        images = manifest_of(data, columns=columns, unlabeled=True)
+        name = name or name_of(data)
         # Copies are taken of what a reader leaves out too.
         if len(images.exclusions):
             root = os.path.commonpath([*images.frame["path"], *images.exclusions["path"]])

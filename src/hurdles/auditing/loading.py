@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.auditing.material import Elsewhere, Material, NetworkModel, Subject
@@ -15,7 +16,8 @@ from hurdles.errors import HurdleError, ManifestError
 from hurdles.evaluation.decisions import Threshold
 from hurdles.evaluation.predictions import Predictions
 from hurdles.pixels.facts import facts_of
-from hurdles.pixels.prepare import Preparation, stretched
+from hurdles.pixels.framing import Framing
+from hurdles.pixels.prepare import Preparation, framed_mask
 from hurdles.progress import Options
 from hurdles.recipe.choices import Threshold as ThresholdRule
 from hurdles.runs.assessment import predict_on
@@ -36,9 +38,12 @@ def material_of(
     lungs: bool = True,
     level: float = 0.95,
     seed: int = 0,
+    framing: Framing = Framing.STRETCH,
+    fraction: float = 1.0,
 ) -> Material:
     """Read images, what their files say of themselves and, if wanted, their lungs."""
-    raw = prepare_as(manifest, Preparation(size), options)
+    preparation = Preparation(size, framing=framing, fraction=fraction)
+    raw = prepare_as(manifest, preparation, options)
     if not len(raw):
         last = raw.manifest.exclusions.iloc[-1]
         raise ManifestError(
@@ -52,21 +57,27 @@ def material_of(
         manifest=raw.manifest,
         pixels=raw.pixels,
         facts=facts,
-        masks=_masks(raw.manifest, size, options) if lungs else None,
+        masks=_masks(raw.manifest, facts, preparation, options) if lungs else None,
         failures=raw.failures,
         level=level,
         seed=seed,
     )
 
 
-def _masks(manifest: Manifest, size: int, options: Options) -> NDArray[np.bool_]:
+def _masks(
+    manifest: Manifest, facts: pd.DataFrame, preparation: Preparation, options: Options
+) -> NDArray[np.bool_]:
     from hurdles.lungs.find import shipped_lungs
 
+    size, way, fraction = preparation.size, preparation.framing, preparation.fraction
+    shapes = facts[["height", "width"]].fillna(1).to_numpy(dtype=np.int64)
     lungs = prepare_as(manifest, shipped_lungs(), options, "Finding lungs")
     masks = np.zeros((len(manifest), size, size), dtype=bool)
     rows = {image: row for row, image in enumerate(manifest.frame["image"])}
     for image, mask in zip(lungs.manifest.frame["image"], lungs.pixels, strict=True):
-        masks[rows[image]] = stretched(mask, (size, size))
+        row = rows[image]
+        height, width = shapes[row]
+        masks[row] = framed_mask(mask, (height, width), way, fraction, size)
     if lungs.failures:
         options.listener.say(
             f"in {len(lungs.failures)} of {len(manifest)} images no lungs were found; hurdles that "

@@ -7,11 +7,11 @@ what it needs, and what a subject lacks is said by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,9 @@ __all__ = ["Capability", "Elsewhere", "Material", "Model", "NetworkModel", "Subj
 
 #: Square images (n, S, S) and, where the lungs were looked for, their lungs.
 Question: TypeAlias = "tuple[NDArray[np.uint8], NDArray[np.bool_] | None]"
+
+#: Why a hurdle that needs classes could not run.
+NO_CLASSES = "no classes are known"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,15 @@ class Material:
 
     @property
     def labels(self) -> NDArray[np.str_]:
-        """The class of each image, shape (N,)."""
+        """The class of each image, shape (N,).
+
+        Raises
+        ------
+        HurdleError
+            If no classes are known.
+        """
+        if not self.manifest.has_classes:
+            raise HurdleError(NO_CLASSES)
         return self.manifest.frame["label"].to_numpy(dtype=str)
 
     @property
@@ -142,16 +153,7 @@ class Material:
 
     def predictions(self, classes: Sequence[str], probability: NDArray[np.floating]) -> Predictions:
         """Return probabilities of `classes`, shape (N, K), as a table of predictions."""
-        frame = self.manifest.frame
-        return Predictions.from_arrays(
-            classes,
-            y_true=frame["label"].tolist(),
-            y_prob=probability,
-            images=frame["image"].tolist(),
-            groups=self.groups.tolist(),
-            sources=[None if pd.isna(source) else source for source in frame["source"]],
-            paths=frame["path"].tolist(),
-        )
+        return Predictions.of_images(self.manifest, classes, probability)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +184,7 @@ class Capability(StrEnum):
     GRADIENTS = "gradients"
 
 
+@runtime_checkable
 class Model(Protocol):
     """A classifier that can be asked about images, wherever it is from.
 
@@ -206,7 +209,7 @@ class Model(Protocol):
         """Preparation that images go through within `ask`, see `hurdles.pixels.prepare`."""
 
     @property
-    def capabilities(self) -> frozenset[Capability]:
+    def capabilities(self) -> Collection[str]:
         """`Capability.ANSWERS`, and what else it can do."""
 
     def ask(
@@ -214,10 +217,14 @@ class Model(Protocol):
     ) -> NDArray[np.float64]:
         """Return the probabilities of every class, shape (n, K), of square images (n, S, S)."""
 
+
+class FeatureModel(Model, Protocol):
+    """A classifier with `Capability.FEATURES`."""
+
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return what the last layer is given, shape (n, D); with `Capability.FEATURES` only."""
+        """Return what the last layer is given, shape (n, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,8 +340,8 @@ class Subject:
         """Everything that hurdles may need and this subject has."""
         if not self.material.has_images:
             return frozenset()
-        own = self.model.capabilities if self.model else frozenset[Capability]()
-        return own | {Capability.IMAGES}
+        own = map(Capability, self.model.capabilities if self.model else ())
+        return frozenset({Capability.IMAGES, *own})
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -377,6 +384,11 @@ class Subject:
         """Yield an answer as of `ask` for each pair of pixels and masks.
 
         A hurdle that asks more than once asks so: a model that is a program is started once.
+
+        Raises
+        ------
+        HurdleError
+            If there is no model to ask.
         """
         if self.model is None:
             raise HurdleError(f"{self.name} are answers only: there is no model to ask.")
@@ -390,10 +402,16 @@ class Subject:
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return what the model's last layer is given, shape (n, D); arguments as for `ask`."""
+        """Return what the model's last layer is given, shape (n, D); arguments as for `ask`.
+
+        Raises
+        ------
+        HurdleError
+            Without `Capability.FEATURES`.
+        """
         if self.model is None or Capability.FEATURES not in self.model.capabilities:
             raise HurdleError(f"the features of {self.name} cannot be had.")
-        return self.model.features(pixels, masks)
+        return cast(FeatureModel, self.model).features(pixels, masks)
 
     def decided(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
         """Return the class that the model names, shape (n,), for probabilities (n, K)."""

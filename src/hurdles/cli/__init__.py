@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, experiments, images
+from hurdles.cli import auditing, encoders, evidence, experiments, foreign, images, testing
 from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
 
@@ -38,17 +38,24 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Images": [images.cache, images.collections, images.manifest, images.segment],
     "Models": [
         experiments.run,
-        experiments.evaluate,
-        experiments.compare,
+        testing.evaluate,
+        testing.compare,
+        testing.predict,
         experiments.explain,
         experiments.embed,
         experiments.report,
+        experiments.export,
         experiments.study,
+        encoders.import_encoder,
+        encoders.fit_head,
         images.train_lungs,
     ],
     "Hurdles": [
         auditing.check,
         auditing.audit,
+        foreign.spec,
+        evidence.verify,
+        evidence.badge,
         auditing.lineage,
         auditing.fingerprint,
         auditing.calibrate_audit,

@@ -12,6 +12,7 @@ import typer
 import hurdles
 from hurdles.cli.output import (
     CacheOption,
+    ClassOption,
     ColumnOption,
     FailOnOption,
     ForceOption,
@@ -19,15 +20,17 @@ from hurdles.cli.output import (
     ImagesArgument,
     JoinOption,
     JsonOption,
+    JudgedOption,
     JunitOption,
     LabelOption,
     NoImagesOption,
     OnBadOption,
     OwnOption,
     PageOption,
+    PositiveOption,
+    PredictionsOption,
     QuietOption,
     ResultsOption,
-    RunArgument,
     SarifOption,
     StrictOption,
     fail_on,
@@ -91,7 +94,49 @@ def check(
 
 
 def audit(
-    run: RunArgument,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a finished run.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="FILE", help="Or: a model in ONNX; see hurdles spec."),
+    ] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option("--spec", metavar="FILE.toml", help="How the model takes a radiograph."),
+    ] = None,
+    model_command: Annotated[
+        str | None,
+        typer.Option(
+            "--model-command",
+            metavar="COMMAND",
+            help="Or: a program, as 'python predict.py {images} {out}', that is given a folder of "
+            "PNGs and writes a table.",
+        ),
+    ] = None,
+    predictions: PredictionsOption = None,
+    data: JudgedOption = None,
+    class_: ClassOption = None,
+    positive: PositiveOption = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Side of a program's images. [default: 512]")
+    ] = None,
+    expect: Annotated[
+        Path | None,
+        typer.Option(
+            "--expect",
+            metavar="TABLE",
+            help="Your own predictions of these images: audit the model only if it gives them.",
+        ),
+    ] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trained-on",
+            metavar="[NAME=]PATH",
+            help="Images that the model was trained on: copies of them are left out.",
+        ),
+    ] = None,
     on: Annotated[
         list[str] | None,
         typer.Option("--on", metavar="[NAME=]PATH", help="Another collection to test on."),
@@ -100,11 +145,26 @@ def audit(
         list[Path] | None,
         typer.Option("--seed-run", metavar="RUN", help="The same recipe run with another seed."),
     ] = None,
+    seed_predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--seed-predictions", metavar="TABLE", help="The same model with another seed."
+        ),
+    ] = None,
     out: PageOption = None,
     hurdle: HurdleOption = None,
     own: OwnOption = None,
     label: LabelOption = None,
     column: ColumnOption = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--time-limit", metavar="SECONDS", help="Of each start of a program. [default: ample]"
+        ),
+    ] = None,
+    ask_anew: Annotated[
+        bool, typer.Option("--ask-anew", help="Forget what the program answered before.")
+    ] = False,
     fail: FailOnOption = None,
     sarif: SarifOption = None,
     junit: JunitOption = None,
@@ -116,22 +176,35 @@ def audit(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Put a finished run through the hurdles for models: lungs or hospital.
+    """Put a model through the hurdles: lungs or hospital.
 
-    How much of what it achieves is to be had without any lung, what it knows of the source, what
-    is left of it elsewhere, where it looks, what confuses it. Writes audit.html into the run's
-    folder and a section into its report. Exits with 0 if nothing was hit, with 3 if something was,
-    with 5 if a hurdle failed by a fault of its own.
+    A finished run, a model of your own in ONNX, a program that answers for any model, or nothing
+    but predictions. How much of what it achieves is to be had without any lung, what it knows of
+    the source, what is left of it elsewhere, where it looks, what confuses it; what was not brought
+    is "could not run", by name. Of a run, writes audit.html into its folder and a section into its
+    report. Exits with 0 if nothing was hit, with 3 if something was, with 5 if a hurdle failed by a
+    fault of its own.
     """
     from hurdles.api.auditing import kept_hurdles
     from hurdles.runs.run import Run
 
+    if run is not None and model is not None:
+        raise typer.BadParameter("give a run's folder or --model, not both.")
     codes = fail_on(fail)
     with verb_options(on_bad, cache, quiet) as options:
         findings = hurdles.audit(
-            run,
+            run or model,
+            predictions=predictions,
+            command=model_command,
+            data=data,
+            spec=spec,
+            classes=class_,
+            positive=positive,
+            size=size,
+            expect=expect,
+            trained_on=trained_on,
             on=on,
-            seeds=seed_run or (),
+            seeds=[*(seed_run or ()), *(seed_predictions or ())],
             out=out,
             hurdles=hurdle,
             own=own or (),
@@ -140,10 +213,13 @@ def audit(
             sarif=sarif,
             junit=junit,
             pictures=not no_images,
+            time_limit=time_limit,
+            ask_anew=ask_anew,
             force=force,
             options=options,
         )
-    own_page = None if kept_hurdles(Run(run), hurdle) else run / "audit.html"
+    is_run = run is not None and run.is_dir()
+    own_page = run / "audit.html" if run and is_run and not kept_hurdles(Run(run), hurdle) else None
     _print_findings(findings, as_json, [out or own_page, sarif, junit], codes)
 
 

@@ -31,6 +31,31 @@ ImagesArgument = Annotated[
     list[str],
     typer.Argument(metavar="[NAME=]PATH...", help="Folder, table, collection or run; as --data."),
 ]
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions",
+        metavar="TABLE",
+        help="Or: a table with a row per image: probabilities, or decisions, of any model.",
+    ),
+]
+JudgedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="[NAME=]PATH",
+        help="Images that a model or predictions are judged on: as for hurdles check. Of images "
+        "with a split, the part test.",
+    ),
+]
+ClassOption = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="NAME", help="A class of the model, in its order."),
+]
+PositiveOption = Annotated[
+    str | None,
+    typer.Option("--positive", metavar="CLASS", help="The class whose probability is given."),
+]
 DataOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -210,13 +235,14 @@ def print_result(as_json: bool, content: Any, *lines: str | Iterable[str]) -> No
     typer.echo(_OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
-def print_evaluation(result: Evaluation, as_json: bool, *, report: Path) -> None:
-    """Print an evaluation and where its report lies."""
+def print_evaluation(result: Evaluation, as_json: bool, *, report: Path | None = None) -> None:
+    """Print an evaluation and, where there is one, its report's place."""
     from hurdles.reporting.console import evaluation_lines
 
-    where = f"\nreport: {report}\nResearch use only; not a medical device."
-    content = {**result.to_dict(), "report": str(report)}
-    print_result(as_json, content, evaluation_lines(result), where)
+    where = "" if report is None else f"\nreport: {report}"
+    content = result.to_dict() | ({} if report is None else {"report": str(report)})
+    use = f"{where}\nResearch use only; not a medical device."
+    print_result(as_json, content, evaluation_lines(result), use)
 
 
 def print_evaluations(
@@ -269,13 +295,13 @@ class ProgressBar:
             from rich.console import Console
 
             self._bar = progress.Progress(
-                progress.TextColumn("{task.description}"),
+                progress.TextColumn("{task.description}", markup=False),
                 progress.BarColumn(),
                 progress.MofNCompleteColumn(),
                 progress.TimeElapsedColumn(),
                 progress.TextColumn("left"),
                 progress.TimeRemainingColumn(),
-                progress.TextColumn("{task.fields[note]}"),
+                progress.TextColumn("{task.fields[note]}", markup=False),  # a foreign program's
                 console=Console(file=self._stream),
             )
             self._bar.start()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hurdles.data.image_file import IMAGE_SUFFIXES, is_image
-from hurdles.data.manifest import Manifest, exclusions_table
+from hurdles.data.manifest import UNLABELED, Manifest, exclusions_table
 from hurdles.data.people import with_headers
 from hurdles.data.untrusted import listed, shown
 from hurdles.data.vocabulary import Split
@@ -43,7 +43,7 @@ _EXPECTED = (
 )
 
 
-def manifest_from_folder(path: str | Path) -> Manifest:
+def manifest_from_folder(path: str | Path, *, unlabeled: bool = False) -> Manifest:
     """Read a folder whose sub-folders are classes.
 
     The first level below the root names the class; images may lie at any depth below it. Where
@@ -51,7 +51,8 @@ def manifest_from_folder(path: str | Path) -> Manifest:
     deeper and the ``split`` column is filled, as it is where every class folder has such folders
     below. A class folder's name is kept as it is. Folders of masks are no classes; `mask` is the
     picture of the same name in ``masks/``. Patient, sex, age and view are read from DICOM headers.
-    Everything that is left out is in `exclusions`, with the reason.
+    Everything that is left out is in `exclusions`, with the reason. If `unlabeled`, a folder
+    without class folders is read too, and no class is known of its images.
     """
     root = Path(path).absolute()
     if not root.is_dir():
@@ -63,6 +64,9 @@ def manifest_from_folder(path: str | Path) -> Manifest:
     masks, by_name = drawn_over(drawings, images), drawn_on(images)
     used = set(masks.values())
     label_level, split_level = _levels(root, images)
+    parted = [name.split("/") for name in images if name not in by_name]
+    tops = {parts[label_level].lower() for parts in parted if len(parts) > label_level + 1}
+    classless = unlabeled and (not tops or (len(tops) == 1 and tops <= _CONTAINERS))
     builder = ManifestBuilder(root)
     firsts: dict[str, tuple[str, str]] = {}
     for entry in entries:
@@ -74,6 +78,11 @@ def manifest_from_folder(path: str | Path) -> Manifest:
                 builder.leave(entry.path, "in a folder of masks, no X-ray")
         elif entry.name in by_name:
             builder.leave(entry.path, "a mask by its name, beside its image; no X-ray")
+        elif classless:
+            if not _is_repeated(builder, entry, UNLABELED, firsts):
+                mask = masks.get(entry.name)
+                drawing = str(drawings[mask].path) if mask else None
+                builder.keep(entry.path, UNLABELED, mask=drawing)
         elif len(parts) <= label_level + 1:
             builder.leave(entry.path, "outside every class folder")
         elif not _is_repeated(builder, entry, parts[label_level], firsts):
@@ -91,11 +100,14 @@ def manifest_from_folder(path: str | Path) -> Manifest:
             f"{len(entries) - n} other files were seen). {_EXPECTED}"
         )
     names = {name for name, _ in firsts.values()} | set(drawings)
-    for folder in _empty_class_folders(root, label_level + 1, names):
+    for folder in [] if classless else _empty_class_folders(root, label_level + 1, names):
         builder.leave(folder, "a class folder without an image")
     manifest = builder.manifest()
     frame, notes = with_headers(manifest.frame, names=manifest.frame["image"].tolist())
-    notes += _note_of_one_class(manifest, label_level) if split_level is None else []
+    if classless:
+        notes.append("there are no class folders, so no class is known of the images")
+    elif split_level is None:
+        notes += _note_of_one_class(manifest, label_level)
     for note in notes:
         logger.warning("%s: %s", root, note)
     return replace(manifest, frame=frame, notes=tuple(notes))

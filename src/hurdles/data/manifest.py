@@ -22,7 +22,7 @@ __all__ = ["COLUMNS", "Manifest"]
 COLUMNS: dict[str, str] = {
     "image": "unique name of the image within the manifest, e.g. 'NORMAL/NORMAL (1).jpeg'",
     "path": "absolute path of the file",
-    "label": "class, as text",
+    "label": "class, as text; '(no class)' where none is known, as some verbs allow",
     "patient": "who it shows, unique within its source; empty where not known, never guessed",
     "source": "collection or hospital that the image comes from",
     "view": "PA, AP, AP Supine or LL (DICOM View Position); empty where not known",
@@ -31,6 +31,8 @@ COLUMNS: dict[str, str] = {
     "split": "train, validation or test; empty where not assigned",
     "mask": "absolute path of a lung mask; empty where there is none",
 }
+#: The label of every image where no class is known.
+UNLABELED = "(no class)"
 #: Columns of which no cell may be empty.
 REQUIRED = ("image", "path", "label")
 _VOCABULARIES: dict[str, list[str]] = {
@@ -128,6 +130,11 @@ class Manifest:
     def labels(self) -> list[str]:
         """The classes, sorted."""
         return sorted(self.frame["label"].unique())
+
+    @property
+    def has_classes(self) -> bool:
+        """True if the class of every image is known; where it is not, the label is a stand-in."""
+        return not bool((self.frame["label"] == UNLABELED).any())
 
     @property
     def counts(self) -> dict[str, int]:

@@ -17,6 +17,7 @@ from hurdles.data.sets import with_source_names
 from hurdles.data.sources import COLLECTIONS, Collection
 from hurdles.data.spreadsheet import SUFFIXES
 from hurdles.data.table import manifest_from_table
+from hurdles.data.unlabeled import is_place_of_images, manifest_of_images
 from hurdles.errors import CollectionError, ManifestError
 
 __all__ = ["read_manifest"]
@@ -30,6 +31,7 @@ def read_manifest(
     collection: str | None = None,
     data: Mapping[str, Path] | None = None,
     columns: Mapping[str, str] | None = None,
+    unlabeled: bool = False,
 ) -> Manifest:
     r"""Read a manifest from whatever holds one.
 
@@ -46,6 +48,9 @@ def read_manifest(
         Where collections are, as from ``--data NAME=PATH``.
     columns : mapping of str to str, optional
         A column of the table -> a column of the manifest; see `manifest_from_table`.
+    unlabeled : bool, optional
+        Read images without classes too: a table without a class, a folder without class folders, a
+        file, a pattern.
 
     Returns
     -------
@@ -76,16 +81,18 @@ def read_manifest(
         _refuse_columns(name, columns)
         return COLLECTIONS.get(name).read(path)
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
-        return manifest_from_table(path, columns=columns)
+        return manifest_from_table(path, columns=columns, unlabeled=unlabeled)
+    if unlabeled and is_place_of_images(path_or_name):
+        return manifest_of_images([path_or_name])
     if not path.is_dir():
         raise ManifestError(
             f"{path} is neither a folder, nor a table ({', '.join(sorted(SUFFIXES))}), nor a "
             f"collection's name. Collections: {', '.join(COLLECTIONS)}."
         )
-    return _read_folder(path, columns)
+    return _read_folder(path, columns, unlabeled)
 
 
-def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Manifest:
+def _read_folder(path: Path, columns: Mapping[str, str] | None, unlabeled: bool) -> Manifest:
     matches = recognize(path)
     if len(matches) > 1:
         names = ", ".join(match.name for match in matches)
@@ -100,7 +107,7 @@ def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Manifest:
         return replace(manifest, notes=(what, *manifest.notes))
     if (path / "manifest.csv").is_file():  # a phantom, a run, or a folder that brings its table
         logger.info("%s is read by its manifest.csv", path)
-        return manifest_from_table(path / "manifest.csv", columns=columns)
+        return manifest_from_table(path / "manifest.csv", columns=columns, unlabeled=unlabeled)
     # A folder of collections would pass for a folder of classes, one class a collection.
     inside = [c for c in sorted(path.iterdir()) if c.is_dir() and recognize(c)]
     if inside:
@@ -109,8 +116,9 @@ def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Manifest:
             "Give one of these folders, or several of them, each by itself."
         )
     _refuse_columns(str(path), columns)
-    logger.info("%s is read as a folder of class folders", path)
-    return manifest_from_folder(path)
+    what = "class folders, or of images alone" if unlabeled else "class folders"
+    logger.info("%s is read as a folder of %s", path, what)
+    return manifest_from_folder(path, unlabeled=unlabeled)
 
 
 def _refuse_columns(what: str, columns: Mapping[str, str] | None) -> None:

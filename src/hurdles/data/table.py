@@ -8,7 +8,7 @@ import re
 import shlex
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from hurdles.data.image_file import IMAGE_SUFFIXES
 from hurdles.data.manifest import (
     COLUMNS,
     REQUIRED,
+    UNLABELED,
     Manifest,
     exclusions_table,
     problems,
@@ -95,7 +96,9 @@ _TERMS: dict[str, Callable[[str], str | None]] = {
 _SHOWN = 8
 
 
-def manifest_from_table(path: str | Path, *, columns: Mapping[str, str] | None = None) -> Manifest:
+def manifest_from_table(
+    path: str | Path, *, columns: Mapping[str, str] | None = None, unlabeled: bool = False
+) -> Manifest:
     """Read a table with one row per image: CSV of any habit, Excel or Parquet.
 
     Columns are known by their usual names in any case (`_ALIASES`), and cells by their usual terms:
@@ -106,11 +109,12 @@ def manifest_from_table(path: str | Path, *, columns: Mapping[str, str] | None =
 
     Paths count from the table's own folder; a file that is not there is also looked for in the
     folders beside the table, and under every extension where the table gives none. Files that are
-    missing are exclusions. One error names all rows that are wrong.
+    missing are exclusions. One error names all rows that are wrong. If `unlabeled`, a table without
+    a class is read too, and no class is known of its images.
     """
     path = Path(path)
     reads([path])
-    return _TableReader(path, columns or {}).manifest()
+    return _TableReader(path, columns or {}, unlabeled).manifest()
 
 
 def known_columns(path: str | Path, columns: Mapping[str, str]) -> dict[str, str]:
@@ -121,6 +125,22 @@ def known_columns(path: str | Path, columns: Mapping[str, str]) -> dict[str, str
         return {}
     lacking = match_columns(read_sheet(path).columns, columns).unknown
     return {theirs: ours for theirs, ours in columns.items() if theirs not in lacking}
+
+
+def columns_in(path: str | Path, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return those of `columns` that a table has under exactly this name."""
+    heads = read_sheet(expanded(path)).columns if columns else ()
+    return {theirs: ours for theirs, ours in columns.items() if theirs in heads}
+
+
+def columns_beside(
+    columns: Mapping[str, str], answers: Iterable[str | Path], images: Iterable[str | Path]
+) -> dict[str, str]:
+    """Return `columns` without those that only tables of answers have, not those of images."""
+    of_answers = {theirs for path in answers for theirs in columns_in(path, columns)}
+    of_images = {theirs for path in images for theirs in known_columns(path, columns)}
+    only = of_answers - of_images
+    return {theirs: ours for theirs, ours in columns.items() if theirs not in only}
 
 
 @dataclass(frozen=True)
@@ -217,12 +237,13 @@ def in_terms(frame: pd.DataFrame, *, is_split_guessed: bool = False) -> list[str
 class _TableReader:
     """One table on its way to a manifest, with the notes on how it is read."""
 
-    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, columns: Mapping[str, str], unlabeled: bool = False) -> None:
         self.path, self.sheet = path, read_sheet(path)
         self.folder = path.parent.absolute()
         self.notes: list[str] = [*self.sheet.notes]
         self.beside: set[str] = set()
         self.several: set[str] = set()
+        self.required = REQUIRED[1:-1] if unlabeled else REQUIRED[1:]
         self.columns = self.matched(columns)
         places = range(len(self.sheet.columns))
         self.cells = from_cells(pd.DataFrame(self.sheet.rows, columns=places, dtype="str"))
@@ -272,7 +293,7 @@ class _TableReader:
                 f"{self.path}: the columns {_listed(rivals)} can all be the {ours}. Say which, "
                 f"as in --column {shlex.quote(rivals[0] + '=' + ours)}; the others are not used."
             )
-        if missing := [c for c in REQUIRED[1:] if c not in match.places]:
+        if missing := [c for c in self.required if c not in match.places]:
             free = [h for i, h in enumerate(heads) if i not in match.places.values()]
             words = {"path": "the file", "label": "the class"}
             options = " ".join(f"--column {shlex.quote('THEIRS=' + c)}" for c in missing)
@@ -323,7 +344,18 @@ class _TableReader:
             frame[name] = self.cells[place].where(self.cells[place] != "", None)
         if "image" not in self.columns.places:
             frame["image"] = frame["path"]
+        if "label" not in self.required:
+            self.unlabel(frame)
         return frame
+
+    def unlabel(self, frame: pd.DataFrame) -> None:
+        """Put the stand-in for a class where the table has none; note it."""
+        empty = int(frame["label"].isna().sum())
+        frame["label"] = frame["label"].fillna(UNLABELED)
+        if "label" not in self.columns.places:
+            self.notes.append("no column is the class, so no class is known of the images")
+        elif empty:
+            self.notes.append(f"the class is empty in {empty} rows, so classes are not used")
 
     def translate(self, frame: pd.DataFrame) -> None:
         """Put cells into the manifest's terms; those that are not understood stay."""

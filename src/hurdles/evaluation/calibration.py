@@ -334,6 +334,62 @@ def calibration_intercept(
     return intercept
 
 
+def inverse_temperature(predictions: Predictions, *, level: float = 0.95) -> Estimate:
+    """Return one over the temperature that repairs probabilities, with an interval over patients.
+
+    The log-probabilities are multiplied by it, as by `tempered`; the factor is that of the largest
+    likelihood. Below 1 the probabilities are too extreme. Unlike `calibration_slope` there is no
+    other factor beside it, so that no answer changes. Undefined, with the reason, where every image
+    is named rightly (the more extreme the probabilities, the better they fit) or where the
+    probabilities speak against the true classes. Images whose class the model does not know are
+    left out.
+
+    Guo et al. 2017, arXiv 1706.04599.
+    """
+    check_level(level)
+    known = np.isin(predictions.y_true, predictions.classes)
+    position = {c: i for i, c in enumerate(predictions.classes)}
+    truth = np.array([position[c] for c in predictions.y_true[known].tolist()], dtype=np.intp)
+    logs, groups = _logs(predictions.y_prob[known]), predictions.groups[known]
+    size = {"n_images": len(truth), "n_patients": len(np.unique(groups))}
+    if size["n_patients"] < 3:
+        return undefined("images of three patients are needed", level=level, **size)
+    rows = np.arange(len(truth))
+    others = logs.copy()
+    others[rows, truth] = -np.inf
+    if (logs[rows, truth] >= others.max(axis=1)).all():
+        why = (
+            "every image is named rightly, and the more extreme the better: no temperature is best"
+        )
+        return undefined(why, level=level, **size)
+    offset = np.zeros_like(logs)
+    factor = _recalibrated(logs[:, :, None], offset, truth, groups, start=1.0, level=level)
+    if factor is None:
+        return undefined("no finite temperature was found", level=level, **size)
+    if factor.value <= 0:
+        why = "the probabilities speak against the true classes, which no temperature mends"
+        return undefined(why, level=level, **size)
+    return factor
+
+
+def tempered(y_prob: Floats, factor: float) -> Floats:
+    """Return probabilities whose logarithms are multiplied by a factor, shape (n, classes).
+
+    Examples
+    --------
+    >>> tempered(np.array([[0.9, 0.1]]), 0.5).round(2).tolist()
+    [[0.75, 0.25]]
+    """
+    z = factor * _logs(y_prob)
+    powers = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _logs(y_prob: Floats) -> Floats:
+    """Return log-probabilities, of 0 that of the smallest number."""
+    return np.asarray(np.log(np.maximum(y_prob, np.finfo("float64").tiny)))
+
+
 def _certain(p: Floats) -> NDArray[np.bool_]:
     return np.asarray((p < _SMALLEST) | (p > 1 - _SMALLEST))
 

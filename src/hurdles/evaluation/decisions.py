@@ -12,6 +12,7 @@ network look good.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import patient_share
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.macro import macro_auc
-from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.predictions import Predictions, argmax_prediction
 
 #: Columns of ``predictions/<set>.rejection.csv``.
 REJECTION_COLUMNS: dict[str, str] = {
@@ -137,10 +138,20 @@ def youden_threshold(predictions: Predictions, positive: str) -> Threshold:
 
 def apply(predictions: Predictions, threshold: Threshold) -> Predictions:
     """Return the predictions with their classes by a threshold; probabilities stay as they are."""
-    scores = _scores(predictions, threshold.positive)
-    (other,) = (c for c in predictions.classes if c != threshold.positive)
-    answers = np.where(scores >= threshold.value, threshold.positive, other)
+    _scores(predictions, threshold.positive)
+    answers = decided(threshold, predictions.classes, predictions.y_prob)
     return Predictions(predictions.frame.assign(prediction=pd.array(answers, dtype="str")))
+
+
+def decided(
+    threshold: Threshold | None, classes: Sequence[str], y_prob: NDArray[np.floating]
+) -> NDArray[np.str_]:
+    """Return the class of each row of probabilities by a threshold; None: the most probable one."""
+    if threshold is None:
+        return argmax_prediction(classes, y_prob)
+    (other,) = (c for c in classes if c != threshold.positive)
+    scores = y_prob[:, list(classes).index(threshold.positive)]
+    return np.where(scores >= threshold.value, threshold.positive, other)
 
 
 def _scores(predictions: Predictions, positive: str) -> NDArray[np.float64]:

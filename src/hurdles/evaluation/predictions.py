@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.data.files import write_text
-from hurdles.data.manifest import UNKNOWN
+from hurdles.data.manifest import UNKNOWN, Manifest
 from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.errors import EvaluationError
 
@@ -111,6 +111,22 @@ class Predictions:
         for column, name in enumerate(classes):
             frame[_PREFIX + name] = probabilities[:, column]
         return cls(frame)
+
+    @classmethod
+    def of_images(
+        cls, images: Manifest, classes: Sequence[str], y_prob: NDArray[np.floating]
+    ) -> Predictions:
+        """Build the table of images that a manifest names; otherwise as `from_arrays`."""
+        frame = images.frame
+        return cls.from_arrays(
+            classes,
+            y_true=frame["label"].tolist(),
+            y_prob=y_prob,
+            images=frame["image"].tolist(),
+            groups=images.groups.tolist(),
+            sources=[None if pd.isna(source) else source for source in frame["source"]],
+            paths=frame["path"].tolist(),
+        )
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -21,6 +21,8 @@ from hurdles.findings.table import Findings
 
 #: Begins the source of a limit that ``hurdles calibrate-audit`` has set.
 CALIBRATED = "calibrate-audit"
+#: Begins the source of a limit that no calibration can move.
+_DEFINED = "by definition"
 
 
 def limit_for(hurdle: str, subject: str = "") -> Limit:
@@ -44,7 +46,9 @@ def judged_again(findings: Findings) -> Findings:
     calibrated = {hurdle for (hurdle, _), limit in shipped if limit.source.startswith(CALIBRATED)}
     rows = tuple(
         replace(row, limit=limit_for(row.hurdle, row.subject))
-        if row.limit is not None and row.hurdle in calibrated
+        if row.limit is not None
+        and row.hurdle in calibrated
+        and not row.limit.source.startswith(_DEFINED)
         else row
         for row in findings.rows
     )

@@ -64,10 +64,12 @@ class FunctionModel:
             raise ModelError(f"a model tells two or more classes apart, not {given}.")
         if size < 16 or batch < 1:
             raise ModelError(f"size is {size}, batch {batch}; give 16 or more, and 1 or more.")
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = str(name or getattr(function, "__name__", type(function).__name__))
 
     def ask(
-        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+        self,
+        pixels: NDArray[np.uint8],
+        masks: NDArray[np.bool_] | None = None,  # noqa: ARG002 - a function is given images only
     ) -> NDArray[np.float64]:
         """Return the probabilities of every class, float64 (n, K), of uint8 (n, size, size).
 
@@ -79,12 +81,6 @@ class FunctionModel:
         starts = range(0, len(pixels), self.batch)
         answers = [self._answer(pixels[k : k + self.batch]) for k in starts]
         return np.concatenate(answers) if answers else np.empty((0, len(self.labels)))
-
-    def features(
-        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.float32]:
-        """Raise ModelError: a function of probabilities has no features."""
-        raise ModelError(f"{self.name} is a function: its features cannot be had.")
 
     def _answer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         try:

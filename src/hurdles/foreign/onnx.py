@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,22 @@ class OnnxModel:
                 f"{path} does not say how it takes a radiograph; write a spec: hurdles spec --like "
                 f"torchvision --model {path} --out model.toml."
             )
+        self._most = max(1, batch)
+        self._fit(spec)
+
+    def with_spec(self, spec: Spec) -> OnnxModel:
+        """Return the same file asked by another spec; SpecError if that does not fit the file."""
+        other = copy(self)
+        other._fit(spec)
+        return other
+
+    def _fit(self, spec: Spec) -> None:
         self.spec = spec
         self._input = _input_of(self.file, spec)
         self._answers = _output_of(self.file, spec)
         self._features = _features_of(self.file, spec)
-        fixed = self._input.shape[0] if self._input.shape else None
-        self._batch = fixed or max(1, batch)
+        fixed = self._input.shape[0]
+        self._batch = fixed or self._most
         self._is_fixed = fixed is not None
 
     def __repr__(self) -> str:

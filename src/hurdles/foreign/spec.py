@@ -470,6 +470,11 @@ def _number_problems(spec: Spec) -> list[str]:
         )
     if spec.scaling is ImageScaling.MEAN_SD and spec.range != (0, 1):
         problems.append('scaling = "mean-sd" takes the place of range; leave range at [0, 1]')
+    if spec.preparation != "raw" and (spec.framing, spec.crop_fraction) != (Framing.STRETCH, 1):
+        problems.append(
+            "preparation is for models that hurdles exported, and these take the whole image: "
+            'framing = "stretch", crop_fraction = 1.0'
+        )
     try:
         PREPARATIONS.get(spec.preparation)
     except RegistryError as error:

@@ -14,6 +14,9 @@ from hurdles.registry import Registry
 
 __all__ = ["LIBRARIES"]
 
+#: Names that stand where the user's own are to be put.
+_CLASS, _OTHER = "class-", "the-other-class"
+
 _OPERATORS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 _WORDS_OF_ANSWERS = ("prob", "logit", "answer", "pred", "class", "score")
 _WORDS_OF_FEATURES = ("feature", "embed", "penultimate", "pool")
@@ -109,16 +112,16 @@ def start_of(
     model: OnnxFile | None = None,
     classes: Sequence[str] = (),
     size: int | None = None,
-) -> tuple[Spec, str]:
-    """Return a spec to begin with and a comment for its file; raises SpecError."""
+) -> Spec:
+    """Return a spec to begin with; SpecError where a file and what is given contradict."""
     if like is None and model is None:
         raise SpecError(
             f"say what the model is like ({', '.join(LIBRARIES.names())}), or give its ONNX file."
         )
     if model is not None and like is None and (own := model.own_spec) is not None:
-        changes = {"classes": list(classes)} if classes else {}
+        changes: dict[str, Any] = {"classes": list(classes)} if classes else {}
         changes |= {} if size is None else {"size": size}
-        return own.changed(**changes), "Written into the file by hurdles export."
+        return own.changed(**changes)
     start = Start() if like is None else LIBRARIES.get(like)
     fields = dict(start.fields)
     if size is not None:
@@ -129,8 +132,19 @@ def start_of(
         fields |= _fields_of_input(model) | _fields_of_output(model, port)
         n = _width(port)
     fields |= _classes(fields, classes, n)
-    spec = Spec.parse(_gray(fields), "this start")
-    return spec, "\n".join(filter(None, [start.heading, *_advice(spec, classes)]))
+    return Spec.parse(_gray(fields), "this start")
+
+
+def heading_of(spec: Spec, like: str | None = None) -> str:
+    """Return the comment above a start: what it assumes, and what is to be filled in."""
+    lines = [] if like is None else [LIBRARIES.get(like).heading]
+    if any(name.startswith(_CLASS) for name in spec.classes):
+        lines.append("classes: put the names of your classes here, in the order of the outputs.")
+    if spec.negative == _OTHER:
+        lines.append("negative: put the name of your other class here.")
+    lines += ["Check it before you believe it: hurdles audit --expect p.csv, with your own",
+              "predictions."]  # fmt: skip
+    return "\n".join(lines)
 
 
 def _count(fields: dict[str, Any], classes: Sequence[str]) -> int | None:
@@ -160,11 +174,11 @@ def _classes(fields: dict[str, Any], classes: Sequence[str], n: int | None) -> d
                 f"the file has {n} outputs and {len(classes)} classes are given "
                 f"({', '.join(classes)}); give a name for each output, in their order."
             )
-        names = tuple(f"class-{i + 1}" for i in range(n))
+        names = tuple(f"{_CLASS}{i + 1}" for i in range(n))
         fields = {k: v for k, v in fields.items() if k not in ("positive", "negative")}
-    names = names or ("class-1", "class-2")
+    names = names or (f"{_CLASS}1", f"{_CLASS}2")
     if len(names) == 1:
-        return {"classes": names, "positive": names[0], "negative": "the-other-class"}
+        return {"classes": names, "positive": names[0], "negative": _OTHER}
     if fields.get("positive") not in names:
         return {"classes": names, "positive": None, "negative": None}
     return {"classes": names}
@@ -176,16 +190,17 @@ def _fields_of_input(model: OnnxFile) -> dict[str, Any]:
     shape = shape_of(model.inputs[0])
     if shape is not None:
         side, channels, layout = shape
-        fields: dict[str, Any] = {"channels": channels, "layout": layout.value}
-        if channels == 3:
-            fields["channel_order"] = "rgb"
-        return fields if side is None else fields | {"size": side}
+        fields: dict[str, Any] = {"channels": channels, "layout": str(layout)}
+        fields |= {"channel_order": "rgb"} if channels == 3 else {}
+        return fields | ({} if side is None else {"size": side})
     sides = model.inputs[0].shape
     if len(sides) == 3 and sides[1] is not None and sides[1] == sides[2]:
         return {"size": sides[1], "channels": 1}
     flat = sides[1] if len(sides) == 2 else None
     root = int(flat**0.5) if flat else 0
-    return {"size": root, "channels": 1} if flat and root * root == flat else {}
+    if flat is None or root * root != flat:
+        return {}
+    return {"size": root, "channels": 1}
 
 
 def _answers_of(model: OnnxFile, n: int | None) -> Port:
@@ -219,19 +234,11 @@ def _fields_of_output(model: OnnxFile, port: Port) -> dict[str, Any]:
         if other is not port and other.kind in FLOATS and named:
             fields["features_name"] = other.name
     kind = _OPERATORS.get(model.last_operator(port.name))
+    if kind is None and port.name.lower().startswith("prob"):  # as skl2onnx names them
+        kind = "softmax"
     return fields if kind is None else fields | {"output": kind}
 
 
 def _width(port: Port) -> int | None:
     widths = [side for side in port.shape[1:] if side != 1]
     return (widths or [1])[0] if len(widths) <= 1 and port.shape else None
-
-
-def _advice(spec: Spec, classes: Sequence[str]) -> list[str]:
-    lines = []
-    if not classes and spec.classes[0].startswith("class-"):
-        lines.append("classes: put the names of your classes here, in the order of the outputs.")
-    if spec.negative == "the-other-class":
-        lines.append("negative: put the name of your other class here.")
-    return [*lines, "Check it before you believe it: hurdles audit --expect p.csv, with your own",
-            "predictions."]  # fmt: skip

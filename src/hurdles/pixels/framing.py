@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Framing", "framed"]
+
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Framing(StrEnum):
@@ -19,8 +23,8 @@ class Framing(StrEnum):
 
 
 def framed(
-    pixels: NDArray[np.generic], framing: Framing | str, fraction: float = 1.0
-) -> NDArray[np.generic]:
+    pixels: NDArray[Scalar], framing: Framing | str, fraction: float = 1.0
+) -> NDArray[Scalar]:
     """Cut or fill up an image at its own size; a resize to a square follows.
 
     Parameters
@@ -70,6 +74,6 @@ def _share(length: int, fraction: float) -> int:
     return max(1, round(length * fraction))
 
 
-def _middle(pixels: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.generic]:
+def _middle(pixels: NDArray[Scalar], shape: tuple[int, int]) -> NDArray[Scalar]:
     top, left = ((have - keep) // 2 for have, keep in zip(pixels.shape, shape, strict=True))
     return pixels[top : top + shape[0], left : left + shape[1]]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import HurdleError, LungsNotFoundError, RecipeError
+from hurdles.pixels.framing import Framing, framed
 from hurdles.registry import Registry
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Preparation:
     beneath : PixelPreparation, optional
         Finds the lungs: ``uint8``, above 127 inside them. Needed by the names that need lungs, and
         dropped by the others, for which nothing is to be found.
+    framing, fraction : Framing, float
+        Square of an image that is not square, cut out before the steps; see
+        `hurdles.pixels.framing`. Default: all of it, stretched.
 
     Raises
     ------
@@ -74,6 +78,8 @@ class Preparation:
     size: int = 224
     name: str = "raw"
     beneath: PixelPreparation | None = None
+    framing: Framing = Framing.STRETCH
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
         if not needs_lungs(self.name):
@@ -93,6 +99,8 @@ class Preparation:
         Reads the weights of what finds the lungs, where they are needed.
         """
         own = f"{self.name}-{self.size}px-v{self._version}"
+        if self._frames:
+            own += f"-{self.framing}-{self.fraction:g}"
         return own if self.beneath is None else f"{own}-{self.beneath.key}"
 
     @property
@@ -103,7 +111,13 @@ class Preparation:
         of what finds them. Images prepared otherwise have another description.
         """
         own: dict[str, str | int] = {"name": self.name, "size": self.size, "version": self._version}
+        if self._frames:
+            own |= {"framing": f"{self.framing} {self.fraction:g}"}
         return own if self.beneath is None else {**own, "lungs": self.beneath.key}
+
+    @property
+    def _frames(self) -> bool:
+        return (self.framing, self.fraction) != (Framing.STRETCH, 1)
 
     @property
     def _version(self) -> str:
@@ -128,11 +142,13 @@ class Preparation:
         LungsNotFoundError
             If the lungs are needed and are not there.
         """
-        image = MaskedImage(pixels)
+        lungs = None
         if self.beneath is not None:
             mask = self.beneath(pixels) if lower is None else lower
-            image = MaskedImage(pixels, stretched(mask, (pixels.shape[0], pixels.shape[1])))
-        return as_bytes(stepped(self.name, pixels, image.lungs).pixels, self.size)
+            whole = stretched(mask, (pixels.shape[0], pixels.shape[1]))
+            lungs = framed(whole, self.framing, self.fraction)
+        image = framed(pixels, self.framing, self.fraction)
+        return as_bytes(stepped(self.name, image, lungs).pixels, self.size)
 
 
 def stepped(name: str, pixels: Pixels, mask: NDArray[np.bool_] | None) -> MaskedImage:
@@ -338,6 +354,24 @@ def stretched(
         shrinks = size[0] * size[1] < soft.size
         soft = cv2.resize(soft, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(soft > 0.5)
+
+
+def framed_mask(
+    mask: NDArray[np.bool_] | NDArray[np.uint8],
+    shape: tuple[int, int],
+    framing: Framing,
+    fraction: float,
+    size: int,
+) -> NDArray[np.bool_]:
+    """Return the square of a mask that belongs to a framed image.
+
+    `mask` is of the whole image, of any size; `shape` is the image's own height and width.
+    """
+    if (framing, fraction) == (Framing.STRETCH, 1):
+        return stretched(mask, (size, size))
+    by = min(1.0, 4 * size / max(shape))  # pixels enough, of the same aspect
+    height, width = (max(1, round(side * by)) for side in shape)
+    return stretched(framed(stretched(mask, (height, width)), framing, fraction), (size, size))
 
 
 def box_of(mask: NDArray[np.bool_], margin: float = 0.0) -> tuple[slice, slice]:

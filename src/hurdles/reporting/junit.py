@@ -31,7 +31,8 @@ def findings_junit(findings: Findings) -> str:
     counts = _counted(list(findings.rows))
     counts.pop("skipped")  # of suites only
     root = ElementTree.Element("testsuites", {"name": "hurdles", **counts})
-    about = {**findings.about, "answer": sentence(findings), "digest": findings.digest, "use": _USE}
+    about = {key: value for key, value in findings.about.items() if key in ("images", "hurdles")}
+    about |= {"answer": sentence(findings), "digest": findings.digest, "use": _USE}
     about |= {f"{each} (SHA-256)": each.sha256 for each in findings.inputs}
     made = findings.about.get("made", "")[:19]
     for hurdle, question in findings.questions.items():

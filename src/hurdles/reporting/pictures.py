@@ -121,14 +121,20 @@ def heatmap_sheet(
     maps: Sequence[Heatmap],
     labels: Sequence[str],
     probabilities: NDArray[np.floating],
+    *,
+    note: str = "",
 ) -> bytes:
-    """Return a PNG with each radiograph, its probabilities below, beside its heat-map."""
+    """Return a PNG with each radiograph, its probabilities below, beside its heat-map.
+
+    A note stands below each heat-map.
+    """
     images: list[NDArray[np.uint8]] = []
     captions: list[str] = []
     for radiograph, heat, row in zip(pixels, maps, probabilities, strict=True):
         answers = (f"{label} {100 * p:.0f} %" for label, p in zip(labels, row, strict=True))
         captions.append(f"{Path(heat.image).name}: {', '.join(answers)}")
-        captions.append(f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message)
+        words = f"{heat.method} {heat.speaks}" if heat.is_drawable else heat.message
+        captions.append(f"{words}\n{note}" if note else words)
         images.append(radiograph)
         images.append(overlay(radiograph, heat.values) if heat.is_drawable else radiograph)
     return contact_sheet(images, captions, columns=2)

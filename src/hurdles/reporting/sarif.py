@@ -65,7 +65,7 @@ def findings_sarif(findings: Findings) -> str:
             }
         ],
         "artifacts": [
-            {"location": {"uri": quote(each.name)}, "hashes": {"sha-256": each.sha256}}
+            {"location": {"uri": _uri(each.name)}, "hashes": {"sha-256": each.sha256}}
             for each in findings.inputs
             if each.n is None
         ],
@@ -105,7 +105,8 @@ def _result(row: Finding, rules: dict[str, int], where: str) -> dict[str, Any]:
     kind, level = _KINDS[row.verdict]
     words = f"{name_text(row)}: {value_text(row)} ({against_text(row)})."
     advice = f" {row.advice}" if row.verdict is Verdict.HIT and row.advice else ""
-    known = hashlib.sha256(f"{row.hurdle}\n{row.subject}\n{row.statistic}".encode()).hexdigest()
+    name = f"{row.hurdle}\n{row.subject}\n{row.statistic}".encode("utf-8", "surrogatepass")
+    known = hashlib.sha256(name).hexdigest()
     return {
         "ruleId": row.hurdle,
         "ruleIndex": rules[row.hurdle],
@@ -122,8 +123,12 @@ def _result(row: Finding, rules: dict[str, int], where: str) -> dict[str, Any]:
 
 
 def _location(name: str) -> dict[str, Any]:
-    place = {"artifactLocation": {"uri": quote(name)}, "region": {"startLine": 1}}
+    place = {"artifactLocation": {"uri": _uri(name)}, "region": {"startLine": 1}}
     return {"physicalLocation": place}
+
+
+def _uri(name: str) -> str:
+    return quote(name, errors="surrogatepass")
 
 
 def _message(text: str) -> dict[str, str]:

@@ -44,14 +44,14 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
         rows = np.flatnonzero(where == part)
         subset = Prepared(prepared.manifest.part(part), prepared.pixels[rows])
         predictions = _predict(run, subset, options)
-        threshold = _threshold(run, None, predictions if part is Split.VALIDATION else None)
+        threshold = threshold_of(run, None, predictions if part is Split.VALIDATION else None)
         predictions = apply(predictions, threshold) if threshold else predictions
         predictions.save(run.path / "predictions" / f"{part}.csv")
         notes = _selected(run, subset, predictions, part.value)
     result = _measured(run, predictions)
     result = replace(
         result,
-        notes=(*run.copy_remarks, *notes, *result.notes),
+        notes=(*run.encoder_remarks, *run.copy_remarks, *notes, *result.notes),
         inputs=_inputs(run, Split.TEST.value, subset.manifest, options),
     )
     run.write_json("evaluation.json", result.to_dict())
@@ -158,7 +158,7 @@ def _answers(
     if epoch and rule is not ThresholdRule.ARGMAX and not _threshold_file(run, epoch).is_file():
         images = prepare_for(run, run.manifest.part(Split.VALIDATION), options)
         validation = _predict(run, images, options, epoch)
-    threshold = _threshold(run, epoch, validation)
+    threshold = threshold_of(run, epoch, validation)
     return apply(predictions, threshold) if threshold else predictions
 
 
@@ -171,20 +171,11 @@ def _predict(
     probability = probabilities(
         network, prepared.pixels, machine=machine, progress=options.listener
     )
-    frame = prepared.manifest.frame
-    return Predictions.from_arrays(
-        run.labels,
-        y_true=frame["label"].tolist(),
-        y_prob=probability,
-        images=frame["image"].tolist(),
-        groups=prepared.manifest.groups.tolist(),
-        sources=[None if s != s else s for s in frame["source"]],
-        paths=frame["path"].tolist(),
-    )
+    return Predictions.of_images(prepared.manifest, run.labels, probability)
 
 
-def _threshold(
-    run: Run, epoch: ChosenEpoch | None, validation: Predictions | None = None
+def threshold_of(
+    run: Run, epoch: ChosenEpoch | None = None, validation: Predictions | None = None
 ) -> Threshold | None:
     """Return the threshold that the recipe asks for, chosen on validation images if given these."""
     section = run.recipe.evaluation
@@ -234,7 +225,7 @@ def _measured(
     section = run.recipe.evaluation
     wanted = section.conditions.replaced(conditions or Conditions())
     result = evaluate(predictions, level=section.level, conditions=wanted, validation=_held(run))
-    threshold = _threshold(run, None)
+    threshold = threshold_of(run)
     if threshold is None:
         return result
     note = f"Classes by a threshold that was never fitted to the tested images: {threshold}."

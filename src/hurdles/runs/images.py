@@ -13,6 +13,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.reading import merge, read_manifest
 from hurdles.data.sets import matched, relabeled
 from hurdles.data.table import known_columns
+from hurdles.data.unlabeled import is_place_of_images, manifest_of_images
 from hurdles.errors import ImageError, LungsNotFoundError, ManifestError
 from hurdles.phantom.cohort import FORMAT, write_phantom
 from hurdles.pixels.cache import PixelPreparation, Prepared, cache_folder, prepare
@@ -28,6 +29,8 @@ Data: TypeAlias = "Manifest | str | Path | Sequence[str | Path] | Mapping[str, s
 PHANTOM = "phantom"
 PHANTOM_PATIENTS = 300
 
+#: Parts that a title names.
+_NAMED = 6
 # A table of such a name says nothing; its folder does.
 _NAMELESS = {"data", "dataset", "images", "index", "manifest", "metadata", "split"}
 _NAMELESS |= {"test", "train", "validation"}  # what a run calls its own parts
@@ -44,10 +47,17 @@ def named_folders(data: Data | None) -> dict[str, Path]:
 
 
 def manifest_of(
-    data: Data | None, *, default: str = "", columns: Mapping[str, str] | None = None
+    data: Data | None,
+    *,
+    default: str = "",
+    columns: Mapping[str, str] | None = None,
+    unlabeled: bool = False,
 ) -> Manifest:
-    """Return the images that `data` means; several parts are merged."""
-    return _merged(_parts(data, default, columns or {}))
+    """Return the images that `data` means; several parts are merged.
+
+    If `unlabeled`, images without classes are read too; see `hurdles.data.reading.read_manifest`.
+    """
+    return _merged(_parts(data, default, columns or {}, unlabeled))
 
 
 def classified(
@@ -58,11 +68,14 @@ def classified(
     default: str = "",
     refuse: bool = True,
     join_patients: bool = False,
+    unlabeled: bool = False,
 ) -> Manifest:
     """Return the images that `data` means under the classes that the user wants."""
     wanted = labels or {}
-    manifest = _merged(_under(_parts(data, default, columns or {}), wanted))
+    manifest = _merged(_under(_parts(data, default, columns or {}, unlabeled), wanted))
     manifest = manifest.with_patients_joined() if join_patients else manifest
+    if not manifest.has_classes:
+        return manifest
     return judged_classes(manifest, requested=wanted.values(), refuse=refuse)
 
 
@@ -71,15 +84,19 @@ def classified_apart(
     *,
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    unlabeled: bool = False,
 ) -> dict[str, Manifest]:
     """Return each part of `data` by its name, otherwise as `classified`; none if none is given."""
     wanted = labels or {}
-    parts = _under(_parts(data, "", columns or {}), wanted) if data else []
-    return {name: judged_classes(part, requested=wanted.values()) for name, part in parts}
+    parts = _under(_parts(data, "", columns or {}, unlabeled), wanted) if data else []
+    return {
+        name: judged_classes(part, requested=wanted.values()) if part.has_classes else part
+        for name, part in parts
+    }
 
 
 def _parts(
-    data: Data | None, default: str, columns: Mapping[str, str]
+    data: Data | None, default: str, columns: Mapping[str, str], unlabeled: bool = False
 ) -> list[tuple[str, Manifest]]:
     """Return what the user gave, part by part, each with its name."""
     if isinstance(data, Manifest):
@@ -93,21 +110,34 @@ def _parts(
             )
         return [(default, _one(default, folders, columns))]
     parts = _given(data)
+    loose = [part for part in parts if unlabeled and is_place_of_images(part)]
+    if loose and len(loose) == len(parts):
+        return [(name_of(data), manifest_of_images(loose))]
+    if loose:
+        raise ManifestError(
+            f"{loose[0]} names images, and {next(p for p in parts if p not in loose)} does not; "
+            "give the images alone, or the folder that they lie in."
+        )
     if len(parts) == 1:
-        return [(name_of(parts[0]), _one(parts[0], folders, columns))]
+        return [(name_of(parts[0]), _one(parts[0], folders, columns, unlabeled))]
     present = {part: known_columns(part, columns) for part in parts}
     lost = [theirs for theirs in columns if not any(theirs in own for own in present.values())]
     if lost:
         raise ManifestError(f"no table of {', '.join(map(str, parts))} has a column {lost[0]!r}.")
     pairs = zip(names_of(data), parts, strict=True)
-    return [(name, _one(part, folders, present[part])) for name, part in pairs]
+    return [(name, _one(part, folders, present[part], unlabeled)) for name, part in pairs]
 
 
 def _given(data: str | Path | Sequence[str | Path] | Mapping[str, str | Path]) -> list[str | Path]:
     return [data] if isinstance(data, str | Path) else list(data)
 
 
-def _one(part: str | Path, folders: Mapping[str, Path], columns: Mapping[str, str]) -> Manifest:
+def _one(
+    part: str | Path,
+    folders: Mapping[str, Path],
+    columns: Mapping[str, str],
+    unlabeled: bool = False,
+) -> Manifest:
     text = str(part)
     if text == PHANTOM and PHANTOM not in folders:
         return write_phantom(cache_folder() / f"phantom-{FORMAT}", PHANTOM_PATIENTS)
@@ -116,7 +146,7 @@ def _one(part: str | Path, folders: Mapping[str, Path], columns: Mapping[str, st
         return read_manifest(path, collection=name, columns=columns)
     if text in folders:
         return read_manifest(folders[text], collection=text, columns=columns)
-    return read_manifest(part, columns=columns)
+    return read_manifest(part, columns=columns, unlabeled=unlabeled)
 
 
 def _is_pair(text: str) -> bool:
@@ -170,7 +200,7 @@ def files_of(data: Data | None) -> list[Path]:
     if data is None or isinstance(data, Manifest):
         return []
     paths = [*named_folders(data).values(), *map(Path, _given(data))]
-    return [path for path in paths if path.is_file()]
+    return [path for path in paths if path.is_file() and not is_place_of_images(path)]
 
 
 def name_of(data: Data) -> str:
@@ -189,6 +219,13 @@ def names_of(data: Data) -> list[str]:
     parts = [data] if isinstance(data, Manifest) else _given(data)
     names = [name_of(part) for part in parts]
     return [n if names.count(n) == 1 else f"{n}-{i}" for i, n in enumerate(names, start=1)]
+
+
+def title_of(data: Data) -> str:
+    """Return what a reader calls images of several parts; of many, the first are named."""
+    names = names_of(data)
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return " + ".join([*names[:_NAMED], *more])
 
 
 def preparation_of(recipe: Recipe) -> Preparation:

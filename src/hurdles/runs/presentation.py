@@ -22,7 +22,7 @@ from hurdles.pixels.cache import Prepared
 from hurdles.progress import Progress
 from hurdles.recipe.images import same_ids
 from hurdles.recipe.recipe import Recipe
-from hurdles.reporting.page import ReportContent, Sheet, SheetItem, write_report
+from hurdles.reporting.page import ReportContent, Sheet, SheetItem, render, write_report
 from hurdles.runs.run import Run
 from hurdles.runs.seals import reading
 
@@ -120,6 +120,11 @@ def write_page(
     return write_report(content, run.page_path(on))
 
 
+def page_text(run: Run, *, on: str = "test", pictures: bool = True) -> str:
+    """Return the report as it would be written now."""
+    return render(_content(run, on, run.meta, pictures))
+
+
 def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> ReportContent:
     recipe, own = run.recipe, on == "test"
     if own:
@@ -129,12 +134,18 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         manifest = manifest.with_split(["test"] * len(manifest))
     evaluation = run.evaluation(on)
     # What is said of the split and of copies stands among the warnings, above.
-    above = [*run.copy_remarks, *run.remarks()] if own else []
+    above = [*run.encoder_remarks, *run.copy_remarks, *run.remarks()] if own else []
     notes = tuple(note for note in evaluation.notes if note not in above)
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
     if start := meta.get("start"):
         environment["encoder started from"] = start["source"]
         environment["origin (SHA-256)"] = start["origin"][:16]
+        for key in ("license", "from", "sha256"):
+            if start.get("like"):
+                environment[f"encoder: {key}"] = start[key]
+        if images := start.get("images"):
+            compared = "; ".join(images["compared_with"]) or "nothing"
+            environment["test images held against the encoder's"] = compared
     environment |= {f"{each} (SHA-256)": each.sha256 for each in evaluation.inputs}
     sheets = run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")
     return ReportContent(
@@ -151,7 +162,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=Recipe.explanations(),
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=[*run.copy_remarks, *run.remarks(shared=False)]
+        warnings=[*run.encoder_remarks, *run.copy_remarks, *run.remarks(shared=False)]
         if own
         else tuple(same_ids(manifest)),
         environment=environment,

@@ -171,6 +171,11 @@ class Rejector:
         rejected = table["rejected"].to_numpy(dtype=np.bool_)
         return table, selective(predictions, rejected, level=level)
 
+    @staticmethod
+    def files(folder: Path) -> list[Path]:
+        """Return the files that `save` writes."""
+        return [folder / _KNOWN, folder / _RULE]
+
     def save(self, folder: Path) -> None:
         """Write the rule and the features into a folder, the rule last."""
         with replacing(folder / _KNOWN) as part, part.open("wb") as stream:

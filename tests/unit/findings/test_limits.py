@@ -81,8 +81,10 @@ def test_findings_are_judged_again_by_calibrated_limits_alone():
         Finding("files", "text burnt in", "share", auc, old),
         Finding("mine", "", "AUC", auc, old),
         Finding("duplicates", "", "pairs", counted(0, n_images=9), Limit(0, "by definition")),
-    )
-    names = ("views", "files", "mine", "duplicates")
+        Finding("confounders", "class and source", "sources", counted(0, n_images=9),
+                Limit(1, "by definition: they are one thing", "below")),
+    )  # fmt: skip
+    names = ("confounders", "views", "files", "mine", "duplicates")
     again = judged_again(Findings(rows, dict.fromkeys(names, "What?")))
     shipped = limit_for("views", "background")
     assert again.rows[0].limit == shipped

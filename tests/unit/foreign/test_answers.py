@@ -343,3 +343,29 @@ def test_whatever_the_order_of_rows_and_columns_the_answers_are_the_same(tmp_pat
     answers = read_answers(path, images, THREE)
     np.testing.assert_array_equal(answers.probabilities, p)
     assert answers.problems == ()
+
+
+SIGNS = ["nan", "-", ",", ";", "\t", "\n", '"', "p:", "COVID-19", "Normal", "0,5", "99%", "=1",
+         "'", "inf", "label", "probability", "image-1.png", "/", "\x00", "é", "1", "0"]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 200), st.sampled_from(SIGNS), st.integers(0, 9)), max_size=6),
+    st.booleans(),
+)
+def test_of_a_damaged_table_every_answer_is_one_or_something_is_named(
+    tmp_path_factory, damages, truth
+):
+    text = "image,Normal,COVID-19,label\n" + "".join(f"{i},0.25,0.75,Normal\n" for i in IMAGES)
+    for place, sign, length in damages:
+        text = text[:place] + sign + text[place + length :]
+    path = tmp_path_factory.mktemp("t") / "a.csv"
+    path.write_text(text, encoding="utf-8")
+    try:
+        answers = read_answers(path, IMAGES, LABELS, truth=truth)
+    except ModelError:
+        return
+    good = answers.probabilities[answers.answered]
+    assert ((good >= 0) & (good <= 1)).all()
+    np.testing.assert_allclose(good.sum(axis=1), 1, atol=1e-3)
+    assert answers.answered.all() or answers.problems

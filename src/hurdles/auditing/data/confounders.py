@@ -71,7 +71,7 @@ def confounders(material: Material) -> Iterator[Finding]:
     (`hurdles.auditing.probing.class_probe`); intervals are simultaneous. What these are is
     decided in `hurdles.auditing.attributes`.
     """
-    if len(material.manifest.labels) < 2:
+    if len(np.unique(material.labels)) < 2:
         raise HurdleError("all images have one class; there is nothing to tell apart.")
     yield _coincidence(material)
     attributes = attributes_of(material)

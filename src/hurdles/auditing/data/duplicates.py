@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hurdles.auditing.hurdle import data_hurdle
-from hurdles.auditing.material import Material
+from hurdles.auditing.material import NO_CLASSES, Material
 from hurdles.copies.finder import LIKELY, THRESHOLD, matches
 from hurdles.evaluation.estimate import undefined
 from hurdles.findings.finding import Evidence, Finding, Scale, counted, evidence_of
@@ -47,6 +47,7 @@ def duplicates(material: Material) -> Iterator[Finding]:
         copies[copies["label_differs"]],
         "Look at both images of each pair; correct the label that is wrong or drop both.",
         judged=True,
+        needs="label",
     )
     yield _finding(
         material,
@@ -118,9 +119,11 @@ def _finding(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n, labels = len(material), material.labels
+    n, labels = len(material), material.manifest.frame["label"]
     number = counted(len(pairs), n_images=n, n_patients=len(np.unique(material.groups)))
-    if needs and material.manifest.frame[needs].isna().all():
+    if needs == "label":
+        number = number if material.manifest.has_classes else undefined(NO_CLASSES, n_images=n)
+    elif needs and material.manifest.frame[needs].isna().all():
         number = undefined(f"the manifest names no {needs}", n_images=n)
     names, rows = np.unique(np.concatenate([pairs["a"], pairs["b"]]), return_inverse=True)
     one, two = np.split(rows, 2)
@@ -158,7 +161,9 @@ def _evidence(material: Material, pairs: pd.DataFrame) -> tuple[Evidence, ...]:
         how += [word for word in ("inverted", "mirrored") if pair[word]]
         for one, two in ((pair["a"], pair["b"]), (pair["b"], pair["a"])):
             other: dict[Any, Any] = rows.iloc[two].to_dict()
-            what = ", ".join(str(v) for v in (other["label"], other["split"]) if pd.notna(v))
+            label = other["label"] if material.manifest.has_classes else None
+            what = ", ".join(str(v) for v in (label, other["split"]) if pd.notna(v))
+            words = "; ".join(filter(None, (what, ", ".join(how))))
             places.append(one)
-            texts.append(f"same as {other['image']} ({what}; {', '.join(how)})")
+            texts.append(f"same as {other['image']} ({words})")
     return evidence_of(rows, places, texts)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hurdles.auditing.descriptors import resized
 from hurdles.auditing.hurdle import data_hurdle
-from hurdles.auditing.material import Material
+from hurdles.auditing.material import NO_CLASSES, Material
 from hurdles.auditing.probing import joined_level, simultaneous
 from hurdles.errors import ConstantImageError
 from hurdles.evaluation.bounds import mover_difference, patient_share
@@ -222,6 +222,8 @@ def _flagged(
 
 
 def _by_class(material: Material, flags: Flags) -> dict[str, Any]:
+    if not material.manifest.has_classes:
+        return {}
     labels = material.labels
     counts = {
         c: {"images": int((labels == c).sum()), "found": int(flags[labels == c].sum())}
@@ -259,7 +261,7 @@ def _differing(
 
     Of several classes, the one that differs most surely; the interval allows for the choice.
     """
-    labels, limit = material.labels, limit_for("appearance", "marks")
+    limit = limit_for("appearance", "marks")
     finding = Finding(
         "files",
         subject,
@@ -269,6 +271,9 @@ def _differing(
         "Crop or blank it in all images, or take all classes from where it is equally common.",
         scale=Scale.DIFFERENCE,
     )
+    if not material.manifest.has_classes:
+        return replace(finding, estimate=undefined(NO_CLASSES), limit=None)
+    labels = material.labels
     classes = [c for c in material.manifest.labels if known[labels == c].any()]
     if len(classes) < 2:
         if subject != "JPEG blocks":

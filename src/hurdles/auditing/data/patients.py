@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from hurdles.auditing.hurdle import data_hurdle
-from hurdles.auditing.material import Material
-from hurdles.data.manifest import several_sources
+from hurdles.auditing.material import NO_CLASSES, Material
+from hurdles.data.manifest import UNLABELED, several_sources
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.findings.finding import Evidence, Finding, Limit, Scale, counted, evidence_of
 from hurdles.findings.limits import limit_for
@@ -99,7 +99,7 @@ def _missing(frame: pd.DataFrame) -> Finding:
     number = counted(int(missing.sum()), n_images=len(frame), n_patients=known)
     evidence = _evidence(frame[missing].head(3), "no patient")
     finding = _finding("missing", "images that name no patient", number, None, advice, evidence)
-    return replace(finding, details={"by_class": by_class})
+    return finding if UNLABELED in by_class else replace(finding, details={"by_class": by_class})
 
 
 def _two_people(known: pd.DataFrame) -> Finding:
@@ -166,10 +166,11 @@ def _two_classes(known: pd.DataFrame) -> Finding:
     classes = known.groupby("group")["label"].nunique()
     several = classes.index[classes > 1]
     images = known[known["group"].isin(several)].sort_values("group", kind="stable")
+    number = counted(len(several), n_images=len(known), n_patients=len(classes))
     return _finding(
         "several classes",
         "patients with images of several classes",
-        counted(len(several), n_images=len(known), n_patients=len(classes)),
+        undefined(NO_CLASSES) if UNLABELED in set(known["label"]) else number,
         None,
         "Right where a disease came or went between two images; a mistake, or two people under one "
         "id, where the classes exclude each other.",

@@ -128,6 +128,8 @@ def elsewhere(subject: Subject) -> Iterator[Finding]:
         for there in subject.elsewhere
     ]
     pairs += _sources_left_out(subject.material)
+    if not pairs and not subject.material.has_images:
+        raise HurdleError("it needs the images, and those of another collection (--data, --on).")
     if not pairs:
         raise HurdleError(
             "there is no other collection, and fewer than two sources of its own have "

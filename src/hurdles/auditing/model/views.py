@@ -146,12 +146,12 @@ def lungs_removed(subject: Subject) -> Iterator[Finding]:
     left = int((~kept).sum())
     note = f"{left} of {len(tested)} images left out: their lungs were not found" if left else ""
     plain = images.predictions(subject.labels, subject.reference[kept])
-    asked_about = (
+    altered_images = (
         ("background only", without_lungs, limit_for("lungs-removed", "background only")),
         ("lungs only", only_lungs, None),
     )
-    answers = subject.ask_many((alter(pixels, masks), masks) for _, alter, _ in asked_about)
-    for (name, _, limit), probability in zip(asked_about, answers, strict=True):
+    answers = subject.ask_many((alter(pixels, masks), masks) for _, alter, _ in altered_images)
+    for (name, _, limit), probability in zip(altered_images, answers, strict=True):
         altered = images.predictions(subject.labels, probability)
         yield from _compared(altered, plain, name, limit, note, images.level)
 

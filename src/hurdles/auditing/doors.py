@@ -1,0 +1,340 @@
+"""Doors: a run, a head, a file, a program, a function or a table of predictions becomes a subject.
+
+Each door uses some of what can be given. What it would not use is refused: an option without an
+effect is a mistake that nobody notices.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hurdles.auditing.foreign import Request, answers_subject, expected_of, model_subject
+from hurdles.auditing.loading import subject_of
+from hurdles.auditing.material import Model, Subject
+from hurdles.data.inputs import Input, Role
+from hurdles.data.manifest import Manifest
+from hurdles.data.table import columns_beside, columns_in
+from hurdles.errors import HurdleError, SpecError
+from hurdles.foreign.command import CommandModel
+from hurdles.foreign.expectation import Agreement
+from hurdles.foreign.function import FunctionModel
+from hurdles.foreign.onnx import OnnxModel
+from hurdles.foreign.spec import Spec, load_spec
+from hurdles.pixels.framing import Framing
+from hurdles.progress import Options
+from hurdles.runs.heads import frozen_model, head_files, is_head, load_head
+from hurdles.runs.images import (
+    Data,
+    classified,
+    classified_apart,
+    files_of,
+    title_of,
+)
+from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
+from hurdles.runs.run import Run
+from hurdles.runs.seals import sealed
+
+Classifier: TypeAlias = Callable[[NDArray[np.float32]], ArrayLike]
+#: A subject, what a reader must know of it besides, and what it was made of.
+Brought: TypeAlias = "tuple[Subject, dict[str, str], list[Input]]"
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Everything that somebody gave to `hurdles.audit`; see there."""
+
+    model: Run | Model | Classifier | str | Path | None = None
+    predictions: str | Path | None = None
+    command: str | None = None
+    data: Data | None = None
+    spec: Spec | str | Path | None = None
+    classes: Sequence[str] | None = None
+    positive: str | None = None
+    size: int | None = None
+    expect: str | Path | None = None
+    trained_on: Data | None = None
+    on: Data | None = None
+    seeds: Sequence[Run | str | Path] = ()
+    labels: Mapping[str, str] | None = None
+    columns: Mapping[str, str] | None = None
+    time_limit: float | None = None
+    ask_anew: bool = False
+
+    def refuse_all_but(self, used: set[str], what: str) -> None:
+        """Raise HurdleError if something was given that is of no use."""
+        always = {"on", "labels", "columns", *used}
+        for option in fields(self):
+            value = getattr(self, option.name)
+            nothing = value is None or value is False or (isinstance(value, Sequence) and not value)
+            if option.name not in always and not nothing:
+                raise HurdleError(
+                    f"{option.name!r} is of no use with {what}; leave it out. Of use there: "
+                    f"{', '.join(sorted(always))}."
+                )
+
+    def columns_of_images(self) -> dict[str, str]:
+        """Return those of `columns` that are not of the tables of answers alone."""
+        answers = [path for path in (self.predictions, self.expect) if path is not None]
+        return columns_beside(self.columns or {}, answers, self.table_files())
+
+    def request(self, name: str = "") -> Request:
+        """Return the images that were given."""
+        images = None
+        if self.data is not None:
+            images = classified(self.data, labels=self.labels, columns=self.columns_of_images())
+            name = title_of(self.data)
+        return Request(name, images, self.elsewhere(), _parts(self.trained_on))
+
+    def elsewhere(self) -> Mapping[str, Manifest]:
+        """Return the other collections, each by its name."""
+        return classified_apart(self.on, labels=self.labels, columns=self.columns_of_images())
+
+    def table_files(self) -> list[Path]:
+        """Return the tables among the images."""
+        return [*files_of(self.data), *files_of(self.on), *files_of(self.trained_on)]
+
+
+class Door(ABC):
+    """Way by which a subject comes before the hurdles."""
+
+    run: Run | None = None
+    title: str
+    files: Sequence[str | Path]
+
+    @abstractmethod
+    def subject(self, options: Options) -> Brought:
+        """Return the subject; images are read, and a model is asked, here."""
+
+
+def door_of(given: Given) -> Door:
+    """Return the door of what was given; HurdleError if that is nothing, or too much."""
+    ways = {
+        "a model": given.model,
+        "predictions": given.predictions,
+        "a command": given.command,
+    }
+    chosen = [name for name, value in ways.items() if value is not None]
+    if len(chosen) != 1:
+        what = f"{' and '.join(chosen)} were given" if chosen else "nothing was given"
+        raise HurdleError(
+            f"{what} to audit: give one of a run's folder, a model (a file with its spec, or a "
+            "function), a command, or predictions."
+        )
+    if given.predictions is not None:
+        return TableDoor(given, given.predictions)
+    if isinstance(given.model, Run):
+        return RunDoor(given, given.model)
+    if isinstance(given.model, str | Path):
+        path = Path(given.model)
+        if is_head(path):
+            return HeadDoor(given, path)
+        is_file = path.is_file() or given.spec is not None or given.data is not None
+        return ModelDoor(given) if is_file and not path.is_dir() else RunDoor(given, Run(path))
+    return ModelDoor(given)
+
+
+class RunDoor(Door):
+    """A finished run, with its own images."""
+
+    def __init__(self, given: Given, run: Run) -> None:
+        given.refuse_all_but({"model", "seeds"}, "a run, which knows its images and classes")
+        self.given, self.run, self.own_run = given, run, run
+        self.title = run.recipe.name
+        self.files = [*sealed(run.path), *files_of(given.on)]
+
+    def subject(self, options: Options) -> Brought:
+        """Return the run's network with the run's images, and others' where given."""
+        run, elsewhere = self.own_run, self.given.elsewhere()
+        siblings = [each if isinstance(each, Run) else Run(each) for each in self.given.seeds]
+        subject = subject_of(run, on=elsewhere, siblings=siblings, options=options)
+        made_of = [
+            *image_inputs({run.recipe.name: run.manifest, **elsewhere}, cache=options.cache),
+            *(Input.of_file(Role.TABLE, path) for path in files_of(self.given.on)),
+            *run_inputs(run, "validation", "test"),
+            *sibling_inputs(siblings),
+        ]
+        return subject, {"run": run.path.name}, made_of
+
+
+class HeadDoor(Door):
+    """A linear head on frozen features, with its own images: it knows no altered ones."""
+
+    def __init__(self, given: Given, folder: Path) -> None:
+        given.refuse_all_but({"model", "trained_on"}, "a fitted head, which knows its images")
+        self.given, self.folder, self.title = given, folder, folder.name
+        written = [file for file in head_files(folder) if file.is_file()]
+        self.files = [*written, *given.table_files()]
+
+    def subject(self, options: Options) -> Brought:
+        """Return the head with the features of its images, and of others' where given."""
+        fitted, manifest = load_head(self.folder), Manifest.load(self.folder / "manifest.csv")
+        others = self.given.request()
+        request = Request(self.title, manifest, others.on, others.trained_on)
+        model = frozen_model(fitted, [manifest, *(others.on or {}).values()], options)
+        subject, about = model_subject(model, request, options=options)
+        made_of = [Input.of_file(Role.MODEL, self.folder / "head.npz")]
+        about |= {"encoder": str(fitted.about["encoder"])}
+        return subject, about, [*made_of, *_inputs(self.given, request, options)]
+
+
+class TableDoor(Door):
+    """Predictions that somebody's model once made."""
+
+    def __init__(self, given: Given, path: str | Path) -> None:
+        used = {"predictions", "data", "classes", "positive", "trained_on", "seeds"}
+        given.refuse_all_but(used, "predictions alone, of a model that cannot be asked")
+        if given.data is None:
+            for name in ("labels", "trained_on", "on"):
+                if getattr(given, name):
+                    raise HurdleError(
+                        f"{name!r} is about images, and there are none; give them (data)."
+                    )
+        if any(isinstance(each, Run) for each in given.seeds):
+            raise HurdleError("other seeds of predictions are tables of predictions, not runs.")
+        self.given, self.path, self.title = given, path, Path(path).name
+        self.tables = [path, *(str(each) for each in given.seeds)]
+        self.files = [*self.tables, *given.table_files()]
+
+    def subject(self, options: Options) -> Brought:
+        """Return the predictions, with their images where they are given."""
+        given, request = self.given, self.given.request(Path(self.path).stem)
+        columns = given.columns or {}
+        subject, about = answers_subject(
+            self.path,
+            request,
+            options=options,
+            seeds=self.tables[1:],
+            classes=given.classes,
+            positive=given.positive,
+            columns=columns if given.data is None else columns_in(self.path, columns),
+        )
+        made_of = [Input.of_file(Role.PREDICTIONS, each) for each in self.tables]
+        return subject, about, [*made_of, *_inputs(given, request, options)]
+
+
+class ModelDoor(Door):
+    """A model that can be asked: a file, a program, a function, or an object of one's own."""
+
+    def __init__(self, given: Given) -> None:
+        used = {"data", "expect", "trained_on"}
+        model = given.model
+        if given.command is not None:
+            used |= {"command", "classes", "positive", "size", "time_limit", "ask_anew"}
+            given.refuse_all_but(used, "a command")
+            self.title = given.command
+        elif isinstance(model, str | Path):
+            given.refuse_all_but(used | {"model", "spec"}, "a model's file, whose spec says it all")
+            self.title = Path(model).name
+        elif hasattr(model, "ask"):
+            given.refuse_all_but(used | {"model"}, "a model that says its classes and size itself")
+            self.title = str(getattr(model, "name", "a model"))
+        else:
+            given.refuse_all_but(used | {"model", "classes", "size"}, "a function")
+            self.title = getattr(model, "__name__", type(model).__name__)
+            if given.classes is None:
+                raise HurdleError(
+                    "a function does not say what its columns mean; name the classes in their "
+                    'order, as in classes=["COVID-19", "Normal"].'
+                )
+        if given.data is None:
+            raise HurdleError("a model is asked about images; give them (data).")
+        self.given = given
+        own = [each for each in (model, given.spec, given.expect) if isinstance(each, str | Path)]
+        self.own, self.files = own, [*own, *given.table_files()]
+
+    def subject(self, options: Options) -> Brought:
+        """Return the model with its answers to the images."""
+        given = self.given
+        request = given.request()
+        assert request.images is not None
+        model = self._model(request.images, options)
+        spec = model.spec if isinstance(model, OnnxModel) else None
+        made_of = self._inputs_of(model)
+        expected = self._expected(model, request, options)
+        subject, about = model_subject(
+            model,
+            request,
+            options=options,
+            decide=None if spec is None or spec.threshold is None else spec.decided,
+            framing=Framing.STRETCH if spec is None else spec.framing,
+            fraction=1.0 if spec is None else spec.crop_fraction,
+        )
+        return subject, about | expected, [*made_of, *_inputs(given, request, options)]
+
+    def _expected(self, model: Model, request: Request, options: Options) -> dict[str, str]:
+        """Check the model by its user's own predictions; raise SpecError where they disagree."""
+        path = self.given.expect
+        if path is None:
+            return {}
+        columns = columns_in(path, self.given.columns or {})
+        expectation = expected_of(model, path, request, options=options, columns=columns)
+        lines = expectation.lines(Path(path).name)
+        if expectation.agreement in (Agreement.WHEN_CHANGED, Agreement.DISAGREES):
+            raise SpecError("\n".join(lines))
+        for line in lines:
+            options.listener.say(line)
+        return {"expected": " ".join(lines)}
+
+    def _model(self, images: Manifest, options: Options) -> Model:
+        given = self.given
+        if given.command is not None:
+            return CommandModel(
+                given.command,
+                given.classes or images.labels,
+                folder=command_folder(options),
+                positive=given.positive,
+                size=given.size or 512,
+                limit_s=given.time_limit,
+                fresh=given.ask_anew,
+                listener=options.listener,
+            )
+        model = given.model
+        if isinstance(model, str | Path):
+            spec = given.spec
+            return OnnxModel(model, load_spec(spec) if isinstance(spec, str | Path) else spec)
+        if isinstance(model, Model):
+            return model
+        assert callable(model)
+        return FunctionModel(model, given.classes or (), size=given.size or 224)
+
+    def _inputs_of(self, model: Model) -> list[Input]:
+        if isinstance(model, CommandModel):
+            return [Input(Role.MODEL, Path(name).name, h) for name, h in model.files.items()]
+        roles = (Role.MODEL, Role.SPEC, Role.EXPECTATION)
+        files = (self.given.model, self.given.spec, self.given.expect)
+        return [
+            Input.of_file(role, file)
+            for role, file in zip(roles, files, strict=True)
+            if isinstance(file, str | Path)
+        ]
+
+
+def command_folder(options: Options) -> Path:
+    """Return the folder of the answers and the logs of programs: within the cache."""
+    from hurdles.pixels.cache import cache_folder
+
+    return cache_folder(options.cache) / "answers"
+
+
+def _inputs(given: Given, request: Request, options: Options) -> list[Input]:
+    images = {} if request.images is None else {request.name: request.images}
+    return [
+        *image_inputs({**images, **(request.on or {})}, cache=options.cache),
+        *(Input.of_file(Role.TABLE, path) for path in given.table_files()),
+    ]
+
+
+def _parts(data: Data | None) -> Sequence[str | Path | Manifest]:
+    """Return each part of what was given."""
+    if data is None:
+        return ()
+    if isinstance(data, Mapping):
+        return [f"{name}={path}" for name, path in data.items()]
+    return [data] if isinstance(data, str | Path | Manifest) else list(data)
