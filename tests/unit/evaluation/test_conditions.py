@@ -227,9 +227,14 @@ class TestThresholds:
 
     def test_one_side_only(self):
         only = of_two([True, True], [0.9, 0.1])
-        for validation in (None, fourfold(5, 1, 1, 5)):
-            one = at(only, specificity=(0.9,), validation=validation)["sensitivity_at_specificity"]
-            assert "not both images of sick and of other classes" in one.note
+        one = at(only, specificity=(0.9,))["sensitivity_at_specificity"]
+        assert "not both images of sick and of other classes" in one.note
+        found = at(only, specificity=(0.9,), validation=fourfold(5, 1, 0, 6))
+        assert found["sensitivity_at_specificity"].value == 0.5
+        assert found["specificity_reached"].note == "no image of the set is other than sick"
+        found = at(only, "well", specificity=(0.9,), validation=fourfold(5, 1, 1, 5))
+        assert found["sensitivity_at_specificity"].note == "no image of the set is of well"
+        assert found["specificity_reached"].is_defined
         one = at(fourfold(5, 1, 1, 5), specificity=(0.9,), validation=only)
         assert "no validation image is other than sick" in one["specificity_reached"].note
 
