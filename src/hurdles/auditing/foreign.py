@@ -14,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.loading import material_of
-from hurdles.auditing.material import Elsewhere, Material, Model, Subject
+from hurdles.auditing.material import Elsewhere, Material, Model, Subject, answers_to
 from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import HurdleError, ModelError
-from hurdles.evaluation.predictions import Predictions
 from hurdles.foreign.answers import read_answers
 from hurdles.foreign.expectation import Expectation, check_expectation
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.predictions import PredictionTable, read_predictions, with_parts
 from hurdles.foreign.spec import Output, Spec
-from hurdles.pixels.framing import Framing
+from hurdles.pixels.framing import Framing, Resize
 from hurdles.pixels.prepare import needs_lungs
 from hurdles.progress import Options
 from hurdles.runs.encoders import encoder_images, public_images, seen_images
@@ -71,6 +70,7 @@ def model_subject(
     options: Options,
     framing: Framing = Framing.STRETCH,
     fraction: float = 1.0,
+    resize: Resize = Resize.AREA,
     decide: Callable[[NDArray[np.float64]], NDArray[np.str_]] | None = None,
 ) -> tuple[Subject, dict[str, str]]:
     """Bring a model and its images before the hurdles; returns what a reader must know besides.
@@ -94,25 +94,33 @@ def model_subject(
             level=request.level,
             framing=framing,
             fraction=fraction,
+            resize=resize,
         )
 
     own = material(request.name, with_parts(request.images))
     elsewhere = [material(name, _all_test(each)) for name, each in (request.on or {}).items()]
     options.listener.start("Asking the model", 1)
 
-    def answers(images: Material) -> Predictions:
-        return images.predictions(model.labels, model.ask(images.pixels, images.masks))
-
-    rows = own.rows(Split.VALIDATION)
+    rows = [own.rows(part) for part in (Split.TEST, Split.VALIDATION)]
+    if not len(rows[0]):
+        raise HurdleError(f"no test image of {request.name} can be read.")
+    judged = [*(own.take(each) for each in rows if len(each)), *elsewhere]
+    answers = answers_to(model, ((images.pixels, images.masks) for images in judged))
+    predictions = [
+        images.predictions(model.labels, answer)
+        for images, answer in zip(judged, answers, strict=True)
+    ]
+    of_elsewhere = predictions[len(judged) - len(elsewhere) :]
     subject = Subject(
         name=model.name,
         model=model,
         material=own,
-        validation=answers(own.take(rows)) if len(rows) else None,
-        test=answers(own.take(own.rows(Split.TEST))),
+        validation=predictions[1] if len(rows[1]) else None,
+        test=predictions[0],
         decide=decide,
-        elsewhere=[Elsewhere(each, answers(each)) for each in elsewhere],
+        elsewhere=[Elsewhere(*pair) for pair in zip(elsewhere, of_elsewhere, strict=True)],
     )
+    notes += getattr(model, "notes", ())
     options.listener.advance()
     return subject, _about(model.name, training, notes)
 
@@ -148,6 +156,8 @@ def answers_subject(
         own = Material(request.name, table.images, nothing, level=level)
     else:
         own = material_of(table.images, name=request.name, options=options, level=level)
+    if not len(own.rows(Split.TEST)):
+        raise HurdleError(f"no test image of {request.name} can be read.")
     of_own = replace(table, images=own.manifest)  # files that cannot be read are gone by now
     others = []
     for name, there in (request.on or {}).items():
@@ -189,7 +199,12 @@ class _WithoutSpec:
     def outputs(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float64]:
-        free = {"inverted": False, "framing": Framing.STRETCH, "crop_fraction": 1.0}
+        free = {
+            "inverted": False,
+            "framing": Framing.STRETCH,
+            "crop_fraction": 1.0,
+            "resize": Resize.AREA,
+        }
         free |= {"classes": self.plain.classes, "output": self.plain.output}
         if self.spec.model_copy(update=free) != self.plain:
             raise ModelError("only its images can be altered, not what it makes of them.")
@@ -226,6 +241,7 @@ def expected_of(
             lungs=needs_lungs(spec.preparation),
             framing=spec.framing,
             fraction=spec.crop_fraction,
+            resize=spec.resize,
         )
         return some.pixels, some.masks
 
