@@ -22,7 +22,7 @@ from hurdles.evaluation.conditions import (
     at_conditions,
     prevalences,
 )
-from hurdles.evaluation.evaluation import Evaluation, evaluate
+from hurdles.evaluation.evaluation import SCHEMA, Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import AtQuantile, Ranking
 
@@ -311,6 +311,7 @@ def test_every_row_says_what_it_is_and_comes_back_from_json(make):
     for validation in (None, make(seed=5)):
         found = evaluate(make(images_each=2), conditions=conditions, validation=validation)
         assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+        assert SCHEMA.faults(found.to_dict()) == []
         assert found.conditional
         for row in found.conditional:
             assert f"{100 * row.at:g} %" in row.title
