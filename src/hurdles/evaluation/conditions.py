@@ -360,19 +360,19 @@ def _chosen(
     for target in targets:
         for class_ in table.classes:
             cut, basis = _cut(validation, word, class_, target)
-            ranking = _ranking(table, word, class_)
-            truth = table.truth == class_
-            scores = table.prob[:, table.classes.index(class_)]
-            mine, theirs = (truth, ~truth) if word == "specificity" else (~truth, truth)
-            if math.isnan(cut) or not mine.any() or not theirs.any():
-                why = basis if math.isnan(cut) else CONDITIONAL[names[0]].why_undefined(class_)
-                gone = undefined(why, level=level, **_size(ranking.counted))
-                yield from (Conditional(name, class_, target, gone) for name in names)
-                continue
-            passes = scores > cut if word == "specificity" else scores < cut
+            truth, scores = table.truth == class_, table.prob[:, table.classes.index(class_)]
+            side = word == "specificity"
+            passes = scores > cut if side else scores < cut
+            mine, theirs = (truth, ~truth) if side else (~truth, truth)
             for name, rows, right in ((names[0], mine, passes), (names[1], theirs, ~passes)):
-                share = patient_share(right[rows], table.patients[rows], level=level)
-                yield Conditional(name, class_, target, share, basis)
+                lacking = "of" if rows is truth else "other than"
+                why = basis if math.isnan(cut) else f"no image of the set is {lacking} {class_}"
+                share = (
+                    undefined(why, level=level, **_size(table.by_patient(rows)))
+                    if math.isnan(cut) or not rows.any()
+                    else patient_share(right[rows], table.patients[rows], level=level)
+                )
+                yield Conditional(name, class_, target, share, "" if math.isnan(cut) else basis)
 
 
 def _cut(validation: PatientTable, word: str, class_: str, target: float) -> tuple[float, str]:

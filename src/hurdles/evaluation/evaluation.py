@@ -117,6 +117,10 @@ class Evaluation:
             [METRICS[measure].title, class_, written(measure, estimate), estimate.n_images]
             for (measure, class_), estimate in self.estimates.items()
         ]
+        rows += [
+            [row.title, row.class_, row.written(), row.estimate.n_images]
+            for row in self.conditional
+        ]
         known = f" of {self.n_patients} patients" if self.n_patients else ""
         title = f"Evaluation: {self.n_images} images{known}"
         columns = ["measure", "class", "value [interval]", "images"]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from hurdles.data.manifest import Manifest
     from hurdles.evaluation.comparisons import Comparison
+    from hurdles.evaluation.conditions import Conditional
     from hurdles.evaluation.evaluation import Evaluation
     from hurdles.explanation.heatmap import Heatmap
 
@@ -63,10 +64,20 @@ def evaluation_lines(result: Evaluation) -> Iterator[str]:
         yield ""
         yield from table_lines(
             ["at a condition", "class", "value", "resting on"],
-            [[row.title, row.class_, row.written(), row.basis] for row in result.conditional],
+            [
+                [row.title, row.class_, _condition(row, why), row.basis]
+                for row in result.conditional
+            ],
         )
     yield from (f"undefined where {reason}" for reason in why)
     yield from (f"note: {note}" for note in result.notes)
+
+
+def _condition(row: Conditional, why: dict[str, None]) -> str:
+    if row.estimate.is_defined:
+        return row.written()
+    why[row.estimate.note] = None
+    return "undefined"
 
 
 def interval_unit(n_images: int, n_unknown: int) -> str:
@@ -158,6 +169,8 @@ def comparison_sentence(comparisons: Sequence[Comparison], adjusted: Sequence[fl
         return c.difference.value if METRICS[c.metric].higher_is_better else -c.difference.value
 
     rows = [(c, p) for c, p in zip(comparisons, adjusted, strict=True) if p == p]
+    if not rows and any(c.difference.is_defined for c in comparisons):
+        return "None of these rows has a test; their intervals say how far A and B may be apart."
     if not rows:
         return "Inconclusive: no measure of the two can be compared on these images."
     of = counted(len(rows), "row")

@@ -22,7 +22,7 @@ from hurdles.evaluation.conditions import (
     at_conditions,
     prevalences,
 )
-from hurdles.evaluation.evaluation import Evaluation, evaluate
+from hurdles.evaluation.evaluation import SCHEMA, Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import AtQuantile, Ranking
 
@@ -227,9 +227,14 @@ class TestThresholds:
 
     def test_one_side_only(self):
         only = of_two([True, True], [0.9, 0.1])
-        for validation in (None, fourfold(5, 1, 1, 5)):
-            one = at(only, specificity=(0.9,), validation=validation)["sensitivity_at_specificity"]
-            assert "not both images of sick and of other classes" in one.note
+        one = at(only, specificity=(0.9,))["sensitivity_at_specificity"]
+        assert "not both images of sick and of other classes" in one.note
+        found = at(only, specificity=(0.9,), validation=fourfold(5, 1, 0, 6))
+        assert found["sensitivity_at_specificity"].value == 0.5
+        assert found["specificity_reached"].note == "no image of the set is other than sick"
+        found = at(only, "well", specificity=(0.9,), validation=fourfold(5, 1, 1, 5))
+        assert found["sensitivity_at_specificity"].note == "no image of the set is of well"
+        assert found["specificity_reached"].is_defined
         one = at(fourfold(5, 1, 1, 5), specificity=(0.9,), validation=only)
         assert "no validation image is other than sick" in one["specificity_reached"].note
 
@@ -306,6 +311,7 @@ def test_every_row_says_what_it_is_and_comes_back_from_json(make):
     for validation in (None, make(seed=5)):
         found = evaluate(make(images_each=2), conditions=conditions, validation=validation)
         assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+        assert SCHEMA.faults(found.to_dict()) == []
         assert found.conditional
         for row in found.conditional:
             assert f"{100 * row.at:g} %" in row.title

@@ -84,12 +84,20 @@ def test_an_evaluation_shows_what_holds_at_a_condition_and_an_older_one_what_it_
     before = "\n".join(evaluation_lines(replace(found, estimates=older, conditional=())))
     assert "AP" not in before
     assert "at a condition" not in before
+    gone = replace(found.conditional[0], estimate=undefined("nobody is ill"))
+    said = list(evaluation_lines(replace(found, conditional=(gone,))))
+    assert "undefined where nobody is ill" in said
 
 
 def test_where_nothing_can_be_compared_the_sentence_says_so():
     nothing = undefined("no image", level=0.95, n_images=0, n_patients=0)
     lone = Comparison("accuracy", "", nothing, nothing, nothing, float("nan"), "none")
     assert comparison_sentence([lone], [float("nan")]).startswith("Inconclusive: no measure")
+
+
+def test_where_no_row_has_a_test_the_intervals_speak():
+    said = comparison_sentence([row("average_precision", 0.1, float("nan"))], [float("nan")])
+    assert said.startswith("None of these rows has a test; their intervals")
 
 
 def test_of_a_measure_that_is_better_when_low_the_lower_one_is_better():
