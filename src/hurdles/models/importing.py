@@ -103,7 +103,8 @@ class ImportedEncoder:
         if self.filled:
             rest.append(f"not in the file, and set to 0: {len(self.filled)} x {_COUNTER}")
         return [
-            f"{about['source']}: {self.taken} entries are the encoder of {spec.architecture}",
+            f"{about['source']}: {self.taken} entries, as {about['like']} names them, are the encoder of "
+            f"{spec.architecture}",
             *rest,
             "missing: nothing",
             f"gray within [0, 1] is scaled inside: mean {spec.mean:.6g}, deviation {spec.std:.6g}",
@@ -169,7 +170,7 @@ def imported_encoder(
     remarks += [remark] if remark else []
     full = {**spec.to_dict(), "mean": mean, "std": std}
     about = {
-        "source": f"encoder {path.name} (names as in {like})",
+        "source": f"encoder {path.name}",
         "from": origin or "not stated",
         "license": license or "not stated",
         "sha256": file_hash(path),

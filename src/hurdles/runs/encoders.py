@@ -134,7 +134,7 @@ class EncoderCheck:
                 else ""
             )
             lines.append(
-                f"That {self.source} has seen test images could not be excluded: "
+                f"It could not be excluded that {self.source} has seen test images: "
                 f"{'; '.join(self.unknown)}{among}."
             )
         return lines
@@ -210,8 +210,8 @@ def encoder_images(
             )
     elif not trained_on:
         unknown.append(
-            f"which images {source} has seen is not known (name them by --trained-on: images, or "
-            "a fingerprint)"
+            f"which images {source} was trained on is not known (name them by --trained-on: images, "
+            "or a fingerprint)"
         )
     if hashes:
         unknown.append(
