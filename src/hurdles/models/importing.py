@@ -103,8 +103,8 @@ class ImportedEncoder:
         if self.filled:
             rest.append(f"not in the file, and set to 0: {len(self.filled)} x {_COUNTER}")
         return [
-            f"{about['source']}: {self.taken} entries, as {about['like']} names them, are the encoder of "
-            f"{spec.architecture}",
+            f"{about['source']}: {self.taken} entries, as {about['like']} names them, are the "
+            f"encoder of {spec.architecture}",
             *rest,
             "missing: nothing",
             f"gray within [0, 1] is scaled inside: mean {spec.mean:.6g}, deviation {spec.std:.6g}",

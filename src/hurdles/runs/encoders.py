@@ -210,8 +210,8 @@ def encoder_images(
             )
     elif not trained_on:
         unknown.append(
-            f"which images {source} was trained on is not known (name them by --trained-on: images, "
-            "or a fingerprint)"
+            f"which images {source} was trained on is not known (name them by --trained-on: "
+            "images, or a fingerprint)"
         )
     if hashes:
         unknown.append(
