@@ -37,6 +37,8 @@ PAGES = (
     "howto/encoders.md",
     "howto/dicom.md",
     "howto/small-data.md",
+    "howto/predict.md",
+    "howto/export.md",
     "howto/compare.md",
     "howto/predictions.md",
     "howto/function.md",

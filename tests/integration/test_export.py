@@ -89,7 +89,7 @@ def test_the_file_names_its_run_and_nothing_of_this_machine(exported, finished):
 @pytest.mark.full
 @pytest.mark.parametrize("architecture", architectures())
 def test_every_network_can_be_exported(architecture):
-    size = 400 if architecture.startswith("lenet-1024") else 64
+    size = {"lenet-1024": 1024, "lenet-1024-strided": 400}.get(architecture, 64)
     spec = ModelSpec(architecture, ("a", "b", "c"), size=size, mean=0.4, std=0.2)
     network = build(spec, seed=1).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (3, size, size), dtype=np.uint8)

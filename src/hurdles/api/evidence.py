@@ -66,10 +66,10 @@ def verify(
 
     images: dict[str, Manifest] = {}
     if data:
-        images = classified_apart(data, labels=labels, columns=columns)
+        images = classified_apart(data, labels=labels, columns=columns, unlabeled=True)
         if len(images) > 1 or join_patients:  # together, as check takes them
             images[title_of(data)] = classified(
-                data, labels=labels, columns=columns, join_patients=join_patients
+                data, labels=labels, columns=columns, join_patients=join_patients, unlabeled=True
             )
     return verified(
         Path(path),

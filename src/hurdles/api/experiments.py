@@ -176,9 +176,9 @@ def evaluate(
     *,
     predictions: str | Path | None = None,
     data: Data | None = None,
-    on: Data | None = None,
     classes: Sequence[str] | None = None,
     positive: str | None = None,
+    on: Data | None = None,
     name: str | None = None,
     merge: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -258,8 +258,9 @@ def evaluate(
     names = [merge] if merge else names_of(on)
     if name and (merge or len(names) > 1):
         raise RunError(
-            f"{name!r} is to name {'and merge' if merge else f'{len(names)} sets of'} images; name "
-            "each set by NAME=PATH, or put them together under one name by --merge NAME alone."
+            f"{name!r} is to name {'what --merge names' if merge else f'{len(names)} sets'}. Each "
+            "set goes by its own folder or table, or, evaluated alone, by --name; --merge alone "
+            "puts them together under one name."
         )
     names = [name] if name else names
     for each in names:
@@ -268,12 +269,13 @@ def evaluate(
     read = [*(path for path in sealed(run.path) if path not in files), *files_of(on)]
     results = {}
     with outputs(*files, inputs=read, ledger=run.ledger, force=force):
+        for each in names:  # all of them: what is sealed is read, and would be an input
+            unseal(run.path, each)
         if len(names) == 1:
             sets = [classified(on, labels=labels, columns=columns)]
         else:
             sets = list(classified_apart(on, labels=labels, columns=columns).values())
         for each, images in zip(names, sets, strict=True):
-            unseal(run.path, each)
             results[each] = evaluate_run(
                 run,
                 images,
@@ -287,7 +289,7 @@ def evaluate(
 
 
 class TableOptions(NamedTuple):
-    """What tables of predictions are read with."""
+    """Images, classes and columns that tables of predictions are read with."""
 
     data: Data | None = None
     classes: Sequence[str] | None = None
@@ -356,6 +358,8 @@ def compare(
     ------
     EvaluationError
         If the runs were not tested on the same images, or a metric or margin cannot be used.
+    RunError
+        If options of tables are given with runs.
     """
     of_tables = TableOptions(data, classes, positive, labels, columns)
     if not (_is_table(a) or _is_table(b)) and any(of_tables):

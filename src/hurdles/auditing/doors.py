@@ -35,7 +35,6 @@ from hurdles.runs.images import (
     classified,
     classified_apart,
     files_of,
-    manifest_of,
     title_of,
 )
 from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
@@ -91,8 +90,7 @@ class Given:
         if self.data is not None:
             images = classified(self.data, labels=self.labels, columns=self.columns_of_images())
             name = title_of(self.data)
-        known = None if self.trained_on is None else manifest_of(self.trained_on)
-        return Request(name, images, self.elsewhere(), known)
+        return Request(name, images, self.elsewhere(), _parts(self.trained_on))
 
     def elsewhere(self) -> Mapping[str, Manifest]:
         """Return the other collections, each by its name."""
@@ -327,9 +325,16 @@ def command_folder(options: Options) -> Path:
 
 def _inputs(given: Given, request: Request, options: Options) -> list[Input]:
     images = {} if request.images is None else {request.name: request.images}
-    known = {} if request.trained_on is None else {"trained on": request.trained_on}
-    every = {**images, **(request.on or {}), **known}
     return [
-        *image_inputs(every, cache=options.cache),
+        *image_inputs({**images, **(request.on or {})}, cache=options.cache),
         *(Input.of_file(Role.TABLE, path) for path in given.table_files()),
     ]
+
+
+def _parts(data: Data | None) -> Sequence[str | Path | Manifest]:
+    """Return each part of what was given."""
+    if data is None:
+        return ()
+    if isinstance(data, Mapping):
+        return [f"{name}={path}" for name, path in data.items()]
+    return [data] if isinstance(data, str | Path | Manifest) else list(data)

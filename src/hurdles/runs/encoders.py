@@ -239,7 +239,7 @@ def check_encoder(
     found: dict[Split, dict[str, str]] = {}
     parts = {part: done.manifest.part(part) for part in (Split.VALIDATION, Split.TEST)}
     for part, manifest in parts.items():
-        found[part] = _seen(manifest, images, options) if len(manifest) else {}
+        found[part] = seen_images(manifest, images, options) if len(manifest) else {}
     tested, reasons = parts[Split.TEST], found[Split.TEST]
     labels = tested.frame.loc[tested.frame["image"].isin(list(reasons)), "label"].value_counts()
     return EncoderCheck(
@@ -251,7 +251,7 @@ def check_encoder(
         seen_validation=len(found[Split.VALIDATION]),
         compared=tuple(images.compared),
         unknown=(*images.unknown, *(_BY_HASHES for _ in images.hashes[:1])),
-        public=_public(tested, options) if images.unknown else {},
+        public=public_images(tested, options) if images.unknown else {},
         kept=keep and bool(reasons),
     )
 
@@ -284,15 +284,17 @@ def refuse_lists(trained_on: TrainedOn, encoder_from: object, run: Run) -> None:
         )
 
 
-def _seen(manifest: Manifest, images: EncoderImages, options: Options) -> dict[str, str]:
-    """Return the images of a part that the encoder has seen, with the reason."""
+def seen_images(
+    manifest: Manifest, images: EncoderImages, options: Options, who: str = "the encoder"
+) -> dict[str, str]:
+    """Return the images of a manifest that the encoder, or a model, has seen, with the reason."""
     skip = replace(options, on_bad=OnBad.SKIP)
     reasons: dict[str, str] = {}
     if images.run is not None:
         other = images.run
         prepared = prepare_as(manifest, preparation_of(other.recipe), skip)
         for image, why in seen_by(other, prepared, options).reasons.items():
-            reasons[image] = f"seen by the encoder (run {other.path.name}): {why}"
+            reasons[image] = f"seen by {who} (run {other.path.name}): {why}"
         for image, why in _same_patients(manifest, other):
             reasons.setdefault(image, why)
     small = prepare_as(manifest, Preparation(PRINT_SIZE), skip)
@@ -300,14 +302,14 @@ def _seen(manifest: Manifest, images: EncoderImages, options: Options) -> dict[s
     for name, theirs in images.lists.items():
         pairs = matches(theirs, small, progress=counting(options.listener, _LOOKING))
         for pair in pairs.itertuples():
-            why = f"seen by the encoder: it shows {pair.image_a} of {name}"
+            why = f"seen by {who}: it shows {pair.image_a} of {name}"
             reasons.setdefault(str(pair.image_b), f"{why}, similarity {pair.similarity:.3f}")
     own = image_hashes(small.pixels)
     for each in images.hashes:
         near = hash_matches(own, each.hashes, radius=LIKELY_BITS)
         near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
         for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
-            why = f"seen by the encoder: it shows {each.images[theirs]} of {each.name}"
+            why = f"seen by {who}: it shows {each.images[theirs]} of {each.name}"
             reasons.setdefault(names[ours], f"{why}, hashes {distance} bits of 256 apart")
     return reasons
 
@@ -325,7 +327,7 @@ def _same_patients(manifest: Manifest, other: Run) -> Iterator[tuple[str, str]]:
             )
 
 
-def _public(manifest: Manifest, options: Options) -> dict[str, int]:
+def public_images(manifest: Manifest, options: Options) -> dict[str, int]:
     """Return how many images stand in each public collection of which a fingerprint ships."""
     small = prepare_as(manifest, Preparation(PRINT_SIZE), replace(options, on_bad=OnBad.SKIP))
     if not len(small):

@@ -84,11 +84,15 @@ def classified_apart(
     *,
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    unlabeled: bool = False,
 ) -> dict[str, Manifest]:
     """Return each part of `data` by its name, otherwise as `classified`; none if none is given."""
     wanted = labels or {}
-    parts = _under(_parts(data, "", columns or {}), wanted) if data else []
-    return {name: judged_classes(part, requested=wanted.values()) for name, part in parts}
+    parts = _under(_parts(data, "", columns or {}, unlabeled), wanted) if data else []
+    return {
+        name: judged_classes(part, requested=wanted.values()) if part.has_classes else part
+        for name, part in parts
+    }
 
 
 def _parts(
@@ -196,7 +200,7 @@ def files_of(data: Data | None) -> list[Path]:
     if data is None or isinstance(data, Manifest):
         return []
     paths = [*named_folders(data).values(), *map(Path, _given(data))]
-    return [path for path in paths if path.is_file()]
+    return [path for path in paths if path.is_file() and not is_place_of_images(path)]
 
 
 def name_of(data: Data) -> str:
@@ -218,7 +222,7 @@ def names_of(data: Data) -> list[str]:
 
 
 def title_of(data: Data) -> str:
-    """Return what a reader calls images of several parts."""
+    """Return what a reader calls images of several parts; of many, the first are named."""
     names = names_of(data)
     more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return " + ".join([*names[:_NAMED], *more])
