@@ -146,6 +146,26 @@ def test_what_is_not_known_is_said(alone, given, cohort, tmp_path, options):
     assert "could not be excluded" in done.report_path.read_text()
 
 
+def test_of_a_public_collection_that_is_not_here_the_shipped_hashes_are_taken(
+    alone, given, cohort, tmp_path, options, monkeypatch
+):
+    monkeypatch.delenv("HURDLES_DATA", raising=False)
+    done = api.run(
+        given, data=cohort, out=tmp_path / "run", encoder_from=alone, trained_on=["kermany"],
+        options=options,
+    )  # fmt: skip
+    (compared,) = done.meta["start"]["images"]["compared_with"]
+    assert compared.endswith("images of kermany, by hashes")
+    (remark,) = done.encoder_remarks
+    assert remark.count("some of the copies that were cropped are missed") == 1
+    assert "stand in public collections" not in remark
+    with pytest.raises(CollectionError, match="where is nih"):
+        api.run(
+            given, data=cohort, out=tmp_path / "no", encoder_from=alone, trained_on=["nih"],
+            options=options,
+        )  # fmt: skip
+
+
 def test_public_collections_are_named(alone, given, cohort, tmp_path, options, monkeypatch):
     from hurdles.copies.lineage import fingerprint_of
     from hurdles.pixels.prepare import Preparation
