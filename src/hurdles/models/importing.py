@@ -78,7 +78,7 @@ _HEADS = ("fc.", "classifier.", "head.", "class_layers.", "op_threshs")
 _NUMBERED = {"0": "conv1", "1": "bn1", **{str(n + 3): f"layer{n}" for n in range(1, 5)}}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImportedEncoder:
     """An encoder under our names, and an account of what became of the file's entries.
 
@@ -91,6 +91,10 @@ class ImportedEncoder:
     left_over: tuple[str, ...]
     filled: tuple[str, ...]
     remarks: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        left = f"{self.taken} entries taken, {len(self.left_over)} left over"
+        return f"ImportedEncoder({self.start.spec.architecture!r}, {left})"
 
     def lines(self) -> list[str]:
         """Return what a person reads on the console."""
