@@ -85,7 +85,9 @@ def test_test_images_that_the_run_before_has_seen_are_left_out(run, cohort):
     assert f"({COPIES} COVID-19, {COPIES} Normal, {COPIES} Pneumonia)" in remark
     for place in (run.meta["warnings"], run.evaluation().notes):
         assert remark in place
-    assert "what run finished, which this run starts from" in run.report_path.read_text()
+    page = run.report_path.read_text()
+    assert "what run finished, which this run starts from" in page
+    assert "that it had never seen" in page, "what it had seen is gone"
 
 
 def test_what_is_left_can_be_audited_and_known_again(run, options):
@@ -143,7 +145,10 @@ def test_what_is_not_known_is_said(alone, given, cohort, tmp_path, options):
     assert "which images alone.safetensors was trained on is not known" in remark
     assert "--trained-on" in remark
     assert remark in done.meta["warnings"]
-    assert "could not be excluded" in done.report_path.read_text()
+    page = done.report_path.read_text()
+    assert "could not be excluded" in page
+    assert "never seen" not in page
+    assert "kept out of its training" in page
 
 
 def test_of_a_public_collection_that_is_not_here_the_shipped_hashes_are_taken(
@@ -189,6 +194,9 @@ def test_they_may_be_kept_by_request(given, cohort, finished, tmp_path, options)
     )  # fmt: skip
     assert len(copied(done.manifest)) == 3 * COPIES
     assert "were kept by request: the results are too good" in done.encoder_remarks[0]
+    page = done.report_path.read_text()
+    assert "(6 of them seen by the encoder that it starts from)" in page
+    assert "never seen" not in page
 
 
 def test_images_of_the_validation_part_are_counted(given, cohort, finished, tmp_path, options):
