@@ -102,9 +102,9 @@ class ReportContent:
 
     `manifest` holds every image of the experiment, with its split, and the files left out; for an
     evaluation on a further collection, the images of that. `history` is None where nothing was
-    trained, `copies` where they were not looked for, `n_encoder` (test images that the encoder which
-    the model starts from has seen) where that is not known. `recipe_notes` has a sentence for a field by
-    its dotted name. To the `warnings`, what the data themselves show is added.
+    trained, `copies` where they were not looked for, `n_encoder` (test images that the encoder has
+    seen which the model starts from) where that is not known. `recipe_notes` has a sentence for a
+    field by its dotted name. To the `warnings`, what the data themselves show is added.
     """
 
     title: str
