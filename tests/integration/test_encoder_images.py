@@ -85,7 +85,9 @@ def test_test_images_that_the_run_before_has_seen_are_left_out(run, cohort):
     assert f"({COPIES} COVID-19, {COPIES} Normal, {COPIES} Pneumonia)" in remark
     for place in (run.meta["warnings"], run.evaluation().notes):
         assert remark in place
-    assert "what run finished, which this run starts from" in run.report_path.read_text()
+    page = run.report_path.read_text()
+    assert "what run finished, which this run starts from" in page
+    assert "that it had never seen" in page, "what it had seen is gone"
 
 
 def test_what_is_left_can_be_audited_and_known_again(run, options):
@@ -137,11 +139,36 @@ def test_what_is_not_known_is_said(alone, given, cohort, tmp_path, options):
     done = api.run(given, data=cohort, out=tmp_path / "run", encoder_from=alone, options=options)
     assert copied(done.manifest), "nobody could know"
     (remark,) = done.encoder_remarks
-    assert remark.startswith("That alone.safetensors has seen test images could not be excluded: ")
-    assert "which images alone.safetensors has seen is not known" in remark
+    assert remark.startswith(
+        "It could not be excluded that alone.safetensors has seen test images: "
+    )
+    assert "which images alone.safetensors was trained on is not known" in remark
     assert "--trained-on" in remark
     assert remark in done.meta["warnings"]
-    assert "could not be excluded" in done.report_path.read_text()
+    page = done.report_path.read_text()
+    assert "could not be excluded" in page
+    assert "never seen" not in page
+    assert "kept out of its training" in page
+
+
+def test_of_a_public_collection_that_is_not_here_the_shipped_hashes_are_taken(
+    alone, given, cohort, tmp_path, options, monkeypatch
+):
+    monkeypatch.delenv("HURDLES_DATA", raising=False)
+    done = api.run(
+        given, data=cohort, out=tmp_path / "run", encoder_from=alone, trained_on=["kermany"],
+        options=options,
+    )  # fmt: skip
+    (compared,) = done.meta["start"]["images"]["compared_with"]
+    assert compared.endswith("images of kermany, by hashes")
+    (remark,) = done.encoder_remarks
+    assert remark.count("some of the copies that were cropped are missed") == 1
+    assert "stand in public collections" not in remark
+    with pytest.raises(CollectionError, match="where is nih"):
+        api.run(
+            given, data=cohort, out=tmp_path / "no", encoder_from=alone, trained_on=["nih"],
+            options=options,
+        )  # fmt: skip
 
 
 def test_public_collections_are_named(alone, given, cohort, tmp_path, options, monkeypatch):
@@ -167,6 +194,9 @@ def test_they_may_be_kept_by_request(given, cohort, finished, tmp_path, options)
     )  # fmt: skip
     assert len(copied(done.manifest)) == 3 * COPIES
     assert "were kept by request: the results are too good" in done.encoder_remarks[0]
+    page = done.report_path.read_text()
+    assert "(6 of them seen by the encoder that it starts from)" in page
+    assert "never seen" not in page
 
 
 def test_images_of_the_validation_part_are_counted(given, cohort, finished, tmp_path, options):
@@ -251,7 +281,7 @@ def test_an_imported_encoder_is_started_from_and_put_on_record(cohort, tiny, tmp
     assert len(started["sha256"]) == 64
     page = done.report_path.read_text()
     assert "CC-BY-NC-4.0" in page
-    assert "encoder their.pt (names as in timm)" in page
+    assert "encoder their.pt" in page
     again = api.run(recipe, out=tmp_path / "run", resume=True, options=options)
     assert again.meta == done.meta
     json.dumps(started)

@@ -94,7 +94,9 @@ def test_order_and_names_give_the_same(fitted, cohort, table, tmp_path, options)
 def test_what_the_encoder_has_seen_is_not_known_unless_it_is_named(
     fitted, features, cohort, table, tmp_path, options
 ):
-    assert any("which images theirs has seen is not known" in n for n in fitted.evaluation.notes)
+    assert any(
+        "which images theirs was trained on is not known" in n for n in fitted.evaluation.notes
+    )
     tested = Manifest.load(tmp_path / "head" / "manifest.csv").part("test").frame
     known = tested.groupby("label").head(1)
     Manifest(known.reset_index(drop=True)).save(tmp_path / "known.csv")

@@ -78,7 +78,7 @@ _HEADS = ("fc.", "classifier.", "head.", "class_layers.", "op_threshs")
 _NUMBERED = {"0": "conv1", "1": "bn1", **{str(n + 3): f"layer{n}" for n in range(1, 5)}}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImportedEncoder:
     """An encoder under our names, and an account of what became of the file's entries.
 
@@ -92,6 +92,10 @@ class ImportedEncoder:
     filled: tuple[str, ...]
     remarks: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        left = f"{self.taken} entries taken, {len(self.left_over)} left over"
+        return f"ImportedEncoder({self.start.spec.architecture!r}, {left})"
+
     def lines(self) -> list[str]:
         """Return what a person reads on the console."""
         about, spec = self.start.description, self.start.spec
@@ -103,7 +107,8 @@ class ImportedEncoder:
         if self.filled:
             rest.append(f"not in the file, and set to 0: {len(self.filled)} x {_COUNTER}")
         return [
-            f"{about['source']}: {self.taken} entries are the encoder of {spec.architecture}",
+            f"{about['source']}: {self.taken} entries, as {about['like']} names them, are the "
+            f"encoder of {spec.architecture}",
             *rest,
             "missing: nothing",
             f"gray within [0, 1] is scaled inside: mean {spec.mean:.6g}, deviation {spec.std:.6g}",
@@ -169,7 +174,7 @@ def imported_encoder(
     remarks += [remark] if remark else []
     full = {**spec.to_dict(), "mean": mean, "std": std}
     about = {
-        "source": f"encoder {path.name} (names as in {like})",
+        "source": f"encoder {path.name}",
         "from": origin or "not stated",
         "license": license or "not stated",
         "sha256": file_hash(path),

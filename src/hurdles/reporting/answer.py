@@ -38,7 +38,8 @@ class Exposure(NamedTuple):
     known, `n_used` those that the model was itself trained or chosen on. `trained` says whether the
     manifest holds every evaluated image and tells which were trained on, `same_sources` whether
     all come from one of the `n_sources` that were. `shared_*` are patients on both sides, and their
-    images. `n_copies` is None where copies were not looked for.
+    images. `n_copies` is None where copies were not looked for; `n_encoder` counts images that the
+    encoder which it starts from had seen, None where it is not known what that has seen.
     """
 
     n_images: int
@@ -51,6 +52,7 @@ class Exposure(NamedTuple):
     same_sources: bool
     n_sources: int = 1
     n_copies: int | None = None
+    n_encoder: int | None = 0
 
 
 class Headline(NamedTuple):
@@ -65,7 +67,10 @@ class Headline(NamedTuple):
 
 
 def exposure(
-    manifest: Manifest, predictions: Predictions, copies: Copies | None = None
+    manifest: Manifest,
+    predictions: Predictions,
+    copies: Copies | None = None,
+    n_encoder: int | None = 0,
 ) -> Exposure:
     """Return what the model had already seen, as far as manifest and a search for copies tell.
 
@@ -91,6 +96,7 @@ def exposure(
         n_copies=None
         if copies is None
         else int(frame.loc[judged, "image"].isin(list(copies.known_of(manifest))).sum()),
+        n_encoder=n_encoder,
     )
 
 
@@ -125,9 +131,11 @@ def _judged_images(seen: Exposure) -> str:
     apart = ""
     if seen.n_copies:
         images += f" ({count(seen.n_copies)} of them copies of images that it had seen)"
+    elif seen.n_encoder:
+        images += f" ({count(seen.n_encoder)} of them seen by the encoder that it starts from)"
     elif seen.trained and not seen.n_used:
         # What the split bears out, and, where copies were looked for and none was found, more.
-        never = seen.n_copies == 0
+        never = seen.n_copies == 0 and seen.n_encoder == 0
         apart = " that it had never seen" if never else " kept out of its training"
     if seen.n_unknown == seen.n_images:
         return f"On {images}{apart} (patients not known)"

@@ -102,8 +102,9 @@ class ReportContent:
 
     `manifest` holds every image of the experiment, with its split, and the files left out; for an
     evaluation on a further collection, the images of that. `history` is None where nothing was
-    trained, `copies` where they were not looked for. `recipe_notes` has a sentence for a field by
-    its dotted name. To the `warnings`, what the data themselves show is added.
+    trained, `copies` where they were not looked for, `n_encoder` (test images that the encoder has
+    seen which the model starts from) where that is not known. `recipe_notes` has a sentence for a
+    field by its dotted name. To the `warnings`, what the data themselves show is added.
     """
 
     title: str
@@ -120,6 +121,7 @@ class ReportContent:
     warnings: Sequence[str] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     copies: Copies | None = None
+    n_encoder: int | None = 0
     findings: Findings | None = None
 
     def __post_init__(self) -> None:
@@ -140,7 +142,7 @@ def write_report(content: ReportContent, path: str | Path) -> Path:
 def render(content: ReportContent) -> str:
     """Return the report as HTML: no script, nothing loaded from anywhere."""
     evaluation, history = content.evaluation, content.history
-    seen = answer.exposure(content.manifest, content.predictions, content.copies)
+    seen = answer.exposure(content.manifest, content.predictions, content.copies, content.n_encoder)
     accuracy = evaluation.get("accuracy")
     own = answer.own_warnings(content.manifest, content.predictions)
 

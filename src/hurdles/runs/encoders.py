@@ -26,7 +26,7 @@ from hurdles.copies.lineage import (
 from hurdles.copies.similarity import PRINT_SIZE, hash_matches, image_hashes
 from hurdles.data.manifest import UNKNOWN, Manifest
 from hurdles.data.vocabulary import OnBad, Split
-from hurdles.errors import RecipeError, RunError
+from hurdles.errors import CollectionError, RecipeError, RunError
 from hurdles.pixels.cache import Prepared
 from hurdles.pixels.prepare import Preparation
 from hurdles.progress import Options, counting
@@ -134,7 +134,7 @@ class EncoderCheck:
                 else ""
             )
             lines.append(
-                f"That {self.source} has seen test images could not be excluded: "
+                f"It could not be excluded that {self.source} has seen test images: "
                 f"{'; '.join(self.unknown)}{among}."
             )
         return lines
@@ -185,18 +185,19 @@ def encoder_images(
 
     `source` is what the encoder is called.
     """
-    skip = replace(options, on_bad=OnBad.SKIP)
-    prints = [Path(p) for p in trained_on if not isinstance(p, Manifest) and _is_print(p)]
     lists: dict[str, Prepared] = {}
-    for part in trained_on:
-        if isinstance(part, Manifest) or not _is_print(part):
-            doing = "Reading images of the encoder"
-            small = prepare_as(manifest_of(part), Preparation(PRINT_SIZE), skip, doing)
-            if not len(small):
-                raise RunError(f"none of the images of --trained-on {part} can be read.")
-            lists[_free(name_of(part), lists)] = small
-    hashes = [Fingerprint.load(path) for path in prints]
+    hashes: list[Fingerprint] = []
     unknown = []
+    for part in trained_on:
+        named = _named(part)
+        if isinstance(named, Fingerprint):
+            hashes.append(named)
+            continue
+        skip, doing = replace(options, on_bad=OnBad.SKIP), "Reading images of the encoder"
+        small = prepare_as(named, Preparation(PRINT_SIZE), skip, doing)
+        if not len(small):
+            raise RunError(f"none of the images of --trained-on {part} can be read.")
+        lists[_free(name_of(part), lists)] = small
     if run is not None:
         if run.encoder_hashes_path.is_file():
             hashes.append(Fingerprint.load(run.encoder_hashes_path))
@@ -210,13 +211,11 @@ def encoder_images(
             )
     elif not trained_on:
         unknown.append(
-            f"which images {source} has seen is not known (name them by --trained-on: images, or "
-            "a fingerprint)"
+            f"which images {source} was trained on is not known (name them by --trained-on: "
+            "images, or a fingerprint)"
         )
     if hashes:
-        unknown.append(
-            "where only hashes are known, some of the copies that were cropped are missed"
-        )
+        unknown.append(_BY_HASHES)
     return EncoderImages(lists, tuple(hashes), run, tuple(unknown))
 
 
@@ -250,8 +249,8 @@ def check_encoder(
         by_class={str(label): int(n) for label, n in labels.sort_index().items()},
         seen_validation=len(found[Split.VALIDATION]),
         compared=tuple(images.compared),
-        unknown=(*images.unknown, *(_BY_HASHES for _ in images.hashes[:1])),
-        public=public_images(tested, options) if images.unknown else {},
+        unknown=images.unknown,
+        public=public_images(tested, options) if {*images.unknown} - {_BY_HASHES} else {},
         kept=keep and bool(reasons),
     )
 
@@ -338,8 +337,17 @@ def public_images(manifest: Manifest, options: Options) -> dict[str, int]:
     return {str(name): int(n) for name, n in counts.items()}
 
 
-def _is_print(part: str | Path) -> bool:
-    return Path(part).suffix.lower() == ".npz"
+def _named(part: str | Path | Manifest) -> Manifest | Fingerprint:
+    """Return images that are named; of a collection that is not here, the hashes that ship."""
+    if not isinstance(part, Manifest) and Path(part).suffix.lower() == ".npz":
+        return Fingerprint.load(part)
+    try:
+        return manifest_of(part)
+    except CollectionError:
+        shipped = {each.name: each for each in shipped_fingerprints()}
+        if str(part) in shipped:
+            return shipped[str(part)]
+        raise
 
 
 def _free(name: str, taken: Mapping[str, object]) -> str:

@@ -54,7 +54,7 @@ _FILES = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FittedHead:
     """A fitted head in its folder, with what it answered to the test images.
 
@@ -76,6 +76,10 @@ class FittedHead:
     head: LinearHead
     evaluation: Evaluation
     about: dict[str, Any]
+
+    def __repr__(self) -> str:
+        encoder, n = self.about["encoder"], self.evaluation.n_images
+        return f"FittedHead({str(self.folder)!r}, on features of {encoder}, tested on {n} images)"
 
     def lines(self) -> list[str]:
         """Return what a reader must know of the head, before its numbers."""

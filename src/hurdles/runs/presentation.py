@@ -154,6 +154,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         manifest=manifest,
         evaluation=replace(evaluation, notes=notes),
         copies=run.copies if own else None,
+        n_encoder=run.n_encoder if own else 0,
         predictions=run.predictions(on),
         history=run.history.frame,
         chosen_epoch=run.chosen_epoch(),

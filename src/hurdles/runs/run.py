@@ -223,6 +223,16 @@ class Run:
             return []
         return [str(remark) for remark in self.read_json(self.encoder_path.name)["remarks"]]
 
+    @property
+    def n_encoder(self) -> int | None:
+        """Test images that the encoder has seen and that were kept; None where it is not known."""
+        if not self.encoder_path.is_file():
+            return 0
+        check = self.read_json(self.encoder_path.name)
+        if check["kept"]:
+            return int(check["test_images_seen"])
+        return None if check["not_excluded"] else 0
+
     @cached_property
     def history(self) -> History:
         """The epochs."""
