@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, evidence, experiments, foreign, images
+from hurdles.cli import auditing, evidence, experiments, foreign, images, using
 from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
 
@@ -40,11 +40,11 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.run,
         experiments.evaluate,
         experiments.compare,
-        experiments.predict,
+        using.predict,
         experiments.explain,
         experiments.embed,
         experiments.report,
-        experiments.export,
+        using.export,
         experiments.study,
         images.train_lungs,
     ],
