@@ -32,6 +32,8 @@ __all__ = [
     "explain",
     "export",
     "fingerprint",
+    "fit_head",
+    "import_encoder",
     "lineage",
     "load",
     "manifest",

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hurdles import cli
+from hurdles.data.manifest import Manifest
 from hurdles.phantom.cohort import write_phantom
 
 VERBS = {
@@ -37,6 +38,11 @@ VERBS = {
     "evaluate": [
         "--on",
         "--name",
+        "--merge",
+        "--prevalence",
+        "--specificity",
+        "--sensitivity",
+        "--benefit-at",
         "--label",
         "--column",
         "--keep-seen",
@@ -45,7 +51,7 @@ VERBS = {
         "--json",
     ],
     "explain": ["--out", "--method", "--target", "--json"],
-    "compare": ["--on", "--json"],
+    "compare": ["--on", "--metric", "--margin", "--json"],
     "report": ["--on", "--no-images", "--force", "--json"],
     "embed": ["--on", "--out", "--method", "--label", "--column", "--json"],
     "segment": ["--out", "--weights", "--json"],
@@ -189,6 +195,21 @@ def test_the_main_job(call, phantom, other_phantom, tiny, tmp_path):
     assert strict(tested.stdout)["report"] == str(out / "report.other.html")
     compared = strict(call("compare", out, out, "--json").stdout)
     assert {"metric", "difference", "p_value", "p_holm"} <= set(compared[0])
+    again = call("evaluate", out, "--prevalence", "COVID-19=0.02", "--benefit-at", "0.1", "-q")
+    assert "PPV at a prevalence of 2 %" in again.stdout
+    for name in ("one", "two"):
+        Manifest.load(other_phantom).save(tmp_path / f"{name}.csv")
+    named = ("--on", tmp_path / "one.csv", "--on", tmp_path / "two.csv")
+    apart = call("evaluate", out, *named, "--json", "-q")
+    assert {n: one["report"] for n, one in strict(apart.stdout).items()} == {
+        n: str(out / f"report.{n}.html") for n in ("one", "two")
+    }
+    assert "== two" in call("evaluate", out, *named, "-q").stdout
+    merged = call("evaluate", out, "--on", other_phantom, "--merge", "all", "--json", "-q")
+    assert strict(merged.stdout)["report"] == str(out / "report.all.html")
+    judged = call("compare", out, out, "--metric", "auc", "--margin", "0.02", "--json")
+    assert {row["margin"] for row in strict(judged.stdout)} == {0.02}
+    assert "Is A no worse than B?" in call("compare", out, out, "--margin", "auc=0.02").stdout
     table = call("compare", out, out).stdout
     assert "p, Holm" in table
     assert "Interval and p are of one row alone" in table
@@ -258,6 +279,8 @@ def test_a_study_says_what_it_would_do(call, tmp_path, monkeypatch):
         (["run", "small-data", "--out", "r"], "ManifestError: which images?"),
         (["study", "nosuch", "--out", "r"], "RegistryError: no study is called 'nosuch'"),
         (["manifest", "nosuch"], "nosuch"),
+        (["evaluate", "r", "--prevalence", "flu"], "EvaluationError: 'flu' is no prevalence"),
+        (["evaluate", "r", "--benefit-at", "2"], "EvaluationError: benefit_at is 2.0; give a"),
         (["segment", "nosuch", "--out", "r"], "nosuch"),
         (["embed", "nosuch", "--on", "x", "--out", "r"], "RunError: nosuch is not a folder"),
         (["train-lungs", "--data", "nosuch", "--out", "r"], "nosuch"),

@@ -13,7 +13,8 @@ from hurdles import api
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import save_split
 from hurdles.data.vocabulary import OnBad
-from hurdles.errors import ImageError, ManifestError, RunError, SplitError
+from hurdles.errors import EvaluationError, ImageError, ManifestError, RunError, SplitError
+from hurdles.evaluation.conditions import Conditions
 from hurdles.progress import Options, Silent
 from hurdles.runs import assessment, experiment
 from hurdles.runs.images import prepare_pixels
@@ -528,6 +529,69 @@ class TestEvaluate:
             api.evaluate(copied, on=others, name="x", options=options)
         with pytest.raises(ManifestError, match="no image is of class 'wrong'"):
             api.evaluate(copied, on=others, labels={"wrong": "Normal"}, options=options)
+
+    @pytest.fixture
+    def wards(self, other_phantom, tmp_path):
+        """Write the other images as two tables; in the second, a class has another name."""
+        frame = Manifest.load(other_phantom).frame
+        first = np.arange(len(frame)) % 2 == 0
+        paths = tmp_path / "ward-a.csv", tmp_path / "ward-b.csv"
+        Manifest(frame[first].reset_index(drop=True)).save(paths[0])
+        renamed = frame[~first].replace({"label": {"Normal": "healthy"}})
+        Manifest(renamed.reset_index(drop=True)).save(paths[1])
+        return [str(path) for path in paths]
+
+    def test_several_sets_are_tests_of_their_own(self, copied, wards, options):
+        labels = {"healthy": "Normal"}  # which one of them has, and the other not
+        found = api.evaluate(copied, on=wards, labels=labels, options=options)
+        assert list(found) == ["ward-a", "ward-b"]
+        for (name, result), ward in zip(found.items(), wards, strict=True):
+            assert copied.evaluation(name) == result
+            assert result.n_images == len(Manifest.load(ward))
+            assert copied.page_path(name).is_file()
+            copied.require_finished()
+        again = api.evaluate(copied, on=wards, labels=labels, options=options)
+        assert again == found
+        alone = api.evaluate(copied, on=wards[0], options=options)
+        assert alone.estimates == found["ward-a"].estimates
+        assert not list(copied.path.glob("evaluation.images*"))
+
+    def test_they_are_put_together_only_under_a_name(self, copied, wards, options):
+        labels = {"healthy": "Normal"}
+        both = api.evaluate(copied, on=wards, merge="both", labels=labels, options=options)
+        apart = api.evaluate(copied, on=wards, labels=labels, options=options)
+        assert both.n_images == sum(one.n_images for one in apart.values())
+        total = np.sum([one.confusion for one in apart.values()], axis=0)
+        assert (np.array(both.confusion) == total).all()
+        assert {one.source for one in both.scores} == {one.source for one in apart["ward-a"].scores}
+        for options_ in ({"name": "x"}, {"name": "x", "merge": "both"}):
+            with pytest.raises(RunError, match=r"'x' is to name .* --merge alone puts them"):
+                api.evaluate(copied, on=wards, options=options, **options_)
+
+    def test_sets_of_one_name_are_numbered(self, copied, wards, tmp_path, options):
+        for folder in ("x", "y"):
+            (tmp_path / folder).mkdir()
+            shutil.copy(wards[0], tmp_path / folder / "ward.csv")
+        twice = [tmp_path / folder / "ward.csv" for folder in ("x", "y")]
+        found = api.evaluate(copied, on=twice, options=options)
+        assert list(found) == ["ward-1", "ward-2"]
+        assert found["ward-1"].estimates == found["ward-2"].estimates
+
+    def test_at_conditions_and_again_without_images(self, copied, other_phantom, options):
+        wanted = Conditions(prevalence={"COVID-19": 0.02}, benefit_at=(0.1,))
+        found = api.evaluate(copied, on=other_phantom, conditions=wanted, options=options)
+        kinds = {row.measure for row in found.conditional}
+        assert {"ppv_at_prevalence", "net_benefit", "specificity_reached"} <= kinds
+        assert "PPV at a prevalence" in copied.page_path("other").read_text("utf-8")
+        files = {p: p.read_bytes() for p in copied.path.rglob("*") if p.is_file()}
+        assert api.evaluate(copied, name="other", conditions=wanted) == found
+        own = api.evaluate(copied)
+        assert own == copied.evaluation()
+        assert {p: p.read_bytes() for p in copied.path.rglob("*") if p.is_file()} == files
+        with pytest.raises(RunError, match="holds no predictions on 'ward'"):
+            api.evaluate(copied, name="ward")
+        with pytest.raises(EvaluationError, match="'flu', which is not a class"):
+            api.evaluate(copied, conditions=Conditions(prevalence={"flu": 0.1}))
 
     @pytest.mark.parametrize("name", ["test", "validation", "../up", "a b"])
     def test_a_name_that_would_replace_something(self, copied, other_phantom, options, name):

@@ -29,6 +29,7 @@ from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
 from hurdles.recipe.remedies import remedied
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run, measured_again
+from hurdles.runs.encoders import TrainedOn
 from hurdles.runs.experiment import run_experiment
 from hurdles.runs.images import (
     Data,
@@ -73,6 +74,8 @@ def run(
     labels: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
     encoder_from: Run | str | Path | None = None,
+    trained_on: TrainedOn | str | Path = (),
+    keep_seen: bool = False,
     remedies: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     join_patients: bool = False,
@@ -101,7 +104,14 @@ def run(
     columns : mapping, optional
         Columns of a table -> columns of a manifest, where their names do not tell.
     encoder_from : Run or path, optional
-        A finished run, or its ``weights/best.safetensors``: training starts from its encoder.
+        A finished run, its ``weights/best.safetensors``, or a file of `import_encoder`: training
+        starts from its encoder.
+    trained_on : sequence of path or Manifest
+        Images that the encoder was trained on: each as `data`, or a fingerprint (``.npz``) as
+        `fingerprint` writes. Test images among them, copies too, and those of a run that the
+        encoder is of, are left out of the test; what could not be excluded is in the report.
+    keep_seen : bool
+        Keep test images that the encoder has seen; the report says so.
     remedies : sequence of str
         Remedies that are added to the recipe, by name; see `hurdles.recipe.remedies`.
     settings : mapping, optional
@@ -136,6 +146,8 @@ def run(
         resume=resume,
         split_file=None if split is None else Path(split),
         encoder_from=encoder_from,
+        trained_on=[trained_on] if isinstance(trained_on, str | Path) else trained_on,
+        keep_seen=keep_seen,
         options=options,
     )
 
@@ -160,9 +172,9 @@ def evaluate(
     *,
     predictions: str | Path | None = None,
     data: Data | None = None,
-    on: Data | None = None,
     classes: Sequence[str] | None = None,
     positive: str | None = None,
+    on: Data | None = None,
     name: str | None = None,
     merge: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -242,8 +254,9 @@ def evaluate(
     names = [merge] if merge else names_of(on)
     if name and (merge or len(names) > 1):
         raise RunError(
-            f"{name!r} is to name {'and merge' if merge else f'{len(names)} sets of'} images; name "
-            "each set by NAME=PATH, or put them together under one name by --merge NAME alone."
+            f"{name!r} is to name {'what --merge names' if merge else f'{len(names)} sets'}. Each "
+            "set goes by its own folder or table, or, evaluated alone, by --name; --merge alone "
+            "puts them together under one name."
         )
     names = [name] if name else names
     for each in names:
@@ -252,12 +265,13 @@ def evaluate(
     read = [*(path for path in sealed(run.path) if path not in files), *files_of(on)]
     results = {}
     with outputs(*files, inputs=read, ledger=run.ledger, force=force):
+        for each in names:  # all of them: what is sealed is read, and would be an input
+            unseal(run.path, each)
         if len(names) == 1:
             sets = [classified(on, labels=labels, columns=columns)]
         else:
             sets = list(classified_apart(on, labels=labels, columns=columns).values())
         for each, images in zip(names, sets, strict=True):
-            unseal(run.path, each)
             results[each] = evaluate_run(
                 run,
                 images,
@@ -271,7 +285,7 @@ def evaluate(
 
 
 class TableOptions(NamedTuple):
-    """What tables of predictions are read with."""
+    """Images, classes and columns that tables of predictions are read with."""
 
     data: Data | None = None
     classes: Sequence[str] | None = None
@@ -340,6 +354,8 @@ def compare(
     ------
     EvaluationError
         If the runs were not tested on the same images, or a metric or margin cannot be used.
+    RunError
+        If options of tables are given with runs.
     """
     of_tables = TableOptions(data, classes, positive, labels, columns)
     if not (_is_table(a) or _is_table(b)) and any(of_tables):

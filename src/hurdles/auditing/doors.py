@@ -1,4 +1,4 @@
-"""Doors: a run, a file, a program, a function or a table of predictions becomes a subject.
+"""Doors: a run, a head, a file, a program, a function or a table of predictions becomes a subject.
 
 Each door uses some of what can be given. What it would not use is refused: an option without an
 effect is a mistake that nobody notices.
@@ -29,13 +29,13 @@ from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import Spec, load_spec
 from hurdles.pixels.framing import Framing
 from hurdles.progress import Options
+from hurdles.runs.heads import frozen_model, head_files, is_head, load_head
 from hurdles.runs.images import (
     Data,
     classified,
     classified_apart,
     files_of,
-    manifest_of,
-    names_of,
+    title_of,
 )
 from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
 from hurdles.runs.run import Run
@@ -89,9 +89,8 @@ class Given:
         images = None
         if self.data is not None:
             images = classified(self.data, labels=self.labels, columns=self.columns_of_images())
-            name = " + ".join(names_of(self.data))
-        known = None if self.trained_on is None else manifest_of(self.trained_on)
-        return Request(name, images, self.elsewhere(), known)
+            name = title_of(self.data)
+        return Request(name, images, self.elsewhere(), _parts(self.trained_on))
 
     def elsewhere(self) -> Mapping[str, Manifest]:
         """Return the other collections, each by its name."""
@@ -134,6 +133,8 @@ def door_of(given: Given) -> Door:
         return RunDoor(given, given.model)
     if isinstance(given.model, str | Path):
         path = Path(given.model)
+        if is_head(path):
+            return HeadDoor(given, path)
         is_file = path.is_file() or given.spec is not None or given.data is not None
         return ModelDoor(given) if is_file and not path.is_dir() else RunDoor(given, Run(path))
     return ModelDoor(given)
@@ -160,6 +161,27 @@ class RunDoor(Door):
             *sibling_inputs(siblings),
         ]
         return subject, {"run": run.path.name}, made_of
+
+
+class HeadDoor(Door):
+    """A linear head on frozen features, with its own images: it knows no altered ones."""
+
+    def __init__(self, given: Given, folder: Path) -> None:
+        given.refuse_all_but({"model", "trained_on"}, "a fitted head, which knows its images")
+        self.given, self.folder, self.title = given, folder, folder.name
+        written = [file for file in head_files(folder) if file.is_file()]
+        self.files = [*written, *given.table_files()]
+
+    def subject(self, options: Options) -> Brought:
+        """Return the head with the features of its images, and of others' where given."""
+        fitted, manifest = load_head(self.folder), Manifest.load(self.folder / "manifest.csv")
+        others = self.given.request()
+        request = Request(self.title, manifest, others.on, others.trained_on)
+        model = frozen_model(fitted, [manifest, *(others.on or {}).values()], options)
+        subject, about = model_subject(model, request, options=options)
+        made_of = [Input.of_file(Role.MODEL, self.folder / "head.npz")]
+        about |= {"encoder": str(fitted.about["encoder"])}
+        return subject, about, [*made_of, *_inputs(self.given, request, options)]
 
 
 class TableDoor(Door):
@@ -303,9 +325,16 @@ def command_folder(options: Options) -> Path:
 
 def _inputs(given: Given, request: Request, options: Options) -> list[Input]:
     images = {} if request.images is None else {request.name: request.images}
-    known = {} if request.trained_on is None else {"trained on": request.trained_on}
-    every = {**images, **(request.on or {}), **known}
     return [
-        *image_inputs(every, cache=options.cache),
+        *image_inputs({**images, **(request.on or {})}, cache=options.cache),
         *(Input.of_file(Role.TABLE, path) for path in given.table_files()),
     ]
+
+
+def _parts(data: Data | None) -> Sequence[str | Path | Manifest]:
+    """Return each part of what was given."""
+    if data is None:
+        return ()
+    if isinstance(data, Mapping):
+        return [f"{name}={path}" for name, path in data.items()]
+    return [data] if isinstance(data, str | Path | Manifest) else list(data)

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from hurdles.auditing.loading import material_of
 from hurdles.auditing.material import Elsewhere, Material, Model, Subject
-from hurdles.copies.finder import matches
-from hurdles.copies.similarity import PRINT_SIZE
 from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad, Split
@@ -28,9 +26,9 @@ from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.predictions import PredictionTable, read_predictions, with_parts
 from hurdles.foreign.spec import Output, Spec
 from hurdles.pixels.framing import Framing
-from hurdles.pixels.prepare import Preparation, needs_lungs
-from hurdles.progress import Options, counting
-from hurdles.runs.images import prepare_as
+from hurdles.pixels.prepare import needs_lungs
+from hurdles.progress import Options
+from hurdles.runs.encoders import encoder_images, public_images, seen_images
 
 #: What every finding of a model from elsewhere is to be read with.
 LIMITS_NOTE = (
@@ -52,8 +50,9 @@ class Request:
         ``train``; without, all are judged. None where a table of answers stands alone.
     on : mapping of str to Manifest
         Other collections by name.
-    trained_on : Manifest, optional
-        Images that the model was trained on; copies of them are left out.
+    trained_on : sequence of path or Manifest
+        Images that the model was trained on, or fingerprints of them (``.npz``); copies of them
+        are left out.
     level : float
         Confidence level of every interval, within (0, 1).
     """
@@ -61,7 +60,7 @@ class Request:
     name: str
     images: Manifest | None = None
     on: Mapping[str, Manifest] | None = None
-    trained_on: Manifest | None = None
+    trained_on: Sequence[str | Path | Manifest] = ()
     level: float = 0.95
 
 
@@ -81,11 +80,12 @@ def model_subject(
     if request.images is None:
         raise HurdleError("a model is asked about images; give them by --data.")
     notes: list[str] = []
+    training = _Training(model.name, request, options)
 
     def material(name: str, images: Manifest) -> Material:
         images, strange = known_classes(images, model.labels, who=model.name)
-        images, seen = _unseen(images, request.trained_on, options)
-        notes.extend(f"{name}: {note}" for note in (*strange, *seen))
+        notes.extend(f"{name}: {note}" for note in strange)
+        images = training.without(images, name)
         return material_of(
             images,
             name=name,
@@ -97,7 +97,7 @@ def model_subject(
         )
 
     own = material(request.name, with_parts(request.images))
-    elsewhere = [material(name, images) for name, images in (request.on or {}).items()]
+    elsewhere = [material(name, _all_test(each)) for name, each in (request.on or {}).items()]
     options.listener.start("Asking the model", 1)
 
     def answers(images: Material) -> Predictions:
@@ -114,7 +114,7 @@ def model_subject(
         elsewhere=[Elsewhere(each, answers(each)) for each in elsewhere],
     )
     options.listener.advance()
-    return subject, _about(model.name, request, notes)
+    return subject, _about(model.name, training, notes)
 
 
 def answers_subject(
@@ -137,11 +137,11 @@ def answers_subject(
     ) -> PredictionTable:
         return read_predictions(file, images, classes=classes, positive=positive, columns=columns)
 
-    images, seen = request.images, list[str]()
+    images, training = request.images, _Training(Path(path).name, request, options)
     if images is not None:
-        images, seen = _unseen(with_parts(images), request.trained_on, options)
+        images = training.without(with_parts(images), request.name)
     table = read(path, images, classes)
-    notes = [*seen, *table.notes]
+    notes = [*table.notes]
     level = request.level
     if images is None:
         nothing = np.zeros((len(table.images), 0, 0), dtype=np.uint8)
@@ -151,8 +151,7 @@ def answers_subject(
     of_own = replace(table, images=own.manifest)  # files that cannot be read are gone by now
     others = []
     for name, there in (request.on or {}).items():
-        there = replace(there, frame=there.frame.assign(split=Split.TEST.value))
-        outside = read(path, there, table.classes)
+        outside = read(path, training.without(_all_test(there), name), table.classes)
         notes += [f"{name}: {note}" for note in outside.notes if note not in notes]
         material = material_of(outside.images, name=name, options=options, level=level)
         others.append(Elsewhere(material, replace(outside, images=material.manifest).test))
@@ -173,10 +172,10 @@ def answers_subject(
         elsewhere=others,
         siblings=siblings,
     )
-    return subject, _about(Path(path).name, request, notes)
+    return subject, _about(Path(path).name, training, notes)
 
 
-class _AskedOnly:
+class _WithoutSpec:
     """A model without a spec, as one whose images alone can be altered: turned, or framed."""
 
     def __init__(self, model: Model, spec: Spec | None = None) -> None:
@@ -184,8 +183,8 @@ class _AskedOnly:
         self.plain = Spec(classes=model.labels, size=model.size, output=Output.SOFTMAX)
         self.spec = spec or self.plain
 
-    def with_spec(self, spec: Spec) -> _AskedOnly:
-        return _AskedOnly(self.model, spec)
+    def with_spec(self, spec: Spec) -> _WithoutSpec:
+        return _WithoutSpec(self.model, spec)
 
     def outputs(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
@@ -207,7 +206,7 @@ def expected_of(
 ) -> Expectation:
     """Hold a model's answers about its own images against its user's predictions of them."""
     assert request.images is not None
-    specified = model if isinstance(model, OnnxModel) else _AskedOnly(model)
+    specified = model if isinstance(model, OnnxModel) else _WithoutSpec(model)
     names = request.images.frame["image"].tolist()
     positive = specified.spec.positive
     answers = read_answers(path, names, model.labels, positive=positive, columns=columns)
@@ -246,36 +245,47 @@ def expected_of(
     return replace(expectation, notes=tuple(notes), unnoticed=())
 
 
-def _unseen(
-    images: Manifest, trained_on: Manifest | None, options: Options
-) -> tuple[Manifest, list[str]]:
-    """Return images without those of the test part that show what the model was trained on."""
-    if trained_on is None:
-        return images, []
-    judged = images.select(images.frame["split"] != Split.TRAIN)
-    sides = [prepare_as(each, Preparation(PRINT_SIZE), options) for each in (trained_on, judged)]
-    pairs = matches(*sides, progress=counting(options.listener, "Looking for copies"))
-    reasons: dict[str, str] = {}
-    for pair in pairs.itertuples():
-        why = f"the model was trained on it: it shows {pair.image_a}, similarity {pair.similarity}"
-        reasons.setdefault(str(pair.image_b), why)
-    if not reasons:
-        return images, []
-    left = images.without(reasons, reasons.values())
-    if not (left.frame["split"] == Split.TEST).any():
-        raise HurdleError(f"all of {len(judged)} images show what the model was trained on.")
-    known = f"{len(reasons)} of {len(judged)} images show what the model was trained on"
-    return left, [f"{known} and are left out"]
+class _Training:
+    """Images that a model from elsewhere was trained on, as far as they were named."""
 
+    def __init__(self, model: str, request: Request, options: Options) -> None:
+        self.model, self.options = model, options
+        self.images = encoder_images(model, None, request.trained_on, options)
+        self.lines: list[str] = []
 
-def _about(model: str, request: Request, notes: Sequence[str]) -> dict[str, str]:
-    """Return what a reader must know of the model and its answers."""
-    about = {"model": model, "limits": LIMITS_NOTE}
-    if notes:
-        about["notes"] = "; ".join(dict.fromkeys(notes))
-    if request.trained_on is None:
-        about["training"] = (
-            "which images the model was trained on is not known, so that copies of them among "
-            "these could not be left out (--trained-on)"
+    def without(self, images: Manifest, name: str) -> Manifest:
+        """Return images without those of the test part that the model has seen; note the loss."""
+        judged = images.select(images.frame["split"] != Split.TRAIN)
+        if not self.images.compared:
+            public = public_images(judged.part(Split.TEST), self.options)
+            counts = ", ".join(f"{collection} {n}" for collection, n in public.items())
+            if counts:
+                self.lines.append(
+                    f"of {name}, {sum(public.values())} of {len(judged)} images stand in public "
+                    f"collections ({counts}), on which published models are trained"
+                )
+            return images
+        reasons = seen_images(judged, self.images, self.options, self.model)
+        left = images.without(reasons, reasons.values())
+        if not (left.frame["split"] == Split.TEST).any():
+            raise HurdleError(f"all images of {name} show what {self.model} was trained on.")
+        self.lines.append(
+            f"{len(reasons)} of {len(judged)} images of {name} show what {self.model} was trained "
+            f"on{' and are left out' if reasons else ''}"
         )
-    return about
+        return left
+
+    def __str__(self) -> str:
+        compared = self.images.compared
+        known = [f"compared with {'; '.join(compared)}"] if compared else []
+        return "; ".join([*known, *self.lines, *self.images.unknown])
+
+
+def _all_test(images: Manifest) -> Manifest:
+    return replace(images, frame=images.frame.assign(split=Split.TEST.value))
+
+
+def _about(model: str, training: _Training, notes: Sequence[str]) -> dict[str, str]:
+    """Return what a reader must know of the model and its answers."""
+    about = {"model": model, "limits": LIMITS_NOTE, "training": str(training)}
+    return about | ({"notes": "; ".join(dict.fromkeys(notes))} if notes else {})

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, evidence, experiments, foreign, images, using
+from hurdles.cli import auditing, encoders, evidence, experiments, foreign, images, testing
 from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
 
@@ -38,14 +38,16 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
     "Images": [images.cache, images.collections, images.manifest, images.segment],
     "Models": [
         experiments.run,
-        experiments.evaluate,
-        experiments.compare,
-        using.predict,
+        testing.evaluate,
+        testing.compare,
+        testing.predict,
         experiments.explain,
         experiments.embed,
         experiments.report,
-        using.export,
+        experiments.export,
         experiments.study,
+        encoders.import_encoder,
+        encoders.fit_head,
         images.train_lungs,
     ],
     "Hurdles": [

@@ -9,29 +9,20 @@ import typer
 
 import hurdles
 from hurdles.cli.output import (
-    BenefitOption,
     CacheOption,
-    ClassOption,
     ColumnOption,
     DataOption,
     ForceOption,
     JoinOption,
     JsonOption,
-    JudgedOption,
     LabelOption,
     NoImagesOption,
     OnBadOption,
-    PositiveOption,
-    PredictionsOption,
-    PrevalenceOption,
     QuietOption,
     ResultsOption,
     RunArgument,
-    SensitivityOption,
-    SpecificityOption,
     pairs,
     print_evaluation,
-    print_evaluations,
     print_result,
     say,
     verb_options,
@@ -74,8 +65,25 @@ def run(
     column: ColumnOption = None,
     encoder_from: Annotated[
         Path | None,
-        typer.Option("--encoder-from", metavar="RUN", help="Start from this run's encoder."),
+        typer.Option(
+            "--encoder-from",
+            metavar="RUN",
+            help="Start from this run's encoder, or from a file of hurdles import-encoder.",
+        ),
     ] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trained-on",
+            metavar="[NAME=]PATH",
+            help="Images that the encoder was trained on: as --data, or a fingerprint (.npz). Test "
+            "images among them are left out.",
+        ),
+    ] = None,
+    keep_seen: Annotated[
+        bool,
+        typer.Option("--keep-seen", help="Keep test images that the encoder was trained on."),
+    ] = False,
     remedy: Annotated[
         list[str] | None,
         typer.Option("--remedy", metavar="NAME", help=f"Add a remedy: {_REMEDIES}."),
@@ -125,6 +133,8 @@ def run(
             labels=pairs(label),
             columns=pairs(column),
             encoder_from=encoder_from,
+            trained_on=trained_on or (),
+            keep_seen=keep_seen,
             remedies=remedy or (),
             settings=settings,
             join_patients=join_patients,
@@ -146,88 +156,6 @@ def recipes(
         return
     recipe = load_recipe(name)
     print_result(as_json, recipe.model_dump(mode="json"), recipe.to_toml(explained=True))
-
-
-def evaluate(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a finished run.")
-    ] = None,
-    predictions: PredictionsOption = None,
-    data: JudgedOption = None,
-    class_: ClassOption = None,
-    positive: PositiveOption = None,
-    on: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--on",
-            metavar="[NAME=]PATH",
-            help="Other images; as --data, but several are several tests. Without it, what was "
-            "tested before (test, or --name) is measured again and printed; nothing is written.",
-        ),
-    ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="What to call the set.")] = None,
-    merge: Annotated[
-        str | None,
-        typer.Option("--merge", metavar="NAME", help="Put all --on together, under this name."),
-    ] = None,
-    prevalence: PrevalenceOption = None,
-    specificity: SpecificityOption = None,
-    sensitivity: SensitivityOption = None,
-    benefit_at: BenefitOption = None,
-    label: LabelOption = None,
-    column: ColumnOption = None,
-    keep_seen: Annotated[
-        bool,
-        typer.Option("--keep-seen", help="Keep images that the run was trained on, and copies."),
-    ] = False,
-    no_images: NoImagesOption = False,
-    force: ForceOption = False,
-    on_bad: OnBadOption = OnBad.SKIP,
-    cache: CacheOption = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Test a finished run on other images, and write a report of that beside the first.
-
-    Or measure a table of any model's predictions; nothing is written then.
-    Images that show what the run was trained or chosen on, copies too, are recognized and left out.
-    Several --on are tests of their own, each with its own files and report, unless --merge.
-    """
-    from hurdles.evaluation.conditions import Conditions, prevalences
-    from hurdles.runs.images import names_of
-    from hurdles.runs.run import Run
-
-    conditions = Conditions(
-        prevalences(prevalence or ()),
-        tuple(specificity or ()),
-        tuple(sensitivity or ()),
-        tuple(benefit_at or ()),
-    )
-    with verb_options(on_bad, cache, quiet, no_images) as options:
-        result = hurdles.evaluate(
-            run,
-            predictions=predictions,
-            data=data,
-            classes=class_,
-            positive=positive,
-            on=on,
-            name=name,
-            merge=merge,
-            labels=pairs(label),
-            columns=pairs(column),
-            keep_seen=keep_seen,
-            conditions=conditions,
-            force=force,
-            options=options,
-        )
-    if run is None:
-        assert not isinstance(result, dict)
-        print_evaluation(result, as_json)
-    elif isinstance(result, dict):
-        print_evaluations(result, as_json, reports={n: Run(run).page_path(n) for n in result})
-    else:
-        name = merge or name or (names_of(on)[0] if on else "test")
-        print_evaluation(result, as_json, report=Run(run).page_path(name))
 
 
 def explain(
@@ -267,6 +195,44 @@ def explain(
     print_result(as_json, records, heatmap_lines(records), f"written: {out}")
 
 
+def export(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file. [default: model.onnx in RUN]")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on",
+            metavar="[NAME=]PATH",
+            help="Radiographs to hold it against torch on. [default: the run's test images]",
+        ),
+    ] = None,
+    column: ColumnOption = None,
+    force: ForceOption = False,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a run's network as ONNX, with how it takes a radiograph, for other programs.
+
+    The spec stands in the file and as TOML beside it. The file is asked about radiographs, and kept
+    only if its probabilities are those of the run within 1e-4.
+    """
+    with verb_options(OnBad.SKIP, cache, quiet) as options:
+        written = hurdles.export(
+            run,
+            out=out,
+            format=format,
+            on=on,
+            columns=pairs(column),
+            force=force,
+            options=options,
+        )
+    print_result(as_json, written.to_dict(), written.lines())
+
+
 def embed(
     run: RunArgument,
     on: Annotated[
@@ -302,67 +268,6 @@ def embed(
     written = f"\nwritten: {drawn.figure}; research use only"
     content = {**drawn.to_dict(), "figure": str(drawn.figure)}
     print_result(as_json, content, drawn.lines(), written)
-
-
-def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A finished run, or predictions.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    on: Annotated[
-        str, typer.Option("--on", help="test, or a set both were evaluated on.")
-    ] = "test",
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="Only this measure, e.g. auc."),
-    ] = None,
-    margin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--margin",
-            metavar="[METRIC=]D",
-            help="Is A no worse than B by D, as in sensitivity=0.05? Without METRIC: of every "
-            "--metric. Fix it before you see the numbers.",
-        ),
-    ] = None,
-    data: JudgedOption = None,
-    class_: ClassOption = None,
-    positive: PositiveOption = None,
-    label: LabelOption = None,
-    column: ColumnOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare two runs on the same images: paired differences, intervals, exact tests.
-
-    Or two tables of predictions, of any models.
-    """
-    from hurdles.api.experiments import TableOptions, tested
-    from hurdles.evaluation.comparisons import holm
-    from hurdles.reporting.console import comparison_lines, comparison_records, interval_unit
-
-    given = TableOptions(data, class_, positive, pairs(label), pairs(column))
-    margins = _margins(margin, metric)
-    rows = hurdles.compare(a, b, on=on, metrics=metric, margins=margins, **given._asdict())
-    adjusted = holm([row.p_value for row in rows])
-    of_a = tested(a, on, given)
-    unit = interval_unit(len(of_a), int(of_a.unknown.sum()))
-    lines = comparison_lines(rows, adjusted, unit)
-    print_result(as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines)
-
-
-def _margins(texts: list[str] | None, metrics: list[str] | None) -> dict[str, float]:
-    margins: dict[str, float] = {}
-    for text in texts or ():
-        name, _, number = (part.strip() for part in text.rpartition("="))
-        if not name and not metrics:
-            raise typer.BadParameter(
-                f"--margin {text}: of which measure? Write METRIC={text}, or add --metric."
-            )
-        try:
-            margins |= dict.fromkeys([name] if name else metrics or (), float(number))
-        except ValueError:
-            raise typer.BadParameter(
-                f"--margin {text}: write a number, as in sensitivity=0.05."
-            ) from None
-    return margins
 
 
 def report(

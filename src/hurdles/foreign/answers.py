@@ -381,9 +381,9 @@ def _positions(cells: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]
         for stem in (False, True):
             names: dict[str, int] = {}
             for i, image in enumerate(images):
-                key = _tail(image, parts, stem)
+                key = tail_of(image, parts, stem)
                 names[key] = -1 if key in names else i  # of several images, so of none
-            hits = np.array([names.get(_tail(cell, parts, stem), -1) for cell in cells])
+            hits = np.array([names.get(tail_of(cell, parts, stem), -1) for cell in cells])
             if (hits >= 0).sum() > (best >= 0).sum():
                 best = hits
             if (best >= 0).all():
@@ -391,7 +391,8 @@ def _positions(cells: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]
     return best
 
 
-def _tail(name: str, parts: int, stem: bool) -> str:
+def tail_of(name: str, parts: int, stem: bool) -> str:
+    """Return the last parts of a path, all for 0; `stem`: without an image's extension."""
     pieces = name.replace("\\", "/").split("/")
     tail = "/".join(pieces[-parts:])
     if stem:

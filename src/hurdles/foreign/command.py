@@ -322,15 +322,15 @@ class CommandModel:
         here = place / f"{self.starts}"
         out = here / "out" / "answers.csv"
         limit = self.limit_s or _START_S + _IMAGE_S * len(names)
-        before = f", {self.answered} answered before" if self.answered else ""
-        self._listener.start(f"start {self.starts} of the program{before}", len(names))
+        # Not a stage of its own: whoever asks is in the middle of one.
+        before = f", {self.answered:,} are answered" if self.answered else ""
+        self._listener.say(f"start {self.starts} of the program: {len(names):,} images{before}")
         ending = run_program(
             self.line.filled(here / "images", out),
             log,
             limit_s=limit,
             listen=lambda line: self._listener.advance(0, line),
         )
-        self._listener.advance(len(names))
         self._images, self._seconds = self._images + len(names), self._seconds + ending.seconds
         problems = [f"it {ending.failure}"] if ending.failure else []
         table, answers = out, None
@@ -396,14 +396,16 @@ class CommandModel:
         self, ending: Ending, problems: Sequence[str], staged: Sequence[str], table: Path | None
     ) -> ModelError:
         answered = sum(h in self._store for h in staged)
-        lines = [f"the model's program, {self.line.text}, failed: {'; '.join(problems)}."]
-        last = [f"    {line}" for line in ending.last_lines]
-        lines += ["It printed at last:", *last] if last else ["It printed nothing."]
-        lines += [f"All that it printed: {ending.log}"]
-        lines += [f"Its table: {table}"] if table else []
         kept = "; they are kept, and the same command goes on with the others" if answered else ""
-        lines += [f"{answered} of {len(staged)} images of this start are answered{kept}."]
-        return ModelError("\n".join(lines))
+        its_table = f", its table: {table}" if table else ""
+        message = (
+            f"the model's program, {self.line.text}, failed: {'; '.join(problems)}. {answered} of "
+            f"{len(staged)} images of this start are answered{kept}. All that it printed: "
+            f"{ending.log}{its_table}. "
+        )
+        last = [line for line in ending.last_lines if line.strip(" ^~")]
+        message += "At last it printed:" if last else "It printed nothing."
+        return ModelError("\n    ".join([message, *last]))
 
 
 def _unsteady(difference: float) -> str:

@@ -84,7 +84,8 @@ class StartingWeights:
         if "spec" not in metadata:
             raise RecipeError(
                 f"{source} does not say which network its weights belong to; start from a run of "
-                "hurdles or from the weights/best.safetensors of one."
+                "hurdles, from the weights/best.safetensors of one, or from a file that hurdles "
+                "import-encoder wrote."
             )
         spec = ModelSpec.from_dict(json.loads(metadata["spec"]))
         description = {"source": source, "trained for": ", ".join(spec.labels)}

@@ -95,6 +95,7 @@ class Start(StrEnum):
     SCRATCH = "scratch"
     IMAGENET = "imagenet"
     RUN = "run"
+    FILE = "file"
 
 
 class Threshold(StrEnum):

@@ -110,8 +110,8 @@ class ModelSection(_Section):
     )
     start: Start = Field(
         Start.SCRATCH,
-        description="First weights of the encoder: scratch, imagenet, or run (of another run: "
-        "--encoder-from).",
+        description="First weights of the encoder: scratch, imagenet, run (of another run) or file "
+        "(that hurdles import-encoder wrote): --encoder-from.",
     )
     origin: str = Field(
         "", description="SHA-256 of the weights started from; filled in when they are read."

@@ -51,7 +51,7 @@ def assess_own(run: Run, prepared: Prepared, options: Options) -> None:
     result = _measured(run, predictions)
     result = replace(
         result,
-        notes=(*run.copy_remarks, *notes, *result.notes),
+        notes=(*run.encoder_remarks, *run.copy_remarks, *notes, *result.notes),
         inputs=_inputs(run, Split.TEST.value, subset.manifest, options),
     )
     run.write_json("evaluation.json", result.to_dict())

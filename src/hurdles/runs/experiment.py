@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,15 @@ from hurdles.recipe.images import (
 )
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.assessment import assess_own
+from hurdles.runs.encoders import (
+    TrainedOn,
+    check_encoder,
+    encoder_images,
+    kept_images,
+    origin_run,
+    refuse_lists,
+    without_seen,
+)
 from hurdles.runs.images import preparation_of, prepare_pixels
 from hurdles.runs.presentation import write_page
 from hurdles.runs.run import Run
@@ -40,6 +49,7 @@ from hurdles.runs.seen import (
     images_by_fingerprint,
     kept_together,
     save_fingerprints,
+    save_hashes,
 )
 from hurdles.training.checkpoint import load_weights
 from hurdles.training.loop import TrainingData, train
@@ -55,11 +65,14 @@ def run_experiment(
     resume: bool = False,
     split_file: Path | None = None,
     encoder_from: Run | str | Path | None = None,
+    trained_on: TrainedOn = (),
+    keep_seen: bool = False,
     options: Options | None = None,
 ) -> Run:
     """Carry out a recipe on a manifest and fill the folder `out`."""
     options = options or Options()
     run = Run(out)
+    refuse_lists(trained_on, encoder_from, run)
     run.refuse_others_folder()
     if manifest is not None:
         refuse_images(recipe, manifest)
@@ -84,7 +97,11 @@ def run_experiment(
         started = time.monotonic()
         if start is not None:
             run.write_start(start)
-        prepared = _data_of(run, recipe, manifest, split_file, options)
+
+        def unseen(prepared: Prepared) -> Prepared:
+            return _unseen(run, prepared, origin_run(encoder_from), trained_on, keep_seen, options)
+
+        prepared = _data_of(run, recipe, manifest, split_file, unseen, options)
         trained = _train(run, recipe, prepared, options)
         assess_own(run, prepared, options)
         result = run.evaluation()
@@ -99,6 +116,10 @@ def run_experiment(
     return Run(out)
 
 
+#: Files of weights that are not hurdles' own.
+_FOREIGN = {".bin", ".ckpt", ".h5", ".keras", ".onnx", ".pkl", ".pt", ".pt2", ".pth", ".tar"}
+
+
 def start_of(
     run: Run, recipe: Recipe, encoder_from: Run | str | Path | None
 ) -> tuple[Recipe, StartingWeights | None]:
@@ -111,6 +132,11 @@ def start_of(
                 "model.start = 'run' or no --encoder-from."
             )
         if not isinstance(encoder_from, Run) and Path(encoder_from).is_file():
+            if Path(encoder_from).suffix.lower() in _FOREIGN:
+                raise RecipeError(
+                    f"{encoder_from} is another library's file; bring its encoder by hurdles "
+                    "import-encoder, and start from what that writes."
+                )
             weights, metadata = load_weights(Path(encoder_from))
             name = Path(encoder_from).name
             return _entered(recipe, StartingWeights.from_file(weights, metadata, source=name))
@@ -120,14 +146,16 @@ def start_of(
         # It keeps what it started from, or is finished and needs it no more. That it was given by
         # --encoder-from is not in the recipe that the user names again.
         model = run.recipe.model
-        if model.start in {start, Start.RUN}:
+        if model.start in {start, Start.RUN, Start.FILE}:
             return recipe.changed(model={"start": str(model.start), "origin": model.origin}), None
     if start is Start.SCRATCH:
         return recipe, None
-    if start is Start.RUN:
+    if start in {Start.RUN, Start.FILE}:
+        what = "of another run; say of which by --encoder-from RUN"
+        if start is Start.FILE:
+            what = "in a file of hurdles import-encoder; say which by --encoder-from FILE"
         raise RecipeError(
-            f"recipe {recipe.name} starts from the encoder of another run; say of which by "
-            "--encoder-from RUN, or set model.start = 'scratch'."
+            f"recipe {recipe.name} starts from the encoder {what}, or set model.start = 'scratch'."
         )
     section = recipe.model
     # The labels play no part: the head is never taken along.
@@ -141,6 +169,8 @@ def _entered(recipe: Recipe, start: StartingWeights) -> tuple[Recipe, StartingWe
     spec = network_spec(recipe, start.spec.labels)
     start.refuse_unlike(spec, preparation_of(recipe).description)
     kind = Start.RUN if start.preparation else Start.IMAGENET
+    if "like" in start.description:
+        kind = Start.FILE
     return recipe.changed(model={"start": str(kind), "origin": start.origin}), start
 
 
@@ -193,7 +223,12 @@ def _refuse_others(run: Run, manifest: Manifest | None, split_file: Path | None)
 
 
 def _data_of(
-    run: Run, recipe: Recipe, manifest: Manifest | None, split_file: Path | None, options: Options
+    run: Run,
+    recipe: Recipe,
+    manifest: Manifest | None,
+    split_file: Path | None,
+    unseen: Callable[[Prepared], Prepared],
+    options: Options,
 ) -> Prepared:
     """Return the run's images with their split: made now, or as an interrupted run left it."""
     made = run.path / "manifest.csv"
@@ -223,10 +258,37 @@ def _data_of(
     refuse_split(recipe, done)
     if split_file is not None:
         _say(remarks(manifest, done, recipe), options)
-    save_split(done, run.path / "split.csv")
+    tested = unseen(Prepared(done, prepared.pixels))
+    save_hashes(run, tested, options)
+    save_split(tested.manifest, run.path / "split.csv")
     manifest.save(run.path / "given.csv")
-    done.save(made)
-    return Prepared(done, prepared.pixels)
+    tested.manifest.save(made)
+    return tested
+
+
+def _unseen(
+    run: Run,
+    done: Prepared,
+    of: Run | None,
+    trained_on: TrainedOn,
+    keep: bool,
+    options: Options,
+) -> Prepared:
+    """Return a run's images without those of the test that its encoder has seen; write of them."""
+    start = run.start()
+    if start is None or run.recipe.model.start is Start.IMAGENET:
+        return done  # of photographs
+    source = start.description.get("source", "the encoder")
+    images = encoder_images(source, of, trained_on, options)
+    images = kept_images(images, run.encoder_hashes_path)
+    check = check_encoder(done, source, images, keep=keep, options=options)
+    for line in check.lines():
+        options.listener.say(line)
+    left = without_seen(done, check)
+    if (hashes := images.fingerprint()) is not None:
+        hashes.save(run.encoder_hashes_path)
+    run.write_json(run.encoder_path.name, check.to_dict())
+    return left
 
 
 def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> float:
@@ -271,9 +333,16 @@ def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "recipe": recipe.key,
-        "start": None if start is None else {**start.description, "origin": start.origin},
+        "start": None if start is None else _started(run, start),
         "manifest": manifest.content_hash,
-        "warnings": [*run.copy_remarks, *run.remarks()],
+        "warnings": [*run.encoder_remarks, *run.copy_remarks, *run.remarks()],
         "environment": environment(machine),
         "use": "research use only; not a medical device",
     }
+
+
+def _started(run: Run, start: StartingWeights) -> dict[str, object]:
+    about: dict[str, object] = {**start.description, "origin": start.origin}
+    if run.encoder_path.is_file():
+        about["images"] = run.read_json(run.encoder_path.name)
+    return about

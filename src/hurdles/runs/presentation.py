@@ -134,12 +134,18 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         manifest = manifest.with_split(["test"] * len(manifest))
     evaluation = run.evaluation(on)
     # What is said of the split and of copies stands among the warnings, above.
-    above = [*run.copy_remarks, *run.remarks()] if own else []
+    above = [*run.encoder_remarks, *run.copy_remarks, *run.remarks()] if own else []
     notes = tuple(note for note in evaluation.notes if note not in above)
     environment = {**meta["environment"], "finished": meta["finished"], "seconds": meta["seconds"]}
     if start := meta.get("start"):
         environment["encoder started from"] = start["source"]
         environment["origin (SHA-256)"] = start["origin"][:16]
+        for key in ("license", "from", "sha256"):
+            if start.get("like"):
+                environment[f"encoder: {key}"] = start[key]
+        if images := start.get("images"):
+            compared = "; ".join(images["compared_with"]) or "nothing"
+            environment["test images held against the encoder's"] = compared
     environment |= {f"{each} (SHA-256)": each.sha256 for each in evaluation.inputs}
     sheets = run.path / ("heatmaps.npz" if own else f"heatmaps.{on}.npz")
     return ReportContent(
@@ -156,7 +162,7 @@ def _content(run: Run, on: str, meta: Mapping[str, Any], pictures: bool) -> Repo
         recipe=recipe.model_dump(mode="json", exclude={"name", "description"}, exclude_none=True),
         recipe_notes=Recipe.explanations(),
         # What the report sees for itself (shared patients, patients not known) is added there.
-        warnings=[*run.copy_remarks, *run.remarks(shared=False)]
+        warnings=[*run.encoder_remarks, *run.copy_remarks, *run.remarks(shared=False)]
         if own
         else tuple(same_ids(manifest)),
         environment=environment,

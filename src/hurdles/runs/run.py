@@ -50,6 +50,8 @@ class Run:
     weights/best, last     safetensors, with what they need to be fed rightly
     copies.csv             pairs of its images that show one radiograph
     hashes.npz             three hashes of each of its images, by which copies are known again
+    encoder.json           what test images were held against, of an encoder from elsewhere
+    encoder.npz            hashes of the images that this encoder has seen, as far as they are known
     fingerprints.csv       hashes of the pixels trained and chosen on, to know them again
     predictions/*.csv      one row per image, for each set
     threshold.json         from which probability on an image is positive, if the recipe asks for it
@@ -83,6 +85,9 @@ class Run:
         self.copies_path = self.path / "copies.csv"
         #: Hashes of what its images show, by their rows in the manifest.
         self.hashes_path = self.path / "hashes.npz"
+        #: What the test images were held against, and hashes of what the encoder has seen.
+        self.encoder_path = self.path / "encoder.json"
+        self.encoder_hashes_path = self.path / "encoder.npz"
         #: State of an unfinished training, and the encoder that it started from.
         self.state_path = self.path / "state.safetensors"
         self.start_path = self.path / "start.safetensors"
@@ -212,6 +217,13 @@ class Run:
     def copy_remarks(self) -> list[str]:
         """Remarks on copies that stand in several parts of its split."""
         return self.copies.remarks(self.manifest) if self.copies else []
+
+    @property
+    def encoder_remarks(self) -> list[str]:
+        """Remarks on images that the encoder has seen, and on what could not be excluded."""
+        if not self.encoder_path.is_file():
+            return []
+        return [str(remark) for remark in self.read_json(self.encoder_path.name)["remarks"]]
 
     @cached_property
     def history(self) -> History:

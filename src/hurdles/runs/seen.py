@@ -69,18 +69,23 @@ class Seen:
 def copies_among(run: Run, prepared: Prepared, options: Options) -> Copies:
     """Return which of a run's images show one radiograph; looked for once, before it is split.
 
-    The pairs, and the hashes by which the images are known again, are written into its folder.
+    The pairs are written into its folder.
     """
     images = _thumbnails(run.recipe, prepared, options)
     copies = Copies(matches(images, progress=counting(options.listener, _LOOKING)))
+    copies.save(run.copies_path)
+    return copies
+
+
+def save_hashes(run: Run, prepared: Prepared, options: Options) -> None:
+    """Write the hashes by which a run's images, as they will stay, are known again."""
+    images = _thumbnails(run.recipe, prepared, options)
     # By row: a name may be that of a person, and the manifest stands beside it.
     numbered = images.manifest.frame.assign(
         image=[str(i) for i in prepared.index(images.manifest.frame["image"])]
     )
     hashes = fingerprint_of(Prepared(Manifest(numbered), images.pixels), "images of a run")
     hashes.save(run.hashes_path)
-    copies.save(run.copies_path)
-    return copies
 
 
 def kept_together(copies: Copies, manifest: Manifest, recipe: Recipe) -> Manifest:
@@ -134,6 +139,13 @@ def seen_by(run: Run, prepared: Prepared, options: Options) -> Seen:
         near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
         for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
             know(names[ours], gone[theirs], f"hashes {distance} bits of 256 apart")
+    if run.encoder_hashes_path.is_file():
+        first = Fingerprint.load(run.encoder_hashes_path)
+        near = hash_matches(image_hashes(images.pixels), first.hashes, radius=LIKELY_BITS)
+        near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
+        for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
+            what = f"seen by the encoder, before training: it shows {first.images[theirs]}"
+            reasons.setdefault(names[ours], f"{what}, hashes {distance} bits of 256 apart")
     known = prepared.manifest.frame["image"].isin(list(reasons)).to_numpy()
     return Seen(reasons, known, _unchecked(len(learnt), int(stored.sum()), int((~stored).sum())))
 

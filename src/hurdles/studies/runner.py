@@ -175,6 +175,7 @@ class _Work:
             self.out / cell.folder,
             resume=True,
             encoder_from=start,
+            keep_seen=True,  # a study draws its images as it says, and shows what they share
             options=self.images.options,
         )
 

@@ -192,12 +192,13 @@ class TestModels:
     def test_copies_of_training_images_are_left_out(self, phantom, options):
         known = some(phantom, 0, 4)
         model = FunctionModel(dark, LABELS, size=64)
-        request = Request("ward", phantom, trained_on=known)
+        request = Request("ward", phantom, trained_on=[known])
         subject, about = model_subject(model, request, options=options)
         assert len(subject.test) == len(phantom) - 4
-        assert f"4 of {len(phantom)} images show what the model was trained on" in about["notes"]
-        with pytest.raises(HurdleError, match="show what the model was trained on"):
-            model_subject(model, Request("w", known, trained_on=known), options=options)
+        seen = f"4 of {len(phantom)} images of ward show what dark was trained on and are left out"
+        assert seen in about["training"]
+        with pytest.raises(HurdleError, match="show what dark was trained on"):
+            model_subject(model, Request("w", known, trained_on=[known]), options=options)
 
     def test_classes_that_it_does_not_know_are_named(self, phantom, options):
         model = FunctionModel(dark, ("sick", "well"), size=64)

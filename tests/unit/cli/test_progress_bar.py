@@ -116,3 +116,13 @@ class TestTerminal:
         for stream in (Terminal(), io.StringIO()):
             with ProgressBar(stream) as bar:
                 bar.advance(1)
+
+
+def test_what_a_program_prints_is_shown_and_not_obeyed(monkeypatch):
+    """As of a model behind a command: brackets are no markup, and a wrong one no error."""
+    monkeypatch.setenv("COLUMNS", "160")
+    stream = Terminal()
+    with ProgressBar(stream) as bar:
+        bar.start("Asking [the] model", 2)
+        bar.advance(1, "[/bold] epoch [1/3]")
+    assert "[/bold] epoch [1/3]" in stream.getvalue()

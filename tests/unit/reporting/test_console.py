@@ -1,15 +1,23 @@
 """What the terminal says of a table of images."""
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 
 from hurdles.data.manifest import Manifest
 from hurdles.evaluation.comparisons import Comparison
+from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.evaluation import evaluate
+from hurdles.evaluation.predictions import Predictions
 from hurdles.reporting.console import (
     comparison_lines,
     comparison_sentence,
+    evaluation_lines,
     manifest_lines,
     manifest_summary,
+    margin_lines,
 )
 
 
@@ -49,6 +57,33 @@ def test_a_comparison_ends_with_who_is_better_in_what():
     assert "A is better than B in 1 of 2 rows" in both
     assert "B is better than A in 1 of 2 rows, most clearly: accuracy, A - B: -20.0 points" in both
     assert "inconclusive" not in both
+
+
+def test_a_margin_is_answered_below_with_how_to_read_it():
+    rows = [replace(row("sensitivity", 0.07, 0.1, "ill"), margin=0.05), row("auc", 0.0, 0.9, "ill")]
+    said = list(margin_lines(rows))
+    assert "sensitivity of ill, margin 5 points: non-inferior; A - B +7.0 [-3.0, +17.0]" in said
+    assert any("one-sided test at 2.5 %" in line for line in said)
+    assert not any("AUC" in line for line in said)
+    assert list(margin_lines(rows[1:])) == []
+    assert list(comparison_lines(rows, [0.1, 0.9]))[-1] == said[-1]
+
+
+def test_an_evaluation_shows_what_holds_at_a_condition_and_an_older_one_what_it_has():
+    sick, names = [0.9] * 8 + [0.1] * 8, [str(i) for i in range(16)]
+    table = Predictions.from_arrays(
+        ["ill", "well"], y_true=["ill"] * 8 + ["well"] * 8, images=names, groups=names,
+        y_prob=np.column_stack([sick, 1 - np.array(sick)]),
+    )  # fmt: skip
+    found = evaluate(table, conditions=Conditions({"ill": 0.02}, benefit_at=(0.1,)))
+    said = "\n".join(evaluation_lines(found))
+    assert "PPV at a prevalence of 2 %" in said
+    assert "in which the share is 50.0 %" in said
+    assert "Net benefit above acting on everybody, at 10 %" in said
+    older = {k: v for k, v in found.estimates.items() if k[0] != "average_precision"}
+    before = "\n".join(evaluation_lines(replace(found, estimates=older, conditional=())))
+    assert "AP" not in before
+    assert "at a condition" not in before
 
 
 def test_where_nothing_can_be_compared_the_sentence_says_so():

@@ -20,9 +20,17 @@ from hurdles.copies.finder import COLUMNS as COPIES
 from hurdles.copies.finder import Copies
 from hurdles.data.manifest import Manifest, exclusions_table
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.evaluation import evaluate
+from hurdles.evaluation.conditions import Conditions
+from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.reporting.page import Sheet, SheetItem, measure_tables, render, write_report
+from hurdles.reporting.page import (
+    Sheet,
+    SheetItem,
+    condition_rows,
+    measure_tables,
+    render,
+    write_report,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report_samples as samples
@@ -417,6 +425,42 @@ def test_content_is_frozen():
     with pytest.raises(AttributeError, match="cannot assign"):
         samples.content().title = "other"
     assert replace(samples.content(), title="other").title == "other"
+
+
+def test_what_holds_at_a_condition_stands_in_a_table_with_its_basis():
+    content = samples.content()
+    found = evaluate(
+        content.predictions,
+        conditions=Conditions({"COVID-19": 0.02}, (0.95,), benefit_at=(0.1,)),
+        validation=content.predictions,
+    )
+    text = Page(render(replace(content, evaluation=found))).text
+    assert "PPV at a prevalence of 2 % COVID-19" in text
+    assert "sensitivity and specificity of this set, in which the share is 7.6 %" in text
+    assert text.count("fixed on 436 validation images") == 6
+    assert "Acting on nobody has 0." in text
+    rows = condition_rows(found)
+    assert sum(row["rows"] for row in rows) == len(rows)
+    assert [row["rows"] for row in rows][2:5] == [3, 0, 0]
+
+
+def test_an_evaluation_of_an_earlier_version_still_has_its_page():
+    content = samples.content()
+    plain = content.evaluation.to_dict()
+    del plain["conditional"], plain["scores"]
+    plain["estimates"] = [e for e in plain["estimates"] if e["measure"] != "average_precision"]
+    older = Evaluation.from_dict(plain)
+    html = render(replace(content, evaluation=older))
+    assert "AUC" in measure_tables(older)["headings"]
+    assert "AP" not in measure_tables(older)["headings"]
+    assert "How sure it is" not in html
+    assert "At a condition" not in html
+
+
+def test_how_sure_it_is_stands_by_class_and_collection(page: Page):
+    assert "How sure it is" in page.text
+    assert "COVID-19, SIRM" in page.text
+    assert "COVID-19, Cohen" in page.text
 
 
 def test_an_odds_ratio_without_upper_end_is_written_out():
