@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.auditing.loading import material_of
-from hurdles.auditing.material import Elsewhere, Material, Model, Subject
+from hurdles.auditing.material import Elsewhere, Material, Model, Subject, answers_to
 from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import HurdleError, ModelError
-from hurdles.evaluation.predictions import Predictions
 from hurdles.foreign.answers import read_answers
 from hurdles.foreign.expectation import Expectation, check_expectation
 from hurdles.foreign.onnx import OnnxModel
@@ -100,19 +99,26 @@ def model_subject(
     elsewhere = [material(name, _all_test(each)) for name, each in (request.on or {}).items()]
     options.listener.start("Asking the model", 1)
 
-    def answers(images: Material) -> Predictions:
-        return images.predictions(model.labels, model.ask(images.pixels, images.masks))
-
-    rows = own.rows(Split.VALIDATION)
+    rows = [own.rows(part) for part in (Split.TEST, Split.VALIDATION)]
+    if not len(rows[0]):
+        raise HurdleError(f"no test image of {request.name} can be read.")
+    judged = [*(own.take(each) for each in rows if len(each)), *elsewhere]
+    answers = answers_to(model, ((images.pixels, images.masks) for images in judged))
+    predictions = [
+        images.predictions(model.labels, answer)
+        for images, answer in zip(judged, answers, strict=True)
+    ]
+    of_elsewhere = predictions[len(judged) - len(elsewhere) :]
     subject = Subject(
         name=model.name,
         model=model,
         material=own,
-        validation=answers(own.take(rows)) if len(rows) else None,
-        test=answers(own.take(own.rows(Split.TEST))),
+        validation=predictions[1] if len(rows[1]) else None,
+        test=predictions[0],
         decide=decide,
-        elsewhere=[Elsewhere(each, answers(each)) for each in elsewhere],
+        elsewhere=[Elsewhere(*pair) for pair in zip(elsewhere, of_elsewhere, strict=True)],
     )
+    notes += getattr(model, "notes", ())
     options.listener.advance()
     return subject, _about(model.name, training, notes)
 
@@ -148,6 +154,8 @@ def answers_subject(
         own = Material(request.name, table.images, nothing, level=level)
     else:
         own = material_of(table.images, name=request.name, options=options, level=level)
+    if not len(own.rows(Split.TEST)):
+        raise HurdleError(f"no test image of {request.name} can be read.")
     of_own = replace(table, images=own.manifest)  # files that cannot be read are gone by now
     others = []
     for name, there in (request.on or {}).items():

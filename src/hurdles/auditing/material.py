@@ -227,6 +227,16 @@ class FeatureModel(Model, Protocol):
         """Return what the last layer is given, shape (n, D)."""
 
 
+def answers_to(model: Model, questions: Iterable[Question]) -> Iterator[NDArray[np.float64]]:
+    """Yield a model's answer to each question, all asked at once where it has `ask_many`."""
+    many = getattr(model, "ask_many", None)
+    if many is not None:
+        yield from many(questions)
+    else:
+        for pixels, masks in questions:
+            yield model.ask(pixels, masks)
+
+
 @dataclass(frozen=True, eq=False)
 class NetworkModel:
     """Network of hurdles, with the preparation that its images go through.
@@ -392,12 +402,7 @@ class Subject:
         """
         if self.model is None:
             raise HurdleError(f"{self.name} are answers only: there is no model to ask.")
-        many = getattr(self.model, "ask_many", None)
-        if many is not None:
-            yield from many(questions)
-        else:
-            for pixels, masks in questions:
-                yield self.model.ask(pixels, masks)
+        yield from answers_to(self.model, questions)
 
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
