@@ -35,6 +35,7 @@ PAGES = (
     "tutorial.md",
     "howto/own-table.md",
     "howto/other-peoples-model.md",
+    "howto/own-model.md",
     "howto/command.md",
     "howto/encoders.md",
     "howto/dicom.md",

@@ -27,7 +27,7 @@ from hurdles.foreign.expectation import Agreement
 from hurdles.foreign.function import FunctionModel
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import Spec, load_spec
-from hurdles.pixels.framing import Framing
+from hurdles.pixels.framing import Framing, Resize
 from hurdles.progress import Options
 from hurdles.runs.heads import frozen_model, head_files, is_head, load_head
 from hurdles.runs.images import (
@@ -265,6 +265,7 @@ class ModelDoor(Door):
             decide=None if spec is None or spec.threshold is None else spec.decided,
             framing=Framing.STRETCH if spec is None else spec.framing,
             fraction=1.0 if spec is None else spec.crop_fraction,
+            resize=Resize.AREA if spec is None else spec.resize,
         )
         return subject, about | expected, [*made_of, *_inputs(given, request, options)]
 

@@ -24,7 +24,7 @@ from hurdles.foreign.expectation import Expectation, check_expectation
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.predictions import PredictionTable, read_predictions, with_parts
 from hurdles.foreign.spec import Output, Spec
-from hurdles.pixels.framing import Framing
+from hurdles.pixels.framing import Framing, Resize
 from hurdles.pixels.prepare import needs_lungs
 from hurdles.progress import Options
 from hurdles.runs.encoders import encoder_images, public_images, seen_images
@@ -70,6 +70,7 @@ def model_subject(
     options: Options,
     framing: Framing = Framing.STRETCH,
     fraction: float = 1.0,
+    resize: Resize = Resize.AREA,
     decide: Callable[[NDArray[np.float64]], NDArray[np.str_]] | None = None,
 ) -> tuple[Subject, dict[str, str]]:
     """Bring a model and its images before the hurdles; returns what a reader must know besides.
@@ -93,6 +94,7 @@ def model_subject(
             level=request.level,
             framing=framing,
             fraction=fraction,
+            resize=resize,
         )
 
     own = material(request.name, with_parts(request.images))
@@ -197,7 +199,12 @@ class _WithoutSpec:
     def outputs(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float64]:
-        free = {"inverted": False, "framing": Framing.STRETCH, "crop_fraction": 1.0}
+        free = {
+            "inverted": False,
+            "framing": Framing.STRETCH,
+            "crop_fraction": 1.0,
+            "resize": Resize.AREA,
+        }
         free |= {"classes": self.plain.classes, "output": self.plain.output}
         if self.spec.model_copy(update=free) != self.plain:
             raise ModelError("only its images can be altered, not what it makes of them.")
@@ -234,6 +241,7 @@ def expected_of(
             lungs=needs_lungs(spec.preparation),
             framing=spec.framing,
             fraction=spec.crop_fraction,
+            resize=spec.resize,
         )
         return some.pixels, some.masks
 
@@ -243,6 +251,7 @@ def expected_of(
         {label: wanted[:, k] for k, label in enumerate(answers.labels)},
         reading,
         images=images.frame["image"].tolist(),
+        listener=lambda tried: options.listener.advance(0, f"{tried} ways tried"),
     )
     options.listener.advance()
     notes = [*expectation.notes, *(f"Of {path}: {problem}." for problem in answers.problems)]

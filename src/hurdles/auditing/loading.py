@@ -16,7 +16,7 @@ from hurdles.errors import HurdleError, ManifestError
 from hurdles.evaluation.decisions import Threshold
 from hurdles.evaluation.predictions import Predictions
 from hurdles.pixels.facts import facts_of
-from hurdles.pixels.framing import Framing
+from hurdles.pixels.framing import Framing, Resize
 from hurdles.pixels.prepare import Preparation, framed_mask
 from hurdles.progress import Options
 from hurdles.recipe.choices import Threshold as ThresholdRule
@@ -40,9 +40,10 @@ def material_of(
     seed: int = 0,
     framing: Framing = Framing.STRETCH,
     fraction: float = 1.0,
+    resize: Resize = Resize.AREA,
 ) -> Material:
     """Read images, what their files say of themselves and, if wanted, their lungs."""
-    preparation = Preparation(size, framing=framing, fraction=fraction)
+    preparation = Preparation(size, framing=framing, fraction=fraction, resize=resize)
     raw = prepare_as(manifest, preparation, options)
     if not len(raw):
         last = raw.manifest.exclusions.iloc[-1]

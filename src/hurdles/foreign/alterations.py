@@ -9,7 +9,7 @@ from typing import Any
 
 from hurdles.errors import SpecError
 from hurdles.foreign.spec import ChannelOrder, ImageScaling, Layout, Output, Spec
-from hurdles.pixels.framing import Framing
+from hurdles.pixels.framing import Framing, Resize
 
 IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -38,7 +38,7 @@ def remedy(spec: Spec, altered: Spec) -> str:
 
 def _changes_of_input(spec: Spec) -> list[Change]:
     """Return the changes of what the model is given, one for each usual mistake."""
-    return [*_turns(spec), *_grays(spec), *_channels(spec), *_frames(spec)]
+    return [*_turns(spec), *_grays(spec), *_channels(spec), *_frames(spec), *_resizes(spec)]
 
 
 def changes_of_output(spec: Spec) -> list[Change]:
@@ -170,6 +170,14 @@ def _frames(spec: Spec) -> list[Change]:
         for framing, when in words.items()
         for fraction in (1.0, 0.875)
         if (framing, fraction) != (spec.framing, spec.crop_fraction)
+    ]
+
+
+def _resizes(spec: Spec) -> list[Change]:
+    return [
+        Change("resize", f"the filter of the resize is {way}", {"resize": way.value})
+        for way in Resize
+        if way is not spec.resize
     ]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hurdles.errors import ModelError, RegistryError, SpecError
-from hurdles.pixels.framing import Framing
+from hurdles.pixels.framing import Framing, Resize
 from hurdles.pixels.prepare import PREPARATIONS
 
 __all__ = ["ChannelOrder", "ImageScaling", "Layout", "Output", "Spec", "load_spec"]
@@ -58,8 +58,8 @@ class Spec(BaseModel):
     """Numbers that a model from elsewhere takes for a radiograph, and the kind of its answers.
 
     Pixels go through these steps, in this order: `framing` and `crop_fraction`, `preparation`, the
-    resize to `size`, `transposed`, `inverted`, `scaling`, `range`, `mean` and `sd` of each channel,
-    `layout`.
+    `resize` to `size`, `transposed`, `inverted`, `scaling`, `range`, `mean` and `sd` of each
+    channel, `layout`.
 
     Raises
     ------
@@ -104,6 +104,12 @@ class Spec(BaseModel):
         le=1,
         description="Share of height and width that is kept, in the middle, after `framing`; a "
         "resize to 256 and a crop to 224 is 0.875.",
+    )
+    resize: Resize = Field(
+        Resize.AREA,
+        description="Filter of the resize: area (hurdles, MONAI), bilinear (Pillow, torchvision), "
+        "bicubic (Pillow, timm), bilinear-sharp (OpenCV's and TensorFlow's default, which do not "
+        "smooth), or nearest (Keras's ImageDataGenerator).",
     )
     preparation: str = Field(
         "raw",
@@ -470,10 +476,11 @@ def _number_problems(spec: Spec) -> list[str]:
         )
     if spec.scaling is ImageScaling.MEAN_SD and spec.range != (0, 1):
         problems.append('scaling = "mean-sd" takes the place of range; leave range at [0, 1]')
-    if spec.preparation != "raw" and (spec.framing, spec.crop_fraction) != (Framing.STRETCH, 1):
+    plain = (Framing.STRETCH, 1, Resize.AREA)
+    if spec.preparation != "raw" and (spec.framing, spec.crop_fraction, spec.resize) != plain:
         problems.append(
             "preparation is for models that hurdles exported, and these take the whole image: "
-            'framing = "stretch", crop_fraction = 1.0'
+            'framing = "stretch", crop_fraction = 1.0, resize = "area"'
         )
     try:
         PREPARATIONS.get(spec.preparation)

@@ -38,6 +38,7 @@ LIBRARIES.register("torchvision")(
             "size": 224,
             "framing": "crop",
             "crop_fraction": 0.875,
+            "resize": "bilinear",
             "channels": 3,
             "channel_order": "rgb",
             "mean": (0.485, 0.456, 0.406),
@@ -63,6 +64,7 @@ LIBRARIES.register("torchxrayvision")(
             "negative": "Normal",
             "size": 224,
             "framing": "crop",
+            "resize": "bilinear",
             "range": (-1024, 1024),
             "output": "sigmoid",
         },
@@ -76,6 +78,7 @@ LIBRARIES.register("keras")(
     Start(
         {
             "size": 224,
+            "resize": "bilinear-sharp",
             "channels": 3,
             "channel_order": "rgb",
             "range": (0, 1),
@@ -87,7 +90,7 @@ LIBRARIES.register("keras")(
         'range = [-1, 1]; of VGG and ResNet50: range = [0, 255], channel_order = "bgr",\n'
         "mean = [123.68, 116.779, 103.939]. Dense(1, sigmoid): classes of one name, positive and\n"
         "negative. image_dataset_from_directory sorts the classes by name; the one output is then\n"
-        "the probability of the second.",
+        'the probability of the second. flow_from_directory: resize = "nearest".',
     )
 )
 LIBRARIES.register("monai")(

@@ -1,4 +1,4 @@
-"""Framing: the square of a radiograph that is not square, as models from elsewhere take it."""
+"""Framing and resizing: the square of a radiograph, as models from elsewhere take it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Framing", "framed"]
+__all__ = ["Framing", "Resize", "framed", "resized"]
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -20,6 +20,16 @@ class Framing(StrEnum):
     STRETCH = "stretch"
     CROP = "crop"
     PAD = "pad"
+
+
+class Resize(StrEnum):
+    """Ways to resize an image, as libraries have them; they differ in how sharp the result is."""
+
+    AREA = "area"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    SHARP = "bilinear-sharp"
+    NEAREST = "nearest"
 
 
 def framed(
@@ -68,6 +78,47 @@ def framed(
     elif way is Framing.CROP:
         height = width = min(height, width)
     return _middle(pixels, (_share(height, fraction), _share(width, fraction)))
+
+
+def resized(pixels: NDArray[np.float32], resize: Resize | str, size: int) -> NDArray[np.float32]:
+    """Stretch an image to a square by the filter of another library.
+
+    Parameters
+    ----------
+    pixels : float32 array of shape (H, W)
+    resize : Resize
+        ``bilinear`` and ``bicubic`` as Pillow and torchvision have them, smoothed where an image
+        shrinks; ``bilinear-sharp`` as OpenCV and TensorFlow, where it is not; ``nearest`` as
+        Keras's generators. ``area`` is `hurdles.pixels.prepare.resize_square`, which is not here.
+    size : int
+
+    Returns
+    -------
+    float32 array of shape (size, size)
+
+    Raises
+    ------
+    KeyError
+        For ``area``.
+
+    Examples
+    --------
+    >>> resized(np.array([[0, 1], [2, 3]], np.float32), "nearest", 1).tolist()
+    [[3.0]]
+    """
+    import cv2
+    from PIL import Image
+
+    way, square = Resize(resize), (size, size)
+    if way is Resize.SHARP:
+        return np.asarray(cv2.resize(pixels, square, interpolation=cv2.INTER_LINEAR))
+    filters = {
+        Resize.BILINEAR: Image.Resampling.BILINEAR,
+        Resize.BICUBIC: Image.Resampling.BICUBIC,
+        Resize.NEAREST: Image.Resampling.NEAREST,
+    }
+    image = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+    return np.asarray(image.resize(square, filters[way]), dtype=np.float32)
 
 
 def _share(length: int, fraction: float) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hurdles.errors import HurdleError, LungsNotFoundError, RecipeError
-from hurdles.pixels.framing import Framing, framed
+from hurdles.pixels.framing import Framing, Resize, framed, resized
 from hurdles.registry import Registry
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Preparation:
     framing, fraction : Framing, float
         Square of an image that is not square, cut out before the steps; see
         `hurdles.pixels.framing`. Default: all of it, stretched.
+    resize : Resize
+        Filter of the resize, of models from elsewhere.
 
     Raises
     ------
@@ -80,6 +82,7 @@ class Preparation:
     beneath: PixelPreparation | None = None
     framing: Framing = Framing.STRETCH
     fraction: float = 1.0
+    resize: Resize = Resize.AREA
 
     def __post_init__(self) -> None:
         if not needs_lungs(self.name):
@@ -101,6 +104,8 @@ class Preparation:
         own = f"{self.name}-{self.size}px-v{self._version}"
         if self._frames:
             own += f"-{self.framing}-{self.fraction:g}"
+        if self.resize is not Resize.AREA:
+            own += f"-{self.resize}"
         return own if self.beneath is None else f"{own}-{self.beneath.key}"
 
     @property
@@ -113,6 +118,8 @@ class Preparation:
         own: dict[str, str | int] = {"name": self.name, "size": self.size, "version": self._version}
         if self._frames:
             own |= {"framing": f"{self.framing} {self.fraction:g}"}
+        if self.resize is not Resize.AREA:
+            own |= {"resize": str(self.resize)}
         return own if self.beneath is None else {**own, "lungs": self.beneath.key}
 
     @property
@@ -148,7 +155,8 @@ class Preparation:
             whole = stretched(mask, (pixels.shape[0], pixels.shape[1]))
             lungs = framed(whole, self.framing, self.fraction)
         image = framed(pixels, self.framing, self.fraction)
-        return as_bytes(stepped(self.name, image, lungs).pixels, self.size)
+        view = stepped(self.name, image, lungs).pixels
+        return as_bytes(view, self.size, self.resize)
 
 
 def stepped(name: str, pixels: Pixels, mask: NDArray[np.bool_] | None) -> MaskedImage:
@@ -159,9 +167,11 @@ def stepped(name: str, pixels: Pixels, mask: NDArray[np.bool_] | None) -> Masked
     return view
 
 
-def as_bytes(pixels: Pixels, size: int) -> NDArray[np.uint8]:
+def as_bytes(pixels: Pixels, size: int, resize: Resize = Resize.AREA) -> NDArray[np.uint8]:
     """Return an image within [0, 1] stretched to a square of bytes, as `Preparation` does."""
-    square = np.clip(resize_square(pixels, size), 0, 1)
+    is_area = resize is Resize.AREA
+    square = resize_square(pixels, size) if is_area else resized(pixels, resize, size)
+    square = np.clip(square, 0, 1)
     return np.asarray(np.rint(square * np.float32(255)), dtype=np.uint8)
 
 

@@ -22,7 +22,8 @@ MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def squares(spec, rows):
-    prepare = Preparation(spec.size, framing=spec.framing, fraction=spec.crop_fraction)
+    frame = {"framing": spec.framing, "fraction": spec.crop_fraction, "resize": spec.resize}
+    prepare = Preparation(spec.size, **frame)
     return np.stack([prepare(IMAGES[row]) for row in rows]), None
 
 
@@ -88,6 +89,7 @@ def test_a_spec_that_is_right_is_believed(gray):
         ({"scaling": "min-max"}, "its own darkest and brightest", 'scaling = "min-max"'),
         ({"scaling": "mean-sd"}, "by its own mean and SD", 'scaling = "mean-sd"'),
         ({"mean": 0.4686, "sd": 0.226}, "those of ImageNet", "mean = 0.449, sd = 0.226"),
+        ({"resize": "nearest"}, "the filter of the resize is nearest", 'resize = "nearest"'),
         ({"framing": "crop"}, "the middle square", 'framing = "crop"'),
         ({"framing": "pad"}, "filled up with black", 'framing = "pad"'),
         ({"framing": "crop", "crop_fraction": 0.875}, "0.875 of it", "crop_fraction = 0.875"),
@@ -273,8 +275,9 @@ def test_images_that_cannot_show_a_change_are_said_to(gray):
     model = OnnxModel(gray, GRAY, threads=1)
     result = check_expectation(model, columns(model.ask(fixed)), same)
     assert result.agrees
-    assert sum("square" in words for words in result.unnoticed) == 5
-    assert "would not have shown it if" in " ".join(result.lines())
+    assert sum("framing =" in words for words in result.unnoticed) == 4
+    assert sum("resize =" in words for words in result.unnoticed) == 4
+    assert "cannot be told from a spec with" in " ".join(result.lines())
 
 
 def test_decisions_are_compared_as_decisions(gray):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hurdles.pixels.framing import Framing, framed
+from hurdles.pixels.framing import Framing, Resize, framed, resized
 from hurdles.pixels.prepare import Preparation, framed_mask, resize_square
 
 SIDES = st.integers(1, 90)
@@ -66,6 +66,34 @@ def test_keys_of_the_whole_image_stay_and_others_differ():
     ways = [(f, x) for f in Framing for x in (1.0, 0.875)]
     keys = {Preparation(224, framing=f, fraction=x).key for f, x in ways}
     assert len(keys) == len(ways)
+
+
+@pytest.mark.parametrize("size", [40, 97, 300])
+def test_filters_are_those_of_the_libraries(size):
+    """Pillow on floats, torch's own (antialiased or not), OpenCV: whoever made the model."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    image = np.random.default_rng(0).random((130, 170)).astype(np.float32)
+    x = torch.from_numpy(image)[None, None]
+    theirs = {
+        Resize.BILINEAR: interpolate(x, (size, size), mode="bilinear", antialias=True),
+        Resize.SHARP: interpolate(x, (size, size), mode="bilinear"),
+        Resize.NEAREST: interpolate(x, (size, size), mode="nearest-exact"),
+    }
+    for way, expected in theirs.items():
+        np.testing.assert_allclose(resized(image, way, size), expected[0, 0], atol=2e-5)
+    assert not np.allclose(
+        resized(image, Resize.BICUBIC, size), resized(image, Resize.BILINEAR, size)
+    )
+
+
+def test_a_filter_is_part_of_the_key():
+    keys = {Preparation(224, resize=way).key for way in Resize}
+    assert len(keys) == len(Resize)
+    assert "raw-224px-v1" in keys
+    image = np.random.default_rng(0).random((90, 120)).astype(np.float32)
+    assert len({Preparation(32, resize=way)(image).tobytes() for way in Resize}) == len(Resize)
 
 
 def test_a_share_that_is_none_is_refused():
