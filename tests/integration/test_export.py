@@ -186,3 +186,20 @@ def test_the_command_says_how_near_it_is(finished, tmp_path):
     assert "Research use only; not a medical device." in done.stdout
     content = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert content["largest_difference"] <= content["tolerance"] == 1e-4
+
+
+def test_auditing_the_file_gives_the_findings_of_the_run(exported, finished, options, tmp_path):
+    """On the run's own test images, through the door for models from elsewhere."""
+    run = Run(shutil.copytree(finished.path, tmp_path / "run"))
+    images = run.manifest.part("test").save(tmp_path / "test.csv")
+    names = ["calibration", "lungs-removed"]
+    own = hurdles.audit(run, hurdles=names, pictures=False, options=options).frame
+    other = hurdles.audit(
+        model=exported.path, data=images, hurdles=names, pictures=False, options=options
+    ).frame
+    said = ["hurdle", "subject", "verdict"]
+    assert other[said].to_numpy().tolist() == own[said].to_numpy().tolist()
+    numbers = ["value", "low", "high"]
+    assert other[numbers].to_numpy() == pytest.approx(
+        own[numbers].to_numpy(), abs=2e-3, nan_ok=True
+    )

@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 
 import hurdles
 from hurdles.cli import app
+from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError, ImageError, ManifestError, OutputError, RunError
 from hurdles.progress import Options
 from hurdles.runs import predictor
 from hurdles.runs.answers import COLUMNS, Answers, about_path
+from hurdles.runs.images import preparation_of, prepare_pixels
 from hurdles.runs.predictor import Predictor, Refusal
 from hurdles.runs.run import Run
 
@@ -353,3 +355,15 @@ def test_a_table_that_is_no_answers_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("image,path\na,b\n")
     with pytest.raises(EvaluationError, match="lacks"):
         Answers.load(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["equalized", "masked+cropped", "harmonized"])
+def test_an_image_is_prepared_to_the_byte_as_the_cache_does_it(name, phantom, tiny, options):
+    """The lungs too: found in one image at a time here and there."""
+    recipe = tiny.changed(preparation={"name": name})
+    images = Manifest.load(phantom)
+    rows = prepare_pixels(images.select(np.arange(len(images)) < 6), recipe, options)
+    assert len(rows)
+    preparation = preparation_of(recipe)
+    for path, pixels in zip(rows.manifest.frame["path"], rows.pixels, strict=True):
+        assert (predictor.prepared(path, preparation) == pixels).all()

@@ -9,3 +9,4 @@ from hurdles.api.evidence import *  # noqa: F403 - its `__all__` are verbs
 from hurdles.api.experiments import *  # noqa: F403 - its `__all__` are verbs
 from hurdles.api.foreign import *  # noqa: F403 - its `__all__` are verbs
 from hurdles.api.images import *  # noqa: F403 - its `__all__` are verbs
+from hurdles.api.using import *  # noqa: F403 - its `__all__` are verbs

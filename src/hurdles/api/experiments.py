@@ -36,7 +36,6 @@ from hurdles.runs.images import (
     classified,
     classified_apart,
     files_of,
-    manifest_of,
     names_of,
     prepare_for,
 )
@@ -48,10 +47,7 @@ from hurdles.training.machine import this_machine
 from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
-    from hurdles.runs.answers import Answers
-    from hurdles.runs.export import Export
     from hurdles.runs.features import Embedding
-    from hurdles.runs.predictor import Predictor
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
@@ -447,148 +443,6 @@ def explain(
             answers = probabilities(network, prepared.pixels, machine=this_machine("float32"))
             write_bytes(out, heatmap_sheet(prepared.pixels, maps, run.labels, answers))
         return maps
-
-
-def load(run: Run | str | Path, *, options: Options | None = None) -> Predictor:
-    """Return a finished run, ready to answer new images again and again.
-
-    ``hurdles.load("runs/mine").predict(["a.png"])`` is `predict`; the network, the temperature and
-    the rule of refusal are read or fixed once.
-
-    Parameters
-    ----------
-    run : Run or path
-        A finished run.
-    options : Options, optional
-        Where the cache is, who listens.
-
-    Raises
-    ------
-    RunError
-        If the run is not finished, or its images would be prepared otherwise now.
-    """
-    from hurdles.runs.predictor import Predictor
-
-    return Predictor(run if isinstance(run, Run) else Run(run), options)
-
-
-def predict(
-    run: Run | str | Path,
-    images: Data,
-    *,
-    coverage: float = 0.9,
-    columns: Mapping[str, str] | None = None,
-    out: str | Path | None = None,
-    heatmaps: str | Path | None = None,
-    force: bool = False,
-    options: Options | None = None,
-) -> Answers:
-    """Answer new images by a finished run; no class of them needs to be known.
-
-    Each is prepared as in training, refused if it is unlike the images of training, and answered
-    with calibrated probabilities and a prediction set. Research use only; not a medical device.
-
-    Parameters
-    ----------
-    run : Run or path
-        A finished run.
-    images : Data
-        Files, folders (all images below), patterns such as ``new/*.dcm``, tables with a column of
-        paths, or collections.
-    coverage : float
-        Share of new patients of each class that is to have it in their prediction sets, within
-        (0, 1).
-    columns : mapping, optional
-        Columns of a table -> columns of a manifest; see `run`.
-    out : path, optional
-        Where to write the table (CSV), as it grows; what it rests on goes beside it, as
-        ``<stem>.about.json``. An interrupted call leaves neither.
-    heatmaps : path, optional
-        Folder for a picture of each answered image beside its Grad-CAM: patients' pixels.
-    force : bool
-        Replace files that hurdles did not write; never an input.
-    options : Options, optional
-        What to do with unreadable files, where the cache is, who listens.
-
-    Returns
-    -------
-    Answers
-        A row for each image, with columns as in `hurdles.runs.answers.COLUMNS`: also for one that
-        cannot be read, with the reason.
-
-    Raises
-    ------
-    RunError
-        If the run is not finished.
-    ManifestError
-        If there is no image to be read.
-    OutputError
-        If an output would replace an input, or a file that hurdles did not write.
-    """
-    return load(run, options=options).predict(
-        images, coverage=coverage, columns=columns, out=out, heatmaps=heatmaps, force=force
-    )
-
-
-def export(
-    run: Run | str | Path,
-    *,
-    out: str | Path | None = None,
-    format: str = "onnx",
-    on: Data | None = None,
-    columns: Mapping[str, str] | None = None,
-    force: bool = False,
-    options: Options | None = None,
-) -> Export:
-    """Write a run's network for other programs, with how it takes a radiograph.
-
-    The file is asked about radiographs, and kept only if its probabilities are torch's within
-    1e-4. It answers with logits, and with the features before the last layer; probabilities are
-    their softmax, not calibrated. Research use only; not a medical device.
-
-    Parameters
-    ----------
-    run : Run or path
-        A finished run.
-    out : path, optional
-        The file; default: ``model.onnx`` in the run's folder. Its spec stands in it, and beside it
-        as TOML of the same name.
-    format : str
-        ``onnx``.
-    on : Data, optional
-        Radiographs on which the file is held against torch, no class needed; default: the run's
-        own test images.
-    columns : mapping, optional
-        Columns of a table -> columns of a manifest; see `run`.
-    force : bool
-        Replace files that hurdles did not write; never an input.
-    options : Options, optional
-        Where the cache is, who listens.
-
-    Returns
-    -------
-    Export
-        Where the files lie, and the largest difference from torch.
-
-    Raises
-    ------
-    ModelError
-        If a package is absent, or the file's answers are not torch's: then it is not kept.
-    RunError
-        If the run is not finished, or no radiograph is at hand.
-    RecipeError
-        If there is no such format.
-    """
-    from hurdles.runs.export import ExportFormat, export_files, export_onnx
-
-    if format not in list(ExportFormat):
-        raise RecipeError(f"a network is exported as {', '.join(ExportFormat)}, not {format!r}.")
-    run = _finished(run)
-    path = run.path / "model.onnx" if out is None else Path(out)
-    inputs = [*sealed(run.path), *files_of(on)]
-    with outputs(*export_files(path), inputs=inputs, ledger=run.ledger, force=force):
-        images = None if on is None else manifest_of(on, columns=columns, unlabeled=True)
-        return export_onnx(run, path, on=images, options=options)
 
 
 def embed(

@@ -443,7 +443,7 @@ def _ahead(given: pd.DataFrame, preparation: Preparation, pool: Executor) -> Ite
     waiting: _Chunk | None = None
     for start in range(0, len(given), _CHUNK):
         rows = given.iloc[start : start + _CHUNK].reset_index(drop=True)
-        chunk = rows, [pool.submit(_prepared, path, preparation) for path in rows["path"]]
+        chunk = rows, [pool.submit(prepared, path, preparation) for path in rows["path"]]
         if waiting is not None:
             yield waiting
         waiting = chunk
@@ -451,7 +451,7 @@ def _ahead(given: pd.DataFrame, preparation: Preparation, pool: Executor) -> Ite
         yield waiting
 
 
-def _prepared(path: str, preparation: Preparation) -> NDArray[np.uint8] | ImageError:
+def prepared(path: str, preparation: Preparation) -> NDArray[np.uint8] | ImageError:
     """Decode and prepare one file, as the cache does for training, or return why it cannot be."""
     try:
         return preparation(decode(path))

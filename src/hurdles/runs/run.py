@@ -58,6 +58,8 @@ class Run:
     evaluation.json        measures on the test split, with intervals
     heatmaps.npz           what the report's contact sheets show: patients' pixels
     report.html            the report
+    refusal/               from the first prediction on: images unlike these are not answered
+    model.onnx, .toml      if it was exported there
     .written               hashes of its pages and of what was found later: hurdles wrote them
     meta.json              written last: the run is finished; versions, machine, hashes
     state.safetensors      only while training: where to go on
