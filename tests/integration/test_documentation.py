@@ -93,7 +93,8 @@ def as_supposed(folder: Path) -> None:
             shutil.copy(row.path, target)
     kermany = {"Normal": "NORMAL/IM-{:04}-0001", "COVID-19": "PNEUMONIA/person{}_virus_{}"}
     kermany |= {"Pneumonia": "PNEUMONIA/person{}_bacteria_{}"}
-    for n, row in enumerate(mine.frame.itertuples()):
+    children = write_phantom(folder / "children-phantom", 18, seed=3, size=64)
+    for n, row in enumerate(children.frame.itertuples()):
         name = kermany[row.label].format(n, n) + ".jpeg"
         target = folder / "PATH" / ("test" if n % 4 == 0 else "train") / name
         target.parent.mkdir(parents=True, exist_ok=True)
