@@ -307,7 +307,11 @@ class ModelDoor(Door):
 
     def _inputs_of(self, model: Model) -> list[Input]:
         if isinstance(model, CommandModel):
-            return [Input(Role.MODEL, Path(name).name, h) for name, h in model.files.items()]
+            return [
+                Input(Role.MODEL, Path(name).name, digest)
+                for name, digest in model.files.items()
+                if Path(name).is_file()  # of a folder only names, sizes and times are hashed
+            ]
         roles = (Role.MODEL, Role.SPEC, Role.EXPECTATION)
         files = (self.given.model, self.given.spec, self.given.expect)
         return [
