@@ -110,3 +110,20 @@ def test_the_command_line_says_the_same(table, tmp_path):
     both = CliRunner().invoke(app, ["compare", path, path, "--metric", "auc"])
     assert both.exit_code == 0, both.output
     assert "by patient" in both.stdout
+
+
+def test_a_comparison_says_what_its_tables_leave_out(table, tmp_path):
+    from hurdles.cli import app
+
+    short = table.copy()
+    short.loc[3, "sick"] = np.nan
+    paths = [str(saved(short, tmp_path, name)) for name in ("a.csv", "b.csv")]
+    for options in ([], ["--json"]):
+        result = CliRunner().invoke(app, ["compare", *paths, "--metric", "auc", *options])
+        assert result.exit_code == 0
+        where = result.stderr if options else result.stdout
+        for name in "AB":
+            assert f"note: {name}: 1 of 120 test images have no usable answer" in where
+        assert "each stands here once" not in where
+    whole = CliRunner().invoke(app, ["compare", *paths])
+    assert "each stands here once" in whole.stdout

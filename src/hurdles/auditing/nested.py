@@ -170,7 +170,10 @@ def answers_of(subject: Subject) -> Answers:
     material, note = _reduced(subject.material, subject.labels)
     rows = {part: material.rows(part) for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
     if not len(subject.material.rows(Split.TRAIN)):
-        crosswise = "no training images were given: the probe learnt crosswise on the test images"
+        crosswise = (
+            "no training images were given: the probe learnt crosswise on the test images, and the "
+            "interval does not count that from other patients it would have learnt otherwise"
+        )
         note = f"{note}; {crosswise}" if note else crosswise
     elif not len(rows[Split.TRAIN]):
         raise HurdleError(f"no image of the train part is left ({note}).")

@@ -30,6 +30,7 @@ from hurdles.cli.output import (
     print_evaluation,
     print_evaluations,
     print_result,
+    say,
     verb_options,
 )
 from hurdles.data.vocabulary import OnBad
@@ -206,7 +207,16 @@ def compare(
     of_a = tested(a, on, given)
     unit = interval_unit(len(of_a), int(of_a.unknown.sum()))
     lines = comparison_lines(rows, adjusted, unit)
-    print_result(as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines)
+    tables = {name: each for name, each in {"A": a, "B": b}.items() if each.is_file()}
+    notes = [
+        f"note: {name}: {note}" for name, each in tables.items() for note in given.read(each).notes
+    ]
+    if as_json:
+        for note in notes:  # what was left out must be seen where rows alone are printed
+            say(note, err=True)
+    print_result(
+        as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines, notes
+    )
 
 
 def _margins(texts: list[str] | None, metrics: list[str] | None) -> dict[str, float]:

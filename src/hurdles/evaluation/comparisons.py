@@ -47,6 +47,8 @@ __all__ = [
 _ENUMERATE = 12
 #: Cells of weights in memory at a time (float64: 16 MB).
 _CELLS = 2_000_000
+#: Measures of the order of answers, which decisions do not have.
+_RANKED = frozenset({"auc", "average_precision"})
 #: Of two classes, these are the sensitivity and the positive predictive value of the other.
 _MIRRORS = frozenset({"specificity", "npv"})
 
@@ -165,7 +167,8 @@ def compare(
     Returns
     -------
     list of Comparison
-        Differences are ``a - b``; classes that only one model knows are left out.
+        Differences are ``a - b``; classes that only one model knows are left out. Where one of
+        the two gives decisions alone, areas have none: they would compare the kind of answer.
 
     Raises
     ------
@@ -184,6 +187,7 @@ def compare(
     """
     margins = margins or {}
     first, second = tables = PatientTable.of(a), PatientTable.of(align(a, b))
+    decided = [name for name, t in zip("ab", tables, strict=True) if t.is_decided]
     shared = tuple(c for c in first.classes if c in second.classes)
     wanted = _wanted(shared, metrics)
     # Of two classes, where all that is not of the one is of the other, in truth and answer:
@@ -200,7 +204,11 @@ def compare(
     comparisons = []
     for metric, class_ in wanted:
         one, two = (estimate(table, metric, class_, level=level) for table in tables)
-        if metric == "auc" and one.is_defined and two.is_defined:
+        if metric in _RANKED and len(decided) == 1 and one.is_defined and two.is_defined:
+            why = f"model {decided[0]} gives decisions, whose order cannot be compared"
+            size = {"n_images": one.n_images, "n_patients": one.n_patients}
+            difference, p_value, method = undefined(why, level=level, **size), math.nan, "none"
+        elif metric == "auc" and one.is_defined and two.is_defined:
             tested = compare_aucs(_auc(first, class_), _auc(second, class_), level=level)
             difference, p_value, method = tested.difference, tested.p_value, tested.method
         else:

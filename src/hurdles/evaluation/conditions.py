@@ -36,6 +36,8 @@ from hurdles.evaluation.statistics import AtQuantile, Floats, Fraction, PatientT
 __all__ = ["CONDITIONAL", "Conditional", "Conditions", "at_conditions"]
 
 _BOTH = "there are not both images of {class_} and of other classes"
+#: Answers of 0 and 1 alone have one sensitivity and one specificity; nothing lies between.
+_DECISIONS = "the answers are decisions (0 and 1 alone): there is no threshold to choose"
 
 #: Every measure at a condition, in the order in which tables show them.
 CONDITIONAL: dict[str, Metric] = {
@@ -255,10 +257,13 @@ def at_conditions(
         ("specificity", conditions.specificity),
         ("sensitivity", conditions.sensitivity),
     ):
-        if validation is None:
+        chosen_on = table if validation is None else PatientTable.of(validation)
+        if chosen_on.is_decided:
+            rows += _without_thresholds(table, word, targets, level, reads_off=validation is None)
+        elif validation is None:
             rows += _read_off(table, word, targets, level, n_resamples, seed)
         else:
-            rows += _chosen(table, PatientTable.of(validation), word, targets, level)
+            rows += _chosen(table, chosen_on, word, targets, level)
     rows += _benefits(table, conditions, level)
     order = list(CONDITIONAL)
     return tuple(sorted(rows, key=lambda row: order.index(row.measure)))
@@ -316,6 +321,20 @@ def _ranking(table: PatientTable, word: str, class_: str) -> Ranking:
 
 def _other(word: str) -> str:
     return "sensitivity" if word == "specificity" else "specificity"
+
+
+def _without_thresholds(
+    table: PatientTable, word: str, targets: Sequence[float], level: float, *, reads_off: bool
+) -> Iterator[Conditional]:
+    """Say of decisions that none of them can be moved to another specificity or sensitivity."""
+    names = [f"{_other(word)}_at_{word}"] + ([] if reads_off else [f"{word}_reached"])
+    size = _size(table.by_patient(np.ones(len(table.truth), dtype=bool)))
+    for target in targets:
+        for class_ in table.classes:
+            for name in names:
+                yield Conditional(
+                    name, class_, target, undefined(_DECISIONS, level=level, **size)
+                )
 
 
 def _read_off(
@@ -411,6 +430,8 @@ def _benefits(table: PatientTable, conditions: Conditions, level: float) -> Iter
             basis = "at the prevalence of this set"
             if prevalence is not None:
                 basis = f"at a prevalence of {100 * prevalence:g} %"
+            if table.is_decided:
+                basis += "; acting on the decisions, whatever the probability"
             names = ("net_benefit", "net_benefit_of_all", "net_benefit_over_all")
             for name, estimate in zip(names, found, strict=True):
                 yield Conditional(name, class_, probability, estimate, basis)

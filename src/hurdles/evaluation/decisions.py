@@ -224,8 +224,10 @@ def fix_rejection(
     """Return the rule that accepts a share of images such as those of validation.
 
     The limit is the validation score of rank ``ceil((n + 1) * acceptance)``: of images from the
-    same place at least that share is accepted on average, however few were at hand (conformal
-    prediction; Vovk, Gammerman and Shafer 2005). With too few for that rank nothing is rejected.
+    same place at least that share is accepted on average, however few were at hand, if each is of
+    another patient (conformal prediction; Vovk, Gammerman and Shafer 2005). Where patients have
+    several, images are fewer than they seem, and the share may be lower. With too few for that
+    rank nothing is rejected.
 
     Examples
     --------

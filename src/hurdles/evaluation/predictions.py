@@ -206,12 +206,19 @@ def align(a: Predictions, b: Predictions) -> Predictions:
         differ: NDArray[np.bool_] = (first[column] != second[column]).to_numpy()
         if differ.any():
             name = first.index[differ][0]
+            ends = " and ".join(_shown(each[column].loc[name]) for each in (first, second))
             raise EvaluationError(
                 f"the tables give {int(differ.sum())} images different {what}, e.g. {name!r}: "
-                f"{first[column].loc[name]!r} and {second[column].loc[name]!r}. Make both from "
-                "one manifest."
+                f"{ends}. Make both from one manifest."
             )
     return Predictions(second.reset_index())
+
+
+def _shown(name: str) -> str:
+    """Return a label or patient as a reader knows it: of a source, or unknown."""
+    if name.startswith(UNKNOWN):
+        return "no patient"
+    return repr(name.replace("\x1f", ": ").removeprefix(": "))
 
 
 def _some(names: Any) -> str:

@@ -327,6 +327,11 @@ class PatientTable:
         return cls(tuple(predictions.classes), *table, codes, len(names))
 
     @property
+    def is_decided(self) -> bool:
+        """True where the answers are decisions: probabilities of 0 and 1 alone."""
+        return bool(np.isin(self.prob, (0, 1)).all())
+
+    @property
     def present(self) -> list[str]:
         """The true classes with at least one image: those of the model first, in its order."""
         there = set(self.truth.tolist())

@@ -136,7 +136,7 @@ class ShareInside:
 
     @property
     def gain(self) -> float:
-        """Heat over area: 1 for heat that ignores the mask, above 1 where it prefers the inside.
+        """Heat over area: 1 for heat spread evenly, above 1 where more of it is inside.
 
         NaN where there is no heat or the mask is empty.
         """
@@ -147,8 +147,8 @@ def share_inside(heatmap: Heatmap, mask: NDArray[np.bool_]) -> ShareInside:
     """Return the share of the heat that lies inside `mask`, and the mask's share of the image.
 
     This is the energy-based pointing game (Wang et al. 2020, Score-CAM, arXiv 1910.01279), with the
-    area beside it: lungs fill a third of many chest X-rays, so a third of the heat inside is what
-    a network that never looks at them gets.
+    area beside it: lungs fill a third of many chest X-rays, and heat spread evenly then has a third
+    inside. A network that knows nothing spreads no heat evenly, so 1 is not what it gets.
 
     Examples
     --------

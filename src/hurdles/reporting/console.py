@@ -129,7 +129,9 @@ def comparison_lines(
     yield f"Tests: {tests}. Intervals at {100 * level:g} %, paired, {unit}."
     yield "Interval and p are of one row alone; only p, Holm allows for all rows together."
     compared = {c.metric for c in comparisons}
-    if "sensitivity" in compared and "specificity" not in compared:
+    areas = [c.class_ for c in comparisons if c.metric == "auc"]
+    # Where measures were asked for by name, all that was asked stands there.
+    if {"sensitivity", "ppv"} <= compared and len(areas) == 1 and "specificity" not in compared:
         yield (
             "Of two classes, the specificity of one is the sensitivity of the other, the NPV its "
             "PPV, and the AUC one number: each stands here once."

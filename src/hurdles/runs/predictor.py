@@ -97,7 +97,11 @@ class Refusal:
             rule = self.rejector.rule
             return f"No image is refused: of {rule.n_validation} validation images, {rule.note}."
         note = f" ({self.note})" if self.note else ""
-        return f"Images unlike those of training are {self.rejector.rule}{note}."
+        return (
+            f"Images unlike those of training are {self.rejector.rule}{note}. A refused image has "
+            "no set: the sets promise their share of all such images as if none were refused, "
+            "which of the answered ones alone may be less."
+        )
 
 
 class Predictor:

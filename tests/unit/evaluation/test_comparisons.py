@@ -400,3 +400,36 @@ def test_only_the_end_near_zero_gives_way_to_the_test(value, down, up, p, level)
     assert (found.low <= 0 <= found.high) == (value == 0 or p > 1 - level)
     far = ("high", "low") if value < 0 else ("low", "high")
     assert getattr(found, far[1]) == getattr(given, far[1])
+
+
+def test_areas_of_decisions_are_not_held_against_those_of_probabilities():
+    """A model against itself, once as decisions: the kind of answer is no difference of models."""
+    rng = np.random.default_rng(0)
+    sick = np.arange(80) < 40
+    p = np.clip(0.5 + 0.2 * (2 * sick - 1) + rng.normal(0, 0.2, 80), 0.01, 0.99)
+
+    def table(p):
+        names = [str(i) for i in range(80)]
+        return Predictions.from_arrays(
+            ["sick", "well"],
+            y_true=np.where(sick, "sick", "well").tolist(),
+            y_prob=np.column_stack([p, 1 - p]),
+            images=names,
+            groups=names,
+        )
+
+    hard, soft = table((p > 0.5).astype(float)), table(p)
+    measures = ["auc", "average_precision", "sensitivity"]
+    for a, b, which in ((hard, soft, "a"), (soft, hard, "b")):
+        rows = compare(a, b, metrics=measures, margins={"auc": 0.3}, n_resamples=50)
+        for row in rows:
+            if row.metric == "sensitivity":
+                assert row.difference.value == 0
+                assert row.p_value == 1
+            else:
+                assert not row.difference.is_defined
+                assert f"model {which} gives decisions" in row.difference.note
+                assert math.isnan(row.p_value)
+                assert row.verdict in ("", "inconclusive")
+    alike = compare(hard, hard, metrics=["auc"], n_resamples=50)
+    assert alike[0].difference.is_defined

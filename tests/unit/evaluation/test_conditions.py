@@ -362,3 +362,24 @@ def test_predictive_bounds_hold_the_truth_by_patient():
         low, high = predictive_bounds(*sides, 0.02)
         held.append(low <= truth <= high)
     assert np.mean(held) > 0.92
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_decisions_have_no_threshold_to_choose(validated):
+    table = of_two([True] * 20 + [False] * 20, [1.0] * 18 + [0.0] * 20 + [1.0] * 2)
+    rows = at_conditions(
+        table,
+        Conditions(specificity=(0.9,), sensitivity=(0.9,), benefit_at=(0.2,)),
+        validation=table if validated else None,
+    )
+    moved = [row for row in rows if "benefit" not in row.measure]
+    assert len(moved) == (8 if validated else 4)
+    assert not any(row.estimate.is_defined for row in moved)
+    assert all("decisions" in row.estimate.note for row in moved)
+    benefits = [row for row in rows if "benefit" in row.measure]
+    assert all(row.estimate.is_defined and "decisions" in row.basis for row in benefits)
+
+
+def test_one_probability_between_is_enough_for_a_threshold():
+    table = of_two([True] * 20 + [False] * 20, [1.0] * 18 + [0.4] * 2 + [0.0] * 18 + [0.9] * 2)
+    assert at(table, specificity=(0.9,))["sensitivity_at_specificity"].is_defined

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hurdles.data.manifest import UNKNOWN
 from hurdles.errors import EvaluationError
-from hurdles.evaluation.predictions import COLUMNS, Predictions, argmax_prediction
+from hurdles.evaluation.predictions import COLUMNS, Predictions, align, argmax_prediction
 
 
 def test_a_table_survives_its_file(make, tmp_path):
@@ -59,3 +60,15 @@ def test_probabilities_of_the_wrong_shape_are_named():
         Predictions.from_arrays(
             ["a", "b"], y_true=["a"], y_prob=np.ones((1, 3)) / 3, images=["i"], groups=["p"]
         )
+
+
+def test_patients_that_differ_are_named_as_a_reader_knows_them():
+    def table(group):
+        return Predictions.from_arrays(
+            ["x", "y"], y_true=["x"], y_prob=np.array([[0.9, 0.1]]), images=["i"], groups=[group]
+        )
+
+    with pytest.raises(EvaluationError, match=r"'i': no patient and 'clinic: p1'\. Make"):
+        align(table(UNKNOWN + "i"), table("clinic\x1fp1"))
+    with pytest.raises(EvaluationError, match=r"'i': 'p1' and 'p2'\. Make"):
+        align(table("\x1fp1"), table("\x1fp2"))

@@ -313,3 +313,20 @@ def test_hidden_windows_are_those_of_the_slow_twin():
         assert heat.target == "xy"[target]
         assert heat.peak == pytest.approx(expected.max(), rel=1e-5)
         np.testing.assert_allclose(heat.values, expected / expected.max(), atol=1e-5)
+
+
+def test_of_hidden_parts_1_is_not_what_random_models_get_and_the_finding_says_so(reading):
+    rng, images = np.random.default_rng(0), phantoms()
+    mean = images.pixels.mean(axis=0)
+    gains = []
+    for _ in range(6):
+        weights = rng.normal(size=(SIZE, SIZE))
+        scale = np.tensordot(images.pixels - mean, weights, 2).std() / 2
+
+        def look(pixels, _, weights=weights, scale=scale):
+            return np.tensordot(pixels - mean, weights, 2) / scale
+
+        (finding,) = attention(reading(images, look))
+        gains.append(finding.estimate.value)
+    assert 0.3 < min(gains) < max(gains) < 1
+    assert "1 is not what a model without knowledge gets" in finding.advice
