@@ -34,6 +34,9 @@ _MOST, _FEW, _FEWER = 200, 16, 6
 #: Of five images, answers like the expected ones agreed by one of the changes in 1 of 50 trials; of
 #: eight, in none of 100.
 _LEAST = 8
+#: Decisions say less: of eight random ones 4 of 12 agreed by one of the changes, of twelve or more
+#: none of 48. Of images decided alike nearly all that there is are alike by themselves.
+_LEAST_HARD, _LEAST_RARER = 20, 5
 #: Answers are the same where so many images differ by at most so much, as another resize does ...
 TOLERANCE, _NEAR = 0.05, 0.95
 #: Decisions are the same where this share of them is.
@@ -221,6 +224,13 @@ def check_expectation(
     if len(rows) < _LEAST:
         note = f"{len(rows)} images are too few; give the predictions of at least {_LEAST}."
         return Expectation(Agreement.UNDECIDED, len(rows), check.spread, notes=(note,))
+    if check.is_hard and (len(rows) < _LEAST_HARD or check.rarer < _LEAST_RARER):
+        note = (
+            f"{len(rows)} decisions, {check.rarer} of them not the most frequent one, are too few: "
+            "any spec might give them. Give probabilities, or the decisions on at least "
+            f"{_LEAST_HARD} images, {_LEAST_RARER} of them otherwise than the rest."
+        )
+        return Expectation(Agreement.UNDECIDED, len(rows), check.spread, notes=(note,))
     if check.spread < _SPREAD:
         note = (
             "the expected answers hardly vary from image to image, and any spec might give them; "
@@ -265,12 +275,20 @@ class _Check:
         self.tried = 0
         self._squares: dict[tuple[Any, ...], Any] = {}
 
+    @property
+    def rarer(self) -> int:
+        """Images for which another class than the most frequent one is the most probable."""
+        return len(self.wanted) - int(np.bincount(self.wanted.argmax(axis=1)).max())
+
     def result(self) -> Expectation:
         """Return what agrees: the spec as it stands, with changes, or none."""
         present, problem = self.present()
         notes = [problem] if problem else []
         if self.is_hard:
-            notes.append("Decisions alone were compared: what was expected holds no probabilities.")
+            notes.append(
+                "Decisions alone were compared: what was expected holds no probabilities. Another "
+                "spec, or another model that reads much the same, may give the same decisions."
+            )
         if present and self.agrees(present.comparison):
             return self.believed(present, notes)
         ways = list(self.ways())

@@ -350,3 +350,25 @@ def test_expectations_that_cannot_be_compared_are_refused(gray, expected, messag
     model = OnnxModel(gray, GRAY, threads=1)
     with pytest.raises(SpecError, match=message):
         check_expectation(model, expected, squares)
+
+
+@pytest.mark.parametrize("n", [8, 20])
+def test_few_decisions_cannot_tell(gray, n):
+    """Of eight random decisions, one of the ways tried gives a third of all draws."""
+    rng = np.random.default_rng(8)
+    model = OnnxModel(gray, GRAY, threads=1)
+    for _ in range(12 if n == 8 else 1):
+        decided = rng.integers(0, 2, n) if n == 8 else np.arange(n) < 2
+        if 0 < decided.sum() < n:
+            result = check_expectation(model, columns(np.eye(2)[decided.astype(int)]), squares)
+            assert result.agreement is Agreement.UNDECIDED
+            assert "decisions" in result.notes[0]
+
+
+def test_random_decisions_never_agree(gray):
+    model = OnnxModel(gray, GRAY, threads=1)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        decided = np.eye(2)[rng.permutation(np.arange(20) < 8).astype(int)]
+        result = check_expectation(model, columns(decided), squares)
+        assert result.agreement is Agreement.DISAGREES

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import Subject
+from hurdles.auditing.material import NetworkModel, Subject
 from hurdles.auditing.probing import joined_level
+from hurdles.errors import HurdleError
 from hurdles.evaluation.calibration import (
     brier_error,
     calibration_error,
@@ -35,8 +36,16 @@ _ADVICE = {
 
 @model_hurdle("calibration", question="Are the model's probabilities true?")
 def calibration(subject: Subject) -> Iterator[Finding]:
-    """Yield slope (too extreme, too timid), calibration error, intercepts and Brier score."""
+    """Yield slope (too extreme, too timid), calibration error, intercepts and Brier score.
+
+    Decisions are no probabilities: nothing can be said of them here.
+    """
     test, usual = subject.test, subject.material.level
+    is_network = isinstance(subject.model, NetworkModel)  # whose answers are probabilities
+    if np.isin(test.y_prob, (0, 1)).all() and not is_network:
+        raise HurdleError(
+            "all answers are 0 or 1, as decisions are; bring the probabilities of the classes."
+        )
     level = joined_level(usual, _JUDGED)
     joined = f"(level {level:.4g}: {_JUDGED} measures)"
     slope = calibration_slope(test, level=level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from answering import answering, drawn, found_by
 
 from hurdles.auditing.model.calibration import calibration
+from hurdles.errors import HurdleError
 from hurdles.findings.finding import Verdict
 from hurdles.findings.table import Findings
 
@@ -79,3 +81,12 @@ def test_most_overconfident_models_are_hit():
         for seed in range(100)
     )
     assert hits >= 90
+
+
+def test_decisions_are_not_called_overconfident():
+    truth = np.repeat(["ill", "well"], 30)
+    decided = np.where(np.arange(60) % 10 == 0, np.roll(truth, 30), truth)
+    said = (decided[:, None] == ["ill", "well"]).astype(float)
+    with pytest.raises(HurdleError, match="as decisions are"):
+        list(calibration(replace(answering(truth, said), model=None)))
+    assert list(calibration(answering(truth, said)))  # a network that is this sure is judged
