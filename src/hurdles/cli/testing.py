@@ -214,9 +214,7 @@ def compare(
     if as_json:
         for note in notes:  # what was left out must be seen where rows alone are printed
             say(note, err=True)
-    print_result(
-        as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines, notes
-    )
+    print_result(as_json, comparison_records(rows, adjusted), f"A = {a}\nB = {b}\n", lines, notes)
 
 
 def _margins(texts: list[str] | None, metrics: list[str] | None) -> dict[str, float]:

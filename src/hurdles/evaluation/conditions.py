@@ -332,9 +332,7 @@ def _without_thresholds(
     for target in targets:
         for class_ in table.classes:
             for name in names:
-                yield Conditional(
-                    name, class_, target, undefined(_DECISIONS, level=level, **size)
-                )
+                yield Conditional(name, class_, target, undefined(_DECISIONS, level=level, **size))
 
 
 def _read_off(
@@ -430,11 +428,11 @@ def _benefits(table: PatientTable, conditions: Conditions, level: float) -> Iter
             basis = "at the prevalence of this set"
             if prevalence is not None:
                 basis = f"at a prevalence of {100 * prevalence:g} %"
-            if table.is_decided:
-                basis += "; acting on the decisions, whatever the probability"
             names = ("net_benefit", "net_benefit_of_all", "net_benefit_over_all")
             for name, estimate in zip(names, found, strict=True):
-                yield Conditional(name, class_, probability, estimate, basis)
+                by_decision = table.is_decided and name != "net_benefit_of_all"
+                how = "; acting on the decisions, whatever the probability" if by_decision else ""
+                yield Conditional(name, class_, probability, estimate, basis + how)
 
 
 def _benefit(

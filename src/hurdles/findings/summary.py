@@ -173,7 +173,11 @@ def _tally(findings: Findings) -> str:
     of = f"of {total} hurdle{'' if total == 1 else 's'}"
     if len(by_verdict[Verdict.COULD_NOT_RUN]) == total:
         return f"none {of} could run ({listed(findings.hurdles)}), so nothing can be said"
-    words = [] if by_verdict[Verdict.HIT] else [f"none {of} is hit"]
+    ran = total - len(by_verdict[Verdict.COULD_NOT_RUN])
+    # What did not run cannot have been hit: it must not swell the number.
+    some = f"of the {ran} hurdle{'' if ran == 1 else 's'} that could run none is hit"
+    none = f"none {of} is hit" if ran == total else some
+    words = [] if by_verdict[Verdict.HIT] else [none]
     for verdict, names in by_verdict.items():
         if names:
             which = _TALLY[verdict].format(are="is" if len(names) == 1 else "are")

@@ -120,6 +120,8 @@ def comparison_lines(
         ]
         for c, p in zip(comparisons, adjusted, strict=True)
     ]
+    apart = (c for c in comparisons if c.a.is_defined and c.b.is_defined)
+    why |= dict.fromkeys(c.difference.note for c in apart if not c.difference.is_defined)
     yield from table_lines(["measure", "class", "A", "B", "A - B, points", "p", "p, Holm"], rows)
     yield from (f"undefined where {reason}" for reason in why)
     yield ""

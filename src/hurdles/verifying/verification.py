@@ -16,8 +16,9 @@ __all__ = ["Line", "Outcome", "Verification"]
 
 #: Stands below every verification.
 REMARK = (
-    "No number was measured again: that takes the images, and hurdles check, audit or evaluate. A "
-    "digest notices a change; it is no signature, and says nothing of who made the file."
+    "No image was looked at by a hurdle and no model asked again: that takes hurdles check, audit "
+    "or evaluate. A digest notices a change; it is no signature, and says nothing of who made the "
+    "file."
 )
 
 

@@ -377,7 +377,9 @@ def test_decisions_have_no_threshold_to_choose(validated):
     assert not any(row.estimate.is_defined for row in moved)
     assert all("decisions" in row.estimate.note for row in moved)
     benefits = [row for row in rows if "benefit" in row.measure]
-    assert all(row.estimate.is_defined and "decisions" in row.basis for row in benefits)
+    assert all(row.estimate.is_defined for row in benefits)
+    said = {row.measure for row in benefits if "acting on the decisions" in row.basis}
+    assert said == {"net_benefit", "net_benefit_over_all"}
 
 
 def test_one_probability_between_is_enough_for_a_threshold():

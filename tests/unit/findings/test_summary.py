@@ -109,6 +109,20 @@ def test_data_lead_with_the_single_column_that_tells_the_class():
     )
 
 
+def test_what_could_not_run_is_not_counted_among_those_that_are_not_hit():
+    files = data_findings(0).of("files")
+    for more, said in (
+        ([], "Of the 1 hurdle that could run none is hit, 1 is cleared (files), 1 could not run"),
+        (
+            data_findings(0).of("patients"),
+            "Of the 2 hurdles that could run none is hit, 2 are cleared (files and patients), 1",
+        ),
+    ):
+        rows = (*files, *more, MISSING)
+        names = dict.fromkeys((row.hurdle for row in rows), "?")
+        assert sentence(Findings(rows, names)).startswith(said)
+
+
 def test_where_nothing_could_be_said_it_says_so():
     assert sentence(Findings((), {})) == "No hurdle was asked, so nothing can be said."
     assert sentence(of_views(MISSING)) == (

@@ -1,5 +1,6 @@
 """What the terminal says of a table of images."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -103,3 +104,10 @@ def test_where_no_row_has_a_test_the_intervals_speak():
 def test_of_a_measure_that_is_better_when_low_the_lower_one_is_better():
     said = comparison_sentence([row("miss_rate", 0.2, 0.001, "x")], [0.001])
     assert said.startswith("After Holm's adjustment B is better than A in 1 of 1 row")
+
+
+def test_a_difference_that_there_is_none_of_says_why():
+    none = undefined("model a gives decisions", n_images=9)
+    rows = [replace(row("auc", 0.0, math.nan, "ill"), difference=none)]
+    said = list(comparison_lines(rows, [math.nan]))
+    assert "undefined where model a gives decisions" in said
