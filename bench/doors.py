@@ -20,6 +20,7 @@ import json
 import math
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -88,10 +89,9 @@ def timed(name: str, state: Path, env: dict[str, str], again: bool) -> dict[str,
         if "--model-command" in command:
             more.append("--ask-anew")
         seconds, said = call(command, state, env, *more, "--force")
-        starts = [line for line in said.splitlines() if line.startswith("start ")]
-        asked = [line for line in starts if ", in " in line]
-        counts = [int(line.split(" of ")[-1].split(",")[0]) for line in asked]
-        plain = {"seconds": seconds, "starts": len(asked), "asked": sum(counts)}
+        starts = re.findall(r"start \d+ of the program: ([\d,]+) images", said)
+        asked = sum(int(count.replace(",", "")) for count in starts)
+        plain = {"seconds": seconds, "starts": len(starts), "asked": asked}
         record.write_text(json.dumps(plain), encoding="utf-8")
     return dict(json.loads(record.read_text(encoding="utf-8")))
 
