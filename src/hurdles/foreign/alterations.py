@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hurdles.errors import SpecError
 from hurdles.foreign.spec import ChannelOrder, ImageScaling, Layout, Output, Spec
 from hurdles.pixels.framing import Framing, Resize
@@ -192,3 +195,29 @@ def _toml(value: object) -> str:
             else f"[{', '.join(items)}]"
         )
     return f'"{value}"' if isinstance(value, str) else f"{value:.6g}"
+
+
+def nearest_order(
+    spec: Spec, outputs: NDArray[np.float64], wanted: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    """Return the classes in the order in which answers come nearest, or None for their own."""
+    from scipy.optimize import linear_sum_assignment
+
+    classes = list(spec.classes)
+    if len(classes) == 1:
+        return {"classes": [spec.negative], "positive": spec.negative, "negative": spec.positive}
+    if spec.positive is None:
+        probability = spec.probabilities(outputs)
+        cost = np.abs(probability[:, :, None] - wanted[:, None, :]).mean(axis=0)
+        place, label = linear_sum_assignment(cost)
+        if (place == label).all():
+            return None
+        return {"classes": [classes[i] for i in label]}
+    own = classes.index(spec.positive)
+    singly = [spec.changed(positive=name).probabilities(outputs)[:, 0] for name in classes]
+    apart = [float(np.abs(column - wanted[:, 0]).mean()) for column in singly]
+    nearest = int(np.argmin(apart))
+    if nearest == own:
+        return None
+    classes[own], classes[nearest] = classes[nearest], classes[own]
+    return {"classes": classes}

@@ -21,6 +21,7 @@ from hurdles.foreign.alterations import (
     Change,
     altered_inputs,
     changes_of_output,
+    nearest_order,
     remedy,
     single_changes,
 )
@@ -37,6 +38,11 @@ _LEAST = 8
 #: Decisions say less: of eight random ones 4 of 12 agreed by one of the changes, of twelve or more
 #: none of 48. Of images decided alike nearly all that there is are alike by themselves.
 _LEAST_HARD, _LEAST_RARER = 20, 5
+_MORE = "any spec might give them. Give probabilities, or 20 decisions with 5 unlike the others."
+_CONSTANT = (
+    "the expected answers hardly vary from image to image, and any spec might give them; give the "
+    "predictions of images that the model answers differently."
+)
 #: Answers are the same where so many images differ by at most so much, as another resize does ...
 TOLERANCE, _NEAR = 0.05, 0.95
 #: Decisions are the same where this share of them is.
@@ -225,21 +231,7 @@ def check_expectation(
     rows = _spread_over(wanted, _MOST)
     names = [images[row] if images else f"image {row + 1}" for row in rows]
     check = _Check(model, wanted[rows], rows, reading, tuple(names), unnoticed, listener)
-    if len(rows) < _LEAST:
-        note = f"{len(rows)} images are too few; give the predictions of at least {_LEAST}."
-        return Expectation(Agreement.UNDECIDED, len(rows), check.spread, notes=(note,))
-    if check.is_hard and (len(rows) < _LEAST_HARD or check.rarer < _LEAST_RARER):
-        note = (
-            f"{len(rows)} decisions, {check.rarer} of them not the most frequent one, are too few: "
-            "any spec might give them. Give probabilities, or the decisions on at least "
-            f"{_LEAST_HARD} images, {_LEAST_RARER} of them otherwise than the rest."
-        )
-        return Expectation(Agreement.UNDECIDED, len(rows), check.spread, notes=(note,))
-    if check.spread < _SPREAD:
-        note = (
-            "the expected answers hardly vary from image to image, and any spec might give them; "
-            "give the predictions of images that the model answers differently."
-        )
+    if note := check.lacking():
         return Expectation(Agreement.UNDECIDED, len(rows), check.spread, notes=(note,))
     return check.result()
 
@@ -281,10 +273,15 @@ class _Check:
         self.tried = 0
         self._squares: dict[tuple[Any, ...], Any] = {}
 
-    @property
-    def rarer(self) -> int:
-        """Images for which another class than the most frequent one is the most probable."""
-        return len(self.wanted) - int(np.bincount(self.wanted.argmax(axis=1)).max())
+    def lacking(self) -> str:
+        """Return why nothing could be told, whatever the model answers; empty where it could."""
+        n = len(self.rows)
+        if n < _LEAST:
+            return f"{n} images are too few; give the predictions of at least {_LEAST}."
+        rarer = n - int(np.bincount(self.wanted.argmax(axis=1)).max())
+        if self.is_hard and (n < _LEAST_HARD or rarer < _LEAST_RARER):
+            return f"{n} decisions, {rarer} of them not the most frequent, are too few: {_MORE}"
+        return _CONSTANT if self.spread < _SPREAD else ""
 
     def result(self) -> Expectation:
         """Return what agrees: the spec as it stands, with changes, or none."""
@@ -403,7 +400,7 @@ class _Check:
         few: NDArray[np.int64],
     ) -> Iterator[_Way]:
         """Yield the way in which the classes stand in the order that comes nearest."""
-        order = _nearest_order(spec, outputs, self.wanted[few])
+        order = nearest_order(spec, outputs, self.wanted[few])
         if order is None:
             return
         other = spec.changed(**order)
@@ -551,29 +548,3 @@ def _spread(wanted: NDArray[np.float64]) -> float:
         return 0.0
     pairs = [np.abs(wanted - np.roll(wanted, s, axis=0)).max(axis=1).mean() for s in range(1, n)]
     return float(np.mean(pairs))
-
-
-def _nearest_order(
-    spec: Spec, outputs: NDArray[np.float64], wanted: NDArray[np.float64]
-) -> dict[str, Any] | None:
-    """Return the classes in the order in which answers come nearest, or None for their own."""
-    from scipy.optimize import linear_sum_assignment
-
-    classes = list(spec.classes)
-    if len(classes) == 1:
-        return {"classes": [spec.negative], "positive": spec.negative, "negative": spec.positive}
-    if spec.positive is None:
-        probability = spec.probabilities(outputs)
-        cost = np.abs(probability[:, :, None] - wanted[:, None, :]).mean(axis=0)
-        place, label = linear_sum_assignment(cost)
-        if (place == label).all():
-            return None
-        return {"classes": [classes[i] for i in label]}
-    own = classes.index(spec.positive)
-    singly = [spec.changed(positive=name).probabilities(outputs)[:, 0] for name in classes]
-    apart = [float(np.abs(column - wanted[:, 0]).mean()) for column in singly]
-    nearest = int(np.argmin(apart))
-    if nearest == own:
-        return None
-    classes[own], classes[nearest] = classes[nearest], classes[own]
-    return {"classes": classes}
