@@ -163,6 +163,8 @@ def test_what_is_unlike_the_images_of_training_is_refused(run, images, options):
     assert refused["p:Normal"].isna().all()
     assert refused["raw:Normal"].notna().all()
     assert refused["refusal"].str.startswith("unlike the images of training: distance").all()
+    assert (refused["set"] == "").all()  # which the promise of the sets does not allow for
+    assert "A refused image has no set" in answers.about["notes"][-1]
 
 
 def test_the_rule_of_refusal_never_sees_a_test_image(run, images, options, monkeypatch):

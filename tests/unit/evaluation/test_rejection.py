@@ -58,6 +58,13 @@ class TestRule:
         assert 0.9 - 0.003 < np.mean(shares) < 0.9 + 1 / n
         assert np.mean(plain) < np.mean(shares)
 
+    def test_where_patients_have_several_images_fewer_may_be_accepted(self):
+        """Five patients with four like images each: 5 / 6 of new ones, as the docstring warns."""
+        rng = np.random.default_rng(2)
+        scores = np.repeat(rng.random((3000, 5)), 4, axis=1)
+        shares = [fix_rejection(each, acceptance=0.95).limit for each in scores]
+        assert np.mean(shares) == pytest.approx(5 / 6, abs=0.01)
+
     def test_equal_scores_are_accepted_together(self):
         rule = fix_rejection(np.ones(40), acceptance=0.9)
         assert not rule.rejects(np.ones(3)).any()
