@@ -379,11 +379,7 @@ def _positions(cells: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]
     best = np.full(len(cells), -1)
     for parts in (0, 3, 2, 1):
         for stem in (False, True):
-            names: dict[str, int] = {}
-            for i, image in enumerate(images):
-                key = tail_of(image, parts, stem)
-                names[key] = -1 if key in names else i  # of several images, so of none
-            hits = np.array([names.get(tail_of(cell, parts, stem), -1) for cell in cells])
+            hits = images_named(cells, images, parts, stem)
             if (hits >= 0).sum() > (best >= 0).sum():
                 best = hits
             if (best >= 0).all():
@@ -391,8 +387,22 @@ def _positions(cells: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]
     return best
 
 
-def tail_of(name: str, parts: int, stem: bool) -> str:
-    """Return the last parts of a path, all for 0; `stem`: without an image's extension."""
+def images_named(
+    cells: Sequence[str], images: Sequence[str], parts: int, stem: bool
+) -> NDArray[np.int64]:
+    """Return which image each cell names by the last parts of its path, -1 where none or several.
+
+    All parts count for 0; `stem`: an image's extension does not.
+    """
+    names: dict[str, int] = {}
+    for i, image in enumerate(images):
+        key = _tail(image, parts, stem)
+        names[key] = -1 if key in names else i
+    hits = [names.get(_tail(cell, parts, stem), -1) for cell in cells]
+    return np.array(hits, dtype=np.int64)
+
+
+def _tail(name: str, parts: int, stem: bool) -> str:
     pieces = name.replace("\\", "/").split("/")
     tail = "/".join(pieces[-parts:])
     if stem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +22,7 @@ from hurdles.data.table import in_terms
 from hurdles.data.untrusted import listed
 from hurdles.data.vocabulary import Split
 from hurdles.errors import EvaluationError, ManifestError
+from hurdles.evaluation.decisions import parted_at
 from hurdles.evaluation.predictions import Predictions
 from hurdles.foreign.answers import AnswerTable, read_answers
 
@@ -234,7 +236,4 @@ def _threshold(answers: AnswerTable, decision: pd.Series, notes: list[str]) -> D
         f"of {negative.max():.4g} and {positive.min():.4g}"
     )
 
-    def decide(p: NDArray[np.float64]) -> NDArray[np.str_]:
-        return np.asarray(np.where(p[:, 0] >= threshold, labels[0], labels[1]), dtype=str)
-
-    return decide
+    return partial(parted_at, threshold, answers.labels[0], answers.labels)

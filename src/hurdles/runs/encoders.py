@@ -305,8 +305,8 @@ def seen_images(
             reasons.setdefault(str(pair.image_b), f"{why}, similarity {pair.similarity:.3f}")
     own = image_hashes(small.pixels)
     for each in images.hashes:
-        for ours, theirs, distance in nearest_first(own, each.hashes, radius=LIKELY_BITS):
-            why = f"seen by {who}: it shows {each.images[theirs]} of {each.name}"
+        for ours, row, distance in nearest_first(own, each.hashes, radius=LIKELY_BITS):
+            why = f"seen by {who}: it shows {each.images[row]} of {each.name}"
             reasons.setdefault(names[ours], f"{why}, hashes {distance} bits of 256 apart")
     return reasons
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles._version import __version__
+from hurdles._version import USE, __version__
 from hurdles.copies.finder import Copies, matches
 from hurdles.copies.similarity import PRINT_SIZE
 from hurdles.data.files import file_hash, replacing, write_text
@@ -226,7 +226,7 @@ def _about(
         "images_of_the_encoder": check.to_dict(),
         "warnings": list(dict.fromkeys(warnings)),
         "hurdles": __version__,
-        "use": "research use only; not a medical device",
+        "use": USE,
     }
 
 
