@@ -290,7 +290,10 @@ class _Training:
             raise HurdleError(f"all images of {name} show what {self.model} was trained on.")
         self.lines.append(
             f"{len(reasons)} of {len(judged)} images of {name} show what {self.model} was trained "
-            f"on{' and are left out' if reasons else ''}"
+            "on and are left out"
+            if reasons
+            else f"none of {len(judged)} images of {name} was recognized as one that {self.model} "
+            "was trained on"
         )
         return left
 

@@ -202,6 +202,16 @@ class TestModels:
         with pytest.raises(HurdleError, match="show what dark was trained on"):
             model_subject(model, Request("w", known, trained_on=[known]), options=options)
 
+    def test_that_no_copy_was_recognized_does_not_say_that_there_is_none(self, phantom, options):
+        images, known = some(phantom, 4, len(phantom)), some(phantom, 0, 4)
+        model = FunctionModel(dark, LABELS, size=64)
+        request = Request("ward", images, trained_on=[known])
+        _, about = model_subject(model, request, options=options)
+        told = (
+            f"none of {len(images)} images of ward was recognized as one that dark was trained on"
+        )
+        assert f"{none} was trained on" in about["training"]
+
     def test_images_of_public_collections_are_counted_among_those_tested(
         self, phantom, options, monkeypatch
     ):
