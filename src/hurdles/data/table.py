@@ -46,7 +46,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "label": (
         "befund", "category", "class", "classlabel", "classname", "diagnose", "diagnosis",
         "disease", "dx", "finding", "findinglabel", "findinglabels", "findings", "groundtruth",
-        "imagelabel", "klasse", "labels", "pathology", "target",
+        "imagelabel", "klasse", "labels", "pathology", "target", "trueclass", "truelabel", "ytrue",
     ),
     "patient": (
         "participant", "participantid", "patid", "patienten", "patientenid", "patientennummer",
@@ -136,9 +136,17 @@ def columns_in(path: str | Path, columns: Mapping[str, str]) -> dict[str, str]:
 def columns_beside(
     columns: Mapping[str, str], answers: Iterable[str | Path], images: Iterable[str | Path]
 ) -> dict[str, str]:
-    """Return `columns` without those that only tables of answers have, not those of images."""
+    """Return `columns` without those that only tables of answers have, not those of images.
+
+    What an image cannot have (``prediction``, ``p:<class>``) is of the answers alone.
+    """
     of_answers = {theirs for path in answers for theirs in columns_in(path, columns)}
-    of_images = {theirs for path in images for theirs in known_columns(path, columns)}
+    shared = {
+        theirs: ours
+        for theirs, ours in columns.items()
+        if theirs not in of_answers or ours in {*COLUMNS, ""}
+    }
+    of_images = {theirs for path in images for theirs in known_columns(path, shared)}
     only = of_answers - of_images
     return {theirs: ours for theirs, ours in columns.items() if theirs not in only}
 
