@@ -136,7 +136,7 @@ def test_the_truth_beside_probabilities_is_no_decision(table, cohort, tmp_path, 
 def test_a_lone_class_column_beside_images_may_be_the_truth(table, cohort, tmp_path):
     decided = np.where(table["sick"] >= 0.2, "sick", "well")
     path = saved(table[["file"]].assign(label=decided), tmp_path)
-    with pytest.raises(ModelError, match="'label' may be the true class.*label=prediction"):
+    with pytest.raises(ModelError, match=r"'label' may be the true class.*label=prediction"):
         hurdles.evaluate(predictions=path, data=cohort)
     columns = {"label": "prediction"}
     result = hurdles.evaluate(predictions=path, data=cohort, columns=columns)
@@ -175,3 +175,16 @@ def test_names_of_scikit_learn_are_understood(table, tmp_path):
         hurdles.evaluate(predictions=path)
     result = hurdles.evaluate(predictions=path, positive="1")
     assert result.get("auc", "1").value == pytest.approx(roc_auc_score(of_01, table["sick"]))
+
+
+@pytest.mark.parametrize("heads", [["1"], ["1.0"], ["0.0", "1.0"], ["prediction"]])
+def test_classes_that_pandas_made_decimal_numbers_are_the_same_classes(table, tmp_path, heads):
+    truth = (table["diagnosis"] == "sick").astype(int)
+    p = {head: 1 - table["sick"] if head == "0.0" else table["sick"] for head in heads}
+    if heads == ["prediction"]:
+        p = {"prediction": (table["sick"] >= 0.5).astype(float)}
+    path = saved(pd.DataFrame({"label": truth.astype(float), **p}), tmp_path)
+    result = hurdles.evaluate(predictions=path)
+    right = accuracy_score(truth, table["sick"] >= 0.5)
+    assert result.get("accuracy").value == pytest.approx(right)
+    assert result.classes == ("0", "1")

@@ -216,6 +216,13 @@ def match_columns(columns: list[str], wanted: Mapping[str, str]) -> ColumnMatch:
     return match
 
 
+def whole_numbers(cells: pd.Series) -> pd.Series:
+    """Return cells, text or None, with '1' for '1.0' where all of them are whole numbers."""
+    if not cells.dropna().astype("str").str.fullmatch(r"(\d+([.,]0+)?)?").all():
+        return cells
+    return cells.map(lambda cell: re.split("[.,]", cell)[0], na_action="ignore")
+
+
 def in_terms(frame: pd.DataFrame, *, is_split_guessed: bool = False) -> list[str]:
     """Put cells, text or None, into the manifest's terms in place, and return notes.
 
@@ -223,10 +230,7 @@ def in_terms(frame: pd.DataFrame, *, is_split_guessed: bool = False) -> list[str
     a part, it is emptied.
     """
     for column in ("label", "patient", "source"):
-        text = frame[column].dropna().astype("str")
-        if text.str.fullmatch(r"\d+([.,]0+)?").all():  # '1.0' is '1' where all are whole
-            first = frame[column].map(lambda c: re.split("[.,]", c)[0], na_action="ignore")
-            frame[column] = first.astype(object)
+        frame[column] = whole_numbers(frame[column]).astype(object)
     frame["patient"], notes = without_placeholders(frame["patient"], where="rows")
     for column, known in _TERMS.items():
         cells = frame[column]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hurdles.data.classes import same_class
 from hurdles.data.manifest import COLUMNS
-from hurdles.data.table import match_columns
+from hurdles.data.table import match_columns, whole_numbers
 from hurdles.data.untrusted import listed
 from hurdles.errors import ManifestError, ModelError
 
@@ -135,8 +135,10 @@ class AnswerColumns:
         if labels is None:
             if not self.truth:
                 raise self.error("without the truth it does not say what the classes are")
+            place = self.places["label"]
+            self.cells[place] = whole_numbers(self.cells[place])
             own = {head[2:].strip() for head in self.heads if head.startswith("p:")}
-            labels = sorted({cell for cell in self.cells[self.places["label"]] if cell} | own)
+            labels = sorted({cell for cell in self.cells[place] if cell} | own)
         if len(labels) < 2 or len(set(labels)) < len(labels):
             raise self.error(f"a model tells two or more classes apart, not {listed(labels, 8)}")
         if self.positive is not None and self.positive not in labels:
@@ -150,7 +152,7 @@ class AnswerColumns:
 
     def match_classes(self) -> None:
         """Find the columns of probabilities, or of decisions."""
-        for spelling in (lambda h: h, lambda h: _AROUND.sub("", h), _bare):
+        for spelling in (lambda h: h, lambda h: _AROUND.sub("", h), _bare, _whole):
             self.match_spelled(spelling)
         missing = [label for label in self.labels if f"p:{label}" not in self.places]
         if "prediction" not in self.places:
@@ -194,8 +196,9 @@ class AnswerColumns:
         known = {same_class(label) for label in self.labels} | {""}
         by_name = [p for p in self.free() if _plain(self.heads[p]) in called]
         for place in by_name:
-            if {same_class(cell) for cell in self.cells[place]} <= known:
-                self.places["prediction"] = place
+            cells = whole_numbers(self.cells[place])
+            if {same_class(cell) for cell in cells} <= known:
+                self.places["prediction"], self.cells[place] = place, cells
                 return
 
     def refuse_truth(self) -> None:
@@ -274,6 +277,11 @@ def _plain(heading: str) -> str:
 
 def _bare(heading: str) -> str:
     return same_class(_AROUND.sub("", heading)).replace("-", "").replace("_", "")
+
+
+def _whole(heading: str) -> str:
+    """Return the number of a class without the decimals that a table of numbers gives it."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", _AROUND.sub("", heading))
 
 
 def numbers(cells: pd.Series[str]) -> NDArray[np.float64]:
