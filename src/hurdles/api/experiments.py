@@ -240,8 +240,8 @@ def evaluate(
     if predictions is not None:
         if on is not None or name or merge or keep_seen:
             raise RunError(
-                "predictions are measured as they are: --on, --name, --merge and --keep-seen are of "
-                "a run. Give their images by --data."
+                "predictions are measured as they are: --on, --name, --merge and --keep-seen are "
+                "of a run. Give their images by --data."
             )
         of_tables = TableOptions(data, classes, positive, labels, columns)
         return _measured(of_tables.read(predictions), conditions)

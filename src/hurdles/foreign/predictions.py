@@ -170,8 +170,8 @@ def with_parts(images: Manifest) -> Manifest:
         parts = listed(sorted(split.dropna().unique()))
         raise EvaluationError(
             f"no image is of the part test (there are {parts}), and a model is judged on images "
-            "that it did not learn from; name the part, or leave the column of the split out (as in "
-            "--column split=) if it learnt from none of them."
+            "that it did not learn from; name the part, or leave the column of the split out (as "
+            "in --column split=) if it learnt from none of them."
         )
     nowhere = images.frame.loc[split.isna(), "image"]
     return images.without(nowhere, ["it is of no part of the split"] * len(nowhere))
