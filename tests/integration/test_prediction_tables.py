@@ -188,3 +188,38 @@ def test_classes_that_pandas_made_decimal_numbers_are_the_same_classes(table, tm
     right = accuracy_score(truth, table["sick"] >= 0.5)
     assert result.get("accuracy").value == pytest.approx(right)
     assert result.classes == ("0", "1")
+
+
+def test_comparing_says_how_tables_were_read(table, tmp_path):
+    from hurdles.cli import app
+
+    a = saved(table.drop(columns="file"), tmp_path, "a.csv")
+    b = saved(table.drop(columns="file").assign(remark="x"), tmp_path, "b.csv")
+    result = CliRunner().invoke(app, ["compare", str(a), str(b)])
+    assert result.exit_code == 0
+    assert f"{a}: no column names the images, so they are called by their rows" in result.stderr
+    assert f"{b}: columns that are not used: 'remark'" in result.stderr
+
+
+def test_names_that_differ_in_two_tables_are_matched_by_the_images(table, cohort, tmp_path):
+    a = saved(table, tmp_path, "a.csv")
+    b = saved(table.assign(file=[name[:-4] for name in table["file"]]), tmp_path, "b.csv")
+    with pytest.raises(EvaluationError, match="give the images by --data"):
+        hurdles.compare(a, b)
+    assert {row.difference.value for row in hurdles.compare(a, b, data=cohort)} == {0}
+
+
+def test_a_table_without_images_or_commas_says_what_to_do(table, cohort, tmp_path):
+    path = saved(table.drop(columns=["file", "diagnosis"]), tmp_path)
+    with pytest.raises(ModelError, match=r"'patient_id', 'sick'.*into a column 'image'"):
+        hurdles.evaluate(predictions=path, data=cohort)
+    blanks = tmp_path / "r.txt"
+    blanks.write_text('"image" "label" "sick"\n"1" "a.png" "sick" 0.5\n')
+    with pytest.raises(ModelError, match=r"separated by blanks.*write\.csv"):
+        hurdles.evaluate(predictions=blanks)
+
+
+def test_patients_that_differ_are_named_as_the_tables_name_them(table, tmp_path):
+    other = saved(table.assign(patient_id=[f"q{i}" for i in range(120)]), tmp_path, "b.csv")
+    with pytest.raises(EvaluationError, match=r"'p0' and 'q0'.*give the images by --data"):
+        hurdles.compare(saved(table, tmp_path, "a.csv"), other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,8 @@ from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
     from hurdles.runs.features import Embedding
+
+logger = logging.getLogger("hurdles.data")
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
@@ -364,7 +367,7 @@ def compare(
     if not (_is_table(a) or _is_table(b)) and any(of_tables):
         raise RunError("--data and what goes with it are of tables of predictions, not of runs.")
     section = Recipe(name="table").evaluation if _is_table(a) else _finished(a).recipe.evaluation
-    predictions, others = (tested(each, on, of_tables) for each in (a, b))
+    predictions, others = (tested(each, on, of_tables, is_noted=True) for each in (a, b))
     rows = comparisons.compare(
         predictions,
         others,
@@ -522,11 +525,16 @@ def report(
         return write_page(run, on=on, pictures=pictures)
 
 
-def tested(each: Run | str | Path, on: str, of_tables: TableOptions) -> Predictions:
-    """Return the predictions of a run on a set, or of a table."""
+def tested(
+    each: Run | str | Path, on: str, of_tables: TableOptions, *, is_noted: bool
+) -> Predictions:
+    """Return the predictions of a run on a set, or of a table, whose notes are logged if wanted."""
     if isinstance(each, Run) or not _is_table(each):
         return _finished(each).predictions(on)
-    return of_tables.read(each).test
+    table = of_tables.read(each)
+    for note in table.notes if is_noted else ():
+        logger.info("%s: %s", each, note)
+    return table.test
 
 
 def _is_table(each: Run | str | Path) -> bool:

@@ -199,7 +199,8 @@ def align(a: Predictions, b: Predictions) -> Predictions:
     if len(only_a) or len(only_b):
         raise EvaluationError(
             f"the tables are of different images: {_some(only_a)} only in the first, "
-            f"{_some(only_b)} only in the second. Compare runs on the same images."
+            f"{_some(only_b)} only in the second. Compare runs on the same images; where tables "
+            "spell their names in two ways, give the images by --data."
         )
     second = second.loc[first.index]
     for column, what in (("label", "labels"), ("group", "patients")):
@@ -208,10 +209,15 @@ def align(a: Predictions, b: Predictions) -> Predictions:
             name = first.index[differ][0]
             raise EvaluationError(
                 f"the tables give {int(differ.sum())} images different {what}, e.g. {name!r}: "
-                f"{first[column].loc[name]!r} and {second[column].loc[name]!r}. Make both from "
-                "one manifest."
+                f"{_plain(first[column].loc[name])!r} and {_plain(second[column].loc[name])!r}. "
+                "Make both from one manifest; of tables, give the images by --data."
             )
     return Predictions(second.reset_index())
+
+
+def _plain(group: str) -> str:
+    """Return a patient, or a class, without the signs that hold its source apart."""
+    return group.replace("\x1f", ": ").removeprefix(": ").lstrip("\x1d\x1e")
 
 
 def _some(names: Any) -> str:

@@ -215,9 +215,10 @@ class _Reader:
         cells = self.cells[best].tolist()
         if not (matches >= 0).any():
             raise self.error(
-                f"no row names one of the {len(self.images)} images: {self.heads[best]!r} begins "
-                f"with {listed(cells)}, the images are {listed(self.images)}. Write the name of "
-                "each image into the first column"
+                f"no row names one of the {len(self.images)} images, which are "
+                f"{listed(self.images)}; it has {self.columns.listed()}, and {self.heads[best]!r} "
+                f"begins with {listed(cells)}. Write the name of each image into a column 'image': "
+                "a patient may have several images"
             )
         return list(self.images), self.rows_of(matches, cells)
 
