@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hurdles._version import __version__
+from hurdles._version import USE, __version__
 from hurdles.data.files import outputs, write_text
 from hurdles.data.inputs import Input, Role
 from hurdles.data.untrusted import as_csv
@@ -328,7 +328,7 @@ def _about(name: str, n_images: int) -> dict[str, str]:
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in _PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
-        "use": "research use only; not a medical device",
+        "use": USE,
     }
 
 

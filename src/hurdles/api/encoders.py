@@ -11,7 +11,7 @@ from hurdles.data.vocabulary import MissingPatients, SplitScheme
 from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.encoders import TrainedOn
-from hurdles.runs.images import Data, classified, files_of
+from hurdles.runs.images import Data, classified, files_of, parts_of
 
 if TYPE_CHECKING:
     from hurdles.models.importing import ImportedEncoder
@@ -183,7 +183,6 @@ def fit_head(
         name="linear head",
         split={"scheme": split, "seed": seed, "missing_patients": missing_patients},
     )
-    named = [trained_on] if isinstance(trained_on, str | Path) else trained_on
     inputs = [file, *files_of(data), *([] if ids is None else [Path(ids)])]
     with outputs(*head_files(folder), inputs=inputs, force=force):
         images = classified(data, labels=labels, columns=columns, join_patients=join_patients)
@@ -194,7 +193,7 @@ def fit_head(
             recipe=recipe,
             ids=None if ids is None else Path(ids),
             encoder=encoder,
-            trained_on=named,
+            trained_on=parts_of(trained_on),
             keep_seen=keep_seen,
             options=options or Options(),
         )

@@ -38,6 +38,7 @@ from hurdles.runs.images import (
     classified_apart,
     files_of,
     names_of,
+    parts_of,
     prepare_for,
 )
 from hurdles.runs.presentation import audited, write_page
@@ -149,7 +150,7 @@ def run(
         resume=resume,
         split_file=None if split is None else Path(split),
         encoder_from=encoder_from,
-        trained_on=[trained_on] if isinstance(trained_on, str | Path) else trained_on,
+        trained_on=parts_of(trained_on),
         keep_seen=keep_seen,
         options=options,
     )

@@ -11,8 +11,6 @@ from hurdles.data.files import outputs, write_text
 if TYPE_CHECKING:
     from hurdles.foreign.spec import Spec
 
-__all__ = ["spec"]
-
 
 def spec(
     like: str | None = None,

@@ -27,6 +27,7 @@ from hurdles.foreign.expectation import Agreement
 from hurdles.foreign.function import FunctionModel
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import Spec, load_spec
+from hurdles.pixels.cache import cache_folder
 from hurdles.pixels.framing import Framing, Resize
 from hurdles.progress import Options
 from hurdles.runs.heads import frozen_model, head_files, is_head, load_head
@@ -35,6 +36,7 @@ from hurdles.runs.images import (
     classified,
     classified_apart,
     files_of,
+    parts_of,
     title_of,
 )
 from hurdles.runs.inputs import image_inputs, run_inputs, sibling_inputs
@@ -107,7 +109,7 @@ class Given:
         if self.data is not None:
             images = classified(self.data, labels=self.labels, columns=self.columns_of_images())
             name = title_of(self.data)
-        return Request(name, images, self.elsewhere(), _parts(self.trained_on))
+        return Request(name, images, self.elsewhere(), parts_of(self.trained_on))
 
     def elsewhere(self) -> Mapping[str, Manifest]:
         """Return the other collections, each by its name."""
@@ -307,7 +309,7 @@ class ModelDoor(Door):
             return CommandModel(
                 given.command,
                 given.classes or images.labels,
-                folder=command_folder(options),
+                folder=cache_folder(options.cache) / "answers",
                 positive=given.positive,
                 size=given.size or 512,
                 limit_s=given.time_limit,
@@ -339,25 +341,9 @@ class ModelDoor(Door):
         ]
 
 
-def command_folder(options: Options) -> Path:
-    """Return the folder of the answers and the logs of programs: within the cache."""
-    from hurdles.pixels.cache import cache_folder
-
-    return cache_folder(options.cache) / "answers"
-
-
 def _inputs(given: Given, request: Request, options: Options) -> list[Input]:
     images = {} if request.images is None else {request.name: request.images}
     return [
         *image_inputs({**images, **(request.on or {})}, cache=options.cache),
         *(Input.of_file(Role.TABLE, path) for path in given.table_files()),
     ]
-
-
-def _parts(data: Data | None) -> Sequence[str | Path | Manifest]:
-    """Return each part of what was given."""
-    if data is None:
-        return ()
-    if isinstance(data, Mapping):
-        return [f"{name}={path}" for name, path in data.items()]
-    return [data] if isinstance(data, str | Path | Manifest) else list(data)

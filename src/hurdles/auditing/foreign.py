@@ -22,7 +22,12 @@ from hurdles.errors import HurdleError, ModelError
 from hurdles.foreign.answers import read_answers
 from hurdles.foreign.expectation import Expectation, check_expectation
 from hurdles.foreign.onnx import OnnxModel
-from hurdles.foreign.predictions import PredictionTable, read_predictions, with_parts
+from hurdles.foreign.predictions import (
+    PredictionTable,
+    all_test,
+    read_predictions,
+    with_parts,
+)
 from hurdles.foreign.spec import Output, Spec
 from hurdles.pixels.framing import Framing, Resize
 from hurdles.pixels.prepare import needs_lungs
@@ -52,15 +57,12 @@ class Request:
     trained_on : sequence of path or Manifest
         Images that the model was trained on, or fingerprints of them (``.npz``); copies of them
         are left out.
-    level : float
-        Confidence level of every interval, within (0, 1).
     """
 
     name: str
     images: Manifest | None = None
     on: Mapping[str, Manifest] | None = None
     trained_on: Sequence[str | Path | Manifest] = ()
-    level: float = 0.95
 
 
 def model_subject(
@@ -91,14 +93,13 @@ def model_subject(
             name=name,
             options=options,
             size=model.size,
-            level=request.level,
             framing=framing,
             fraction=fraction,
             resize=resize,
         )
 
     own = material(request.name, with_parts(request.images))
-    elsewhere = [material(name, _all_test(each)) for name, each in (request.on or {}).items()]
+    elsewhere = [material(name, all_test(each)) for name, each in (request.on or {}).items()]
     options.listener.start("Asking the model", 1)
 
     rows = [own.rows(part) for part in (Split.TEST, Split.VALIDATION)]
@@ -150,20 +151,19 @@ def answers_subject(
         images = training.without(with_parts(images), request.name)
     table = read(path, images, classes)
     notes = [*table.notes]
-    level = request.level
     if images is None:
         nothing = np.zeros((len(table.images), 0, 0), dtype=np.uint8)
-        own = Material(request.name, table.images, nothing, level=level)
+        own = Material(request.name, table.images, nothing)
     else:
-        own = material_of(table.images, name=request.name, options=options, level=level)
+        own = material_of(table.images, name=request.name, options=options)
     if not len(own.rows(Split.TEST)):
         raise HurdleError(f"no test image of {request.name} can be read.")
     of_own = replace(table, images=own.manifest)  # files that cannot be read are gone by now
     others = []
     for name, there in (request.on or {}).items():
-        outside = read(path, training.without(_all_test(there), name), table.classes)
+        outside = read(path, training.without(all_test(there), name), table.classes)
         notes += [f"{name}: {note}" for note in outside.notes if note not in notes]
-        material = material_of(outside.images, name=name, options=options, level=level)
+        material = material_of(outside.images, name=name, options=options)
         others.append(Elsewhere(material, replace(outside, images=material.manifest).test))
     tested = own.take(own.rows(Split.TEST)).manifest
     siblings = []
@@ -277,12 +277,13 @@ class _Training:
         """Return images without those of the test part that the model has seen; note the loss."""
         judged = images.select(images.frame["split"] != Split.TRAIN)
         if not self.images.compared:
-            public = public_images(judged.part(Split.TEST), self.options)
+            tested = judged.part(Split.TEST)
+            public = public_images(tested, self.options)
             counts = ", ".join(f"{collection} {n}" for collection, n in public.items())
             if counts:
                 self.lines.append(
-                    f"of {name}, {sum(public.values())} of {len(judged)} images stand in public "
-                    f"collections ({counts}), on which published models are trained"
+                    f"of {name}, {sum(public.values())} of {len(tested)} test images stand in "
+                    f"public collections ({counts}), on which published models are trained"
                 )
             return images
         reasons = seen_images(judged, self.images, self.options, self.model)
@@ -291,7 +292,10 @@ class _Training:
             raise HurdleError(f"all images of {name} show what {self.model} was trained on.")
         self.lines.append(
             f"{len(reasons)} of {len(judged)} images of {name} show what {self.model} was trained "
-            f"on{' and are left out' if reasons else ''}"
+            "on and are left out"
+            if reasons
+            else f"none of {len(judged)} images of {name} was recognized as one that {self.model} "
+            "was trained on"
         )
         return left
 
@@ -299,10 +303,6 @@ class _Training:
         compared = self.images.compared
         known = [f"compared with {'; '.join(compared)}"] if compared else []
         return "; ".join([*known, *self.lines, *self.images.unknown])
-
-
-def _all_test(images: Manifest) -> Manifest:
-    return replace(images, frame=images.frame.assign(split=Split.TEST.value))
 
 
 def _about(model: str, training: _Training, notes: Sequence[str]) -> dict[str, str]:

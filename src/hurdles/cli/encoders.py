@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import hurdles
+from hurdles._version import USE_SENTENCE
 from hurdles.cli.output import (
     CacheOption,
     ColumnOption,
@@ -91,7 +92,7 @@ def import_encoder(
     target = out or file.with_suffix(".encoder.safetensors")
     use = (
         f"\nwritten: {target}\nStart from it: hurdles run RECIPE --encoder-from {target} "
-        f"--set model.architecture={architecture}\nResearch use only; not a medical device."
+        f"--set model.architecture={architecture}\n{USE_SENTENCE}"
     )
     print_result(as_json, {**encoder.to_dict(), "out": str(target)}, encoder.lines(), use)
 
@@ -167,6 +168,6 @@ def fit_head(
             force=force,
             options=options,
         )
-    use = f"\nwritten: {out / 'predictions.csv'}\nResearch use only; not a medical device."
+    use = f"\nwritten: {out / 'predictions.csv'}\n{USE_SENTENCE}"
     content = {"head": fitted.about, "evaluation": fitted.evaluation.to_dict(), "out": str(out)}
     print_result(as_json, content, fitted.lines(), "", evaluation_lines(fitted.evaluation), use)

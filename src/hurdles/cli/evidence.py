@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import hurdles
+from hurdles._version import USE_SENTENCE
 from hurdles.cli.output import (
     CacheOption,
     ColumnOption,
@@ -61,8 +62,7 @@ def verify(
         options=Options(cache=cache),
     )
     lines = (f"{line.outcome.upper():<20}  {line.of}: {line.why}" for line in found.lines)
-    use = "Research use only; not a medical device."
-    print_result(as_json, found.to_dict(), lines, f"\n{found.tally} {REMARK}\n{use}")
+    print_result(as_json, found.to_dict(), lines, f"\n{found.tally} {REMARK}\n{USE_SENTENCE}")
     if found.exit_code:
         raise typer.Exit(found.exit_code)
 

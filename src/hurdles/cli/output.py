@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TextIO
 
 import typer
 
+from hurdles._version import USE_SENTENCE
 from hurdles.data.untrusted import shown
 from hurdles.data.vocabulary import OnBad
 
@@ -253,7 +254,7 @@ def print_evaluation(result: Evaluation, as_json: bool, *, report: Path | None =
 
     where = "" if report is None else f"\nreport: {report}"
     content = result.to_dict() | ({} if report is None else {"report": str(report)})
-    use = f"{where}\nResearch use only; not a medical device."
+    use = f"{where}\n{USE_SENTENCE}"
     print_result(as_json, content, evaluation_lines(result), use)
 
 
@@ -269,7 +270,7 @@ def print_evaluations(
         for name, found in results.items()
         for line in (f"== {name}", *evaluation_lines(found), "", f"report: {reports[name]}", "")
     ]
-    print_result(as_json, content, lines, "Research use only; not a medical device.")
+    print_result(as_json, content, lines, USE_SENTENCE)
 
 
 @contextmanager

@@ -307,6 +307,13 @@ def hash_matches(
     return nearest.drop_duplicates(["a", "b"], ignore_index=True)
 
 
+def nearest_first(ours: Hashes, theirs: Hashes, *, radius: int) -> list[tuple[int, int, int]]:
+    """Return rows of the first and of the second set that are near, and the bits, nearest first."""
+    near = hash_matches(ours, theirs, radius=radius)
+    near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
+    return [(a, b, bits) for a, b, bits in near.to_numpy(dtype=np.int64).tolist()]
+
+
 # --- near hashes ----------------------------------------------------------------------------------
 
 

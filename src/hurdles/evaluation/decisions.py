@@ -149,9 +149,15 @@ def decided(
     """Return the class of each row of probabilities by a threshold; None: the most probable one."""
     if threshold is None:
         return argmax_prediction(classes, y_prob)
-    (other,) = (c for c in classes if c != threshold.positive)
-    scores = y_prob[:, list(classes).index(threshold.positive)]
-    return np.where(scores >= threshold.value, threshold.positive, other)
+    return parted_at(threshold.value, threshold.positive, classes, y_prob)
+
+
+def parted_at(
+    value: float, positive: str, classes: Sequence[str], y_prob: NDArray[np.floating]
+) -> NDArray[np.str_]:
+    """Return which of two classes each row names: `positive` from this probability of it on."""
+    (other,) = (c for c in classes if c != positive)
+    return np.where(y_prob[:, list(classes).index(positive)] >= value, positive, other)
 
 
 def _scores(predictions: Predictions, positive: str) -> NDArray[np.float64]:

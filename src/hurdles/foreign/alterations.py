@@ -9,9 +9,10 @@ from typing import Any
 
 from hurdles.errors import SpecError
 from hurdles.foreign.spec import ChannelOrder, ImageScaling, Layout, Output, Spec
+from hurdles.models.importing import IMAGENET
 from hurdles.pixels.framing import Framing, Resize
 
-IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MEAN, _SD = IMAGENET
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ def _turns(spec: Spec) -> list[Change]:
 def _grays(spec: Spec) -> list[Change]:
     plain = {"scaling": ImageScaling.NONE.value, "mean": (0.0,), "sd": (1.0,)}
     color = spec.channels == 3
-    mean = IMAGENET_MEAN if color else (round(sum(IMAGENET_MEAN) / 3, 4),)
-    sd = IMAGENET_SD if color else (round(sum(IMAGENET_SD) / 3, 4),)
+    mean = _MEAN if color else (round(sum(_MEAN) / 3, 4),)
+    sd = _SD if color else (round(sum(_SD) / 3, 4),)
     order = {"channel_order": "rgb"} if color and spec.channel_order is ChannelOrder.GRAY else {}
     imagenet = {"scaling": "none", "mean": mean, "sd": sd} | order
     caffe = tuple(round(255 * each, 3) for each in mean)

@@ -26,13 +26,13 @@ from hurdles.data.untrusted import from_cells, listed
 from hurdles.errors import ManifestError, ModelError
 from hurdles.foreign.answer_columns import AnswerColumns, numbers
 
-__all__ = ["Answers", "read_answers"]
+__all__ = ["AnswerTable", "read_answers"]
 
 _SUM, _SUM_ROUNDED = 1e-3, 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class AnswerTable:
     """Probabilities of every class, a row per image, and what is wrong with the others.
 
     Parameters
@@ -81,7 +81,7 @@ def read_answers(
     columns: Mapping[str, str] | None = None,
     truth: bool = False,
     may_hold_truth: bool = False,
-) -> Answers:
+) -> AnswerTable:
     """Read a table of answers: probabilities, one of the positive class, or decisions.
 
     A column belongs to a class if it has its name, in any case, with or without a word such as
@@ -113,8 +113,8 @@ def read_answers(
 
     Returns
     -------
-    Answers
-        In the order of `images`, or of the table. Look at `Answers.problems` before use.
+    AnswerTable
+        In the order of `images`, or of the table. Look at `AnswerTable.problems` before use.
 
     Raises
     ------
@@ -174,7 +174,7 @@ class _Reader:
     def error(self, message: str) -> ModelError:
         return ModelError(f"{self.path}: {message}.")
 
-    def answers(self) -> Answers:
+    def answers(self) -> AnswerTable:
         names, rows = self.matched_images()
         given, usable = self.probabilities()
         if self.sheet.ragged:
@@ -190,7 +190,7 @@ class _Reader:
             frame[f"p:{label}"] = np.where(there, given[rows, k], np.nan)
         if left := self.columns.left_over():
             self.notes.append(f"columns that are not used: {listed(left, 8)}")
-        return Answers(
+        return AnswerTable(
             self.labels,
             frame,
             {ours: self.heads[place] for ours, place in self.places.items()},
@@ -388,11 +388,7 @@ def _positions(cells: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]
     best = np.full(len(cells), -1)
     for parts in (0, 3, 2, 1):
         for stem in (False, True):
-            names: dict[str, int] = {}
-            for i, image in enumerate(images):
-                key = tail_of(image, parts, stem)
-                names[key] = -1 if key in names else i  # of several images, so of none
-            hits = np.array([names.get(tail_of(cell, parts, stem), -1) for cell in cells])
+            hits = images_named(cells, images, parts, stem)
             if (hits >= 0).sum() > (best >= 0).sum():
                 best = hits
             if (best >= 0).all():
@@ -400,8 +396,22 @@ def _positions(cells: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]
     return best
 
 
-def tail_of(name: str, parts: int, stem: bool) -> str:
-    """Return the last parts of a path, all for 0; `stem`: without an image's extension."""
+def images_named(
+    cells: Sequence[str], images: Sequence[str], parts: int, stem: bool
+) -> NDArray[np.int64]:
+    """Return which image each cell names by the last parts of its path, -1 where none or several.
+
+    All parts count for 0; `stem`: an image's extension does not.
+    """
+    names: dict[str, int] = {}
+    for i, image in enumerate(images):
+        key = _tail(image, parts, stem)
+        names[key] = -1 if key in names else i
+    hits = [names.get(_tail(cell, parts, stem), -1) for cell in cells]
+    return np.array(hits, dtype=np.int64)
+
+
+def _tail(name: str, parts: int, stem: bool) -> str:
     pieces = name.replace("\\", "/").split("/")
     tail = "/".join(pieces[-parts:])
     if stem:

@@ -35,7 +35,7 @@ from hurdles.foreign.store import AnswerStore
 from hurdles.progress import Progress, Silent, processors
 
 if TYPE_CHECKING:
-    from hurdles.foreign.answers import Answers
+    from hurdles.foreign.answers import AnswerTable
 
 __all__ = ["CommandModel"]
 
@@ -367,7 +367,9 @@ class CommandModel:
             out.write_bytes(content[: content.rfind(b"\n") + 1])
         return out
 
-    def _keep(self, names: dict[str, tuple[str, bool]], answers: Answers, ending: Ending) -> None:
+    def _keep(
+        self, names: dict[str, tuple[str, bool]], answers: AnswerTable, ending: Ending
+    ) -> None:
         """Keep what was answered, and how much two answers to the same image differ."""
         first: dict[str, NDArray[np.float64]] = {}
         again: dict[str, NDArray[np.float64]] = {}

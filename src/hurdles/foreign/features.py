@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -24,7 +23,7 @@ from hurdles.data.spreadsheet import read_sheet
 from hurdles.data.table import match_columns
 from hurdles.data.untrusted import listed
 from hurdles.errors import ModelError
-from hurdles.foreign.answers import tail_of
+from hurdles.foreign.answers import images_named
 
 _TABLES = {".csv", ".parquet", ".pq", ".tsv", ".txt"}
 #: Headings of the column that names the image, in plain letters.
@@ -70,9 +69,9 @@ class Features:
         best: list[list[int]] = [[] for _ in images]
         for parts in (0, 5, 4, 3, 2, 1):
             for stem, names in product((False, True), filter(None, (images, paths))):
-                found = _named(self.images, names, parts, stem)
-                if sum(map(bool, found)) > sum(map(bool, best)):
-                    best = found
+                rows_by_image = _rows_named(self.images, names, parts, stem)
+                if sum(map(bool, rows_by_image)) > sum(map(bool, best)):
+                    best = rows_by_image
         if missing := [image for image, rows in zip(images, best, strict=True) if not rows]:
             raise ModelError(
                 f"{what}: {len(missing)} of {len(images)} images have no row of features: "
@@ -92,14 +91,15 @@ class Features:
         return chosen, [*self.notes, *others]
 
 
-def _named(cells: Sequence[str], images: Sequence[str], parts: int, stem: bool) -> list[list[int]]:
+def _rows_named(
+    cells: Sequence[str], images: Sequence[str], parts: int, stem: bool
+) -> list[list[int]]:
     """Return the rows that each image has by one spelling; none where two images share it."""
-    keys = [tail_of(image, parts, stem) for image in images]
-    shared = {key for key, n in Counter(keys).items() if n > 1}
-    rows = defaultdict[str, list[int]](list)
-    for row, cell in enumerate(cells):
-        rows[tail_of(cell, parts, stem)].append(row)
-    return [[] if key in shared else rows.get(key, []) for key in keys]
+    rows: list[list[int]] = [[] for _ in images]
+    for row, image in enumerate(images_named(cells, images, parts, stem).tolist()):
+        if image >= 0:
+            rows[image].append(row)
+    return rows
 
 
 def read_features(path: str | Path, *, ids: str | Path | None = None) -> Features:

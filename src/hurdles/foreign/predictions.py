@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,8 +22,9 @@ from hurdles.data.table import in_terms
 from hurdles.data.untrusted import listed
 from hurdles.data.vocabulary import Split
 from hurdles.errors import EvaluationError, ManifestError
+from hurdles.evaluation.decisions import parted_at
 from hurdles.evaluation.predictions import Predictions
-from hurdles.foreign.answers import Answers, read_answers
+from hurdles.foreign.answers import AnswerTable, read_answers
 
 __all__ = ["PredictionTable", "read_predictions"]
 
@@ -165,7 +167,7 @@ def with_parts(images: Manifest) -> Manifest:
     """Return images with a test part: all of them where no split is known."""
     split = images.frame["split"]
     if split.isna().all():
-        return replace(images, frame=images.frame.assign(split=Split.TEST.value))
+        return all_test(images)
     if not (split == Split.TEST).any():
         parts = listed(sorted(split.dropna().unique()))
         raise EvaluationError(
@@ -177,7 +179,12 @@ def with_parts(images: Manifest) -> Manifest:
     return images.without(nowhere, ["it is of no part of the split"] * len(nowhere))
 
 
-def _manifest_of(answers: Answers, path: Path) -> Manifest:
+def all_test(images: Manifest) -> Manifest:
+    """Return images of which every one is of the test part."""
+    return replace(images, frame=images.frame.assign(split=Split.TEST.value))
+
+
+def _manifest_of(answers: AnswerTable, path: Path) -> Manifest:
     """Return the images of a table of answers that says the truth, without any file."""
     given = answers.frame
     frame = pd.DataFrame({c: given.get(c) for c in COLUMNS}, dtype=object)
@@ -196,7 +203,7 @@ def _manifest_of(answers: Answers, path: Path) -> Manifest:
         raise ManifestError(f"{path}: {error}") from error
 
 
-def _with_answers(images: Manifest, answers: Answers, notes: list[str]) -> Manifest:
+def _with_answers(images: Manifest, answers: AnswerTable, notes: list[str]) -> Manifest:
     """Return the images that are of use: a test image needs an answer, training images do not."""
     has_answer = images.frame["image"].isin(answers.frame["image"][answers.answered])
     is_tested = images.frame["split"] == Split.TEST
@@ -213,7 +220,7 @@ def _with_answers(images: Manifest, answers: Answers, notes: list[str]) -> Manif
     return images.without(lost, ["it has no usable answer"] * len(lost))
 
 
-def _threshold(answers: Answers, decision: pd.Series, notes: list[str]) -> Decide | None:
+def _threshold(answers: AnswerTable, decision: pd.Series, notes: list[str]) -> Decide | None:
     """Return the threshold that a table's decisions show beside its probabilities, if they do."""
     rows = answers.answered & decision.notna().to_numpy()
     if answers.is_hard or not rows.any():
@@ -242,7 +249,4 @@ def _threshold(answers: Answers, decision: pd.Series, notes: list[str]) -> Decid
         f"of {negative.max():.4g} and {positive.min():.4g}"
     )
 
-    def decide(p: NDArray[np.float64]) -> NDArray[np.str_]:
-        return np.asarray(np.where(p[:, 0] >= threshold, labels[0], labels[1]), dtype=str)
-
-    return decide
+    return partial(parted_at, threshold, answers.labels[0], answers.labels)

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hurdles.errors import ModelError, RegistryError, SpecError
+from hurdles.evaluation.decisions import parted_at
+from hurdles.evaluation.predictions import argmax_prediction
 from hurdles.pixels.framing import Framing, Resize
 from hurdles.pixels.prepare import PREPARATIONS
 
@@ -261,6 +263,8 @@ class Spec(BaseModel):
         ModelError
             If an answer is not finite, of another shape, or no probability where it should be.
         """
+        from scipy.special import expit
+
         answers = np.asarray(outputs, dtype=np.float64)
         k = len(self.classes)
         if answers.ndim > 2:  # (n, K, 1, 1), as convolutional heads give
@@ -275,7 +279,7 @@ class Spec(BaseModel):
         self._refuse_odd(answers)
         if self.positive is not None:
             column = answers[:, self.classes.index(self.positive)]
-            chance = logistic(column) if self.output is Output.LOGITS else np.clip(column, 0, 1)
+            chance = expit(column) if self.output is Output.LOGITS else np.clip(column, 0, 1)
             return np.column_stack([chance, 1 - chance])
         if self.output is Output.LOGITS:
             answers = np.exp(answers - answers.max(axis=1, keepdims=True))
@@ -315,13 +319,10 @@ class Spec(BaseModel):
 
     def decided(self, probability: NDArray[np.float64]) -> NDArray[np.str_]:
         """Return the class that the model names, shape (n,), for probabilities (n, K)."""
-        labels = np.asarray(self.labels)
         if self.threshold is None:
-            return np.asarray(labels[probability.argmax(axis=1)], dtype=str)
-        asked = self.threshold_class or self.positive
-        column = self.labels.index(str(asked))
-        hit = probability[:, column] >= self.threshold
-        return np.asarray(np.where(hit, labels[column], labels[1 - column]), dtype=str)
+            return np.asarray(argmax_prediction(self.labels, probability), dtype=str)
+        positive = str(self.threshold_class or self.positive)
+        return parted_at(self.threshold, positive, self.labels, probability)
 
     def changed(self, **fields: Any) -> Spec:
         """Return a validated copy with fields changed; a wrong one raises SpecError."""
@@ -407,12 +408,6 @@ def _scaled(gray: NDArray[np.float32], scaling: ImageScaling) -> NDArray[np.floa
         away = gray.mean(axis=(1, 2), keepdims=True)
         by = gray.std(axis=(1, 2), keepdims=True)
     return np.asarray((gray - away) / np.where(by > 0, by, 1), dtype=np.float32)
-
-
-def logistic(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 1 / (1 + exp(-z)) without overflow."""
-    small = np.exp(-np.abs(z))
-    return np.asarray(np.where(z >= 0, 1, small) / (1 + small), dtype=np.float64)
 
 
 def _problems(spec: Spec) -> list[str]:

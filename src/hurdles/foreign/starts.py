@@ -10,6 +10,7 @@ from hurdles.errors import SpecError
 from hurdles.foreign.onnx import FLOATS
 from hurdles.foreign.onnx_file import OnnxFile, Port, shape_of
 from hurdles.foreign.spec import Spec
+from hurdles.models.importing import IMAGENET
 from hurdles.registry import Registry
 
 __all__ = ["LIBRARIES"]
@@ -41,8 +42,8 @@ LIBRARIES.register("torchvision")(
             "resize": "bilinear",
             "channels": 3,
             "channel_order": "rgb",
-            "mean": (0.485, 0.456, 0.406),
-            "sd": (0.229, 0.224, 0.225),
+            "mean": IMAGENET[0],
+            "sd": IMAGENET[1],
             "output": "logits",
         },
         "torchvision: Resize(256), CenterCrop(224), ToTensor, Normalize by the mean and SD of\n"

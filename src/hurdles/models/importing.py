@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 Scaling: TypeAlias = "tuple[tuple[float, ...], tuple[float, ...]]"
 State: TypeAlias = "dict[str, torch.Tensor]"
 
-_PHOTOGRAPHS: Scaling = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+#: Of the photographs of ImageNet.
+IMAGENET: Scaling = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _STEMS = {
     "resnet-18": ("conv1.weight", "bn1"),
     "resnet-50": ("conv1.weight", "bn1"),
@@ -63,8 +64,8 @@ class Library:
 
 #: By what ``--like`` takes.
 LIBRARIES: dict[str, Library] = {
-    "torchvision": Library(("densenet-121", "resnet-18", "resnet-50"), _PHOTOGRAPHS, None),
-    "timm": Library(("densenet-121", "resnet-18", "resnet-50"), _PHOTOGRAPHS, None),
+    "torchvision": Library(("densenet-121", "resnet-18", "resnet-50"), IMAGENET, None),
+    "timm": Library(("densenet-121", "resnet-18", "resnet-50"), IMAGENET, None),
     "torchxrayvision": Library(("densenet-121", "resnet-50"), None, ((0.5,), (1 / 2048,))),
     "radimagenet": Library(
         ("densenet-121", "resnet-50"), ((0.5,), (0.5,)), ((0.5,), (0.5,)), numbered=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from hurdles._version import USE_SENTENCE
 from hurdles.findings.finding import Verdict
 from hurdles.findings.summary import sentence
 from hurdles.findings.table import Findings
@@ -41,7 +42,7 @@ def badge_svg(findings: Findings) -> str:
     """Return the badge of findings; who points at it reads the whole sentence."""
     name, text = "hurdles", badge_text(findings)
     left, right = (_width(words) + 2 * _PAD for words in (name, text))
-    title = escape(f"{sentence(findings)} Research use only; not a medical device.")
+    title = escape(f"{sentence(findings)} {USE_SENTENCE}")
     color = _color(findings)
     middle = f'y="14" font-size="{_SIZE}" text-anchor="middle" fill="#fff" lengthAdjust="spacing"'
     return (

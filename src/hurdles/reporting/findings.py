@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TypeVar
 
+from hurdles._version import USE_SENTENCE
 from hurdles.data.untrusted import plain_markdown as _plain
 from hurdles.findings.finding import COULD_NOT, Finding, Scale, Verdict
 from hurdles.findings.summary import (
@@ -218,7 +219,7 @@ def findings_markdown(findings: Findings, *, title: str) -> str:
         lines += ["Made of, by SHA-256:", ""]
         lines += [f"- {_plain(str(each))}: `{each.sha256}`" for each in findings.inputs]
         lines += [f"- these findings: `{findings.digest}`", ""]
-    lines.append("Research use only; not a medical device.")
+    lines.append(USE_SENTENCE)
     return "\n".join(lines) + "\n"
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from xml.etree import ElementTree
 
+from hurdles._version import USE
 from hurdles.data.untrusted import shown
 from hurdles.findings.finding import Finding, Verdict
 from hurdles.findings.summary import against_text, name_text, ranked, sentence, value_text
 from hurdles.findings.table import Findings
 
-_USE = "research use only; not a medical device"
 _IMAGES = 20
 _ELEMENTS = {
     Verdict.HIT: "failure",
@@ -32,7 +32,7 @@ def findings_junit(findings: Findings) -> str:
     counts.pop("skipped")  # of suites only
     root = ElementTree.Element("testsuites", {"name": "hurdles", **counts})
     about = {key: value for key, value in findings.about.items() if key in ("images", "hurdles")}
-    about |= {"answer": sentence(findings), "digest": findings.digest, "use": _USE}
+    about |= {"answer": sentence(findings), "digest": findings.digest, "use": USE}
     about |= {f"{each} (SHA-256)": each.sha256 for each in findings.inputs}
     made = findings.about.get("made", "")[:19]
     for hurdle, question in findings.questions.items():

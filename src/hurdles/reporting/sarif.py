@@ -12,7 +12,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from hurdles._version import __version__
+from hurdles._version import USE, USE_SENTENCE, __version__
 from hurdles.data.inputs import Role
 from hurdles.data.untrusted import shown
 from hurdles.findings.finding import Finding, Verdict
@@ -29,7 +29,6 @@ from hurdles.findings.table import Findings
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
-_USE = "research use only; not a medical device"
 #: Images that a result names.
 _IMAGES = 20
 _KINDS = {Verdict.HIT: ("fail", "error"), Verdict.INCONCLUSIVE: ("open", "none")}
@@ -75,7 +74,7 @@ def findings_sarif(findings: Findings) -> str:
             "answer": sentence(findings),
             "digest": findings.digest,
             "verdicts": {name: str(findings.verdict(name)) for name in findings.hurdles},
-            "use": _USE,
+            "use": USE,
         },
     }
     log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -97,7 +96,7 @@ def _rule(name: str, question: str) -> dict[str, Any]:
         "name": name,
         "shortDescription": _message(question),
         "fullDescription": _message(question),
-        "help": _message(f"{question} {CLEARED_MEANS} {_USE.capitalize()}."),
+        "help": _message(f"{question} {CLEARED_MEANS} {USE_SENTENCE}"),
     }
 
 

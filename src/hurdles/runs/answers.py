@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles._version import USE
 from hurdles.data.files import replacing, write_text
 from hurdles.data.untrusted import as_cells, from_cells, notebook_table
 from hurdles.errors import EvaluationError, OutputError
@@ -37,9 +38,8 @@ COLUMNS: dict[str, str] = {
     "seen": "the run's own image of the same pixels, which it was trained or chosen on",
     "error": "why the image was not read; empty otherwise",
     "heatmap": "file of its heat-map, if it was to be drawn and there is one",
-    "use": "research use only; not a medical device",
+    "use": USE,
 }
-USE = "research use only; not a medical device"
 _BETWEEN, _NONE = " | ", "(none)"
 _TEXT = ("image", "path", "prediction", "set", "refused", "refusal", "seen", "error", "heatmap")
 

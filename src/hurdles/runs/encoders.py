@@ -23,7 +23,7 @@ from hurdles.copies.lineage import (
     lineage,
     shipped_fingerprints,
 )
-from hurdles.copies.similarity import PRINT_SIZE, hash_matches, image_hashes
+from hurdles.copies.similarity import PRINT_SIZE, image_hashes, nearest_first
 from hurdles.data.manifest import UNKNOWN, Manifest
 from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import CollectionError, RecipeError, RunError
@@ -305,10 +305,8 @@ def seen_images(
             reasons.setdefault(str(pair.image_b), f"{why}, similarity {pair.similarity:.3f}")
     own = image_hashes(small.pixels)
     for each in images.hashes:
-        near = hash_matches(own, each.hashes, radius=LIKELY_BITS)
-        near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
-        for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
-            why = f"seen by {who}: it shows {each.images[theirs]} of {each.name}"
+        for ours, row, distance in nearest_first(own, each.hashes, radius=LIKELY_BITS):
+            why = f"seen by {who}: it shows {each.images[row]} of {each.name}"
             reasons.setdefault(names[ours], f"{why}, hashes {distance} bits of 256 apart")
     return reasons
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hurdles._version import USE
 from hurdles.data.files import add_to_ledger, outputs
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import SCHEMES, load_split, require_split_of, save_split
@@ -337,7 +338,7 @@ def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[
         "manifest": manifest.content_hash,
         "warnings": [*run.encoder_remarks, *run.copy_remarks, *run.remarks()],
         "environment": environment(machine),
-        "use": "research use only; not a medical device",
+        "use": USE,
     }
 
 

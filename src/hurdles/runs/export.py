@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles._version import __version__
+from hurdles._version import USE, USE_SENTENCE, __version__
 from hurdles.data.files import file_hash, write_bytes, write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
@@ -44,7 +44,6 @@ TOLERANCE = 1e-4
 #: Images that both are asked about.
 _MOST = 64
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-_USE = "research use only; not a medical device"
 _INPUT, _OUTPUT, _FEATURES = "image", "logits", "features"
 
 
@@ -86,7 +85,7 @@ class Export:
             f"and gives {self.spec.output} of {', '.join(self.spec.classes)}.",
             f"On {self.n_images} radiographs its probabilities differ from torch's by "
             f"{self.difference:.2g} at most ({TOLERANCE:g} is allowed).",
-            f"{_USE[0].upper()}{_USE[1:]}.",
+            USE_SENTENCE,
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +96,7 @@ class Export:
             "n_images": self.n_images,
             "largest_difference": self.difference,
             "tolerance": TOLERANCE,
-            "use": _USE,
+            "use": USE,
         }
 
 
@@ -136,7 +135,7 @@ def export_onnx(
     pixels = _radiographs(run, on, options)
     network = run.network()
     options.listener.start("Exporting", 2)
-    heading = f"How {path.name} takes a radiograph, written by hurdles export.\n{_USE}."
+    heading = f"How {path.name} takes a radiograph, written by hurdles export.\n{USE}."
     text = spec.to_toml(heading)
     content = described(exported(network), {SPEC_KEY: text, **_origin(run)})
     options.listener.advance()
@@ -186,7 +185,7 @@ def _origin(run: Run) -> dict[str, str]:
         "hurdles_weights": f"sha256:{file_hash(run.weights_path)}",
         # The file's probabilities are not calibrated; this is what hurdles predict multiplies by.
         "hurdles_inverse_temperature": f"{factor.value:.6g}" if factor.is_defined else "",
-        "use": _USE,
+        "use": USE,
     }
 
 
@@ -246,7 +245,7 @@ def described(content: bytes, entries: Mapping[str, str]) -> bytes:
             del part.metadata_props[:]
             part.doc_string = ""
     onnx.helper.set_model_props(model, dict(entries))
-    model.doc_string = _USE
+    model.doc_string = USE
     return bytes(model.SerializeToString())
 
 

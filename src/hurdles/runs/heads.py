@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles._version import __version__
+from hurdles._version import USE, __version__
 from hurdles.copies.finder import Copies, matches
 from hurdles.copies.similarity import PRINT_SIZE
 from hurdles.data.files import file_hash, replacing, write_text
@@ -193,22 +192,11 @@ def _fitted(
         labels[at[Split.VALIDATION]].tolist(),
     )
     return head, {
-        part: _answers(head, done.part(part), values[at[part]])
+        part: Predictions.of_images(
+            done.part(part), head.labels, head.probabilities(values[at[part]])
+        )
         for part in (Split.VALIDATION, Split.TEST)
     }
-
-
-def _answers(head: LinearHead, images: Manifest, values: NDArray[np.float32]) -> Predictions:
-    frame = images.frame
-    return Predictions.from_arrays(
-        head.labels,
-        y_true=frame["label"].tolist(),
-        y_prob=head.probabilities(values),
-        images=frame["image"].tolist(),
-        groups=images.groups.tolist(),
-        sources=[None if pd.isna(source) else source for source in frame["source"]],
-        paths=frame["path"].tolist(),
-    )
 
 
 def _about(
@@ -238,7 +226,7 @@ def _about(
         "images_of_the_encoder": check.to_dict(),
         "warnings": list(dict.fromkeys(warnings)),
         "hurdles": __version__,
-        "use": "research use only; not a medical device",
+        "use": USE,
     }
 
 

@@ -128,6 +128,17 @@ def _parts(
     return [(name, _one(part, folders, present[part], unlabeled)) for name, part in pairs]
 
 
+def parts_of(
+    data: Data | Sequence[str | Path | Manifest] | None,
+) -> list[str | Path | Manifest]:
+    """Return each part of what was given, of a mapping as ``NAME=PATH``."""
+    if data is None:
+        return []
+    if isinstance(data, Mapping):
+        return [f"{name}={path}" for name, path in data.items()]
+    return [data] if isinstance(data, str | Path | Manifest) else list(data)
+
+
 def _given(data: str | Path | Sequence[str | Path] | Mapping[str, str | Path]) -> list[str | Path]:
     return [data] if isinstance(data, str | Path) else list(data)
 

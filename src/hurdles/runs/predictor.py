@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles._version import USE
 from hurdles.data.files import file_hash, outputs, reads, write_bytes, writes
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources import COLLECTIONS
@@ -34,7 +35,6 @@ from hurdles.pixels.prepare import Preparation
 from hurdles.progress import Options, processors
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.answers import (
-    USE,
     Answers,
     answers_files,
     columns_of,
@@ -49,6 +49,7 @@ from hurdles.runs.images import (
     files_of,
     manifest_of,
     named_folders,
+    parts_of,
     preparation_of,
     prepare_for,
 )
@@ -398,9 +399,7 @@ def given_images(
     """
     if isinstance(images, Manifest):
         return images.frame[["image", "path"]], 0
-    if isinstance(images, Mapping):
-        images = [f"{name}={path}" for name, path in images.items()]
-    parts = [images] if isinstance(images, str | Path) else list(images)
+    parts = cast("list[str | Path]", parts_of(images))
     folders = named_folders(images)
     if not parts:
         raise ManifestError("which images? Name files, folders, patterns or tables.")

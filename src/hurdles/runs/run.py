@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hurdles._version import USE
 from hurdles.copies.finder import Copies
 from hurdles.data.files import locked, write_text
 from hurdles.data.manifest import COLUMNS, JOINED, Manifest
@@ -459,7 +460,7 @@ class Run:
                 "epoch": str(number),
                 "recipe": recipe.key,
                 "preparation": json.dumps(dict(preparation)),
-                "use": "research use only; not a medical device",
+                "use": USE,
             }
             if start is not None:
                 meta["start"] = json.dumps({**start.description, "origin": start.origin})

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hurdles.copies.finder import Copies, matches
 from hurdles.copies.lineage import LIKELY_BITS, Fingerprint, fingerprint_of
-from hurdles.copies.similarity import PRINT_SIZE, hash_matches, image_hashes
+from hurdles.copies.similarity import PRINT_SIZE, image_hashes, nearest_first
 from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import SCHEMES
@@ -135,15 +135,13 @@ def seen_by(run: Run, prepared: Prepared, options: Options) -> Seen:
     if stored.any():
         gone = lost.frame["image"][stored].tolist()
         known_hashes = np.stack([hashes[name] for name in gone])
-        near = hash_matches(image_hashes(images.pixels), known_hashes, radius=LIKELY_BITS)
-        near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
-        for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
+        near = nearest_first(image_hashes(images.pixels), known_hashes, radius=LIKELY_BITS)
+        for ours, theirs, distance in near:
             know(names[ours], gone[theirs], f"hashes {distance} bits of 256 apart")
     if run.encoder_hashes_path.is_file():
         first = Fingerprint.load(run.encoder_hashes_path)
-        near = hash_matches(image_hashes(images.pixels), first.hashes, radius=LIKELY_BITS)
-        near = near.sort_values("distance", kind="stable")[["a", "b", "distance"]]
-        for ours, theirs, distance in near.to_numpy(dtype=np.int64).tolist():
+        near = nearest_first(image_hashes(images.pixels), first.hashes, radius=LIKELY_BITS)
+        for ours, theirs, distance in near:
             what = f"seen by the encoder, before training: it shows {first.images[theirs]}"
             reasons.setdefault(names[ours], f"{what}, hashes {distance} bits of 256 apart")
     known = prepared.manifest.frame["image"].isin(list(reasons)).to_numpy()

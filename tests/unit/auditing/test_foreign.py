@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -199,6 +201,27 @@ class TestModels:
         assert seen in about["training"]
         with pytest.raises(HurdleError, match="show what dark was trained on"):
             model_subject(model, Request("w", known, trained_on=[known]), options=options)
+
+    def test_that_no_copy_was_recognized_does_not_say_that_there_is_none(self, phantom, options):
+        images, known = some(phantom, 4, len(phantom)), some(phantom, 0, 4)
+        model = FunctionModel(dark, LABELS, size=64)
+        request = Request("ward", images, trained_on=[known])
+        _, about = model_subject(model, request, options=options)
+        none = f"none of {len(images)} images of ward was recognized as one that dark was trained"
+        assert none in about["training"]
+
+    def test_images_of_public_collections_are_counted_among_those_tested(
+        self, phantom, options, monkeypatch
+    ):
+        monkeypatch.setattr(
+            "hurdles.auditing.foreign.public_images", lambda images, options: {"nih": len(images)}
+        )
+        parts = np.resize(["test", "validation", "train"], len(phantom)).astype(object)
+        images = replace(phantom, frame=phantom.frame.assign(split=parts))
+        n = int((parts == "test").sum())
+        model = FunctionModel(dark, LABELS, size=64)
+        _, about = model_subject(model, Request("ward", images), options=options)
+        assert f"{n} of {n} test images stand in public" in about["training"]
 
     def test_classes_that_it_does_not_know_are_named(self, phantom, options):
         model = FunctionModel(dark, ("sick", "well"), size=64)
