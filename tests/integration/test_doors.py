@@ -182,12 +182,15 @@ def test_expected_predictions_are_held_against_the_model(place, options):
     [
         ({}, "nothing was given to audit"),
         ({"predictions": "p.csv", "command": "x {images} {out}"}, "predictions and a command"),
-        ({"predictions": "p.csv", "spec": "m.toml"}, "'spec' is of no use with predictions"),
-        ({"predictions": "p.csv", "labels": {"a": "b"}}, "'labels' is about images"),
+        (
+            {"predictions": "p.csv", "spec": "m.toml"},
+            "--spec is of no use with predictions.*--class, --column, --data",
+        ),
+        ({"predictions": "p.csv", "labels": {"a": "b"}}, "--label is about images.*--data"),
         ({"model": bright, "data": "ward"}, "does not say what its columns mean"),
         ({"model": bright, "classes": LABELS}, "asked about images; give them"),
-        ({"command": "x {images} {out}", "data": "ward", "spec": "m.toml"}, "'spec' is of no use"),
-        ({"model": "m.onnx", "data": "ward", "classes": LABELS}, "'classes' is of no use"),
+        ({"command": "x {images} {out}", "data": "ward", "spec": "m.toml"}, "--spec is of no use"),
+        ({"model": "m.onnx", "data": "ward", "classes": LABELS}, "--class is of no use"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_is_read(given, message, place):

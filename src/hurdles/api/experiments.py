@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,8 @@ from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
     from hurdles.runs.features import Embedding
+
+logger = logging.getLogger("hurdles.data")
 
 
 def demo(*, out: str | Path = "runs/demo", options: Options | None = None) -> Run:
@@ -237,17 +240,17 @@ def evaluate(
         If a condition is of a class that the run does not know.
     """
     if (run is None) == (predictions is None):
-        raise RunError("give a run, or predictions: one of the two.")
+        raise RunError("give a run's folder, or --predictions: one of the two.")
     if predictions is not None:
         if on is not None or name or merge or keep_seen:
             raise RunError(
-                "predictions are measured as they are: 'on', 'name', 'merge' and 'keep_seen' are "
-                "of a run. Give their images by data."
+                "predictions are measured as they are: --on, --name, --merge and --keep-seen are "
+                "of a run. Give their images by --data."
             )
         of_tables = TableOptions(data, classes, positive, labels, columns)
         return _measured(of_tables.read(predictions), conditions)
     if data is not None or classes or positive:
-        raise RunError("'data', 'classes' and 'positive' are of predictions; a run takes 'on'.")
+        raise RunError("--data, --class and --positive are of predictions; a run takes --on.")
     assert run is not None
     run = _finished(run)
     if on is None:
@@ -302,7 +305,10 @@ class TableOptions(NamedTuple):
             images = classified(data, labels=self.labels, columns=of_images)
             columns = columns_in(path, columns)
         elif self.labels:
-            raise ManifestError("'labels' are of images, and there are none; give them by data.")
+            raise ManifestError(
+                "--label is of images, and there are none; give them by --data. Classes of the "
+                "table alone are changed there."
+            )
         return read_predictions(
             path, images, classes=self.classes, positive=self.positive, columns=columns
         )
@@ -360,9 +366,9 @@ def compare(
     """
     of_tables = TableOptions(data, classes, positive, labels, columns)
     if not (_is_table(a) or _is_table(b)) and any(of_tables):
-        raise RunError("'data' and what goes with it are of tables of predictions, not of runs.")
+        raise RunError("--data and what goes with it are of tables of predictions, not of runs.")
     section = Recipe(name="table").evaluation if _is_table(a) else _finished(a).recipe.evaluation
-    predictions, others = (tested(each, on, of_tables) for each in (a, b))
+    predictions, others = (tested(each, on, of_tables, is_noted=True) for each in (a, b))
     rows = comparisons.compare(
         predictions,
         others,
@@ -520,11 +526,16 @@ def report(
         return write_page(run, on=on, pictures=pictures)
 
 
-def tested(each: Run | str | Path, on: str, of_tables: TableOptions) -> Predictions:
-    """Return the predictions of a run on a set, or of a table."""
+def tested(
+    each: Run | str | Path, on: str, of_tables: TableOptions, *, is_noted: bool
+) -> Predictions:
+    """Return the predictions of a run on a set, or of a table, whose notes are logged if wanted."""
     if isinstance(each, Run) or not _is_table(each):
         return _finished(each).predictions(on)
-    return of_tables.read(each).test
+    table = of_tables.read(each)
+    for note in table.notes if is_noted else ():
+        logger.info("%s: %s", each, note)
+    return table.test
 
 
 def _is_table(each: Run | str | Path) -> bool:

@@ -48,6 +48,20 @@ Classifier: TypeAlias = Callable[[NDArray[np.float32]], ArrayLike]
 Brought: TypeAlias = "tuple[Subject, dict[str, str], list[Input]]"
 
 
+#: What the command line calls an argument, where that is not its own name.
+_OPTIONS = {
+    "classes": "--class",
+    "columns": "--column",
+    "command": "--model-command",
+    "labels": "--label",
+    "seeds": "--seed-run or --seed-predictions",
+}
+
+
+def _called(argument: str) -> str:
+    return _OPTIONS.get(argument, f"--{argument.replace('_', '-')}")
+
+
 @dataclass(frozen=True, eq=False)
 class Given:
     """Everything that somebody gave to `hurdles.audit`; see there."""
@@ -69,16 +83,19 @@ class Given:
     time_limit: float | None = None
     ask_anew: bool = False
 
-    def refuse_all_but(self, used: set[str], what: str) -> None:
+    def refuse_all_but(
+        self, used: set[str], what: str, called: Callable[[str], str] = _called
+    ) -> None:
         """Raise HurdleError if something was given that is of no use."""
         always = {"on", "labels", "columns", *used}
         for option in fields(self):
             value = getattr(self, option.name)
             nothing = value is None or value is False or (isinstance(value, Sequence) and not value)
             if option.name not in always and not nothing:
+                others = sorted({called(name) for name in always - {"model"}})
                 raise HurdleError(
-                    f"{option.name!r} is of no use with {what}; leave it out. Of use there: "
-                    f"{', '.join(sorted(always))}."
+                    f"{called(option.name)} is of no use with {what}; leave it out. Of use there: "
+                    f"{', '.join(others)}."
                 )
 
     def columns_of_images(self) -> dict[str, str]:
@@ -196,7 +213,7 @@ class TableDoor(Door):
             for name in ("labels", "trained_on", "on"):
                 if getattr(given, name):
                     raise HurdleError(
-                        f"{name!r} is about images, and there are none; give them (data)."
+                        f"{_called(name)} is about images, and there are none; give them by --data."
                     )
         if any(isinstance(each, Run) for each in given.seeds):
             raise HurdleError("other seeds of predictions are tables of predictions, not runs.")
@@ -235,10 +252,11 @@ class ModelDoor(Door):
             given.refuse_all_but(used | {"model", "spec"}, "a model's file, whose spec says it all")
             self.title = Path(model).name
         elif hasattr(model, "ask"):
-            given.refuse_all_but(used | {"model"}, "a model that says its classes and size itself")
+            what = "a model that says its classes and size itself"
+            given.refuse_all_but(used | {"model"}, what, called=repr)
             self.title = str(getattr(model, "name", "a model"))
         else:
-            given.refuse_all_but(used | {"model", "classes", "size"}, "a function")
+            given.refuse_all_but(used | {"model", "classes", "size"}, "a function", called=repr)
             self.title = getattr(model, "__name__", type(model).__name__)
             if given.classes is None:
                 raise HurdleError(
@@ -246,7 +264,7 @@ class ModelDoor(Door):
                     'order, as in classes=["COVID-19", "Normal"].'
                 )
         if given.data is None:
-            raise HurdleError("a model is asked about images; give them (data).")
+            raise HurdleError("a model is asked about images; give them by --data.")
         self.given = given
         own = [each for each in (model, given.spec, given.expect) if isinstance(each, str | Path)]
         self.own, self.files = own, [*own, *given.table_files()]

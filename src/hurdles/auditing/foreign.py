@@ -224,7 +224,9 @@ def expected_of(
     specified = model if isinstance(model, OnnxModel) else _WithoutSpec(model)
     names = request.images.frame["image"].tolist()
     positive = specified.spec.positive
-    answers = read_answers(path, names, model.labels, positive=positive, columns=columns)
+    answers = read_answers(
+        path, names, model.labels, positive=positive, columns=columns, may_hold_truth=True
+    )
     if not answers.answered.any():
         raise ModelError(f"{path} cannot be compared: {'; '.join(answers.problems)}.")
     images = request.images.select(answers.answered)

@@ -182,7 +182,7 @@ _BRING: Mapping[Capability, str] = {
     ),
     Capability.FEATURES: (
         "the features of the model; bring an ONNX model whose spec names the output that holds "
-        "them (features)"
+        "them (features_name)"
     ),
     Capability.GRADIENTS: "the gradients of a network that hurdles trained (hurdles run)",
 }

@@ -205,7 +205,7 @@ def compare(
     margins = _margins(margin, metric)
     rows = hurdles.compare(a, b, on=on, metrics=metric, margins=margins, **given._asdict())
     adjusted = holm([row.p_value for row in rows])
-    of_a = tested(a, on, given)
+    of_a = tested(a, on, given, is_noted=False)
     unit = interval_unit(len(of_a), int(of_a.unknown.sum()))
     lines = comparison_lines(rows, adjusted, unit)
     tables = {name: each for name, each in {"A": a, "B": b}.items() if each.is_file()}

@@ -58,6 +58,11 @@ def read_sheet(path: Path) -> Sheet:
         raise ManifestError(f"{path} is empty; give a table with one row per image.")
     (_, head), *body = filled
     width = max(i for i, cell in enumerate(head, start=1) if cell)
+    if width == 1 and head[0].count(" ") > 1 and len(re.findall(r'"\S+"', "".join(head))) > 1:
+        raise ManifestError(
+            f"{path} is separated by blanks, as R's write.table does; write it with write.csv, or "
+            "with sep=','."
+        )
     ragged = [number for number, record in body if any(record[width:])]
     rows = [record[:width] + [""] * (width - len(record)) for _, record in body]
     return Sheet(head[:width], rows, [number for number, _ in body], ragged, notes)

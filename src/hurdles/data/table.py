@@ -46,7 +46,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "label": (
         "befund", "category", "class", "classlabel", "classname", "diagnose", "diagnosis",
         "disease", "dx", "finding", "findinglabel", "findinglabels", "findings", "groundtruth",
-        "imagelabel", "klasse", "labels", "pathology", "target",
+        "imagelabel", "klasse", "labels", "pathology", "target", "trueclass", "truelabel", "ytrue",
     ),
     "patient": (
         "participant", "participantid", "patid", "patienten", "patientenid", "patientennummer",
@@ -136,9 +136,17 @@ def columns_in(path: str | Path, columns: Mapping[str, str]) -> dict[str, str]:
 def columns_beside(
     columns: Mapping[str, str], answers: Iterable[str | Path], images: Iterable[str | Path]
 ) -> dict[str, str]:
-    """Return `columns` without those that only tables of answers have, not those of images."""
+    """Return `columns` without those that only tables of answers have, not those of images.
+
+    What an image cannot have (``prediction``, ``p:<class>``) is of the answers alone.
+    """
     of_answers = {theirs for path in answers for theirs in columns_in(path, columns)}
-    of_images = {theirs for path in images for theirs in known_columns(path, columns)}
+    shared = {
+        theirs: ours
+        for theirs, ours in columns.items()
+        if theirs not in of_answers or ours in {*COLUMNS, ""}
+    }
+    of_images = {theirs for path in images for theirs in known_columns(path, shared)}
     only = of_answers - of_images
     return {theirs: ours for theirs, ours in columns.items() if theirs not in only}
 
@@ -208,6 +216,13 @@ def match_columns(columns: list[str], wanted: Mapping[str, str]) -> ColumnMatch:
     return match
 
 
+def whole_numbers(cells: pd.Series) -> pd.Series:
+    """Return cells, text or None, with '1' for '1.0' where all of them are whole numbers."""
+    if not cells.dropna().astype("str").str.fullmatch(r"(\d+([.,]0+)?)?").all():
+        return cells
+    return cells.map(lambda cell: re.split("[.,]", cell)[0], na_action="ignore")
+
+
 def in_terms(frame: pd.DataFrame, *, is_split_guessed: bool = False) -> list[str]:
     """Put cells, text or None, into the manifest's terms in place, and return notes.
 
@@ -215,10 +230,7 @@ def in_terms(frame: pd.DataFrame, *, is_split_guessed: bool = False) -> list[str
     a part, it is emptied.
     """
     for column in ("label", "patient", "source"):
-        text = frame[column].dropna().astype("str")
-        if text.str.fullmatch(r"\d+([.,]0+)?").all():  # '1.0' is '1' where all are whole
-            first = frame[column].map(lambda c: re.split("[.,]", c)[0], na_action="ignore")
-            frame[column] = first.astype(object)
+        frame[column] = whole_numbers(frame[column]).astype(object)
     frame["patient"], notes = without_placeholders(frame["patient"], where="rows")
     for column, known in _TERMS.items():
         cells = frame[column]

@@ -117,8 +117,9 @@ class PredictionSets:
                 lines.append(f"{what}, too few for {share} ({self.least} are needed): in every set")
             else:
                 lines.append(
-                    f"{what}; from a probability of {max(0, 1 - each.limit):.3g} on (with so many, "
-                    f"{100 * each.low:.0f} to {100 * each.high:.0f} % in nine of ten draws)"
+                    f"{what}; from a raw probability of {max(0, 1 - each.limit):.3g} on "
+                    f"(with so many, {100 * each.low:.0f} to {100 * each.high:.0f} % in nine of "
+                    "ten draws)"
                 )
         if 0 < self.n_unknown < images:
             lines.append(

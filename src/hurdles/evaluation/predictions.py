@@ -199,7 +199,8 @@ def align(a: Predictions, b: Predictions) -> Predictions:
     if len(only_a) or len(only_b):
         raise EvaluationError(
             f"the tables are of different images: {_some(only_a)} only in the first, "
-            f"{_some(only_b)} only in the second. Compare runs on the same images."
+            f"{_some(only_b)} only in the second. Compare runs on the same images; where tables "
+            "spell their names in two ways, give the images by --data."
         )
     second = second.loc[first.index]
     for column, what in (("label", "labels"), ("group", "patients")):
@@ -209,7 +210,7 @@ def align(a: Predictions, b: Predictions) -> Predictions:
             ends = " and ".join(_shown(each[column].loc[name]) for each in (first, second))
             raise EvaluationError(
                 f"the tables give {int(differ.sum())} images different {what}, e.g. {name!r}: "
-                f"{ends}. Make both from one manifest."
+                f"{ends}. Make both from one manifest; of tables, give the images by --data."
             )
     return Predictions(second.reset_index())
 

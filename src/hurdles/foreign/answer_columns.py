@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.data.classes import same_class
-from hurdles.data.table import match_columns
+from hurdles.data.manifest import COLUMNS
+from hurdles.data.table import match_columns, whole_numbers
 from hurdles.data.untrusted import listed
 from hurdles.errors import ManifestError, ModelError
 
@@ -22,6 +23,9 @@ _DECISIONS = frozenset(
     {"answer", "argmax", "decision", "output", "pred", "predclass", "predicted", "predictedclass",
      "predictedlabel", "prediction", "predictions", "predlabel", "result", "yhat", "ypred"}
 )  # fmt: skip
+#: Names that decisions have where no column has one of `_DECISIONS`; in a table of predictions
+#: they are mostly the truth.
+_CLASSES = frozenset({"class", "diagnosis", "finding", "label", "target"})
 #: Names of a column with the probability of one class that the name does not tell.
 _SCORES = frozenset(
     {"p", "positive", "ppositive", "prob", "proba", "probabilities", "probability", "probs",
@@ -41,7 +45,8 @@ class AnswerColumns:
     """The meaning of a table's columns: `places` by our names, classes as ``p:<class>``.
 
     `wanted` maps a column to one of our names where the caller knows, `has_images` says whether
-    the images are known apart from the table. Raises `ModelError` where nobody could tell.
+    the images are known apart from the table, `may_hold_truth` whether the true class may stand in
+    it although nobody asks for it. Raises `ModelError` where nobody could tell.
     """
 
     def __init__(
@@ -55,15 +60,18 @@ class AnswerColumns:
         wanted: Mapping[str, str],
         truth: bool,
         has_images: bool,
+        may_hold_truth: bool = False,
     ) -> None:
         self.path, self.heads, self.cells = path, list(heads), cells
         self.positive, self.truth, self.has_images = positive, truth, has_images
+        self.may_hold_truth = may_hold_truth
         self.places = self.requested(wanted)
         self.unused = {i for i, head in enumerate(self.heads) if wanted.get(head) == ""}
         self.is_hard = False
         if truth:
             self.match_manifest()
         self.labels = self.classes(labels)
+        self.refuse_unknown()
         self.match_classes()
 
     def error(self, message: str) -> ModelError:
@@ -82,6 +90,16 @@ class AnswerColumns:
                 ours = {"path": "image"}.get(ours, ours)
                 places[ours] = self.heads.index(theirs)
         return places
+
+    def refuse_unknown(self) -> None:
+        """Refuse names that the caller wants columns to have, and that nothing here has."""
+        ours = [*COLUMNS, "prediction", *(f"p:{label}" for label in self.labels)]
+        for name, place in self.places.items():
+            if name not in ours:
+                raise self.error(
+                    f"{self.heads[place]!r} is to be {name!r}, and nothing is called that; there "
+                    f"are {', '.join(ours)}"
+                )
 
     def match_manifest(self) -> None:
         """Find the truth and what stands beside it."""
@@ -109,7 +127,7 @@ class AnswerColumns:
         if "label" not in self.places:
             raise self.error(
                 f"no column is the true class; it has {self.listed()}. Say which, as in --column "
-                "'THEIRS=label'"
+                "'THEIRS=label', or give the images with their classes by --data"
             )
 
     def classes(self, labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -117,8 +135,10 @@ class AnswerColumns:
         if labels is None:
             if not self.truth:
                 raise self.error("without the truth it does not say what the classes are")
+            place = self.places["label"]
+            self.cells[place] = whole_numbers(self.cells[place])
             own = {head[2:].strip() for head in self.heads if head.startswith("p:")}
-            labels = sorted({cell for cell in self.cells[self.places["label"]] if cell} | own)
+            labels = sorted({cell for cell in self.cells[place] if cell} | own)
         if len(labels) < 2 or len(set(labels)) < len(labels):
             raise self.error(f"a model tells two or more classes apart, not {listed(labels, 8)}")
         if self.positive is not None and self.positive not in labels:
@@ -132,11 +152,11 @@ class AnswerColumns:
 
     def match_classes(self) -> None:
         """Find the columns of probabilities, or of decisions."""
-        for spelling in (lambda h: h, lambda h: _AROUND.sub("", h), _bare):
+        for spelling in (lambda h: h, lambda h: _AROUND.sub("", h), _bare, _whole):
             self.match_spelled(spelling)
         missing = [label for label in self.labels if f"p:{label}" not in self.places]
         if "prediction" not in self.places:
-            self.match_decisions()
+            self.match_decisions(_DECISIONS)
         if not missing:
             return
         if len(self.labels) == 2 and len(missing) == 1:
@@ -145,6 +165,9 @@ class AnswerColumns:
         if len(missing) == len(self.labels):
             if len(self.labels) == 2 and self.match_score():
                 return
+            if "prediction" not in self.places:
+                self.match_decisions(_CLASSES - ({"label"} & {*self.places}))
+                self.refuse_truth()
             if "prediction" in self.places:
                 self.is_hard = True
                 return
@@ -168,15 +191,24 @@ class AnswerColumns:
                 )
             self.places[f"p:{label}"] = places[0]
 
-    def match_decisions(self) -> None:
+    def match_decisions(self, called: frozenset[str]) -> None:
         """Find a column of decisions: by its name, and by classes in its cells."""
         known = {same_class(label) for label in self.labels} | {""}
-        also = {"label", "class", "diagnosis", "finding", "target"} - ({"label"} & {*self.places})
-        by_name = [p for p in self.free() if _plain(self.heads[p]) in _DECISIONS | also]
+        by_name = [p for p in self.free() if _plain(self.heads[p]) in called]
         for place in by_name:
-            if {same_class(cell) for cell in self.cells[place]} <= known:
-                self.places["prediction"] = place
+            cells = whole_numbers(self.cells[place])
+            if {same_class(cell) for cell in cells} <= known:
+                self.places["prediction"], self.cells[place] = place, cells
                 return
+
+    def refuse_truth(self) -> None:
+        """Refuse decisions that may as well be the truth."""
+        if self.may_hold_truth and "prediction" in self.places:
+            head = self.heads[self.places["prediction"]]
+            raise self.error(
+                f"it has no probabilities, and {head!r} may be the true class or what the model "
+                f"says. If the model says so: --column '{head}=prediction'"
+            )
 
     def match_score(self) -> bool:
         """Find one column with the probability of the positive class."""
@@ -193,8 +225,8 @@ class AnswerColumns:
         if self.positive is None:
             raise self.error(
                 f"which class is {head!r} the probability of? Call the column by the class "
-                f"({' or '.join(map(repr, self.labels))}), or name the positive class "
-                "(positive in Python)"
+                f"({' or '.join(map(repr, self.labels))}), or name the positive one: "
+                f"--positive '{self.labels[-1]}'"
             )
         self.places["score"] = numeric[0]
         return True
@@ -216,10 +248,18 @@ class AnswerColumns:
                     f"the cells of {self.heads[place]!r} are {listed(cells)}, not names of classes"
                 )
         some = "; ".join(hints)
+        is_table = self.truth or self.may_hold_truth
+        more = (
+            f", or say which is which, as in --column 'THEIRS=p:{missing[0]}'" if is_table else ""
+        )
+        if self.truth and len(missing) < len(self.labels) > 2:
+            more += (
+                "; or name the classes of the model by --class, and images of others count as wrong"
+            )
         return (
             f"no column is the probability of {', '.join(map(repr, missing))}; it has "
             f"{self.listed()}{f' ({some})' if some else ''}. Write one column per class, each "
-            "called by its class"
+            f"called by its class{more}"
         )
 
     def listed(self) -> str:
@@ -237,6 +277,11 @@ def _plain(heading: str) -> str:
 
 def _bare(heading: str) -> str:
     return same_class(_AROUND.sub("", heading)).replace("-", "").replace("_", "")
+
+
+def _whole(heading: str) -> str:
+    """Return the number of a class without the decimals that a table of numbers gives it."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", _AROUND.sub("", heading))
 
 
 def numbers(cells: pd.Series[str]) -> NDArray[np.float64]:

@@ -80,6 +80,7 @@ def read_answers(
     positive: str | None = None,
     columns: Mapping[str, str] | None = None,
     truth: bool = False,
+    may_hold_truth: bool = False,
 ) -> AnswerTable:
     """Read a table of answers: probabilities, one of the positive class, or decisions.
 
@@ -106,6 +107,9 @@ def read_answers(
         column of the manifest; to an empty text where it is not to be used.
     truth : bool
         Whether the table has the true class too, in a column such as ``label``, and patients.
+    may_hold_truth : bool
+        Whether a column such as ``label`` may be the true class where it is not asked for; then it
+        is not taken for decisions, unless `columns` says so.
 
     Returns
     -------
@@ -118,7 +122,9 @@ def read_answers(
         If the file is no table, or its columns do not tell the images, the classes or the truth.
     """
     reads([path])
-    return _Reader(Path(path), images, labels, positive, columns or {}, truth).answers()
+    return _Reader(
+        Path(path), images, labels, positive, columns or {}, truth, may_hold_truth
+    ).answers()
 
 
 class _Reader:
@@ -132,6 +138,7 @@ class _Reader:
         positive: str | None,
         wanted: Mapping[str, str],
         truth: bool,
+        may_hold_truth: bool,
     ) -> None:
         self.path, self.images = path, images
         try:
@@ -160,6 +167,7 @@ class _Reader:
             wanted=wanted,
             truth=truth,
             has_images=images is not None,
+            may_hold_truth=may_hold_truth,
         )
         self.labels, self.places = self.columns.labels, self.columns.places
 
@@ -207,9 +215,10 @@ class _Reader:
         cells = self.cells[best].tolist()
         if not (matches >= 0).any():
             raise self.error(
-                f"no row names one of the {len(self.images)} images: {self.heads[best]!r} begins "
-                f"with {listed(cells)}, the images are {listed(self.images)}. Write the name of "
-                "each image into the first column"
+                f"no row names one of the {len(self.images)} images, which are "
+                f"{listed(self.images)}; it has {self.columns.listed()}, and {self.heads[best]!r} "
+                f"begins with {listed(cells)}. Write the name of each image into a column 'image': "
+                "a patient may have several images"
             )
         return list(self.images), self.rows_of(matches, cells)
 

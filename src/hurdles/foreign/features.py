@@ -6,6 +6,7 @@ rows and images agree. A matrix is never unpickled.
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.data.spreadsheet import read_sheet
+from hurdles.data.table import match_columns
 from hurdles.data.untrusted import listed
 from hurdles.errors import ModelError
 from hurdles.foreign.answers import images_named
@@ -26,6 +28,10 @@ from hurdles.foreign.answers import images_named
 _TABLES = {".csv", ".parquet", ".pq", ".tsv", ".txt"}
 #: Headings of the column that names the image, in plain letters.
 _NAMES = ("image", "path", "file", "filename", "imagename", "imagepath", "imageid", "name", "id")
+#: Headings that pandas and R give to the numbers of rows; also any column that counts them.
+_INDEX = re.compile(
+    r"|unnamed: ?\d+|index|level_0|__index_level_0__|rownames|row\.names|x\.?1?", re.I
+)
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError)
 
 
@@ -33,11 +39,12 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyErr
 class Features:
     """A matrix of features: row i is of `images[i]`, or of the i-th image where no name is given.
 
-    `values` are finite float32 of shape (N, D).
+    `values` are finite float32 of shape (N, D). `notes` say what of the file is not used.
     """
 
     values: NDArray[np.float32]
     images: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -58,7 +65,7 @@ class Features:
                     "each), or exactly one row for each image in the order of the table."
                 )
             note = f"rows are taken in the order of the table: {len(self)} rows, as many images"
-            return np.arange(len(self)), [note]
+            return np.arange(len(self)), [*self.notes, note]
         best: list[list[int]] = [[] for _ in images]
         for parts in (0, 5, 4, 3, 2, 1):
             for stem, names in product((False, True), filter(None, (images, paths))):
@@ -80,7 +87,8 @@ class Features:
                     )
         extra = len(self) - len({row for rows in best for row in rows})
         chosen = np.array([rows[0] for rows in best], dtype=np.int64)
-        return chosen, [f"{extra} rows of features are of other images"] if extra else []
+        others = [f"{extra} rows of features are of other images"] if extra else []
+        return chosen, [*self.notes, *others]
 
 
 def _rows_named(
@@ -105,8 +113,9 @@ def read_features(path: str | Path, *, ids: str | Path | None = None) -> Feature
     if not path.is_file():
         raise ModelError(f"{path} is not a file; give features as .npy, .npz, .csv or .parquet.")
     kind = path.suffix.lower()
+    notes: tuple[str, ...] = ()
     if kind in _TABLES:
-        values, names = _of_table(path)
+        values, names, notes = _of_table(path)
     elif kind in {".npy", ".npz"}:
         values, names = _of_arrays(path)
     else:
@@ -121,7 +130,7 @@ def read_features(path: str | Path, *, ids: str | Path | None = None) -> Feature
         raise ModelError(
             f"{ids or path}: {len(names)} names for {len(values)} rows of features; give one each."
         )
-    return Features(values, names)
+    return Features(values, names, notes)
 
 
 def _of_arrays(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
@@ -153,13 +162,17 @@ def _of_arrays(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
     return values, tuple(texts[0].tolist()) if len(texts) == 1 else None
 
 
-def _of_table(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+def _of_table(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None, tuple[str, ...]]:
     sheet = read_sheet(path)
     if sheet.ragged:
         raise ModelError(f"{path}: rows {listed(sheet.ragged)} have more cells than the heading.")
     place = _name_place(sheet.columns)
     names = None if place is None else tuple(row[place] for row in sheet.rows)
-    columns = []
+    columns: list[NDArray[np.float64]] = []
+    counting: list[str] = []
+    known = match_columns([*sheet.columns], {})
+    of_images = set(known.places.values()) | {*known.private, *known.spare}
+    of_images |= {c for places in known.rivals.values() for c in places}
     for c, head in enumerate(sheet.columns):
         if c == place:
             continue
@@ -172,12 +185,35 @@ def _of_table(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
                 f"{wrong.iloc[0]!r}. Keep one column of names, called image, and the features; "
                 "labels belong in the table of images."
             )
-        columns.append(numbers.to_numpy(dtype="float64"))
+        if c in of_images:
+            raise ModelError(
+                f"{path}: by its name the column {head!r} says something of the image or the "
+                "patient, and is no feature of an encoder. Leave it out; if it is one, rename it."
+            )
+        column = numbers.to_numpy(dtype="float64")
+        if _counts_rows(head, column):
+            counting.append(head)
+        else:
+            columns.append(column)
     if not columns or not sheet.rows:
         raise ModelError(
             f"{path} holds no features: {len(sheet.rows)} rows, {len(columns)} columns."
         )
-    return np.stack(columns, axis=1), names
+    notes = (f"columns that count rows are no features: {listed(counting)}",) if counting else ()
+    return np.stack(columns, axis=1), names, notes
+
+
+def _counts_rows(head: str, column: NDArray[np.float64]) -> bool:
+    """Tell the number of the row, which a sorted table's classes can be read off, from a feature.
+
+    That is whole numbers one after the other, or, in another order, under the name of an index.
+    """
+    if len(column) < 3 or not (column == np.floor(column)).all():
+        return False
+    follows = bool((np.diff(column) == 1).all())
+    return follows or (
+        _INDEX.fullmatch(head.strip()) is not None and len(np.unique(column)) == len(column)
+    )
 
 
 def _name_place(columns: Sequence[str]) -> int | None:

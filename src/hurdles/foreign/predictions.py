@@ -130,7 +130,13 @@ def read_predictions(
     wanted = classes or (None if images is None else images.labels)
     names = None if images is None else images.frame["image"].tolist()
     answers = read_answers(
-        path, names, wanted, positive=positive, columns=columns, truth=images is None
+        path,
+        names,
+        wanted,
+        positive=positive,
+        columns=columns,
+        truth=images is None,
+        may_hold_truth=images is not None,
     )
     notes = [*answers.notes]
     if images is None:
@@ -166,8 +172,8 @@ def with_parts(images: Manifest) -> Manifest:
         parts = listed(sorted(split.dropna().unique()))
         raise EvaluationError(
             f"no image is of the part test (there are {parts}), and a model is judged on images "
-            "that it did not learn from; name the part, or leave the column out (--column split=) "
-            "if it learnt from none of them."
+            "that it did not learn from; name the part, or leave the column of the split out (as "
+            "in --column split=) if it learnt from none of them."
         )
     nowhere = images.frame.loc[split.isna(), "image"]
     return images.without(nowhere, ["it is of no part of the split"] * len(nowhere))
@@ -183,7 +189,14 @@ def _manifest_of(answers: AnswerTable, path: Path) -> Manifest:
     given = answers.frame
     frame = pd.DataFrame({c: given.get(c) for c in COLUMNS}, dtype=object)
     frame["path"] = frame["image"]
-    notes = in_terms(frame)
+    notes = []
+    if nobody_knows := int(frame["label"].isna().sum()):
+        notes.append(f"the true class is empty in {nobody_knows} rows, which are left out")
+        frame = frame[frame["label"].notna()].reset_index(drop=True)
+    guessed = answers.columns.get("split", "split")
+    notes += in_terms(frame, is_split_guessed=guessed.casefold() != "split")
+    if "split" in answers.columns and not frame["split"].notna().any():
+        notes.append(f"{guessed!r} holds no train, validation or test, and is not used")
     try:
         return Manifest(frame, notes=tuple(notes))
     except ManifestError as error:

@@ -108,7 +108,7 @@ class ImportedEncoder:
         if self.filled:
             rest.append(f"not in the file, and set to 0: {len(self.filled)} x {_COUNTER}")
         return [
-            f"{about['source']}: {self.taken} entries, as {about['like']} names them, are the "
+            f"{about['source']}: {self.taken} entries, read as those of {about['like']}, are the "
             f"encoder of {spec.architecture}",
             *rest,
             "missing: nothing",

@@ -96,7 +96,7 @@ class Refusal:
             return f"No image is refused: {self.note}."
         if not self.is_able:
             rule = self.rejector.rule
-            return f"No image is refused: of {rule.n_validation} validation images, {rule.note}."
+            return f"No image is refused: with {rule.n_validation} of them, {rule.note}."
         note = f" ({self.note})" if self.note else ""
         return (
             f"Images unlike those of training are {self.rejector.rule}{note}. A refused image has "

@@ -31,7 +31,7 @@ def test_what_became_of_every_entry_is_printed(file):
     result = invoked(file, *GIVEN, "--license", "MIT", "--origin", "a friend")
     assert result.exit_code == 0, result.output
     for words in (
-        "encoder their.pth: 120 entries, as timm names them, are the encoder of resnet-18",
+        "encoder their.pth: 120 entries, read as those of timm, are the encoder of resnet-18",
         "left over: 1 (fc.weight)",
         "missing: nothing",
         "mean 0.5, deviation 0.25",

@@ -184,3 +184,22 @@ def test_files_that_are_not_there_or_of_another_kind(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(ManifestError, match="is empty"):
         read_features(tmp_path / "empty.csv")
+
+
+@pytest.mark.parametrize("index", [[0, 1, 2], [1, 2, 3], [17, 4, 9]])
+@pytest.mark.parametrize("heading", ["", "Unnamed: 0", "index", "rownames"])
+def test_the_number_of_a_row_is_no_feature(tmp_path, index, heading):
+    table = pd.DataFrame(VALUES, columns=["f0", "f1"], index=index).assign(image=IMAGES)
+    table.to_csv(tmp_path / "e.csv", index_label=heading)
+    features = read_features(tmp_path / "e.csv")
+    np.testing.assert_array_equal(features.values, VALUES)
+    _, notes = features.rows_for(IMAGES, what="e.csv")
+    assert notes == [f"columns that count rows are no features: {heading!r}"]
+
+
+@pytest.mark.parametrize("heading", ["label", "target", "patient_id", "age", "Fold"])
+def test_a_column_of_the_manifest_is_no_feature(tmp_path, heading):
+    table = pd.DataFrame(VALUES, columns=["f0", "f1"]).assign(image=IMAGES, **{heading: [0, 1, 1]})
+    table.to_csv(tmp_path / "e.csv", index=False)
+    with pytest.raises(ModelError, match=f"the column '{heading}' says something.*rename it"):
+        read_features(tmp_path / "e.csv")
