@@ -6,6 +6,7 @@ rows and images agree. A matrix is never unpickled.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections import Counter, defaultdict
@@ -27,7 +28,10 @@ from hurdles.foreign.answers import tail_of
 _TABLES = {".csv", ".parquet", ".pq", ".tsv", ".txt"}
 #: Headings of the column that names the image, in plain letters.
 _NAMES = ("image", "path", "file", "filename", "imagename", "imagepath", "imageid", "name", "id")
-_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError)
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, OverflowError,
+    SyntaxError, MemoryError, RecursionError, tokenize.TokenError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
