@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from hurdles import api
+from hurdles.data.manifest import Manifest
 from hurdles.phantom.cohort import write_phantom
 from hurdles.progress import Options
 from hurdles.recipe.recipe import Recipe
@@ -65,3 +69,23 @@ def tiny() -> Recipe:
 def finished(phantom, folder, options):
     """Return a finished run; treat it as read-only."""
     return api.run(TINY, data=phantom, out=folder / "finished", options=options)
+
+
+@pytest.fixture
+def files_of_others(tmp_path, phantom, finished) -> dict[str, Path]:
+    """Return what other programs bring: predictions, features, an encoder."""
+    from safetensors.torch import save_file
+
+    from hurdles.models import ModelSpec, build
+
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    predictions, features = theirs / "predicted.csv", theirs / "features.csv"
+    encoder = theirs / "encoder.safetensors"
+    shutil.copy(finished.path / "predictions" / "test.csv", predictions)
+    images = Manifest.load(phantom).frame["image"]
+    rows = np.random.default_rng(0).normal(size=(len(images), 3))
+    pd.DataFrame(rows, index=images).to_csv(features)
+    state = build(ModelSpec("resnet-18", ("a", "b")), seed=0).encoder.state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, encoder)
+    return {"PREDICTIONS": predictions, "FEATURES": features, "ENCODER": encoder}

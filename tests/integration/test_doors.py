@@ -14,6 +14,7 @@ from hurdles.findings.finding import Verdict
 from hurdles.foreign.spec import Spec
 from hurdles.phantom.cohort import write_phantom
 from hurdles.progress import Options
+from hurdles.reporting.findings import finding_lines
 
 LABELS = ("COVID-19", "Normal")
 PROGRAM = """
@@ -83,7 +84,10 @@ def test_a_function_meets_every_hurdle_but_those_that_need_more(of_function, pla
         or "from elsewhere" in of_function.about["limits"]
     )
     page = (place / "function.html").read_text(encoding="utf-8")
-    assert "was not measured" in page
+    answer = page[page.index('id="answer"') : page.index('id="hurdles"')]
+    assert "was not measured" in answer
+    assert "was trained on is not known" in answer
+    assert "was not measured" in " ".join(finding_lines(of_function)[-8:])
     assert (place / "function.json").is_file()
 
 

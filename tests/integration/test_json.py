@@ -53,6 +53,13 @@ COMMANDS = [
     "train-lungs --data TABLE --out OUT",
     "check TABLE --hurdle size --out OUT/page.html",
     "audit RUN --hurdle calibration",
+    "audit --predictions PREDICTIONS --hurdle calibration",
+    "evaluate --predictions PREDICTIONS",
+    "compare PREDICTIONS PREDICTIONS --metric auc",
+    "spec --like keras --classes A,B",
+    "fit-head FEATURES --data TABLE --out OUT",
+    "import-encoder ENCODER --architecture resnet-18 --like timm --mean 0.5 --std 0.25 "
+    "--out OUT/e.safetensors",
     "verify RUN",
     "badge AUDIT --out OUT/badge.svg",
     "lineage TABLE --out OUT/found.csv",
@@ -80,7 +87,7 @@ def short(finished, monkeypatch):
 
 @pytest.mark.parametrize("line", COMMANDS)
 @pytest.mark.usefixtures("short")
-def test_stdout_is_json(line, finished, phantom, other_phantom, tiny, tmp_path):
+def test_stdout_is_json(line, finished, phantom, other_phantom, files_of_others, tiny, tmp_path):
     run, out, recipe = tmp_path / "run", tmp_path / "out", tmp_path / "tiny.toml"
     shutil.copytree(finished.path, run)
     out.mkdir()
@@ -94,6 +101,7 @@ def test_stdout_is_json(line, finished, phantom, other_phantom, tiny, tmp_path):
         "OTHER": other_phantom,
         "IMAGE": image,
         "OUT": out,
+        **files_of_others,
     }
     line = line.replace("OUT/", f"{out}/").replace("small-data", str(recipe))
     done = CliRunner().invoke(app, [*(str(names.get(w, w)) for w in line.split()), "--json"])

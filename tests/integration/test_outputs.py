@@ -116,6 +116,11 @@ WRITING = [
     "check TABLE --hurdle size --sarif OUT/x.sarif --junit OUT/x.xml",
     "badge AUDIT --out OUT/badge.svg",
     "audit RUN --hurdle calibration --out OUT/page.html",
+    "audit --predictions PREDICTIONS --hurdle calibration --out OUT/page.html",
+    "spec --like keras --classes A,B --out OUT/model.toml",
+    "fit-head FEATURES --data TABLE --out OUT",
+    "import-encoder ENCODER --architecture resnet-18 --like timm --mean 0.5 --std 0.25 "
+    "--out OUT/e.safetensors",
     "evaluate RUN --on OTHER --name ward",
     "report RUN",
     "lineage TABLE --out OUT/found.csv",
@@ -138,11 +143,12 @@ def test_every_command_is_tried():
 
 @pytest.mark.parametrize("line", WRITING)
 def test_each_file_that_a_command_writes_is_replaced_only_if_hurdles_wrote_it(
-    line, finished, phantom, other_phantom, tmp_path, monkeypatch
+    line, finished, phantom, other_phantom, files_of_others, tmp_path, monkeypatch
 ):
     out, run = tmp_path / "out", tmp_path / "run"
     image = sorted(phantom.parent.rglob("*.png"))[0]
     names = {"RUN": run, "TABLE": phantom, "OTHER": other_phantom, "IMAGE": image, "OUT": out}
+    names |= files_of_others
     names["AUDIT"] = Findings((), {"size": "Are there enough?"}).save(tmp_path / "findings.json")
     words = [str(names.get(w, w)) for w in line.replace("OUT/", f"{out}/").split()]
     if line.startswith("train-lungs"):

@@ -251,6 +251,7 @@ def expected_of(
         {label: wanted[:, k] for k, label in enumerate(answers.labels)},
         reading,
         images=images.frame["image"].tolist(),
+        unnoticed=isinstance(model, OnnxModel),  # a program would be started for each
         listener=lambda tried: options.listener.advance(0, f"{tried} ways tried"),
     )
     options.listener.advance()

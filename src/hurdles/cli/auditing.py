@@ -34,6 +34,7 @@ from hurdles.cli.output import (
     SarifOption,
     StrictOption,
     fail_on,
+    one_table,
     pairs,
     print_result,
     verb_options,
@@ -194,7 +195,7 @@ def audit(
     with verb_options(on_bad, cache, quiet) as options:
         findings = hurdles.audit(
             run or model,
-            predictions=predictions,
+            predictions=one_table(predictions),
             command=model_command,
             data=data,
             spec=spec,

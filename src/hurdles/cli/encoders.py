@@ -168,5 +168,5 @@ def fit_head(
             options=options,
         )
     use = f"\nwritten: {out / 'predictions.csv'}\nResearch use only; not a medical device."
-    content = {**fitted.evaluation.to_dict(), "head": fitted.about, "out": str(out)}
+    content = {"head": fitted.about, "evaluation": fitted.evaluation.to_dict(), "out": str(out)}
     print_result(as_json, content, fitted.lines(), "", evaluation_lines(fitted.evaluation), use)

@@ -32,7 +32,7 @@ ImagesArgument = Annotated[
     typer.Argument(metavar="[NAME=]PATH...", help="Folder, table, collection or run; as --data."),
 ]
 PredictionsOption = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         "--predictions",
         metavar="TABLE",
@@ -180,6 +180,18 @@ CacheOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
+def one_table(paths: Sequence[Path] | None) -> Path | None:
+    """Return the one table of predictions that was given; several are a wrong option."""
+    if paths and len(paths) > 1:
+        raise typer.BadParameter(
+            "these are several tables. Each is a model of its own, judged by itself; two of them "
+            "are compared by hurdles compare A B, and the same model with other seeds is named by "
+            "hurdles audit --seed-predictions.",
+            param_hint="--predictions",
+        )
+    return paths[0] if paths else None
 
 
 def pairs(texts: Sequence[str] | None) -> dict[str, str]:

@@ -26,6 +26,7 @@ from hurdles.cli.output import (
     RunArgument,
     SensitivityOption,
     SpecificityOption,
+    one_table,
     pairs,
     print_evaluation,
     print_evaluations,
@@ -93,7 +94,7 @@ def evaluate(
     with verb_options(on_bad, cache, quiet, no_images) as options:
         result = hurdles.evaluate(
             run,
-            predictions=predictions,
+            predictions=one_table(predictions),
             data=data,
             classes=class_,
             positive=positive,

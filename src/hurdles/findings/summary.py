@@ -112,6 +112,16 @@ def excess(finding: Finding) -> float:
     return -math.inf if math.isnan(beyond) else beyond
 
 
+#: Of what findings are about: what weakens all of them, and is said beside the answer.
+_WEAKENING = ("limits", "training", "patients")
+
+
+def caveats(findings: Findings) -> list[str]:
+    """Return what a reader must know before any verdict, a sentence each."""
+    about = findings.about
+    return [f"{key.capitalize()}: {about[key]}." for key in _WEAKENING if about.get(key)]
+
+
 class Answer(NamedTuple):
     """Overall answer in two pieces: the most telling fact (or nothing), and the tally of verdicts.
 

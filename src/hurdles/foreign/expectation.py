@@ -187,6 +187,7 @@ def check_expectation(
     reading: Reading,
     *,
     images: Sequence[str] = (),
+    unnoticed: bool = True,
     listener: Callable[[int], None] | None = None,
 ) -> Expectation:
     """Ask a model about images and compare with what its user expects.
@@ -202,6 +203,9 @@ def check_expectation(
         its `size`, `framing`, `crop_fraction` and `resize`.
     images : sequence of str, optional
         Names of the n images, for the one that differs most.
+    unnoticed : bool
+        Ask, too, which changes these images would not have shown, where the model answers exactly
+        as expected; each costs a further question.
     listener : callable, optional
         Called with the number of ways that were tried, as it grows.
 
@@ -217,7 +221,7 @@ def check_expectation(
     wanted = _wanted(model.spec, expected)
     rows = _spread_over(wanted, _MOST)
     names = [images[row] if images else f"image {row + 1}" for row in rows]
-    check = _Check(model, wanted[rows], rows, reading, tuple(names), listener)
+    check = _Check(model, wanted[rows], rows, reading, tuple(names), unnoticed, listener)
     if len(rows) < _LEAST:
         note = f"{len(rows)} images are too few; give the predictions of at least {_LEAST}."
         return Expectation(Agreement.UNDECIDED, len(rows), check.spread, notes=(note,))
@@ -253,10 +257,12 @@ class _Check:
         rows: NDArray[np.int64],
         reading: Reading,
         names: tuple[str, ...],
+        unnoticed: bool,
         listener: Callable[[int], None] | None,
     ) -> None:
         self.model, self.wanted, self.rows = model, wanted, rows
         self.reading, self.names, self.listener = reading, names, listener
+        self.unnoticed = unnoticed
         self.is_hard = bool(np.isin(wanted, (0, 1)).all())
         self.spread = _spread(wanted)
         self.everything = np.arange(len(rows))
@@ -312,7 +318,8 @@ class _Check:
         """
         spec, alike, better = self.model.spec, [], []
         mean = present.comparison.mean
-        for change, altered in single_changes(spec):
+        changes = single_changes(spec) if self.unnoticed or mean > _EXACT else ()
+        for change, altered in changes:
             for way in self.read(altered, (change,), self.few, orders=False):
                 if way.comparison.mean <= min(_BETTER * mean, mean - _EXACT):
                     better.append(self.confirmed(way))

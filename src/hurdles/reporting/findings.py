@@ -12,6 +12,7 @@ from hurdles.findings.finding import COULD_NOT, Finding, Scale, Verdict
 from hurdles.findings.summary import (
     CLEARED_MEANS,
     against_text,
+    caveats,
     limit_text,
     margin_text,
     name_text,
@@ -129,8 +130,8 @@ def finding_lines(findings: Findings) -> list[str]:
     lines += _wrapped(sentence(findings), "", "")
     if findings.with_verdict(Verdict.CLEARED):
         lines += _wrapped(CLEARED_MEANS, "", "")
-    if patients := findings.about.get("patients"):
-        lines += _wrapped(f"Patients: {patients}.", "", "")
+    for caveat in caveats(findings):
+        lines += _wrapped(caveat, "", "")
     return [*lines, "Research use only. Not a medical device."]
 
 
@@ -202,6 +203,8 @@ def findings_markdown(findings: Findings, *, title: str) -> str:
     lines = [f"# {_plain(title)}", "", f"**{_plain(sentence(findings))}**", ""]
     if findings.with_verdict(Verdict.CLEARED):
         lines += [CLEARED_MEANS, ""]
+    for caveat in caveats(findings):
+        lines += [_plain(caveat), ""]
     lines += _table(
         ["hurdle", "verdict", "what tells most", "number", "no hit", "cleared"],
         [[h.name, h.verdict, *(_cells(h.ranked[0]) if h.ranked else [""] * 4)] for h in hurdles],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hurdles._version import __version__
 from hurdles.data.files import write_text
 from hurdles.findings.finding import COUNTED, Beyond, Finding, Scale, Verdict
-from hurdles.findings.summary import CLEARED_MEANS, answer
+from hurdles.findings.summary import CLEARED_MEANS, answer, caveats
 from hurdles.findings.table import Findings
 from hurdles.reporting import pictures, wording
 from hurdles.reporting.charts import drawings, ticks
@@ -72,6 +72,7 @@ def findings_content(
         "headline": fact if overall.fact else tally,
         "tally": tally if overall.fact else "",
         "cleared_means": CLEARED_MEANS if findings.with_verdict(Verdict.CLEARED) else "",
+        "caveats": caveats(findings),
         "rows": [_overview(hurdle) for hurdle in hurdles],
         "blocks": [hurdle_block(hurdle, thumbnails or {}) for hurdle in hurdles],
         "about": list(findings.about.items()),

@@ -39,7 +39,8 @@ def stability(subject: Subject) -> Iterator[Finding]:
         raise HurdleError(
             f"{len(subject.siblings)} runs that differ in the seed alone were given, and "
             f"{_FEWEST_SIBLINGS} are needed; give the recipe another training.seed, run it "
-            "(hurdles run), and name the runs (hurdles audit RUN --seed-run OTHER)."
+            "(hurdles run), and name the runs (hurdles audit RUN --seed-run OTHER); of "
+            "predictions, name tables of other seeds (--seed-predictions)."
         )
     runs = [subject.test, *(align(subject.test, other) for other in subject.siblings)]
     level = subject.material.level
