@@ -186,12 +186,6 @@ CASES = {
             after="run",
         ),
         Case(
-            "export",
-            "a finished run's network as ONNX, held against torch",
-            ("export", "out", "--out", "model/run.onnx"),
-            after="run",
-        ),
-        Case(
             "audit-command",
             "two hurdles for a program, which answers 16 images a start",
             (
@@ -635,7 +629,12 @@ TIMES: tuple[tuple[str, str, str], ...] = (
         r'<dt>seconds</dt><dd>[\d.]+</dd>|(?<=<td class="n">)\d+\.\d(?=</td></tr>$)',
         "how long the run and each epoch took",
     ),
-    (r"(^|/)(audit|page)\.json$", rf'"made": "{_ISO}"', "when it was made"),
+    (
+        r"(^|/)(audit|page)\.(json|html)$",
+        rf'"made": "{_ISO}"|"digest": "[0-9a-f]{{64}}"|'
+        r'(?<=<meta name="findings" content=")[0-9a-f]{64}|(?<=<small class="hash">)[0-9a-f]{64}',
+        "when it was made, and the digest of it all",
+    ),
     (r"\.fast\.cells\.csv$", r"(?<=,done,2\.0,)[\d.]+", "`seconds` of each run"),
     (r"(^|/)trials\.jsonl$", r'"seconds": [\d.e-]+', "`seconds` of each trial"),
     (r"audit-calibration\.md$", r"\d+ minutes on one core", "how long it took"),
