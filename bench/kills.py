@@ -126,6 +126,29 @@ def _small_calibration() -> None:
             del registry._items[name]
 
 
+def _few_images_a_start() -> None:
+    """Start a program for every 16 images, so that a kill may fall between two starts."""
+    from hurdles.foreign import command
+
+    made = command.CommandModel.__init__
+
+    def few(self: Any, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **{**options, "images_per_start": 16})
+
+    command.CommandModel.__init__ = few  # type: ignore[method-assign]
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+import cv2
+rows = ["image,COVID-19,Normal,Pneumonia"]
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    gray = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).mean() / 255
+    rows.append(f"{path.name},{gray / 2},{(1 - gray) / 2},0.5")
+Path(sys.argv[2]).write_text("\\n".join(rows) + "\\n")
+"""
+
 _ASKED = ("lungs-removed", "calibration", "subgroups", "stability")
 
 CASES = {
@@ -149,6 +172,32 @@ CASES = {
             "four hurdles for a finished run, with its page and the run's report",
             ("audit", "out", *(f"--hurdle={name}" for name in _ASKED)),
             after="run",
+        ),
+        Case(
+            "predict",
+            "16 images answered by a finished run, with a heat-map of each",
+            (
+                "predict",
+                "out",
+                "INPUT/phantom/COVID-19",
+                "--out=answers/a.csv",
+                "--heatmaps=answers/maps",
+            ),
+            after="run",
+        ),
+        Case(
+            "audit-command",
+            "two hurdles for a program, which answers 16 images a start",
+            (
+                "audit",
+                "--model-command=" + sys.executable + " INPUT/program.py {images} {out}",
+                "--data=INPUT/phantom/manifest.csv",
+                "--size=32",
+                "--hurdle=calibration",
+                "--hurdle=perturbations",
+                "--out=out/page.html",
+            ),
+            before=_few_images_a_start,
         ),
         Case(
             "segment",
@@ -195,6 +244,7 @@ def make_input(folder: Path) -> None:
         evaluation={"resamples": 100},
     )
     (folder / "tiny.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    (folder / "program.py").write_text(_PROGRAM, encoding="utf-8")
     (folder / "small-study.toml").write_text(_small_study(), encoding="utf-8")
 
 
@@ -544,8 +594,11 @@ def _place(text: str) -> str:
     return re.sub(r"\.[0-9a-f]{8}-\d+-[0-9a-f]{8}\.part", ".….part", text)
 
 
-#: Compared neither: what is known of outputs and of the files' dates, and this bench's own.
-_APART = re.compile(r"state/.*|cache/hashes/.*|(.*/)?\.written|tmp/.*|writes\.txt|ended\.json")
+#: Not compared: what is known of outputs and of the files' dates, a program's answers and logs
+#: (a file for each start), and this bench's own.
+_APART = re.compile(
+    r"state/.*|cache/hashes/.*|cache/answers/(answers|logs)/.*|(.*/)?\.written|tmp/.*|writes\.txt|ended\.json"
+)
 
 
 def _files(folder: Path) -> set[str]:
@@ -576,7 +629,12 @@ TIMES: tuple[tuple[str, str, str], ...] = (
         r'<dt>seconds</dt><dd>[\d.]+</dd>|(?<=<td class="n">)\d+\.\d(?=</td></tr>$)',
         "how long the run and each epoch took",
     ),
-    (r"(^|/)(audit|page)\.json$", rf'"made": "{_ISO}"', "when it was made"),
+    (
+        r"(^|/)(audit|page)\.(json|html)$",
+        rf'"made": "{_ISO}"|"digest": "[0-9a-f]{{64}}"|'
+        r'(?<=<meta name="findings" content=")[0-9a-f]{64}|(?<=<small class="hash">)[0-9a-f]{64}',
+        "when it was made, and the digest of it all",
+    ),
     (r"\.fast\.cells\.csv$", r"(?<=,done,2\.0,)[\d.]+", "`seconds` of each run"),
     (r"(^|/)trials\.jsonl$", r'"seconds": [\d.e-]+', "`seconds` of each trial"),
     (r"audit-calibration\.md$", r"\d+ minutes on one core", "how long it took"),

@@ -315,6 +315,23 @@ def test_a_wrong_label_pair_is_a_usage_error(main, finished, other_phantom):
     assert "THEIRS=OURS" in err
 
 
+def test_too_little_memory_is_one_sentence(main, monkeypatch):
+    def fails(*_arguments, **_options):
+        raise MemoryError("Unable to allocate 3.7 TiB")
+
+    monkeypatch.setattr("hurdles.verify", fails)
+    code, out, err = main("verify", "page.json")
+    assert (code, out) == (2, "")
+    assert err.startswith("MemoryError: this takes more memory than there is (Unable to allocate")
+
+
+def test_a_seed_that_cannot_be_is_one_sentence(main, tmp_path):
+    words = ["fit-head", "f.npy", "--data", tmp_path, "--out", tmp_path / "head", "--seed", -1]
+    code, out, err = main(*words)
+    assert (code, out) == (2, "")
+    assert "RecipeError: recipe of a linear head: split.seed" in err
+
+
 def test_the_version(call):
     import hurdles
 

@@ -106,7 +106,7 @@ def test_ctrl_c_says_how_to_go_on(command, whole, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "interrupted; the same command goes on" in err
+    assert "interrupted; the same command uses what is kept" in err
     assert "--resume" in err
     assert "Traceback" not in err
     assert out == ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hurdles.data.files import outputs
 from hurdles.data.vocabulary import MissingPatients, SplitScheme
 from hurdles.progress import Options
-from hurdles.recipe.recipe import Recipe
+from hurdles.recipe.recipe import parsed_recipe
 from hurdles.runs.encoders import TrainedOn
 from hurdles.runs.images import Data, classified, files_of, parts_of
 
@@ -179,10 +179,8 @@ def fit_head(
     from hurdles.runs.heads import head_files
 
     folder, file = Path(out), Path(features)
-    recipe = Recipe(
-        name="linear head",
-        split={"scheme": split, "seed": seed, "missing_patients": missing_patients},
-    )
+    section = {"scheme": split, "seed": seed, "missing_patients": missing_patients}
+    recipe = parsed_recipe({"name": "linear head", "split": section}, "of a linear head")
     inputs = [file, *files_of(data), *([] if ids is None else [Path(ids)])]
     with outputs(*head_files(folder), inputs=inputs, force=force):
         images = classified(data, labels=labels, columns=columns, join_patients=join_patients)

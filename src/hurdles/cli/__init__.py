@@ -97,13 +97,20 @@ def main() -> None:
         app(standalone_mode=True)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer has caught Ctrl-C and says nothing
-            again = "the same command goes on where it stopped (hurdles run: with --resume)"
-            say(f"interrupted; {again}", err=True)
+            again = "the same command uses what is kept by then, and does the rest anew"
+            say(f"interrupted; {again} (hurdles run: with --resume)", err=True)
         raise
     except BrokenPipeError:
         # The reader of our output has gone; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        say(
+            f"MemoryError: this takes more memory than there is{why}; give less at a time.",
+            err=True,
+        )
+        sys.exit(2)
     except (HurdlesError, OSError) as error:
         say(f"{type(error).__name__}: {_sentence(error)}", err=True)
         if isinstance(error, HurdlesError) and error.options:

@@ -273,6 +273,8 @@ def writes(*paths: str | Path) -> None:
                 "name."
             )
         _refuse_what_is_no_file(path)
+        if (file := next((f for f in path.parents if f.is_file()), None)) is not None:
+            raise OutputError(f"{path} cannot be written: {file} is a file; name a folder.")
         guard.announced.add(place)
         guard.refuse(path)
 

@@ -14,6 +14,8 @@ from hurdles.errors import EvaluationError
 
 #: Faults of one file that are named.
 _MOST = 20
+#: Digits of a whole number in a file; one with more is beyond any float.
+_DIGITS = 300
 _LONGEST = 160
 
 
@@ -89,9 +91,15 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
             raise ValueError("a key stands twice in one object")
         return plain
 
+    def whole(digits: str) -> int:
+        if len(digits) > _DIGITS:
+            raise ValueError(f"a whole number has {len(digits)} digits")
+        return int(digits)
+
     try:
         text = Path(path).read_text(encoding="utf-8")
-        plain = json.loads(text, object_pairs_hook=once)
+        plain = json.loads(text, object_pairs_hook=once, parse_int=whole)
+        json.dumps(plain, ensure_ascii=False).encode()  # not with half of a surrogate pair
         if not isinstance(plain, dict):
             raise ValueError(f"it holds no object but {type(plain).__name__}")
     except (OSError, ValueError, RecursionError) as error:

@@ -69,6 +69,9 @@ class Estimate:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Estimate:
         """Read what `to_dict` wrote."""
+        for key in ("value", "low", "high"):
+            if plain[key] is not None:
+                math.isnan(plain[key])  # a TypeError or OverflowError where it is no number
         numbers = {k: math.nan for k in ("value", "low", "high") if plain[k] is None}
         # With a value, one bound that is missing beside the other is open; both: no interval.
         if plain["value"] is not None and len(numbers) == 1:

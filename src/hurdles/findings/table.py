@@ -213,7 +213,10 @@ class Findings:
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError,
+            ValueError,
+        ) as error:  # fmt: skip
             raise EvaluationError(
                 f"{path} holds no findings that this version reads ({type(error).__name__}: "
                 f"{error}); run the check or the audit again."

@@ -351,9 +351,11 @@ class CommandModel:
 
     def _table(self, out: Path, *, cut: bool) -> Path:
         """Return the table that was written; of one that was cut off, whole lines only."""
-        if not out.is_file() and not self.line.names_table:
+        if out.parent.is_dir() and not out.is_file() and not self.line.names_table:
             others = [p for p in sorted(out.parent.iterdir()) if p.suffix.lower() in _TABLES]
             out = others[0] if len(others) == 1 else out
+        if not out.parent.is_dir():
+            raise ModelError(f"it removed {out.parent}, the folder of its table.")
         if not out.is_file():
             beside = [p.name for p in sorted(out.parent.iterdir())]
             instead = f"; beside it there is {listed(beside)}" if beside else ""

@@ -7,6 +7,7 @@ rows and images agree. A matrix is never unpickled.
 from __future__ import annotations
 
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -32,7 +33,10 @@ _NAMES = ("image", "path", "file", "filename", "imagename", "imagepath", "imagei
 _INDEX = re.compile(
     r"|unnamed: ?\d+|index|level_0|__index_level_0__|rownames|row\.names|x\.?1?", re.I
 )
-_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError)
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, OverflowError,
+    SyntaxError, MemoryError, RecursionError, tokenize.TokenError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,8 +85,11 @@ class FunctionModel:
     def _answer(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         try:
             given = self.function(pixels.astype(np.float32) / np.float32(255))
-            answer = np.asarray(given, dtype=np.float64)
-        except Exception as error:
+            answer = np.asarray(given)
+            if np.iscomplexobj(answer):
+                raise TypeError("it returns complex numbers")
+            answer = answer.astype(np.float64)
+        except (Exception, SystemExit) as error:  # a model's exit would end its caller in silence
             raise ModelError(
                 f"{self.name} fails on {len(pixels)} images of float32, shape "
                 f"{pixels.shape}, within [0, 1]: {type(error).__name__}: {error}"

@@ -26,6 +26,8 @@ FLOATS = {
     "tensor(float16)": np.float16,
 }
 _INPUTS = {**FLOATS, "tensor(uint8)": np.uint8}
+#: Numbers in one batch that a file may ask for: 2 GiB as float.
+_MOST_NUMBERS = 1 << 29
 
 
 class OnnxModel:
@@ -83,6 +85,11 @@ class OnnxModel:
         self._answers = _output_of(self.file, spec)
         self._features = _features_of(self.file, spec)
         fixed = self._input.shape[0]
+        if (fixed or 0) * spec.channels * spec.size**2 > _MOST_NUMBERS:
+            raise ModelError(
+                f"{self.file.path} takes {fixed:,} images at once, more than memory is for; export "
+                "it with an open number of images (dynamic_shapes, or dynamic_axes)."
+            )
         self._batch = fixed or self._most
         self._is_fixed = fixed is not None
 

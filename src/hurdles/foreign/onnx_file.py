@@ -113,8 +113,18 @@ class OnnxFile:
 
     def run(self, outputs: Sequence[str], name: str, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the values of some outputs for one batch."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        options = _runtime().RunOptions()
         try:
-            return [np.asarray(each) for each in self._session.run(list(outputs), {name: batch})]
+            # Within ONNX Runtime no signal is handled: in a thread of its own it can be ended.
+            with ThreadPoolExecutor(1) as pool:
+                answer = pool.submit(self._session.run, list(outputs), {name: batch}, options)
+                try:
+                    return [np.asarray(each) for each in answer.result()]
+                except BaseException:
+                    options.terminate = True
+                    raise
         except Exception as error:  # as above
             raise ModelError(
                 f"{self.path}: the model cannot answer a batch of shape {batch.shape} "
@@ -172,12 +182,12 @@ def _weights_beside(path: Path, model: onnx.ModelProto) -> tuple[Path, ...]:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        place = (path.parent / location).resolve()
-        if not location or Path(location).is_absolute() or not place.is_relative_to(folder):
+        place = _resolved(path.parent, location)
+        if place is None or not place.is_relative_to(folder):
             raise ModelError(
-                f"{path} wants weights from {shown(location)!r}, outside its own folder; hurdles "
-                "reads them from beside the file alone. Export it again with its weights in it "
-                "(external_data=False)."
+                f"{path} wants weights from {shown(location[:100])!r}, outside its own folder; "
+                "hurdles reads them from beside the file alone. Export it again with its weights "
+                "in it (external_data=False)."
             )
         places[location] = place
     missing = [name for name, place in places.items() if not place.is_file()]
@@ -187,6 +197,18 @@ def _weights_beside(path: Path, model: onnx.ModelProto) -> tuple[Path, ...]:
             "export it again with its weights in it (external_data=False)."
         )
     return tuple(places[name] for name in sorted(places))
+
+
+def _resolved(folder: Path, location: str) -> Path | None:
+    """Return the place of a file named within a folder; None where the name cannot be one there."""
+    if not location or Path(location).is_absolute():
+        return None
+    try:
+        place = (folder / location).resolve()
+        place.is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL
+        return None
+    return place
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[Any]:

@@ -23,6 +23,8 @@ __all__ = ["ChannelOrder", "ImageScaling", "Layout", "Output", "Spec", "load_spe
 
 #: A row of probabilities may miss 1 by this much: float16 and rounded CSV files do.
 _SUM_TOLERANCE = 0.01
+#: Numbers of a spec; beyond it the gray levels would leave float32.
+_LARGEST = 1e9
 
 
 class ChannelOrder(StrEnum):
@@ -462,12 +464,18 @@ def _number_problems(spec: Spec) -> list[str]:
             problems.append(f'{field} has 3 numbers: say channel_order = "rgb" or "bgr"')
     if spec.channels == 1 and spec.channel_order is not ChannelOrder.GRAY:
         problems.append('channels = 1 has no order; write channel_order = "gray"')
-    if min(spec.sd) <= 0:
+    if min(spec.sd, default=1) <= 0:
         problems.append(f"sd must be above 0; it is {list(spec.sd)}")
     if spec.range[0] >= spec.range[1] or not math.isfinite(spec.range[1] - spec.range[0]):
         problems.append(
             f"range is {list(spec.range)}; black comes first and is the smaller number (a model "
             "that takes black as bright: inverted = true)"
+        )
+    largest = max(map(abs, (*spec.range, *spec.mean, *spec.sd)))
+    if largest > _LARGEST or 0 < min(spec.sd, default=1) < 1 / _LARGEST:
+        problems.append(
+            f"range, mean and sd must lie within {_LARGEST:g}, and sd above {1 / _LARGEST:g}: no "
+            "model takes other numbers"
         )
     if spec.scaling is ImageScaling.MEAN_SD and spec.range != (0, 1):
         problems.append('scaling = "mean-sd" takes the place of range; leave range at [0, 1]')

@@ -355,7 +355,7 @@ class Recipe(_Section):
         plain = self.model_dump(mode="json")
         for name, value in sections.items():
             plain[name] = {**plain.get(name, {}), **value} if isinstance(value, dict) else value
-        return _validated(plain, self.name)
+        return parsed_recipe(plain, self.name)
 
     @classmethod
     def explanations(cls) -> dict[str, str]:
@@ -406,10 +406,11 @@ def _parse(text: str, where: str) -> Recipe:
         plain = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # numbers too long, brackets too deep
         raise RecipeError(f"{where} is not valid TOML: {error}.") from error
-    return _validated(plain, where)
+    return parsed_recipe(plain, where)
 
 
-def _validated(plain: dict[str, Any], where: str) -> Recipe:
+def parsed_recipe(plain: dict[str, Any], where: str) -> Recipe:
+    """Return the recipe that a mapping holds; a wrong one raises RecipeError, naming `where`."""
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:

@@ -40,12 +40,14 @@ class AtHand:
 
     def places(self, name: str) -> list[Path]:
         """Return the files that may be the one of this name."""
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            return []  # hurdles names no such file, and nothing is looked for elsewhere
         first, _, rest = name.partition("/")
         places = [path for path in self.given if path.is_file() and path.name == Path(name).name]
         for folder in [*self.folders, *(path for path in self.given if path.is_dir())]:
             places += [folder / name, folder.parent / name]
             places += [folder / rest] if rest and folder.resolve().name == first else []
-        return [path for path in dict.fromkeys(places) if path.is_file()]
+        return [path for path in dict.fromkeys(places) if _is_file(path)]
 
     def files_for(self, each: Input) -> list[Path]:
         """Return the files that may be an input, those with its very content first."""
@@ -124,6 +126,13 @@ def _images_line(each: Input, at_hand: AtHand) -> Line:
     return differs(
         str(each), f"{now.n} {what} have {_short(now.sha256)}; {each.n} had {_short(each.sha256)}"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is longer than names may be
+        return False
 
 
 def _short(sha256: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hurdles._version import __version__
 from hurdles.data.inputs import Role
 from hurdles.data.manifest import Manifest
-from hurdles.data.schemas import read_json_object
+from hurdles.data.schemas import Schema, read_json_object
 from hurdles.errors import EvaluationError, HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
@@ -39,6 +40,7 @@ from hurdles.verifying.verification import (
 _PAGES = (".html", ".md")
 #: Name of the predictions on which thresholds are chosen.
 _VALIDATION = "validation"
+_BROKEN = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 
 
 def verified(
@@ -65,12 +67,25 @@ def _lines_of_json(path: Path, at_hand: AtHand, *, pages: bool = True) -> Iterat
     schema = schema_of(plain, path)
     lines = own_lines(plain, schema)
     yield from lines
+    if any(line.of == "schema" and line.outcome is Outcome.DIFFERS for line in lines):
+        yield not_checked("all else", "the file is not as its schema has it")
+        return
+    # What is older than schemas may hold anything.
+    broken = () if "schema" in plain else _BROKEN
+    try:
+        yield from _content_lines(path, at_hand, plain, schema, pages=pages)
+    except broken as error:
+        yield not_checked("all else", _unreadable(error))
+
+
+def _content_lines(
+    path: Path, at_hand: AtHand, plain: dict[str, Any], schema: Schema, *, pages: bool
+) -> Iterator[Line]:
     kind: type[Findings] | type[Evaluation] = Findings if schema is FINDINGS else Evaluation
     try:
         content = kind.from_dict(plain)
-    except (HurdlesError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"the file cannot be read further ({type(error).__name__}: {error})"
-        yield not_checked("all else", why)
+    except (HurdlesError, *_BROKEN) as error:
+        yield not_checked("all else", _unreadable(error))
         return
     given, n_sets = at_hand.images, sum(each.role is Role.IMAGES for each in content.inputs)
     if len(given) == n_sets == 1:
@@ -87,6 +102,10 @@ def _lines_of_json(path: Path, at_hand: AtHand, *, pages: bool = True) -> Iterat
     else:
         yield from _measured_again(content, at_hand)
     yield from input_lines(content.inputs, at_hand)
+
+
+def _unreadable(error: Exception) -> str:
+    return f"the file cannot be read further ({type(error).__name__}: {error})"
 
 
 def _measured_again(written: Evaluation, at_hand: AtHand) -> Iterator[Line]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -238,6 +239,8 @@ class TestFunctions:
             (lambda x: np.full((3, 2), [3.0, -2.0]), "within -2 and 3"),
             (lambda x: np.full((3, 2), [0.9, 0.9]), "sum to 1.8 to 1.8"),
             (lambda x: 1 / 0, "ZeroDivisionError"),
+            (lambda x: sys.exit(0), "SystemExit"),
+            (lambda x: np.full((3, 2), 0.5 + 0j), "complex numbers"),
             (lambda x: [["a", "b"]] * 3, "ValueError"),
         ],
     )

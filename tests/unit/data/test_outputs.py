@@ -172,6 +172,12 @@ def test_a_place_that_cannot_be_written_is_a_sentence(theirs):
         write_text(theirs / "sub" / "a.csv", "ours")
 
 
+def test_a_folder_that_is_a_file_is_refused_before_anything_is_computed(theirs):
+    place = theirs / "sub" / "a.csv"
+    with pytest.raises(OutputError, match=r"theirs.csv is a file; name a folder"), outputs(place):
+        pytest.fail("it was computed")
+
+
 class TestParts:
     def test_of_a_dead_writer_is_swept_and_of_a_living_one_stays(self, tmp_path):
         with replacing(tmp_path / "a.csv") as part:

@@ -405,6 +405,7 @@ def test_a_program_that_answers_all_and_then_fails_has_answered(users):
         ("(out.parent / 'mine.csv').write_text('x')", "beside it there is 'mine.csv'"),
         ("out.touch()", "its table is empty"),
         ("out.mkdir()", "it wrote no table"),
+        ("import shutil; shutil.rmtree(out.parents[1])", "it removed"),
         ("out.write_text('<html>')", "no row below it"),
         ("out.write_text('image,sick,well\\n')", "no row below it"),
         ("out.write_text('image,sick,well\\na.png,1,0\\n')", "no row names one of the 10 images"),

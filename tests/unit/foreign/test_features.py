@@ -142,7 +142,20 @@ def test_a_pickle_is_not_run(tmp_path):
     assert not (tmp_path / "boom").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04abc", b"hello"])
+def header(text):
+    """Return an array file whose heading is any text."""
+    line = f"{text}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line + bytes(64)
+
+
+ENDLESS = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, " + "9" * 23 + ")}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x93NUMPY", b"PK\x03\x04abc", b"hello", header(ENDLESS), header("(" * 3000)],
+    ids=lambda content: str(content[:20]),
+)
 @pytest.mark.parametrize("name", ["e.npy", "e.npz"])
 def test_damaged_bytes(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)

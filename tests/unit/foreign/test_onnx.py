@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -318,3 +321,76 @@ def test_weights_outside_the_folder_are_refused(tmp_path, where):
         path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="outside its own folder"):
         OnnxModel(path, SPEC)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
+def test_weights_with_a_name_that_no_file_can_have_are_refused(tmp_path, name):
+    path = Net().write(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", name
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="outside its own folder") as refused:
+        OnnxModel(path, SPEC)
+    assert len(str(refused.value)) < 1000
+
+
+def test_a_fixed_batch_that_no_memory_holds_is_refused(tmp_path):
+    path = Net(batch=10**9).write(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="1,000,000,000 images at once"):
+        OnnxModel(path, SPEC)
+
+
+ENDLESS = """
+import sys
+import numpy as np
+from hurdles.foreign.onnx import OnnxModel
+from hurdles.foreign.spec import Spec
+model = OnnxModel(sys.argv[1], Spec(classes=("a", "b"), size=16))
+print("asking", flush=True)
+model.ask(np.zeros((1, 16, 16), np.uint8))
+"""
+
+
+def test_a_loop_that_never_ends_is_ended_by_ctrl_c(tmp_path):
+    value, flag = TensorProto.FLOAT, TensorProto.BOOL
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["on"], ["on_out"]),
+            helper.make_node("Identity", ["v"], ["v_out"]),
+        ],
+        "body",
+        [info("i", TensorProto.INT64, []), info("on", flag, []), info("v", value, None)],
+        [info("on_out", flag, []), info("v_out", value, None)],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["x"], ["m"], axes=[2, 3], keepdims=0),
+            helper.make_node("Concat", ["m", "m"], ["two"], axis=1),
+            helper.make_node("Loop", ["many", "true", "two"], ["y"], body=body),
+        ],
+        "endless",
+        [info("x", value, ["n", 1, 16, 16])],
+        [info("y", value, ["n", 2])],
+        initializer=[
+            helper.make_tensor("many", TensorProto.INT64, [], [2**62]),
+            helper.make_tensor("true", flag, [], [True]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "endless.onnx")
+    words = [sys.executable, "-c", ENDLESS, str(tmp_path / "endless.onnx")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdout.readline() == "asking\n"
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert "KeyboardInterrupt" in err

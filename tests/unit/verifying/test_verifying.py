@@ -246,6 +246,36 @@ def test_what_breaks_the_schema_is_named_and_the_rest_not_checked(home):
     assert "is none" in of(verified(home), "differs")["digest"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plain: plain["inputs"][0].update(name=None),
+        lambda plain: plain["inputs"][0].update(sha256=7),
+        lambda plain: plain["findings"][0]["estimate"].update(low="x"),
+        lambda plain: plain["about"].update(images=float("inf")),
+    ],
+)
+@pytest.mark.parametrize("has_schema", [True, False])
+def test_what_has_another_type_ends_in_no_traceback(home, change, has_schema):
+    changed(home / "page.json", change)
+    if not has_schema:
+        changed(home / "page.json", lambda plain: plain.pop("schema"))
+    left = of(verified(home), "could not be checked")
+    assert ("all else" in left) or not has_schema
+
+
+@pytest.mark.parametrize("up", ["../", "../../../", ""])
+def test_a_name_leads_out_of_no_folder(home, tmp_path, up):
+    secret = tmp_path / "apart" / "secret.txt"
+    secret.parent.mkdir()
+    secret.write_text("secret")
+    (home / "deep").mkdir(exist_ok=True)
+    name = f"{up}apart/secret.txt" if up else str(secret)
+    changed(home / "page.json", lambda plain: plain["inputs"][0].update(role="table", name=name))
+    lines = {line.of: line for line in verified(home).lines}
+    assert "no such file is at hand" in lines[f"table {name}"].why
+
+
 def test_an_older_file_is_read_and_said_to_be_one(home):
     def older(plain):
         for key in ("schema", "digest", "inputs"):
@@ -265,6 +295,9 @@ def test_an_older_file_is_read_and_said_to_be_one(home):
         ("{}", "holds neither findings nor an evaluation"),
         ('{"schema": "urn:hurdles:findings:7", "findings": []}', "'urn:hurdles:findings:7'"),
         ("[]", "is no JSON file of hurdles"),
+        ("[" * 100_000, "is no JSON file of hurdles"),
+        ('{"a": ' + "9" * 400 + "}", "a whole number has 400 digits"),
+        ('{"a": "\\ud800"}', "surrogates not allowed"),
     ],
 )
 def test_what_is_no_result_is_refused(tmp_path, text, words):
