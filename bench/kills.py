@@ -635,6 +635,11 @@ TIMES: tuple[tuple[str, str, str], ...] = (
         r'(?<=<meta name="findings" content=")[0-9a-f]{64}|(?<=<small class="hash">)[0-9a-f]{64}',
         "when it was made, and the digest of it all",
     ),
+    (
+        r"(^|/)report\.html$",
+        r'(?<=<meta name="findings" content=")[0-9a-f]{64}',
+        "the digest of its audit",
+    ),
     (r"\.fast\.cells\.csv$", r"(?<=,done,2\.0,)[\d.]+", "`seconds` of each run"),
     (r"(^|/)trials\.jsonl$", r'"seconds": [\d.e-]+', "`seconds` of each trial"),
     (r"audit-calibration\.md$", r"\d+ minutes on one core", "how long it took"),

@@ -76,9 +76,11 @@ def as_cells(frame: pd.DataFrame) -> pd.DataFrame:
     return cells.rename(columns=lambda name: f"'{name}" if str(name).startswith(signs) else name)
 
 
-def as_csv(frame: pd.DataFrame, *, float_format: str | None = None) -> str:
+def as_csv(frame: pd.DataFrame, *, float_format: str | None = None, header: bool = True) -> str:
     """Return a table as CSV in which a spreadsheet sees no formula."""
-    text: str = as_cells(frame).to_csv(index=False, float_format=float_format, lineterminator="\n")
+    text: str = as_cells(frame).to_csv(
+        index=False, header=header, float_format=float_format, lineterminator="\n"
+    )
     return text
 
 

@@ -119,8 +119,8 @@ class OnnxFile:
         try:
             # Within ONNX Runtime no signal is handled: in a thread of its own it can be ended.
             with ThreadPoolExecutor(1) as pool:
-                answer = pool.submit(self._session.run, list(outputs), {name: batch}, options)
-                try:
+                try:  # from here on: an interrupt while it begins must end it, too
+                    answer = pool.submit(self._session.run, list(outputs), {name: batch}, options)
                     return [np.asarray(each) for each in answer.result()]
                 except BaseException:
                     options.terminate = True

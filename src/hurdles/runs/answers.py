@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hurdles._version import USE
 from hurdles.data.files import replacing, write_text
-from hurdles.data.untrusted import as_cells, from_cells, notebook_table
+from hurdles.data.untrusted import as_csv, from_cells, notebook_table
 from hurdles.errors import EvaluationError, OutputError
 
 __all__ = ["COLUMNS", "Answers"]
@@ -228,9 +228,7 @@ class _Growing:
         self._frames.append(frame)
         if self._file is None:
             return
-        text = as_cells(frame).to_csv(
-            index=False, header=len(self._frames) == 1, lineterminator="\n"
-        )
+        text = as_csv(frame, header=len(self._frames) == 1)
         with self._file.open("a", encoding="utf-8", newline="") as stream:
             stream.write(text)
 

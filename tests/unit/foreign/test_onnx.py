@@ -390,7 +390,7 @@ def test_a_loop_that_never_ends_is_ended_by_ctrl_c(tmp_path):
             assert process.stdout.readline() == "asking\n"
             time.sleep(1)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=90)
         finally:
             process.kill()
     assert "KeyboardInterrupt" in err

@@ -111,6 +111,8 @@ class TestInARun:
 
         network, data = trained
         monkeypatch.setattr(assessment, "sheets_of", lambda *_: [])
+        monkeypatch.setattr(assessment, "image_inputs", lambda *_, **__: ())
+        monkeypatch.setattr(assessment, "run_inputs", lambda *_: ())
         monkeypatch.setattr(Run, "network", lambda *_: network)
         monkeypatch.setattr(Run, "labels", data.labels)
         split = np.array(["train"] * 12 + ["test"] * 8 + ["validation"] * 10)
@@ -124,7 +126,7 @@ class TestInARun:
         run = Run(folder)
         run.begin(tiny_recipe().changed(remedy={"reject": reject}), resume=False)
         listener = SimpleNamespace(start=lambda *_: None, advance=lambda *_: None)
-        assess_own(run, Prepared(table, pixels), SimpleNamespace(listener=listener))
+        assess_own(run, Prepared(table, pixels), SimpleNamespace(listener=listener, cache=None))
         return run
 
     def test_every_image_is_listed_and_the_report_is_told(self, trained, tmp_path, monkeypatch):
