@@ -135,7 +135,7 @@ def _few_images_a_start() -> None:
     def few(self: Any, *arguments: Any, **options: Any) -> None:
         made(self, *arguments, **{**options, "images_per_start": 16})
 
-    command.CommandModel.__init__ = few  # type: ignore[method-assign]
+    command.CommandModel.__init__ = few  # type: ignore[method-assign] # this process alone
 
 
 _PROGRAM = """

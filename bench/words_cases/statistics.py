@@ -24,7 +24,7 @@ def _first(text: str) -> float:
 
 
 # What it returns is imported late, from whichever version is asked.
-def _table(scores: NDArray[np.float64], truth: list[str], each: int = 1):  # type: ignore[no-untyped-def]
+def _table(scores: NDArray[np.float64], truth: list[str], each: int = 1):  # type: ignore[no-untyped-def] # of either version
     """Return predictions of two classes a and b, `each` images a patient."""
     from hurdles.evaluation.predictions import Predictions
 

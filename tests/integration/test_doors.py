@@ -169,6 +169,9 @@ def test_expected_predictions_are_held_against_the_model(place, options):
         "hurdles": ["calibration"],
         "options": options,
     }
+    command = f"{sys.executable} {place / 'predict.py'} {{images}} {{out}}"
+    of_program = hurdles.audit(command=command, expect=expected("good.csv", bright), **given)
+    assert {"model", "expectation"} <= {each.role for each in of_program.inputs}
     good = hurdles.audit(bright, expect=expected("good.csv", bright), **given)
     assert good.about["expected"].startswith("the spec is believed")
     with pytest.raises(SpecError, match="when gray is inverted"):

@@ -189,7 +189,7 @@ def test_a_damaged_rule_is_not_used(run, images, options):
     file = run.path / "refusal" / "rejection.json"
     file.write_text(file.read_text().replace('"n_rejected": 0', '"n_rejected": 1'))
     with pytest.raises(RunError, match="damaged"):
-        hurdles.load(run, options=options).refusal  # noqa: B018
+        hurdles.load(run, options=options).refusal  # noqa: B018 - reading it raises
 
 
 def test_without_the_images_of_training_nothing_is_refused_and_it_is_told(

@@ -67,7 +67,7 @@ def test_a_hurdle_of_ones_own_that_asks_for_classes_could_not_run(flat, options)
     images = read_manifest(flat, unlabeled=True)
     material = material_of(images, name="flat", options=options, lungs=False)
     with pytest.raises(HurdleError, match=NO_CLASSES):
-        material.labels  # noqa: B018
+        material.labels  # noqa: B018 - reading it raises
 
 
 def test_lineage_and_fingerprints_need_no_classes(flat, options, tmp_path):

@@ -326,19 +326,20 @@ class ModelDoor(Door):
         return FunctionModel(model, given.classes or (), size=given.size or 224)
 
     def _inputs_of(self, model: Model) -> list[Input]:
+        given = self.given
+        files = {Role.MODEL: given.model, Role.SPEC: given.spec, Role.EXPECTATION: given.expect}
+        inputs = [
+            Input.of_file(role, file)
+            for role, file in files.items()
+            if isinstance(file, str | Path)
+        ]
         if isinstance(model, CommandModel):
-            return [
+            inputs += [
                 Input(Role.MODEL, Path(name).name, digest)
                 for name, digest in model.files.items()
                 if Path(name).is_file()  # of a folder only names, sizes and times are hashed
             ]
-        roles = (Role.MODEL, Role.SPEC, Role.EXPECTATION)
-        files = (self.given.model, self.given.spec, self.given.expect)
-        return [
-            Input.of_file(role, file)
-            for role, file in zip(roles, files, strict=True)
-            if isinstance(file, str | Path)
-        ]
+        return inputs
 
 
 def _inputs(given: Given, request: Request, options: Options) -> list[Input]:

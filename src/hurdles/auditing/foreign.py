@@ -289,7 +289,7 @@ class _Training:
         reasons = seen_images(judged, self.images, self.options, self.model)
         left = images.without(reasons, reasons.values())
         if not (left.frame["split"] == Split.TEST).any():
-            raise HurdleError(f"all images of {name} show what {self.model} was trained on.")
+            raise HurdleError(f"all test images of {name} show what {self.model} was trained on.")
         self.lines.append(
             f"{len(reasons)} of {len(judged)} images of {name} show what {self.model} was trained "
             "on and are left out"

@@ -200,7 +200,7 @@ class TestModels:
         assert len(subject.test) == len(phantom) - 4
         seen = f"4 of {len(phantom)} images of ward show what dark was trained on and are left out"
         assert seen in about["training"]
-        with pytest.raises(HurdleError, match="show what dark was trained on"):
+        with pytest.raises(HurdleError, match="all test images of w show what dark"):
             model_subject(model, Request("w", known, trained_on=[known]), options=options)
 
     def test_that_no_copy_was_recognized_does_not_say_that_there_is_none(self, phantom, options):

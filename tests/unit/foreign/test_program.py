@@ -20,7 +20,7 @@ def run(tmp_path, text, limit_s=60.0, listen=str):
 
 def lives(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as handle:  # noqa: PTH123
+        with open(f"/proc/{pid}/stat") as handle:  # noqa: PTH123 - a process, no file
             return handle.read().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
@@ -146,4 +146,4 @@ print("here"); time.sleep(600)
 def test_the_environment_is_the_users(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_MODEL", "here")
     ending = run(tmp_path, "import os; print(os.environ['MY_MODEL'], os.getcwd())")
-    assert ending.last_lines == [f"here {os.getcwd()}"]  # noqa: PTH109
+    assert ending.last_lines == [f"here {os.getcwd()}"]  # noqa: PTH109 - what the program itself prints

@@ -33,9 +33,6 @@ class Reading:
         p = 1 / (1 + np.exp(-np.clip(self.reads(pixels, masks), -50, 50)))
         return np.column_stack([p, 1 - p])
 
-    def features(self, pixels: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-        raise NotImplementedError
-
 
 @cache
 def _material(shortcut: str, seed: int) -> Material:
