@@ -143,6 +143,7 @@ def cohort(table, tmp_path):
 def test_the_truth_beside_probabilities_is_no_decision(table, cohort, tmp_path, name):
     path = saved(table.rename(columns={"diagnosis": name}), tmp_path)
     result = hurdles.evaluate(predictions=path, data=cohort)
+    assert [str(each.role) for each in result.inputs] == ["predictions", "table", "rows"]
     truth = table["diagnosis"] == "sick"
     right = accuracy_score(truth, table["sick"] >= 0.5)
     assert right < 1

@@ -40,6 +40,7 @@ from hurdles.runs.images import (
     names_of,
     parts_of,
     prepare_for,
+    title_of,
 )
 from hurdles.runs.presentation import audited, write_page
 from hurdles.runs.run import Run
@@ -248,7 +249,7 @@ def evaluate(
                 "of a run. Give their images by --data."
             )
         of_tables = TableOptions(data, classes, positive, labels, columns)
-        return _measured(of_tables.read(predictions), conditions)
+        return _measured(of_tables.read(predictions), data, conditions)
     if data is not None or classes or positive:
         raise RunError("--data, --class and --positive are of predictions; a run takes --on.")
     assert run is not None
@@ -314,13 +315,18 @@ class TableOptions(NamedTuple):
         )
 
 
-def _measured(table: PredictionTable, conditions: Conditions | None) -> Evaluation:
+def _measured(
+    table: PredictionTable, data: Data | None, conditions: Conditions | None
+) -> Evaluation:
     validation = table.part(Split.VALIDATION)
     result = measure(table.test, conditions=conditions, validation=validation)
+    of_images = [Input.of_file(Role.TABLE, path) for path in files_of(data)]
+    if data is not None:  # classes and patients are theirs; their pixels are not looked at
+        of_images.append(Input.of_rows(title_of(data), table.images))
     return replace(
         result,
         notes=(*result.notes, *table.notes),
-        inputs=(Input.of_file(Role.PREDICTIONS, table.path),),
+        inputs=(Input.of_file(Role.PREDICTIONS, table.path), *of_images),
     )
 
 
