@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import hurdles
+from hurdles.auditing.doors import Given, door_of
 from hurdles.errors import HurdleError, HurdlesError, ModelError, SpecError
 from hurdles.findings.finding import Verdict
 from hurdles.foreign.spec import Spec
 from hurdles.phantom.cohort import write_phantom
 from hurdles.progress import Options
 from hurdles.reporting.findings import finding_lines
+from hurdles.runs.run import Run
 
 LABELS = ("COVID-19", "Normal")
 PROGRAM = """
@@ -199,6 +202,34 @@ def test_expected_predictions_are_held_against_the_model(place, options):
 def test_what_does_not_go_together_is_refused_before_anything_is_read(given, message, place):
     with pytest.raises(HurdleError, match=message):
         hurdles.audit(**given)
+
+
+class SimpleRun(Run):
+    """A run that need not be there."""
+
+    recipe = SimpleNamespace(name="tiny")
+
+
+@pytest.mark.parametrize("option", [{"labels": {"a": "b"}}, {"columns": {"a": "label"}}])
+def test_what_a_run_would_not_use_is_refused(tmp_path, option):
+    with pytest.raises(HurdleError, match="of no use with a run"):
+        door_of(Given(model=SimpleRun(tmp_path), **option))
+
+
+def test_one_probability_of_a_program_may_be_expected(place, options):
+    frame = pd.read_csv(place / "ward" / "manifest.csv")
+    p = np.linspace(0.1, 0.9, len(frame))
+    frame[["image"]].assign(probability=p).to_csv(place / "one.csv", index=False)
+    command = f"{sys.executable} {place / 'predict.py'} {{images}} {{out}}"
+    with pytest.raises(SpecError, match=r"does not answer|is wrong"):
+        hurdles.audit(
+            command=command,
+            positive="COVID-19",
+            data=place / "ward",
+            size=64,
+            expect=place / "one.csv",
+            options=options,
+        )
 
 
 def test_a_page_replaces_no_input(place, options):

@@ -87,10 +87,13 @@ class Given:
         self, used: set[str], what: str, called: Callable[[str], str] = _called
     ) -> None:
         """Raise HurdleError if something was given that is of no use."""
-        always = {"on", "labels", "columns", *used}
+        always = {"on", *used}
+        if self.data is not None or self.on is not None:
+            always |= {"labels", "columns"}
         for option in fields(self):
             value = getattr(self, option.name)
-            nothing = value is None or value is False or (isinstance(value, Sequence) and not value)
+            is_empty = isinstance(value, Sequence | Mapping) and not value
+            nothing = value is None or value is False or is_empty
             if option.name not in always and not nothing:
                 others = sorted({called(name) for name in always - {"model"}})
                 raise HurdleError(
@@ -208,6 +211,7 @@ class TableDoor(Door):
 
     def __init__(self, given: Given, path: str | Path) -> None:
         used = {"predictions", "data", "classes", "positive", "trained_on", "seeds"}
+        used |= {"labels", "columns"}  # of the table, or refused in their own words below
         given.refuse_all_but(used, "predictions alone, of a model that cannot be asked")
         if given.data is None:
             for name in ("labels", "trained_on", "on"):
@@ -311,7 +315,7 @@ class ModelDoor(Door):
                 given.classes or images.labels,
                 folder=cache_folder(options.cache) / "answers",
                 positive=given.positive,
-                size=given.size or 512,
+                size=512 if given.size is None else given.size,
                 limit_s=given.time_limit,
                 fresh=given.ask_anew,
                 listener=options.listener,
@@ -323,7 +327,9 @@ class ModelDoor(Door):
         if isinstance(model, Model):
             return model
         assert callable(model)
-        return FunctionModel(model, given.classes or (), size=given.size or 224)
+        return FunctionModel(
+            model, given.classes or (), size=224 if given.size is None else given.size
+        )
 
     def _inputs_of(self, model: Model) -> list[Input]:
         given = self.given
@@ -333,6 +339,8 @@ class ModelDoor(Door):
             for role, file in files.items()
             if isinstance(file, str | Path)
         ]
+        if isinstance(model, OnnxModel):
+            inputs += [Input.of_file(Role.MODEL, path) for path in model.file.beside]
         if isinstance(model, CommandModel):
             inputs += [
                 Input(Role.MODEL, Path(name).name, digest)

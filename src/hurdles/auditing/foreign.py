@@ -170,7 +170,9 @@ def answers_subject(
     for file in seeds:
         sibling = read(file, tested, table.classes)
         if len(sibling.images) < len(tested):
-            raise HurdleError(f"{file} does not answer what {path} does: {sibling.notes[-1]}.")
+            raise HurdleError(
+                f"{file} does not answer what {path} does: {'; '.join(sibling.notes)}."
+            )
         siblings.append(sibling.test)
     subject = Subject(
         name=str(path),
@@ -190,7 +192,8 @@ class _WithoutSpec:
 
     def __init__(self, model: Model, spec: Spec | None = None) -> None:
         self.model = model
-        self.plain = Spec(classes=model.labels, size=model.size, output=Output.SOFTMAX)
+        plain = {"classes": model.labels, "size": model.size, "output": Output.SOFTMAX}
+        self.plain = Spec.parse(plain, model.name)
         self.spec = spec or self.plain
 
     def with_spec(self, spec: Spec) -> _WithoutSpec:
@@ -223,7 +226,7 @@ def expected_of(
     assert request.images is not None
     specified = model if isinstance(model, OnnxModel) else _WithoutSpec(model)
     names = request.images.frame["image"].tolist()
-    positive = specified.spec.positive
+    positive = specified.spec.positive or getattr(model, "positive", None)
     answers = read_answers(
         path, names, model.labels, positive=positive, columns=columns, may_hold_truth=True
     )

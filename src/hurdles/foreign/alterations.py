@@ -215,7 +215,8 @@ def nearest_order(
             return None
         return {"classes": [classes[i] for i in label]}
     own = classes.index(spec.positive)
-    singly = [spec.changed(positive=name).probabilities(outputs)[:, 0] for name in classes]
+    bare = spec.changed(threshold=None, threshold_class=None)  # it may name the positive class
+    singly = [bare.changed(positive=name).probabilities(outputs)[:, 0] for name in classes]
     apart = [float(np.abs(column - wanted[:, 0]).mean()) for column in singly]
     nearest = int(np.argmin(apart))
     if nearest == own:

@@ -368,8 +368,12 @@ class _Reader:
 
     def decimals(self, place: int) -> int:
         """Return how many decimals a column is written with."""
-        some = (re.search(r"[.,](\d+)$", cell) for cell in self.cells[place])
-        return max((len(m[1]) for m in some if m), default=9)
+        written = []
+        for cell in self.cells[place]:
+            digits = re.search(r"[.,](\d+) ?%?$", cell)
+            if digits or cell.endswith("%"):  # 33 % is 0.33
+                written.append((len(digits[1]) if digits else 0) + 2 * cell.endswith("%"))
+        return max(written, default=9)
 
     def named(self, rows: NDArray[np.bool_] | np.bool_) -> str:
         return _rows(

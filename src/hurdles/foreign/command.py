@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import secrets
 import shutil
@@ -75,9 +74,6 @@ class CommandModel:
         Seconds after which a start is ended. Default: 300, and 2 for each image.
     images_per_start, bytes_per_start : int
         At most so many images, and so many bytes before compression, lie on the disk at once.
-    images_per_hurdle : int
-        At most so many should one hurdle ask about: a hurdle that covers an image piece by piece
-        chooses fewer images, or larger pieces.
     fresh : bool
         Forget what this model answered before.
     listener : Progress, optional
@@ -106,7 +102,6 @@ class CommandModel:
         limit_s: float | None = None,
         images_per_start: int = 20_000,
         bytes_per_start: int = 2 << 30,
-        images_per_hurdle: int = 4_000,
         fresh: bool = False,
         listener: Progress | None = None,
     ) -> None:
@@ -122,7 +117,7 @@ class CommandModel:
                 "size of at least 16 and numbers above 0."
             )
         self.name, self.size, self.positive = name or command, size, positive
-        self.limit_s, self.images_per_hurdle = limit_s, images_per_hurdle
+        self.limit_s = limit_s
         self.images_per_start = max(1, min(images_per_start, bytes_per_start // size**2))
         self._listener = listener or Silent()
         self.folder = expanded(folder).absolute()
@@ -133,7 +128,7 @@ class CommandModel:
         self._store = AnswerStore(
             self.folder / "answers" / self.key[:16], len(self.labels), fresh=fresh
         )
-        self._images, self._seconds, self.starts = 0, 0.0, 0
+        self.starts = 0
         _sweep(self.folder)
 
     @property
@@ -164,15 +159,6 @@ class CommandModel:
         if self.difference is not None and self.difference > _ROUNDING:
             notes.append(_unsteady(self.difference))
         return (*notes, *dict.fromkeys(note for meta in self._store.meta for note in meta["notes"]))
-
-    def forecast(self, n_images: int) -> str:
-        """Return how much work so many images are, before they are asked."""
-        starts = math.ceil(n_images / self.images_per_start)
-        time_ = ""
-        if self._images:
-            minutes = n_images * self._seconds / self._images / 60
-            time_ = f", about {max(1, round(minutes))} min"
-        return f"{n_images:,} images, {starts} start{'s' if starts > 1 else ''}{time_}"
 
     def ask(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
@@ -331,7 +317,6 @@ class CommandModel:
             limit_s=limit,
             listen=lambda line: self._listener.advance(0, line),
         )
-        self._images, self._seconds = self._images + len(names), self._seconds + ending.seconds
         problems = [f"it {ending.failure}"] if ending.failure else []
         table, answers = out, None
         try:

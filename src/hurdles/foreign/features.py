@@ -121,7 +121,7 @@ def read_features(path: str | Path, *, ids: str | Path | None = None) -> Feature
     if kind in _TABLES:
         values, names, notes = _of_table(path)
     elif kind in {".npy", ".npz"}:
-        values, names = _of_arrays(path)
+        values, names = _of_arrays(path, has_ids=ids is not None)
     else:
         raise ModelError(
             f"{path} is no kind of file that holds features; save .npy (numpy.save), .npz, .csv or "
@@ -137,7 +137,7 @@ def read_features(path: str | Path, *, ids: str | Path | None = None) -> Feature
     return Features(values, names, notes)
 
 
-def _of_arrays(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+def _of_arrays(path: Path, *, has_ids: bool) -> tuple[NDArray[Any], tuple[str, ...] | None]:
     try:
         with path.open("rb") as opened:
             loaded = np.load(opened, allow_pickle=False)
@@ -162,8 +162,14 @@ def _of_arrays(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None]:
             f"feature; it holds {shapes or 'nothing'}."
         )
     (values,) = matrices.values()
-    texts = [a for a in arrays.values() if a.ndim == 1 and a.dtype.kind == "U"]
-    return values, tuple(texts[0].tolist()) if len(texts) == 1 else None
+    texts = {name: a for name, a in arrays.items() if a.ndim == 1 and a.dtype.kind == "U"}
+    place = 0 if len(texts) == 1 else _name_place([*texts])
+    if place is None and texts and not has_ids:
+        raise ModelError(
+            f"{path} holds several arrays of text ({listed([*texts])}), and none is called image; "
+            "call the one with the images' names so, or give the names by --ids."
+        )
+    return values, None if place is None or not texts else tuple([*texts.values()][place].tolist())
 
 
 def _of_table(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None, tuple[str, ...]]:

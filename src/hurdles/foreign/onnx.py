@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.data.files import file_hash
 from hurdles.data.untrusted import listed
 from hurdles.errors import ModelError, SpecError
 from hurdles.foreign.onnx_file import OnnxFile, Port, shape_of
@@ -121,16 +119,6 @@ class OnnxModel:
         """``answers``, and ``features`` where the spec names such an output."""
         return frozenset({"answers", "features"} if self._features else {"answers"})
 
-    @cached_property
-    def hash(self) -> str:
-        """SHA-256 of the file and, where there are any, of the weights beside it."""
-        import hashlib
-
-        if not self.file.beside:
-            return file_hash(self.file.path)
-        parts = [file_hash(path) for path in (self.file.path, *self.file.beside)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
     def ask(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float64]:
@@ -210,7 +198,8 @@ class OnnxModel:
         kind = _INPUTS[self._input.kind]
         if kind is np.uint8:
             whole = np.rint(arrays)
-            if arrays.size and (np.abs(arrays - whole).max() > 1e-3 or arrays.min() < -1e-3):
+            outside = arrays.size and (whole.min() < 0 or whole.max() > 255)
+            if outside or (arrays.size and np.abs(arrays - whole).max() > 1e-3):
                 raise SpecError(
                     f"{self.file.path} takes whole numbers from 0 to 255; write range = [0, 255], "
                     "mean = 0 and sd = 1 in the spec."

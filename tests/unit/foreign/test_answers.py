@@ -369,3 +369,11 @@ def test_of_a_damaged_table_every_answer_is_one_or_something_is_named(
     assert ((good >= 0) & (good <= 1)).all()
     np.testing.assert_allclose(good.sum(axis=1), 1, atol=1e-3)
     assert answers.answered.all() or answers.problems
+
+
+def test_whole_percents_may_miss_their_sum_by_rounding(tmp_path):
+    path = tmp_path / "percent.csv"
+    path.write_text("image,A,B,C\na,33%,33%,33%\nb,50%,25%,25%\n", encoding="utf-8")
+    answers = read_answers(path, ["a", "b"], ["A", "B", "C"])
+    assert answers.answered.all()
+    np.testing.assert_allclose(answers.probabilities[0], 1 / 3)

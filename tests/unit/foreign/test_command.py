@@ -532,11 +532,3 @@ def test_a_full_disk_is_named_and_nothing_is_left(users, monkeypatch):
     with pytest.raises(OutputError, match="No space left on device"):
         model.ask(some(2))
     assert not [p for p in model.folder.glob("images-*") if p.is_dir()]
-
-
-def test_the_work_is_stated_before_it_is_done(users):
-    model = users.model(images_per_start=100)
-    assert model.forecast(250) == "250 images, 3 starts"
-    model.ask(some(2))
-    assert model.forecast(50).startswith("50 images, 1 start, about ")
-    assert model.images_per_hurdle == 4000

@@ -216,3 +216,14 @@ def test_a_column_of_the_manifest_is_no_feature(tmp_path, heading):
     table.to_csv(tmp_path / "e.csv", index=False)
     with pytest.raises(ModelError, match=f"the column '{heading}' says something.*rename it"):
         read_features(tmp_path / "e.csv")
+
+
+def test_of_several_arrays_of_text_the_images_are_the_one_called_so(tmp_path):
+    values = np.arange(8.0).reshape(4, 2)
+    names, classes = np.array(["d", "c", "b", "a"]), np.array(["x", "y", "x", "y"])
+    np.savez(tmp_path / "f.npz", features=values, label=classes, image=names)
+    rows, _ = read_features(tmp_path / "f.npz").rows_for(["a", "b", "c", "d"], what="f")
+    assert rows.tolist() == [3, 2, 1, 0]
+    np.savez(tmp_path / "g.npz", features=values, label=classes, group=names)
+    with pytest.raises(ModelError, match="none is called image"):
+        read_features(tmp_path / "g.npz")

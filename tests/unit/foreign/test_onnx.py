@@ -16,7 +16,6 @@ import torch
 from onnx import TensorProto, external_data_helper, helper
 from torch import nn
 
-from hurdles.data.files import file_hash
 from hurdles.errors import ModelError, SpecError
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.onnx_file import SPEC_KEY, OnnxFile
@@ -153,7 +152,6 @@ def test_a_model_says_what_it_is(path):
     assert OnnxModel(path, both(name="theirs"), threads=1).name == "theirs"
     assert OnnxModel(path, both(), threads=1).capabilities == {"answers"}
     assert repr(model) == "OnnxModel('net', 2 classes, 64 px)"
-    assert model.hash == file_hash(path)
     with pytest.raises(ModelError, match="names no output with features"):
         OnnxModel(path, both(), threads=1).features(PIXELS)
 
@@ -289,14 +287,13 @@ def apart(path: Path, location: str) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def test_weights_beside_the_file_are_read_and_hashed(tmp_path):
+def test_weights_beside_the_file_are_read(tmp_path):
     path = Net().write(tmp_path / "net.onnx")
-    expected, before = OnnxModel(path, SPEC, threads=1).ask(PIXELS), file_hash(path)
+    expected = OnnxModel(path, SPEC, threads=1).ask(PIXELS)
     apart(path, "weights.bin")
     model = OnnxModel(path, SPEC, threads=1)
     np.testing.assert_array_equal(model.ask(PIXELS), expected)
     assert [p.name for p in OnnxFile(path).beside] == ["weights.bin"]
-    assert model.hash not in (before, file_hash(path))
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(ModelError, match=r"'weights.bin' are not beside it; copy them there"):
         OnnxModel(path, SPEC)

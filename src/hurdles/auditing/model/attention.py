@@ -295,6 +295,8 @@ def _against_random(
     present = np.isfinite(random).any(axis=0)  # images of which some draw has a map
     by_image = np.nanmean(random[:, present], axis=0)
     images = patient_mean(by_image, groups[present], level=whole.level)
+    if not images.is_defined:
+        return undefined(f"random networks: {images.note}", level=whole.level, **sizes)
     logs = np.log(by_draw)
     draws = float(logs.var(ddof=1)) * (1 + 1 / len(logs))
     parts = [(draws, len(logs) - 1), _relative_variance(whole), _relative_variance(images)]
