@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 import hurdles
 from hurdles.errors import EvaluationError, ManifestError, ModelError, RunError
 from hurdles.evaluation.conditions import Conditions
+from hurdles.evaluation.predictions import Predictions
+from hurdles.foreign.predictions import read_predictions
 
 
 @pytest.fixture
@@ -241,3 +243,18 @@ def test_patients_that_differ_are_named_as_the_tables_name_them(table, tmp_path)
     other = saved(table.assign(patient_id=[f"q{i}" for i in range(120)]), tmp_path, "b.csv")
     with pytest.raises(EvaluationError, match=r"'p0' and 'q0'.*give the images by --data"):
         hurdles.compare(saved(table, tmp_path, "a.csv"), other)
+
+
+def test_a_table_of_hurdles_keeps_its_patients(finished, tmp_path):
+    own = finished.predictions("test")
+    result = hurdles.evaluate(predictions=finished.path / "predictions" / "test.csv")
+    assert result.n_patients == finished.evaluation().n_patients < result.n_images
+    for key, estimate in finished.evaluation().estimates.items():
+        np.testing.assert_allclose(
+            [result.estimates[key].low, result.estimates[key].high], [estimate.low, estimate.high]
+        )
+    groups = ["\x1done"] * 2 + ["\x1fP0"] * 2 + ["\x1e" + i for i in own.frame["image"][4:]]
+    sources = ["ward", "clinic", None, None] + ["ward"] * (len(own) - 4)
+    several = own.frame.assign(group=groups, source=sources)
+    table = read_predictions(Predictions(several).save(tmp_path / "several.csv"))
+    assert table.test.groups.tolist() == groups

@@ -375,6 +375,18 @@ def groups_of(frame: pd.DataFrame) -> pd.Series[str]:
     return groups.where(known, UNKNOWN + frame["image"]).rename("group")
 
 
+def patients_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns patient and `JOINED` of a table that has ``group`` instead.
+
+    The inverse of `groups_of`, of text whose signs at either end a reader of tables has taken away.
+    """
+    group = frame["group"].astype("str").str.strip()
+    source, parted = frame["source"].fillna(""), group.str.contains("\x1f", regex=False)
+    patient = group.str.rpartition("\x1f")[2].where(group != frame["image"], None)
+    joined = patient.where(~parted & (source != ""), None)  # one person of several sources
+    return pd.DataFrame({"patient": patient, JOINED: joined})
+
+
 def several_sources(frame: pd.DataFrame) -> pd.Series:
     """Return the ids that stand for several people, one in each source, with these sources."""
     rows = frame[frame["patient"].notna()]

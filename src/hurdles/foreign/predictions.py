@@ -17,17 +17,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.data.classes import known_classes, same_class
-from hurdles.data.manifest import COLUMNS, Manifest
-from hurdles.data.table import in_terms
+from hurdles.data.manifest import COLUMNS, Manifest, patients_of
+from hurdles.data.table import columns_in, in_terms
 from hurdles.data.untrusted import listed
 from hurdles.data.vocabulary import Split
 from hurdles.errors import EvaluationError, ManifestError
 from hurdles.evaluation.decisions import parted_at
+from hurdles.evaluation.predictions import COLUMNS as OWN_COLUMNS
 from hurdles.evaluation.predictions import Predictions
 from hurdles.foreign.answers import AnswerTable, read_answers
 
 __all__ = ["PredictionTable", "read_predictions"]
 
+#: Columns by which a table of hurdles is known, see `hurdles.evaluation.predictions`.
+_OWN = {column: column for column in OWN_COLUMNS}
 #: From probabilities (n, K) to n names of classes.
 Decide: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.str_]]
 
@@ -126,7 +129,10 @@ def read_predictions(
     EvaluationError
         If no test image has an answer.
     """
-    path = Path(path)
+    path, columns = Path(path), dict(columns or {})
+    is_own = images is None and "group" not in columns and _is_of_hurdles(path)
+    if is_own:  # a table of hurdles, whose patients stand in its groups
+        columns |= {"group": "patient"}
     wanted = classes or (None if images is None else images.labels)
     names = None if images is None else images.frame["image"].tolist()
     answers = read_answers(
@@ -140,7 +146,7 @@ def read_predictions(
     )
     notes = [*answers.notes]
     if images is None:
-        images = _manifest_of(answers, path)
+        images = _manifest_of(answers, path, is_own=is_own)
         notes += images.notes
     else:
         images, strange = known_classes(images, answers.labels, who=str(path))
@@ -161,6 +167,13 @@ def read_predictions(
         tuple(notes),
         decide,
     )
+
+
+def _is_of_hurdles(path: Path) -> bool:
+    try:
+        return len(columns_in(path, _OWN)) == len(_OWN)
+    except ManifestError:  # no table; whoever reads it says so
+        return False
 
 
 def with_parts(images: Manifest) -> Manifest:
@@ -184,11 +197,14 @@ def all_test(images: Manifest) -> Manifest:
     return replace(images, frame=images.frame.assign(split=Split.TEST.value))
 
 
-def _manifest_of(answers: AnswerTable, path: Path) -> Manifest:
+def _manifest_of(answers: AnswerTable, path: Path, *, is_own: bool) -> Manifest:
     """Return the images of a table of answers that says the truth, without any file."""
     given = answers.frame
     frame = pd.DataFrame({c: given.get(c) for c in COLUMNS}, dtype=object)
     frame["path"] = frame["image"]
+    if is_own:
+        groups = frame.rename(columns={"patient": "group"})
+        frame = groups.drop(columns="group").join(patients_of(groups))
     notes = []
     if nobody_knows := int(frame["label"].isna().sum()):
         notes.append(f"the true class is empty in {nobody_knows} rows, which are left out")
