@@ -369,3 +369,10 @@ def test_an_image_is_prepared_to_the_byte_as_the_cache_does_it(name, phantom, ti
     preparation = preparation_of(recipe)
     for path, pixels in zip(rows.manifest.frame["path"], rows.pixels, strict=True):
         assert (predictor.prepared(path, preparation) == pixels).all()
+
+
+def test_heat_maps_among_the_images_are_refused(run, phantom, options, tmp_path):
+    images = phantom.parent
+    for place in (images, images / "heat"):
+        with pytest.raises(OutputError, match="lies among the images"):
+            hurdles.load(run, options=options).predict(images, heatmaps=place)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -13,6 +15,7 @@ from hurdles.cli import app
 from hurdles.evaluation.evaluation import SCHEMA as EVALUATION
 from hurdles.findings.table import SCHEMA as FINDINGS
 from hurdles.runs.run import Run
+from hurdles.verifying.verification import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +194,27 @@ def test_a_wrong_word_is_refused_before_anything_is_read(words, message, monkeyp
         done = CliRunner().invoke(app, [verb, "no-such-thing", *words])
         assert done.exit_code == 2
         assert message in done.output
+
+
+def test_measures_of_anybodys_predictions_are_made_again_as_they_were_made(tmp_path):
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=120)
+    table = pd.DataFrame(
+        {
+            "image": [f"i{k}" for k in range(120)],
+            "label": np.where(p + rng.normal(scale=0.3, size=120) > 0.5, "sick", "well"),
+            "patient": [f"p{k // 2}" for k in range(120)],
+            "split": np.where(np.arange(120) // 2 % 3, "test", "validation"),
+            "sick": p,
+        }
+    )
+    table.to_csv(tmp_path / "p.csv", index=False)
+    result = hurdles.evaluate(predictions=tmp_path / "p.csv")
+    (tmp_path / "e.json").write_text(json.dumps(result.to_dict()), encoding="utf-8")
+    lines = hurdles.verify(tmp_path / "e.json").lines
+    assert {line.outcome for line in lines} <= {Outcome.AGREES}, lines
+    changed = json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))
+    changed["n_images"] += 1
+    (tmp_path / "f.json").write_text(json.dumps(changed), encoding="utf-8")
+    outcomes = {line.outcome for line in hurdles.verify(tmp_path / "f.json").lines}
+    assert outcomes - {Outcome.AGREES}

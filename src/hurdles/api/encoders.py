@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hurdles.data.files import outputs
 from hurdles.data.vocabulary import MissingPatients, SplitScheme
+from hurdles.errors import RunError
 from hurdles.progress import Options
 from hurdles.recipe.recipe import parsed_recipe
 from hurdles.runs.encoders import TrainedOn
@@ -179,6 +180,8 @@ def fit_head(
     from hurdles.runs.heads import head_files
 
     folder, file = Path(out), Path(features)
+    if (folder / "recipe.toml").is_file():
+        raise RunError(f"{folder} holds a run, whose files a head would replace; give another out.")
     section = {"scheme": split, "seed": seed, "missing_patients": missing_patients}
     recipe = parsed_recipe({"name": "linear head", "split": section}, "of a linear head")
     inputs = [file, *files_of(data), *([] if ids is None else [Path(ids)])]

@@ -141,6 +141,10 @@ def prevalences(texts: Iterable[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for text in texts:
         class_, _, number = (part.strip() for part in text.rpartition("="))
+        if class_ in found:
+            raise EvaluationError(
+                f"two prevalences of {class_!r} are given; measure at one after the other."
+            )
         try:
             found[class_] = float(number)
         except ValueError:

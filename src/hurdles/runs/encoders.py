@@ -296,6 +296,8 @@ def seen_images(
             reasons[image] = f"seen by {who} (run {other.path.name}): {why}"
         for image, why in _same_patients(manifest, other):
             reasons.setdefault(image, why)
+    if not images.lists and not images.hashes:
+        return reasons
     small = prepare_as(manifest, Preparation(PRINT_SIZE), skip)
     names = small.manifest.frame["image"].tolist()
     for name, theirs in images.lists.items():
@@ -303,6 +305,8 @@ def seen_images(
         for pair in pairs.itertuples():
             why = f"seen by {who}: it shows {pair.image_a} of {name}"
             reasons.setdefault(str(pair.image_b), f"{why}, similarity {pair.similarity:.3f}")
+    if not images.hashes:
+        return reasons
     own = image_hashes(small.pixels)
     for each in images.hashes:
         for ours, row, distance in nearest_first(own, each.hashes, radius=LIKELY_BITS):

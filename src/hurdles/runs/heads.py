@@ -234,8 +234,8 @@ def _save_features(
     path: Path, table: Features, names: Sequence[str], rows: NDArray[np.int64]
 ) -> None:
     """Write all rows by name: those of the images under their names here, others as they came."""
-    used, theirs = set(rows.tolist()), table.images or ()
-    others = [i for i in range(len(theirs)) if i not in used and theirs[i] not in set(names)]
+    used, known, theirs = set(rows.tolist()), set(names), table.images or ()
+    others = [i for i in range(len(theirs)) if i not in used and theirs[i] not in known]
     images = [*names, *(theirs[i] for i in others)]
     with replacing(path) as part, part.open("wb") as stream:
         np.savez_compressed(

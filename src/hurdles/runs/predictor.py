@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles._version import USE
-from hurdles.data.files import file_hash, outputs, reads, write_bytes, writes
+from hurdles.data.files import expanded, file_hash, outputs, reads, write_bytes, writes
 from hurdles.data.manifest import Manifest
 from hurdles.data.sources import COLLECTIONS
 from hurdles.data.spreadsheet import SUFFIXES
 from hurdles.data.unlabeled import manifest_of_images
 from hurdles.data.vocabulary import OnBad, Split
-from hurdles.errors import HurdlesError, ImageError, ManifestError
+from hurdles.errors import HurdlesError, ImageError, ManifestError, OutputError
 from hurdles.evaluation.calibration import inverse_temperature, tempered
 from hurdles.evaluation.conformal import PredictionSets, prediction_sets
 from hurdles.evaluation.decisions import Threshold, decided
@@ -198,7 +198,7 @@ class Predictor:
         Returns
         -------
         Answers
-            In the order in which the images were given.
+            Images and folders first, in the order in which they were given, then tables.
 
         Raises
         ------
@@ -218,9 +218,11 @@ class Predictor:
             given, others = given_images(images, columns)
             if others:
                 self.options.listener.say(
-                    f"left out, being no images by their names: {others} of the folders' files"
+                    f"left out, being no images by their names: {others} of the files given"
                 )
             reads(given["path"])
+            if heatmaps is not None:
+                _refuse_among(Path(heatmaps), given["path"], images)
             names = given["image"].tolist()
             pictures = None if heatmaps is None else _Pictures(Path(heatmaps), names)
             about = self.about(rule)
@@ -390,6 +392,18 @@ def _trained_on(run: Run, part: Split, options: Options) -> tuple[NDArray[np.uin
     return prepared.pixels[same], len(images) - int(same.sum())
 
 
+def _refuse_among(heatmaps: Path, paths: Iterable[str], images: Data) -> None:
+    """Refuse a folder of heat-maps that would be read as images the next time."""
+    place = heatmaps.resolve()
+    parts = [] if isinstance(images, Manifest) else parts_of(images)
+    roots = {expanded(part).resolve() for part in parts if not isinstance(part, Manifest)}
+    if place in {Path(path).resolve().parent for path in paths} or roots & {place, *place.parents}:
+        raise OutputError(
+            f"{heatmaps} lies among the images, and its pictures would be read as such the next "
+            "time; give another folder."
+        )
+
+
 # --- reading -------------------------------------------------------------------------------------
 
 
@@ -401,13 +415,20 @@ def given_images(
     Columns are ``image`` and ``path``. Of a folder all that can be images, whatever its sub-folders
     are called; of a table also files that are missing.
     """
+    nothing = "no image is to be answered; name files, folders, patterns or tables."
     if isinstance(images, Manifest):
+        if not len(images):
+            raise ManifestError(nothing)
         return images.frame[["image", "path"]], 0
     parts = cast("list[str | Path]", parts_of(images))
     folders = named_folders(images)
     if not parts:
         raise ManifestError("which images? Name files, folders, patterns or tables.")
     places = [part for part in parts if not _is_read_by_name(part, folders)]
+    if columns and len(places) == len(parts):
+        raise ManifestError(
+            f"no table is given, so none has a column {next(iter(columns))!r}; leave --column out."
+        )
     frames, others = [], 0
     if places:
         manifest = manifest_of_images(places)
@@ -415,8 +436,12 @@ def given_images(
     for part in (part for part in parts if part not in places):
         manifest = manifest_of(part, columns=columns, unlabeled=True)
         reasons = manifest.exclusions["reason"]
-        missing = manifest.exclusions[reasons.str.endswith("but the file is missing")]
+        is_missing = reasons.str.endswith("but the file is missing")
+        others += int((~is_missing).sum())  # as masks beside their images
+        missing = manifest.exclusions[is_missing]
         frames += [manifest.frame, missing.assign(image=missing["path"])]
+    if not sum(map(len, frames)):
+        raise ManifestError(nothing)
     given = pd.concat([frame[["image", "path"]] for frame in frames], ignore_index=True)
     given = given[~given["path"].duplicated()].reset_index(drop=True)
     twice = given["image"].duplicated(keep=False)
@@ -425,7 +450,7 @@ def given_images(
 
 def _is_read_by_name(part: str | Path, folders: Mapping[str, Path]) -> bool:
     """Return whether a part is a table, a collection's name or ``NAME=PATH``."""
-    text, path = str(part), Path(part)
+    text, path = str(part), expanded(part)
     if text in COLLECTIONS or text == PHANTOM or text.partition("=")[0] in folders:
         return True
     return path.suffix.lower() in SUFFIXES and path.is_file()

@@ -14,7 +14,6 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import SCHEMA as EVALUATION
 from hurdles.evaluation.evaluation import Evaluation
-from hurdles.findings.finding import Finding
 from hurdles.findings.limits import judged_again
 from hurdles.findings.summary import name_text
 from hurdles.findings.table import SCHEMA as FINDINGS
@@ -89,9 +88,6 @@ def _limits(findings: Findings) -> Line:
     if made != __version__:
         why = f"made by hurdles {made}, whose limits this hurdles {__version__} does not have"
         return not_checked("limits", why)
-
-    def limits(rows: tuple[Finding, ...]) -> list[object]:
-        return [row.limit for row in rows]
 
     now = judged_again(findings).rows
     other = [

@@ -75,7 +75,8 @@ def _compared(name: str, source: str, page: str, again: str) -> Iterator[Line]:
     if one == two:
         yield agrees(of, f"all as {source} gives them")
         return
-    at = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), 0)
+    pairs = enumerate(zip(one, two, strict=False))
+    at = next((i for i, (a, b) in pairs if a != b), min(len(one), len(two)))
     begin = max(0, at - _BEFORE)
     before, after = (" ".join(text[begin : begin + _SHOWN].split()) for text in (one, two))
     yield differs(of, f"{before!r} stands there, {source} gives {after!r}")
