@@ -130,7 +130,7 @@ def read_predictions(
         If no test image has an answer.
     """
     path, columns = Path(path), dict(columns or {})
-    is_own = images is None and "group" not in columns and _is_of_hurdles(path)
+    is_own = images is None and "group" not in columns and is_of_hurdles(path)
     if is_own:  # a table of hurdles, whose patients stand in its groups
         columns |= {"group": "patient"}
     wanted = classes or (None if images is None else images.labels)
@@ -169,7 +169,8 @@ def read_predictions(
     )
 
 
-def _is_of_hurdles(path: Path) -> bool:
+def is_of_hurdles(path: Path) -> bool:
+    """Return whether a table has the columns that hurdles gives its own predictions."""
     try:
         return len(columns_in(path, _OWN)) == len(_OWN)
     except ManifestError:  # no table; whoever reads it says so

@@ -11,13 +11,14 @@ from hurdles._version import __version__
 from hurdles.data.inputs import Role
 from hurdles.data.manifest import Manifest
 from hurdles.data.schemas import Schema, read_json_object
+from hurdles.data.table import columns_in
 from hurdles.data.vocabulary import Split
 from hurdles.errors import EvaluationError, HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.table import SCHEMA as FINDINGS
 from hurdles.findings.table import Findings
-from hurdles.foreign.predictions import read_predictions
+from hurdles.foreign.predictions import is_of_hurdles, read_predictions
 from hurdles.runs.run import Run
 from hurdles.runs.seals import sealed
 from hurdles.verifying.files import (
@@ -41,6 +42,7 @@ from hurdles.verifying.verification import (
 
 _PAGES = (".html", ".md")
 #: Name of the predictions on which thresholds are chosen.
+_SPLIT = {"split": "split"}
 _VALIDATION = "validation"
 _BROKEN = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 
@@ -120,32 +122,33 @@ def _measured_again(written: Evaluation, at_hand: AtHand) -> Iterator[Line]:
         yield not_checked("measures", why)
         return
     of_run = any(each.role is Role.WEIGHTS for each in written.inputs)
+    place = found[0][0]
     try:
-        if of_run:
-            tested, *validation = [Predictions.load(place) for places in found for place in places]
+        # A table of hurdles without a split is all of it tested.
+        is_own = of_run or (is_of_hurdles(place) and not columns_in(place, _SPLIT))
+        if is_own:
+            tested, *validation = [Predictions.load(each) for places in found for each in places]
         else:
-            table = read_predictions(found[0][0], classes=written.classes)
+            table = read_predictions(place, classes=written.classes)
             held = table.part(Split.VALIDATION)
             tested, validation = table.test, [] if held is None else [held]
     except (HurdlesError, ValueError, OSError) as error:
-        yield not_checked("measures", f"{found[0][0].name} cannot be read here: {error}")
+        yield not_checked("measures", f"{place.name} cannot be read here: {error}")
         return
     level = next((each.level for each in written.estimates.values()), 0.95)
-    has_chosen = not of_run or len(validation) == len(chosen_on[:1])
+    has_chosen = not chosen_on or bool(validation)
     again = evaluate(
         tested,
         level=level,
         # Without the images on which a threshold was chosen, none can be chosen again.
-        conditions=conditions_of(written)
-        if not of_run or len(validation) == len(chosen_on[:1])
-        else None,
+        conditions=conditions_of(written) if has_chosen else None,
         validation=validation[0] if validation else None,
     )
-    if not of_run and (again.n_images, again.n_patients) != (written.n_images, written.n_patients):
+    if not is_own and (again.n_images, again.n_patients) != (written.n_images, written.n_patients):
         why = "the images, or the columns, that the table was read with are not on record"
         yield not_checked("measures", why)
         return
-    yield from evaluation_lines(written, again, found[0][0].name)
+    yield from evaluation_lines(written, again, place.name)
 
 
 def _beside(path: Path, at_hand: AtHand) -> AtHand:

@@ -396,7 +396,8 @@ def test_other_predictions_are_noticed(evaluation):
     assert "measures" in differ
     table.write_text("a,b\n1,2\n")
     left = of(hurdles.verify(evaluation), "could not be checked")
-    assert "p.csv cannot be read here: predictions lack" in left["measures"]
+    assert "p.csv cannot be read here" in left["measures"]
+    assert "no column is the true class" in left["measures"]
     table.write_text(text)
     table.rename(evaluation.parent / "same.csv")
     assert hurdles.verify(evaluation, against=[evaluation.parent / "same.csv"]).exit_code == 0
