@@ -341,8 +341,11 @@ def test_a_fixed_batch_that_no_memory_holds_is_refused(tmp_path):
         OnnxModel(path, SPEC)
 
 
+#: Where the tests run in the background of a shell, a Ctrl-C that is ignored would be inherited.
 ENDLESS = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import Spec
