@@ -8,12 +8,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # The interpreter for a new .venv: `make demo PYTHON=python3.13` names another.
 PYTHON ?= python3
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench clean
 
 help:
 	@echo "make demo    install, then train, evaluate and explain on synthetic radiographs"
 	@echo "make test    install, then run everything that CI checks (scripts/check)"
 	@echo "make check   the same without the slow tests"
+	@echo "make bench   install what peers need, then measure every speed beside theirs: docs/results/bench.md"
 	@echo "make clean   remove .venv, caches and build products"
 
 demo: $(VENV)/.installed
@@ -25,8 +26,12 @@ test: $(VENV)/.installed-dev
 check: $(VENV)/.installed-dev
 	scripts/check --fast
 
+# An environment of its own: peers bring TensorFlow, which nothing else here needs.
+bench: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python bench/speed
+
 clean:
-	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -50,3 +55,9 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing hurdles and its tools into $(VENV) (about 2 GB with PyTorch; minutes, once)"
 	@$(INSTALL) -e ".[dev]"
 	@touch $(VENV)/.installed $@
+
+$(VENV)-bench/.installed: pyproject.toml constraints.txt
+	@echo "Installing hurdles and its peers into $(VENV)-bench (about 4 GB, minutes, once)"
+	@$(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	@touch $@
