@@ -381,6 +381,8 @@ class _Swaps:
 
 def _p_of_swaps(swapped: Floats) -> float:
     defined = swapped[~np.isnan(swapped)]
+    if not len(defined):
+        return math.nan
     # A swap that gives the same difference by another sum must not miss it by rounding.
     return float((np.abs(defined) >= abs(swapped[0]) - 1e-12).mean())
 

@@ -80,8 +80,7 @@ def replicate(
     if n_resamples < 20:
         raise EvaluationError(f"{n_resamples} resamples say nothing; give at least 20, best 2000.")
     blocks = [
-        values_at(statistics, weights)
-        for weights in draw_patients(n_patients, n_resamples, seed)
+        values_at(statistics, weights) for weights in draw_patients(n_patients, n_resamples, seed)
     ]
     return [np.concatenate(values) for values in zip(*blocks, strict=True)]
 

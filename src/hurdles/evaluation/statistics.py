@@ -69,14 +69,14 @@ class SumStatistic(Statistic):
 
 def values_at(statistics: Sequence[Statistic], weights: Floats) -> list[Floats]:
     """Return `Statistic.at` of each of several, all sums by one pass over the weights."""
-    summed = [i for i, s in enumerate(statistics) if isinstance(s, SumStatistic)]
-    values = {}
-    if summed:
-        columns = [statistics[i].columns for i in summed]
-        ends = np.cumsum([c.shape[1] for c in columns])[:-1]
-        parts = np.split(weights @ np.hstack(columns), ends, axis=1)
-        values = {i: statistics[i].of_sums(part) for i, part in zip(summed, parts)}
-    return [values[i] if i in values else s.at(weights) for i, s in enumerate(statistics)]
+    summed = {i: s for i, s in enumerate(statistics) if isinstance(s, SumStatistic)}
+    if not summed:
+        return [s.at(weights) for s in statistics]
+    columns = [s.columns for s in summed.values()]
+    ends = np.cumsum([c.shape[1] for c in columns])[:-1]
+    parts = np.split(weights @ np.hstack(columns), ends, axis=1)
+    found = {i: s.of_sums(part) for (i, s), part in zip(summed.items(), parts, strict=True)}
+    return [found[i] if i in found else s.at(weights) for i, s in enumerate(statistics)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,9 +236,7 @@ class Ranking(Statistic):
 
     def image_variance(self) -> float:
         """Return the variance of the AUC if images were independent (DeLong 1988)."""
-        return float(
-            sum(side.var(ddof=1) / len(side) for side in self.placements if len(side) > 1)
-        )
+        return float(sum(side.var(ddof=1) / len(side) for side in self.placements if len(side) > 1))
 
     def imperfect_patients(self) -> int:
         """Return how many patients have an image that does not win all its pairs."""
