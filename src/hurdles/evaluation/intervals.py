@@ -47,7 +47,7 @@ from hurdles.evaluation.statistics import (
     PrecisionCurve,
     Ranking,
     Statistic,
-    values_at,
+    together,
 )
 
 #: Cells of weights in memory at a time (float64: 32 MB).
@@ -79,9 +79,8 @@ def replicate(
     """
     if n_resamples < 20:
         raise EvaluationError(f"{n_resamples} resamples say nothing; give at least 20, best 2000.")
-    blocks = [
-        values_at(statistics, weights) for weights in draw_patients(n_patients, n_resamples, seed)
-    ]
+    at = together(statistics)
+    blocks = [at(weights) for weights in draw_patients(n_patients, n_resamples, seed)]
     return [np.concatenate(values) for values in zip(*blocks, strict=True)]
 
 

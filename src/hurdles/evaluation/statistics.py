@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,16 +67,23 @@ class SumStatistic(Statistic):
         return self.of_sums(weights @ self.columns)
 
 
-def values_at(statistics: Sequence[Statistic], weights: Floats) -> list[Floats]:
-    """Return `Statistic.at` of each of several, all sums by one pass over the weights."""
+def together(statistics: Sequence[Statistic]) -> Callable[[Floats], list[Floats]]:
+    """Return `Statistic.at` of several at once, for which one pass over the weights gives all sums.
+
+    Sums are of whole numbers and therefore exact, in whatever order they are made.
+    """
     summed = {i: s for i, s in enumerate(statistics) if isinstance(s, SumStatistic)}
     if not summed:
-        return [s.at(weights) for s in statistics]
+        return lambda weights: [s.at(weights) for s in statistics]
     columns = [s.columns for s in summed.values()]
-    ends = np.cumsum([c.shape[1] for c in columns])[:-1]
-    parts = np.split(weights @ np.hstack(columns), ends, axis=1)
-    found = {i: s.of_sums(part) for (i, s), part in zip(summed.items(), parts, strict=True)}
-    return [found[i] if i in found else s.at(weights) for i, s in enumerate(statistics)]
+    ends, joined = np.cumsum([c.shape[1] for c in columns])[:-1], np.hstack(columns)
+
+    def at(weights: Floats) -> list[Floats]:
+        parts = np.split(weights @ joined, ends, axis=1)
+        found = {i: s.of_sums(part) for (i, s), part in zip(summed.items(), parts, strict=True)}
+        return [found[i] if i in found else s.at(weights) for i, s in enumerate(statistics)]
+
+    return at
 
 
 @dataclass(frozen=True, eq=False)
