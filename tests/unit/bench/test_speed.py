@@ -132,8 +132,8 @@ def test_the_page_holds_every_kind_what_is_missing_and_the_profile_of_a_missed_g
     assert len(json.loads((tmp_path / "bench.avx2.json").read_text())) == 1
 
 
-def test_rows_have_names_of_their_own_and_sides_that_exist(bench):
-    page, pairs, _ = bench
+@pytest.mark.usefixtures("bench")
+def test_rows_have_names_of_their_own_and_sides_that_exist():
     main = runpy.run_path(str(BENCH / "__main__.py"), run_name="bench")
     rows = main["all_rows"]()
     assert len({row.name for row in rows}) == len(rows)
