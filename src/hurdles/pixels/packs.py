@@ -22,6 +22,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ import numpy as np
 
 from hurdles.data.files import read_sealed, replacing, sweep, write_sealed
 from hurdles.errors import CacheError, LungsNotFoundError
+from hurdles.progress import processors
 
 _MAGIC = b"hurdles1"
 _TAIL = struct.Struct("<QI8s")  # footer length, footer checksum, magic
@@ -53,8 +55,11 @@ class Pack(NamedTuple):
         state = self.path.stat()
         known = (str(self.path), state.st_ino, state.st_size, state.st_mtime_ns)
         if known not in _VERIFIED:
-            if not all(self.is_intact(row) for row in range(len(self.keys))):
-                return False
+            with ThreadPoolExecutor(processors()) as pool:  # checksums let other threads run
+                n, step = len(self.keys), 64
+                parts = [range(start, min(start + step, n)) for start in range(0, n, step)]
+                if not all(pool.map(lambda rows: all(map(self.is_intact, rows)), parts)):
+                    return False
             _VERIFIED.add(known)
         return True
 
