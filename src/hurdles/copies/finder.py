@@ -229,7 +229,7 @@ def candidates(
 def _candidates(
     plain_a: _Views, plain_b: _Views | None, gate: float, *, within: bool
 ) -> list[Candidate]:
-    """Return the likely pairs of two sets of small prints; if `within`, rows of b after that of a."""
+    """Return the likely pairs of two sets; if `within`, those whose row of b is the later one."""
     # The directions, rows of unit length, that the small prints have most in common.
     wholes = [views[_WHOLE] for views in (plain_a, plain_b) if views is not None]
     second_moment = np.add.reduce([rows.T @ rows for rows in wholes])

@@ -448,4 +448,3 @@ def _in_buckets(
                 if b is None:
                     one, two = np.minimum(one, two), np.maximum(one, two)
                 yield one, two, exact[near]
-

@@ -304,8 +304,8 @@ def _typed_csv(content: io.BytesIO, **options: Any) -> pd.DataFrame:
 def _plain_csv(content: bytes) -> pd.DataFrame | None:
     """Read what `_typed_csv` would, in a fraction of its time; None where the two might differ.
 
-    That is where cells are quoted, rows are uneven or columns share a name. Arrow reads all cells as
-    text; those of further columns and ages are typed by `_typed_csv` still.
+    That is where cells are quoted, rows are uneven or columns share a name. Arrow reads all cells
+    as text; those of further columns and ages are typed by `_typed_csv` still.
     """
     from pyarrow import ArrowException, BufferOutputStream, BufferReader, csv, string
 

@@ -453,7 +453,7 @@ def share_out(
     # One cell for every class of a group; only those that hold images.
     cells, images = np.unique(person * len(classes) + label, return_counts=True)
     group, kind = np.divmod(cells, len(classes))
-    # Classes are numbered by rarity: fewest groups first, of equals the fewest images, then by name.
+    # Classes are numbered by rarity: fewest groups first, of equals the fewest images, then names.
     waiting = np.bincount(kind, minlength=len(classes))
     totals = np.bincount(kind, weights=images, minlength=len(classes))
     by_rarity = np.lexsort((totals, waiting))
@@ -478,8 +478,8 @@ def share_out(
 class _Table(NamedTuple):
     """Groups and their classes, as lists: of a few numbers at a time, arrays are slow.
 
-    Group g has the classes ``kind[begin[g]:begin[g + 1]]``, the rarest first, in so many images, and
-    a ticket within [0, 1).
+    Group g has the classes ``kind[begin[g]:begin[g + 1]]``, the rarest first, in so many images,
+    and a ticket within [0, 1).
     """
 
     begin: list[int]

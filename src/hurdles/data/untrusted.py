@@ -105,9 +105,8 @@ def _changed(
     frame = frame.copy(deep=False)
     for column in frame.columns:
         texts = frame[column]
-        if not is_numeric_dtype(texts):
-            if hits := hits_among(texts):
-                changed = texts.astype(object).where(texts.notna(), None)
-                changed.iloc[hits] = [change(texts.iloc[i]) for i in hits]
-                frame[column] = changed
+        if not is_numeric_dtype(texts) and (hits := hits_among(texts)):
+            changed = texts.astype(object).where(texts.notna(), None)
+            changed.iloc[hits] = [change(texts.iloc[i]) for i in hits]
+            frame[column] = changed
     return frame

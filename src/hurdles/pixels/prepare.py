@@ -171,12 +171,10 @@ def as_bytes(pixels: Pixels, size: int, resize: Resize = Resize.AREA) -> NDArray
     """Return an image within [0, 1] stretched to a square of bytes, as `Preparation` does."""
     import cv2
 
-    if resize is Resize.AREA:  # means and values between stay within [0, 1]
-        square = resize_square(pixels, size)
-    else:
-        square = np.clip(resized(pixels, resize, size), 0, 1)
-    # To the nearest, of two as near to the even one: as `np.rint`, in one pass.
-    return np.asarray(cv2.convertScaleAbs(square, alpha=255))
+    is_area = resize is Resize.AREA
+    square = resize_square(pixels, size) if is_area else resized(pixels, resize, size)
+    # To the nearest, of two as near to the even one, and to 255 at most: as NumPy, in one pass.
+    return np.asarray(cv2.convertScaleAbs(np.maximum(square, 0), alpha=255))
 
 
 def prepare_squares(
