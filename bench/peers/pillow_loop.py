@@ -19,8 +19,8 @@ def read(path: str) -> np.ndarray:
         return np.array(image.convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
 
-def images_per_second(folder: str) -> Callable[[float], float]:
-    paths = sorted(str(path) for path in Path(folder).rglob("*.jpeg"))
+def images_per_second(folder: str, suffix: str = "jpeg") -> Callable[[float], float]:
+    paths = sorted(str(path) for path in Path(folder).rglob(f"*.{suffix}"))
     pool = Pool(len(os.sched_getaffinity(0)))
     pool.map(read, paths[:64])
 

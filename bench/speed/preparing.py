@@ -82,6 +82,13 @@ def large_first_time() -> Turn:
     return first_time(str(LARGE))
 
 
+def large_by_pillow() -> Turn:
+    import pillow_loop
+
+    make_large()
+    return pillow_loop.images_per_second(str(LARGE))
+
+
 def make_large() -> None:
     """Make JPEGs of 1,400 px in two class folders, unless they are there."""
     import cv2
@@ -254,15 +261,15 @@ ROWS = (
         "images/s",
         (
             Side("hurdles", "preparing:large_first_time"),
-            Side("Pillow", "pillow_loop:images_per_second", {"folder": str(LARGE)}),
+            Side("Pillow", "preparing:large_by_pillow"),
         ),
         (Goal(4, over="Pillow"),),
         turns=7,
         profile="preparing:profile_large",
         needs="chest_xray",
         note="JPEGs are decoded in full. Scaled decoding would make every JPEG softer than the "
-        "same radiograph from a PNG or DICOM file, so that a network could read the format from the "
-        "texture; nor could it reach the goal, since most of the time is entropy decoding.",
+        "same radiograph from a PNG or DICOM file, so that a network could read the format from "
+        "the texture; nor could it reach the goal, since most of the time is entropy decoding.",
     ),
     Row(
         "prepare-again",

@@ -70,6 +70,7 @@ class Packs:
     def __init__(self, folder: Path, size: int) -> None:
         self.folder = folder
         self.size = size
+        self._checksums: dict[str, int] = {}  # of what was put away: not computed a second time
         with writing(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sweep(folder)
@@ -143,7 +144,11 @@ class Packs:
 
     def _write(self, path: Path, rows: dict[str, np.ndarray], keys: Sequence[str]) -> None:
         shape = (len(keys), self.size, self.size)
-        footer = json.dumps({"keys": list(keys), "checksums": [_checksum(rows[k]) for k in keys]})
+        for key in keys:
+            if key not in self._checksums:
+                self._checksums[key] = _checksum(rows[key])
+        checksums = [self._checksums[key] for key in keys]
+        footer = json.dumps({"keys": list(keys), "checksums": checksums})
         encoded = footer.encode()
         with writing(path), replacing(path) as part, part.open("wb") as out:
             layout = {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from hurdles.errors import RecipeError, RunError
 from hurdles.evaluation.statistics import auc
 from hurdles.models import ModelSpec, build
-from hurdles.pixels.perturb import apply_draws
 from hurdles.progress import Progress, Silent
 from hurdles.recipe.choices import ChosenBy, Optimizer, Scaling, Schedule, Start
 from hurdles.recipe.images import network_spec
 from hurdles.recipe.recipe import Recipe, TrainingSection
+from hurdles.training.batches import batches_of
 from hurdles.training.checkpoint import TrainingState
 from hurdles.training.history import History
 from hurdles.training.losses import Objective, StepLoss
@@ -33,7 +33,7 @@ from hurdles.training.plan import (
     groups_of,
     warning_of,
 )
-from hurdles.training.prediction import as_input, probabilities
+from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -128,6 +128,7 @@ class _Training:
             self.settings.seed,
             balance_of(recipe.remedy, sources, groups),
         )
+        self.images = batches_of(data.pixels, data.train, self.machine)
         self.network = first_network(recipe, self.spec, start, self.machine)
         self.optimizer = make_optimizer(self.network.parameters(), self.settings)
         device = self.machine.device
@@ -206,9 +207,8 @@ class _Training:
         size = self.settings.batch_size
         for step in range(first, self.steps):
             chunk = slice(step * size, (step + 1) * size)
-            images = apply_draws(self.data.pixels, draws[chunk])
             targets = torch.from_numpy(classes[chunk].copy()).to(self.machine.device)
-            yield step, as_input(images, self.machine.device), targets, draws["position"][chunk]
+            yield step, self.images(draws[chunk]), targets, draws["position"][chunk]
 
     def _step(
         self,
