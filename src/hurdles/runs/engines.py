@@ -270,6 +270,11 @@ class Chosen:
     n_images: int = 0
     passed_over: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def tolerance(self) -> float:
+        """Largest difference of a probability from torch in float32: 0 for itself."""
+        return 0.0 if self.name == REFERENCE else ENGINES.get(self.name).tolerance
+
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
         return {
@@ -277,7 +282,7 @@ class Chosen:
             "number_format": ENGINES.get(self.name).number_format,
             "versions": _versions(self.name),
             "largest_difference": self.difference,
-            "tolerance": ENGINES.get(self.name).tolerance if self.n_images else 0.0,
+            "tolerance": self.tolerance,
             "n_images": self.n_images,
             "passed_over": dict(self.passed_over),
         }
@@ -291,7 +296,8 @@ class Chosen:
             words = (
                 f"Answered by {self.name} ({_versions(self.name)}) in {engine.number_format}: on "
                 f"{self.n_images} of the images its probabilities differ from torch's in float32 "
-                f"by {self.difference:.2g} at most ({engine.tolerance:g} is allowed)."
+                f"by {self.difference:.2g} at most ({self.tolerance:g} is allowed); where that "
+                "could change the class, torch answered."
             )
         failed = [f"Engine {name} was passed over: {why}" for name, why in self.passed_over.items()]
         return [words, *failed]
@@ -334,6 +340,14 @@ class Engines:
             f"engine {self.wanted!r} cannot be used: {passed.get(self.wanted, 'no engine is left')} "
             f"Choose another: {', '.join([AUTO, FASTEST, *ENGINES])}."
         )
+
+    def times(self, pixels: NDArray[np.uint8]) -> dict[str, dict[str, Any]]:
+        """Return of every engine that can be had here how many images a second it answers.
+
+        Measured now unless it is remembered, together with the seconds until it is ready; of one
+        that fails the error instead.
+        """
+        return self._timed(self._candidates(), pixels, is_tried=True)
 
     def _in_order(
         self, pixels: NDArray[np.uint8], n: int, passed: dict[str, str]

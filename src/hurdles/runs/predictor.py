@@ -330,7 +330,7 @@ class Predictor:
         if engine is None or not len(read):
             return rows
         pixels = np.stack([each for each in results if not isinstance(each, ImageError)])
-        raw, features = answers_and_features(self._network, pixels, encode=engine.encode)
+        raw, features = self._asked(pixels, engine)
         rows.loc[read, [f"raw:{c}" for c in labels]] = raw
         rows.loc[read, "seen"] = [self._seen.get(key, "") for key in fingerprints(pixels)]
         refused = self._refused(rows, read, raw, features)
@@ -347,6 +347,25 @@ class Predictor:
             names = pictures.draw(self._network, rows.iloc[kept], pixels[~refused], calibrated)
             rows.loc[kept, "heatmap"] = names
         return rows
+
+    def _asked(
+        self, pixels: NDArray[np.uint8], engine: Chosen
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Return probabilities and features; the reference has the word where a class is at stake.
+
+        So close to the threshold, or to another class, the engine's tolerance could name another
+        class than torch in float32 does.
+        """
+        raw, features = answers_and_features(self._network, pixels, encode=engine.encode)
+        if self._threshold is None:
+            second, first = np.sort(raw, axis=1)[:, -2:].T
+            close = first - second < 2 * engine.tolerance
+        else:
+            positive = raw[:, self.run.labels.index(self._threshold.positive)]
+            close = np.abs(positive - self._threshold.value) < engine.tolerance
+        if close.any():
+            raw[close], features[close] = answers_and_features(self._network, pixels[close])
+        return raw, features
 
     def _refused(
         self,
