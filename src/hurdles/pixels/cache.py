@@ -460,6 +460,9 @@ _PATTERNS = (
     "*-d*/.*.part",
     "hashes/*.json",
     "hashes/.*.part",
+    "engines/*.onnx",  # networks of runs, and how fast they were answered
+    "engines/*.json",
+    "engines/.*.part",
 )
 
 

@@ -475,7 +475,7 @@ def equalize(pixels: Pixels, mask: NDArray[np.bool_] | None = None) -> Pixels:
     if not others:
         return pixels.copy()
     table = (np.maximum(not_brighter - darkest, 0) / others).astype(np.float32)
-    return np.asarray(table[levels])
+    return np.asarray(table.take(levels))
 
 
 def clahe(pixels: Pixels, *, limit: float = 2.0, tiles: int = 8) -> Pixels:
