@@ -35,3 +35,11 @@ def taken(pixels: NDArray[np.uint8], draws: NDArray[np.void], side: int) -> NDAr
     renumbered = draws.copy()
     renumbered["position"] = np.arange(len(draws))
     return apply_draws(small, renumbered)
+
+
+def area_means(size: int, side: int) -> NDArray[np.float32]:
+    """Return the matrix (side, size) that shrinks a column of pixels: means of what each covers."""
+    import cv2
+
+    one = np.eye(size, dtype=np.float32)
+    return np.asarray(cv2.resize(one, (size, side), interpolation=cv2.INTER_AREA))

@@ -21,8 +21,9 @@ from hurdles.progress import Progress, Silent
 from hurdles.recipe.choices import ChosenBy, Optimizer, Scaling, Schedule, Start
 from hurdles.recipe.images import network_spec, refuse_sizes
 from hurdles.recipe.recipe import Recipe, TrainingSection
+from hurdles.training.batches import batches_of
 from hurdles.training.checkpoint import TrainingState
-from hurdles.training.growth import cost_of, size_of, taken
+from hurdles.training.growth import cost_of, size_of
 from hurdles.training.history import History
 from hurdles.training.losses import Objective, StepLoss
 from hurdles.training.machine import Machine, deterministic, this_machine
@@ -33,7 +34,7 @@ from hurdles.training.plan import (
     groups_of,
     warning_of,
 )
-from hurdles.training.prediction import as_input, probabilities
+from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -129,6 +130,7 @@ class _Training:
             self.settings.seed,
             balance_of(recipe.remedy, sources, groups),
         )
+        self.images = batches_of(data.pixels, data.train, self.machine)
         self.network = first_network(recipe, self.spec, start, self.machine)
         self.optimizer = make_optimizer(self.network.parameters(), self.settings)
         device = self.machine.device
@@ -211,9 +213,8 @@ class _Training:
         size = self.settings.batch_size
         for step in range(first, self.steps):
             chunk = slice(step * size, (step + 1) * size)
-            images = taken(self.data.pixels, draws[chunk], side)
             targets = torch.from_numpy(classes[chunk].copy()).to(self.machine.device)
-            yield step, as_input(images, self.machine.device), targets, draws["position"][chunk]
+            yield step, self.images(draws[chunk], side), targets, draws["position"][chunk]
 
     def _step(
         self,
