@@ -18,7 +18,7 @@ from page import Record, write_page
 from pairs import Row
 
 #: The modules whose `ROWS` make up the table, in its order.
-MODULES = ("accelerator",)
+MODULES = ("accelerator", "recipes")
 
 
 def all_rows() -> list[Row]:

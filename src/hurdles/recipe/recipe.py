@@ -186,7 +186,10 @@ class TrainingSection(_Section):
     )
     plateau: _Many = Field(15, ge=1, description="plateau: epochs without a lower validation loss.")
     patience: _Many = Field(
-        0, ge=0, description="Stop after so many epochs without a better validation; 0: never."
+        0,
+        ge=0,
+        description="Stop after so many epochs without a better validation, epochs of smaller "
+        "images not counted; 0: never.",
     )
     choose: ChosenEpoch = Field(
         ChosenEpoch.BEST, description="best (on the validation images) or last."

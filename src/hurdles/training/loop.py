@@ -174,7 +174,9 @@ class _Training:
     def _has_stalled(self, state: TrainingState) -> bool:
         if not self.settings.patience or not state.rows:
             return False
-        return len(state.rows) - self._history(state).best_epoch >= self.settings.patience
+        # Of smaller images, validation says little: it does not wait for those.
+        since = max(self._history(state).best_epoch, len(self.settings.sizes))
+        return len(state.rows) - since >= self.settings.patience
 
     def _epoch(self, state: TrainingState) -> None:
         import torch

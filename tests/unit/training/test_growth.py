@@ -68,6 +68,22 @@ def test_validation_is_at_the_size_of_the_preparation(monkeypatch):
     assert seen == [(48, 48)] * 3
 
 
+def test_epochs_of_smaller_images_do_not_use_up_patience(monkeypatch):
+    accuracies = iter([0.9, 0.5, 0.5, 0.5, 0.5, 0.5])
+
+    def graded(*_):
+        value = next(accuracies)
+        return {
+            "validation_loss": 1 - value,
+            "validation_accuracy": value,
+            "validation_auc": value,
+        }
+
+    monkeypatch.setattr(loop, "validate", graded)
+    trained = train(recipe_of(epochs=6, sizes=[34, 34, 40], patience=2), data())
+    assert trained.history.frame["size"].tolist() == [34, 34, 40, 48, 48]
+
+
 def test_progress_counts_a_large_step_as_several_small_ones():
     class Counting(StopAt):
         total = done = 0
