@@ -19,7 +19,7 @@ from torch.nn import functional
 def available() -> bool:
     """Tell whether this torch trains opaque tensors on this processor: oneDNN on x86."""
     is_x86 = platform.machine().lower() in {"x86_64", "amd64"}
-    return is_x86 and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call,no-any-return] # untyped in torch
+    return is_x86 and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call] # untyped in torch
 
 
 def enter(x: Tensor) -> Tensor:
