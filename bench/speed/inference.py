@@ -140,9 +140,12 @@ def lungs_profile() -> Callable[[float], list[str]]:
         yield "shrink", lambda: [resize_square(image, SQUARE) for image in images]
         yield "network", lambda: [segmenter.probabilities([each]) for each in squares]
         yield "clean and judge", lambda: [clean(each) for each in found]
-        yield "stretch the mask", lambda: [
-            stretched(mask, image.shape) for mask, image in zip(masks, images, strict=True)
-        ]
+        yield (
+            "stretch the mask",
+            lambda: [
+                stretched(mask, image.shape) for mask, image in zip(masks, images, strict=True)
+            ],
+        )
         yield "equalize", lambda: [equalize(image) for image in images]
         yield "resize", lambda: [as_bytes(image, SIZE) for image in images]
 
