@@ -54,7 +54,7 @@ from hurdles.runs.seen import (
 )
 from hurdles.training.checkpoint import load_weights
 from hurdles.training.loop import TrainingData, train
-from hurdles.training.machine import environment, this_machine
+from hurdles.training.machine import environment, give_back_memory, this_machine
 from hurdles.training.plan import Sources
 
 
@@ -323,6 +323,7 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
     trained = train(
         recipe, data, start=run.start(), state_path=run.state_path, progress=options.listener
     )
+    give_back_memory()  # the activations of a step, which predictions do not need
     run.write_trained(trained, recipe, prepared_as)
     return time.monotonic() - started
 

@@ -92,6 +92,15 @@ def keep_big_blocks() -> bool:
     return all(done)
 
 
+def give_back_memory() -> None:
+    """Return to the kernel what `keep_big_blocks` has kept, once a stage is over.
+
+    What comes next asks for blocks of other sizes, which would come on top.
+    """
+    if keep_big_blocks():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def environment(machine: Machine | None = None) -> dict[str, Any]:
     """Return what a reader needs to make the numbers again: versions and the machine's kind."""
     import torch
