@@ -61,7 +61,7 @@ class Row:
     `better` is ``"higher"`` for rates, ``"lower"`` for seconds; a ratio is always so many times
     better than the peer. `profile` names a function like a side's `make` whose turn returns lines
     of text, where the time goes, for the page if a goal is missed. `needs` is a folder under
-    ``HURDLES_DATA``, or ``"cuda"``.
+    ``HURDLES_DATA``, ``"cuda"`` or ``"Rscript"``.
     """
 
     name: str

@@ -20,7 +20,13 @@ from hurdles.evaluation.estimate import undefined
 from hurdles.evaluation.forecast import ASSUMPTION, forecast_auc, track_record
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.probing import Probe, fit_predict, out_of_fold, source_probes, thumbnails
+from hurdles.evaluation.probing import (
+    Probe,
+    fit_predict,
+    out_of_fold,
+    source_probes_within,
+    thumbnails,
+)
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
@@ -58,7 +64,7 @@ def source(subject: Subject) -> Iterator[Finding]:
     known = np.flatnonzero(sources != "")
 
     def probes(table: NDArray[np.floating], level: float) -> list[Probe]:
-        overall_and_within = source_probes(
+        return source_probes_within(
             table[known],
             sources[known].tolist(),
             labels[known].tolist(),
@@ -66,7 +72,6 @@ def source(subject: Subject) -> Iterator[Finding]:
             seed=subject.material.seed,
             level=level,
         )
-        return list(overall_and_within[1:])
 
     # Whether there is anything to tell, before the network is asked.
     plain = np.concatenate([thumbnails(m.pixels) for m in materials])
