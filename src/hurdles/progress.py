@@ -99,3 +99,12 @@ def keep_big_blocks() -> bool:
     options = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 256 << 20}
     done = [libc.mallopt(option, size) for option, size in options.items()]
     return all(done)
+
+
+def give_back_memory() -> None:
+    """Return to the kernel what `keep_big_blocks` has kept, once a stage is over.
+
+    What comes next asks for blocks of other sizes, which would come on top.
+    """
+    if keep_big_blocks():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

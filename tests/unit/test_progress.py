@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hurdles import progress
-from hurdles.progress import Options, Silent, counting, keep_big_blocks
+from hurdles.progress import Options, Silent, counting, give_back_memory, keep_big_blocks
 
 
 class Listener(Silent):
@@ -34,3 +34,13 @@ def test_the_allocator_is_told_only_where_there_is_glibc(monkeypatch):
     assert keep_big_blocks.__wrapped__() is False
     monkeypatch.setattr(progress.sys, "platform", "darwin")
     assert keep_big_blocks.__wrapped__() is False
+
+
+def test_memory_is_given_back_only_where_it_was_kept(monkeypatch):
+    trimmed = []
+    libc = type("Library", (), {"malloc_trim": lambda _, pad: trimmed.append(pad)})()
+    monkeypatch.setattr(progress.ctypes, "CDLL", lambda _: libc)
+    for kept in (True, False):
+        monkeypatch.setattr(progress, "keep_big_blocks", lambda kept=kept: kept)
+        give_back_memory()
+    assert trimmed == [0]
