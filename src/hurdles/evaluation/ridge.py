@@ -128,9 +128,7 @@ class _Problem:
         self.turned = np.ascontiguousarray(scores.T)
         self.lengths = (scores**2).sum(axis=0)[:, None]
 
-    def optimum(
-        self, penalty: float, weights: Floats, intercepts: Floats
-    ) -> tuple[Floats, Floats]:
+    def optimum(self, penalty: float, weights: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
         """Return weights and intercepts at the smallest penalized loss, from those given."""
         reached = self.scores @ weights + intercepts
         loss = self.loss(reached) + penalty / 2 * float((weights**2).sum())
