@@ -175,7 +175,8 @@ class _Problem:
         typical = max(float(spread.mean()), _LEAST_SPREAD)
         curvature = np.append(self.lengths * typical + penalty, self.n * typical)
         curvature = curvature.astype(np.float32)
-        step, rest = np.zeros_like(slope), -slope.astype(np.float32)
+        step = np.zeros_like(slope)
+        rest: Any = -slope.astype(np.float32)
         scaled = rest / curvature
         ahead, left = scaled, float((rest * scaled).sum())
         enough = precision**2 * left
