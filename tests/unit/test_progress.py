@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hurdles.progress import Options, Silent, counting
+from hurdles import progress
+from hurdles.progress import Options, Silent, counting, keep_big_blocks
 
 
 class Listener(Silent):
@@ -26,3 +27,10 @@ def test_a_stage_starts_once_and_advances_by_what_is_new():
 
 def test_nobody_listens_by_default():
     assert isinstance(Options().listener, Silent)
+
+
+def test_the_allocator_is_told_only_where_there_is_glibc(monkeypatch):
+    monkeypatch.setattr(progress.platform, "libc_ver", lambda: ("musl", "1.2"))
+    assert keep_big_blocks.__wrapped__() is False
+    monkeypatch.setattr(progress.sys, "platform", "darwin")
+    assert keep_big_blocks.__wrapped__() is False

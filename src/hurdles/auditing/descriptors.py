@@ -8,11 +8,14 @@ the lungs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hurdles.progress import processors
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -32,6 +35,8 @@ _AT_ONCE = 4
 #: Sums of gradients in a block, in gray levels, that are taken for flat.
 _FLAT = 100.0
 _TINY = 1e-3  # squared gray levels: below rounding
+#: Images that a thread describes at once.
+_PIECE = 32
 
 
 def histogram(pixels: Bytes, bins: int = 32) -> Floats:
@@ -214,8 +219,14 @@ def frame(size: int, share: float) -> Flags:
 def _each(pixels: Bytes, where: Flags | None, one: Callable[[Floats, Flags], Floats]) -> Floats:
     everywhere = np.ones(pixels.shape[1:], dtype=bool)
     kept = [everywhere] * len(pixels) if where is None else where
-    rows = [one(p.astype(np.float32), k) for p, k in zip(pixels, kept, strict=True)]
-    return np.stack(rows)
+
+    def some(start: int) -> list[Floats]:
+        part = slice(start, start + _PIECE)
+        return [one(p.astype(np.float32), k) for p, k in zip(pixels[part], kept[part], strict=True)]
+
+    with ThreadPoolExecutor(processors()) as pool:  # OpenCV and NumPy let other threads run
+        rows = pool.map(some, range(0, len(pixels), _PIECE))
+        return np.stack([row for part in rows for row in part])
 
 
 def _directions(gray: Floats) -> Floats:

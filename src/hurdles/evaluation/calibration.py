@@ -474,7 +474,7 @@ def _fitted(design: Floats, offset: Floats, truth: NDArray[np.intp], start: floa
     for _ in range(_STEPS):
         residual = -p
         residual[np.arange(len(truth)), truth] += 1
-        gradient = np.einsum("nkq,nk->q", design, residual)
+        gradient = design.reshape(-1, design.shape[2]).T @ residual.ravel()
         try:
             step = np.linalg.solve(_information(design, p), gradient)
         except np.linalg.LinAlgError:
@@ -504,5 +504,6 @@ def _likelihood(
 
 
 def _information(design: Floats, p: Floats) -> Floats:
+    flat = design.reshape(-1, design.shape[2])
     mean = np.einsum("nkq,nk->nq", design, p)
-    return np.asarray(np.einsum("nkq,nk,nkr->qr", design, p, design) - mean.T @ mean)
+    return np.asarray((flat * p.reshape(-1, 1)).T @ flat - mean.T @ mean)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -13,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hurdles._version import __version__
+from hurdles.progress import keep_big_blocks
 from hurdles.recipe.choices import Precision
 
 if TYPE_CHECKING:
     import torch
-
-# glibc's mallopt parameters, from malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 class Machine:
@@ -73,23 +68,6 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
-
-
-@functools.cache
-def keep_big_blocks() -> bool:
-    """Tell the C library to keep big blocks instead of returning them to the kernel.
-
-    A training step allocates and frees hundreds of megabytes; each returned block is zeroed again
-    by the kernel when it comes back. Keeping them spares that; ``bench/training.py`` measures the
-    loop with it, beside a plain one without. Takes effect for later allocations, once per
-    process; does nothing where the C library is not glibc.
-    """
-    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL("libc.so.6")
-    options = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 256 << 20}
-    done = [libc.mallopt(option, size) for option, size in options.items()]
-    return all(done)
 
 
 def environment(machine: Machine | None = None) -> dict[str, Any]:
