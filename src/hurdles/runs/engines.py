@@ -35,8 +35,8 @@ from hurdles.progress import Options
 from hurdles.recipe.choices import Precision
 from hurdles.registry import Registry
 from hurdles.runs.export import exported
-from hurdles.training.machine import Machine, environment, this_machine
-from hurdles.training.prediction import answers_and_features, as_input
+from hurdles.training.machine import environment, this_machine
+from hurdles.training.prediction import answers_and_features
 
 if TYPE_CHECKING:
     import torch
@@ -336,8 +336,9 @@ class Engines:
                 passed[name] = f"it differs from torch by {difference:.2g} in a probability."
             except Exception as error:  # libraries have classes of their own, under no common one
                 passed[name] = _reason(error)
+        why = passed.get(self.wanted, "no engine is left.")
         raise ModelError(
-            f"engine {self.wanted!r} cannot be used: {passed.get(self.wanted, 'no engine is left')} "
+            f"engine {self.wanted!r} cannot be used: {why} "
             f"Choose another: {', '.join([AUTO, FASTEST, *ENGINES])}."
         )
 
@@ -349,9 +350,7 @@ class Engines:
         """
         return self._timed(self._candidates(), pixels, is_tried=True)
 
-    def _in_order(
-        self, pixels: NDArray[np.uint8], n: int, passed: dict[str, str]
-    ) -> Iterator[str]:
+    def _in_order(self, pixels: NDArray[np.uint8], n: int, passed: dict[str, str]) -> Iterator[str]:
         """Yield the names of the engines to try, the best first."""
         if self.wanted not in (AUTO, FASTEST):
             if absence := ENGINES.get(self.wanted).absence():
