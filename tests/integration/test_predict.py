@@ -19,7 +19,7 @@ from hurdles.cli import app
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError, ImageError, ManifestError, OutputError, RunError
 from hurdles.progress import Options
-from hurdles.runs import predictor
+from hurdles.runs import engines, predictor
 from hurdles.runs.answers import COLUMNS, Answers, about_path
 from hurdles.runs.engines import Chosen
 from hurdles.runs.images import preparation_of, prepare_pixels
@@ -77,44 +77,32 @@ def test_the_engine_is_named_and_names_the_classes_that_torch_does(run, images, 
     words = ["predict", str(run.path), str(images), "--quiet", "--engine", "tensorrt"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code != 0
-    assert "no engine is called 'tensorrt'" in done.stderr
+    assert "no engine is called 'tensorrt'" in str(done.exception)
 
 
 def test_where_a_class_is_at_stake_torch_answers(run, images, options, monkeypatch):
     """An engine that is off by less than its tolerance cannot change a class."""
     model = hurdles.load(run, engine="torch", options=options)
     expected = model.predict(images)
-    first, second = np.sort(expected.raw, axis=1)[:, ::-1][:, :2].T
-    tolerance = float(np.median(first - second)) / 2
-
-    def swapped(pixels, n):
-        """Carry the second class over the first in all images that are close enough."""
-
-        def encode(x):
-            raise AssertionError("replaced below")
-
-        chosen = Chosen("torch-bfloat16", encode)
-        monkeypatch.setattr(Chosen, "tolerance", property(lambda self: tolerance))
-        return chosen
-
-    real = predictor.answers_and_features
+    second, first = np.sort(expected.raw, axis=1)[:, -2:].T
+    gaps = np.sort(first - second)
+    tolerance = float(gaps[4]) / 3.9  # of nine images at least five are as close as it matters
+    monkeypatch.setattr(Chosen, "tolerance", property(lambda self: tolerance))
+    real = engines.answers_and_features
 
     def asked(network, pixels, *, encode=None):
         raw, features = real(network, pixels)
-        if encode is None:
-            return raw, features
-        rows = np.arange(len(raw))
-        order = np.argsort(raw, axis=1)
-        raw[rows, order[:, -1]] -= 0.99 * tolerance
-        raw[rows, order[:, -2]] += 0.99 * tolerance
+        if encode is not None:  # the second class gains on the first, or passes it
+            rows, order = np.arange(len(raw)), np.argsort(raw, axis=1)
+            raw[rows, order[:, -1]] -= 0.99 * tolerance
+            raw[rows, order[:, -2]] += 0.99 * tolerance
         return raw, features
 
-    monkeypatch.setattr(model._engines, "chosen", swapped)
-    monkeypatch.setattr(predictor, "answers_and_features", asked)
+    monkeypatch.setattr(engines, "answers_and_features", asked)
     answers = model.predict(images)
     assert (answers.frame["prediction"] == expected.frame["prediction"]).all()
     exact = (answers.raw == expected.raw).all(axis=1)
-    assert 0 < exact.sum() < len(exact)
+    assert 5 <= exact.sum() < len(exact)
 
 
 def test_test_images_get_the_predictions_in_the_runs_folder(run, options):
@@ -291,7 +279,7 @@ def test_an_interrupted_call_leaves_nothing_that_passes_for_whole(
     run, images, options, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(predictor, "_CHUNK", 4)
-    out, real, calls = tmp_path / "p.csv", predictor.answers_and_features, []
+    out, real, calls = tmp_path / "p.csv", Chosen.answers, []
     hurdles.predict(run, images / "00.png", out=out, options=options)
     before = out.read_bytes(), about_path(out).read_bytes()
 
@@ -301,7 +289,7 @@ def test_an_interrupted_call_leaves_nothing_that_passes_for_whole(
             raise KeyboardInterrupt
         return real(*arguments, **named)
 
-    monkeypatch.setattr(predictor, "answers_and_features", interrupted)
+    monkeypatch.setattr(Chosen, "answers", interrupted)
     with pytest.raises(KeyboardInterrupt):
         hurdles.predict(run, images, out=out, options=options)
     assert (out.read_bytes(), about_path(out).read_bytes()) == before
