@@ -18,8 +18,18 @@ from pathlib import Path
 from page import Record, write_page
 from pairs import Row
 
-#: The modules whose `ROWS` make up the table, in its order.
-MODULES = ("evaluating", "starting", "accelerator")
+MODULES = (
+    "training",
+    "recipes",
+    "inference",
+    "preparing",
+    "formats",
+    "tables",
+    "evaluating",
+    "starting",
+    "accelerator",
+    "suite",
+)
 
 
 def all_rows() -> list[Row]:

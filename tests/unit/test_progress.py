@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from hurdles.progress import Options, Silent, TimeLeft, counting
+from hurdles import progress
+from hurdles.progress import (
+    Options,
+    Silent,
+    TimeLeft,
+    counting,
+    give_back_memory,
+    keep_big_blocks,
+)
 
 
 class Listener(Silent):
@@ -28,6 +36,23 @@ def test_a_stage_starts_once_and_advances_by_what_is_new():
 
 def test_nobody_listens_by_default():
     assert isinstance(Options().listener, Silent)
+
+
+def test_the_allocator_is_told_only_where_there_is_glibc(monkeypatch):
+    monkeypatch.setattr(progress.platform, "libc_ver", lambda: ("musl", "1.2"))
+    assert keep_big_blocks.__wrapped__() is False
+    monkeypatch.setattr(progress.sys, "platform", "darwin")
+    assert keep_big_blocks.__wrapped__() is False
+
+
+def test_memory_is_given_back_only_where_it_was_kept(monkeypatch):
+    trimmed = []
+    libc = type("Library", (), {"malloc_trim": lambda _, pad: trimmed.append(pad)})()
+    monkeypatch.setattr(progress.ctypes, "CDLL", lambda _: libc)
+    for kept in (True, False):
+        monkeypatch.setattr(progress, "keep_big_blocks", lambda kept=kept: kept)
+        give_back_memory()
+    assert trimmed == [0]
 
 
 #: Seconds of every step of work as it was seen.

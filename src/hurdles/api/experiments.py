@@ -135,6 +135,8 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     recipe = _remedied(recipe, settings or {}, remedies)
     begun = resume and Run(out).is_begun
+    if isinstance(encoder_from, str | Path) and not Path(encoder_from).is_file():
+        Run(encoder_from).require_finished()  # before images are read, or drawn
     images = None
     if not begun or data is not None or labels or columns or join_patients:
         images = classified(

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from hurdles.runs.predictor import Predictor
 
 
-def load(run: Run | str | Path, *, options: Options | None = None) -> Predictor:
+def load(
+    run: Run | str | Path, *, engine: str = "auto", options: Options | None = None
+) -> Predictor:
     """Return a finished run, ready to answer new images again and again.
 
     ``hurdles.load("runs/mine").predict(["a.png"])`` is `predict`; the network, the temperature and
@@ -29,6 +31,12 @@ def load(run: Run | str | Path, *, options: Options | None = None) -> Predictor:
     ----------
     run : Run or path
         A finished run.
+    engine : str
+        What computes the answers; the numbers of `evaluate` and `audit` are always those of
+        ``torch``, in float32, to which every other engine is held on some of the images first.
+        ``auto``: the fastest of those that compute in float32 for the number of images given; no
+        probability may differ from torch's by more than 1e-4. ``fastest``: of all, bfloat16 too,
+        by 1e-2. Or a name of `hurdles.runs.engines.ENGINES`. The answers' `about` names it.
     options : Options, optional
         Where the cache is, who listens.
 
@@ -36,10 +44,12 @@ def load(run: Run | str | Path, *, options: Options | None = None) -> Predictor:
     ------
     RunError
         If the run is not finished, or its images would be prepared otherwise now.
+    RegistryError
+        If there is no such engine.
     """
     from hurdles.runs.predictor import Predictor
 
-    return Predictor(run if isinstance(run, Run) else Run(run), options)
+    return Predictor(run if isinstance(run, Run) else Run(run), options, engine=engine)
 
 
 def predict(
@@ -50,6 +60,7 @@ def predict(
     columns: Mapping[str, str] | None = None,
     out: str | Path | None = None,
     heatmaps: str | Path | None = None,
+    engine: str = "auto",
     force: bool = False,
     options: Options | None = None,
 ) -> Answers:
@@ -75,6 +86,8 @@ def predict(
         ``<stem>.about.json``. An interrupted call leaves neither.
     heatmaps : path, optional
         Folder for a picture of each answered image beside its Grad-CAM: patients' pixels.
+    engine : str
+        What computes the answers: ``auto``, ``fastest``, ``torch`` or another; see `load`.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -90,12 +103,16 @@ def predict(
     ------
     RunError
         If the run is not finished.
+    RegistryError
+        If there is no such engine.
+    ModelError
+        If an engine was asked for by name and fails, or answers otherwise than torch.
     ManifestError
         If there is no image to be read.
     OutputError
         If an output would replace an input, or a file that hurdles did not write.
     """
-    return load(run, options=options).predict(
+    return load(run, engine=engine, options=options).predict(
         images, coverage=coverage, columns=columns, out=out, heatmaps=heatmaps, force=force
     )
 

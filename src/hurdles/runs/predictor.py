@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -43,6 +43,7 @@ from hurdles.runs.answers import (
     set_cell,
 )
 from hurdles.runs.assessment import threshold_of
+from hurdles.runs.engines import AUTO, Chosen, Engines, check_name
 from hurdles.runs.images import (
     PHANTOM,
     Data,
@@ -57,7 +58,7 @@ from hurdles.runs.run import Run
 from hurdles.runs.seals import SEALS, require_whole, seal, sealed
 from hurdles.runs.seen import fingerprints, images_by_fingerprint
 from hurdles.training.machine import this_machine
-from hurdles.training.prediction import Rejector, probabilities
+from hurdles.training.prediction import Rejector
 
 if TYPE_CHECKING:
     from hurdles.models.network import Network
@@ -118,16 +119,21 @@ class Predictor:
         A finished run.
     options : Options, optional
         Where the cache is, who listens.
+    engine : str
+        One of `hurdles.runs.engines.ENGINES`, or ``auto`` or ``fastest``; see `hurdles.load`.
 
     Raises
     ------
     RunError
         If the run is not finished, or its images would be prepared otherwise now.
+    RegistryError
+        If there is no such engine.
     """
 
-    def __init__(self, run: Run, options: Options | None = None) -> None:
+    def __init__(self, run: Run, options: Options | None = None, *, engine: str = AUTO) -> None:
         self.run = run.require_finished()
         self.options = options or Options()
+        self.engine = check_name(engine)
         self._preparation = preparation_of(run.recipe)
         run.require_prepared(self._preparation.description)
 
@@ -152,6 +158,14 @@ class Predictor:
     @cached_property
     def _network(self) -> Network:
         return self.run.network().to(this_machine("float32").device)
+
+    @cached_property
+    def _engines(self) -> Engines:
+        return Engines(self._network, self.engine, self.options)
+
+    @cached_property
+    def _weights(self) -> str:
+        return f"sha256:{file_hash(self.run.weights_path)}"
 
     @cached_property
     def _threshold(self) -> Threshold | None:
@@ -228,8 +242,14 @@ class Predictor:
             about = self.about(rule)
             self._keep_refusal()
             with growing(file, about) as table:
+                engine: Chosen | None = None
                 for rows, pixels in self._read(given):
-                    table.add(self._answered(rows, pixels, rule, pictures))
+                    read = [each for each in pixels if not isinstance(each, ImageError)]
+                    if read and engine is None:
+                        engine = self._engines.chosen(np.stack(read), len(given))
+                        about |= {"engine": engine.to_dict()}
+                        about["notes"] += engine.lines()
+                    table.add(self._answered(rows, pixels, rule, engine, pictures))
                     self.options.listener.advance(len(rows))
                 return Answers(table.table(), about)
 
@@ -241,16 +261,17 @@ class Predictor:
         try:
             refusal.rejector.save(folder)
             seal(folder)
+            self.refusal = replace(refusal, is_new=False)
         except OSError as error:  # a folder that is only to be read: fixed again the next time
             self.options.listener.say(f"the rule of refusal is not kept: {error}")
 
     def about(self, rule: PredictionSets) -> dict[str, Any]:
         """Return what answers rest on, for JSON."""
         refusal = self.refusal
-        weights = self.run.weights_path
         return {
             "run": str(self.run.path),
-            "weights": f"sha256:{file_hash(weights)}",
+            "weights": self._weights,
+            "engine": None,  # chosen when the first images are read
             "classes": list(self.run.labels),
             "inverse_temperature": self.inverse_temperature.to_dict(),
             "sets": rule.to_dict(),
@@ -297,22 +318,23 @@ class Predictor:
         given: pd.DataFrame,
         results: Sequence[NDArray[np.uint8] | ImageError],
         rule: PredictionSets,
+        engine: Chosen | None,
         pictures: _Pictures | None,
     ) -> pd.DataFrame:
-        """Return the rows of a chunk."""
+        """Return the rows of a chunk; there is no engine only where no image was read."""
         labels = self.run.labels
         rows = rows_of(columns_of(labels), len(given))
         rows["image"], rows["path"] = given["image"].to_numpy(), given["path"].to_numpy()
         rows["use"] = USE
         rows["error"] = [each.message if isinstance(each, ImageError) else "" for each in results]
         read = np.flatnonzero(rows["error"] == "")
-        if not len(read):
+        if engine is None or not len(read):
             return rows
         pixels = np.stack([each for each in results if not isinstance(each, ImageError)])
-        raw = probabilities(self._network, pixels, machine=this_machine("float32"))
+        raw, features = engine.answers(self._network, pixels, self._threshold)
         rows.loc[read, [f"raw:{c}" for c in labels]] = raw
         rows.loc[read, "seen"] = [self._seen.get(key, "") for key in fingerprints(pixels)]
-        refused = self._refused(rows, read, pixels)
+        refused = self._refused(rows, read, raw, features)
         kept, raw = read[~refused], raw[~refused]
         if not len(kept):
             return rows
@@ -328,13 +350,17 @@ class Predictor:
         return rows
 
     def _refused(
-        self, rows: pd.DataFrame, read: NDArray[np.intp], pixels: NDArray[np.uint8]
+        self,
+        rows: pd.DataFrame,
+        read: NDArray[np.intp],
+        raw: NDArray[np.float64],
+        features: NDArray[np.float32],
     ) -> NDArray[np.bool_]:
         """Enter into the rows which images are refused, and return it."""
         rejector = self.refusal.rejector
         if rejector is None:
             return np.zeros(len(read), dtype=bool)
-        scores = rejector.scores(self._network, pixels)
+        scores = rejector.scores_of(raw, features)
         refused = rejector.rule.rejects(scores)
         rows.loc[read, "strangeness"] = scores
         if self.refusal.is_able:

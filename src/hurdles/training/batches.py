@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hurdles.pixels.perturb import apply_draws
+from hurdles.training.growth import area_means, taken
 from hurdles.training.machine import Machine
 from hurdles.training.prediction import as_input
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Batches(Protocol):
     """A source of batches: draws (`hurdles.pixels.perturb.DRAW`) in, input of a network out."""
 
-    def __call__(self, draws: NDArray[np.void]) -> torch.Tensor:
-        """Return float32 (n, 1, size, size) within [0, 1], on the device."""
+    def __call__(self, draws: NDArray[np.void], side: int) -> torch.Tensor:
+        """Return float32 (n, 1, side, side) within [0, 1], on the device."""
 
 
 def batches_of(
@@ -33,7 +33,7 @@ def batches_of(
     """Return the source of batches for this machine; draws name only such positions."""
     if machine.device.type == "cuda" and _fits(len(positions) * pixels[:1].nbytes, machine):
         return DeviceBatches(pixels, positions, machine.device)
-    return lambda draws: as_input(apply_draws(pixels, draws), machine.device)
+    return lambda draws, side: as_input(taken(pixels, draws, side), machine.device)
 
 
 #: Share of an accelerator's memory that pixels may take; the rest is for the network.
@@ -61,12 +61,15 @@ class DeviceBatches:
         self._pixels = torch.from_numpy(np.ascontiguousarray(pixels[kept])).to(device)
         self._device = device
 
-    def __call__(self, draws: NDArray[np.void]) -> torch.Tensor:
-        """Return the altered images; see `hurdles.pixels.perturb.apply_draws`, their slow twin."""
+    def __call__(self, draws: NDArray[np.void], side: int) -> torch.Tensor:
+        """Return the altered images; see `hurdles.training.growth.taken`, their slow twin."""
         import torch
 
         rows = torch.from_numpy(self._row[draws["position"]]).to(self._device)
         images = self._pixels[rows].unsqueeze(1).float()
+        if side < images.shape[-1]:
+            means = torch.from_numpy(area_means(images.shape[-1], side)).to(self._device)
+            images = (means @ images @ means.T).round_()
         moves = ("degrees", "shift_x", "shift_y", "growth")
         if any(draws[name].any() for name in moves):
             images = self._moved(images, draws)

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     import torch
 
     from hurdles.models.network import Network
+
+Output = TypeVar("Output")
 
 
 def as_input(pixels: NDArray[np.uint8], device: torch.device | str = "cpu") -> torch.Tensor:
@@ -90,14 +92,38 @@ def embed(
     return np.concatenate([features.float().flatten(1).cpu().numpy() for features in batches])
 
 
+def answers_and_features(
+    network: Network,
+    pixels: NDArray[np.uint8],
+    *,
+    encode: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    batch_size: int = 32,
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return what `probabilities` and `embed` do, to the bit, from one pass through the network.
+
+    `encode` stands in for the network's own way from images to features
+    (`hurdles.runs.engines`); the rest is torch in float32.
+    """
+
+    def both(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = (encode or network.features)(images)
+        return network.logits(features), features
+
+    answers, kept = [], []
+    for logits, features in _outputs(network, both, pixels, None, batch_size, None):
+        answers.append(logits.double().softmax(1).cpu().numpy())
+        kept.append(features.float().flatten(1).cpu().numpy())
+    return np.concatenate(answers), np.concatenate(kept)
+
+
 def _outputs(
     network: Network,
-    function: Callable[[torch.Tensor], torch.Tensor],
+    function: Callable[[torch.Tensor], Output],
     pixels: NDArray[np.uint8],
     machine: Machine | None,
     batch_size: int,
     progress: Progress | None,
-) -> Iterator[torch.Tensor]:
+) -> Iterator[Output]:
     """Yield the function's output for every batch, in evaluation mode and without gradients."""
     import torch
 
@@ -153,6 +179,14 @@ class Rejector:
     def scores(self, network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return how strange images are, shape (n,); the rule tells which of them are rejected."""
         return _scores(RejectBy(self.rule.by), self.known, network, pixels)
+
+    def scores_of(
+        self, answers: NDArray[np.float64], features: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Return the scores of images whose probabilities and features are known already."""
+        if RejectBy(self.rule.by) is RejectBy.DISTANCE:
+            return nearest_distances(self.known, _narrowed(features))
+        return np.asarray(1 - answers.max(axis=1))
 
     def judge(
         self,
@@ -216,7 +250,11 @@ def _scores(
 def _features(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what the head is given, of at most `WIDEST` numbers."""
     machine = this_machine("float32")
-    features = embed(network.to(machine.device), pixels, machine=machine)
+    return _narrowed(embed(network.to(machine.device), pixels, machine=machine))
+
+
+def _narrowed(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return features projected at random to `WIDEST` numbers, where they are more."""
     width = features.shape[1]
     if width <= WIDEST:
         return features

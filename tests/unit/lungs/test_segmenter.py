@@ -127,7 +127,8 @@ def test_an_empty_batch_is_empty(planted):
     assert segmenter.probabilities([]).shape == (0, SIZE, SIZE)
 
 
-def test_threads_share_one_network_and_take_turns(planted):
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_threads_share_one_network_side_by_side_and_take_turns_with_batches(planted, is_batch):
     segmenter = Segmenter()
     images = [radiograph(shift=0.01 * i) for i in range(12)]
     start = threading.Barrier(6)
@@ -135,13 +136,36 @@ def test_threads_share_one_network_and_take_turns(planted):
     def work(image: NDArray[np.float32]) -> Any:
         if start.n_waiting or not planted.shapes:
             start.wait(timeout=10)
-        return segmenter(image).box
+        return (segmenter.masks([image])[0] if is_batch else segmenter(image)).box
 
     with ThreadPoolExecutor(6) as pool:
         boxes = list(pool.map(work, images[:6])) + [segmenter(i).box for i in images[6:]]
     assert planted.loads == 1
-    assert planted.most == 1
+    assert planted.most == 1 or not is_batch
     assert boxes == [Segmenter()(image).box for image in images]
+
+
+def test_folded_normalization_moves_no_edge():
+    segmenter, (network, _) = Segmenter(), hurdles.lungs.training.load_lungs()
+    squares = [radiograph(shift=0.02 * i) for i in range(4)]
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(np.stack(squares)).unsqueeze(1)).sigmoid()[:, 0].numpy()
+    found = segmenter.probabilities(squares)
+    assert any(isinstance(part, nn.BatchNorm2d) for part in network.modules())
+    assert segmenter._loaded is not None
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in segmenter._loaded[0].modules())
+    assert np.abs(found - expected).max() < 1e-5
+    assert ((found >= 0.5) == (expected >= 0.5)).all()
+
+
+def test_one_image_is_worked_on_in_the_calling_thread_alone(planted):
+    threads: list[int] = []
+    planted.register_forward_hook(lambda *_: threads.append(torch.get_num_threads()))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(Segmenter(), radiograph()).result()
+        after = pool.submit(torch.get_num_threads).result()
+    assert threads == [1]
+    assert after == torch.get_num_threads()
 
 
 def test_probabilities_are_those_of_the_logits(planted):

@@ -7,6 +7,7 @@ import torch
 
 from hurdles.pixels.perturb import DRAW, apply_draws, draw
 from hurdles.training.batches import DeviceBatches, batches_of
+from hurdles.training.growth import taken
 from hurdles.training.machine import Machine
 
 SIZE = 64
@@ -20,7 +21,7 @@ def pixels():
 
 def both(pixels, draws):
     positions = np.arange(len(pixels))
-    device = DeviceBatches(pixels, positions, torch.device("cpu"))(draws)
+    device = DeviceBatches(pixels, positions, torch.device("cpu"))(draws, SIZE)
     assert device.shape == (len(draws), 1, SIZE, SIZE)
     assert device.dtype == torch.float32
     return device.numpy()[:, 0] * 255, apply_draws(pixels, draws).astype(float)
@@ -75,12 +76,21 @@ def test_only_the_given_positions_travel(pixels):
     made = DeviceBatches(pixels, np.array([4, 2, 4]), torch.device("cpu"))
     draws = np.zeros(2, dtype=DRAW)
     draws["position"] = [4, 2]
-    assert np.array_equal((made(draws).numpy()[:, 0] * 255).round(), pixels[[4, 2]])
+    assert np.array_equal((made(draws, SIZE).numpy()[:, 0] * 255).round(), pixels[[4, 2]])
     assert len(made._pixels) == 2
 
 
 def test_a_processor_takes_opencvs_bits(pixels):
     draws = drawn(rotation=1.0, degrees=15.0)
-    made = batches_of(pixels, np.arange(6), Machine("cpu", torch.float32))(draws)
+    made = batches_of(pixels, np.arange(6), Machine("cpu", torch.float32))(draws, SIZE)
     expected = torch.from_numpy(apply_draws(pixels, draws)).float() / 255
     assert torch.equal(made[:, 0], expected)
+
+
+def test_smaller_images_are_opencvs_within_gray_levels(pixels):
+    draws = drawn(flip=0.5, rotation=0.5, degrees=15.0)
+    made = DeviceBatches(pixels, np.arange(6), torch.device("cpu"))(draws, 40)
+    off = np.abs(made.numpy()[:, 0] * 255 - taken(pixels, draws, 40))
+    assert made.shape == (40, 1, 40, 40)
+    assert off.max() <= 4
+    assert off.mean() < 0.3
