@@ -23,7 +23,7 @@ class Clock(keras.callbacks.Callback):
         super().__init__()
         self.seconds, self.steps = seconds, -1
 
-    def on_train_batch_end(self, *_: object) -> None:
+    def on_train_batch_end(self, *_: object, **__: object) -> None:
         """Look at the clock; the first batch waits for the pipeline."""
         self.steps += 1
         if self.steps == 0:
