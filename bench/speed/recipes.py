@@ -100,6 +100,24 @@ def time_to_accuracy() -> Callable[[float], float]:
     return turn
 
 
+def epochs_of_fast() -> Callable[[float], list[str]]:
+    """Train the fast recipe once: size, seconds and validation accuracy of every epoch."""
+    from hurdles.training.loop import train
+
+    recipe, prepared = prepared_images(FAST)
+    data = training_data(prepared)
+
+    def turn(_: float) -> list[str]:
+        rows = train(recipe.changed(training={"seed": FIRST}), data).history.frame
+        return [
+            f"epoch {row.epoch}, {row.size:.0f} px: {row.seconds:5.1f} s, "
+            f"validation {100 * row.validation_accuracy:.1f} %"
+            for row in rows.itertuples()
+        ]
+
+    return turn
+
+
 def test_accuracy(trained, prepared) -> float:
     """Return the accuracy on test images, which nothing is chosen by."""
     from hurdles.models import build
@@ -211,13 +229,15 @@ ROWS = (
         turns=len(seeds()) or 1,
         seconds=16.0,
         needs=COLLECTION,
+        profile="recipes:epochs_of_fast",
         note=(
-            f"Turn n is seed n of the peer and {FIRST} + n of hurdles. hurdles: the recipe {FAST}, the whole training from "
-            "prepared pixels, validation included, until the first epoch that is as good on the "
-            "validation images as the best of the peer's 30; for ever if none is. Keras: epochs to "
-            "that best one, as docs/results/keras-epochs.csv has them (they do not depend on the "
-            "clock), times its seconds for an epoch, which are measured here in turns with ours. "
-            "The recipe was chosen on the validation accuracies of seeds 0 to 2, never on test images."
+            f"Turn n is seed n of the peer and {FIRST} + n of hurdles, whose recipe {FAST} was "
+            "chosen on the validation accuracies of seeds 0 to 2, never on test images. "
+            "hurdles: the whole training from prepared pixels, validation included, until the "
+            "first epoch that is as good on the validation images as the best of the peer's 30; "
+            "for ever if none is. Keras: epochs to that best one, as docs/results/keras- "
+            "epochs.csv has them (they do not depend on the clock), times its seconds for an "
+            "epoch, which are measured here in turns with ours."
         ),
     ),
     Row(
