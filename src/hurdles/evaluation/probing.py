@@ -3,8 +3,8 @@
 A logistic regression is a weak reader, and that is its use: what it can tell is there to
 be had by any network. A probe that fails shows less: the knowledge may be there in a form that no
 regression finds, and images that two collections share (`hurdles.copies.finder`) cannot be told
-apart. The penalty of the regression (`hurdles.evaluation.ridge`) is chosen on patients held out from
-training.
+apart. The regression is that of `hurdles.evaluation.ridge`; its penalty is chosen on patients held
+out from training.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from hurdles.evaluation.statistics import Floats, PatientTable
 #: strongest penalty first, of which each fit chooses by itself.
 STRENGTHS = (1e-4, 1e-2, 1.0)
 
+#: Patients of a label that are enough for the five folds of a probe.
+FEWEST = 10
 #: Parts into which training patients are dealt to choose the penalty; one of them is held out.
 _INNER = 4
 _CHANCE_AUC = 0.5

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,8 @@ TOLERANCE = 1e-6
 _MOST_STEPS, _MOST_PASSES = 100, 200
 #: Variance along a direction, over the largest, below which it is rounding.
 _NO_DIRECTION = 1e-12
+#: Of p (1 - p), where all images are answered with certainty.
+_LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,8 @@ class Regression:
     def probabilities(self, features: Floats) -> Floats:
         """Return the probability of each class, shape (n, K)."""
         scores = (features - self.mean) / self.scale @ self.weights + self.intercepts
-        return _answers(_shares(scores))
+        shares = _shares(scores.T).T
+        return np.hstack([1 - shares, shares]) if shares.shape[1] == 1 else shares
 
 
 def regressions(
@@ -70,19 +74,21 @@ def regressions(
     """
     known, columns = np.unique(np.asarray(labels), return_inverse=True)
     mean, scale = features.mean(axis=0), _scale(features)
-    scores, turned = _directions((features - mean) / scale)
-    truth = np.eye(len(known))[columns]
-    if len(known) == 2:
-        truth = truth[:, 1:]
-    problem = _Problem(scores, truth)
-    weights, intercepts = np.zeros((scores.shape[1], truth.shape[1])), np.zeros(truth.shape[1])
+    values, directions = _directions((features - mean) / scale)
+    truth = (known[:, None] == known[columns]).astype(np.float64)[-_vectors(known) :]
+    problem = _Problem(values, truth)
+    weights, intercepts = np.zeros((len(truth), values.shape[1])), np.zeros((len(truth), 1))
     if start is not None and np.array_equal(start.labels, known):
         raw = start.weights / start.scale[:, None]
-        weights = turned.T @ (raw * scale[:, None])
-        intercepts = start.intercepts + (mean - start.mean) @ raw
+        weights = (raw * scale[:, None]).T @ directions
+        intercepts = (start.intercepts + (mean - start.mean) @ raw)[:, None]
     for strength in strengths:
         weights, intercepts = problem.optimum(1 / strength, weights, intercepts)
-        yield Regression(known, mean, scale, turned @ weights, intercepts)
+        yield Regression(known, mean, scale, directions @ weights.T, intercepts[:, 0])
+
+
+def _vectors(known: NDArray[np.str_]) -> int:
+    return 1 if len(known) == 2 else len(known)
 
 
 def _scale(features: Floats) -> Floats:
@@ -94,7 +100,7 @@ def _scale(features: Floats) -> Floats:
 
 
 def _directions(table: Floats) -> tuple[Floats, Floats]:
-    """Return scores (n, r) along uncorrelated directions, and these, shape (D, r)."""
+    """Return values (n, r) along uncorrelated directions, and these, shape (D, r)."""
     n, wide = table.shape
     if n <= wide:
         variances, left = np.linalg.eigh(table @ table.T)
@@ -108,86 +114,88 @@ def _directions(table: Floats) -> tuple[Floats, Floats]:
 
 
 def _shares(scores: Floats) -> Floats:
-    """Return probabilities of scores (n, k): of the second class alone where k is 1."""
-    if scores.shape[1] == 1:
+    """Return probabilities of scores (k, n): of the second class alone where k is 1."""
+    if len(scores) == 1:
         return np.asarray(0.5 * (1 + np.tanh(0.5 * scores)))
-    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
-
-
-def _answers(shares: Floats) -> Floats:
-    return np.hstack([1 - shares, shares]) if shares.shape[1] == 1 else shares
+    shares = np.exp(scores - scores.max(axis=0))
+    return np.asarray(shares / shares.sum(axis=0))
 
 
 class _Problem:
-    """Scores (n, r) along uncorrelated directions, and what is true of each image, (n, k)."""
+    """Values (n, r) of images along uncorrelated directions, and what is true of each, (k, n).
 
-    def __init__(self, scores: Floats, truth: Floats) -> None:
-        self.scores, self.truth, self.n = scores, truth, len(scores)
-        # Row-major copies of both: each pass goes through memory once, in its order.
-        self.turned = np.ascontiguousarray(scores.T)
-        self.lengths = (scores**2).sum(axis=0)[:, None]
+    Weights are (k, r), intercepts (k, 1), scores (k, n): few rows, so that products go through the
+    values in the order of memory. Steps are found in single precision and judged in double.
+    """
 
-    def optimum(
-        self, penalty: float, weights: Floats, intercepts: Floats
-    ) -> tuple[Floats, Floats]:
+    def __init__(self, values: Floats, truth: Floats) -> None:
+        self.values, self.truth, self.n = values, truth, len(values)
+        self.single = values.astype(np.float32)
+        self.turned = np.ascontiguousarray(self.single.T)
+        self.lengths = (values**2).sum(axis=0)
+
+    def optimum(self, penalty: float, weights: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
         """Return weights and intercepts at the smallest penalized loss, from those given."""
-        reached = self.scores @ weights + intercepts
-        loss = self.loss(reached) + penalty / 2 * float((weights**2).sum())
+        scores, loss = self.judged(penalty, weights, intercepts)
         for _ in range(_MOST_STEPS):
-            shares = _shares(reached)
+            shares = _shares(scores)
             apart = shares - self.truth
-            slope = np.vstack([self.turned @ apart + penalty * weights, apart.sum(axis=0)])
+            slope = np.hstack(
+                [apart @ self.values + penalty * weights, apart.sum(axis=1, keepdims=True)]
+            )
             steepest = float(np.abs(slope).max()) / self.n
             if steepest <= TOLERANCE:
                 break
-            step, moves = self.step(shares, slope, penalty, min(0.1, steepest**0.5))
+            step = self.step(shares, slope, penalty, min(0.1, steepest**0.5))
             size, gain = 1.0, float((slope * step).sum())
             while True:  # shorter and shorter, until the loss falls as the slope promises
-                there = weights + size * step[:-1], intercepts + size * step[-1]
-                moved = reached + size * moves
-                after = self.loss(moved) + penalty / 2 * float((there[0] ** 2).sum())
+                there = weights + size * step[:, :-1], intercepts + size * step[:, -1:]
+                scores, after = self.judged(penalty, *there)
                 if after <= loss + 1e-4 * size * gain or size < 1e-8:
                     break
                 size /= 2
-            (weights, intercepts), reached, loss = there, moved, after
+            (weights, intercepts), loss = there, after
         return weights, intercepts
 
-    def step(
-        self, shares: Floats, slope: Floats, penalty: float, precision: float
-    ) -> tuple[Floats, Floats]:
-        """Return Newton's step by conjugate gradients, (r + 1, k), and how it moves the scores."""
-        spread = shares * (1 - shares)
-        curvature = np.vstack([self.lengths * spread.mean() + penalty, [[spread.mean() * self.n]]])
-        step, moves = np.zeros_like(slope), np.zeros_like(shares)
-        rest = -slope
+    def judged(self, penalty: float, weights: Floats, intercepts: Floats) -> tuple[Floats, float]:
+        """Return the scores of the images, and their penalized loss."""
+        scores = (self.values @ weights.T).T + intercepts
+        if len(scores) == 1:
+            losses = np.logaddexp(0, scores) - self.truth * scores
+        else:
+            top = scores.max(axis=0)
+            sums = np.log(np.exp(scores - top).sum(axis=0))
+            losses = sums + top - (self.truth * scores).sum(axis=0)
+        return scores, float(losses.sum() + penalty / 2 * (weights**2).sum())
+
+    def step(self, shares: Floats, slope: Floats, penalty: float, precision: float) -> Floats:
+        """Return Newton's step by conjugate gradients, shape (k, r + 1)."""
+        probability = shares.astype(np.float32)
+        spread = probability * (1 - probability)
+        typical = max(float(spread.mean()), _LEAST_SPREAD)
+        curvature = np.append(self.lengths * typical + penalty, self.n * typical)
+        curvature = curvature.astype(np.float32)
+        step = np.zeros_like(slope)
+        rest: Any = -slope.astype(np.float32)
         scaled = rest / curvature
         ahead, left = scaled, float((rest * scaled).sum())
         enough = precision**2 * left
         for _ in range(_MOST_PASSES):
-            change = self.scores @ ahead[:-1] + ahead[-1]
-            bent = spread * change if shares.shape[1] == 1 else _bent(shares, change)
-            answer = np.vstack([self.turned @ bent + penalty * ahead[:-1], bent.sum(axis=0)])
-            size = left / float((ahead * answer).sum())
-            step, moves = step + size * ahead, moves + size * change
+            change = ahead[:, :-1] @ self.turned + ahead[:, -1:]
+            bent: Any = spread * change
+            if len(shares) > 1:
+                bent = probability * (change - (probability * change).sum(axis=0))
+            below = bent @ self.single + np.float32(penalty) * ahead[:, :-1]
+            answer = np.hstack([below, bent.sum(axis=1, keepdims=True)])
+            curved = float((ahead * answer).sum())
+            if not curved > 0:  # nothing but rounding is left
+                break
+            size = np.float32(left / curved)
+            step += size * ahead
             rest = rest - size * answer
             scaled = rest / curvature
             before, left = left, float((rest * scaled).sum())
             if left <= enough:
                 break
-            ahead = scaled + left / before * ahead
-        return step, moves
-
-    def loss(self, scores: Floats) -> float:
-        """Return the sum of the losses, the logarithms of what is true's probabilities."""
-        if scores.shape[1] == 1:
-            return float((np.logaddexp(0, scores) - self.truth * scores).sum())
-        top = scores.max(axis=1)
-        sums = np.exp(scores - top[:, None]).sum(axis=1)
-        return float((np.log(sums) + top - (self.truth * scores).sum(axis=1)).sum())
-
-
-def _bent(shares: Floats, change: Floats) -> Floats:
-    """Return how the gradient over scores changes with scores (of more than two classes)."""
-    weighed = shares * change
-    return np.asarray(weighed - shares * weighed.sum(axis=1, keepdims=True))
+            ahead = scaled + np.float32(left / before) * ahead
+        return step
