@@ -85,7 +85,7 @@ def one_thread() -> Iterator[None]:
     """Compute on one thread within the block, so that sums are made in one order everywhere."""
     import cv2
     import torch
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # no stubs
+    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads(), cv2.getNumThreads()
     with threadpool_limits(1):

@@ -170,6 +170,13 @@ class TrainingSection(_Section):
     )
     loss: Loss = Field(Loss.CROSS_ENTROPY, description="cross-entropy, or focal (Lin et al. 2017).")
     gamma: float = Field(2.0, ge=0, description="focal: how much easy images are played down.")
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="cross-entropy: share of an image's truth that is spread over all classes "
+        "(Szegedy et al. 2016); 0: none, 0.1 is usual.",
+    )
     class_weights: ClassWeights = Field(
         ClassWeights.NONE,
         description="none, or balanced: every class weighs as much as any other, however rare.",
@@ -205,6 +212,12 @@ class TrainingSection(_Section):
         description="auto: bfloat16 where the processor has it, else float32. Reported "
         "predictions are always computed in float32.",
     )
+
+    @model_validator(mode="after")
+    def _smoothed_entropy(self) -> TrainingSection:
+        if self.label_smoothing and self.loss is not Loss.CROSS_ENTROPY:
+            raise ValueError("label_smoothing goes with loss = 'cross-entropy' only")
+        return self
 
 
 class RemedySection(_Section):

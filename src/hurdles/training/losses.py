@@ -1,5 +1,7 @@
 """The loss: cross-entropy or focal, class weights, group DRO, and features without the source.
 
+Label smoothing (Szegedy et al. 2016, arXiv 1512.00567, section 7) is that of cross-entropy.
+
 **Group DRO** (Sagawa, Koh, Hashimoto and Liang 2020, arXiv 1911.08731, algorithm 1). Each group of
 class by source has a weight; in every step the weight of each group in the batch is multiplied by
 ``exp(step size * its mean loss)``, and all are scaled to sum to one. What is minimized is the sum
@@ -47,6 +49,7 @@ class Objective:
         import torch
 
         self.gamma = section.gamma if section.loss is Loss.FOCAL else 0.0
+        self.smoothing = section.label_smoothing
         self.weights: NDArray[np.float64] | None = None
         self._weights: torch.Tensor | None = None
         if section.class_weights is ClassWeights.BALANCED:
@@ -63,12 +66,18 @@ class Objective:
         from torch.nn.functional import cross_entropy
 
         if self._weights is None and not self.gamma:
-            return cross_entropy(logits, targets)
+            return cross_entropy(logits, targets, label_smoothing=self.smoothing)
         return self.of_images(logits, targets).mean()
 
     def of_images(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the loss of each image, float tensor (n,); arguments as for `of_logits`."""
-        losses = focal_loss(logits, targets, gamma=self.gamma)
+        from torch.nn.functional import cross_entropy
+
+        if self.smoothing:
+            s = self.smoothing
+            losses = cross_entropy(logits, targets, reduction="none", label_smoothing=s)
+        else:
+            losses = focal_loss(logits, targets, gamma=self.gamma)
         return losses if self._weights is None else losses * self._weights[targets]
 
     def of_probabilities(
@@ -77,6 +86,9 @@ class Objective:
         """Return the same mean loss of probabilities (n, K) whose rows sum to one."""
         right = np.maximum(probability[np.arange(len(truth)), truth], _LEAST)
         losses = -np.log(right)
+        if self.smoothing:
+            others = -np.log(np.maximum(probability, _LEAST)).mean(axis=1)
+            losses = (1 - self.smoothing) * losses + self.smoothing * others
         if self.gamma:
             losses = losses * (1 - right) ** self.gamma
         if self.weights is not None:

@@ -82,6 +82,7 @@ def history(epochs: int = 30) -> pd.DataFrame:
             + rng.normal(0, 0.012, epochs),
             "validation_accuracy": 0.955 - 0.16 * np.exp(-e / 4) + rng.normal(0, 0.005, epochs),
             "validation_auc": 0.99 - 0.1 * np.exp(-e / 4),
+            "size": 224.0,
             "learning_rate": 1e-3,
             "seconds": 31.2,
         }

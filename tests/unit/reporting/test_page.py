@@ -256,6 +256,12 @@ def test_any_number_of_epochs(epochs: int):
     assert ("How it was trained" in page.text) == bool(epochs)
 
 
+def test_sizes_are_shown_where_images_grew():
+    same, grown = samples.history(3), samples.history(3).assign(size=[64.0, 96.0, 224.0])
+    pages = [Page(render(samples.content(history=h, chosen_epoch=3))).text for h in (same, grown)]
+    assert ["Size" in page for page in pages] == [False, True]
+
+
 def test_without_training_the_page_does_not_mention_it():
     page = Page(render(samples.content(history=None, chosen_epoch=None, recipe={})))
     assert "How it was trained" not in page.text

@@ -125,3 +125,32 @@ class TestObjective:
         made = objective(loss="focal")
         said = made.of_probabilities(np.array([[1.0, 0.0, 0.0]]), np.array([1]))
         assert 20 < said < 30
+
+
+def slow_smoothed(logits: list[float], target: int, smoothing: float) -> float:
+    """Cross-entropy with a truth of which a share is spread over all classes."""
+    total = sum(math.exp(x) for x in logits)
+    truth = [smoothing / len(logits)] * len(logits)
+    truth[target] += 1 - smoothing
+    return -sum(t * math.log(math.exp(x) / total) for t, x in zip(truth, logits, strict=True))
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_label_smoothing_agrees_with_the_slow_twin(weights):
+    made = objective((2, 1, 1), label_smoothing=0.1, class_weights=weights)
+    slow = [
+        slow_smoothed(r, t, 0.1) for r, t in zip(LOGITS.tolist(), TARGETS.tolist(), strict=True)
+    ]
+    if weights == "balanced":
+        slow = (balanced_weights(np.array((2, 1, 1)))[TARGETS.numpy()] * slow).tolist()
+    assert made.of_images(LOGITS, TARGETS).tolist() == pytest.approx(slow, rel=1e-4)
+    assert float(made.of_logits(LOGITS, TARGETS)) == pytest.approx(np.mean(slow), rel=1e-5)
+    probability = LOGITS.double().softmax(1).numpy()
+    assert made.of_probabilities(probability, TARGETS.numpy()) == pytest.approx(
+        np.mean(slow), rel=1e-5
+    )
+
+
+def test_focal_loss_is_not_smoothed():
+    with pytest.raises(ValueError, match="label_smoothing goes with loss = 'cross-entropy' only"):
+        TrainingSection(loss="focal", label_smoothing=0.1)
