@@ -25,6 +25,7 @@ MODULES = (
     "formats",
     "tables",
     "evaluating",
+    "auditing",
     "starting",
     "accelerator",
     "suite",
