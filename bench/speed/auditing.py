@@ -22,9 +22,9 @@ _RECIPE, _SIZE, _EPOCHS = "lazaro-barco-2020-baseline", 80, 8
 _DOORS = {
     "run": "audit run --force",
     "onnx": "audit --model run.onnx --data run/manifest.csv",
-    "command": "audit --ask-anew --size {size} --data run/manifest.csv --model-command "
-    "'{python} {program} {{images}} {{out}} --model run.onnx --classes {classes}'",
+    "command": f"audit --ask-anew --size {_SIZE} --data run/manifest.csv --model-command",
 }
+_PROGRAM = Path(__file__).resolve().parents[1] / "peers" / "predict_onnx.py"
 #: Images and epochs of the training that an audit is to be no longer than, and images of a turn.
 _TRAINED, _TRAINING_EPOCHS, _SOME = 1961, 30, 256
 
@@ -57,11 +57,11 @@ def audit(door: str) -> Callable[[float], float]:
     """Audit the 436 test images by one command, the cache warm: seconds."""
     from hurdles.runs.run import Run
 
-    classes = shlex.join(Run(_run()).manifest.labels)
-    program = Path(__file__).resolve().parents[1] / "peers" / "predict_onnx.py"
-    words = shlex.split(
-        _DOORS[door].format(size=_SIZE, python=sys.executable, program=program, classes=classes)
-    )
+    classes = Run(_run()).manifest.labels
+    words = shlex.split(_DOORS[door])
+    if door == "command":
+        program = [sys.executable, str(_PROGRAM), "{images}", "{out}", "--model", "run.onnx"]
+        words.append(shlex.join([*program, "--classes", *classes]))
     _call(*shlex.split(_DOORS["run"]), "--hurdle", "views")  # files, pixels and lungs are cached
 
     def turn(_: float) -> float:
