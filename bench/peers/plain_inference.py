@@ -1,4 +1,4 @@
-"""Answers as a plain script gives them: MONAI's networks in eager torch, one batch after the other."""
+"""Answers as a plain script gives them: MONAI's networks in eager torch, batch after batch."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(64, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a logit per pixel."""
         passed = []
         for level, block in enumerate(self.down):
             x = block(nn.functional.max_pool2d(x, 2) if level else x)

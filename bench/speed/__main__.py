@@ -19,6 +19,7 @@ from page import Record, write_page
 from pairs import Row
 
 MODULES = (
+    "training",
     "recipes",
     "inference",
     "preparing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import tempfile
@@ -18,6 +19,13 @@ SIZE, LABELS = 224, ("COVID-19", "Normal", "Viral Pneumonia")
 FILES = 32
 
 
+def scratch() -> Path:
+    """Return a folder that is removed when this process ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
 def network_of(architecture: str):
     """Return a network whose batch normalization has the statistics of some images."""
     import torch
@@ -32,19 +40,18 @@ def network_of(architecture: str):
 
 
 def hurdles_engine(architecture: str, batch: int, engine: str) -> Callable[[float], float]:
-    """Answer prepared images by an engine, as `hurdles predict` does: features and probabilities."""
+    """Answer prepared images by an engine, as `hurdles predict` does."""
     from hurdles.progress import Options
     from hurdles.runs.engines import Engines
     from hurdles.training.prediction import answers_and_features
 
     network = network_of(architecture)
     pixels = np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE), dtype=np.uint8)
-    folder = tempfile.TemporaryDirectory()
-    options = Options(cache=Path(folder.name))
+    options = Options(cache=scratch())
     chosen = Engines(network, engine, options).chosen(pixels, batch)
     print(f"{architecture}, batch {batch}, {engine}:", *chosen.lines(), file=sys.stderr)
 
-    def turn(seconds: float, folder=folder) -> float:
+    def turn(seconds: float) -> float:
         return rate(
             lambda: answers_and_features(network, pixels, encode=chosen.encode), batch, seconds
         )
@@ -70,11 +77,12 @@ def radiographs(n: int = FILES) -> list[Path]:
 def hurdles_predict(architecture: str, engine: str) -> Callable[[float], float]:
     """Answer files by a finished run: decoded, prepared, refused or answered, as rows."""
     import hurdles
+    from hurdles.phantom import write_phantom
     from hurdles.progress import Options
 
-    folder = tempfile.TemporaryDirectory()
-    options, place = Options(cache=Path(folder.name, "cache")), Path(folder.name)
-    hurdles.phantom(place / "phantom", 24)
+    place = scratch()
+    options = Options(cache=place / "cache")
+    write_phantom(place / "phantom", 60, size=256)
     settings = {
         "model.architecture": architecture,
         "training.epochs": 1,
@@ -91,7 +99,7 @@ def hurdles_predict(architecture: str, engine: str) -> Callable[[float], float]:
     files = [str(file) for file in radiographs()]
     print(*model.predict(files).about["notes"], sep="\n", file=sys.stderr)
 
-    def turn(seconds: float, folder=folder) -> float:
+    def turn(seconds: float) -> float:
         return rate(lambda: model.predict(files), len(files), seconds)
 
     return turn
@@ -106,12 +114,11 @@ def hurdles_lungs() -> Callable[[float], float]:
 
     manifest = manifest_of_images([str(file) for file in radiographs()])
     preparation = Preparation(SIZE, "equalized+cropped", shipped_lungs())
-    folder = tempfile.TemporaryDirectory()
-    names = count()
+    place, names = scratch(), count()
 
-    def turn(seconds: float, folder=folder) -> float:
+    def turn(seconds: float) -> float:
         def work() -> None:
-            prepare(manifest, preparation, cache=Path(folder.name, f"{next(names)}"))
+            prepare(manifest, preparation, cache=place / f"{next(names)}")
 
         return rate(work, len(manifest), seconds)
 
@@ -140,9 +147,12 @@ def lungs_profile() -> Callable[[float], list[str]]:
         yield "shrink", lambda: [resize_square(image, SQUARE) for image in images]
         yield "network", lambda: [segmenter.probabilities([each]) for each in squares]
         yield "clean and judge", lambda: [clean(each) for each in found]
-        yield "stretch the mask", lambda: [
-            stretched(mask, image.shape) for mask, image in zip(masks, images, strict=True)
-        ]
+        yield (
+            "stretch the mask",
+            lambda: [
+                stretched(mask, image.shape) for mask, image in zip(masks, images, strict=True)
+            ],
+        )
         yield "equalize", lambda: [equalize(image) for image in images]
         yield "resize", lambda: [as_bytes(image, SIZE) for image in images]
 
@@ -160,10 +170,10 @@ def lungs_profile() -> Callable[[float], list[str]]:
 
 def engines_profile() -> Callable[[float], list[str]]:
     """Return how fast each engine that is installed here answers both networks."""
-    import tempfile
-
     from hurdles.progress import Options
     from hurdles.runs.engines import FASTEST, Engines
+
+    cache = scratch()
 
     def turn(_: float) -> list[str]:
         lines = []
@@ -171,12 +181,11 @@ def engines_profile() -> Callable[[float], list[str]]:
             network = network_of(architecture)
             for batch in (1, 32):
                 pixels = np.zeros((batch, SIZE, SIZE), dtype=np.uint8)
-                with tempfile.TemporaryDirectory() as folder:
-                    engines = Engines(network, FASTEST, Options(cache=Path(folder)))
-                    for name, took in engines.times(pixels).items():
-                        rate = took.get("images_per_s")
-                        words = took.get("error") if rate is None else f"{rate:.0f} images/s"
-                        lines.append(f"{architecture:14}batch {batch:<4}{name:20}{words}")
+                engines = Engines(network, FASTEST, Options(cache=cache))
+                for name, took in engines.times(pixels).items():
+                    rate = took.get("images_per_s")
+                    words = took.get("error") if rate is None else f"{rate:.0f} images/s"
+                    lines.append(f"{architecture:14}batch {batch:<4}{name:20}{words}")
         return lines
 
     return turn
@@ -200,9 +209,9 @@ def _engine_row(architecture: str, title: str, batch: int) -> Row:
         goals=(Goal(3.0, over="torch, eager fp32"),),
         seconds=3.0,
         profile="inference:engines_profile",
-        note="The fastest engine installed is timed once and held against torch in float32 on the images: "
-        "no probability may differ by 0.01, and where that could change the class torch answers. `openvino` computes "
-        "in float32, within 1e-4.",
+        note="The fastest engine installed is timed once and held against torch in float32 on the "
+        "images: no probability may differ by more than 0.01, and where that could change the "
+        "class torch answers. `openvino` computes in float32, within 1e-4.",
     )
 
 
@@ -226,8 +235,8 @@ ROWS = (
         ),
         goals=(Goal(3.0, over="Pillow and torch, one by one"),),
         needs="chest_xray",
-        note="With prediction sets, calibration, and refusal by distance to the images of training; the peer has "
-        "probabilities only.",
+        note="With prediction sets, calibration, and refusal by distance to the images of "
+        "training; the peer has probabilities only.",
     ),
     Row(
         name="lungs",
@@ -241,7 +250,8 @@ ROWS = (
         goals=(Goal(3.0, over="U-Net of 2015, one by one"),),
         profile="inference:lungs_profile",
         needs="chest_xray",
-        note="Both peers are plain loops: Pillow, equalization by numpy, an eager network in float32, a crop, a resize; "
-        "the second has our own small network, so that the ratio over it is that of the loop alone.",
+        note="Both peers are plain loops: Pillow, equalization by numpy, an eager network in "
+        "float32, a crop, a resize; the second has our own small network, so that the ratio over "
+        "it is that of the loop alone.",
     ),
 )

@@ -19,8 +19,9 @@ from hurdles.cli import app
 from hurdles.data.manifest import Manifest
 from hurdles.errors import EvaluationError, ImageError, ManifestError, OutputError, RunError
 from hurdles.progress import Options
-from hurdles.runs import predictor
+from hurdles.runs import engines, predictor
 from hurdles.runs.answers import COLUMNS, Answers, about_path
+from hurdles.runs.engines import Chosen
 from hurdles.runs.images import preparation_of, prepare_pixels
 from hurdles.runs.predictor import Predictor, Refusal
 from hurdles.runs.run import Run
@@ -58,6 +59,50 @@ def test_raw_probabilities_and_classes_are_those_of_evaluate(run, other_phantom,
     answered = (shown != "").to_numpy()
     assert answered.any()
     assert (shown[answered] == theirs["prediction"][answered]).all()
+
+
+def test_the_engine_is_named_and_names_the_classes_that_torch_does(run, images, options, tmp_path):
+    expected = hurdles.predict(run, images, engine="torch", options=options)
+    assert expected.about["engine"]["name"] == "torch"
+    assert expected.about["engine"]["tolerance"] == 0
+    out = tmp_path / "p.csv"
+    answers = hurdles.predict(run, images, engine="torch-folded", out=out, options=options)
+    engine = json.loads(about_path(out).read_text())["engine"]
+    assert (engine["name"], engine["number_format"]) == ("torch-folded", "float32")
+    assert engine["versions"].startswith("torch ")
+    assert engine["largest_difference"] <= 1e-4 == engine["tolerance"]
+    assert answers.about["notes"][-1].startswith("Answered by torch-folded (torch ")
+    assert np.abs(answers.raw - expected.raw).max() <= 1e-4
+    assert (answers.frame["prediction"] == expected.frame["prediction"]).all()
+    words = ["predict", str(run.path), str(images), "--quiet", "--engine", "tensorrt"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code != 0
+    assert "no engine is called 'tensorrt'" in str(done.exception)
+
+
+def test_where_a_class_is_at_stake_torch_answers(run, images, options, monkeypatch):
+    """An engine that is off by less than its tolerance cannot change a class."""
+    model = hurdles.load(run, engine="torch", options=options)
+    expected = model.predict(images)
+    second, first = np.sort(expected.raw, axis=1)[:, -2:].T
+    gaps = np.sort(first - second)
+    tolerance = float(gaps[4]) / 3.9  # of nine images at least five are as close as it matters
+    monkeypatch.setattr(Chosen, "tolerance", property(lambda self: tolerance))
+    real = engines.answers_and_features
+
+    def asked(network, pixels, *, encode=None):
+        raw, features = real(network, pixels)
+        if encode is not None:  # the second class gains on the first, or passes it
+            rows, order = np.arange(len(raw)), np.argsort(raw, axis=1)
+            raw[rows, order[:, -1]] -= 0.99 * tolerance
+            raw[rows, order[:, -2]] += 0.99 * tolerance
+        return raw, features
+
+    monkeypatch.setattr(engines, "answers_and_features", asked)
+    answers = model.predict(images)
+    assert (answers.frame["prediction"] == expected.frame["prediction"]).all()
+    exact = (answers.raw == expected.raw).all(axis=1)
+    assert 5 <= exact.sum() < len(exact)
 
 
 def test_test_images_get_the_predictions_in_the_runs_folder(run, options):
@@ -150,7 +195,7 @@ def test_what_is_unlike_the_images_of_training_is_refused(run, images, options):
     model = hurdles.load(run, options=options)
     answers = model.predict(images)
     assert (answers.frame["refused"] == "").all()  # 19 validation images are needed
-    assert "too few validation images to reject any: 19 would do" in answers.about["notes"][-1]
+    assert "too few validation images to reject any: 19 would do" in answers.about["notes"][-2]
     strange = answers.frame["strangeness"].to_numpy()
     rejector = model.refusal.rejector
     limit = float(np.median(strange))
@@ -164,7 +209,7 @@ def test_what_is_unlike_the_images_of_training_is_refused(run, images, options):
     assert refused["raw:Normal"].notna().all()
     assert refused["refusal"].str.startswith("unlike the images of training: distance").all()
     assert (refused["set"] == "").all()  # which the promise of the sets does not allow for
-    assert "A refused image has no set" in answers.about["notes"][-1]
+    assert "A refused image has no set" in answers.about["notes"][-2]
 
 
 def test_the_rule_of_refusal_never_sees_a_test_image(run, images, options, monkeypatch):
@@ -202,7 +247,7 @@ def test_without_the_images_of_training_nothing_is_refused_and_it_is_told(
     assert (answers.frame["refused"] == "").all()
     assert answers.summary()["answered"] == len(answers)
     assert answers.about["refusal"] is None
-    assert "not at hand" in answers.about["notes"][-1]
+    assert "not at hand" in answers.about["notes"][-2]
 
 
 def test_an_image_of_training_is_known(run, options):
@@ -234,7 +279,7 @@ def test_an_interrupted_call_leaves_nothing_that_passes_for_whole(
     run, images, options, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(predictor, "_CHUNK", 4)
-    out, real, calls = tmp_path / "p.csv", predictor.probabilities, []
+    out, real, calls = tmp_path / "p.csv", Chosen.answers, []
     hurdles.predict(run, images / "00.png", out=out, options=options)
     before = out.read_bytes(), about_path(out).read_bytes()
 
@@ -244,7 +289,7 @@ def test_an_interrupted_call_leaves_nothing_that_passes_for_whole(
             raise KeyboardInterrupt
         return real(*arguments, **named)
 
-    monkeypatch.setattr(predictor, "probabilities", interrupted)
+    monkeypatch.setattr(Chosen, "answers", interrupted)
     with pytest.raises(KeyboardInterrupt):
         hurdles.predict(run, images, out=out, options=options)
     assert (out.read_bytes(), about_path(out).read_bytes()) == before

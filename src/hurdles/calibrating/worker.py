@@ -181,8 +181,8 @@ def train_network(material: Material, *, epochs: int, seed: int) -> Network:
         model={"architecture": "small", "scaling": "training"},
         training={
             "epochs": epochs,
-            "batch_size": 16,
-            "learning_rate": 2e-3,
+            "batch_size": 32,
+            "learning_rate": 3e-3,
             "schedule": "cosine",
             "choose_by": "auc",
             "seed": seed,

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Self, TextIO
 
 from hurdles.data.untrusted import shown
+from hurdles.progress import TimeLeft
 
 #: Seconds after which something is said in any case.
 _SILENT = 5.0
@@ -17,44 +18,6 @@ _SILENT = 5.0
 _RARER, _RAREST = 1 / 120, 60.0
 #: Seconds between two looks at the clock while nothing happens.
 _TICK = 0.5
-#: Seconds in which the first steps are done by no machine: they are those of an earlier session.
-_AT_ONCE = 1.0
-#: Marks that are kept of one stage at most.
-_MARKS = 256
-
-
-class TimeLeft:
-    """An estimate of the time that a stage will take yet, from the pace of its later half.
-
-    The first half of the steps done so far is left out, since a start is often slow: caches fill,
-    libraries load, processes begin. So are the steps of an earlier session, which took no time.
-    """
-
-    def __init__(self, total: int, now: float) -> None:
-        self.total, self._began = total, now
-        self._marks: list[tuple[float, int]] = []
-
-    def mark(self, done: int, now: float) -> None:
-        """Note that so many steps are done."""
-        if not self._marks and now - self._began >= _AT_ONCE:
-            self._marks.append((self._began, 0))
-        self._marks.append((now, done))
-        if len(self._marks) > _MARKS:
-            del self._marks[1:-1:2]
-
-    def seconds(self, now: float) -> float | None:
-        """Return the estimate; None while there is none, or nothing is left."""
-        if len(self._marks) < 2 or self._marks[-1][1] >= self.total:
-            return None
-        last, done = self._marks[-1]
-        half = (self._marks[0][1] + done) / 2
-        since, before = next(m for m in reversed(self._marks) if m[1] <= half)
-        if done == before:
-            return None
-        pace = (last - since) / (done - before)
-        left = self.total - done
-        # The step in work takes its time already, but is not done before it is done.
-        return max(left * pace - (now - last), (left - 1) * pace)
 
 
 class ProgressBar:
@@ -164,8 +127,7 @@ class ProgressBar:
         return now - self._spoke >= max(_SILENT - _TICK, rarer)
 
     def _until(self, now: float) -> str:
-        left = self._left.seconds(now)
-        return "" if left is None else f"{_duration(left)} left"
+        return self._left.words(now)
 
     def _count(self, *words: str) -> None:
         self._line(
@@ -176,11 +138,3 @@ class ProgressBar:
         self._spoke = time.monotonic()
         self._stream.write(line + "\n")
         self._stream.flush()
-
-
-def _duration(seconds: float) -> str:
-    """Return a time to go, as exactly as it is known."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

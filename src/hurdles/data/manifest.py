@@ -292,13 +292,14 @@ _TEXTS = tuple(c for c in COLUMNS if c != "age")
 
 def _typed_csv(content: io.BytesIO, **options: Any) -> pd.DataFrame:
     # "NA" and "None" may be somebody's label: only an empty cell is empty.
-    return pd.read_csv(
+    frame: pd.DataFrame = pd.read_csv(
         content,
         dtype=dict.fromkeys(_TEXTS, "str"),
         keep_default_na=False,
         na_values={c: [""] for c in COLUMNS},
         **options,
     )
+    return frame
 
 
 def _plain_csv(content: bytes) -> pd.DataFrame | None:
@@ -321,13 +322,13 @@ def _plain_csv(content: bytes) -> pd.DataFrame | None:
         cells = csv.read_csv(BufferReader(content), convert_options=kinds)
         if cells.column_names != names:
             return None
-        frame = cells.select([c for c in names if c in _TEXTS]).to_pandas()
+        frame: pd.DataFrame = cells.select([c for c in names if c in _TEXTS]).to_pandas()
         if typed := [c for c in names if c not in _TEXTS]:
             written = BufferOutputStream()
             csv.write_csv(cells.select(typed), written)
             text = io.BytesIO(written.getvalue())
             frame[typed] = _typed_csv(text, skip_blank_lines=False)
-    except ArrowException:
+    except (ArrowException, UnicodeDecodeError):
         return None
     return frame[names]
 
@@ -341,8 +342,8 @@ def _absolute(paths: pd.Series, here: Path) -> pd.Series:
     filled = paths[paths.notna()].astype("str")
     whole = (os.path.join(here, "") + filled).where(~filled.str.startswith("/"), filled)  # noqa: PTH118
     slow = filled.str.contains(_UNTIDY) if os.sep == "/" else filled.notna()
-    whole[slow] = [str(here / path) for path in filled[slow]]
-    return whole.reindex(paths.index)
+    joined = pd.Series([str(here / path) for path in filled[slow]], filled.index[slow], dtype="str")
+    return whole.where(~slow, joined.reindex(filled.index)).reindex(paths.index)
 
 
 def _text(column: str, values: pd.Series) -> pd.Series:

@@ -71,7 +71,7 @@ class Segmenter:
         if machine.device.type != "cpu":
             return clean(self.probabilities([square])[0])
         with _one_thread():
-            return clean(_asked(network, machine, [square])[0])
+            return clean(_outputs(network, machine, [square])[0])
 
     def masks(self, batch: Sequence[NDArray[np.float32]]) -> list[LungMask]:
         """Return the lungs of several radiographs, of any shapes; faster than one by one."""
@@ -88,7 +88,7 @@ class Segmenter:
         for start in range(0, len(squares), _BATCH):
             # torch's threads would fight for the processors if two batches ran at once.
             with self._lock:
-                parts.append(_asked(network, machine, squares[start : start + _BATCH]))
+                parts.append(_outputs(network, machine, squares[start : start + _BATCH]))
         return np.concatenate(parts) if parts else np.empty((0, SIZE, SIZE), dtype=np.float32)
 
     def load(self) -> None:
@@ -134,7 +134,7 @@ def _fold(network: LungNet) -> None:
                     block.set_submodule(after, nn.Identity())
 
 
-def _asked(
+def _outputs(
     network: LungNet, machine: Machine, squares: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     import torch

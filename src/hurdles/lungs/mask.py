@@ -140,7 +140,7 @@ class Bound:
 #: collection that are not empty (428; the lung behind heart and diaphragm counts as lung there).
 #: Above each range stand the least and the greatest value seen, then the percentiles 0.5 and 99.5.
 #: Of the first two, whose convention the shipped network learnt, seven of 704 (1.0 %) lie outside;
-#: in three of them one lung is mostly destroyed. ``bench/lungs.py --bounds`` measures it again.
+#: in three of them one lung is mostly destroyed. ``bench/lung_bounds.py`` measures it again.
 BOUNDS: dict[str, Bound] = {
     # 0.083 to 0.615; 0.124, 0.557
     "area": Bound(

@@ -35,13 +35,14 @@ from hurdles.progress import Options
 from hurdles.recipe.choices import Precision
 from hurdles.registry import Registry
 from hurdles.runs.export import exported
-from hurdles.training.machine import Machine, environment, this_machine
-from hurdles.training.prediction import answers_and_features, as_input
+from hurdles.training.machine import environment, this_machine
+from hurdles.training.prediction import answers_and_features
 
 if TYPE_CHECKING:
     import torch
     import torch.fx
 
+    from hurdles.evaluation.decisions import Threshold
     from hurdles.models.network import Network
 
 #: From images, float32 (n, 1, size, size) within [0, 1], to what the head is given.
@@ -235,7 +236,7 @@ def _without_normalization(module: torch.fx.GraphModule) -> torch.fx.GraphModule
             and len(before.users) == calls[before.target] == 1
         ):
             name = str(before.target)
-            fused = fuse_conv_bn_eval(convolution, parts[str(node.target)])  # type: ignore[type-var] # stubs
+            fused = fuse_conv_bn_eval(convolution, parts[str(node.target)])
             module.set_submodule(name, fused)
             node.replace_all_uses_with(before)
             module.graph.erase_node(node)
@@ -274,6 +275,25 @@ class Chosen:
     def tolerance(self) -> float:
         """Largest difference of a probability from torch in float32: 0 for itself."""
         return 0.0 if self.name == REFERENCE else ENGINES.get(self.name).tolerance
+
+    def answers(
+        self, network: Network, pixels: NDArray[np.uint8], threshold: Threshold | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Return probabilities and features; where a class is at stake, those of the reference.
+
+        That is so close to the threshold, or to another class, that the tolerance could name
+        another class than torch in float32 does.
+        """
+        raw, features = answers_and_features(network, pixels, encode=self.encode)
+        if threshold is None:
+            second, first = np.sort(raw, axis=1)[:, -2:].T
+            close = first - second < 2 * self.tolerance
+        else:
+            positive = raw[:, network.spec.labels.index(threshold.positive)]
+            close = np.abs(positive - threshold.value) < self.tolerance
+        if close.any():
+            raw[close], features[close] = answers_and_features(network, pixels[close])
+        return raw, features
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
@@ -336,8 +356,9 @@ class Engines:
                 passed[name] = f"it differs from torch by {difference:.2g} in a probability."
             except Exception as error:  # libraries have classes of their own, under no common one
                 passed[name] = _reason(error)
+        why = passed.get(self.wanted, "no engine is left.")
         raise ModelError(
-            f"engine {self.wanted!r} cannot be used: {passed.get(self.wanted, 'no engine is left')} "
+            f"engine {self.wanted!r} cannot be used: {why} "
             f"Choose another: {', '.join([AUTO, FASTEST, *ENGINES])}."
         )
 
@@ -349,9 +370,7 @@ class Engines:
         """
         return self._timed(self._candidates(), pixels, is_tried=True)
 
-    def _in_order(
-        self, pixels: NDArray[np.uint8], n: int, passed: dict[str, str]
-    ) -> Iterator[str]:
+    def _in_order(self, pixels: NDArray[np.uint8], n: int, passed: dict[str, str]) -> Iterator[str]:
         """Yield the names of the engines to try, the best first."""
         if self.wanted not in (AUTO, FASTEST):
             if absence := ENGINES.get(self.wanted).absence():

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -58,7 +58,7 @@ from hurdles.runs.run import Run
 from hurdles.runs.seals import SEALS, require_whole, seal, sealed
 from hurdles.runs.seen import fingerprints, images_by_fingerprint
 from hurdles.training.machine import this_machine
-from hurdles.training.prediction import Rejector, answers_and_features
+from hurdles.training.prediction import Rejector
 
 if TYPE_CHECKING:
     from hurdles.models.network import Network
@@ -261,6 +261,7 @@ class Predictor:
         try:
             refusal.rejector.save(folder)
             seal(folder)
+            self.refusal = replace(refusal, is_new=False)
         except OSError as error:  # a folder that is only to be read: fixed again the next time
             self.options.listener.say(f"the rule of refusal is not kept: {error}")
 
@@ -330,7 +331,7 @@ class Predictor:
         if engine is None or not len(read):
             return rows
         pixels = np.stack([each for each in results if not isinstance(each, ImageError)])
-        raw, features = self._asked(pixels, engine)
+        raw, features = engine.answers(self._network, pixels, self._threshold)
         rows.loc[read, [f"raw:{c}" for c in labels]] = raw
         rows.loc[read, "seen"] = [self._seen.get(key, "") for key in fingerprints(pixels)]
         refused = self._refused(rows, read, raw, features)
@@ -347,25 +348,6 @@ class Predictor:
             names = pictures.draw(self._network, rows.iloc[kept], pixels[~refused], calibrated)
             rows.loc[kept, "heatmap"] = names
         return rows
-
-    def _asked(
-        self, pixels: NDArray[np.uint8], engine: Chosen
-    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Return probabilities and features; the reference has the word where a class is at stake.
-
-        So close to the threshold, or to another class, the engine's tolerance could name another
-        class than torch in float32 does.
-        """
-        raw, features = answers_and_features(self._network, pixels, encode=engine.encode)
-        if self._threshold is None:
-            second, first = np.sort(raw, axis=1)[:, -2:].T
-            close = first - second < 2 * engine.tolerance
-        else:
-            positive = raw[:, self.run.labels.index(self._threshold.positive)]
-            close = np.abs(positive - self._threshold.value) < engine.tolerance
-        if close.any():
-            raw[close], features[close] = answers_and_features(self._network, pixels[close])
-        return raw, features
 
     def _refused(
         self,

@@ -382,6 +382,9 @@ def first_network(
         from hurdles.models.starting import freeze
 
         freeze(network, recipe.model.freeze)
+    network.opaque = network.takes_opaque and machine.has_opaque
+    if network.opaque:
+        return network
     # mypy does not know this keyword of Module.to.
     return network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return] # stubs
 
@@ -468,6 +471,7 @@ def identity_of(
         "machine": [
             str(machine.device),
             machine.format_name,
+            machine.instructions,
             torch.__version__,
             torch.get_num_threads(),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,23 @@ class Machine:
         """``"bfloat16"`` or ``"float32"``."""
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def has_opaque(self) -> bool:
+        """Tell whether oneDNN's own layouts train here (`hurdles.models.onednn`)."""
+        from hurdles.models.onednn import available
+
+        return self.device.type == "cpu" and available()
+
+    @property
+    def instructions(self) -> str:
+        """The instructions that decide which kernels a pass takes, and so its bits."""
+        import torch
+
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        told = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+        return " ".join(filter(None, [torch.backends.cpu.get_cpu_capability(), told.upper()]))
+
     @contextmanager
     def mixed(self) -> Iterator[None]:
         """Run the block's forward pass in the machine's number format."""
@@ -52,8 +70,15 @@ def this_machine(precision: Precision | str = Precision.AUTO) -> Machine:
         half = torch.cuda.is_bf16_supported(including_emulation=False)
     elif Precision(precision) is Precision.AUTO:
         capable = "AVX512" in torch.backends.cpu.get_cpu_capability()
-        half = capable and "avx512_bf16" in _cpuinfo()
+        half = capable and "avx512_bf16" in _cpuinfo() and _onednn_has_bfloat16()
     return Machine(device, torch.bfloat16 if half else torch.float32)
+
+
+def _onednn_has_bfloat16() -> bool:
+    """Tell whether oneDNN computes in bfloat16, which ``ONEDNN_MAX_CPU_ISA`` may forbid."""
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @contextmanager
@@ -88,6 +113,7 @@ def environment(machine: Machine | None = None) -> dict[str, Any]:
     if machine is not None:
         record["device"] = torch.cuda.get_device_name() if machine.device.type == "cuda" else "cpu"
         record["precision"] = machine.format_name
+        record["instructions"] = machine.instructions
     return record
 
 

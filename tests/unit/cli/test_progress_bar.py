@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from hurdles.cli import progress as progress_bar
-from hurdles.cli.progress import ProgressBar, TimeLeft
+from hurdles.cli.progress import ProgressBar
 
 
 class Clock:
@@ -124,51 +124,6 @@ class TestSilence:
         with ProgressBar(Stream()):
             assert looked.wait(60)
         assert "progress" not in {thread.name for thread in threading.enumerate()}
-
-
-#: Seconds of every step of work as it was seen.
-TRACES = {
-    "steady": [0.2] * 300,
-    "slow to warm up": [2.0] * 8 + [0.2] * 292,
-    "an epoch ends with a validation": ([0.2] * 20 + [1.0]) * 30,
-    "batches of a pool": ([0.0] * 7 + [1.6]) * 100,
-    "few steps": [30.0] * 12,
-}
-
-
-@pytest.mark.parametrize("trace", TRACES.values(), ids=TRACES)
-def test_after_a_tenth_the_time_left_is_right_within_a_fifth(trace):
-    left, now = TimeLeft(len(trace), 0.0), 0.0
-    for done, seconds in enumerate(trace, start=1):
-        now += seconds
-        left.mark(done, now)
-        true = sum(trace[done:])
-        # Of the last steps it says how long one of them takes.
-        if done > len(trace) / 10 and true > sum(trace) / 10:
-            assert left.seconds(now) == pytest.approx(true, rel=0.2), done
-
-
-def test_work_that_grows_slower_is_followed():
-    """After a stage of quick steps and as many slow ones again, only these count."""
-    left, now = TimeLeft(400, 0.0), 0.0
-    for done in range(1, 201):
-        now += 0.1 if done <= 100 else 1.0
-        left.mark(done, now)
-    assert left.seconds(now) == pytest.approx(200, rel=0.01)
-
-
-def test_a_step_that_takes_longer_stays_one_step():
-    left = TimeLeft(10, 0.0)
-    for done in range(1, 6):
-        left.mark(done, 2.0 * done)
-    assert [left.seconds(10 + waited) for waited in (0, 1, 2, 60)] == [10, 9, 8, 8]
-
-
-def test_there_is_no_time_left_without_a_pace():
-    left = TimeLeft(10, 0.0)
-    assert left.seconds(5.0) is None
-    left.mark(3, 0.1)  # at once: of an earlier session
-    assert left.seconds(5.0) is None
 
 
 class TestTerminal:

@@ -26,6 +26,7 @@ def flags(monkeypatch, text: str | None, capability: str = "AVX512") -> None:
     monkeypatch.setattr(machine.Path, "read_text", read)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine, "_onednn_has_bfloat16", lambda: True)
 
 
 @pytest.mark.parametrize(
