@@ -11,7 +11,8 @@ Folders in FOLDER that `hurdles` knows as public collections are used. Measured 
 - Real copies, found by hashes and by matrix products, plain and mirrored; the time of both.
 - Buckets: pairs of real hashes that share one, as a multiple of what even buckets would hold.
 - A million hashes: drawn from a Gaussian with the mean and covariance of real prints, so that they
-  crowd as chests do, with copies among them at all distances.
+  crowd as chests do, with copies among them at all distances. ``make bench`` measures how fast they
+  are searched.
 - Lineage: the Radiography Database against the other collections; images that are taken for
   another collection's where the two share none.
 """
@@ -22,7 +23,7 @@ import argparse
 import itertools
 import os
 import platform
-import resource
+import sys
 import time
 from pathlib import Path
 
@@ -43,6 +44,9 @@ from hurdles.pixels.cache import Prepared
 from hurdles.pixels.decode import decode
 from hurdles.pixels.prepare import resize_square
 from twins import collections
+
+sys.path.insert(0, str(Path(__file__).parent / "speed"))
+from tables import crowded_hashes
 
 SIZE = 64
 _SHIPPED = Path(hurdles.__file__).parent / "copies" / "fingerprints"
@@ -323,46 +327,22 @@ def crowding(here: dict[str, Prepared]) -> str:
 
 def million(here: dict[str, Prepared], n: int, seed: int) -> str:
     """Search hashes that crowd as real ones do, with copies among them at all distances."""
-    rng = np.random.default_rng(seed)
     rows = np.concatenate([small_prints(prints(p.pixels)) for p in here.values()])
-    mean, root = rows.mean(axis=0), np.linalg.cholesky(np.cov(rows.T) + 1e-9 * np.eye(256))
-    root = root.astype(np.float32)
-    copies = n // 50
-    latent = np.concatenate(
-        [_drawn(rng, min(100_000, n - copies - start), mean, root)
-         for start in range(0, n - copies, 100_000)]
-    )  # fmt: skip
-    planted = latent[:copies] + rng.uniform(0, 0.7, (copies, 1)).astype(np.float32) * (
-        _drawn(rng, copies, 0 * mean, root)
-    )
-    planted[::3] *= -1  # inverted
-    hashes = np.concatenate([hashing._signs(latent), hashing._signs(planted)])
-    del latent
-    apart = np.bitwise_count(hashes[:copies] ^ hashes[-copies:]).sum(axis=1, dtype=np.int64)
-    apart = np.minimum(apart, 256 - apart)
-    wall, cpu = time.perf_counter(), time.process_time()
+    hashes, apart = crowded_hashes(rows, n, seed)
+    copies = len(apart)
     found = hashing.near_pairs(hashes)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     is_planted = found.b - found.a == n - copies
     got = np.zeros(copies, dtype=bool)
     got[found.a[is_planted]] = True
     lines = [
-        f"{n} hashes, {copies} of them copies: {wall:.1f} s ({cpu:.1f} s of processor time) for "
-        f"all pairs within {hashing.RADIUS} bits; memory of the process at most "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB",
-        f"  {len(found)} pairs, {len(found) - int(is_planted.sum())} of them not planted; copies "
-        "found by their distance",
+        f"{n} hashes, {copies} of them copies: {len(found)} pairs within {hashing.RADIUS} bits, "
+        f"{len(found) - int(is_planted.sum())} of them not planted; copies found by their distance",
     ]
     for low, high in ((0, 15), (16, 23), (24, 31), (32, 39), (40, 48)):
         within = (apart >= low) & (apart <= high)
         recall = wilson(int(got[within].sum()), int(within.sum())).percent(2)
         lines.append(f"  {low:3} to {high} bits: {int(within.sum()):6} copies, found {recall}")
     return "\n".join(lines)
-
-
-def _drawn(rng, n, mean, root):
-    drawn = rng.standard_normal((n, 256), dtype=np.float32) @ root.T
-    return (drawn + mean).astype(np.float32)
 
 
 def lineage_table(here: dict[str, Prepared]) -> str:

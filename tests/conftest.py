@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
+from hurdles.copies import finder
+from hurdles.copies.similarity import Thumbnail, aligned_similarity
+
 # How long an example takes says how busy the machine is, not whether it is right.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -15,4 +18,24 @@ def own_state(tmp_path_factory):
     """Keep what hurdles remembers of its outputs apart from what it remembers for the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def known_alignments():
+    """Align two images of the phantoms once in a session, however many tests look for copies.
+
+    Half of a small experiment's time is that, and most tests share their images. The function is
+    one of its arguments alone; those of `hurdles.copies` are given it as it is.
+    """
+    known: dict[tuple[object, ...], float] = {}
+
+    def remembered(a: Thumbnail, b: Thumbnail, scale: float = 1.0) -> float:
+        key = (*(hash(array.tobytes()) for array in (*a, *b)), scale)
+        if key not in known:
+            known[key] = aligned_similarity(a, b, scale)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finder, "aligned_similarity", remembered)
         yield

@@ -11,14 +11,25 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from page import Record, write_page
 from pairs import Row
 
-#: The modules whose `ROWS` make up the table, in its order.
-MODULES = ("inference",)
+MODULES = (
+    "training",
+    "recipes",
+    "inference",
+    "preparing",
+    "formats",
+    "tables",
+    "evaluating",
+    "starting",
+    "accelerator",
+    "suite",
+)
 
 
 def all_rows() -> list[Row]:
@@ -27,6 +38,12 @@ def all_rows() -> list[Row]:
 
 def lacking(row: Row) -> str:
     """Return what a row cannot be measured without and is not here, or nothing."""
+    if row.needs == "cuda":
+        import torch
+
+        return "" if torch.cuda.is_available() else "a GPU"
+    if row.needs == "Rscript":
+        return "" if shutil.which(row.needs) else "R with pROC"
     folder = Path(os.environ.get("HURDLES_DATA", "")) / row.needs
     if row.needs and not ("HURDLES_DATA" in os.environ and folder.is_dir()):
         return f"HURDLES_DATA with a folder {row.needs!r}"

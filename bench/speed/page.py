@@ -6,17 +6,25 @@ import json
 import os
 import statistics
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 from pairs import Goal, Row, Turn, kind_of_processor, profile_of, take_turns
 
+INTRODUCTION = """# Speed
+
+Made by `make bench`. Each row's sides are processes of their own that take short turns in one run,
+since hosts change speed; a ratio is the median of the ratios of neighboring turns, with its range.
+Ratios say how many times *better* hurdles is. Every turn stands in the CSV of its kind of
+processor. Research use only; not a medical device.
+"""
+
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 class Record:
-    """What was measured on one kind of processor: the turns of every row, and how they were made."""
+    """The turns of every row on one kind of processor, and how they were made."""
 
     def __init__(self, kind: str | None = None, folder: Path = RESULTS) -> None:
         self.kind = kind or kind_of_processor()
@@ -36,7 +44,7 @@ class Record:
         made = self.made.get(row.name)
         if made is None:
             return False
-        age = datetime.now(timezone.utc) - datetime.fromisoformat(made["at"])
+        age = datetime.now(UTC) - datetime.fromisoformat(made["at"])
         return age < timedelta(hours=hours)
 
     def measure(self, row: Row) -> None:
@@ -45,14 +53,14 @@ class Record:
         self.put(row, list(take_turns(row)), load)
 
     def put(self, row: Row, turns: Sequence[Turn], load: float) -> None:
-        """Keep the turns of a row, its load and versions, and its profile where a goal is missed."""
+        """Keep the turns of a row, load and versions, and a profile if a goal is missed."""
         from hurdles.training.machine import environment, in_words, this_machine
 
         new = pd.DataFrame([{"row": row.name, **vars(turn)} for turn in turns])
         old = self.turns[self.turns["row"] != row.name] if len(self.turns) else self.turns
         self.turns = pd.concat([old, new], ignore_index=True)
         self.made[row.name] = {
-            "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "load": round(load, 2),
             "cores": os.cpu_count(),
             "machine": in_words(environment(this_machine())),
@@ -76,7 +84,7 @@ class Record:
 
     def meets(self, row: Row, goal: Goal) -> bool | None:
         """Tell whether the median reaches a goal; None for one of another processor."""
-        if goal.on and goal.on != self.kind:
+        if goal.on and goal.on != self.kind.removesuffix("-restricted"):
             return None
         if goal.over:
             return statistics.median(self.ratios(row, goal.over)) >= goal.value
@@ -87,12 +95,7 @@ class Record:
 
 def write_page(rows: Sequence[Row], folder: Path = RESULTS) -> Path:
     """Write the page of all records and return its path."""
-    lines = [
-        "# Speed\n",
-        "Made by `make bench`. Each row's sides are processes of their own that take short turns in one run, since hosts",
-        "change speed; a ratio is the median of the ratios of neighbouring turns, with its range. Ratios say how many times",
-        "*better* hurdles is. Every turn stands in the CSV of its kind of processor. Research use only.\n",
-    ]
+    lines = [INTRODUCTION]
     for record in Record.all(folder):
         lines += _section(record, rows)
     path = folder / "bench.md"
@@ -126,8 +129,9 @@ def _section(record: Record, rows: Sequence[Row]) -> list[str]:
 def _line(record: Record, row: Row) -> str:
     ours, *peers = row.sides
     made = record.made[row.name]
-    goals = [goal for goal in row.goals if not goal.on or goal.on == record.kind]
-    reached = ["yes" if record.meets(row, goal) else "**no**" for goal in goals]
+    met = {goal: record.meets(row, goal) for goal in row.goals}
+    goals = [goal for goal in row.goals if met[goal] is not None]
+    reached = ["yes" if met[goal] else "**no**" for goal in goals]
     cells = [
         row.what,
         _spread(record.values(row, ours.name), row.unit),

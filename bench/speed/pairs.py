@@ -40,8 +40,8 @@ class Side:
 class Goal:
     """A number to reach: of our side itself, or as a ratio over a peer (larger is better then).
 
-    `on` restricts it to a kind of processor (`kind_of_processor`); `of` names what is measured: ``"value"``, ``"cpu_s"``
-    or ``"peak_mib"`` of our side.
+    `on` restricts it to a kind of processor (`kind_of_processor`); `of` names what is measured of
+    our side: ``"value"``, ``"cpu_s"`` or ``"peak_mib"``.
     """
 
     value: float
@@ -59,8 +59,9 @@ class Row:
     """One line of the table. The first side is ours.
 
     `better` is ``"higher"`` for rates, ``"lower"`` for seconds; a ratio is always so many times
-    better than the peer. `profile` names a function like a side's `make` that returns lines of text: where the time goes,
-    for the page, if a goal is missed. `needs` is a folder under ``HURDLES_DATA``.
+    better than the peer. `profile` names a function like a side's `make` whose turn returns lines
+    of text, where the time goes, for the page if a goal is missed. `needs` is a folder under
+    ``HURDLES_DATA``, ``"cuda"`` or ``"Rscript"``.
     """
 
     name: str
@@ -78,7 +79,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn of one side measured: the value, processor seconds and memory of its process."""
+    """One turn of one side: the value, and processor seconds and memory of its process."""
 
     side: str
     turn: int
@@ -101,20 +102,26 @@ def take_turns(row: Row) -> Iterator[Turn]:
                 yield Turn(side=side.name, turn=turn, wall_s=time.perf_counter() - began, **answer)
 
 
-def profile_of(row: Row) -> list[str]:
+def profile_of(row: Row, environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the lines of a row's profile."""
-    with _worker(Side("profile", row.profile)) as worker:
-        return list(_ask(Side("profile", row.profile), worker, row.seconds)["value"])
+    side = Side("profile", row.profile, environment=environment or {})
+    with _worker(side) as worker:
+        return list(_ask(side, worker, row.seconds)["value"])
 
 
 def kind_of_processor() -> str:
-    """Return ``"avx512-bf16"``, ``"avx2"`` or ``"other"``."""
+    """Return ``"avx512-bf16"``, ``"avx2"`` or ``"other"``.
+
+    ``"avx2-restricted"`` is a larger processor that was told to do without more than AVX2, by
+    ``ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2``: a stand-in where no other is at hand.
+    """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return "other"
     if "avx512_bf16" in flags:
-        return "avx512-bf16"
+        told = os.environ.get("ATEN_CPU_CAPABILITY", "").lower() == "avx2"
+        return "avx2-restricted" if told else "avx512-bf16"
     return "avx2" if "avx2" in flags else "other"
 
 
@@ -122,21 +129,12 @@ def kind_of_processor() -> str:
 def _worker(side: Side) -> Iterator[subprocess.Popen[str]]:
     paths = [str(HERE), str(HERE.parent / "peers"), str(HERE.parents[1] / "src")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **side.environment}
-    worker = subprocess.Popen(
-        [sys.executable, str(HERE / "worker.py"), side.make, json.dumps(dict(side.options))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    try:
+    command = [sys.executable, str(HERE / "worker.py"), side.make, json.dumps(dict(side.options))]
+    pipe = subprocess.PIPE
+    # Left, it closes the worker's input, at whose end the worker ends.
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as worker:
         _answer(side, worker)  # it is set up
         yield worker
-    finally:
-        if worker.stdin:
-            with contextlib.suppress(BrokenPipeError):
-                worker.stdin.close()
-        worker.wait(60)
 
 
 def _ask(side: Side, worker: subprocess.Popen[str], seconds: float) -> dict:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from hurdles.data.vocabulary import OnBad
+
+#: Seconds in which the first steps are done by no machine: they are those of an earlier session.
+_AT_ONCE = 1.0
+#: Marks that are kept of one stage at most.
+_MARKS = 256
 
 
 class Progress(Protocol):
@@ -35,6 +44,54 @@ class Silent:
 
     def say(self, line: str) -> None:
         """Do nothing."""
+
+
+class TimeLeft:
+    """An estimate of the time that a stage will take yet, from the pace of its later half.
+
+    The first half of the steps done so far is left out, since a start is often slow: caches fill,
+    libraries load, processes begin. So are the steps of an earlier session, which took no time.
+    """
+
+    def __init__(self, total: float, now: float) -> None:
+        self.total, self._began = total, now
+        self._marks: list[tuple[float, float]] = []
+
+    def mark(self, done: float, now: float) -> None:
+        """Note that so many steps are done, or so much of what they cost."""
+        if not self._marks and now - self._began >= _AT_ONCE:
+            self._marks.append((self._began, 0))
+        self._marks.append((now, done))
+        if len(self._marks) > _MARKS:
+            del self._marks[1:-1:2]
+
+    def seconds(self, now: float) -> float | None:
+        """Return the estimate; None while there is none, or nothing is left."""
+        if len(self._marks) < 2 or self._marks[-1][1] >= self.total:
+            return None
+        last, done = self._marks[-1]
+        half = (self._marks[0][1] + done) / 2
+        since, before = next(m for m in reversed(self._marks) if m[1] <= half)
+        if done == before:
+            return None
+        pace = (last - since) / (done - before)
+        left = self.total - done
+        # The step in work takes its time already, but is not done before it is done.
+        return max(left * pace - (now - last), (left - 1) * pace)
+
+    def words(self, now: float) -> str:
+        """Return the estimate as it is read; empty while there is none."""
+        left = self.seconds(now)
+        if left is None:
+            return ""
+        minutes = left / 60
+        return (
+            f"{left:.0f} s left"
+            if minutes < 2
+            else f"{minutes:.0f} min left"
+            if minutes < 120
+            else f"{minutes / 60:.1f} h left"
+        )
 
 
 @dataclass(frozen=True)
@@ -75,3 +132,32 @@ def processors() -> int:
     """Return the number of processors that this process may use; not every system tells."""
     affinity = getattr(os, "sched_getaffinity", None)  # os.process_cpu_count: from Python 3.13 on
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+# glibc's mallopt parameters, from malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+@cache
+def keep_big_blocks() -> bool:
+    """Tell the C library to keep big blocks instead of returning them to the kernel.
+
+    A training step, or the decoding of a large image, allocates and frees many megabytes; each
+    returned block is zeroed again by the kernel when it comes back. Keeping them spares that. Takes
+    effect for later allocations of this process; does nothing where the C library is not glibc.
+    """
+    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL("libc.so.6")
+    options = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 256 << 20}
+    done = [libc.mallopt(option, size) for option, size in options.items()]
+    return all(done)
+
+
+def give_back_memory() -> None:
+    """Return to the kernel what `keep_big_blocks` has kept, once a stage is over.
+
+    What comes next asks for blocks of other sizes, which would come on top.
+    """
+    if keep_big_blocks():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -82,7 +82,12 @@ def code_lines(module: Path) -> int:
 
 
 def test_a_module_has_at_most_400_lines_of_code():
-    refuse(lambda m: f"{code_lines(m)} lines of code" if code_lines(m) > 400 else "")
+    def problem(module: Path) -> str:
+        # Tokens are counted only where there are enough lines at all.
+        long = module.read_text(encoding="utf-8").count("\n") > 400 and code_lines(module) > 400
+        return f"{code_lines(module)} lines of code" if long else ""
+
+    refuse(problem)
 
 
 def test_a_module_is_a_noun_not_a_drawer():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from functools import lru_cache
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ HEAVY = {"covid-net", "densenet-121", "inception-as-coded", "lenet-1024", "resne
 pytestmark = pytest.mark.parametrize(
     "architecture",
     [pytest.param(a, marks=[pytest.mark.full] if a in HEAVY else []) for a in architectures()],
+    scope="module",  # all tests of one network, then those of the next: it is built once
 )
 
 LABELS = ("COVID-19", "Normal", "Viral Pneumonia")
@@ -49,6 +52,16 @@ def _spec(architecture: str, **changes: object) -> ModelSpec:
     return ModelSpec(**{"architecture": architecture, "labels": LABELS, "size": size, **changes})
 
 
+@lru_cache(maxsize=3)
+def _original(spec: ModelSpec, seed: int) -> nn.Module:
+    return build(spec, seed=seed)
+
+
+def built(spec: ModelSpec, *, seed: int) -> nn.Module:
+    """Return a copy of what `build` returns, which takes most of the time of these tests."""
+    return copy.deepcopy(_original(spec, seed))
+
+
 def _images(architecture: str, n: int = 4) -> torch.Tensor:
     size = _size(architecture)
     return torch.rand(n, 1, size, size, generator=torch.Generator().manual_seed(7))
@@ -63,7 +76,7 @@ def _flat(network: nn.Module) -> torch.Tensor:
     [(1, LABELS, 1), (1, ("a", "b"), 5), (3, tuple("abcdefg"), 5), (3, ("a", "b"), 1)],
 )
 def test_logits_have_a_row_per_image_and_a_column_per_label(architecture, channels, labels, n):
-    network = build(_spec(architecture, labels=labels, channels=channels), seed=0)
+    network = built(_spec(architecture, labels=labels, channels=channels), seed=0)
     with torch.random.fork_rng(devices=[]):
         logits = network(_images(architecture, n))
     assert logits.shape == (n, len(labels))
@@ -74,7 +87,7 @@ def test_logits_have_a_row_per_image_and_a_column_per_label(architecture, channe
 
 
 def test_the_features_are_what_the_head_takes(architecture):
-    network = build(_spec(architecture), seed=0).eval()
+    network = built(_spec(architecture), seed=0).eval()
     with torch.no_grad():
         features = network.features(_images(architecture, 2))
         dense = next(part for part in network.head.modules() if isinstance(part, nn.Linear))
@@ -83,7 +96,7 @@ def test_the_features_are_what_the_head_takes(architecture):
 
 
 def test_two_labels_make_one_output_whose_halves_are_the_logits(architecture):
-    network = build(_spec(architecture, labels=("a", "b")), seed=0).eval()
+    network = built(_spec(architecture, labels=("a", "b")), seed=0).eval()
     with torch.no_grad():
         features = network.features(_images(architecture))
         answer, logits = network.head(features), network.logits(features)
@@ -104,7 +117,7 @@ def test_the_head_has_the_hidden_layers_asked_for_or_refuses_them(architecture):
             build(_spec(architecture, hidden=(8,)), seed=0)
         return
     network = build(_spec(architecture, hidden=(20, 8)), seed=0)
-    plain = build(_spec(architecture), seed=0)
+    plain = built(_spec(architecture), seed=0)
     kinds = [type(part) for part in network.head]
     assert kinds == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
     assert [part.out_features for part in network.head[::2]] == [20, 8, 3]
@@ -119,8 +132,8 @@ def test_the_head_has_the_hidden_layers_asked_for_or_refuses_them(architecture):
 
 
 def test_the_encoder_of_one_task_fits_another(architecture):
-    three = build(_spec(architecture), seed=0).state_dict()
-    two = build(_spec(architecture, labels=("a", "b")), seed=1)
+    three = built(_spec(architecture), seed=0).state_dict()
+    two = built(_spec(architecture, labels=("a", "b")), seed=1)
     encoder = {name for name in three if not name.startswith("head.")}
     assert encoder
     missing, unexpected = two.load_state_dict({name: three[name] for name in encoder}, strict=False)
@@ -131,7 +144,7 @@ def test_the_encoder_of_one_task_fits_another(architecture):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gradient_reaches_every_parameter(architecture, channels):
-    network = build(_spec(architecture, channels=channels), seed=0)
+    network = built(_spec(architecture, channels=channels), seed=0)
     with torch.random.fork_rng(devices=[]):
         logits = network(_images(architecture, 8))
     nn.functional.cross_entropy(logits, torch.arange(8) % 3).backward()
@@ -142,8 +155,8 @@ def test_gradient_reaches_every_parameter(architecture, channels):
 
 
 def test_every_layer_belongs_to_the_parameters_that_are_saved(architecture):
-    network = build(_spec(architecture), seed=0)
-    other = build(_spec(architecture), seed=1)
+    network = built(_spec(architecture), seed=0)
+    other = built(_spec(architecture), seed=1)
     with torch.random.fork_rng(devices=[]):
         network(_images(architecture))  # running means that differ from those of the start
     other.load_state_dict(network.state_dict(), strict=True)
@@ -166,7 +179,7 @@ def test_the_global_generator_is_left_alone(architecture):
 
 
 def test_eval_is_deterministic_and_training_drops_out(architecture):
-    network = build(_spec(architecture), seed=0)
+    network = built(_spec(architecture), seed=0)
     assert network.training
     images = _images(architecture)
     drops = any(isinstance(part, nn.Dropout) for part in network.modules())
@@ -178,15 +191,15 @@ def test_eval_is_deterministic_and_training_drops_out(architecture):
 
 
 def test_an_image_is_judged_by_itself(architecture):
-    network = build(_spec(architecture), seed=0).eval()
+    network = built(_spec(architecture), seed=0).eval()
     images = _images(architecture, 3)
     alone = torch.cat([network(image[None]) for image in images])
     assert torch.allclose(network(images), alone, atol=1e-5)
 
 
 def test_mean_and_std_are_applied_inside(architecture):
-    plain = build(_spec(architecture), seed=0).eval()
-    scaled = build(_spec(architecture, mean=0.4, std=0.2), seed=0).eval()
+    plain = built(_spec(architecture), seed=0).eval()
+    scaled = built(_spec(architecture, mean=0.4, std=0.2), seed=0).eval()
     images = _images(architecture)
     assert torch.allclose(scaled(images), plain((images - 0.4) / 0.2), atol=1e-5)
     assert not torch.allclose(scaled(images), plain(images), atol=1e-5)
@@ -194,7 +207,7 @@ def test_mean_and_std_are_applied_inside(architecture):
 
 def test_another_shape_is_named_with_the_one_expected(architecture):
     size = _size(architecture)
-    network = build(_spec(architecture), seed=0)
+    network = built(_spec(architecture), seed=0)
     wrong = [(2, 1, size, size + 8), (2, 1, 2 * size, 2 * size), (2, 3, size, size)]
     for shape in [*wrong, (2, size, size), (size,)]:
         with pytest.raises(
@@ -210,7 +223,7 @@ def test_a_size_that_the_layout_cannot_take_is_refused_with_one_that_it_can(arch
 
 
 def test_the_last_convolution_is_a_rectified_map_that_the_logits_depend_on(architecture):
-    network = build(_spec(architecture), seed=0).eval()
+    network = built(_spec(architecture), seed=0).eval()
     seen: list[torch.Tensor] = []
     handle = last_convolution(network).register_forward_hook(
         lambda _module, _inputs, output: seen.append(output)
@@ -228,7 +241,7 @@ def test_the_last_convolution_is_a_rectified_map_that_the_logits_depend_on(archi
 
 @pytest.mark.parametrize("labels", [LABELS, ("a", "b")])
 def test_every_label_can_be_asked_for_its_heat_map(architecture, labels):
-    network = build(_spec(architecture, labels=labels), seed=0).eval()
+    network = built(_spec(architecture, labels=labels), seed=0).eval()
     images = _images(architecture, 3)
     for target in range(len(labels)):
         heat = grad_cam(network, images, torch.full((3,), target))
@@ -240,7 +253,7 @@ def test_every_label_can_be_asked_for_its_heat_map(architecture, labels):
 
 
 def test_memory_format_does_not_change_the_answer(architecture):
-    network = build(_spec(architecture), seed=0).eval()
+    network = built(_spec(architecture), seed=0).eval()
     images = _images(architecture)
     expected = network(images)
     network = network.to(memory_format=torch.channels_last)
@@ -249,7 +262,7 @@ def test_memory_format_does_not_change_the_answer(architecture):
 
 
 def test_bfloat16_answers_nearly_the_same_and_trains(architecture):
-    network = build(_spec(architecture), seed=0).eval()
+    network = built(_spec(architecture), seed=0).eval()
     images = _images(architecture)
     with torch.no_grad():
         expected = network(images)

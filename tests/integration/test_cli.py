@@ -146,15 +146,33 @@ def test_the_help_of_run_names_every_remedy():
     assert re.findall(r"[a-z]+(?:-[a-z]+)*", _REMEDIES.replace("or ", "")) == list(REMEDIES)
 
 
-def test_help_is_quick_for_it_imports_nothing_heavy():
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["spec", "--help"]])
+def test_help_is_quick_for_it_imports_nothing_heavy(words):
     code = (
-        "import sys\nfrom hurdles.cli import app\n"
-        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'cv2', 'pandas', 'numpy', 'matplotlib', 'captum', 'sklearn'}\n"
+        f"import sys\nfrom hurdles.cli import main\nsys.argv[1:] = {words}\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'cv2', 'pandas', 'numpy', 'matplotlib', 'captum', 'sklearn', 'rich',"
+        "         'pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+    assert "Usage:" in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_command_is_the_same_where_the_others_are_only_mentioned(call, verb):
+    alone = CliRunner().invoke(cli.command_line(verb), [verb, "--help"])
+    assert alone.stdout == call(verb, "--help").stdout
+    assert CliRunner().invoke(cli.command_line(verb), ["--version"]).exit_code == 0
+
+
+def test_commands_are_listed_under_their_titles(call):
+    text = call("--help").stdout
+    places = [text.index(f"\n{title}:\n") for title in ("Begin", "Images", "Models", "Hurdles")]
+    assert places == sorted(places)
+    assert CliRunner().invoke(cli.command_line("--help"), ["--help"]).stdout == text
+    assert "Did you mean 'audit'?" in call("audt", code=2).stderr
 
 
 def test_collections(call):

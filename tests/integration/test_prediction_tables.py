@@ -114,6 +114,18 @@ def test_the_command_line_says_the_same(table, tmp_path):
     assert "by patient" in both.stdout
 
 
+def test_a_comparison_reads_each_table_once(table, tmp_path, monkeypatch):
+    from hurdles.cli import app
+    from hurdles.foreign import answers
+
+    read, real = [], answers.read_sheet
+    monkeypatch.setattr(answers, "read_sheet", lambda path: read.append(path) or real(path))
+    paths = [saved(table, tmp_path), saved(table, tmp_path, "b.csv")]
+    shown = CliRunner().invoke(app, ["compare", *map(str, paths), "--metric", "auc"])
+    assert shown.exit_code == 0, shown.output
+    assert read == paths
+
+
 def test_a_comparison_says_what_its_tables_leave_out(table, tmp_path):
     from hurdles.cli import app
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from hurdles.progress import Options, Silent, counting
+import pytest
+
+from hurdles import progress
+from hurdles.progress import (
+    Options,
+    Silent,
+    TimeLeft,
+    counting,
+    give_back_memory,
+    keep_big_blocks,
+)
 
 
 class Listener(Silent):
@@ -26,3 +36,75 @@ def test_a_stage_starts_once_and_advances_by_what_is_new():
 
 def test_nobody_listens_by_default():
     assert isinstance(Options().listener, Silent)
+
+
+def test_the_allocator_is_told_only_where_there_is_glibc(monkeypatch):
+    monkeypatch.setattr(progress.platform, "libc_ver", lambda: ("musl", "1.2"))
+    assert keep_big_blocks.__wrapped__() is False
+    monkeypatch.setattr(progress.sys, "platform", "darwin")
+    assert keep_big_blocks.__wrapped__() is False
+
+
+def test_memory_is_given_back_only_where_it_was_kept(monkeypatch):
+    trimmed = []
+    libc = type("Library", (), {"malloc_trim": lambda _, pad: trimmed.append(pad)})()
+    monkeypatch.setattr(progress.ctypes, "CDLL", lambda _: libc)
+    for kept in (True, False):
+        monkeypatch.setattr(progress, "keep_big_blocks", lambda kept=kept: kept)
+        give_back_memory()
+    assert trimmed == [0]
+
+
+#: Seconds of every step of work as it was seen.
+TRACES = {
+    "steady": [0.2] * 300,
+    "slow to warm up": [2.0] * 8 + [0.2] * 292,
+    "an epoch ends with a validation": ([0.2] * 20 + [1.0]) * 30,
+    "batches of a pool": ([0.0] * 7 + [1.6]) * 100,
+    "few steps": [30.0] * 12,
+}
+
+
+@pytest.mark.parametrize("trace", TRACES.values(), ids=TRACES)
+def test_after_a_tenth_the_time_left_is_right_within_a_fifth(trace):
+    left, now = TimeLeft(len(trace), 0.0), 0.0
+    for done, seconds in enumerate(trace, start=1):
+        now += seconds
+        left.mark(done, now)
+        true = sum(trace[done:])
+        # Of the last steps it says how long one of them takes.
+        if done > len(trace) / 10 and true > sum(trace) / 10:
+            assert left.seconds(now) == pytest.approx(true, rel=0.2), done
+
+
+def test_work_that_grows_slower_is_followed():
+    """After a stage of quick steps and as many slow ones again, only these count."""
+    left, now = TimeLeft(400, 0.0), 0.0
+    for done in range(1, 201):
+        now += 0.1 if done <= 100 else 1.0
+        left.mark(done, now)
+    assert left.seconds(now) == pytest.approx(200, rel=0.01)
+
+
+def test_a_step_that_takes_longer_stays_one_step():
+    left = TimeLeft(10, 0.0)
+    for done in range(1, 6):
+        left.mark(done, 2.0 * done)
+    assert [left.seconds(10 + waited) for waited in (0, 1, 2, 60)] == [10, 9, 8, 8]
+
+
+def test_there_is_no_time_left_without_a_pace():
+    left = TimeLeft(10, 0.0)
+    assert left.seconds(5.0) is None
+    left.mark(3, 0.1)  # at once: of an earlier session
+    assert left.seconds(5.0) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(30, "60 s left"), (300, "10 min left"), (9000, "5.0 h left")]
+)
+def test_time_left_in_words(seconds, words):
+    left = TimeLeft(3, 0.0)
+    assert left.words(0.0) == ""
+    left.mark(1, seconds)
+    assert left.words(seconds) == words

@@ -135,6 +135,8 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     recipe = _remedied(recipe, settings or {}, remedies)
     begun = resume and Run(out).is_begun
+    if isinstance(encoder_from, str | Path) and not Path(encoder_from).is_file():
+        Run(encoder_from).require_finished()  # before images are read, or drawn
     images = None
     if not begun or data is not None or labels or columns or join_patients:
         images = classified(
@@ -371,10 +373,41 @@ def compare(
         If options of tables are given with runs.
     """
     of_tables = TableOptions(data, classes, positive, labels, columns)
+    return compared(a, b, on, of_tables, metrics=metrics, margins=margins).rows
+
+
+class Compared(NamedTuple):
+    """A comparison, and what it is of."""
+
+    rows: list[comparisons.Comparison]
+    of: Predictions  # those of the first, on the same images as the other's
+    notes: list[str]  # on tables that were read, each by A or B
+
+
+def compared(
+    a: Run | str | Path,
+    b: Run | str | Path,
+    on: str,
+    of_tables: TableOptions,
+    *,
+    metrics: Sequence[str] | None = None,
+    margins: Mapping[str, float] | None = None,
+) -> Compared:
+    """Compare as `compare` does, and return what a command says besides; nothing is read twice."""
     if not (_is_table(a) or _is_table(b)) and any(of_tables):
         raise RunError("--data and what goes with it are of tables of predictions, not of runs.")
     section = Recipe(name="table").evaluation if _is_table(a) else _finished(a).recipe.evaluation
-    predictions, others = (tested(each, on, of_tables, is_noted=True) for each in (a, b))
+    both, notes = [], []
+    for name, each in (("A", a), ("B", b)):
+        if isinstance(each, Run) or not _is_table(each):
+            both.append(_finished(each).predictions(on))
+            continue
+        table = of_tables.read(each)
+        for note in table.notes:
+            logger.info("%s: %s", each, note)
+        notes += [f"{name}: {note}" for note in table.notes]
+        both.append(table.test)
+    predictions, others = both
     rows = comparisons.compare(
         predictions,
         others,
@@ -384,7 +417,9 @@ def compare(
         n_resamples=section.resamples,
         seed=section.seed,
     )
-    return [row.without_patients() for row in rows] if predictions.unknown.all() else rows
+    if predictions.unknown.all():
+        rows = [row.without_patients() for row in rows]
+    return Compared(rows, predictions, notes)
 
 
 def explain(
@@ -530,18 +565,6 @@ def report(
         if findings is not None:
             judged_again(findings).save(run.path / "audit.json")
         return write_page(run, on=on, pictures=pictures)
-
-
-def tested(
-    each: Run | str | Path, on: str, of_tables: TableOptions, *, is_noted: bool
-) -> Predictions:
-    """Return the predictions of a run on a set, or of a table, whose notes are logged if wanted."""
-    if isinstance(each, Run) or not _is_table(each):
-        return _finished(each).predictions(on)
-    table = of_tables.read(each)
-    for note in table.notes if is_noted else ():
-        logger.info("%s: %s", each, note)
-    return table.test
 
 
 def _is_table(each: Run | str | Path) -> bool:

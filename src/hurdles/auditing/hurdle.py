@@ -161,6 +161,7 @@ def run_hurdles(
     questions: dict[str, str] = {}
     for hurdle in map(hurdles.get, requested):
         questions[hurdle.name] = hurdle.question
+        listener.advance(0, hurdle.name)
         for row in _findings_of(hurdle, given):
             if unknown and unknown == images:  # no patient is known, so no number of them is given
                 settled_by = "images" if row.settled_by == "patients" else row.settled_by
@@ -169,7 +170,7 @@ def run_hurdles(
             rows.append(row)
         if after_each is not None:
             after_each(Findings(tuple(rows), dict(questions), about))
-        listener.advance(1, hurdle.name)
+        listener.advance()
     return Findings(tuple(rows), questions, about)
 
 

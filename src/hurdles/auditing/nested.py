@@ -134,6 +134,11 @@ VIEWS = (
 )
 
 
+def views_of(material: Material) -> tuple[View, ...]:
+    """Return the views that the probe is shown: all, or those that are judged."""
+    return tuple(view for view in VIEWS if view.judged or not material.judged_only)
+
+
 @dataclass(frozen=True, eq=False)
 class Answers:
     """Answers of the probe to every view of one model's images, by the view's name.
@@ -180,7 +185,7 @@ def answers_of(subject: Subject) -> Answers:
     if not len(rows[Split.TEST]):
         raise HurdleError(f"no image of the test part is left ({note or 'none given'}).")
     answers = Answers({}, {}, {}, note, len(rows[Split.TEST]))
-    for view in VIEWS:
+    for view in views_of(subject.material):
         if view.needs_lungs and material.masks is None:
             answers.lacking[view.name] = (
                 "the lungs were not found; segment them (`hurdles segment`)"

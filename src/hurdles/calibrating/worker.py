@@ -9,7 +9,7 @@ import functools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,7 +141,9 @@ def _cohorts(
     if trial.plant not in FAULTS:
         planting = Planting(trial.disease, trial.plant, trial.strength)
     seed = trial.seed(plan.profile.seed)
-    return draw_materials(source, planting, counts, seed=seed, strengths=strengths)
+    materials = draw_materials(source, planting, counts, seed=seed, strengths=strengths)
+    # Nothing that is only shown has a limit, an alarm or power.
+    return [replace(material, judged_only=True) for material in materials]
 
 
 def hurdles_for(plan: Plan, trial: Trial) -> tuple[str, ...]:
@@ -179,8 +181,8 @@ def train_network(material: Material, *, epochs: int, seed: int) -> Network:
         model={"architecture": "small", "scaling": "training"},
         training={
             "epochs": epochs,
-            "batch_size": 16,
-            "learning_rate": 2e-3,
+            "batch_size": 32,
+            "learning_rate": 3e-3,
             "schedule": "cosine",
             "choose_by": "auc",
             "seed": seed,

@@ -11,25 +11,15 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from hurdles._version import __version__
 from hurdles.cli import auditing, encoders, evidence, experiments, foreign, images, testing
 from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
-
-app = typer.Typer(
-    name="hurdles",
-    help="Train chest X-ray classifiers from small data, with an interval on every number.\n\n"
-    "Start with: hurdles demo. Research use only; not a medical device.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-)
 
 _INTERRUPTED = 130
 
@@ -61,9 +51,6 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         auditing.calibrate_audit,
     ],
 }
-for _panel, _verbs in _COMMANDS.items():
-    for _verb in _verbs:
-        app.command(rich_help_panel=_panel)(_verb)
 
 
 def _version(show: bool) -> None:
@@ -72,7 +59,6 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[  # noqa: ARG001 - its own callback has used it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -82,6 +68,65 @@ def _root(
     if not any(isinstance(handler, _OnStderr) for handler in log.handlers):
         log.addHandler(_OnStderr(logging.INFO))
         log.setLevel(logging.INFO)
+
+
+class _Sections(TyperGroup):
+    """All commands, listed under the titles of `_COMMANDS`."""
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """Write a line for each command."""
+        width = max(map(len, self.commands))
+        for title, verbs in _COMMANDS.items():
+            with formatter.section(title):
+                commands = [self.commands[_name(verb)] for verb in verbs]
+                formatter.write_dl(
+                    [(f"{c.name:{width}}", (c.help or "").split("\n\n")[0]) for c in commands]
+                )
+
+
+def command_line(only: str = "") -> typer.Typer:
+    """Return the command line; of other commands than one that is asked for, names and help alone.
+
+    To look at the options of all commands takes longer than any one of them needs.
+    """
+    names = [_name(verb) for verbs in _COMMANDS.values() for verb in verbs]
+    line = typer.Typer(
+        name="hurdles",
+        cls=_Sections,
+        help="Train chest X-ray classifiers from small data, with an interval on every number.\n\n"
+        "Start with: hurdles demo. Research use only; not a medical device.",
+        no_args_is_help=True,
+        add_completion=False,
+        # Where it is not given, typer loads pydantic to find that out: for the help of a command.
+        add_help_option=only not in names,
+        rich_markup_mode=None,  # rich takes longer to load than all of the help
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        pretty_exceptions_enable=False,
+    )
+    line.callback()(_root)
+    for verbs in _COMMANDS.values():
+        for verb in verbs:
+            name = _name(verb)
+            line.command(name)(verb if only in ("", name) else _mention(verb))
+    return line
+
+
+def _name(verb: Callable[..., None]) -> str:
+    return verb.__name__.replace("_", "-")
+
+
+def _mention(verb: Callable[..., None]) -> Callable[[], None]:
+    """Return a command that has nothing but the help of another."""
+
+    def mention() -> None:
+        raise AssertionError(f"{verb.__name__} is mentioned only")
+
+    mention.__doc__ = verb.__doc__
+    return mention
+
+
+#: The whole command line.
+app = command_line()
 
 
 class _OnStderr(logging.Handler):
@@ -94,7 +139,7 @@ class _OnStderr(logging.Handler):
 def main() -> None:
     """Run the command line; an error of ours is one sentence and exit code 2."""
     try:
-        app(standalone_mode=True)
+        command_line(" ".join(sys.argv[1:2]) or "--help")(standalone_mode=True)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer has caught Ctrl-C and says nothing
             again = "the same command uses what is kept by then, and does the rest anew"

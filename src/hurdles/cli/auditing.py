@@ -96,7 +96,7 @@ def check(
 
 def audit(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a finished run.")
+        Path | None, typer.Argument(metavar="RUN", help="Folder of a finished run.")
     ] = None,
     model: Annotated[
         Path | None,

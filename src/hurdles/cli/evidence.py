@@ -20,6 +20,7 @@ from hurdles.cli.output import (
     pairs,
     print_result,
 )
+from hurdles.cli.progress import ProgressBar
 
 
 def verify(
@@ -52,15 +53,16 @@ def verify(
     from hurdles.progress import Options
     from hurdles.verifying.verification import REMARK
 
-    found = hurdles.verify(
-        file,
-        against=against or (),
-        data=data,
-        labels=pairs(label),
-        columns=pairs(column),
-        join_patients=join_patients,
-        options=Options(cache=cache),
-    )
+    with ProgressBar():
+        found = hurdles.verify(
+            file,
+            against=against or (),
+            data=data,
+            labels=pairs(label),
+            columns=pairs(column),
+            join_patients=join_patients,
+            options=Options(cache=cache),
+        )
     lines = (f"{line.outcome.upper():<20}  {line.of}: {line.why}" for line in found.lines)
     print_result(as_json, found.to_dict(), lines, f"\n{found.tally} {REMARK}\n{USE_SENTENCE}")
     if found.exit_code:

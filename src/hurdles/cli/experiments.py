@@ -27,6 +27,7 @@ from hurdles.cli.output import (
     say,
     verb_options,
 )
+from hurdles.cli.progress import ProgressBar
 from hurdles.data.vocabulary import MissingPatients, OnBad
 
 #: As in `hurdles.recipe.remedies`, imported only when needed; a test holds the two together.
@@ -160,7 +161,7 @@ def recipes(
 
 def explain(
     run: RunArgument,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Radiographs.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Radiographs.")],
     out: Annotated[Path, typer.Option("--out", help="Contact sheet to write.")] = Path(
         "explained.png"
     ),
@@ -278,7 +279,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's report anew from what its folder holds, and print its path."""
-    page = hurdles.report(run, on=on, pictures=not no_images, force=force)
+    with ProgressBar():
+        page = hurdles.report(run, on=on, pictures=not no_images, force=force)
     print_result(as_json, {"report": str(page)}, str(page))
 
 

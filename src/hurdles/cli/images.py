@@ -82,7 +82,7 @@ def manifest(
 
 def segment(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Radiographs, or folders of them.")
+        list[str], typer.Argument(metavar="IMAGE", help="Radiographs, or folders of them.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the masks.")],
     weights: Annotated[

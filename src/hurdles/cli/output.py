@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 ImagesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="[NAME=]PATH...", help="Folder, table, collection or run; as --data."),
+    typer.Argument(metavar="[NAME=]PATH", help="Folder, table, collection or run; as --data."),
 ]
 PredictionsOption = Annotated[
     list[Path] | None,
@@ -223,8 +221,6 @@ def fail_on(texts: Sequence[str] | None) -> list[FailOn]:
 
 #: What JSON does not escape and a terminal would obey, or UTF-8 cannot hold.
 _OBEYED = re.compile(r"[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
-#: Seconds between two lines of progress in a log.
-_EVERY = 15.0
 
 
 def say(text: object, *, err: bool = False) -> None:
@@ -278,6 +274,7 @@ def verb_options(
     on_bad: OnBad, cache: Path | None, quiet: bool, no_images: bool = False
 ) -> Iterator[Options]:
     """Yield how a verb is to be carried out, with a progress bar unless it is to be quiet."""
+    from hurdles.cli.progress import ProgressBar
     from hurdles.progress import Options
 
     options = Options(on_bad=on_bad, cache=cache, pictures=not no_images)
@@ -286,87 +283,3 @@ def verb_options(
         return
     with ProgressBar() as bar:
         yield replace(options, progress=bar)
-
-
-class ProgressBar:
-    """Listens to long work and shows on stderr how far it is; see `hurdles.progress`.
-
-    On a terminal a bar with the time left; elsewhere, so that a log stays readable, a line when a
-    stage begins, every 15 seconds, and when it ends.
-    """
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._bar: Any = None
-        self._task: Any = None
-        self._stage, self._total, self._done, self._spoke = "", 0, 0, 0.0
-        self._first: tuple[float, int] | None = None
-
-    def __enter__(self) -> Self:
-        if self._stream.isatty():
-            from rich import progress
-            from rich.console import Console
-
-            self._bar = progress.Progress(
-                progress.TextColumn("{task.description}", markup=False),
-                progress.BarColumn(),
-                progress.MofNCompleteColumn(),
-                progress.TimeElapsedColumn(),
-                progress.TextColumn("left"),
-                progress.TimeRemainingColumn(),
-                progress.TextColumn("{task.fields[note]}", markup=False),  # a foreign program's
-                console=Console(file=self._stream),
-            )
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def start(self, stage: str, total: int) -> None:
-        """Begin a stage of `total` steps."""
-        self._stage, self._total, self._done, self._first = stage, total, 0, None
-        self._began = self._spoke = time.monotonic()
-        if self._bar is not None:
-            if self._task is not None:  # the stage before may have ended early
-                before = self._bar.tasks[-1]
-                self._bar.update(self._task, total=before.completed or before.total)
-            self._task = self._bar.add_task(stage, total=total, note="")
-        else:
-            self._line(f"{stage}: 0 of {total}")
-
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Say that `steps` more are done."""
-        self._done += steps
-        if self._bar is not None:
-            if self._task is not None:
-                self._bar.update(self._task, advance=steps, note=note)
-            return
-        now = time.monotonic()
-        if self._done >= self._total and self._done - steps < self._total:
-            self._count(f"in {now - self._began:.0f} s", note)
-        elif self._first is not None and now - self._spoke >= _EVERY:
-            # The first steps may be those of an interrupted run, which took no time in this one.
-            since, done = self._first
-            left = (now - since) / max(1, self._done - done) * (self._total - self._done)
-            self._count(f"{left:.0f} s left", note)
-            self._spoke = now
-        if self._first is None and self._done:
-            self._first = (now, self._done)
-
-    def say(self, line: str) -> None:
-        """Say one line that stays on the screen."""
-        if self._bar is not None:
-            self._bar.console.print(shown(line), markup=False, highlight=False)
-        else:
-            self._line(line)
-
-    def _count(self, *words: str) -> None:
-        self._line(
-            ", ".join([f"{self._stage}: {self._done} of {self._total}", *filter(None, words)])
-        )
-
-    def _line(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        self._stream.flush()

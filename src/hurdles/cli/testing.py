@@ -34,12 +34,13 @@ from hurdles.cli.output import (
     say,
     verb_options,
 )
+from hurdles.cli.progress import ProgressBar
 from hurdles.data.vocabulary import OnBad
 
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a finished run.")
+        Path | None, typer.Argument(metavar="RUN", help="Folder of a finished run.")
     ] = None,
     predictions: PredictionsOption = None,
     data: JudgedOption = None,
@@ -124,7 +125,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE...", help="Radiographs, folders of them, patterns, or tables of paths."
+            metavar="IMAGE", help="Radiographs, folders of them, patterns, or tables of paths."
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="Write the table (.csv).")] = None,
@@ -207,21 +208,18 @@ def compare(
 
     Or two tables of predictions, of any models.
     """
-    from hurdles.api.experiments import TableOptions, tested
+    from hurdles.api.experiments import TableOptions, compared
     from hurdles.evaluation.comparisons import holm
     from hurdles.reporting.console import comparison_lines, comparison_records, interval_unit
 
     given = TableOptions(data, class_, positive, pairs(label), pairs(column))
-    margins = _margins(margin, metric)
-    rows = hurdles.compare(a, b, on=on, metrics=metric, margins=margins, **given._asdict())
+    with ProgressBar():
+        found = compared(a, b, on, given, metrics=metric, margins=_margins(margin, metric))
+    rows, of = found.rows, found.of
     adjusted = holm([row.p_value for row in rows])
-    of_a = tested(a, on, given, is_noted=False)
-    unit = interval_unit(len(of_a), int(of_a.unknown.sum()))
+    unit = interval_unit(len(of), int(of.unknown.sum()))
     lines = comparison_lines(rows, adjusted, unit)
-    tables = {name: each for name, each in {"A": a, "B": b}.items() if each.is_file()}
-    notes = [
-        f"note: {name}: {note}" for name, each in tables.items() for note in given.read(each).notes
-    ]
+    notes = [f"note: {note}" for note in found.notes]
     if as_json:
         for note in notes:  # what was left out must be seen where rows alone are printed
             say(note, err=True)

@@ -200,15 +200,16 @@ def _likely(
 ) -> list[Candidate]:
     if hashed if hashed is not None else len(a) * len(a if b is None else b) > _MANY_PAIRS:
         return hashed_candidates(a, b, mirrored=mirrored)
-    pairs = candidates(a, b)
+    views_a = _views(a)
+    views_b = None if b is None else _views(b)
+    pairs = _candidates(views_a, views_b, GATE, within=b is None)
     if mirrored:
-        flipped = candidates(a, (a if b is None else b)[:, :, ::-1])
+        flipped = _views((a if b is None else b)[:, :, ::-1])
         known = {(pair.a, pair.b): abs(pair.correlation) for pair in pairs}
         pairs += [
             pair._replace(mirrored=True)
-            for pair in flipped
-            if (b is not None or pair.a < pair.b)
-            and abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
+            for pair in _candidates(views_a, flipped, GATE, within=b is None)
+            if abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
         ]
     return pairs
 
@@ -222,20 +223,26 @@ def candidates(
     row before the second. Each pair stands once, in the order of rows; its correlation reaches the
     gate, within [0, 1].
     """
-    plain_a = _views(a)
-    plain_b = plain_a if b is None else _views(b)
+    return _candidates(_views(a), None if b is None else _views(b), gate, within=b is None)
+
+
+def _candidates(
+    plain_a: _Views, plain_b: _Views | None, gate: float, *, within: bool
+) -> list[Candidate]:
+    """Return the likely pairs of two sets; if `within`, those whose row of b is the later one."""
     # The directions, rows of unit length, that the small prints have most in common.
-    wholes = [plain_a[_WHOLE]] if b is None else [plain_a[_WHOLE], plain_b[_WHOLE]]
+    wholes = [views[_WHOLE] for views in (plain_a, plain_b) if views is not None]
     second_moment = np.add.reduce([rows.T @ rows for rows in wholes])
     count = min(_SHARED, sum(map(len, wholes)) // _IMAGES_FOR_ONE)
     vectors = np.linalg.eigh(second_moment.astype(np.float64))[1]
     shared = np.asarray(vectors[:, ::-1][:, :count].T, dtype=np.float32)
     views_a = _without(plain_a, shared)
-    views_b = views_a if b is None else _without(plain_b, shared)
+    views_b = views_a if plain_b is None else _without(plain_b, shared)
+    plain_b = plain_a if plain_b is None else plain_b
     best: dict[tuple[int, int], Candidate] = {}
     ways = [(_WHOLE, _WHOLE), *((_WHOLE, c) for c in _CUTS), *((c, _WHOLE) for c in _CUTS)]
     for cut_a, cut_b in ways:
-        for pair in _above(views_a[cut_a], views_b[cut_b], min(gate, _LOW_GATE), b is None):
+        for pair in _above(views_a[cut_a], views_b[cut_b], min(gate, _LOW_GATE), within):
             if abs(pair.correlation) < gate:
                 plain = float(plain_a[cut_a][pair.a] @ plain_b[cut_b][pair.b])
                 if plain * np.sign(pair.correlation) < _SECOND_GATE:
@@ -243,7 +250,7 @@ def candidates(
             known = best.get((pair.a, pair.b))
             if known is None or abs(pair.correlation) > abs(known.correlation):
                 best[pair.a, pair.b] = pair._replace(cut_a=sum(cut_a) / 4, cut_b=sum(cut_b) / 4)
-    for pair in _above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, b is None):
+    for pair in _above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, within):
         best.setdefault((pair.a, pair.b), pair)
     return [best[rows] for rows in sorted(best)]
 
@@ -269,24 +276,36 @@ def hashed_candidates(
 def _above(
     a: NDArray[np.float32], b: NDArray[np.float32], gate: float, within: bool
 ) -> Iterator[Candidate]:
-    for start in range(0, len(a), _CHUNK):
+    def some(start: int) -> Iterator[Candidate]:
         first = start if within else 0  # the pairs before it were seen from the other side
         product = a[start : start + _CHUNK] @ b[first:].T
-        rows, columns = np.nonzero(np.abs(product) >= gate)
-        for i, j, correlation in zip(rows, columns, product[rows, columns], strict=True):
-            if not within or i < j:
-                yield Candidate(int(start + i), int(first + j), float(correlation))
+        places = np.flatnonzero(np.abs(product) >= gate)
+        correlations = product.ravel()[places]
+        rows, columns = np.divmod(places, product.shape[1])
+        rows, columns = rows + start, columns + first
+        if within:
+            kept = rows < columns
+            rows, columns, correlations = rows[kept], columns[kept], correlations[kept]
+        return map(Candidate, rows.tolist(), columns.tolist(), correlations.tolist())
+
+    with ThreadPoolExecutor(processors()) as pool:
+        for pairs in pool.map(some, range(0, len(a), _CHUNK)):
+            yield from pairs
 
 
 def _views(pixels: NDArray[np.uint8]) -> _Views:
     """Return the small prints of whole images and of their central parts."""
     cuts = (_WHOLE, *_CUTS)
     views = {cut: np.empty((len(pixels), _SMALL * _SMALL), dtype=np.float32) for cut in cuts}
-    for start in range(0, len(pixels), _CHUNK):
+
+    def some(start: int) -> None:
         for row, image in enumerate(prints(pixels[start : start + _CHUNK]), start=start):
             for cut in cuts:
                 sides = cut if any(cut) else ()
                 views[cut][row] = central(image, 0.0, _SMALL, sides=sides).ravel()
+
+    with ThreadPoolExecutor(processors()) as pool:
+        list(pool.map(some, range(0, len(pixels), _CHUNK)))
     return {cut: _units(rows - rows.mean(axis=1, keepdims=True)) for cut, rows in views.items()}
 
 

@@ -396,13 +396,12 @@ def _bands() -> Iterator[tuple[int, NDArray[np.int64]]]:
                 yield word, bits
 
 
-def _keys(words: Hashes, bits: NDArray[np.int64]) -> NDArray[np.uint32]:
-    keys = np.zeros(len(words), dtype=np.uint32)
+def _keys(words: Hashes, bits: NDArray[np.int64]) -> NDArray[np.uint16]:
+    keys = np.zeros(len(words), dtype=np.uint16)
     for place, bit in enumerate(bits):
-        keys |= ((words >> np.uint64(bit)).astype(np.uint32) & np.uint32(1)) << np.uint32(place)
+        keys |= ((words >> np.uint64(bit)).astype(np.uint16) & np.uint16(1)) << np.uint16(place)
     # An inverted image has all of them exchanged, and is to lie in the same bucket.
-    flipped = keys & np.uint32(1) == 1
-    keys[flipped] ^= np.uint32((1 << _BAND) - 1)
+    keys[keys & np.uint16(1) == 1] ^= np.uint16((1 << _BAND) - 1)
     return keys
 
 
@@ -412,36 +411,40 @@ def _in_buckets(
     keys_a = _keys(a[:, word], bits)
     order_a = np.argsort(keys_a, kind="stable")
     keys_a = keys_a[order_a]
-    sorted_a = a[order_a]
-    if b is None:
-        order_b, sorted_b = order_a, sorted_a
-        begin = np.arange(1, len(a) + 1)
-        end = np.searchsorted(keys_a, keys_a, side="right")
-    else:
-        keys_b = _keys(b[:, word], bits)
-        order_b = np.argsort(keys_b, kind="stable")
-        keys_b, sorted_b = keys_b[order_b], b[order_b]
-        begin = np.searchsorted(keys_b, keys_a, side="left")
-        end = np.searchsorted(keys_b, keys_a, side="right")
+    keys_b = keys_a if b is None else _keys(b[:, word], bits)
+    order_b = order_a if b is None else np.argsort(keys_b, kind="stable")
+    edges = np.concatenate([[0], np.cumsum(np.bincount(keys_b, minlength=1 << _BAND))])
+    begin = np.arange(1, len(a) + 1) if b is None else edges[keys_a]
+    end = edges[keys_a.astype(np.intp) + 1]
+    # The words that the band does not look at rule out nearly every pair.
+    others = [each for each in range(WORDS) if each != word]
+    words_a = [a[order_a, other] for other in others]
+    words_b = words_a if b is None else [b[order_b, other] for other in others]
+    # Near is what differs in few of their 192 bits, or in nearly all: a byte below zero is large.
+    between, floor = np.uint8(radius + 1), np.uint8(max(0, 64 * len(others) - 2 * radius - 1))
     # In pieces that stay in the processor's cache: first each row with the first of its bucket,
     # then with the second, and so on until no bucket is left.
     for start in range(0, len(a), _PIECE):
-        i = np.arange(start, min(start + _PIECE, len(a)))
-        j = begin[i]
-        while True:
-            left = j < end[i]
-            if not left.all():
-                i, j = i[left], j[left]
-            if not len(i):
-                break
-            counts = np.bitwise_count(sorted_a[i] ^ sorted_b[j])
-            # The four bytes of a row added at once; a sum of 256 becomes 0, which is near as well.
-            apart = (counts.view(np.uint32).ravel() * np.uint32(0x01010101)) >> np.uint32(24)
-            near = np.flatnonzero((apart <= radius) | (apart >= BITS - radius))
+        left = end[start : start + _PIECE] - begin[start : start + _PIECE]
+        largest_first = np.argsort(-left, kind="stable")
+        i = start + largest_first
+        first = begin[i]
+        mine = [column[i] for column in words_a]
+        has_more = np.searchsorted(-left[largest_first], -np.arange(left.max(initial=0)))
+        for further, n in enumerate(has_more.tolist()):
+            j = first[:n] + further
+            apart = np.zeros(n, dtype=np.uint8)
+            for own, other in zip(mine, words_b, strict=True):
+                apart += np.bitwise_count(own[:n] ^ other[j])
+            near = np.flatnonzero(apart - between >= floor)
+            if not len(near):
+                continue
+            one, two = order_a[i[near]], order_b[j[near]]
+            differ = np.bitwise_count(a[one] ^ (a if b is None else b)[two])
+            exact = differ.sum(axis=1, dtype=np.int64)
+            near = np.flatnonzero((exact <= radius) | (exact >= BITS - radius))
             if len(near):
-                exact = counts[near].sum(axis=1, dtype=np.int64)
-                one, two = order_a[i[near]], order_b[j[near]]
+                one, two = one[near], two[near]
                 if b is None:
                     one, two = np.minimum(one, two), np.maximum(one, two)
-                yield one, two, exact
-            j = j + 1
+                yield one, two, exact[near]

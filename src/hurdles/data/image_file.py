@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import stat
 import warnings
@@ -63,12 +64,12 @@ _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 def opened(path: str | Path) -> BinaryIO:
     """Open a plain file; a pipe or a device would wait, or never end."""
     try:
-        plain = stat.S_ISREG(Path(path).stat().st_mode)
+        plain = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - here and below: once a file
     except ValueError as error:  # NUL, or what the file system cannot write
         raise ImageError(f"the path is none that a file can have ({error}); correct it.") from error
     if not plain:
         raise NotAnImageError("this is no plain file (a folder, a pipe or a device); leave it out.")
-    return Path(path).open("rb")
+    return open(path, "rb")  # noqa: PTH123
 
 
 def format_of(head: bytes) -> str:

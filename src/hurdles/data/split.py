@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,7 +133,8 @@ def _refuse_half_given(manifest: Manifest) -> None:
             "Fill in train, validation or test for each, leave these images out, or split all of "
             f"them anew ({' '.join(_ANEW)})."
         ).unless(*_ANEW)
-    lacking = [part.value for part in (Split.TRAIN, Split.TEST) if part.value not in set(given)]
+    parts = {*given.unique()}
+    lacking = [part.value for part in (Split.TRAIN, Split.TEST) if part.value not in parts]
     if lacking:
         raise SplitError(
             f"the split that the images bring has no {' and no '.join(lacking)} part "
@@ -181,7 +184,10 @@ def check_split(manifest: Manifest, *, grouped: bool = True) -> list[str]:
             "images of it to train, leave the class out, or split anew."
         )
     warnings = missing_classes(manifest)
-    is_shared = frame["split"].groupby(manifest.groups).transform("nunique") > 1
+    person = pd.factorize(manifest.groups)[0]
+    part, parts = pd.factorize(frame["split"])
+    both = np.unique(person * len(parts) + part) // len(parts)
+    is_shared = np.bincount(both)[person] > 1
     pairs = frame.loc[is_shared, ["patient", "source"]].drop_duplicates()
     if not len(pairs):
         return warnings
@@ -288,7 +294,8 @@ def require_split_of(manifest: Manifest, path: str | Path) -> None:
 
 def _missing(frame: pd.DataFrame, part: Split) -> list[str]:
     """Name the classes without an image in a split."""
-    return sorted(set(frame["label"]) - set(frame.loc[frame["split"] == part.value, "label"]))
+    there = frame.loc[frame["split"] == part.value, "label"]
+    return sorted({*frame["label"].unique()} - {*there.unique()})
 
 
 def _data_hash(manifest: Manifest) -> str:
@@ -441,40 +448,85 @@ def share_out(
     With groups of one class each, a class's count in a split is off by less than its largest
     group, or by less than twice that where a class has so few groups that the last rule decides.
     """
-    table = pd.crosstab(groups, labels).sort_index()
-    # Columns by rarity: fewest groups first, of equals the fewest images.
-    by_name = np.argsort(table.columns.to_numpy(dtype=str))
-    keys = (by_name.argsort(), table.sum().to_numpy(), (table > 0).sum().to_numpy())
-    counts = table.to_numpy()[:, np.lexsort(keys)]
+    person, people = pd.factorize(groups, sort=True)
+    label, classes = pd.factorize(labels, sort=True)
+    # One cell for every class of a group; only those that hold images.
+    cells, images = np.unique(person * len(classes) + label, return_counts=True)
+    group, kind = np.divmod(cells, len(classes))
+    # Classes are numbered by rarity: fewest groups first, of equals the fewest images, then names.
+    waiting = np.bincount(kind, minlength=len(classes))
+    totals = np.bincount(kind, weights=images, minlength=len(classes))
+    by_rarity = np.lexsort((totals, waiting))
+    kind = by_rarity.argsort()[kind]
+    order = np.lexsort((kind, group))
+    begin = np.searchsorted(group, np.arange(len(people) + 1))
+    kind, images = kind[order], images[order]
     # Drawn first: one place in the order and one ticket a group, whatever is decided later.
-    draws = np.random.default_rng(seed).random((len(counts), 2))
-    stratum = (counts > 0).argmax(axis=1)
-    size = counts[np.arange(len(counts)), stratum]
-    needed_first = [parts.index(s) for s in _NEEDED_FIRST if s in parts]
-    room = np.asarray(fractions)[:, None] * counts.sum(axis=0)
-    has = np.zeros(room.shape, dtype=bool)
-    waiting = (counts > 0).sum(axis=0)
-    chosen = np.empty(len(counts), dtype=int)
-    for g in np.lexsort((draws[:, 0], -size, stratum)):
-        # The splits that leave every class a chance to be in all of them.
-        allowed = np.arange(len(parts))
-        classes = np.flatnonzero(counts[g])
-        # Rarest first: where two classes cannot both be served, it is.
-        for k in classes[waiting[classes] <= len(parts)]:
-            lacking = [s for s in needed_first if not has[s, k]]
-            if waiting[k] <= len(lacking):
-                both = np.intersect1d(allowed, lacking[: waiting[k]])
-                allowed = both if len(both) else allowed
-        free = room[allowed, stratum[g]]
-        fits = free >= size[g] - 1e-9
-        if fits.any():
-            odds = np.cumsum(np.where(fits, free, 0.0))
-            place = int(np.searchsorted(odds, draws[g, 1] * odds[-1], side="right"))
-        else:
-            place = int(free.argmax())
-        chosen[g] = part = allowed[place]
-        room[part] -= counts[g]
-        has[part] |= counts[g] > 0
-        waiting -= counts[g] > 0
-    where = pd.Series([parts[s].value for s in chosen], index=table.index)
-    return where.loc[groups].tolist()
+    draws = np.random.default_rng(seed).random((len(people), 2))
+    first = begin[:-1]
+    table = _Table(begin.tolist(), kind.tolist(), images.tolist(), draws[:, 1].tolist())
+    chosen = table.assigned(
+        np.lexsort((draws[:, 0], -images[first], kind[first])).tolist(),
+        room=[[share * total for share in fractions] for total in totals[by_rarity].tolist()],
+        waiting=waiting[by_rarity].tolist(),
+        needed_first=[parts.index(s) for s in _NEEDED_FIRST if s in parts],
+    )
+    names = np.array([part.value for part in parts], dtype=object)
+    return list(names[np.asarray(chosen)[person]])
+
+
+class _Table(NamedTuple):
+    """Groups and their classes, as lists: of a few numbers at a time, arrays are slow.
+
+    Group g has the classes ``kind[begin[g]:begin[g + 1]]``, the rarest first, in so many images,
+    and a ticket within [0, 1).
+    """
+
+    begin: list[int]
+    kind: list[int]
+    images: list[int]
+    tickets: list[float]
+
+    def assigned(
+        self,
+        order: list[int],
+        *,
+        room: list[list[float]],
+        waiting: list[int],
+        needed_first: list[int],
+    ) -> list[int]:
+        """Return the part of each group, assigned in this order.
+
+        By class: the room that is left in each part, and the groups that wait. Both are changed.
+        """
+        n_parts = len(needed_first)
+        has = [[False] * n_parts for _ in room]
+        chosen = [0] * len(order)
+        for g in order:
+            own = range(self.begin[g], self.begin[g + 1])
+            classes = [self.kind[i] for i in own]
+            # The parts that leave every class a chance to be in all of them.
+            allowed: Sequence[int] = range(n_parts)
+            # Rarest first: where two classes cannot both be served, it is.
+            for k in classes:
+                if waiting[k] <= n_parts:
+                    lacking = [part for part in needed_first if not has[k][part]]
+                    if waiting[k] <= len(lacking):
+                        both = sorted({*allowed} & {*lacking[: waiting[k]]})
+                        allowed = both or allowed
+            size = self.images[own[0]]
+            chosen[g] = part = _part(room[classes[0]], allowed, size, self.tickets[g])
+            for k, i in zip(classes, own, strict=True):
+                room[k][part] -= self.images[i]
+                has[k][part] = True
+                waiting[k] -= 1
+        return chosen
+
+
+def _part(room: list[float], allowed: Sequence[int], size: int, ticket: float) -> int:
+    """Return one of the parts that have room, by a ticket; if none has, the one that lacks most."""
+    fits = [part for part in allowed if room[part] >= size - 1e-9]
+    if not fits:
+        return max(allowed, key=room.__getitem__)
+    odds = list(accumulate(room[part] for part in fits))  # `sum` rounds otherwise by version
+    return fits[min(bisect_right(odds, ticket * odds[-1]), len(fits) - 1)]

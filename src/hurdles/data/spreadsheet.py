@@ -6,7 +6,8 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,10 @@ _PARQUET = frozenset({".parquet", ".pq"})
 SUFFIXES = _TEXT | _BOOKS | _PARQUET
 
 
+#: Signs that `_clean` removes besides blanks.
+_STRANGE = ("\x00", "\ufeff", "\u200b")
+
+
 class Sheet(NamedTuple):
     """A table as stripped text; an empty cell is an empty string, empty rows are left out."""
 
@@ -31,8 +36,8 @@ class Sheet(NamedTuple):
     notes: list[str]  # what had to be guessed to read it
 
 
-def read_sheet(path: Path) -> Sheet:
-    r"""Read every cell of a table.
+def read_sheet(path: Path, *, only_heads: bool = False) -> Sheet:
+    r"""Read every cell of a table, or those of its heading alone.
 
     Text may be separated by comma, semicolon, tab or bar, and be in UTF-8, UTF-16 or Windows-1252,
     with or without a byte order mark. Of a workbook the first sheet is read.
@@ -40,9 +45,12 @@ def read_sheet(path: Path) -> Sheet:
     if not path.is_file():
         raise ManifestError(f"{path} is not a file; give a table with one row per image.")
     kind = path.suffix.lower()
+    read: Callable[[Path], tuple[Iterable[list[str]], list[str]]]
     read = _of_workbook if kind in _BOOKS else _of_parquet if kind in _PARQUET else _of_text
     try:
         records, notes = read(path)
+        numbered = ((number, r) for number, r in enumerate(records, start=1) if any(r))
+        filled = list(islice(numbered, 1 if only_heads else None))
     except ImportError as error:
         raise ManifestError(
             f"{path} cannot be read here ({error}); save it as .xlsx or .csv."
@@ -53,7 +61,6 @@ def read_sheet(path: Path) -> Sheet:
         raise ManifestError(
             f"{path} cannot be read as a table ({why}); save it anew, or as .csv."
         ) from error
-    filled = [(number, r) for number, r in enumerate(records, start=1) if any(r)]
     if not filled:
         raise ManifestError(f"{path} is empty; give a table with one row per image.")
     (_, head), *body = filled
@@ -68,20 +75,22 @@ def read_sheet(path: Path) -> Sheet:
     return Sheet(head[:width], rows, [number for number, _ in body], ragged, notes)
 
 
-def _of_text(path: Path) -> tuple[list[list[str]], list[str]]:
+def _of_text(path: Path) -> tuple[Iterable[list[str]], list[str]]:
     text, notes = _decoded(path.read_bytes())
+
+    strange = any(sign in text for sign in _STRANGE)
 
     def records(text: str, separator: str) -> Iterator[list[str]]:
         # Lines are left to the csv module, which knows that a quoted note may hold line breaks.
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        return ([_clean(cell) for cell in row] for row in rows)
+        return (list(map(_clean if strange else str.strip, row)) for row in rows)
 
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # a word to Excel
-        return list(records(rest, first.strip()[4])), notes
+        return records(rest, first.strip()[4]), notes
     widths = {sign: len(next(filter(any, records(text, sign)), [])) for sign in ",;\t|"}
     sign = max(widths, key=lambda s: widths[s])  # the first of equals, so the comma
-    return list(records(text, sign)), notes
+    return records(text, sign), notes
 
 
 def _decoded(content: bytes) -> tuple[str, list[str]]:
@@ -132,4 +141,4 @@ def _text(cell: Any) -> str:
 
 
 def _clean(cell: str) -> str:
-    return cell.replace("\x00", "").strip("\ufeff\u200b").strip()
+    return cell.replace(_STRANGE[0], "").strip("".join(_STRANGE[1:])).strip()

@@ -123,13 +123,13 @@ def known_columns(path: str | Path, columns: Mapping[str, str]) -> dict[str, str
     path = path / "manifest.csv" if path.is_dir() else path
     if not columns or path.suffix.lower() not in SUFFIXES or not path.is_file():
         return {}
-    lacking = match_columns(read_sheet(path).columns, columns).unknown
+    lacking = match_columns(read_sheet(path, only_heads=True).columns, columns).unknown
     return {theirs: ours for theirs, ours in columns.items() if theirs not in lacking}
 
 
 def columns_in(path: str | Path, columns: Mapping[str, str]) -> dict[str, str]:
     """Return those of `columns` that a table has under exactly this name."""
-    heads = read_sheet(expanded(path)).columns if columns else ()
+    heads = read_sheet(expanded(path), only_heads=True).columns if columns else ()
     return {theirs: ours for theirs, ours in columns.items() if theirs in heads}
 
 

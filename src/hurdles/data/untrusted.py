@@ -71,7 +71,7 @@ def notebook_table(
 
 def as_cells(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table in which a spreadsheet sees no formula: an apostrophe stands before it."""
-    cells = _changed(frame, lambda text: f"'{text}" if _FORMULA.match(text) else text)
+    cells = _changed(frame, _FORMULA, lambda text: f"'{text}")
     signs = tuple("=+-@\t\r")
     return cells.rename(columns=lambda name: f"'{name}" if str(name).startswith(signs) else name)
 
@@ -86,19 +86,27 @@ def as_csv(frame: pd.DataFrame, *, float_format: str | None = None, header: bool
 
 def from_cells(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table as it was before `as_cells`."""
-    return _changed(frame, lambda text: text[1:] if _QUOTED.match(text) else text)
+    return _changed(frame, _QUOTED, lambda text: text[1:])
 
 
-def _changed(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    from pandas.api.types import is_numeric_dtype  # the command line must start without pandas
+def _changed(
+    frame: pd.DataFrame, which: re.Pattern[str], change: Callable[[str], str]
+) -> pd.DataFrame:
+    """Return a table with those texts changed that begin with a pattern."""
+    from pandas import StringDtype  # the command line must start without pandas
+    from pandas.api.types import is_numeric_dtype
+
+    def hits_among(texts: pd.Series) -> list[int]:
+        if isinstance(texts.dtype, StringDtype):  # a million cells at once
+            found = texts.str.match(which.pattern, na=False).to_numpy(dtype=bool)
+            return list(map(int, found.nonzero()[0]))
+        return [i for i, v in enumerate(texts) if isinstance(v, str) and which.match(v)]
 
     frame = frame.copy(deep=False)
     for column in frame.columns:
         texts = frame[column]
-        if not is_numeric_dtype(texts):
-            hits = [i for i, v in enumerate(texts) if isinstance(v, str) and change(v) != v]
-            if hits:
-                changed = texts.astype(object).where(texts.notna(), None)
-                changed.iloc[hits] = [change(texts.iloc[i]) for i in hits]
-                frame[column] = changed
+        if not is_numeric_dtype(texts) and (hits := hits_among(texts)):
+            changed = texts.astype(object).where(texts.notna(), None)
+            changed.iloc[hits] = [change(texts.iloc[i]) for i in hits]
+            frame[column] = changed
     return frame

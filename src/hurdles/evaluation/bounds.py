@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -286,6 +287,7 @@ def check_level(level: float) -> None:
         raise EvaluationError(f"level is {level}; a confidence level lies between 0 and 1.")
 
 
+@lru_cache
 def normal_quantile(level: float) -> float:
     """Return how many standard errors an interval of this level reaches to either side."""
     from scipy.special import ndtri
@@ -293,6 +295,7 @@ def normal_quantile(level: float) -> float:
     return float(ndtri((1 + level) / 2))
 
 
+@lru_cache
 def student_quantile(level: float, degrees: int) -> float:
     """Return the same where the standard error has so many degrees of freedom, at least 1."""
     from scipy.special import stdtrit

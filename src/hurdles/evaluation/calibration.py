@@ -20,8 +20,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import cache, cached_property, partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +126,8 @@ def calibration_error(
     return Estimate(value, low, high, level, method, n, len(patients))
 
 
-class _Bins(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Bins:
     """Images sorted by confidence and cut into equal parts."""
 
     probability: Floats  # the largest of each image: its confidence
@@ -138,6 +140,13 @@ class _Bins(NamedTuple):
     @property
     def error(self) -> float:
         return float(self.weight @ np.abs(self.share - self.confidence))
+
+    @cached_property
+    def tables(self) -> list[tuple[int, Floats]]:
+        """The first bin and the probabilities of bins of one size; sizes differ by one at most."""
+        sizes = [len(rows) for rows in self.rows]
+        cuts = [0, *(i for i in range(1, len(sizes)) if sizes[i] != sizes[i - 1]), len(sizes)]
+        return [(a, self.probability[np.stack(self.rows[a:b])]) for a, b in pairwise(cuts)]
 
 
 def _binned(predictions: Predictions, bins: int | None) -> _Bins:
@@ -165,12 +174,14 @@ def _shown(cut: _Bins, effect: float, shape: Floats, size: float) -> tuple[float
     A bin's share varies as that of independent images, each with a probability of its own, of which
     there are fewer by the design effect.
     """
-    moved = [
-        np.clip(cut.probability[rows] + size * step, 0, 1)
-        for rows, step in zip(cut.rows, shape, strict=True)
-    ]
-    true = np.array([m.mean() for m in moved]) - cut.confidence
-    spread = np.array([math.sqrt(effect * (m * (1 - m)).sum()) / len(m) for m in moved])
+    means, sums = [], []
+    for start, table in cut.tables:  # a row for each bin
+        steps = shape[start : start + len(table), None]
+        moved = np.clip(table + size * steps, 0, 1)
+        means.append(moved.mean(axis=1))
+        sums.append((moved * (1 - moved)).sum(axis=1))
+    true = np.concatenate(means) - cut.confidence
+    spread = np.sqrt(effect * np.concatenate(sums)) / [len(rows) for rows in cut.rows]
     error = float(cut.weight @ np.abs(true))
     return error, np.abs(true + spread * _normal(len(shape))) @ cut.weight
 
@@ -474,7 +485,7 @@ def _fitted(design: Floats, offset: Floats, truth: NDArray[np.intp], start: floa
     for _ in range(_STEPS):
         residual = -p
         residual[np.arange(len(truth)), truth] += 1
-        gradient = np.einsum("nkq,nk->q", design, residual)
+        gradient = design.reshape(-1, design.shape[2]).T @ residual.ravel()
         try:
             step = np.linalg.solve(_information(design, p), gradient)
         except np.linalg.LinAlgError:
@@ -504,5 +515,6 @@ def _likelihood(
 
 
 def _information(design: Floats, p: Floats) -> Floats:
+    flat = design.reshape(-1, design.shape[2])
     mean = np.einsum("nkq,nk->nq", design, p)
-    return np.asarray(np.einsum("nkq,nk,nkr->qr", design, p, design) - mean.T @ mean)
+    return np.asarray((flat * p.reshape(-1, 1)).T @ flat - mean.T @ mean)

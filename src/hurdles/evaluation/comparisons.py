@@ -17,13 +17,13 @@ that stands there already is no row.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hurdles.data.untrusted import notebook_table
 from hurdles.errors import EvaluationError
@@ -34,7 +34,7 @@ from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import MAX_UNDEFINED, estimate, replicate
 from hurdles.evaluation.metrics import METRICS, get_metric, written
 from hurdles.evaluation.predictions import Predictions, align
-from hurdles.evaluation.statistics import Floats, PatientTable, Ranking, Statistic
+from hurdles.evaluation.statistics import Floats, PatientTable, SumStatistic
 
 __all__ = [
     "Comparison",
@@ -49,6 +49,8 @@ _ENUMERATE = 12
 _CELLS = 2_000_000
 #: Measures of the order of answers, which decisions do not have.
 _RANKED = frozenset({"auc", "average_precision"})
+#: Measures whose denominator the answers change, so that no exact count tests them.
+_SWAPPED = frozenset({"balanced_accuracy", "ppv", "npv", "f1"})
 #: Of two classes, these are the sensitivity and the positive predictive value of the other.
 _MIRRORS = frozenset({"specificity", "npv"})
 
@@ -199,8 +201,8 @@ def compare(
     statistics = [t.statistic(*m) for m in resampled for t in tables]
     drawn = replicate(statistics, first.n_patients, n_resamples=n_resamples, seed=seed)
     values = {m: (drawn[2 * i], drawn[2 * i + 1]) for i, m in enumerate(resampled)}
-    stacked = _stacked(first, second)
-    own, swap = _swaps(stacked, n_resamples, seed)
+    swaps = _Swaps.of(_stacked(first, second), n_resamples, seed)
+    swapped = swaps.p_values([m for m in wanted if m[0] in _SWAPPED])
     comparisons = []
     for metric, class_ in wanted:
         one, two = (estimate(table, metric, class_, level=level) for table in tables)
@@ -221,7 +223,7 @@ def compare(
             elif exact := _exact(first, second, metric, class_):
                 p_value, method = exact.p_value, exact.method
             else:
-                p_value, method = _swap_test(stacked.statistic(metric, class_), own), swap
+                p_value, method = swapped[metric, class_], swaps.method
         difference = ruled_by_test(difference, p_value)
         judged = p_value, method, margins.get(metric)
         comparisons.append(Comparison(metric, class_ or "", one, two, difference, *judged))
@@ -260,9 +262,8 @@ def _check_margins(margins: Mapping[str, float], wanted: Sequence[tuple[str, str
 
 
 def _auc(table: PatientTable, class_: str | None) -> AUC:
-    ranking = table.statistic("auc", class_)
-    assert isinstance(ranking, Ranking)
-    return AUC.of_ranking(ranking, np.arange(table.n_patients).astype(str))
+    assert class_ is not None
+    return AUC.of_ranking(table.ranking(class_), table.numbers)
 
 
 def _difference(
@@ -294,48 +295,94 @@ def _exact(a: PatientTable, b: PatientTable, metric: str, class_: str | None) ->
     """Test the measures whose denominator the truth fixes: their difference is a count."""
     if metric == "accuracy":
         chosen = np.ones(len(a.truth), dtype=bool)
-        right_a, right_b = a.answers == a.truth, b.answers == b.truth
-    elif metric in ("sensitivity", "miss_rate"):
-        chosen = a.truth == class_
-        right_a, right_b = a.answers == class_, b.answers == class_
-    elif metric == "specificity":
-        chosen = a.truth != class_
-        right_a, right_b = a.answers != class_, b.answers != class_
+        right_a, right_b = a.is_right, b.is_right
+    elif class_ is not None and metric in ("sensitivity", "miss_rate"):
+        chosen = a.is_true(class_)
+        right_a, right_b = a.is_answer(class_), b.is_answer(class_)
+    elif class_ is not None and metric == "specificity":
+        chosen = ~a.is_true(class_)
+        right_a, right_b = ~a.is_answer(class_), ~b.is_answer(class_)
     else:
         return None
     return mcnemar(right_a[chosen], right_b[chosen], groups=a.patients[chosen])
 
 
-def _swaps(stacked: PatientTable, n: int, seed: int) -> tuple[Floats, str]:
-    """Return which model answers for each patient (1: its own name), shape (swaps, patients).
+@dataclass(frozen=True, eq=False)
+class _Swaps:
+    """Swaps of two models' answers, patient by patient.
 
-    The first row is the tables as they are: if the models are alike, it is one swap like any other.
+    The first is the tables as they are: if the models are alike, it is one swap like any other.
     """
-    images, both = len(stacked.truth) // 2, stacked.n_patients // 2
-    differs = stacked.answers[:images] != stacked.answers[images:]
-    patients = np.unique(stacked.patients[:images][differs])
-    if len(patients) <= _ENUMERATE:
-        keep = np.array(list(product([1.0, 0.0], repeat=len(patients))))
-        method = f"exact swap over patients, all {len(keep)}"
-    else:
-        rng = np.random.default_rng([seed, 1])
-        keep = rng.integers(0, 2, size=(n + 1, len(patients))).astype("float64")
-        keep[0] = 1.0
-        method = f"swap over patients, {n} at random"
-    own = np.ones((len(keep), both))
-    own[:, patients] = keep.reshape(len(keep), len(patients))
-    return own, method
+
+    stacked: PatientTable
+    patients: NDArray[np.intp]  # on whom the models differ; a swap of others changes nothing
+    n: int  # of swaps at random; where so many are not needed, every one is tried
+    seed: int
+
+    @classmethod
+    def of(cls, stacked: PatientTable, n: int, seed: int) -> _Swaps:
+        """Return the swaps of two tables that stand one below the other."""
+        images = len(stacked.truth) // 2
+        differs = stacked.answers[:images] != stacked.answers[images:]
+        return cls(stacked, np.unique(stacked.patients[:images][differs]), n, seed)
+
+    @property
+    def method(self) -> str:
+        """How the swaps are made."""
+        if self._tries_all:
+            return f"exact swap over patients, all {2 ** len(self.patients)}"
+        return f"swap over patients, {self.n} at random"
+
+    @property
+    def _tries_all(self) -> bool:
+        return len(self.patients) <= _ENUMERATE
+
+    def _kept(self) -> Iterator[Floats]:
+        """Yield who keeps his own answers (1) in every swap, in blocks (swaps, patients)."""
+        if self._tries_all:
+            yield np.array(list(product([1.0, 0.0], repeat=len(self.patients))))
+            return
+        rng, rows = np.random.default_rng([self.seed, 1]), max(1, _CELLS // len(self.patients))
+        for start in range(0, self.n + 1, rows):
+            b = min(rows, self.n + 1 - start)
+            keep = rng.integers(0, 2, size=(b, len(self.patients))).astype("float64")
+            if start == 0:
+                keep[0] = 1.0
+            yield keep
+
+    def p_values(
+        self, wanted: Sequence[tuple[str, str | None]]
+    ) -> dict[tuple[str, str | None], float]:
+        """Return the p-value of each measure, all from the same swaps.
+
+        A swap moves what a patient adds to one model's sums to those of the other.
+        """
+        statistics, pairs = {}, []
+        for m in wanted:
+            statistic = self.stacked.statistic(*m)
+            if isinstance(statistic, SumStatistic):
+                statistics[m] = statistic
+                pairs.append(np.split(statistic.columns, 2))
+        if not statistics:
+            return {}
+        one, two = (np.hstack(side) for side in zip(*pairs, strict=True))
+        moved = (one - two)[self.patients]
+        both = one.sum(axis=0) + two.sum(axis=0)
+        fixed = one.sum(axis=0) - moved.sum(axis=0)  # where nobody keeps his own
+        ends = np.cumsum([a.shape[1] for a, _ in pairs])[:-1]
+        gaps: dict[tuple[str, str | None], list[Floats]] = {m: [] for m in statistics}
+        for keep in self._kept():
+            sums = fixed + keep @ moved
+            mine, theirs = np.split(sums, ends, axis=1), np.split(both - sums, ends, axis=1)
+            for (m, statistic), a, b in zip(statistics.items(), mine, theirs, strict=True):
+                gaps[m].append(statistic.of_sums(a) - statistic.of_sums(b))
+        return {m: _p_of_swaps(np.concatenate(parts)) for m, parts in gaps.items()}
 
 
-def _swap_test(statistic: Statistic, own: Floats) -> float:
-    rows = max(1, _CELLS // own.shape[1])
-    swapped = np.concatenate(
-        [
-            statistic.at(np.hstack([part, 1 - part])) - statistic.at(np.hstack([1 - part, part]))
-            for part in (own[start : start + rows] for start in range(0, len(own), rows))
-        ]
-    )
+def _p_of_swaps(swapped: Floats) -> float:
     defined = swapped[~np.isnan(swapped)]
+    if not len(defined):
+        return math.nan
     # A swap that gives the same difference by another sum must not miss it by rounding.
     return float((np.abs(defined) >= abs(swapped[0]) - 1e-12).mean())
 
@@ -402,16 +449,33 @@ def sign_flip(differences: ArrayLike) -> tuple[float, float]:
     """
     sizes = np.asarray(differences, dtype="float64")
     steps = np.abs(sizes[sizes != 0]).astype(int)
-    mass = np.ones(1)
-    for step in steps:
-        grown = np.zeros(len(mass) + 2 * step)
-        grown[: len(mass)] += mass / 2
-        grown[2 * step :] += mass / 2
+    mass = np.ones(1)  # of every sum of the steps that go up
+    for step, times in zip(*np.unique(steps, return_counts=True), strict=True):
+        grown, ups = np.zeros(len(mass) + step * times), _heads(int(times))
+        for start in range(min(step, len(mass))):  # sums that are apart by a multiple of the step
+            part = np.convolve(mass[start::step], ups)
+            grown[start::step][: len(part)] = part
         mass = grown
-    sums = np.arange(len(mass)) - int(steps.sum())
+    sums = 2 * np.arange(len(mass)) - int(steps.sum())
     observed = abs(int(sizes.sum()))
-    beyond, tied = mass[np.abs(sums) > observed].sum(), mass[np.abs(sums) == observed].sum()
+    nearer, tied = mass[np.abs(sums) < observed].sum(), mass[np.abs(sums) == observed].sum()
+    beyond = mass[np.abs(sums) > observed].sum()
+    # Of two parts that make one, the smaller is the better known.
+    if nearer < beyond:
+        return float(1 - nearer), float(1 - nearer - tied / 2)
     return min(1.0, float(beyond + tied)), min(1.0, float(beyond + tied / 2))
+
+
+def _heads(n: int) -> Floats:
+    """Return the distribution of the number of heads among n coins, shape (n + 1,).
+
+    By doubling: sums of positive numbers alone, so even its ends are right to many digits.
+    """
+    if n == 0:
+        return np.ones(1)
+    half = _heads(n // 2)
+    whole = np.convolve(half, half)
+    return np.convolve(whole, [0.5, 0.5]) if n % 2 else whole
 
 
 def ruled_by_test(difference: Estimate, p_value: float) -> Estimate:

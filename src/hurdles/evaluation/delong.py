@@ -76,7 +76,7 @@ class AUC:
     @classmethod
     def of_ranking(cls, ranking: Ranking, patients: NDArray[np.str_]) -> AUC:
         """Compute the same from images that are sorted already; both classes must have some."""
-        above, below = ranking.placements()
+        above, below = ranking.placements
         value = float(above.mean())
         return cls(
             value,
@@ -181,9 +181,11 @@ def compare_aucs(a: AUC, b: AUC, *, level: float = 0.95) -> AUCDifference:
     (0.375, 0.066)
     """
     check_level(level)
-    shared = len(np.intersect1d(a.patients, b.patients))
+    patients = shared = len(a.patients)
+    if not np.array_equal(a.patients, b.patients):
+        shared = len(np.intersect1d(a.patients, b.patients))
+        patients = len(np.union1d(a.patients, b.patients))
     covariance = a.covariance(b)
-    patients = len(np.union1d(a.patients, b.patients))
     kind = "paired" if shared == patients else "unpaired" if not shared else "some patients shared"
     return judged_difference(
         (a.value, b.value),

@@ -228,7 +228,7 @@ def evaluate(
     unknown = predictions.unknown
 
     def known(rows: NDArray[np.bool_]) -> int:
-        return len(np.unique(table.patients[rows & ~unknown]))
+        return int(np.count_nonzero(np.bincount(table.patients[rows & ~unknown])))
 
     estimates = {
         (name, class_ or ""): estimate(table, name, class_, level=level)
@@ -251,8 +251,8 @@ def evaluate(
         n_images=len(table.truth),
         n_patients=known(~unknown),
         n_unknown=int(unknown.sum()),
-        images={c: int((table.truth == c).sum()) for c in labels},
-        patients={c: known(table.truth == c) for c in labels},
+        images={c: int(table.is_true(c).sum()) for c in labels},
+        patients={c: known(table.is_true(c)) for c in labels},
         confusion=tuple(map(tuple, counts.to_numpy().tolist())),
         estimates=estimates,
         conditional=conditional,
@@ -274,7 +274,7 @@ def _notes(table: PatientTable, unknown: NDArray[np.bool_]) -> Iterator[str]:
     present = table.present
     for class_ in present:
         if class_ not in table.classes:
-            n = int((table.truth == class_).sum())
+            n = int(table.is_true(class_).sum())
             yield (
                 f"The model does not know the class {class_!r}; its {_count(n, 'image')} "
                 f"{'counts' if n == 1 else 'count'} as wrong."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hurdles.evaluation.bounds import proportion_bounds
 from hurdles.evaluation.predictions import Predictions
@@ -84,30 +85,49 @@ def score_histograms(predictions: Predictions, *, level: float = 0.95) -> tuple[
     [('sick', 9), ('well', 3)]
     """
     classes = predictions.classes
-    truth, sources = predictions.y_true, predictions.frame["source"].fillna("").to_numpy(dtype=str)
-    prob = predictions.y_prob
-    groups = predictions.groups
-    labels = [c for c in classes if c in truth] + sorted(set(truth.tolist()) - set(classes))
+    groups, prob = [*_groups(predictions)], predictions.y_prob
     found = []
     for column, scored in enumerate(classes[:1] if len(classes) == 2 else classes):
         # A probability of 0.3 is in the bin that begins there, however 10 x 0.3 is rounded.
         places = np.minimum(np.floor(prob[:, column] * BINS + 1e-9).astype(int), BINS - 1)
-        for label in labels:
-            for source in np.unique(sources[truth == label]):
-                rows = (truth == label) & (sources == source)
-                names, codes = np.unique(groups[rows], return_inverse=True)
-                known = np.ones(len(names), dtype=bool)
-                known[codes[predictions.unknown[rows]]] = False
-                parts = np.zeros((BINS, len(names)))
-                np.add.at(parts, (places[rows], codes), 1)
-                whole = parts.sum(axis=0)
-                low, high = zip(*(proportion_bounds(p, whole, level) for p in parts), strict=True)
-                found.append(
-                    Histogram(
-                        scored, label, str(source), int(rows.sum()), int(known.sum()),
-                        tuple(parts.sum(axis=1).astype(int).tolist()),
-                        tuple((parts[:, known] > 0).sum(axis=1).tolist()),
-                        low, high, level,
-                    )
-                )  # fmt: skip
+        found += [group.histogram(scored, places, level) for group in groups]
     return tuple(found)
+
+
+class _Group(NamedTuple):
+    """The images of one true class in one collection, and their patients."""
+
+    label: str
+    source: str
+    rows: NDArray[np.intp]
+    codes: NDArray[np.intp]  # the patient of each of these images, from 0
+    known: NDArray[np.bool_]  # whether a patient is one
+
+    def histogram(self, scored: str, places: NDArray[np.intp], level: float) -> Histogram:
+        """Count these images by the bins that all images have."""
+        n = len(self.known)
+        flat = np.bincount(places[self.rows] * n + self.codes, minlength=BINS * n)
+        parts = flat.reshape(BINS, n).astype("float64")
+        whole = parts.sum(axis=0)
+        low, high = zip(*(proportion_bounds(p, whole, level) for p in parts), strict=True)
+        return Histogram(
+            scored, self.label, self.source, len(self.rows), int(self.known.sum()),
+            tuple(parts.sum(axis=1).astype(int).tolist()),
+            tuple((parts[:, self.known] > 0).sum(axis=1).tolist()),
+            low, high, level,
+        )  # fmt: skip
+
+
+def _groups(predictions: Predictions) -> Iterator[_Group]:
+    truth, classes, unknown = predictions.y_true, predictions.classes, predictions.unknown
+    sources = predictions.frame["source"].fillna("").to_numpy(dtype=str)
+    patients = np.unique(predictions.groups, return_inverse=True)[1]
+    there = set(truth.tolist())
+    for label in [c for c in classes if c in there] + sorted(there - set(classes)):
+        of_label = np.flatnonzero(truth == label)
+        for source in np.unique(sources[of_label]):
+            rows = of_label[sources[of_label] == source]
+            names, codes = np.unique(patients[rows], return_inverse=True)
+            known = np.ones(len(names), dtype=bool)
+            known[codes[unknown[rows]]] = False
+            yield _Group(label, str(source), rows, codes, known)

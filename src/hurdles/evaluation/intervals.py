@@ -47,6 +47,7 @@ from hurdles.evaluation.statistics import (
     PrecisionCurve,
     Ranking,
     Statistic,
+    together,
 )
 
 #: Cells of weights in memory at a time (float64: 32 MB).
@@ -78,10 +79,8 @@ def replicate(
     """
     if n_resamples < 20:
         raise EvaluationError(f"{n_resamples} resamples say nothing; give at least 20, best 2000.")
-    blocks = [
-        [s.at(weights) for s in statistics]
-        for weights in draw_patients(n_patients, n_resamples, seed)
-    ]
+    at = together(statistics)
+    blocks = [at(weights) for weights in draw_patients(n_patients, n_resamples, seed)]
     return [np.concatenate(values) for values in zip(*blocks, strict=True)]
 
 
@@ -111,8 +110,7 @@ def estimate(
         low, high, method, note = _odds_interval(statistic, value, level)
     else:
         assert isinstance(statistic, Ranking)
-        names = np.arange(table.n_patients).astype(str)
-        low, high, method = auc_bounds(AUC.of_ranking(statistic, names), level)
+        low, high, method = auc_bounds(AUC.of_ranking(statistic, table.numbers), level)
     return Estimate(value, low, high, level, method, note=note, **size)
 
 

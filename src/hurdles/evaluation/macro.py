@@ -29,7 +29,7 @@ from hurdles.evaluation.delong import (
 )
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.predictions import Predictions, align
-from hurdles.evaluation.statistics import Ranking
+from hurdles.evaluation.statistics import PatientTable
 
 _CHANCE = 0.5
 _TOO_FEW = "images of fewer than two classes: there is nothing to tell apart"
@@ -121,18 +121,15 @@ def class_aucs(predictions: Predictions) -> dict[str, AUC]:
     In the order of the model's classes; of two classes the first alone, since both have the
     same AUC. Empty where fewer than two classes have images.
     """
-    truth, classes, prob = predictions.y_true, predictions.classes, predictions.y_prob
-    present = set(np.unique(truth).tolist())
-    if len(present) < 2:
+    table = PatientTable.of(predictions)
+    if len(table.present) < 2:
         return {}
-    known = [c for c in classes if c in present]
-    known = known[:1] if len(classes) == len(known) == 2 else known
-    # Names are sorted once for all classes.
-    patients, codes = np.unique(predictions.groups, return_inverse=True)
-    return {
-        c: AUC.of_ranking(Ranking.of(truth == c, prob[:, classes.index(c)], codes), patients)
-        for c in known
-    }
+    known = [c for c in table.present if c in table.classes]
+    known = known[:1] if len(table.classes) == len(known) == 2 else known
+    groups = predictions.groups
+    patients = np.empty(table.n_patients, dtype=groups.dtype)
+    patients[table.patients] = groups
+    return {c: AUC.of_ranking(table.ranking(c), patients) for c in known}
 
 
 def in_pairs(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:

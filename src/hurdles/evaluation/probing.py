@@ -3,13 +3,13 @@
 A logistic regression is a weak reader, and that is its use: what it can tell is there to
 be had by any network. A probe that fails shows less: the knowledge may be there in a form that no
 regression finds, and images that two collections share (`hurdles.copies.finder`) cannot be told
-apart. The regression is scikit-learn's; the penalty is chosen on patients held out from training.
+apart. The regression is that of `hurdles.evaluation.ridge`; its penalty is chosen on patients held
+out from training.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,17 +23,17 @@ from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.intervals import estimate
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.ridge import Regression, regressions
 from hurdles.evaluation.statistics import Floats, PatientTable
 
 #: Strengths of the ridge penalty (C: weight of the likelihood against half the squared weights),
 #: strongest penalty first, of which each fit chooses by itself.
 STRENGTHS = (1e-4, 1e-2, 1.0)
 
+#: Patients of a label that are enough for the five folds of a probe.
+FEWEST = 10
 #: Parts into which training patients are dealt to choose the penalty; one of them is held out.
 _INNER = 4
-#: Steps after which a regression is good enough: smooth pictures need hundreds at the weakest
-#: penalty, and by then their AUC moves in the fourth digit.
-_STEPS = 1000
 _CHANCE_AUC = 0.5
 
 
@@ -233,12 +233,30 @@ def source_probes(
     Where collections differ in their classes, telling the class tells the collection: only within
     a class is it the collection alone that is told.
     """
+    probe = partial(source_probe, folds=folds, seed=seed, level=level)
+    within = source_probes_within(
+        features, sources, labels, groups=groups, folds=folds, seed=seed, level=level
+    )
+    return [probe(features, sources, groups=groups), *within]
+
+
+def source_probes_within(
+    features: NDArray[np.floating],
+    sources: Sequence[str],
+    labels: Sequence[str],
+    *,
+    groups: Sequence[str],
+    folds: int = 5,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Probe]:
+    """Probe the images of each class apart, in the order of the classes."""
     table, names, patients = np.asarray(features), np.asarray(sources), np.asarray(groups)
     classes = np.asarray(labels, dtype=str)
     if len(classes) != len(table):
         raise EvaluationError(f"{len(classes)} labels for {len(table)} images; give one each.")
     probe = partial(source_probe, folds=folds, seed=seed, level=level)
-    probes = [probe(table, names.tolist(), groups=patients.tolist())]
+    probes = []
     for label in np.unique(classes).tolist():
         rows = classes == label
         groups_ = patients[rows].tolist()
@@ -289,35 +307,25 @@ def _predicted(
     if len(there) == 1 or not np.ptp(table, axis=0).any():
         probability[:, columns] = counts / len(names)
         return probability
-    strength = _strength(table, names, patients, seed)
-    probability[:, columns] = _fitted(table, names, strength).predict_proba(others)
+    probability[:, columns] = _fitted(table, names, patients, seed).probabilities(others)
     return probability
 
 
-def _strength(
+def _fitted(
     table: Floats, names: NDArray[np.str_], patients: NDArray[np.str_], seed: int
-) -> float:
-    """Choose the penalty on patients held out from the training folds, by the log-loss."""
+) -> Regression:
+    """Fit with the penalty that has the least log-loss on patients held out from training."""
     held = patient_folds(names, patients, _INNER, seed=seed) == 0
     there = np.unique(names[~held])
     rows = np.flatnonzero(held & np.isin(names, there))
     if len(there) < 2 or not len(rows):
-        return STRENGTHS[0]
+        return next(regressions(table, names, STRENGTHS[:1]))
     true = np.arange(len(rows)), np.searchsorted(there, names[rows])
-    losses = []
-    for strength in STRENGTHS:
-        probability = _fitted(table[~held], names[~held], strength).predict_proba(table[rows])
-        losses.append(float(-np.log(probability[true] + 1e-12).mean()))
-    return STRENGTHS[int(np.argmin(losses))]
-
-
-def _fitted(table: Floats, names: NDArray[np.str_], strength: float) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=_STEPS))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(table, names)
+    tried = []
+    for strength, one in zip(
+        STRENGTHS, regressions(table[~held], names[~held], STRENGTHS), strict=True
+    ):
+        loss = float(-np.log(one.probabilities(table[rows])[true] + 1e-12).mean())
+        tried.append((loss, strength, one))
+    _, strength, start = min(tried, key=lambda each: each[0])
+    return next(regressions(table, names, [strength], start=start))

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +50,44 @@ class Statistic(ABC):
         return int((self.counted > 0).sum())
 
 
+class SumStatistic(Statistic):
+    """A measure that depends on sums over patients alone."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> Floats:
+        """What each patient adds to its sums, whole numbers; shape (patients, m)."""
+
+    @abstractmethod
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the value, shape (b,), for each row of weighted sums, shape (b, m)."""
+
+    def at(self, weights: Floats) -> Floats:
+        """Return the value, shape (b,), for each row of weights, shape (b, patients)."""
+        return self.of_sums(weights @ self.columns)
+
+
+def together(statistics: Sequence[Statistic]) -> Callable[[Floats], list[Floats]]:
+    """Return `Statistic.at` of several at once, for which one pass over the weights gives all sums.
+
+    Sums are of whole numbers and therefore exact, in whatever order they are made.
+    """
+    summed = {i: s for i, s in enumerate(statistics) if isinstance(s, SumStatistic)}
+    if not summed:
+        return lambda weights: [s.at(weights) for s in statistics]
+    columns = [s.columns for s in summed.values()]
+    ends, joined = np.cumsum([c.shape[1] for c in columns])[:-1], np.hstack(columns)
+
+    def at(weights: Floats) -> list[Floats]:
+        parts = np.split(weights @ joined, ends, axis=1)
+        found = {i: s.of_sums(part) for (i, s), part in zip(summed.items(), parts, strict=True)}
+        return [found[i] if i in found else s.at(weights) for i, s in enumerate(statistics)]
+
+    return at
+
+
 @dataclass(frozen=True, eq=False)
-class Fraction(Statistic):
+class Fraction(SumStatistic):
     """A ratio of sums over patients."""
 
     part: Floats  # numerator and denominator of each patient; shape (patients,)
@@ -73,19 +111,22 @@ class Fraction(Statistic):
         """Images of each patient that it counts."""
         return self.proportion[1]
 
-    def at(self, weights: Floats) -> Floats:
-        """Return the ratio for each row of weights; NaN where there is nothing to divide by."""
-        columns = [self.part, self.whole]
-        columns += [] if self.needed is None else [self.needed]
-        sums = weights @ np.column_stack(columns)  # one pass over the weights
-        values = np.full(len(weights), math.nan)
+    @property
+    def columns(self) -> Floats:
+        """Numerator, denominator and what is needed, of each patient."""
+        needed = [] if self.needed is None else [self.needed]
+        return np.column_stack([self.part, self.whole, *needed])
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the ratio for each row of sums; NaN where there is nothing to divide by."""
+        values = np.full(len(sums), math.nan)
         exists = (sums[:, 1:] > 0).all(axis=1)
         np.divide(sums[:, 0], sums[:, 1], out=values, where=exists)
         return values
 
 
 @dataclass(frozen=True, eq=False)
-class MeanOfFractions(Statistic):
+class MeanOfFractions(SumStatistic):
     """The mean of several ratios, e.g. of the sensitivities of all classes."""
 
     #: The ratios, over the same patients; the mean of fewer than two does not exist.
@@ -96,16 +137,24 @@ class MeanOfFractions(Statistic):
         """Images of each patient that it counts."""
         return sum((f.whole for f in self.fractions), start=np.zeros(1))
 
-    def at(self, weights: Floats) -> Floats:
-        """Return the mean for each row of weights; NaN where one of its parts is."""
+    @property
+    def columns(self) -> Floats:
+        """Numerators and denominators, two columns for each ratio."""
+        return np.column_stack([side for f in self.fractions for side in (f.part, f.whole)])
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the mean for each row of sums; NaN where one of its parts is."""
         if len(self.fractions) < 2:
-            return np.full(len(weights), math.nan)
-        values = np.stack([f.at(weights) for f in self.fractions], axis=-1)
+            return np.full(len(sums), math.nan)
+        parts = [sums[:, 2 * i : 2 * i + 2] for i in range(len(self.fractions))]
+        values = np.stack(
+            [f.of_sums(part) for f, part in zip(self.fractions, parts, strict=True)], axis=-1
+        )
         return np.asarray(values.mean(axis=-1), dtype="float64")
 
 
 @dataclass(frozen=True, eq=False)
-class OddsRatio(Statistic):
+class OddsRatio(SumStatistic):
     """The odds ratio of a fourfold table."""
 
     #: Of the class, over the same patients: right among the positives, and among the negatives.
@@ -123,15 +172,19 @@ class OddsRatio(Statistic):
         one, two = self.sensitivity, self.specificity
         return np.stack([one.part, two.part, one.whole - one.part, two.whole - two.part])
 
-    def at(self, weights: Floats) -> Floats:
-        """Return the ratio for each row of weights; NaN where it is 0 / 0.
+    @property
+    def columns(self) -> Floats:
+        """The four cells of each patient."""
+        return self.cells.T
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the ratio for each row of sums; NaN where it is 0 / 0.
 
         That is where either side is empty, or none or all are named so. Where else one of the four
         sums is zero, 0.5 is added to all.
         """
-        sums = weights @ self.cells.T
         empty = (sums[:, :2] == 0).any(axis=1) & (sums[:, 2:] == 0).any(axis=1)
-        sums += np.where((sums == 0).any(axis=1), 0.5, 0.0)[:, None]
+        sums = sums + np.where((sums == 0).any(axis=1), 0.5, 0.0)[:, None]
         tp, tn, fn, fp = sums.T
         return np.where(empty, math.nan, tp * tn / (fp * fn))
 
@@ -177,8 +230,9 @@ class Ranking(Statistic):
         np.divide(twice, 2 * pairs, out=values, where=pairs > 0)
         return values
 
+    @cached_property
     def placements(self) -> tuple[Floats, Floats]:
-        """Return the share of pairs that each positive, and each negative, wins for the AUC."""
+        """The share of pairs that each positive, and each negative, wins for the AUC."""
         rank = np.arange(len(self.negatives))
         above = len(self.below) - np.searchsorted(np.sort(self.below), rank, side="right")
         level = len(self.upto) - np.searchsorted(np.sort(self.upto), rank, side="right")
@@ -189,13 +243,11 @@ class Ranking(Statistic):
 
     def image_variance(self) -> float:
         """Return the variance of the AUC if images were independent (DeLong 1988)."""
-        return float(
-            sum(side.var(ddof=1) / len(side) for side in self.placements() if len(side) > 1)
-        )
+        return float(sum(side.var(ddof=1) / len(side) for side in self.placements if len(side) > 1))
 
     def imperfect_patients(self) -> int:
         """Return how many patients have an image that does not win all its pairs."""
-        positive, negative = self.placements()
+        positive, negative = self.placements
         lost = self.positives[positive < 1], self.negatives[negative < 1]
         return int(np.count_nonzero(np.bincount(np.concatenate(lost))))
 
@@ -326,6 +378,46 @@ class PatientTable:
         table = (predictions.y_true, predictions.y_pred, predictions.y_prob)
         return cls(tuple(predictions.classes), *table, codes, len(names))
 
+    @cached_property
+    def _coded(self) -> tuple[dict[str, int], NDArray[np.intp], NDArray[np.intp]]:
+        """A number for every class, and with it true and predicted classes: quick to compare."""
+        names = [*self.truth.tolist(), *self.answers.tolist()]
+        numbers = {c: i for i, c in enumerate(dict.fromkeys((*self.classes, *names)))}
+        codes = np.fromiter(map(numbers.__getitem__, names), dtype=np.intp, count=len(names))
+        return numbers, codes[: len(self.truth)], codes[len(self.truth) :]
+
+    def is_true(self, class_: str) -> NDArray[np.bool_]:
+        """Return which images are of a class, shape (n,)."""
+        numbers, truth, _ = self._coded
+        return np.asarray(truth == numbers.get(class_, -1))
+
+    def is_answer(self, class_: str) -> NDArray[np.bool_]:
+        """Return which images are named so, shape (n,)."""
+        numbers, _, answers = self._coded
+        return np.asarray(answers == numbers.get(class_, -1))
+
+    @cached_property
+    def is_right(self) -> NDArray[np.bool_]:
+        """True where an image is named rightly, shape (n,)."""
+        _, truth, answers = self._coded
+        return np.asarray(truth == answers)
+
+    @cached_property
+    def numbers(self) -> NDArray[np.str_]:
+        """The patients' numbers as names, shape (patients,)."""
+        return np.arange(self.n_patients).astype(str)
+
+    @cached_property
+    def _rankings(self) -> dict[str, Ranking]:
+        return {}
+
+    def ranking(self, class_: str) -> Ranking:
+        """Return the images in the order of their scores for a class; they are sorted once."""
+        if class_ not in self._rankings:
+            scores = self.prob[:, self.classes.index(class_)]
+            self._rankings[class_] = Ranking.of(self.is_true(class_), scores, self.patients)
+        return self._rankings[class_]
+
     @property
     def is_decided(self) -> bool:
         """True where the answers are decisions: probabilities of 0 and 1 alone."""
@@ -334,7 +426,9 @@ class PatientTable:
     @property
     def present(self) -> list[str]:
         """The true classes with at least one image: those of the model first, in its order."""
-        there = set(self.truth.tolist())
+        numbers, truth, _ = self._coded
+        counts = np.bincount(truth, minlength=len(numbers))
+        there = {name for name, number in numbers.items() if counts[number]}
         known = [c for c in self.classes if c in there]
         return known + sorted(there - set(self.classes))
 
@@ -342,14 +436,14 @@ class PatientTable:
         """Return the statistic of one measure."""
         self._check(metric, class_)
         if metric == "accuracy":
-            return self._fraction(self.truth == self.answers, np.ones(len(self.truth), bool))
+            return self._fraction(self.is_right, np.ones(len(self.truth), bool))
         if metric == "balanced_accuracy":
-            classes = [(self.truth == c, self.answers == c) for c in self.present]
+            classes = [(self.is_true(c), self.is_answer(c)) for c in self.present]
             return MeanOfFractions(tuple(self._fraction(t & a, t) for t, a in classes))
         assert class_ is not None
-        truth, answer = self.truth == class_, self.answers == class_
         if metric == "auc":
-            return Ranking.of(truth, self.prob[:, self.classes.index(class_)], self.patients)
+            return self.ranking(class_)
+        truth, answer = self.is_true(class_), self.is_answer(class_)
         if metric == "average_precision":
             prob = self.prob[:, self.classes.index(class_)]
             return PrecisionCurve.of(truth, prob, self.patients)

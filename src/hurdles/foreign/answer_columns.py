@@ -286,6 +286,11 @@ def _whole(heading: str) -> str:
 
 def numbers(cells: pd.Series[str]) -> NDArray[np.float64]:
     """Return cells as numbers, decimal commas and percent signs too; NaN where one is none."""
+    texts = cells.tolist()
+    try:
+        return np.array(texts, dtype=object).astype("float64")
+    except ValueError:  # some are written otherwise
+        pass
 
     def number(cell: str) -> float:
         text = cell.replace(",", ".") if cell.count(",") == 1 and "." not in cell else cell
@@ -294,4 +299,4 @@ def numbers(cells: pd.Series[str]) -> NDArray[np.float64]:
         except ValueError:
             return float("nan")
 
-    return np.array([number(cell) for cell in cells], dtype="float64")
+    return np.array([number(cell) for cell in texts], dtype="float64")

@@ -288,8 +288,10 @@ class _Reader:
         if not usable.any():
             return given, usable
         sums = given.sum(axis=1)
-        rounding = len(places) * 0.5 * 10.0 ** -min(map(self.decimals, places))
         away = np.abs(np.where(usable, sums, 1) - 1)
+        if not (away > _SUM).any():
+            return given, usable
+        rounding = len(places) * 0.5 * 10.0 ** -min(map(self.decimals, places))
         if (wrong := away > max(_SUM, min(rounding, _SUM_ROUNDED) + 1e-9)).any():
             self.problems.append(
                 f"the probabilities of {self.named(wrong)} do not sum to one (they sum to "
@@ -298,7 +300,8 @@ class _Reader:
                 "apply softmax, or write a column for every class"
             )
             usable[:] = False
-        elif (rounded := away > _SUM).any():
+        else:
+            rounded = away > _SUM
             self.notes.append(
                 f"in {int(rounded.sum())} rows the probabilities sum to one only when rounded; "
                 "they are divided by their sum"
@@ -324,7 +327,7 @@ class _Reader:
         """Return probabilities of 0 and 1 from decisions."""
         place = self.places["prediction"]
         spelled = [same_class(label) for label in self.labels]
-        cells = [same_class(cell) for cell in self.cells[place]]
+        cells = [same_class(cell) for cell in self.cells[place].tolist()]
         given = np.array([[float(cell == each) for each in spelled] for cell in cells])
         usable = given.sum(axis=1) == 1
         if not usable.all():
@@ -369,7 +372,7 @@ class _Reader:
     def decimals(self, place: int) -> int:
         """Return how many decimals a column is written with."""
         written = []
-        for cell in self.cells[place]:
+        for cell in self.cells[place].tolist():
             digits = re.search(r"[.,](\d+) ?%?$", cell)
             if digits or cell.endswith("%"):  # 33 % is 0.33
                 written.append((len(digits[1]) if digits else 0) + 2 * cell.endswith("%"))

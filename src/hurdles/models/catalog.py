@@ -54,7 +54,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, relu, relu6
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, pad, relu, relu6
 
 from hurdles.errors import RecipeError
 from hurdles.models import NETWORKS, ModelSpec
@@ -66,6 +66,7 @@ from hurdles.models.network import (
     he_normal,
     require_size,
 )
+from hurdles.models.onednn import Convolution, convolve
 
 T = TypeVar("T")
 
@@ -294,19 +295,21 @@ def small(spec: ModelSpec, generator: torch.Generator) -> Network:
 class Baseline(Network):
     """Three 3x3 convolutions of 32, 64 and 128 filters, each pooled; dense 64; dense n."""
 
+    takes_opaque = True
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         side = _pooled_side(spec, pools=3)
         self.conv1 = GrayConvolution(spec.channels, 32, 3)
-        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
-        self.conv3 = nn.Sequential(nn.Conv2d(64, 128, 3, padding=1), nn.ReLU())
+        self.conv2 = Convolution(32, 64, 3, padding=1)
+        self.conv3 = nn.Sequential(Convolution(64, 128, 3, padding=1), nn.ReLU())
         self.head = _published_head(spec, 128 * side * side, 64)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the flattened last maps for scaled images of shape (N, 1, size, size)."""
-        x = relu(max_pool2d(self.conv1(x), 2))
-        x = relu(max_pool2d(self.conv2(x), 2))
-        return max_pool2d(self.conv3(x), 2).flatten(1)
+        x = relu(max_pool2d(self.conv1(x), 2, 2))
+        x = relu(max_pool2d(self.conv2(x), 2, 2))
+        return _pooled_last(self.conv3, x).flatten(1)
 
     @property
     def last_convolution(self) -> nn.Module:
@@ -318,8 +321,11 @@ class Inception(Network):
     """Three parallel convolutions on the image (64, 32 and 16 filters), and one of 128 on those.
 
     `kernels` are the sizes of the parallel ones, `kernel` that of the last, all odd; `hidden` is
-    the width of the dense layer.
+    the width of the dense layer. The parallel ones are computed as one, whose kernels are all as
+    large as the largest, with zeros around the others.
     """
+
+    takes_opaque = True
 
     def __init__(
         self, spec: ModelSpec, *, kernels: tuple[int, int, int], kernel: int, hidden: int
@@ -330,18 +336,35 @@ class Inception(Network):
             GrayConvolution(spec.channels, filters, k)
             for filters, k in zip((64, 32, 16), kernels, strict=True)
         )
-        self.conv = nn.Sequential(nn.Conv2d(112, 128, kernel, padding=kernel // 2), nn.ReLU())
+        self.conv = nn.Sequential(Convolution(112, 128, kernel, padding=kernel // 2), nn.ReLU())
         self.head = _published_head(spec, 128 * side * side, hidden)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the flattened last maps for scaled images of shape (N, 1, size, size)."""
-        x = relu(torch.cat([max_pool2d(branch(x), 2) for branch in self.parallel], dim=1))
-        return max_pool2d(self.conv(x), 2).flatten(1)
+        x = relu(max_pool2d(self._convolved(x), 2, 2))
+        return _pooled_last(self.conv, x).flatten(1)
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        branches = [branch for branch in self.parallel if isinstance(branch, GrayConvolution)]
+        largest = max(branches, key=lambda branch: branch.kernel_size)
+        kernels = []
+        for branch in branches:
+            around = (largest.kernel_size[0] - branch.kernel_size[0]) // 2
+            kernels.append(pad(branch.gray_weight, [around] * 4))
+        biases = [branch.bias for branch in branches if branch.bias is not None]
+        return convolve(largest, x, torch.cat(kernels), torch.cat(biases))
 
     @property
     def last_convolution(self) -> nn.Module:
         """The convolution after the parallel ones, with its ReLU: 128 maps of half the size."""
         return self.conv
+
+
+def _pooled_last(convolution: nn.Module, x: Tensor) -> Tensor:
+    """Return the pooled last maps, rectified: before the pooling, or after where no map is seen."""
+    if not x.is_mkldnn:
+        return max_pool2d(convolution(x), 2, 2)
+    return relu(max_pool2d(convolution.get_submodule("0")(x), 2, 2))
 
 
 def _pooled_side(spec: ModelSpec, *, pools: int) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hurdles.errors import RecipeError
+from hurdles.models import onednn
 from hurdles.models.spec import ModelSpec
 
 __all__ = ["Network"]
@@ -37,10 +37,14 @@ class Network(nn.Module, ABC):
 
     #: From features to one output per label, or to a single one for two labels (see `logits`).
     head: nn.Module
+    #: Whether `encode` takes opaque tensors (`hurdles.models.onednn`).
+    takes_opaque: ClassVar[bool] = False
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        #: Whether passes of training go through opaque tensors; the training decides.
+        self.opaque = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of shape (N, labels); another shape than the spec's raises RecipeError."""
@@ -63,7 +67,9 @@ class Network(nn.Module, ABC):
             )
         if (self.spec.mean, self.spec.std) != (0.0, 1.0):
             x = (x - self.spec.mean) / self.spec.std
-        return self.encode(x)
+        if self.opaque and self.training and torch.is_grad_enabled():
+            x = onednn.enter(x)
+        return onednn.leave(self.encode(x))
 
     def logits(self, features: Tensor) -> Tensor:
         """Return logits of shape (N, labels) for features.
@@ -135,10 +141,14 @@ class GrayConvolution(nn.Conv2d):
         around = kernel // 2 if padding is None else padding
         super().__init__(channels, filters, kernel, stride=stride, padding=around, bias=bias)
 
+    @property
+    def gray_weight(self) -> Tensor:
+        """The kernels summed over the channels, (filters, 1, kernel, kernel)."""
+        return self.weight.sum(1, keepdim=True) if self.in_channels > 1 else self.weight
+
     def forward(self, x: Tensor) -> Tensor:
         """Return feature maps of shape (N, filters, h, w) for images of shape (N, 1, H, W)."""
-        weight = self.weight.sum(1, keepdim=True) if self.in_channels > 1 else self.weight
-        return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+        return onednn.convolve(self, x, self.gray_weight, self.bias)
 
 
 def glorot_uniform(module: AnyNetwork, generator: torch.Generator) -> AnyNetwork:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from mmap import mmap
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from hurdles.phantom.cohort import is_phantom
 from hurdles.pixels.decode import DECODER_VERSION, decode
 from hurdles.pixels.header import DEFAULT_MAX_PIXELS
 from hurdles.pixels.packs import Packs, Refusals, writing
-from hurdles.progress import processors
+from hurdles.progress import keep_big_blocks, processors
 
 __all__ = ["PixelPreparation", "Prepared", "default_cache", "prepare"]
 
@@ -47,6 +47,7 @@ _log = logging.getLogger("hurdles")
 #: A file changed so recently could change again within one tick of a coarse clock (FAT: 2 s).
 _SETTLED_NS = 3_000_000_000
 _BATCH = 256
+_PIECE = 8
 
 
 class PixelPreparation(Protocol):
@@ -188,6 +189,7 @@ def prepare(
     reads(manifest.frame["path"])
     reads(manifest.frame["mask"].dropna())
     folder = cache_folder(cache)
+    keep_big_blocks()
     pool = ThreadPoolExecutor(workers or processors())
     try:
         layers = _layers_of(preparation, folder)
@@ -218,6 +220,22 @@ def contents_of(manifest: Manifest, *, cache: str | Path | None = None) -> list[
     return [each if isinstance(each, ImageError) else each.key for each in sources]
 
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def _in_pieces(
+    pool: Executor, work: Callable[[_Item], _Result], items: Sequence[_Item]
+) -> Iterator[_Result]:
+    """Do work in order, several items a task: a task costs as much as a small image."""
+
+    def do(start: int) -> list[_Result]:
+        return [work(item) for item in items[start : start + _PIECE]]
+
+    for done in pool.map(do, range(0, len(items), _PIECE)):
+        yield from done
+
+
 class _Source(NamedTuple):
     """A file with the SHA-256 of its content and the signature that it had before it was hashed."""
 
@@ -226,9 +244,8 @@ class _Source(NamedTuple):
     signature: tuple[int, int, int]
 
 
-def _signature(path: str) -> tuple[int, int, int]:
+def _signature(state: os.stat_result) -> tuple[int, int, int]:
     """Return size, modification time and change time: files of the same three are not read."""
-    state = os.stat(path)  # noqa: PTH116 - called once a file
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
@@ -246,9 +263,10 @@ def _hashed(paths: Iterable[str], store: Path, pool: Executor) -> list[_Source |
     def hashed(path: str) -> _Source | ImageError:
         folder, name = os.path.split(path)
         try:
-            if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a pipe would never end
+            state = os.stat(path)  # noqa: PTH116 - once a file
+            if not stat.S_ISREG(state.st_mode):  # a pipe would never end
                 return ImageError("it is no plain file; give an image.", path)
-            before = _signature(path)
+            before = _signature(state)
             entry = known[folder].get(name)
             if entry is not None and tuple(entry[:3]) == before:
                 return _Source(path, str(entry[3]), before)
@@ -257,7 +275,7 @@ def _hashed(paths: Iterable[str], store: Path, pool: Executor) -> list[_Source |
             why = getattr(error, "strerror", None) or str(error)
             return ImageError(f"the file cannot be opened ({why}); check the path.", path)
 
-    sources = list(pool.map(hashed, paths))
+    sources = list(_in_pieces(pool, hashed, paths))
     settled = time.time_ns() - _SETTLED_NS
     changed = set()
     for source in sources:
@@ -388,7 +406,7 @@ class _Work:
         sources = list(missing.values())
         for start in range(0, len(sources), _BATCH):
             batch: list[_Made] = []
-            for made in self.pool.map(self._make, sources[start : start + _BATCH]):
+            for made in _in_pieces(self.pool, self._make, sources[start : start + _BATCH]):
                 batch.append(made)
                 done += 1
                 self.tell(done, total)
@@ -406,7 +424,7 @@ class _Work:
         try:
             pixels = decode(source.path, max_pixels=self.max_pixels)
             made = self._climb(pixels, source)
-            if _signature(source.path) == source.signature:
+            if _signature(os.stat(source.path)) == source.signature:  # noqa: PTH116 - once a file
                 return made
             error = ImageError("the file changed while it was read; run again.", source.path)
         except CacheError:

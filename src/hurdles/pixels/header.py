@@ -270,7 +270,7 @@ def whole(data: bytes, kind: str) -> bytes:
 _WARNED_OF_ONE_KIND = 5
 
 _log = logging.getLogger("hurdles.data")  # which the command line speaks
-_path: ContextVar[Path | None] = ContextVar("_path", default=None)
+_path: ContextVar[str | Path | None] = ContextVar("_path", default=None)
 _counts: Counter[str] = Counter()
 
 
@@ -288,7 +288,7 @@ def notice(kind: str, message: str) -> None:
 @contextmanager
 def about(path: str | Path) -> Iterator[None]:
     """Name `path` in every notice, and in every Python warning, until the block ends."""
-    token = _path.set(Path(path))
+    token = _path.set(path)
     try:
         with _SHARED:
             yield

@@ -22,6 +22,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ import numpy as np
 
 from hurdles.data.files import read_sealed, replacing, sweep, write_sealed
 from hurdles.errors import CacheError, LungsNotFoundError
+from hurdles.progress import processors
 
 _MAGIC = b"hurdles1"
 _TAIL = struct.Struct("<QI8s")  # footer length, footer checksum, magic
@@ -53,8 +55,11 @@ class Pack(NamedTuple):
         state = self.path.stat()
         known = (str(self.path), state.st_ino, state.st_size, state.st_mtime_ns)
         if known not in _VERIFIED:
-            if not all(self.is_intact(row) for row in range(len(self.keys))):
-                return False
+            with ThreadPoolExecutor(processors()) as pool:  # checksums let other threads run
+                n, step = len(self.keys), 64
+                parts = [range(start, min(start + step, n)) for start in range(0, n, step)]
+                if not all(pool.map(lambda rows: all(map(self.is_intact, rows)), parts)):
+                    return False
             _VERIFIED.add(known)
         return True
 
@@ -65,6 +70,7 @@ class Packs:
     def __init__(self, folder: Path, size: int) -> None:
         self.folder = folder
         self.size = size
+        self._checksums: dict[str, int] = {}  # of what was put away: not computed a second time
         with writing(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sweep(folder)
@@ -138,7 +144,11 @@ class Packs:
 
     def _write(self, path: Path, rows: dict[str, np.ndarray], keys: Sequence[str]) -> None:
         shape = (len(keys), self.size, self.size)
-        footer = json.dumps({"keys": list(keys), "checksums": [_checksum(rows[k]) for k in keys]})
+        for key in keys:
+            if key not in self._checksums:
+                self._checksums[key] = _checksum(rows[key])
+        checksums = [self._checksums[key] for key in keys]
+        footer = json.dumps({"keys": list(keys), "checksums": checksums})
         encoded = footer.encode()
         with writing(path), replacing(path) as part, part.open("wb") as out:
             layout = {"descr": "|u1", "fortran_order": False, "shape": shape}

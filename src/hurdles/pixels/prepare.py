@@ -169,10 +169,12 @@ def stepped(name: str, pixels: Pixels, mask: NDArray[np.bool_] | None) -> Masked
 
 def as_bytes(pixels: Pixels, size: int, resize: Resize = Resize.AREA) -> NDArray[np.uint8]:
     """Return an image within [0, 1] stretched to a square of bytes, as `Preparation` does."""
+    import cv2
+
     is_area = resize is Resize.AREA
     square = resize_square(pixels, size) if is_area else resized(pixels, resize, size)
-    square = np.clip(square, 0, 1)
-    return np.asarray(np.rint(square * np.float32(255)), dtype=np.uint8)
+    # To the nearest, of two as near to the even one, and to 255 at most: as NumPy, in one pass.
+    return np.asarray(cv2.convertScaleAbs(np.maximum(square, 0), alpha=255))
 
 
 def prepare_squares(
@@ -214,6 +216,8 @@ def resize_square(pixels: np.ndarray, size: int) -> np.ndarray:
     """
     import cv2
 
+    if pixels.shape == (size, size):
+        return pixels
     # One axis at a time, the other turned: faster in OpenCV than both at once.
     for _ in range(2):
         if pixels.shape[0] > size:

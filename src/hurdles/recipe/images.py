@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hurdles.data.manifest import Manifest, several_sources
@@ -16,7 +17,7 @@ from hurdles.data.split import (
 )
 from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import ManifestError, RecipeError, SplitError
-from hurdles.models import ModelSpec, architectures
+from hurdles.models import ModelSpec, architectures, build
 from hurdles.recipe.choices import AugmentationPolicy, Threshold
 from hurdles.recipe.recipe import EvaluationSection, Recipe, RemedySection
 
@@ -34,12 +35,13 @@ def refuse_images(recipe: Recipe, manifest: Manifest) -> None:
         )
     refuse_undecidable(recipe.evaluation, labels)
     refuse_one_source(recipe.remedy, manifest.frame["source"])
-    network_spec(recipe, labels)
+    spec = network_spec(recipe, labels)
     if recipe.model.architecture not in architectures():
         raise RecipeError(
             f"model.architecture = {recipe.model.architecture!r} is no network; known: "
             f"{', '.join(architectures())}."
         )
+    refuse_sizes(recipe.training.sizes, spec)
     enlarged = recipe.augmentation.label
     if enlarged is not None and enlarged not in labels:
         raise ManifestError(
@@ -124,6 +126,24 @@ def refuse_one_source(section: RemedySection, sources: Iterable[str | float | No
         f"come from {(*names, UNNAMED)[0]!r}. Name the sources in the manifest's "
         "'source' column, add another collection, or leave the remedy out."
     )
+
+
+def refuse_sizes(sizes: Sequence[int], spec: ModelSpec) -> None:
+    """Raise unless the network's weights fit images of all the sizes that training goes through."""
+    if not sizes:
+        return
+    shapes = {size: _shapes(replace(spec, size=size)) for size in sorted({*sizes, spec.size})}
+    for size in sizes:
+        if shapes[size] != shapes[spec.size]:
+            raise RecipeError(
+                f"training.sizes has {size}, of which {spec.architecture!r} has other weights than "
+                f"of preparation.size = {spec.size}. Leave training.sizes out, or take a network "
+                "that averages its last maps, such as 'small'."
+            )
+
+
+def _shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(t.shape) for name, t in build(spec, seed=0).state_dict().items()}
 
 
 def network_spec(

@@ -52,6 +52,7 @@ class _Section(BaseModel):
 
 _Many = Annotated[int, Le(2**32 - 1)]  # the largest seed that any generator takes
 _Fraction = Annotated[float, Field(gt=0, lt=1)]
+_Side = Annotated[int, Field(ge=16, le=2048)]
 
 
 class PreparationSection(_Section):
@@ -64,7 +65,7 @@ class PreparationSection(_Section):
         "lungs alone), background (all but the lungs), cropped (to the lungs). "
         "Tartaglione et al. 2020: equalized+masked.",
     )
-    size: int = Field(224, ge=16, le=2048, description="Side of the square input, in pixels.")
+    size: _Side = Field(224, description="Side of the square input, in pixels.")
 
 
 class SplitSection(_Section):
@@ -161,6 +162,12 @@ class TrainingSection(_Section):
 
     epochs: int = Field(30, ge=1, le=100_000, description="Most epochs that are run.")
     batch_size: _Many = Field(32, ge=1, description="Images per step.")
+    sizes: tuple[_Side, ...] = Field(
+        (),
+        description="Sides to which the training images are shrunk in the first epochs, in pixels, "
+        "one number an epoch, such as [64, 64, 96]; later epochs and every validation have "
+        "preparation.size. For networks that average their last maps.",
+    )
     loss: Loss = Field(Loss.CROSS_ENTROPY, description="cross-entropy, or focal (Lin et al. 2017).")
     gamma: float = Field(2.0, ge=0, description="focal: how much easy images are played down.")
     class_weights: ClassWeights = Field(
@@ -179,7 +186,10 @@ class TrainingSection(_Section):
     )
     plateau: _Many = Field(15, ge=1, description="plateau: epochs without a lower validation loss.")
     patience: _Many = Field(
-        0, ge=0, description="Stop after so many epochs without a better validation; 0: never."
+        0,
+        ge=0,
+        description="Stop after so many epochs without a better validation, epochs of smaller "
+        "images not counted; 0: never.",
     )
     choose: ChosenEpoch = Field(
         ChosenEpoch.BEST, description="best (on the validation images) or last."
@@ -313,6 +323,20 @@ class Recipe(_Section):
             raise ValueError(
                 "augmentation.policy = 'enlarge' fixes how often a class is seen, and "
                 "remedy.sampling draws it anew; use policy = 'none' or 'each' with it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _growing(self) -> Recipe:
+        sizes, last = self.training.sizes, self.preparation.size
+        if list(sizes) != sorted(sizes) or (sizes and sizes[-1] > last):
+            raise ValueError(
+                f"training.sizes = {list(sizes)} must grow, up to preparation.size = {last} at most"
+            )
+        if len(sizes) >= self.training.epochs and sizes:
+            raise ValueError(
+                f"training.sizes has {len(sizes)} numbers for {self.training.epochs} epochs; the "
+                "last epoch at least is trained at preparation.size"
             )
         return self
 

@@ -59,6 +59,7 @@ _EPOCH_COLUMNS = (
     ("train_accuracy", "Training, % right", 100, ".1f"),
     ("validation_accuracy", "Validation, % right", 100, ".1f"),
     ("validation_auc", "Validation AUC", 1, ".3f"),
+    ("size", "Size", 1, ".0f"),
     ("learning_rate", "Learning rate", 1, ".2g"),
     ("seconds", "Seconds", 1, ".1f"),
 )
@@ -146,6 +147,9 @@ def render(content: ReportContent) -> str:
     accuracy = evaluation.get("accuracy")
     own = answer.own_warnings(content.manifest, content.predictions)
 
+    grew = history is not None and history["size"].nunique() > 1
+    columns = [column for column in _EPOCH_COLUMNS if grew or column[0] != "size"]
+
     def epoch(value: float, factor: int, pattern: str) -> str:
         return format(value * factor, pattern) if math.isfinite(value) else "not a number"
 
@@ -162,14 +166,11 @@ def render(content: ReportContent) -> str:
         "forest_notes": [n for n in (answer.width_notes(evaluation), *evaluation.notes) if n],
         "cohort": cohort_rows(content.manifest),
         "curves": [] if history is None else curves(history, content.chosen_epoch),
-        "epoch_headings": [heading for _, heading, _, _ in _EPOCH_COLUMNS],
+        "epoch_headings": [heading for _, heading, _, _ in columns],
         "epochs": []
         if history is None
         else [
-            [
-                epoch(float(row[column]), factor, pattern)
-                for column, _, factor, pattern in _EPOCH_COLUMNS
-            ]
+            [epoch(float(row[column]), factor, pattern) for column, _, factor, pattern in columns]
             for row in history.to_dict("records")
         ],
         "confusion": confusion_rows(evaluation),

@@ -19,7 +19,7 @@ from hurdles.errors import ManifestError, RecipeError, RunError
 from hurdles.models.spec import ModelSpec
 from hurdles.models.starting import StartingWeights, imagenet_weights
 from hurdles.pixels.cache import Prepared
-from hurdles.progress import Options
+from hurdles.progress import Options, give_back_memory
 from hurdles.recipe.choices import Start
 from hurdles.recipe.images import (
     network_spec,
@@ -320,9 +320,11 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
             "was begun with: their files were changed. Put them back, or give another --out."
         )
     save_fingerprints(path, frame["image"].iloc[seen].tolist(), pixels)
+    give_back_memory()  # of decoding
     trained = train(
         recipe, data, start=run.start(), state_path=run.state_path, progress=options.listener
     )
+    give_back_memory()  # of steps: predictions are made in other blocks
     run.write_trained(trained, recipe, prepared_as)
     return time.monotonic() - started
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from hurdles.data.sets import Links
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import HurdlesError, RecipeError, RunError
 from hurdles.evaluation.metrics import METRICS
-from hurdles.progress import Options
+from hurdles.progress import Options, TimeLeft
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.runs.assessment import predict_on, test_predictions
 from hurdles.runs.experiment import run_experiment
@@ -112,15 +113,27 @@ class Study:
         images = Images(self.grid, profile, data, out, options)
         images.require_any()
         work = _Work(self, profile, cells, images, out, results or out, {})
+        costs = [0.0 if Run(out / cell.folder).is_finished else _cost(cell) for cell in wanted]
+        left, spent = TimeLeft(sum(costs), time.monotonic()), 0.0
         try:
-            for number, cell in enumerate(wanted, start=1):
-                options.listener.say(f"[{number}/{len(wanted)}] {cell.name}")
-                work.attempt(cell)
+            for number, (cell, cost) in enumerate(zip(wanted, costs, strict=True), start=1):
+                words = filter(None, [cell.name, left.words(time.monotonic())])
+                options.listener.say(f"[{number}/{len(wanted)}] {', '.join(words)}")
+                if not work.attempt(cell):
+                    left.total -= cost
+                elif cost:
+                    spent += cost
+                    left.mark(spent, time.monotonic())
                 if not self.grid.figures and number < len(wanted):
                     work.write()
         finally:
             result = work.write()
         return result
+
+
+def _cost(cell: Cell) -> float:
+    """Return what a cell costs beside others of its study: pixels that its training sees."""
+    return float(cell.recipe.training.epochs * cell.recipe.preparation.size**2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,12 +25,13 @@ COLUMNS: dict[str, str] = {
     "validation_accuracy": "share of validation images classified rightly, 0 to 1",
     "validation_auc": "AUC of each class against the rest on the validation images, mean over the "
     "classes present; not-a-number where undefined, 0 to 1",
+    "size": "side of the images that the epoch was trained on, pixels",
     "learning_rate": "of the epoch's last step",
     "seconds": "wall time of the epoch, validation included",
 }
 
-# Runs of hurdles 0.1 were written without it.
-_ADDED = "validation_auc"
+# Earlier runs were written without them.
+_ADDED = ("validation_auc", "size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class History:
     def load(cls, path: str | Path, choose_by: ChosenBy = ChosenBy.ACCURACY) -> History:
         """Read a table that `save` wrote; `choose_by` as for the class.
 
-        A table written before there was a validation AUC has not-a-number in its place.
+        A table written before there was a validation AUC, or a size, has not-a-number there.
 
         Raises
         ------
@@ -104,8 +105,7 @@ class History:
             raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
         try:
             frame = pd.read_csv(path)
-            if _ADDED not in frame:
-                frame = frame.assign(**{_ADDED: np.nan})
+            frame = frame.assign(**{c: np.nan for c in _ADDED if c not in frame})
             numbers = [column for column in COLUMNS if column in frame and column != "epoch"]
             return cls(frame.astype(dict.fromkeys(numbers, "float64")), choose_by)
         except ValueError as error:  # pandas' own parser errors and ours are among them

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from hurdles.errors import RecipeError, RunError
 from hurdles.evaluation.statistics import auc
 from hurdles.models import ModelSpec, build
-from hurdles.pixels.perturb import apply_draws
 from hurdles.progress import Progress, Silent
 from hurdles.recipe.choices import ChosenBy, Optimizer, Scaling, Schedule, Start
-from hurdles.recipe.images import network_spec
+from hurdles.recipe.images import network_spec, refuse_sizes
 from hurdles.recipe.recipe import Recipe, TrainingSection
+from hurdles.training.batches import batches_of
 from hurdles.training.checkpoint import TrainingState
+from hurdles.training.growth import cost_of, size_of
 from hurdles.training.history import History
 from hurdles.training.losses import Objective, StepLoss
 from hurdles.training.machine import Machine, deterministic, this_machine
@@ -33,7 +34,7 @@ from hurdles.training.plan import (
     groups_of,
     warning_of,
 )
-from hurdles.training.prediction import as_input, probabilities
+from hurdles.training.prediction import probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +117,7 @@ class _Training:
         self.identity = identity_of(recipe, data, self.machine, start)
         mean, std = scaling_of(recipe, data, start, state_path)
         self.spec = network_spec(recipe, data.labels, mean=mean, std=std)
+        refuse_sizes(self.settings.sizes, self.spec)
         origins = data.origins
         classes = data.classes[data.train]
         sources = Sources(origins.of[data.train], origins.names)
@@ -128,6 +130,7 @@ class _Training:
             self.settings.seed,
             balance_of(recipe.remedy, sources, groups),
         )
+        self.images = batches_of(data.pixels, data.train, self.machine)
         self.network = first_network(recipe, self.spec, start, self.machine)
         self.optimizer = make_optimizer(self.network.parameters(), self.settings)
         device = self.machine.device
@@ -146,12 +149,13 @@ class _Training:
             if self.loss.weights is not None:
                 self.loss.weights.values = state.group_weights
         self._saved_at = time.monotonic()
-        done = (state.epoch - 1) * self.steps + state.step
-        self.progress.start("Training", self.settings.epochs * self.steps)
+        costs = [cost_of(self.settings, self.spec.size, n + 1) for n in range(self.settings.epochs)]
+        self.progress.start("Training", self.steps * sum(costs))
         if self.warning:
             self.progress.say(self.warning)
-        if done:
-            self.progress.advance(done)
+        if (state.epoch, state.step) > (1, 0):
+            done = self.steps * sum(costs[: state.epoch - 1])
+            self.progress.advance(done + state.step * sum(costs[state.epoch - 1 : state.epoch]))
             self.progress.say(f"going on at epoch {state.epoch}, step {state.step} of {self.steps}")
         devices = [self.machine.device] if self.machine.device.type == "cuda" else []
         with torch.random.fork_rng(devices), deterministic():
@@ -170,16 +174,20 @@ class _Training:
     def _has_stalled(self, state: TrainingState) -> bool:
         if not self.settings.patience or not state.rows:
             return False
-        return len(state.rows) - self._history(state).best_epoch >= self.settings.patience
+        # Of smaller images, validation says little: it does not wait for those.
+        since = max(self._history(state).best_epoch, len(self.settings.sizes))
+        return len(state.rows) - since >= self.settings.patience
 
     def _epoch(self, state: TrainingState) -> None:
         import torch
 
         draws, classes = self.planner.epoch(state.epoch)
+        size = size_of(self.settings, self.spec.size, state.epoch)
+        self.network.spec = replace(self.spec, size=size)
         started = time.monotonic() - state.sums[3]
         self.network.train()
         totals = torch.tensor(state.sums[:3], dtype=torch.float64, device=self.machine.device)
-        for step, images, targets, positions in self._batches(draws, classes, state.step):
+        for step, images, targets, positions in self._batches(draws, classes, state.step, size):
             rate = learning_rate(
                 self.settings,
                 step=(state.epoch - 1) * self.steps + step,
@@ -190,7 +198,8 @@ class _Training:
             seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
             totals += self._step(images, targets, positions, rate=rate, seed=seed)
             state.step = step + 1
-            self.progress.advance(1, _note(state, self.settings.choose_by))
+            cost = cost_of(self.settings, self.spec.size, state.epoch)
+            self.progress.advance(cost, _note(state, self.settings.choose_by))
             if time.monotonic() - self._saved_at > SAVE_EVERY:
                 state.sums = [*totals.tolist(), time.monotonic() - started]
                 self._save(state)
@@ -199,16 +208,15 @@ class _Training:
         self._save(state)
 
     def _batches(
-        self, draws: NDArray[np.void], classes: NDArray[np.int64], first: int
+        self, draws: NDArray[np.void], classes: NDArray[np.int64], first: int, side: int
     ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, NDArray[np.int64]]]:
         import torch
 
         size = self.settings.batch_size
         for step in range(first, self.steps):
             chunk = slice(step * size, (step + 1) * size)
-            images = apply_draws(self.data.pixels, draws[chunk])
             targets = torch.from_numpy(classes[chunk].copy()).to(self.machine.device)
-            yield step, as_input(images, self.machine.device), targets, draws["position"][chunk]
+            yield step, self.images(draws[chunk], side), targets, draws["position"][chunk]
 
     def _step(
         self,
@@ -242,6 +250,7 @@ class _Training:
 
     def _finish_epoch(self, state: TrainingState, started: float) -> None:
         loss, right, shown, _ = state.sums
+        trained_on, self.network.spec = self.network.spec.size, self.spec
         _refuse_no_number("training", loss, state.epoch)
         images = self.data.pixels[self.data.validation]
         probability = probabilities(self.network, images, machine=self.machine)
@@ -254,6 +263,7 @@ class _Training:
                 "train_loss": loss / shown,
                 "train_accuracy": right / shown,
                 **validated,
+                "size": float(trained_on),
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "seconds": time.monotonic() - started,
             }
@@ -372,6 +382,9 @@ def first_network(
         from hurdles.models.starting import freeze
 
         freeze(network, recipe.model.freeze)
+    network.opaque = network.takes_opaque and machine.has_opaque
+    if network.opaque:
+        return network
     # mypy does not know this keyword of Module.to.
     return network.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return] # stubs
 
@@ -458,6 +471,7 @@ def identity_of(
         "machine": [
             str(machine.device),
             machine.format_name,
+            machine.instructions,
             torch.__version__,
             torch.get_num_threads(),
         ],

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
+import os
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -13,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hurdles._version import __version__
+from hurdles.progress import keep_big_blocks
 from hurdles.recipe.choices import Precision
 
 if TYPE_CHECKING:
     import torch
-
-# glibc's mallopt parameters, from malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 class Machine:
@@ -35,6 +31,23 @@ class Machine:
     def format_name(self) -> str:
         """``"bfloat16"`` or ``"float32"``."""
         return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def has_opaque(self) -> bool:
+        """Tell whether oneDNN's own layouts train here (`hurdles.models.onednn`)."""
+        from hurdles.models.onednn import available
+
+        return self.device.type == "cpu" and available()
+
+    @property
+    def instructions(self) -> str:
+        """The instructions that decide which kernels a pass takes, and so its bits."""
+        import torch
+
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        told = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+        return " ".join(filter(None, [torch.backends.cpu.get_cpu_capability(), told.upper()]))
 
     @contextmanager
     def mixed(self) -> Iterator[None]:
@@ -57,8 +70,15 @@ def this_machine(precision: Precision | str = Precision.AUTO) -> Machine:
         half = torch.cuda.is_bf16_supported(including_emulation=False)
     elif Precision(precision) is Precision.AUTO:
         capable = "AVX512" in torch.backends.cpu.get_cpu_capability()
-        half = capable and "avx512_bf16" in _cpuinfo()
+        half = capable and "avx512_bf16" in _cpuinfo() and _onednn_has_bfloat16()
     return Machine(device, torch.bfloat16 if half else torch.float32)
+
+
+def _onednn_has_bfloat16() -> bool:
+    """Tell whether oneDNN computes in bfloat16, which ``ONEDNN_MAX_CPU_ISA`` may forbid."""
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @contextmanager
@@ -73,23 +93,6 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
-
-
-@functools.cache
-def keep_big_blocks() -> bool:
-    """Tell the C library to keep big blocks instead of returning them to the kernel.
-
-    A training step allocates and frees hundreds of megabytes; each returned block is zeroed again
-    by the kernel when it comes back. Keeping them spares that; ``bench/training.py`` measures the
-    loop with it, beside a plain one without. Takes effect for later allocations, once per
-    process; does nothing where the C library is not glibc.
-    """
-    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL("libc.so.6")
-    options = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 256 << 20}
-    done = [libc.mallopt(option, size) for option, size in options.items()]
-    return all(done)
 
 
 def environment(machine: Machine | None = None) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def environment(machine: Machine | None = None) -> dict[str, Any]:
     if machine is not None:
         record["device"] = torch.cuda.get_device_name() if machine.device.type == "cuda" else "cpu"
         record["precision"] = machine.format_name
+        record["instructions"] = machine.instructions
     return record
 
 

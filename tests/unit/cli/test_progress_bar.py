@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 
-from hurdles.cli import output as progress_bar
-from hurdles.cli.output import ProgressBar
+from hurdles.cli import progress as progress_bar
+from hurdles.cli.progress import ProgressBar
 
 
 class Clock:
@@ -35,47 +36,94 @@ def work(bar: ProgressBar, clock: Clock, steps: int, seconds: float) -> None:
         bar.advance(1, "so far so good")
 
 
-class TestLines:
-    def test_a_short_stage_is_two_lines(self, clock):
-        stream = io.StringIO()
-        with ProgressBar(stream) as bar:
-            bar.start("Training", 4)
-            work(bar, clock, 4, 0.5)
-        assert stream.getvalue() == ("Training: 0 of 4\nTraining: 4 of 4, in 2 s, so far so good\n")
+@pytest.fixture
+def log(clock):
+    """Return a bar whose own clock does not run, and the lines that it writes."""
+    stream = io.StringIO()
+    return ProgressBar(stream), lambda: stream.getvalue().splitlines()
 
-    def test_a_long_one_tells_every_quarter_of_a_minute(self, clock):
-        stream = io.StringIO()
-        with ProgressBar(stream) as bar:
-            bar.start("Training", 100)
-            work(bar, clock, 61, 1.0)
-        assert stream.getvalue().splitlines() == [
+
+class TestLines:
+    def test_a_short_stage_is_two_lines(self, clock, log):
+        bar, lines = log
+        bar.start("Training", 4)
+        work(bar, clock, 4, 0.5)
+        assert lines() == ["Training: 0 of 4", "Training: 4 of 4, in 2 s, so far so good"]
+
+    def test_a_long_one_tells_every_five_seconds(self, clock, log):
+        bar, lines = log
+        bar.start("Training", 100)
+        work(bar, clock, 21, 1.0)
+        assert lines() == [
             "Training: 0 of 100",
+            "Training: 5 of 100, 95 s left, so far so good",
+            "Training: 10 of 100, 90 s left, so far so good",
             "Training: 15 of 100, 85 s left, so far so good",
-            "Training: 30 of 100, 70 s left, so far so good",
-            "Training: 45 of 100, 55 s left, so far so good",
-            "Training: 60 of 100, 40 s left, so far so good",
+            "Training: 20 of 100, 80 s left, so far so good",
         ]
 
-    def test_steps_of_an_earlier_session_do_not_make_it_look_fast(self, clock):
-        stream = io.StringIO()
-        with ProgressBar(stream) as bar:
-            bar.start("Training", 1000)
-            bar.advance(900)
-            work(bar, clock, 15, 1.0)
-        assert stream.getvalue().splitlines()[-1].startswith("Training: 915 of 1000, 85 s left")
+    def test_lines_grow_rarer_in_the_log_of_hours(self, clock, log):
+        bar, lines = log
+        bar.start("Training", 36_000)
+        work(bar, clock, 36_000, 1.0)
+        assert len(lines()) < 1000
 
-    def test_what_is_said_stays(self, clock):
-        stream = io.StringIO()
-        with ProgressBar(stream) as bar:
-            bar.say("3 of 40 images [cannot] be read")
-        assert stream.getvalue() == "3 of 40 images [cannot] be read\n"
+    def test_steps_of_an_earlier_session_do_not_make_it_look_fast(self, clock, log):
+        bar, lines = log
+        bar.start("Training", 1000)
+        bar.advance(900)
+        work(bar, clock, 15, 1.0)
+        assert lines()[-1].startswith("Training: 915 of 1000, 85 s left")
 
-    def test_an_empty_stage(self, clock):
-        stream = io.StringIO()
-        with ProgressBar(stream) as bar:
-            bar.start("Heat-maps", 0)
-            bar.advance(0)
-        assert stream.getvalue() == "Heat-maps: 0 of 0\n"
+    def test_what_is_said_stays(self, log):
+        bar, lines = log
+        bar.say("3 of 40 images [cannot] be read")
+        assert lines() == ["3 of 40 images [cannot] be read"]
+
+    def test_an_empty_stage(self, log):
+        bar, lines = log
+        bar.start("Heat-maps", 0)
+        bar.advance(0)
+        assert lines() == ["Heat-maps: 0 of 0"]
+
+
+class TestSilence:
+    def test_work_that_tells_nothing_is_said_to_go_on(self, clock, log):
+        bar, lines = log
+        for _ in range(2):
+            clock.now += 5
+            bar.look()
+            bar.look()
+        bar.start("Hurdles", 3)
+        bar.advance(1, "copies")
+        bar.advance(0, "confounders")
+        clock.now += 5
+        bar.look()
+        bar.advance(2)
+        clock.now += 5
+        bar.look()
+        assert lines() == [
+            "at work for 5 s",
+            "at work for 10 s",
+            "Hurdles: 0 of 3",
+            "Hurdles: 1 of 3, for 5 s at the next, confounders",
+            "Hurdles: 3 of 3, in 5 s",
+            "Hurdles: done; at work for 5 s since",
+        ]
+
+    def test_a_clock_of_its_own_looks(self, monkeypatch):
+        monkeypatch.setattr(progress_bar, "_TICK", 0.01)
+        monkeypatch.setattr(progress_bar, "_SILENT", 0.02)
+        looked = threading.Event()
+
+        class Stream(io.StringIO):
+            def write(self, text: str) -> int:
+                looked.set()
+                return len(text)
+
+        with ProgressBar(Stream()):
+            assert looked.wait(60)
+        assert "progress" not in {thread.name for thread in threading.enumerate()}
 
 
 class TestTerminal:

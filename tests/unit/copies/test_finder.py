@@ -165,7 +165,7 @@ def test_mirrored_copies_are_found_where_asked_for(chests, hashed, within):
 
 def test_large_sets_are_hashed(chests, monkeypatch):
     copies = collection(np.stack([jpeg(x, 60) for x in chests[:4]]), "copy")
-    monkeypatch.setattr(duplicates, "candidates", None)
+    monkeypatch.setattr(duplicates, "_candidates", None)
     with pytest.raises(TypeError, match="not callable"):
         matches(copies, collection(chests))
     monkeypatch.setattr(duplicates, "_MANY_PAIRS", 100)

@@ -105,6 +105,18 @@ def test_many_hashes_are_banded(monkeypatch):
     assert listed(near_pairs(hashes, radius=GUARANTEED)) == exact
 
 
+@given(st.integers(0, 10**6), st.sampled_from([0, 15, 48, 63, 64, 100, 127]), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_pairs_of_a_bucket_are_those_that_the_slow_way_finds_there(seed, radius, two_sets):
+    rng = np.random.default_rng(seed)
+    a, b = crowded_hashes(rng, 40), crowded_hashes(rng, 30) if two_sets else None
+    word, bits = next(iter(similarity._bands()))
+    found = similarity._collected(similarity._in_buckets(a, b, word, bits, radius))
+    keys = [similarity._keys(h[:, word], bits) for h in (a, a if b is None else b)]
+    slow = [pair for pair in slow_pairs(a, b, radius) if keys[0][pair[0]] == keys[1][pair[1]]]
+    assert listed(found) == slow
+
+
 def test_the_same_bands_are_used_each_time_whatever_the_threads():
     hashes = crowded_hashes(np.random.default_rng(2), 400)
     assert listed(similarity._banded(hashes, None, 48, 1)) == listed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from hurdles.data.manifest import COLUMNS, Manifest, exclusions_table
+from hurdles.data.manifest import (
+    COLUMNS,
+    Manifest,
+    _absolute,
+    _plain_csv,
+    _typed_csv,
+    exclusions_table,
+)
 from hurdles.errors import ManifestError
 
 
@@ -245,6 +253,46 @@ def test_words_that_look_like_nothing_are_somebodys_label(tmp_path, word):
     assert again.labels == [word]
     assert again.frame["patient"].tolist() == [word] * 4
     assert again.missing_patients == 0
+
+
+cell = st.text(alphabet="aé 0.-+e,\t\r\n\"';\x00\u2028", max_size=5)
+simple = st.sampled_from(["", "a", " b ", "007", "1.50", "1e3", "-3", "NA", "None", "True", "é"])
+
+
+@given(
+    names=st.permutations(["image", "path", "label", "patient", "age", "offset", "n\xe9", ""]),
+    rows=st.lists(st.lists(simple | cell, min_size=1, max_size=8), max_size=6),
+    width=st.integers(1, 8),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "latin-1"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_plain_tables_are_read_as_pandas_reads_them(names, rows, width, end, encoding):
+    lines = [names[:width], *([*row, *[""] * width][:width] for row in rows)]
+    content = end.join(",".join(line) for line in lines).encode(encoding, "replace")
+    fast = _plain_csv(content)
+    if fast is not None:  # elsewhere pandas itself reads them
+        assert_frame_equal(fast, _typed_csv(io.BytesIO(content)))
+
+
+def test_most_tables_are_plain():
+    content = b"image,path,label,patient,age,offset\n1,/a b.png,NA,007,,3\n2,/\xc3\xa9,x,, 45.5,\n"
+    frame = _plain_csv(content)
+    assert frame is not None
+    assert frame["patient"].tolist()[:1] == ["007"]
+    assert frame["label"].tolist() == ["NA", "x"]
+    assert frame["age"].dtype == "float64"
+    for odd in (b'a,b\n"1",2\n', b"a,a\n1,2\n", b"a,b\n1\n", b"a\n1\n", b"a,b\n1,\xff\n", b""):
+        assert _plain_csv(odd) is None
+
+
+@given(st.lists(st.text(alphabet="a./\\ é\n", max_size=8) | st.none(), max_size=8))
+@settings(max_examples=300, deadline=None)
+def test_paths_are_joined_as_by_pathlib(paths):
+    for here in (Path("/"), Path("/x/y z")):
+        slow = [path if path is None else str(here / path) for path in paths]
+        fast = _absolute(pd.Series(paths, dtype="str"), here)
+        assert [None if pd.isna(path) else path for path in fast] == slow
 
 
 def test_relative_paths_count_from_the_tables_own_folder(tmp_path, monkeypatch):

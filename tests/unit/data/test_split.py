@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import SCHEMES, check_split, load_split, save_split, share_out, split
+from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError, RegistryError, SplitError
 
 SPLITS = ("train", "validation", "test")
@@ -62,6 +63,68 @@ def off_target(frame: pd.DataFrame, fractions) -> pd.DataFrame:
     """How many images too many or too few each class has in each split."""
     found = pd.crosstab(frame["label"], frame["split"]).reindex(columns=SPLITS, fill_value=0)
     return (found - np.outer(found.sum(axis=1), fractions)).abs()
+
+
+def shared_out_by_arrays(
+    labels: pd.Series, groups: pd.Series, *, fractions, seed: int, parts=tuple(Split)
+) -> list[str]:
+    """Do what `share_out` does as it was first written: by a table of groups and classes."""
+    table = pd.crosstab(groups, labels).sort_index()
+    by_name = np.argsort(table.columns.to_numpy(dtype=str))
+    keys = (by_name.argsort(), table.sum().to_numpy(), (table > 0).sum().to_numpy())
+    counts = table.to_numpy()[:, np.lexsort(keys)]
+    draws = np.random.default_rng(seed).random((len(counts), 2))
+    stratum = (counts > 0).argmax(axis=1)
+    size = counts[np.arange(len(counts)), stratum]
+    needed_first = [
+        parts.index(s) for s in (Split.TRAIN, Split.TEST, Split.VALIDATION) if s in parts
+    ]
+    room = np.asarray(fractions)[:, None] * counts.sum(axis=0)
+    has = np.zeros(room.shape, dtype=bool)
+    waiting = (counts > 0).sum(axis=0)
+    chosen = np.empty(len(counts), dtype=int)
+    for g in np.lexsort((draws[:, 0], -size, stratum)):
+        allowed = np.arange(len(parts))
+        classes = np.flatnonzero(counts[g])
+        for k in classes[waiting[classes] <= len(parts)]:
+            lacking = [s for s in needed_first if not has[s, k]]
+            if waiting[k] <= len(lacking):
+                both = np.intersect1d(allowed, lacking[: waiting[k]])
+                allowed = both if len(both) else allowed
+        free = room[allowed, stratum[g]]
+        fits = free >= size[g] - 1e-9
+        if fits.any():
+            odds = np.cumsum(np.where(fits, free, 0.0))
+            place = int(np.searchsorted(odds, draws[g, 1] * odds[-1], side="right"))
+        else:
+            place = int(free.argmax())
+        chosen[g] = part = allowed[place]
+        room[part] -= counts[g]
+        has[part] |= counts[g] > 0
+        waiting -= counts[g] > 0
+    where = pd.Series([parts[s].value for s in chosen], index=table.index)
+    return where.loc[groups].tolist()
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("ABCé"), st.integers(0, 30)), min_size=1, max_size=120),
+    shares=fractions,
+    seed=st.integers(0, 99),
+    two_parts=st.booleans(),
+    as_objects=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_groups_are_shared_out_as_by_arrays(rows, shares, seed, two_parts, as_objects):
+    frame = pd.DataFrame(rows, columns=["label", "patient"])
+    frame["patient"] = frame["patient"].map("ö\x1f{}".format)
+    frame = frame.astype(object if as_objects else "str")
+    options = {"fractions": shares, "seed": seed}
+    if two_parts:
+        both = shares[0] + shares[1]
+        options["fractions"] = (shares[0] / both, shares[1] / both)
+        options["parts"] = (Split.TRAIN, Split.VALIDATION)
+    fast = share_out(frame["label"], frame["patient"], **options)
+    assert fast == shared_out_by_arrays(frame["label"], frame["patient"], **options)
 
 
 @few

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hurdles
 from hurdles.cli.output import print_result, say
@@ -53,6 +55,14 @@ def test_no_cell_is_a_formula_and_nothing_is_lost():
     assert not cells["image"].str.match(r"[=+\-@\t\r]").any()
     assert from_cells(cells)["image"].tolist() == NAMES
     assert cells["number"].tolist() == frame["number"].tolist()
+
+
+@given(st.lists(st.text(alphabet="'=+-@\t\r\na", max_size=4) | st.none(), max_size=6))
+def test_texts_and_objects_are_quoted_alike(cells):
+    one, two = (pd.DataFrame({"a": pd.Series(cells, dtype=kind)}) for kind in ("str", object))
+    for change in (as_cells, from_cells):
+        changed = [[None if pd.isna(c) else c for c in change(f)["a"]] for f in (one, two)]
+        assert changed[0] == changed[1]
 
 
 def test_missing_cells_stay_missing():

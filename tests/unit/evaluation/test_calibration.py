@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import patient_mean
 from hurdles.evaluation.calibration import (
+    _binned,
+    _normal,
+    _shown,
     brier_error,
     calibration_error,
     plain_calibration_error,
@@ -156,3 +159,18 @@ def test_the_interval_holds_the_true_error(n, off, each):
         held.append(found.low <= off + 1e-12 and off <= found.high)
     # Three standard errors of 400 repeats below 95 %.
     assert np.mean(held) > 0.917
+
+
+@pytest.mark.parametrize(("n", "bins"), [(60, None), (77, 7), (5, 5), (203, None)])
+def test_what_samples_show_is_what_one_bin_after_another_shows(make, n, bins):
+    cut, effect, size = _binned(make(n), bins), 1.3, 0.4
+    shape = np.linspace(-0.3, 0.5, len(cut.rows))
+    true, spread = [], []
+    for rows, step, confidence in zip(cut.rows, shape, cut.confidence, strict=True):
+        moved = np.clip(cut.probability[rows] + size * step, 0, 1)
+        true.append(moved.mean() - confidence)
+        spread.append(np.sqrt(effect * (moved * (1 - moved)).sum()) / len(moved))
+    error, samples = _shown(cut, effect, shape, size)
+    assert error == float(cut.weight @ np.abs(true))
+    expected = np.abs(np.array(true) + np.array(spread) * _normal(len(shape))) @ cut.weight
+    np.testing.assert_array_equal(samples, expected)

@@ -21,6 +21,7 @@ from hurdles.evaluation.comparisons import (
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.predictions import Predictions
+from hurdles.evaluation.statistics import PatientTable
 
 
 @given(st.lists(st.integers(-4, 4), max_size=9))
@@ -31,6 +32,27 @@ def test_sign_flip_equals_trying_every_sign(differences):
     p, mid_p = sign_flip(differences)
     assert p == pytest.approx(np.mean([abs(s) >= seen for s in sums]))
     assert mid_p == pytest.approx(np.mean([(abs(s) > seen) + 0.5 * (abs(s) == seen) for s in sums]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sign_flip_of_many_equals_the_sum_made_step_by_step(seed):
+    rng = np.random.default_rng(seed)
+    differences = rng.integers(-4, 5, 700) + rng.integers(0, 2, 700)
+    steps, mass = np.abs(differences[differences != 0]), np.ones(1)
+    for step in steps:
+        grown = np.zeros(len(mass) + 2 * step)
+        grown[: len(mass)] += mass / 2
+        grown[2 * step :] += mass / 2
+        mass = grown
+    sums, seen = np.arange(len(mass)) - steps.sum(), abs(differences.sum())
+    beyond, tied = mass[np.abs(sums) > seen].sum(), mass[np.abs(sums) == seen].sum()
+    slow = beyond + tied, beyond + tied / 2
+    assert sign_flip(differences) == pytest.approx(slow, rel=1e-12, abs=0)
+
+
+def test_sign_flip_is_certain_where_every_sum_is_as_far():
+    assert sign_flip([1, -1] * 500)[0] == 1.0
+    assert sign_flip([1] * 3) == (0.25, 0.125)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -213,6 +235,35 @@ def test_few_differing_patients_are_swapped_in_every_way(make, scikit_learn):
             - scikit_learn("ppv", a.y_true, two, "Normal")
         )
     assert got.p_value == np.mean(np.abs(values) >= abs(values[0]) - 1e-12)
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "ppv", "npv", "f1"])
+def test_swaps_at_random_are_those_of_whole_tables(make, metric):
+    """A slow version: answers are exchanged image by image, patient by patient."""
+    a, b = make(90, images_each=2, seed=3), make(90, images_each=2, seed=4)
+    rows = compare(a, b, metrics=[metric], n_resamples=200, seed=5)
+    own, other, n = a.y_pred, b.y_pred, len(a)
+    groups, codes = np.unique(a.groups, return_inverse=True)
+    patients = np.unique(codes[own != other])
+    keep = np.random.default_rng([5, 1]).integers(0, 2, size=(201, len(patients)))
+    keep[0] = 1
+    gaps = {row.class_: [] for row in rows}
+    for drawn in keep:
+        swapped = np.zeros(len(groups), dtype=bool)
+        swapped[patients[drawn == 0]] = True
+        there = swapped[codes]
+        one, two = np.where(there, other, own), np.where(there, own, other)
+        tables = [
+            PatientTable(tuple(a.classes), a.y_true, said, a.y_prob, np.arange(n), n)
+            for said in (one, two)
+        ]
+        for class_, found in gaps.items():
+            x, y = (t.statistic(metric, class_ or None).at(np.ones((1, n)))[0] for t in tables)
+            found.append(x - y)
+    for row in rows:
+        seen = np.abs(gaps[row.class_])
+        assert row.p_value == (seen >= seen[0] - 1e-12).mean()
+        assert row.p_method == "swap over patients, 200 at random"
 
 
 def test_what_mirrors_another_measure_is_compared_only_when_asked(make):

@@ -21,9 +21,10 @@ from hurdles.evaluation.bounds import (
     wilson_bounds,
 )
 from hurdles.evaluation.estimate import Estimate
+from hurdles.evaluation.evaluation import measures
 from hurdles.evaluation.intervals import draw_patients, estimate, replicate
 from hurdles.evaluation.metrics import METRICS
-from hurdles.evaluation.statistics import PatientTable
+from hurdles.evaluation.statistics import PatientTable, together
 
 EVERY = [(m.name, "COVID-19" if m.per_class else None) for m in METRICS.values()]
 IDS = list(METRICS)
@@ -343,3 +344,11 @@ def test_coverage_of_clustered_proportions_is_near_nominal():
             held[name] += bounds[0] <= 0.9 <= bounds[1]
     assert 0.92 <= held["patient"] / 2000 <= 0.99
     assert held["image"] / 2000 < 0.8
+
+
+def test_all_measures_of_one_pass_are_to_the_bit_those_of_one_each(make):
+    table = PatientTable.of(make(120, images_each=3))
+    statistics = [table.statistic(*m) for m in measures(table.classes)]
+    drawn = next(draw_patients(table.n_patients, 50, seed=1))
+    for fast, statistic in zip(together(statistics)(drawn), statistics, strict=True):
+        assert np.array_equal(fast, statistic.at(drawn), equal_nan=True)

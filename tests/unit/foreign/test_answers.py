@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hurdles.errors import ModelError
+from hurdles.foreign.answer_columns import numbers
 from hurdles.foreign.answers import read_answers
 
 LABELS = ("COVID-19", "Normal")
@@ -377,3 +378,11 @@ def test_whole_percents_may_miss_their_sum_by_rounding(tmp_path):
     answers = read_answers(path, ["a", "b"], ["A", "B", "C"])
     assert answers.answered.all()
     np.testing.assert_allclose(answers.probabilities[0], 1 / 3)
+
+
+def test_numbers_are_the_same_whether_all_or_none_are_written_plainly():
+    plain = ["0.25", " 1", "1e-3", "nan", "0"]
+    alone = [numbers(pd.Series([cell]))[0] for cell in plain]
+    np.testing.assert_array_equal(numbers(pd.Series(plain)), alone)
+    odd = numbers(pd.Series([*plain, "0,5", "25 %", "", "1.5.2"]))
+    np.testing.assert_array_equal(odd, [*alone, 0.5, 0.25, np.nan, np.nan])

@@ -135,7 +135,7 @@ def test_the_best_epoch_is_kept_not_the_last(chests, tmp_path, monkeypatch):
 
 @pytest.mark.full
 def test_it_learns(chests, tmp_path):
-    recipe = dataclasses.replace(TINY, width=8, epochs=10, calm_epochs=0, images=32)
+    recipe = dataclasses.replace(TINY, width=8, epochs=6, calm_epochs=0, images=32)
     _, meta = load_lungs(fit(chests, tmp_path, recipe))
     assert float(meta["validation_dice"]) > 0.9
 

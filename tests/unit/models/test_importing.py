@@ -7,10 +7,12 @@ networks are asked too.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import pickle
 import re
+from functools import lru_cache, wraps
 
 import pytest
 import torch
@@ -41,6 +43,13 @@ def shaken(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
+def once(make):
+    """Return a function that makes each network once and returns copies, which is quicker."""
+    made = lru_cache(maxsize=4)(make)
+    return wraps(make)(lambda *given, **named: copy.deepcopy(made(*given, **named)))
+
+
+@once
 def dense(channels: int = 3) -> nn.Module:
     from monai.networks.nets.densenet import DenseNet121
 
@@ -49,6 +58,7 @@ def dense(channels: int = 3) -> nn.Module:
         return shaken(DenseNet121(spatial_dims=2, in_channels=channels, out_channels=14))
 
 
+@once
 def residual(layers=(2, 2, 2, 2), block: str = "basic", channels: int = 3) -> nn.Module:
     from monai.networks.nets.resnet import ResNet
 
@@ -94,9 +104,14 @@ def imported(path, state, **given):
     return imported_encoder(path, **given)
 
 
+@once
+def fresh(spec) -> nn.Module:
+    return build(spec, seed=9)
+
+
 def ours(encoder, x):
     spec = type(encoder.start.spec)(**{**encoder.start.spec.to_dict(), "size": SIZE})
-    network = build(spec, seed=9)
+    network = fresh(spec)
     apply_start(network, encoder.start)
     with torch.no_grad():
         return network.eval().features(x)

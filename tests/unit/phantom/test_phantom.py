@@ -235,7 +235,7 @@ def test_no_global_statistic_gives_the_class_away(cohort, statistic):
 
 @pytest.mark.full
 def test_no_global_statistic_gives_the_class_away_in_a_large_cohort():
-    cohort = phantom_cohort(450, seed=11, size=96)
+    cohort = phantom_cohort(450, seed=11, size=64)
     for statistic in (np.mean, np.std):
         values = cohort.frame.assign(value=[statistic(p) for p in cohort.pixels])
         patients = values.groupby("patient").agg(value=("value", "mean"), label=("label", "first"))

@@ -20,6 +20,7 @@ from hurdles.pixels.prepare import (
     PREPARATIONS,
     Preparation,
     Step,
+    as_bytes,
     equalize,
     grown,
     resize_square,
@@ -308,3 +309,13 @@ def test_a_mask_with_nothing_around_it_leaves_no_background(cohort: Cohort) -> N
 def test_no_lungs_or_nothing_but_lungs_is_refused(name: str, value: int, cohort: Cohort) -> None:
     with pytest.raises(LungsNotFoundError, match=r"lungs were not found: .*mask.*'raw'"):
         prepared(name, cohort.pixels[0], np.full((SIZE, SIZE), value, np.uint8))
+
+
+def test_bytes_are_rounded_as_numpy_rounds_them():
+    halves = ((np.arange(255) + 0.5) / 255).astype(np.float32)
+    near = [halves.view(np.int32) + step for step in range(-3, 4)]
+    drawn = np.random.default_rng(0).random(250 * 250 - 7 * 255 - 2, dtype=np.float32)
+    pixels = np.concatenate([*(n.view(np.float32) for n in near), drawn, np.float32([0, 1])])
+    square = pixels.reshape(250, 250)
+    expected = np.rint(square * np.float32(255)).astype(np.uint8)
+    np.testing.assert_array_equal(as_bytes(square, 250), expected)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hurdles.training import machine
-from hurdles.training.machine import Machine, environment, keep_big_blocks, this_machine
+from hurdles.training.machine import Machine, environment, this_machine
 
 
 def flags(monkeypatch, text: str | None, capability: str = "AVX512") -> None:
@@ -26,6 +26,7 @@ def flags(monkeypatch, text: str | None, capability: str = "AVX512") -> None:
     monkeypatch.setattr(machine.Path, "read_text", read)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine, "_onednn_has_bfloat16", lambda: True)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +76,3 @@ def test_what_a_run_records():
 def test_the_record_needs_no_cpuinfo(monkeypatch):
     flags(monkeypatch, None)
     assert environment()["processor"]
-
-
-def test_the_allocator_is_told_only_where_there_is_glibc(monkeypatch):
-    monkeypatch.setattr(machine.platform, "libc_ver", lambda: ("musl", "1.2"))
-    assert keep_big_blocks.__wrapped__() is False
-    monkeypatch.setattr(machine.sys, "platform", "darwin")
-    assert keep_big_blocks.__wrapped__() is False

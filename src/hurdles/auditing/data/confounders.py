@@ -221,6 +221,8 @@ def pixels(material: Material) -> Iterator[Finding]:
     has_lungs = material.masks is not None and material.masks.any()
     away = " away from the lungs" if has_lungs else " in the outer eighth of the image"
     for look in _LOOKS:
+        if material.judged_only and not look.judged:
+            continue
         images = inside if look.away else material
         features = (
             look.describe(images.pixels, where) if look.away else look.describe(images.pixels)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,17 +133,14 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
     images = subject.tested
     unaltered = Flips(subject, images, subject.reference, subject.reference)
     family = sum(PERTURBATIONS.get(name).judged for name in PERTURBATIONS)
+    start = {} if images.judged_only else _point(0.0, unaltered)
     answers = subject.ask_many(_perturbed(images))
-    for name in PERTURBATIONS:
+    for name in _asked(images):
         perturbation = PERTURBATIONS.get(name)
-        by_amount = {0.0: unaltered}
-        for amount in _amounts(perturbation):
-            by_amount[amount] = replace(unaltered, after=next(answers))
-        curve = []
-        for amount, flips in by_amount.items():
-            auc = macro_auc(flips.table, level=images.level).to_dict()
-            point = {"amount": amount, "auc": auc["value"], "low": auc["low"], "high": auc["high"]}
-            curve.append(point | {"flipped": float(flips.flipped.mean())})
+        by_amount = {
+            amount: replace(unaltered, after=next(answers))
+            for amount in _amounts(perturbation, images)
+        }
         moderate, words = (
             by_amount[perturbation.moderate],
             perturbation.words(perturbation.moderate),
@@ -158,9 +155,11 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
                 name, "Look at the images, and train with copies altered in this way."
             ),
             moderate.evidence(words),
-            {"curve": curve},
+            {"curve": [start, *(_point(*each) for each in by_amount.items())]} if start else {},
             scale=Scale.SHARE,
         )
+        if images.judged_only:
+            continue
         try:
             drop = compare_macro_auc(unaltered.table, moderate.table, level=images.level).difference
         except EvaluationError as error:
@@ -169,14 +168,26 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
         yield Finding("perturbations", name, statistic, drop, None, scale=Scale.DIFFERENCE)
 
 
-def _amounts(perturbation: Perturbation) -> list[float]:
-    return sorted({perturbation.moderate, perturbation.ladder[-1]})
+def _point(amount: float, flips: Flips) -> dict[str, Any]:
+    auc = macro_auc(flips.table, level=flips.material.level).to_dict()
+    point = {"amount": amount, "auc": auc["value"], "low": auc["low"], "high": auc["high"]}
+    return point | {"flipped": float(flips.flipped.mean())}
+
+
+def _asked(images: Material) -> list[str]:
+    names = PERTURBATIONS.names()
+    return [n for n in names if PERTURBATIONS.get(n).judged or not images.judged_only]
+
+
+def _amounts(perturbation: Perturbation, images: Material) -> list[float]:
+    strongest = set() if images.judged_only else {perturbation.ladder[-1]}
+    return sorted({perturbation.moderate, *strongest})
 
 
 def _perturbed(images: Material) -> Iterator[Question]:
     """Yield the images under each perturbation, by each of its amounts, with their lungs."""
-    for perturbation in map(PERTURBATIONS.get, PERTURBATIONS):
-        for amount in _amounts(perturbation):
+    for perturbation in map(PERTURBATIONS.get, _asked(images)):
+        for amount in _amounts(perturbation, images):
             pixels, masks = (
                 perturbation.apply(images.pixels, amount, seed=images.seed),
                 images.masks,
@@ -218,11 +229,14 @@ def hospital_swap(subject: Subject) -> Iterator[Finding]:
         for name, target in targets.items()
     ]
     halves = {name: source.halves for name, source in sources.items() if source.halves is not None}
-    control = _Swap(sources, halves)
-    answers = _restyled(subject, [*swaps, control])
+    judged_only = subject.material.judged_only
+    control = [] if judged_only else [_Swap(sources, halves)]
+    answers = _restyled(subject, [*swaps, *control])
     for name, swap, flips in zip(targets, swaps, answers, strict=False):
         if flips is not None:
             yield from _swapped(subject, swap, name, flips, of=len(targets))
+    if judged_only:
+        return
     flips = next(answers)
     why = "no source has two patients: there is no style of other patients of the same source"
     yield Finding(

@@ -20,7 +20,15 @@ from hurdles.evaluation.estimate import undefined
 from hurdles.evaluation.forecast import ASSUMPTION, forecast_auc, track_record
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
-from hurdles.evaluation.probing import Probe, fit_predict, out_of_fold, source_probes, thumbnails
+from hurdles.evaluation.probing import (
+    FEWEST,
+    Probe,
+    fit_predict,
+    out_of_fold,
+    patients_of,
+    source_probes_within,
+    thumbnails,
+)
 from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
@@ -58,7 +66,7 @@ def source(subject: Subject) -> Iterator[Finding]:
     known = np.flatnonzero(sources != "")
 
     def probes(table: NDArray[np.floating], level: float) -> list[Probe]:
-        overall_and_within = source_probes(
+        return source_probes_within(
             table[known],
             sources[known].tolist(),
             labels[known].tolist(),
@@ -66,12 +74,9 @@ def source(subject: Subject) -> Iterator[Finding]:
             seed=subject.material.seed,
             level=level,
         )
-        return list(overall_and_within[1:])
 
     # Whether there is anything to tell, before the network is asked.
-    plain = np.concatenate([thumbnails(m.pixels) for m in materials])
-    before = [probe for probe in probes(plain, level) if probe.auc.is_defined]
-    if not before:
+    if not any(_can_be_told(sources[rows], groups[rows]) for rows in _by_class(labels, known)):
         pairs = Counter(zip(labels.tolist(), sources.tolist(), strict=True))
         counts = [f"{c} from {s or 'nowhere known'}: {n}" for (c, s), n in sorted(pairs.items())]
         raise HurdleError(
@@ -82,8 +87,21 @@ def source(subject: Subject) -> Iterator[Finding]:
     classes = len(np.unique(labels[known]))
     for probe in probes(features, joined_level(level, classes)):
         yield _source_finding(probe, "features", classes)
-    for probe in before:
-        yield _source_finding(probe, "plain pixels", 1)
+    if subject.material.judged_only:
+        return
+    plain = np.concatenate([thumbnails(m.pixels) for m in materials])
+    for probe in probes(plain, level):
+        if probe.auc.is_defined:
+            yield _source_finding(probe, "plain pixels", 1)
+
+
+def _by_class(labels: NDArray[np.str_], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for label in np.unique(labels[rows]):
+        yield rows[labels[rows] == label]
+
+
+def _can_be_told(sources: NDArray[np.str_], groups: NDArray[np.str_]) -> bool:
+    return sum(n >= FEWEST for n in patients_of(sources, groups).values()) > 1
 
 
 def _source_finding(probe: Probe, of: str, family: int) -> Finding:
@@ -138,7 +156,8 @@ def elsewhere(subject: Subject) -> Iterator[Finding]:
     of = sum(len(pair.compared) for pair in pairs)
     for pair in pairs:
         yield from _lost(pair, of, subject.material.level)
-    yield _forecast(subject)
+    if not subject.material.judged_only:
+        yield _forecast(subject)
 
 
 class _Pair(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,17 @@ import numpy as np
 
 from hurdles.auditing.hurdle import model_hurdle
 from hurdles.auditing.material import Capability, Subject
-from hurdles.auditing.nested import VIEWS, Answers, answers_of, blankable, only_lungs, without_lungs
+from hurdles.auditing.nested import (
+    VIEWS,
+    Answers,
+    Bytes,
+    Flags,
+    answers_of,
+    blankable,
+    only_lungs,
+    views_of,
+    without_lungs,
+)
 from hurdles.auditing.probing import (
     class_aucs,
     extremes,
@@ -43,7 +53,7 @@ _JUDGED = sum(view.judged for view in VIEWS)
 def views(subject: Subject) -> Iterator[Finding]:
     """Yield the probe's area on each view, then the share of the model's that needs no lung."""
     answers = answers_of(subject)
-    for view in VIEWS:
+    for view in views_of(subject.material):
         of = _JUDGED if view.judged else 1
         level = joined_level(subject.material.level, of)
         limit = limit_for("views", view.name) if view.judged else None
@@ -67,7 +77,8 @@ def views(subject: Subject) -> Iterator[Finding]:
                 uncleared=hidden_classes(predictions, limit, level),
             )
         yield finding
-    yield _share(subject, answers)
+    if not subject.material.judged_only:
+        yield _share(subject, answers)
 
 
 def _share(subject: Subject, answers: Answers) -> Finding:
@@ -146,10 +157,12 @@ def lungs_removed(subject: Subject) -> Iterator[Finding]:
     left = int((~kept).sum())
     note = f"{left} of {len(tested)} images left out: their lungs were not found" if left else ""
     plain = images.predictions(subject.labels, subject.reference[kept])
-    altered_images = (
+    altered_images: list[tuple[str, Callable[[Bytes, Flags], Bytes], Limit | None]] = [
         ("background only", without_lungs, limit_for("lungs-removed", "background only")),
         ("lungs only", only_lungs, None),
-    )
+    ]
+    if tested.judged_only:
+        del altered_images[1:]
     answers = subject.ask_many((alter(pixels, masks), masks) for _, alter, _ in altered_images)
     for (name, _, limit), probability in zip(altered_images, answers, strict=True):
         altered = images.predictions(subject.labels, probability)

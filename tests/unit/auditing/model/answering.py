@@ -40,15 +40,16 @@ def answering(truth, said, *, siblings=(), **columns):
     )
     manifest = Manifest(pd.concat([frame, _one_to_validate(frame)], ignore_index=True))
     material = Material("made", manifest, np.zeros((n + 1, 64, 64), dtype=np.uint8))
+    labels, groups = material.labels, material.groups
+    images = manifest.frame["image"].to_numpy()
 
     def table(y_prob, rows):
-        chosen = material.take(rows)
         return Predictions.from_arrays(
             LABELS,
-            y_true=chosen.labels.tolist(),
+            y_true=labels[rows].tolist(),
             y_prob=y_prob,
-            images=chosen.manifest.frame["image"].tolist(),
-            groups=chosen.groups.tolist(),
+            images=images[rows].tolist(),
+            groups=groups[rows].tolist(),
         )
 
     test = material.rows("test")
