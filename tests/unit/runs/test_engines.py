@@ -119,7 +119,9 @@ def test_the_fastest_within_tolerance_is_chosen_and_named(small, options, plante
     planted("slow-torch", lambda work: work.network.features)
     rates = {REFERENCE: 10.0, "slow-torch": 20.0}
     monkeypatch.setattr(
-        Engines, "_measured", lambda self, name, _: {"ready_s": 1.0, "images_per_s": rates[name]}
+        Engines,
+        "_measured",
+        lambda self, name, _: {"ready_s": 1.0, "export_s": 0.0, "images_per_s": rates[name]},
     )
     chosen = Engines(small, FASTEST, options).chosen(images(small), 3)
     assert (chosen.name, chosen.difference, chosen.n_images) == ("slow-torch", 0.0, 3)
@@ -133,12 +135,15 @@ def test_setup_counts_against_the_number_of_images(small, options, planted, monk
     only(monkeypatch, REFERENCE)
     planted("late", lambda work: work.network.features)
     took = {
-        REFERENCE: {"ready_s": 0.0, "images_per_s": 10.0},
-        "late": {"ready_s": 30.0, "images_per_s": 100.0},
+        REFERENCE: {"ready_s": 0.0, "export_s": 0.0, "images_per_s": 10.0},
+        "late": {"ready_s": 10.0, "export_s": 170.0, "images_per_s": 100.0},
     }
     monkeypatch.setattr(Engines, "_measured", lambda self, name, _: took[name])
-    names = [Engines(small, AUTO, options).chosen(images(small), n).name for n in (300, 1000)]
+    names = [Engines(small, AUTO, options).chosen(images(small), n).name for n in (1000, 3000)]
     assert names == [REFERENCE, "late"]
+    work = engines.Work(small, options.cache / "engines")
+    work.file.write_bytes(b"an export")  # is made already
+    assert Engines(small, AUTO, options).chosen(images(small), 1000).name == "late"
 
 
 def test_for_few_images_nothing_is_tried(small, options, monkeypatch):
@@ -153,7 +158,9 @@ def test_auto_takes_no_reduced_precision(small, options, planted, monkeypatch):
     monkeypatch.setattr(engines, "_has_bfloat16", lambda: True)
     rates = {REFERENCE: 10.0, "coarse": 1e6}
     monkeypatch.setattr(
-        Engines, "_measured", lambda self, name, _: {"ready_s": 0.0, "images_per_s": rates[name]}
+        Engines,
+        "_measured",
+        lambda self, name, _: {"ready_s": 0.0, "export_s": 0.0, "images_per_s": rates[name]},
     )
     assert Engines(small, AUTO, options).chosen(images(small), 1000).name == REFERENCE
     assert Engines(small, FASTEST, options).chosen(images(small), 1000).name == "coarse"
@@ -171,7 +178,11 @@ def test_one_that_answers_otherwise_is_named_and_not_used(small, options, plante
     monkeypatch.setattr(
         Engines,
         "_measured",
-        lambda self, name, _: {"ready_s": 0.0, "images_per_s": 1.0 + (name != REFERENCE)},
+        lambda self, name, _: {
+            "ready_s": 0.0,
+            "export_s": 0.0,
+            "images_per_s": 1.0 + (name != REFERENCE),
+        },
     )
     chosen = Engines(small, AUTO, options).chosen(images(small), 3)
     assert chosen.name == REFERENCE
