@@ -16,7 +16,6 @@ import copy
 import hashlib
 import importlib.util
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,7 +39,6 @@ from hurdles.training.prediction import answers_and_features
 
 if TYPE_CHECKING:
     import torch
-    import torch.fx
 
     from hurdles.evaluation.decisions import Threshold
     from hurdles.models.network import Network
@@ -96,7 +94,7 @@ class Work:
 
     @cached_property
     def file(self) -> Path:
-        """Where the export of these weights is kept."""
+        """Place of the export of these weights."""
         digest = hashlib.sha256(f"{__version__} {_versions()} {self.network.spec}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -134,12 +132,6 @@ ENGINES: Registry[Engine] = Registry("engine")
 @Engine
 def _torch(work: Work) -> Encode:
     return work.network.features
-
-
-@ENGINES.register("torch-folded")
-@Engine
-def _torch_folded(work: Work) -> Encode:
-    return _folded(work.network)
 
 
 def _onnxruntime(work: Work) -> Encode:
@@ -187,79 +179,16 @@ ENGINES.register("openvino")(Engine(_openvino, _OPENVINO))
 def _in_bfloat16(work: Work) -> Encode:
     import torch
 
-    module = _folded(work.network).to(torch.bfloat16)
-    return lambda images: module(images.to(torch.bfloat16)).float()
+    network = copy.deepcopy(work.network).to(torch.bfloat16)
+    # mypy does not know this keyword of Module.to.
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # stubs
+    return lambda images: network.features(images.to(torch.bfloat16)).float()
 
 
 ENGINES.register("torch-bfloat16")(Engine(_in_bfloat16, number_format="bfloat16"))
 ENGINES.register("openvino-bfloat16")(
     Engine(lambda work: _openvino(work, "bf16"), _OPENVINO, "bfloat16")
 )
-
-
-def _folded(network: Network) -> torch.nn.Module:
-    """Return a copy of the encoder with each batch normalization in the convolution before it."""
-    import torch.fx
-
-    from hurdles.models.network import GrayConvolution
-
-    class Encoding(torch.nn.Module):
-        def __init__(self, network: Network) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            spec = self.network.spec
-            if (spec.mean, spec.std) != (0.0, 1.0):
-                x = (x - spec.mean) / spec.std
-            return self.network.encode(x)
-
-    encoding = Encoding(copy.deepcopy(network)).eval()
-    for name, part in list(encoding.named_modules()):
-        if isinstance(part, GrayConvolution):
-            above, _, own = name.rpartition(".")
-            setattr(encoding.get_submodule(above), own, _of_one_channel(part))
-    folded = _without_normalization(torch.fx.symbolic_trace(encoding))
-    # mypy does not know this keyword of Module.to.
-    return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return] # stubs
-
-
-def _without_normalization(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
-    """Put each batch normalization into the convolution whose output it alone takes."""
-    import torch
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    parts = dict(module.named_modules())
-    calls = Counter(node.target for node in module.graph.nodes)
-    for node in list(module.graph.nodes):
-        before = node.args[0] if node.args else None
-        if (
-            isinstance(parts.get(str(node.target)), torch.nn.BatchNorm2d)
-            and isinstance(before, torch.fx.Node)
-            and type(convolution := parts.get(str(before.target))) is torch.nn.Conv2d
-            and len(before.users) == calls[before.target] == 1
-        ):
-            name = str(before.target)
-            fused = fuse_conv_bn_eval(convolution, parts[str(node.target)])
-            module.set_submodule(name, fused)
-            node.replace_all_uses_with(before)
-            module.graph.erase_node(node)
-    module.recompile()
-    return module
-
-
-def _of_one_channel(part: Any) -> torch.nn.Conv2d:
-    """Return a convolution of the gray image itself, which all channels of `part` hold."""
-    import torch
-
-    bias = part.bias is not None
-    sizes = (part.kernel_size, part.stride, part.padding)
-    plain = torch.nn.Conv2d(1, part.out_channels, *sizes, bias=bias)
-    with torch.no_grad():
-        plain.weight.copy_(part.weight.sum(1, keepdim=True))
-        if plain.bias is not None:
-            plain.bias.copy_(part.bias)
-    return plain.eval()
 
 
 # --- the choice ----------------------------------------------------------------------------------
