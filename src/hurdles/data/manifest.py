@@ -339,11 +339,13 @@ _UNTIDY = r"//|/$|^$|(?:^|/)\.(?:/|$)"
 
 def _absolute(paths: pd.Series, here: Path) -> pd.Series:
     """Return ``str(here / path)`` for every path, where it can be without an object for each."""
-    filled = paths[paths.notna()].astype("str")
+    # By position: rows with a cell too many have an index, in which one name may stand twice.
+    filled = paths.reset_index(drop=True).dropna().astype("str")
     whole = (os.path.join(here, "") + filled).where(~filled.str.startswith("/"), filled)  # noqa: PTH118
     slow = filled.str.contains(_UNTIDY) if os.sep == "/" else filled.notna()
     joined = pd.Series([str(here / path) for path in filled[slow]], filled.index[slow], dtype="str")
-    return whole.where(~slow, joined.reindex(filled.index)).reindex(paths.index)
+    whole = whole.where(~slow, joined.reindex(filled.index))
+    return whole.reindex(range(len(paths))).set_axis(paths.index)
 
 
 def _text(column: str, values: pd.Series) -> pd.Series:

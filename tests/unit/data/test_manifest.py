@@ -295,6 +295,16 @@ def test_paths_are_joined_as_by_pathlib(paths):
         assert [None if pd.isna(path) else path for path in fast] == slow
 
 
+def test_paths_stay_in_their_rows_where_one_name_stands_before_many(tmp_path):
+    # Rows with a cell more than the heading: pandas takes the first one for the row's name.
+    (tmp_path / "a.csv").write_text(
+        "path,label,mask\nX,a.png,a,m.png\nX,b.png,b,\nY,c.png,a,n.png\n"
+    )
+    frame = Manifest.load(tmp_path / "a.csv").frame
+    assert frame["path"].tolist() == [str(tmp_path / f"{name}.png") for name in "abc"]
+    assert frame["mask"].notna().tolist() == [True, False, True]
+
+
 def test_relative_paths_count_from_the_tables_own_folder(tmp_path, monkeypatch):
     folder = tmp_path / "cohort ü"
     folder.mkdir()
