@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import settings
 
@@ -19,6 +21,12 @@ def own_state(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_lines_by_the_clock(monkeypatch):
+    """Leave out the lines of progress that a busy machine would add; a test may set the clock."""
+    monkeypatch.setattr("hurdles.cli.progress._SILENT", math.inf)
 
 
 @pytest.fixture(autouse=True, scope="session")

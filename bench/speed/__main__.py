@@ -24,6 +24,7 @@ MODULES = (
     "inference",
     "preparing",
     "formats",
+    "auditing",
     "tables",
     "evaluating",
     "starting",

@@ -115,7 +115,8 @@ def command(verb: str, tables: int, **size: int) -> Callable[[float], float]:
 
     def turn(_: float) -> float:
         assert Path(folder.name).is_dir()  # it stays for as long as this function does
-        return _seconds(subprocess.run, [*program, *words], check=True)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return _seconds(subprocess.run, [*program, *words], check=True, **quiet)
 
     return turn
 

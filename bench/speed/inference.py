@@ -69,7 +69,7 @@ def rate(work: Callable[[], object], n: int, seconds: float) -> float:
 
 
 def radiographs(n: int = FILES) -> list[Path]:
-    """Return as many of Kermany's JPEGs, of about 1,400 pixels, spread over its folders."""
+    """Return as many of Kermany's JPEGs, spread over its folders."""
     files = sorted(Path(os.environ["HURDLES_DATA"], "chest_xray").rglob("*.jpeg"))
     return files[:: max(1, len(files) // n)][:n]
 
@@ -223,7 +223,7 @@ ROWS = (
     ),
     Row(
         name="predict-files",
-        what="predict, ResNet-18, JPEGs of about 1,400 pixels to rows of answers",
+        what="predict, ResNet-18, JPEGs of Kermany et al. as they lie here to rows of answers",
         unit="images/s",
         sides=(
             Side(
@@ -240,7 +240,7 @@ ROWS = (
     ),
     Row(
         name="lungs",
-        what="lungs, equalized and cropped, from JPEGs of about 1,400 pixels",
+        what="lungs, equalized and cropped, from JPEGs of Kermany et al. as they lie here",
         unit="images/s",
         sides=(
             Side("hurdles", "inference:hurdles_lungs"),

@@ -16,6 +16,8 @@ from hurdles.data.vocabulary import OnBad
 
 #: Seconds in which the first steps are done by no machine: they are those of an earlier session.
 _AT_ONCE = 1.0
+#: A step that takes so many times as long as the others is another kind of step.
+_OVERRUN = 3
 #: Marks that are kept of one stage at most.
 _MARKS = 256
 
@@ -66,7 +68,7 @@ class TimeLeft:
             del self._marks[1:-1:2]
 
     def seconds(self, now: float) -> float | None:
-        """Return the estimate; None while there is none, or nothing is left."""
+        """Return the estimate; None while there is none, a step drags on, or nothing is left."""
         if len(self._marks) < 2 or self._marks[-1][1] >= self.total:
             return None
         last, done = self._marks[-1]
@@ -76,6 +78,8 @@ class TimeLeft:
             return None
         pace = (last - since) / (done - before)
         left = self.total - done
+        if now - last > _OVERRUN * pace + _AT_ONCE:
+            return None  # steps are not alike, and this pace says nothing
         # The step in work takes its time already, but is not done before it is done.
         return max(left * pace - (now - last), (left - 1) * pace)
 

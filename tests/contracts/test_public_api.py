@@ -12,7 +12,7 @@ import hurdles
 import hurdles.api
 
 VERBS = [name for name in hurdles.__all__ if name != "__version__"]
-FOR_THE_COMMAND_LINE = {"kept_hurdles", "tested"}
+FOR_THE_COMMAND_LINE = {"kept_hurdles", "compared"}
 
 
 def test_the_public_names_are_the_functions_of_the_api():

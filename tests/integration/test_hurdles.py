@@ -131,6 +131,20 @@ def test_images_of_training_are_no_other_collection(call, home, run):
     )
 
 
+def test_lungs_are_looked_for_only_where_a_hurdle_looks_at_them(home, run, monkeypatch):
+    """Told without lungs, it is the same."""
+
+    def asked(names):
+        options = Options(cache=home / "cache")
+        return hurdles.audit(run.path, hurdles=names, options=options, pictures=False).frame
+
+    names = ["calibration", "perturbations", "source"]
+    with_lungs = asked([*names, "lungs-removed"])
+    with_lungs = with_lungs[with_lungs["hurdle"] != "lungs-removed"].reset_index(drop=True)
+    monkeypatch.setattr("hurdles.auditing.loading._masks", lambda *_: pytest.fail("looked for"))
+    assert asked(names).equals(with_lungs)
+
+
 @pytest.mark.full
 def test_siblings_must_differ_in_the_seed_alone(home, run):
     from hurdles.auditing.loading import subject_of

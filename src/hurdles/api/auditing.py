@@ -274,7 +274,9 @@ def audit(
         load_hurdles(own)
         for name in hurdles or ():
             MODEL_HURDLES.get(name)
-        subject, about, of_door = door.subject(options)
+        wanted = map(MODEL_HURDLES.get, hurdles or MODEL_HURDLES)
+        lungs = any(hurdle.lungs for hurdle in wanted)
+        subject, about, of_door = door.subject(options, lungs=lungs)
         made_of = [*of_door, *_rules(own)]
         # What is found is kept, also if the audit is interrupted after it.
         record = None if own_page is None or kept else own_page.with_suffix(".json")

@@ -131,8 +131,11 @@ class Door(ABC):
     files: Sequence[str | Path]
 
     @abstractmethod
-    def subject(self, options: Options) -> Brought:
-        """Return the subject; images are read, and a model is asked, here."""
+    def subject(self, options: Options, *, lungs: bool = True) -> Brought:
+        """Return the subject; images are read, and a model is asked, here.
+
+        Lungs are looked for if they are wanted, or the model needs them.
+        """
 
 
 def door_of(given: Given) -> Door:
@@ -171,11 +174,11 @@ class RunDoor(Door):
         self.title = run.recipe.name
         self.files = [*sealed(run.path), *files_of(given.on)]
 
-    def subject(self, options: Options) -> Brought:
+    def subject(self, options: Options, *, lungs: bool = True) -> Brought:
         """Return the run's network with the run's images, and others' where given."""
         run, elsewhere = self.own_run, self.given.elsewhere()
         siblings = [each if isinstance(each, Run) else Run(each) for each in self.given.seeds]
-        subject = subject_of(run, on=elsewhere, siblings=siblings, options=options)
+        subject = subject_of(run, on=elsewhere, siblings=siblings, lungs=lungs, options=options)
         made_of = [
             *image_inputs({run.recipe.name: run.manifest, **elsewhere}, cache=options.cache),
             *(Input.of_file(Role.TABLE, path) for path in files_of(self.given.on)),
@@ -194,13 +197,13 @@ class HeadDoor(Door):
         written = [file for file in head_files(folder) if file.is_file()]
         self.files = [*written, *given.table_files()]
 
-    def subject(self, options: Options) -> Brought:
+    def subject(self, options: Options, *, lungs: bool = True) -> Brought:
         """Return the head with the features of its images, and of others' where given."""
         fitted, manifest = load_head(self.folder), Manifest.load(self.folder / "manifest.csv")
         others = self.given.request()
         request = Request(self.title, manifest, others.on, others.trained_on)
         model = frozen_model(fitted, [manifest, *(others.on or {}).values()], options)
-        subject, about = model_subject(model, request, options=options)
+        subject, about = model_subject(model, request, options=options, lungs=lungs)
         made_of = [Input.of_file(Role.MODEL, self.folder / "head.npz")]
         about |= {"encoder": str(fitted.about["encoder"])}
         return subject, about, [*made_of, *_inputs(self.given, request, options)]
@@ -225,7 +228,7 @@ class TableDoor(Door):
         self.tables = [path, *(str(each) for each in given.seeds)]
         self.files = [*self.tables, *given.table_files()]
 
-    def subject(self, options: Options) -> Brought:
+    def subject(self, options: Options, *, lungs: bool = True) -> Brought:
         """Return the predictions, with their images where they are given."""
         given, request = self.given, self.given.request(Path(self.path).stem)
         columns = given.columns or {}
@@ -233,6 +236,7 @@ class TableDoor(Door):
             self.path,
             request,
             options=options,
+            lungs=lungs,
             seeds=self.tables[1:],
             classes=given.classes,
             positive=given.positive,
@@ -273,7 +277,7 @@ class ModelDoor(Door):
         own = [each for each in (model, given.spec, given.expect) if isinstance(each, str | Path)]
         self.own, self.files = own, [*own, *given.table_files()]
 
-    def subject(self, options: Options) -> Brought:
+    def subject(self, options: Options, *, lungs: bool = True) -> Brought:
         """Return the model with its answers to the images."""
         given = self.given
         request = given.request()
@@ -286,6 +290,7 @@ class ModelDoor(Door):
             model,
             request,
             options=options,
+            lungs=lungs,
             decide=None if spec is None or spec.threshold is None else spec.decided,
             framing=Framing.STRETCH if spec is None else spec.framing,
             fraction=1.0 if spec is None else spec.crop_fraction,

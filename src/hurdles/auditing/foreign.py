@@ -74,6 +74,7 @@ def model_subject(
     fraction: float = 1.0,
     resize: Resize = Resize.AREA,
     decide: Callable[[NDArray[np.float64]], NDArray[np.str_]] | None = None,
+    lungs: bool = True,
 ) -> tuple[Subject, dict[str, str]]:
     """Bring a model and its images before the hurdles; returns what a reader must know besides.
 
@@ -93,6 +94,7 @@ def model_subject(
             name=name,
             options=options,
             size=model.size,
+            lungs=lungs or needs_lungs(model.preparation),
             framing=framing,
             fraction=fraction,
             resize=resize,
@@ -135,6 +137,7 @@ def answers_subject(
     classes: Sequence[str] | None = None,
     positive: str | None = None,
     columns: Mapping[str, str] | None = None,
+    lungs: bool = True,
 ) -> tuple[Subject, dict[str, str]]:
     """Bring a table of predictions before the hurdles, with the images where they are given.
 
@@ -155,7 +158,7 @@ def answers_subject(
         nothing = np.zeros((len(table.images), 0, 0), dtype=np.uint8)
         own = Material(request.name, table.images, nothing)
     else:
-        own = material_of(table.images, name=request.name, options=options)
+        own = material_of(table.images, name=request.name, options=options, lungs=lungs)
     if not len(own.rows(Split.TEST)):
         raise HurdleError(f"no test image of {request.name} can be read.")
     of_own = replace(table, images=own.manifest)  # files that cannot be read are gone by now
@@ -163,7 +166,7 @@ def answers_subject(
     for name, there in (request.on or {}).items():
         outside = read(path, training.without(all_test(there), name), table.classes)
         notes += [f"{name}: {note}" for note in outside.notes if note not in notes]
-        material = material_of(outside.images, name=name, options=options)
+        material = material_of(outside.images, name=name, options=options, lungs=lungs)
         others.append(Elsewhere(material, replace(outside, images=material.manifest).test))
     tested = own.take(own.rows(Split.TEST)).manifest
     siblings = []

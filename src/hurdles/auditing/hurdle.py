@@ -51,12 +51,15 @@ class Hurdle(Generic[T]):
         From material or subject to findings.
     needs : frozenset of Capability
         What a subject must be able to do; of one that is not, the hurdle could not run.
+    lungs : bool
+        Whether it looks at where the lungs are, which takes long to find.
     """
 
     name: str
     question: str
     run: Function[T]
     needs: frozenset[Capability] = frozenset()
+    lungs: bool = True
 
 
 #: Hurdles for data by name, in the order in which they are run and shown.
@@ -74,22 +77,26 @@ def data_hurdle(name: str, *, question: str) -> Callable[[Function[Material]], F
 
 
 def model_hurdle(
-    name: str, *, question: str, needs: Iterable[Capability] = ()
+    name: str, *, question: str, needs: Iterable[Capability] = (), lungs: bool = True
 ) -> Callable[[Function[Subject]], Function[Subject]]:
     """Return a decorator that registers a hurdle for a model with its name and its question.
 
     `needs` are what it asks of a subject beyond the predictions of its test part: the images, a
-    model that answers about altered ones, or features. A second use of a name raises
-    `RegistryError`.
+    model that answers about altered ones, or features. Without `lungs`, these are not looked for on
+    its behalf. A second use of a name raises `RegistryError`.
     """
-    return _registering(MODEL_HURDLES, name, question, needs)
+    return _registering(MODEL_HURDLES, name, question, needs, lungs)
 
 
 def _registering(
-    hurdles: Registry[Hurdle[T]], name: str, question: str, needs: Iterable[Capability] = ()
+    hurdles: Registry[Hurdle[T]],
+    name: str,
+    question: str,
+    needs: Iterable[Capability] = (),
+    lungs: bool = True,
 ) -> Callable[[Function[T]], Function[T]]:
     def keep(function: Function[T]) -> Function[T]:
-        hurdles.register(name)(Hurdle(name, question, function, frozenset(needs)))
+        hurdles.register(name)(Hurdle(name, question, function, frozenset(needs), lungs))
         return function
 
     return keep

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from hurdles.evaluation.decisions import Threshold
 from hurdles.evaluation.predictions import Predictions
 from hurdles.pixels.facts import facts_of
 from hurdles.pixels.framing import Framing, Resize
-from hurdles.pixels.prepare import Preparation, framed_mask
+from hurdles.pixels.prepare import Preparation, framed_mask, needs_lungs
 from hurdles.progress import Options
 from hurdles.recipe.choices import Threshold as ThresholdRule
 from hurdles.runs.assessment import predict_on
@@ -92,14 +93,20 @@ def subject_of(
     *,
     on: Mapping[str, Manifest] | None = None,
     siblings: Sequence[Run] = (),
+    lungs: bool = True,
     options: Options | None = None,
 ) -> Subject:
-    """Bring a finished run before the hurdles, with its images and those of other collections."""
+    """Bring a finished run before the hurdles, with its images and those of other collections.
+
+    Lungs are looked for if they are wanted, or the run's preparation needs them.
+    """
     options = options or Options()
     run.require_finished()
     size = run.recipe.preparation.size
     level = run.recipe.evaluation.level
-    own = material_of(run.manifest, name=run.recipe.name, options=options, size=size, level=level)
+    lungs = lungs or needs_lungs(run.recipe.preparation.name)
+    read = partial(material_of, options=options, size=size, level=level, lungs=lungs)
+    own = read(run.manifest, name=run.recipe.name)
     parts = {}
     for part in (Split.VALIDATION, Split.TEST):
         wanted = own.manifest.frame["image"].iloc[own.rows(part)].tolist()
@@ -118,7 +125,9 @@ def subject_of(
         validation=parts[Split.VALIDATION],
         test=parts[Split.TEST],
         decide=_decision(run),
-        elsewhere=[_elsewhere(run, name, images, options) for name, images in (on or {}).items()],
+        elsewhere=[
+            _elsewhere(run, name, images, read, options) for name, images in (on or {}).items()
+        ],
         siblings=[_sibling(run, Run(each.path)) for each in siblings],
     )
 
@@ -141,15 +150,16 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
     return decide
 
 
-def _elsewhere(run: Run, name: str, images: Manifest, options: Options) -> Elsewhere:
+def _elsewhere(
+    run: Run, name: str, images: Manifest, read: Callable[..., Material], options: Options
+) -> Elsewhere:
     images, strange = known_classes(images, run.labels, who=str(run.path))
     prepared = prepare_for(run, images, options)
     trained_on = seen_by(run, prepared, options)
     left = prepared.manifest.without(trained_on.reasons.keys(), trained_on.reasons.values())
     if not len(left):
         raise HurdleError(f"every image of {name} shows what was used to train {run.path}.")
-    size, level = run.recipe.preparation.size, run.recipe.evaluation.level
-    material = material_of(left, name=name, options=options, size=size, level=level)
+    material = read(left, name=name)
     for line in trained_on.lines():
         options.listener.say(f"{name}: {line}")
     predictions, _ = predict_on(run, material.manifest, name=f"audit-{name}", options=options)

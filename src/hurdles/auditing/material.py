@@ -259,12 +259,6 @@ class NetworkModel:
     preparation: str = "raw"
     name: str = "the network"
 
-    def __post_init__(self) -> None:
-        import torch
-
-        # Images come in this layout; a network in the other one answers half as fast.
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # stubs
-
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes, in the order of the network's outputs."""
@@ -286,13 +280,20 @@ class NetworkModel:
         """Turn square images into what the network takes; see `prepare_squares`."""
         return prepare_squares(self.preparation, self.size, pixels, masks)
 
+    @cached_property
+    def _asked(self) -> Network:
+        """The network in the layout in which images come; in the other it takes twice as long."""
+        import torch
+
+        return self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return] # stubs
+
     def ask(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float64]:
         """Return the probabilities of every class, shape (n, K)."""
         from hurdles.training.prediction import probabilities
 
-        return probabilities(self.network, self.prepare(pixels, masks))
+        return probabilities(self._asked, self.prepare(pixels, masks))
 
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
@@ -300,7 +301,7 @@ class NetworkModel:
         """Return what the network's head is given, shape (n, D)."""
         from hurdles.training.prediction import embed
 
-        return embed(self.network, self.prepare(pixels, masks))
+        return embed(self._asked, self.prepare(pixels, masks))
 
 
 @dataclass(frozen=True, eq=False)

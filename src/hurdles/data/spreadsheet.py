@@ -70,8 +70,11 @@ def read_sheet(path: Path, *, only_heads: bool = False) -> Sheet:
             f"{path} is separated by blanks, as R's write.table does; write it with write.csv, or "
             "with sep=','."
         )
-    ragged = [number for number, record in body if any(record[width:])]
-    rows = [record[:width] + [""] * (width - len(record)) for _, record in body]
+    ragged = [n for n, record in body if len(record) > width and any(record[width:])]
+    rows = [
+        record if len(record) == width else record[:width] + [""] * (width - len(record))
+        for _, record in body
+    ]
     return Sheet(head[:width], rows, [number for number, _ in body], ragged, notes)
 
 

@@ -124,7 +124,7 @@ class Predictions:
             y_prob=y_prob,
             images=frame["image"].tolist(),
             groups=images.groups.tolist(),
-            sources=[None if pd.isna(source) else source for source in frame["source"]],
+            sources=frame["source"].astype(object).where(frame["source"].notna(), None).tolist(),
             paths=frame["path"].tolist(),
         )
 

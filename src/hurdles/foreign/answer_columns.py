@@ -138,7 +138,7 @@ class AnswerColumns:
             place = self.places["label"]
             self.cells[place] = whole_numbers(self.cells[place])
             own = {head[2:].strip() for head in self.heads if head.startswith("p:")}
-            labels = sorted({cell for cell in self.cells[place] if cell} | own)
+            labels = sorted({cell for cell in self.cells[place].tolist() if cell} | own)
         if len(labels) < 2 or len(set(labels)) < len(labels):
             raise self.error(f"a model tells two or more classes apart, not {listed(labels, 8)}")
         if self.positive is not None and self.positive not in labels:
@@ -197,7 +197,7 @@ class AnswerColumns:
         by_name = [p for p in self.free() if _plain(self.heads[p]) in called]
         for place in by_name:
             cells = whole_numbers(self.cells[place])
-            if {same_class(cell) for cell in cells} <= known:
+            if {same_class(cell) for cell in cells.unique().tolist()} <= known:
                 self.places["prediction"], self.cells[place] = place, cells
                 return
 

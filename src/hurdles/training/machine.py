@@ -46,8 +46,8 @@ class Machine:
 
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
-        told = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-        return " ".join(filter(None, [torch.backends.cpu.get_cpu_capability(), told.upper()]))
+        limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+        return " ".join(filter(None, [torch.backends.cpu.get_cpu_capability(), limit.upper()]))
 
     @contextmanager
     def mixed(self) -> Iterator[None]:

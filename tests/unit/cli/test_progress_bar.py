@@ -27,6 +27,7 @@ class Terminal(io.StringIO):
 def clock(monkeypatch):
     made = Clock()
     monkeypatch.setattr(progress_bar, "time", made)
+    monkeypatch.setattr(progress_bar, "_SILENT", 5.0)
     return made
 
 

@@ -145,19 +145,6 @@ def test_threads_share_one_network_side_by_side_and_take_turns_with_batches(plan
     assert boxes == [Segmenter()(image).box for image in images]
 
 
-def test_folded_normalization_moves_no_edge():
-    segmenter, (network, _) = Segmenter(), hurdles.lungs.training.load_lungs()
-    squares = [radiograph(shift=0.02 * i) for i in range(4)]
-    with torch.inference_mode():
-        expected = network(torch.from_numpy(np.stack(squares)).unsqueeze(1)).sigmoid()[:, 0].numpy()
-    found = segmenter.probabilities(squares)
-    assert any(isinstance(part, nn.BatchNorm2d) for part in network.modules())
-    assert segmenter._loaded is not None
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in segmenter._loaded[0].modules())
-    assert np.abs(found - expected).max() < 1e-5
-    assert ((found >= 0.5) == (expected >= 0.5)).all()
-
-
 def test_one_image_is_worked_on_in_the_calling_thread_alone(planted):
     threads: list[int] = []
     planted.register_forward_hook(lambda *_: threads.append(torch.get_num_threads()))

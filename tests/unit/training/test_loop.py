@@ -136,6 +136,16 @@ class TestResume:
         finally:
             torch.set_num_threads(threads)
 
+    def test_other_instructions_of_the_processor_are_refused(
+        self, recipe_of, data_of, tmp_path, monkeypatch
+    ):
+        """They decide the kernels, which sum in another order."""
+        state = tmp_path / "state.safetensors"
+        train(recipe_of(), data_of(), state_path=state)
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "sse41")
+        with pytest.raises(RunError, match="instructions differ"):
+            train(recipe_of(), data_of(), state_path=state)
+
 
 class TestWhatIsLearnt:
     def test_an_easy_difference_is_learnt(self, recipe_of, data_of):

@@ -70,7 +70,20 @@ def test_what_a_run_records():
     assert {"hurdles", "python", "system", "processor", "threads", "torch", "numpy"} <= set(found)
     assert (found["device"], found["precision"]) == ("cpu", "float32")
     assert found["torch"].startswith(torch.__version__.partition("+")[0])
+    assert found["instructions"].startswith(torch.backends.cpu.get_cpu_capability())
     assert json.loads(json.dumps(found)) == found
+
+
+def test_bfloat16_is_not_taken_where_onednn_was_told_to_do_without(monkeypatch):
+    flags(monkeypatch, "flags : fpu avx512f avx512_bf16")
+    monkeypatch.setattr(machine, "_onednn_has_bfloat16", lambda: False)
+    assert this_machine().format_name == "float32"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
+    assert this_machine().instructions == "AVX512 AVX2"
+
+
+def test_opaque_tensors_are_for_the_processor():
+    assert not Machine("cuda", torch.float32).has_opaque
 
 
 def test_the_record_needs_no_cpuinfo(monkeypatch):

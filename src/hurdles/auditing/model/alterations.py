@@ -123,6 +123,7 @@ _ADVICE_BY_NAME = {
     "perturbations",
     question="Does it say the same of an image that a radiologist would read the same?",
     needs=[Capability.ANSWERS],
+    lungs=False,
 )
 def perturbations(subject: Subject) -> Iterator[Finding]:
     """Yield, for each perturbation, the share of answers that flip and the drop in AUC.

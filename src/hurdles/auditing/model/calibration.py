@@ -34,7 +34,7 @@ _ADVICE = {
 }
 
 
-@model_hurdle("calibration", question="Are the model's probabilities true?")
+@model_hurdle("calibration", question="Are the model's probabilities true?", lungs=False)
 def calibration(subject: Subject) -> Iterator[Finding]:
     """Yield slope (too extreme, too timid), calibration error, intercepts and Brier score.
 

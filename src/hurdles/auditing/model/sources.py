@@ -43,6 +43,7 @@ _BEFORE = "Shown, not judged: what plain pixels tell of the source before any mo
     "source",
     question="Do the model's features tell which source an image is from?",
     needs=[Capability.FEATURES],
+    lungs=False,
 )
 def source(subject: Subject) -> Iterator[Finding]:
     """Yield, within each class, the area of telling the source from features, and from pixels.

@@ -32,7 +32,7 @@ _ADVICE = (
 )
 
 
-@model_hurdle("stability", question="Would another seed have given the same answers?")
+@model_hurdle("stability", question="Would another seed have given the same answers?", lungs=False)
 def stability(subject: Subject) -> Iterator[Finding]:
     """Yield the variance of the area over seeds against that over patients, and disagreement."""
     if len(subject.siblings) < _FEWEST_SIBLINGS:

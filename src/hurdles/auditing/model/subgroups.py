@@ -37,7 +37,9 @@ _ADVICE = (
 )
 
 
-@model_hurdle("subgroups", question="Is the model as good for every group of patients?")
+@model_hurdle(
+    "subgroups", question="Is the model as good for every group of patients?", lungs=False
+)
 def subgroups(subject: Subject) -> Iterator[Finding]:
     """Yield, for every group, how much better or worse than in the rest the model is."""
     frame = subject.test.frame.copy()
