@@ -209,9 +209,9 @@ TIMED = (
             "chosen on the validation accuracies of seeds 0 to 2, never on test images. "
             "hurdles: the whole training from prepared pixels, validation included, until the "
             "first epoch that is as good on the validation images as the best of the peer's 30; "
-            "for ever if none is. Keras: epochs to that best one, as "
-            "docs/results/keras-epochs.csv has them (they do not depend on the clock), times its seconds for an "
-            "epoch, which are measured here in turns with ours."
+            "for ever if none is. Keras: epochs to that best one, which do not depend on the clock "
+            "(docs/results/keras-epochs.csv), times its seconds for an epoch, which are measured "
+            "here in turns with ours."
         ),
     ),
 )
