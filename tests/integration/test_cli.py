@@ -167,6 +167,13 @@ def test_the_help_of_a_command_is_the_same_where_the_others_are_only_mentioned(c
     assert CliRunner().invoke(cli.command_line(verb), ["--version"]).exit_code == 0
 
 
+def test_two_dashes_may_stand_before_a_command(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["hurdles", "--", "recipes", "--json"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    assert capsys.readouterr().out.startswith('{\n "covid-small"')
+
+
 def test_commands_are_listed_under_their_titles(call):
     text = call("--help").stdout
     places = [text.index(f"\n{title}:\n") for title in ("Begin", "Images", "Models", "Hurdles")]

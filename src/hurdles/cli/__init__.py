@@ -139,7 +139,8 @@ class _OnStderr(logging.Handler):
 def main() -> None:
     """Run the command line; an error of ours is one sentence and exit code 2."""
     try:
-        command_line(" ".join(sys.argv[1:2]) or "--help")(standalone_mode=True)
+        first = " ".join(sys.argv[1:2]) or "--help"
+        command_line("" if first == "--" else first)(standalone_mode=True)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer has caught Ctrl-C and says nothing
             again = "the same command uses what is kept by then, and does the rest anew"

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from io import StringIO
 from typing import Any, Self, TextIO
 
 from hurdles.data.untrusted import shown
@@ -29,7 +30,7 @@ class ProgressBar:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = stream or sys.stderr or StringIO()  # stderr may have been closed: 2>&-
         self._bar: Any = None
         self._task: Any = None
         self._stage, self._total, self._done, self._note = "", 0, 0, ""

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from hurdles._version import __version__
 from hurdles.data.files import read_sealed, write_bytes, write_sealed
-from hurdles.errors import ModelError
+from hurdles.errors import ModelError, RegistryError
 from hurdles.pixels.cache import cache_folder
 from hurdles.progress import Options
 from hurdles.recipe.choices import Precision
@@ -264,6 +264,9 @@ class Engines:
         self._listener = options.listener
         self._folder = cache_folder(options.cache) / _FOLDER
         self._made: dict[str, Encode] = {}
+        #: Those that have answered. Not those that were only timed: a repeat, which finds the times
+        #: in the cache, is to choose as the first call did.
+        self._used: set[str] = set()
         self._work = Work(network, self._folder)
 
     def chosen(self, pixels: NDArray[np.uint8], n: int) -> Chosen:
@@ -285,6 +288,7 @@ class Engines:
                 answers, _ = answers_and_features(self.network, some, encode=encode)
                 difference = float(np.abs(answers - expected).max())
                 if difference <= ENGINES.get(name).tolerance:  # not where it is no number
+                    self._used.add(name)
                     return Chosen(name, encode, difference, len(some), passed)
                 passed[name] = f"it differs from torch by {difference:.2g} in a probability."
             except Exception as error:  # libraries have classes of their own, under no common one
@@ -321,7 +325,7 @@ class Engines:
 
             def seconds(name: str) -> float:
                 took, setup = timed[name], 0.0
-                if self.wanted == AUTO and name not in self._made:
+                if self.wanted == AUTO and name not in self._used:
                     setup = took["ready_s"]
                     if took["export_s"] and not self._work.file.is_file():
                         setup += took["export_s"]
@@ -394,8 +398,9 @@ class Engines:
 
 def check_name(wanted: str) -> str:
     """Return the name of an engine, or one of the two words; an unknown one raises."""
-    if wanted not in (AUTO, FASTEST):
-        ENGINES.get(wanted)
+    if wanted not in (AUTO, FASTEST, *ENGINES):
+        known = ", ".join([AUTO, FASTEST, *ENGINES])
+        raise RegistryError(f"no engine is called {wanted!r}. Known: {known}.")
     return wanted
 
 

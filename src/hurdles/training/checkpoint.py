@@ -62,9 +62,9 @@ class TrainingState:
         tensors, meta = load_weights(path)
         if meta.get("identity") != identity:
             raise RunError(
-                f"{path} belongs to another training: recipe, data, thread count, torch version or "
-                "the processor's instructions differ. Resume with what it was started with, or "
-                "start a new folder."
+                f"{path} belongs to another training: recipe, data, thread count, version of "
+                "hurdles or torch, or the processor's instructions differ. Resume with what it was "
+                "started with, or start a new folder."
             )
         _restore(tensors, module, optimizer)
         best = {k.removeprefix(_BEST): v for k, v in tensors.items() if k.startswith(_BEST)}
