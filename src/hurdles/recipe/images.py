@@ -132,7 +132,12 @@ def refuse_sizes(sizes: Sequence[int], spec: ModelSpec) -> None:
     """Raise unless the network's weights fit images of all the sizes that training goes through."""
     if not sizes:
         return
-    shapes = {size: _shapes(replace(spec, size=size)) for size in sorted({*sizes, spec.size})}
+    shapes = {spec.size: _shapes(spec)}
+    for size in sizes:
+        try:
+            shapes[size] = shapes.get(size) or _shapes(replace(spec, size=size))
+        except RecipeError as error:  # names the size alone
+            raise RecipeError(f"training.sizes has {size}: {error}") from error
     for size in sizes:
         if shapes[size] != shapes[spec.size]:
             raise RecipeError(

@@ -175,3 +175,11 @@ def test_what_a_program_prints_is_shown_and_not_obeyed(monkeypatch):
         bar.start("Asking [the] model", 2)
         bar.advance(1, "[/bold] epoch [1/3]")
     assert "[/bold] epoch [1/3]" in stream.getvalue()
+
+
+def test_a_closed_stderr_is_no_error(monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)  # as Python starts after 2>&-
+    with ProgressBar() as bar:
+        bar.start("Training", 2)
+        bar.advance(2)
+        bar.say("done")

@@ -129,6 +129,7 @@ def test_images_are_shrunk_and_then_altered():
     ("architecture", "sizes", "message"),
     [
         ("baseline", [32], "training.sizes has 32, of which 'baseline' has other weights than"),
+        ("small", [16], "training.sizes has 16: 'small' needs images of at least 33 pixels"),
         ("baseline", [30], "must be divisible by 8; 30 is not"),
         ("small", [16], "'small' needs images of at least 33 pixels, but the size is 16"),
     ],
