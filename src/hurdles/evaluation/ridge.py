@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Regression", "regressions"]
-
 Floats = NDArray[np.float64]
 
 #: The largest component of the mean gradient at which an optimum is reached, in units of the
