@@ -47,3 +47,8 @@ def known_alignments():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finder, "aligned_similarity", remembered)
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """Put tests that take long first, so that none is left to one process at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("full") is None)

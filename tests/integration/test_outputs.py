@@ -270,7 +270,7 @@ def test_every_command_that_writes_a_page_can_leave_the_pictures_out():
     for name in ("run", "evaluate", "report", "check", "audit", "study"):
         said = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
         assert "--no-images" in said, name
-        assert "patients' pixels" in said, name
+        assert "patients' pixels" in " ".join(said.split()), name
     for name in ("explain", "segment"):
         said = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
         assert "patients' pixels" in " ".join(said.split()), name
