@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ _NOBODY = frozenset(
         "unknown",
     }
 )  # fmt: skip
+#: No word for nobody has a digit but 0.
+_NUMBERED = re.compile("[1-9]")
 #: One id on every file, of at least so many, is a device's or an anonymizer's.
 _SAME = 4
 
@@ -32,6 +35,8 @@ def without_placeholders(
     one = any(name.lstrip("0") == "1" for name in counts.index)  # numbered from 0 on
 
     def nobody(name: str) -> bool:
+        if _NUMBERED.search(name):
+            return False
         plain = "".join(filter(str.isalnum, name.casefold()))
         zero = not plain.strip("0") and not one
         return plain in _NOBODY or zero or (len(plain) > 1 and not plain.strip("x"))

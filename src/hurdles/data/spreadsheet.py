@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from hurdles.errors import ManifestError
 
@@ -24,13 +25,20 @@ SUFFIXES = _TEXT | _BOOKS | _PARQUET
 
 #: Signs that `_clean` removes besides blanks.
 _STRANGE = ("\x00", "\ufeff", "\u200b")
+#: Signs that may stand between cells, the likeliest first.
+_SEPARATORS = ",;\t|"
+#: Blanks, as `str.strip` knows them.
+_BLANKS = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 class Sheet(NamedTuple):
     """A table as stripped text; an empty cell is an empty string, empty rows are left out."""
 
     columns: list[str]
-    rows: list[list[str]]
+    cells: pd.DataFrame  # text; its columns are called by their number from 0
     numbers: list[int]  # of the rows, as a spreadsheet counts: the first below the heading is 2
     ragged: list[int]  # numbers of rows that have more cells than there are columns
     notes: list[str]  # what had to be guessed to read it
@@ -48,6 +56,8 @@ def read_sheet(path: Path, *, only_heads: bool = False) -> Sheet:
     read: Callable[[Path], tuple[Iterable[list[str]], list[str]]]
     read = _of_workbook if kind in _BOOKS else _of_parquet if kind in _PARQUET else _of_text
     try:
+        if kind in _TEXT and (plain := _plain_heads(path) if only_heads else _plain_text(path)):
+            return plain
         records, notes = read(path)
         numbered = ((number, r) for number, r in enumerate(records, start=1) if any(r))
         filled = list(islice(numbered, 1 if only_heads else None))
@@ -75,7 +85,81 @@ def read_sheet(path: Path, *, only_heads: bool = False) -> Sheet:
         record if len(record) == width else record[:width] + [""] * (width - len(record))
         for _, record in body
     ]
-    return Sheet(head[:width], rows, [number for number, _ in body], ragged, notes)
+    cells = pd.DataFrame(rows, columns=range(width), dtype="str")
+    return Sheet(head[:width], cells, [number for number, _ in body], ragged, notes)
+
+
+def _plain_heads(path: Path) -> Sheet | None:
+    """Return the heading of text as `_of_text` reads it; None where more than a line tells it."""
+    with path.open("rb") as file:
+        line = file.readline()
+    heads, _ = _heads(line) if line.isascii() else ([], "")
+    return (
+        Sheet(heads, pd.DataFrame(columns=range(len(heads)), dtype="str"), [], [], [])
+        if heads
+        else None
+    )
+
+
+def _plain_text(path: Path) -> Sheet | None:
+    """Return what `_of_text` reads, in a fraction of its time; None where the two might differ.
+
+    That is where cells are quoted, rows are uneven, lines are empty, letters are no UTF-8, or signs
+    stand in it that `_clean` removes.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+    from pyarrow import csv as arrow
+
+    content = path.read_bytes()
+    line, _, _ = content.partition(b"\n")
+    heads, sign = _heads(line)
+    odd = b'"' in content or content.count(b"\r") != content.count(b"\r\n")
+    if odd or not heads or any(content.find(each.encode(), 3) >= 0 for each in _STRANGE):
+        return None
+    names = [str(place) for place in range(len(heads))]
+    try:
+        table = arrow.read_csv(
+            pa.BufferReader(pa.py_buffer(content).slice(len(line) + 1)),
+            arrow.ReadOptions(column_names=names),
+            arrow.ParseOptions(delimiter=sign, quote_char=False, ignore_empty_lines=False),
+            arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string())),
+        )
+    except pa.ArrowException:
+        return None
+    # The csv module refuses longer cells.
+    longest = max(
+        compute.max(compute.binary_length(column)).as_py() or 0 for column in table.columns
+    )
+    if longest > csv.field_size_limit():
+        return None
+    cells = pa.table(
+        [compute.utf8_trim(column, _BLANKS) for column in table.columns], names=names
+    ).to_pandas()
+    cells.columns = range(len(heads))
+    filled = np.zeros(len(cells), dtype=bool)
+    for place in cells:
+        filled |= (cells[place] != "").to_numpy(dtype=bool)
+        if filled.all():
+            break
+    else:
+        cells = cells[filled].reset_index(drop=True)
+    return Sheet(heads, cells, (np.flatnonzero(filled) + 2).tolist(), [], [])
+
+
+def _heads(line: bytes) -> tuple[list[str], str]:
+    """Return the cells of a heading and the sign between them; none where they may be others."""
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        return [], ""
+    sign = max(_SEPARATORS, key=text.count)
+    heads = list(map(str.strip, text.split(sign)))
+    odd = any(each in text for each in ('"', "\r", *_STRANGE)) or text.lower().lstrip().startswith(
+        "sep="
+    )
+    is_plain = not odd and len(heads) > 1 and heads[-1] and any(map(str.isalnum, text))
+    return (heads, sign) if is_plain else ([], "")
 
 
 def _of_text(path: Path) -> tuple[Iterable[list[str]], list[str]]:
@@ -91,7 +175,7 @@ def _of_text(path: Path) -> tuple[Iterable[list[str]], list[str]]:
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # a word to Excel
         return records(rest, first.strip()[4]), notes
-    widths = {sign: len(next(filter(any, records(text, sign)), [])) for sign in ",;\t|"}
+    widths = {sign: len(next(filter(any, records(text, sign)), [])) for sign in _SEPARATORS}
     sign = max(widths, key=lambda s: widths[s])  # the first of equals, so the comma
     return records(text, sign), notes
 
@@ -111,8 +195,6 @@ def _decoded(content: bytes) -> tuple[str, list[str]]:
 
 
 def _of_workbook(path: Path) -> tuple[list[list[str]], list[str]]:
-    import pandas as pd
-
     sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=object, na_filter=False)
     filled = [name for name in sheets if len(sheets[name])]
     if not filled:
@@ -125,8 +207,6 @@ def _of_workbook(path: Path) -> tuple[list[list[str]], list[str]]:
 
 
 def _of_parquet(path: Path) -> tuple[list[list[str]], list[str]]:
-    import pandas as pd
-
     frame = pd.read_parquet(path)
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()

@@ -257,8 +257,7 @@ class _TableReader:
         self.several: set[str] = set()
         self.required = REQUIRED[1:-1] if unlabeled else REQUIRED[1:]
         self.columns = self.matched(columns)
-        places = range(len(self.sheet.columns))
-        self.cells = from_cells(pd.DataFrame(self.sheet.rows, columns=places, dtype="str"))
+        self.cells = from_cells(self.sheet.cells)
 
     def manifest(self) -> Manifest:
         frame = self.frame()
@@ -295,8 +294,8 @@ class _TableReader:
             )
         for ours, places in match.rivals.items():
             rivals = [heads[i] for i in places]
-            some = self.sheet.rows[:50]
-            full = [i for i in places if any(row[i] and self.find(row[i]) for row in some)]
+            some = self.sheet.cells[:50]
+            full = [i for i in places if any(cell and self.find(cell) for cell in some[i])]
             if ours == "path" and len(full) == 1:  # the only one that names files that are there
                 match.places["path"] = full[0]
                 match.spare.update({i: "path" for i in places if i not in full})

@@ -286,6 +286,9 @@ def _whole(heading: str) -> str:
 
 def numbers(cells: pd.Series[str]) -> NDArray[np.float64]:
     """Return cells as numbers, decimal commas and percent signs too; NaN where one is none."""
+    plain = _plain_numbers(cells)
+    if plain is not None:
+        return plain
     texts = cells.tolist()
     try:
         return np.array(texts, dtype=object).astype("float64")
@@ -300,3 +303,13 @@ def numbers(cells: pd.Series[str]) -> NDArray[np.float64]:
             return float("nan")
 
     return np.array([number(cell) for cell in texts], dtype="float64")
+
+
+def _plain_numbers(cells: pd.Series[str]) -> NDArray[np.float64] | None:
+    """Return cells as numbers in a fraction of the time; None where Arrow knows not all of them."""
+    import pyarrow as pa
+
+    try:
+        return np.array(pa.array(cells, pa.large_string()).cast(pa.float64()))
+    except pa.ArrowInvalid:
+        return None

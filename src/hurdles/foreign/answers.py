@@ -146,9 +146,7 @@ class _Reader:
         except ManifestError as error:
             raise ModelError(str(error)) from error
         self.heads = self.sheet.columns
-        self.cells = from_cells(
-            pd.DataFrame(self.sheet.rows, columns=range(len(self.heads)), dtype="str")
-        )
+        self.cells = from_cells(self.sheet.cells)
         self.notes = [*self.sheet.notes]
         self.problems: list[str] = []
         if self.sheet.ragged:
@@ -231,13 +229,14 @@ class _Reader:
         """Return the row of each image; say what is missing, left over, or there twice."""
         assert self.images is not None
         rows = np.full(len(self.images), -1)
+        cells_of = [*zip(*(self.sheet.cells[p].tolist() for p in self.sheet.cells), strict=True)]
         doubled: dict[int, list[int]] = {}
         for row, image in enumerate(matches.tolist()):
             if image < 0:
                 continue
             if rows[image] < 0:
                 rows[image] = row
-            elif self.sheet.rows[row] != self.sheet.rows[rows[image]]:
+            elif cells_of[row] != cells_of[rows[image]]:
                 doubled.setdefault(image, [int(rows[image])]).append(row)
         if extra := np.flatnonzero(matches < 0).tolist():
             some = [cells[row] for row in extra]

@@ -177,7 +177,7 @@ def _of_table(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None, tuple[s
     if sheet.ragged:
         raise ModelError(f"{path}: rows {listed(sheet.ragged)} have more cells than the heading.")
     place = _name_place(sheet.columns)
-    names = None if place is None else tuple(row[place] for row in sheet.rows)
+    names = None if place is None else tuple(sheet.cells[place].tolist())
     columns: list[NDArray[np.float64]] = []
     counting: list[str] = []
     known = match_columns([*sheet.columns], {})
@@ -186,7 +186,7 @@ def _of_table(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None, tuple[s
     for c, head in enumerate(sheet.columns):
         if c == place:
             continue
-        cells = pd.Series([row[c] for row in sheet.rows], dtype="str")
+        cells = sheet.cells[c]
         numbers = pd.to_numeric(cells, errors="coerce")
         wrong = cells[numbers.isna() & (cells.str.lower() != "nan")]
         if len(wrong):
@@ -205,9 +205,9 @@ def _of_table(path: Path) -> tuple[NDArray[Any], tuple[str, ...] | None, tuple[s
             counting.append(head)
         else:
             columns.append(column)
-    if not columns or not sheet.rows:
+    if not columns or sheet.cells.empty:
         raise ModelError(
-            f"{path} holds no features: {len(sheet.rows)} rows, {len(columns)} columns."
+            f"{path} holds no features: {len(sheet.cells)} rows, {len(columns)} columns."
         )
     notes = (f"columns that count rows are no features: {listed(counting)}",) if counting else ()
     return np.stack(columns, axis=1), names, notes
@@ -243,10 +243,10 @@ def _names_of(path: Path) -> tuple[str, ...]:
     sheet = read_sheet(path)
     place = _name_place(sheet.columns)
     if place is not None:
-        return tuple(row[place] for row in sheet.rows)
+        return tuple(sheet.cells[place].tolist())
     if len(sheet.columns) > 1:
         raise ModelError(f"{path}: none of {listed(sheet.columns)} is called image; name one so.")
-    return (sheet.columns[0], *(row[0] for row in sheet.rows))  # without a heading
+    return (sheet.columns[0], *sheet.cells[0].tolist())  # without a heading
 
 
 def _checked(path: Path, values: NDArray[Any]) -> NDArray[np.float32]:

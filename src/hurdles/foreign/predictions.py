@@ -222,7 +222,8 @@ def _manifest_of(answers: AnswerTable, path: Path, *, is_own: bool) -> Manifest:
 
 def _with_answers(images: Manifest, answers: AnswerTable, notes: list[str]) -> Manifest:
     """Return the images that are of use: a test image needs an answer, training images do not."""
-    has_answer = images.frame["image"].isin(answers.frame["image"][answers.answered])
+    answered = set(answers.frame["image"][answers.answered].tolist())
+    has_answer = np.array([image in answered for image in images.frame["image"].tolist()])
     is_tested = images.frame["split"] == Split.TEST
     lost = images.frame.loc[~has_answer & is_tested, "image"]
     why = "; ".join(answers.problems)

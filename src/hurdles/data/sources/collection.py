@@ -146,5 +146,5 @@ def read_rows(table: Path) -> Iterator[dict[str, str]]:
     Somebody may have saved it again, with other separators and letters; see `read_sheet`.
     """
     sheet = read_sheet(table)
-    for row in sheet.rows:
+    for row in sheet.cells.itertuples(index=False, name=None):
         yield {name: cell for name, cell in zip(sheet.columns, row, strict=True) if name}
