@@ -45,7 +45,7 @@ from hurdles.data.manifest import JOINED, Manifest
 from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.data.vocabulary import Split
 from hurdles.errors import ManifestError
-from hurdles.progress import processors
+from hurdles.progress import one_blas_thread, processors
 
 #: The columns of the table that `matches` returns.
 COLUMNS: dict[str, str] = {
@@ -288,7 +288,7 @@ def _above(
             rows, columns, correlations = rows[kept], columns[kept], correlations[kept]
         return map(Candidate, rows.tolist(), columns.tolist(), correlations.tolist())
 
-    with ThreadPoolExecutor(processors()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(processors()) as pool:
         for pairs in pool.map(some, range(0, len(a), _CHUNK)):
             yield from pairs
 
