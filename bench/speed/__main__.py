@@ -34,7 +34,11 @@ MODULES = (
 
 
 def all_rows() -> list[Row]:
-    return [row for name in MODULES for row in importlib.import_module(name).ROWS]
+    rows = [row for name in MODULES for row in importlib.import_module(name).ROWS]
+    names = [row.name for row in rows]
+    if twice := {name for name in names if names.count(name) > 1}:  # one would hide the other
+        raise SystemExit(f"two rows are called {', '.join(sorted(twice))}")
+    return rows
 
 
 def lacking(row: Row) -> str:

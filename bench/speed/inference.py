@@ -40,7 +40,7 @@ def network_of(architecture: str):
 
 
 def hurdles_engine(architecture: str, batch: int, engine: str) -> Callable[[float], float]:
-    """Answer prepared images by an engine, as `hurdles predict` does."""
+    """Answer prepared images by an engine that was held against torch before the clock starts."""
     from hurdles.progress import Options
     from hurdles.runs.engines import Engines
     from hurdles.training.prediction import answers_and_features
@@ -210,8 +210,9 @@ def _engine_row(architecture: str, title: str, batch: int) -> Row:
         seconds=3.0,
         profile="inference:engines_profile",
         note="The fastest engine installed is timed once and held against torch in float32 on the "
-        "images: no probability may differ by more than 0.01, and where that could change the "
-        "class torch answers. `openvino` computes in float32, within 1e-4.",
+        "first images: no probability may differ by more than 0.01. `openvino` computes in "
+        "float32, within 1e-4. Not in these numbers: that torch answers where the difference could "
+        "change the class, which depends on network and images.",
     )
 
 

@@ -189,33 +189,7 @@ def baseline_memory(epochs: int) -> Callable[[float], float]:
     return turn
 
 
-def calibration_network(patients: int = 240, size: int = 96) -> Callable[[float], float]:
-    """Train the networks of a calibration on one thread; processor seconds for one."""
-    from hurdles.calibrating.cohorts import Planting, Pool, draw_materials
-    from hurdles.calibrating.trials import Profile
-    from hurdles.calibrating.worker import one_thread, train_network
-
-    folder = tempfile.TemporaryDirectory()
-    pool = Pool(Path(folder.name), seed=1000, patients=2 * patients, planted_patients=0, size=size)
-    for state, first in pool.tasks(()):
-        pool.make(state, first)
-    (material,) = draw_materials(pool, Planting(disease=True), [patients], seed=0)
-    epochs = Profile("full").epochs
-
-    def turn(seconds: float) -> float:
-        with one_thread():
-            began, wall, n = time.process_time(), time.perf_counter(), 0
-            while not n or time.perf_counter() - wall < seconds:
-                train_network(material, epochs=epochs, seed=n)
-                n += 1
-            return (time.process_time() - began) / n
-
-    turn(0)  # what the first training loads
-    turn.folder = folder  # type: ignore[attr-defined] # kept as long as the turns
-    return turn
-
-
-ROWS = (
+TIMED = (
     Row(
         "time-to-accuracy",
         "time to the best validation accuracy of Keras' 30 epochs, published split",
@@ -226,7 +200,7 @@ ROWS = (
         ),
         (Goal(40, "Keras", "avx512-bf16"), Goal(10, "Keras", "avx2")),
         better="lower",
-        turns=len(seeds()) or 1,
+        turns=len(seeds()),
         seconds=16.0,
         needs=COLLECTION,
         profile="recipes:epochs_of_fast",
@@ -235,11 +209,16 @@ ROWS = (
             "chosen on the validation accuracies of seeds 0 to 2, never on test images. "
             "hurdles: the whole training from prepared pixels, validation included, until the "
             "first epoch that is as good on the validation images as the best of the peer's 30; "
-            "for ever if none is. Keras: epochs to that best one, as docs/results/keras- "
-            "epochs.csv has them (they do not depend on the clock), times its seconds for an "
-            "epoch, which are measured here in turns with ours."
+            "for ever if none is. Keras: epochs to that best one, which do not depend on the clock "
+            "(docs/results/keras-epochs.csv), times its seconds for an epoch, which are measured "
+            "here in turns with ours."
         ),
     ),
+)
+
+#: Without a seed of the peer that was trained to its end there is nothing to compare with.
+ROWS = (
+    *(TIMED if seeds() else ()),
     Row(
         "baseline-memory",
         "memory of the baseline on 2,905 images at 224 px, from files to the report",
@@ -249,16 +228,6 @@ ROWS = (
         better="lower",
         turns=1,
         needs=COLLECTION,
-    ),
-    Row(
-        "calibration-network",
-        "training `small` on a cohort of 240 patients at 96 px, as a calibration does",
-        "processor s",
-        (Side("hurdles", "recipes:calibration_network"),),
-        (),
-        better="lower",
-        seconds=6.0,
-        note="The audit of such a network has a row of its own.",
     ),
 )
 

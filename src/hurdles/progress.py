@@ -164,6 +164,9 @@ def _thread_pools() -> ThreadpoolController:
 
 # glibc's mallopt parameters, from malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+#: Bytes from which on a block has pages of its own. Earlier versions refuse more than the second,
+#: and once another option is set would stay at 128 KiB.
+_LARGEST = (1 << 30, 32 << 20)
 
 
 @cache
@@ -177,8 +180,9 @@ def keep_big_blocks() -> bool:
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL("libc.so.6")
-    options = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 256 << 20}
-    done = [libc.mallopt(option, size) for option, size in options.items()]
+    done = [any(libc.mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGEST)]
+    options = {_M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 256 << 20}
+    done += [bool(libc.mallopt(option, size)) for option, size in options.items()]
     return all(done)
 
 

@@ -175,6 +175,13 @@ def test_commands_are_listed_under_their_titles(call):
     assert "Did you mean 'audit'?" in call("audt", code=2).stderr
 
 
+def test_a_command_may_stand_behind_two_dashes(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["hurdles", "--", "recipes"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    assert "small-data" in capsys.readouterr().out
+
+
 def test_collections(call):
     rows = strict(call("collections", "--json").stdout)
     text = call("collections").stdout

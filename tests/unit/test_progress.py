@@ -45,6 +45,21 @@ def test_the_allocator_is_told_only_where_there_is_glibc(monkeypatch):
     assert keep_big_blocks.__wrapped__() is False
 
 
+def test_an_earlier_glibc_keeps_blocks_up_to_what_it_takes(monkeypatch):
+    taken = {}
+
+    class Library:
+        def mallopt(self, option, size):
+            fits = option != -3 or size <= 32 << 20
+            return int(fits and taken.setdefault(option, size) == size)
+
+    monkeypatch.setattr(progress.ctypes, "CDLL", lambda _: Library())
+    monkeypatch.setattr(progress.platform, "libc_ver", lambda: ("glibc", "2.31"))
+    monkeypatch.setattr(progress.sys, "platform", "linux")
+    assert keep_big_blocks.__wrapped__() is True
+    assert taken == {-3: 32 << 20, -1: 2**31 - 1, -2: 256 << 20}
+
+
 def test_memory_is_given_back_only_where_it_was_kept(monkeypatch):
     trimmed = []
     libc = type("Library", (), {"malloc_trim": lambda _, pad: trimmed.append(pad)})()

@@ -26,8 +26,9 @@ from hurdles.explanation.heatmap import SIGNLESS, Heatmap
 from hurdles.findings.limits import judged_again
 from hurdles.foreign.predictions import PredictionTable, read_predictions
 from hurdles.progress import Options
-from hurdles.recipe.recipe import Recipe, load_recipe, with_settings
+from hurdles.recipe.recipe import Recipe, load_recipe
 from hurdles.recipe.remedies import remedied
+from hurdles.recipe.settings import with_settings
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run, measured_again
 from hurdles.runs.encoders import TrainedOn

@@ -281,7 +281,7 @@ class NetworkModel:
         return prepare_squares(self.preparation, self.size, pixels, masks)
 
     @cached_property
-    def _asked(self) -> Network:
+    def _channels_last(self) -> Network:
         """The network in the layout in which images come; in the other it takes twice as long."""
         import torch
 
@@ -293,7 +293,7 @@ class NetworkModel:
         """Return the probabilities of every class, shape (n, K)."""
         from hurdles.training.prediction import probabilities
 
-        return probabilities(self._asked, self.prepare(pixels, masks))
+        return probabilities(self._channels_last, self.prepare(pixels, masks))
 
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
@@ -301,7 +301,7 @@ class NetworkModel:
         """Return what the network's head is given, shape (n, D)."""
         from hurdles.training.prediction import embed
 
-        return embed(self._asked, self.prepare(pixels, masks))
+        return embed(self._channels_last, self.prepare(pixels, masks))
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,9 +87,11 @@ class _Sections(TyperGroup):
 def command_line(only: str = "") -> typer.Typer:
     """Return the command line; of other commands than one that is asked for, names and help alone.
 
-    To look at the options of all commands takes longer than any one of them needs.
+    To look at the options of all commands takes longer than any one of them needs. `only` is
+    a command's name, or an option that ends with the help or the version; else all are whole.
     """
     names = [_name(verb) for verbs in _COMMANDS.values() for verb in verbs]
+    is_whole = only not in {*names, "-h", "--help", "--version"}
     line = typer.Typer(
         name="hurdles",
         cls=_Sections,
@@ -107,7 +109,7 @@ def command_line(only: str = "") -> typer.Typer:
     for verbs in _COMMANDS.values():
         for verb in verbs:
             name = _name(verb)
-            line.command(name)(verb if only in ("", name) else _mention(verb))
+            line.command(name)(verb if is_whole or name == only else _mention(verb))
     return line
 
 
@@ -139,7 +141,8 @@ class _OnStderr(logging.Handler):
 def main() -> None:
     """Run the command line; an error of ours is one sentence and exit code 2."""
     try:
-        command_line(" ".join(sys.argv[1:2]) or "--help")(standalone_mode=True)
+        first = sys.argv[1] if len(sys.argv) > 1 else "--help"
+        command_line(first)(standalone_mode=True)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # typer has caught Ctrl-C and says nothing
             again = "the same command uses what is kept by then, and does the rest anew"

@@ -119,7 +119,7 @@ def run(
     Interrupted at any moment, it goes on with --resume and ends with exactly the numbers that it
     would have had. hurdles recipes lists what ships; hurdles recipes NAME prints one to start from.
     """
-    from hurdles.recipe.recipe import settings_of
+    from hurdles.recipe.settings import settings_of
 
     settings = settings_of(setting or [])
     if missing_patients is not None:

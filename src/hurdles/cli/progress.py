@@ -32,6 +32,7 @@ class ProgressBar:
         self._stream = stream or sys.stderr
         self._bar: Any = None
         self._task: Any = None
+        self._between: Any = None  # a task of the bar while no stage is at work
         self._stage, self._total, self._done, self._note = "", 0, 0, ""
         self._opened = self._began = self._moved = self._spoke = time.monotonic()
         self._left = TimeLeft(0, self._opened)
@@ -71,6 +72,9 @@ class ProgressBar:
             if self._bar is None:
                 self._line(f"{stage}: 0 of {total}")
                 return
+            if self._between is not None:
+                self._bar.remove_task(self._between)
+                self._between = None
             if self._task is not None:  # the stage before may have ended early
                 before = self._bar.tasks[-1]
                 self._bar.update(self._task, total=before.completed or before.total, left="")
@@ -104,10 +108,11 @@ class ProgressBar:
         with self._lock:
             now = time.monotonic()
             if self._bar is not None:
-                if self._task is None and now - self._spoke >= _SILENT:
-                    self._task = self._bar.add_task("At work", total=None, note="", left="")
-                elif self._task is not None:
+                if self._task is not None:
                     self._bar.update(self._task, left=self._until(now))
+                is_over = self._done >= self._total  # as before the first stage, of no steps
+                if is_over and self._between is None and now - self._moved >= _SILENT:
+                    self._between = self._bar.add_task("At work", total=None, note="", left="")
             elif self._is_due(now):
                 if not self._stage:
                     self._line(f"at work for {now - self._opened:.0f} s")

@@ -328,7 +328,7 @@ class _Swaps:
 
     @property
     def method(self) -> str:
-        """How the swaps are made."""
+        """Name of the way in which swaps are made."""
         if self._tries_all:
             return f"exact swap over patients, all {2 ** len(self.patients)}"
         return f"swap over patients, {self.n} at random"

@@ -19,9 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Regression", "regressions"]
-
-Floats = NDArray[np.float64]
+from hurdles.evaluation.statistics import Floats
 
 #: The largest component of the mean gradient at which an optimum is reached, in units of the
 #: features' standard deviation; a hundredth of what scikit-learn stops at.

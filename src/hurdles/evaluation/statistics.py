@@ -56,7 +56,7 @@ class SumStatistic(Statistic):
     @property
     @abstractmethod
     def columns(self) -> Floats:
-        """What each patient adds to its sums, whole numbers; shape (patients, m)."""
+        """Summands of each patient, whole numbers; shape (patients, m)."""
 
     @abstractmethod
     def of_sums(self, sums: Floats) -> Floats:

@@ -1,11 +1,10 @@
-"""An experiment as data: a TOML file, validated, every field explained; single settings of it."""
+"""An experiment as data: a TOML file, validated, every field explained."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -467,34 +466,3 @@ def _problem(place: tuple[int | str, ...], kind: str, message: str, value: objec
         return f"{name} is missing"
     reason = message.removeprefix("Value error, ")
     return f"{name}: {reason}" if isinstance(value, dict) else f"{name}: {reason} (got {value!r})"
-
-
-def settings_of(texts: Iterable[str]) -> dict[str, Any]:
-    """Return ``SECTION.FIELD=VALUE`` texts as a mapping; of two for one field the last counts."""
-    settings: dict[str, Any] = {}
-    for text in texts:
-        name, sign, value = (part.strip() for part in text.partition("="))
-        if not sign or not name:
-            raise RecipeError(
-                f"{text!r} is no setting; write SECTION.FIELD=VALUE, as in training.epochs=3."
-            )
-        settings[name] = value  # the recipe knows which type it is to be
-        if value.startswith(("[", '"', "'")):
-            try:
-                settings[name] = tomllib.loads(f"value = {value}")["value"]
-            except (ValueError, RecursionError) as error:
-                raise RecipeError(f"{text!r}: {value} is not valid TOML ({error}).") from error
-    return settings
-
-
-def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with single settings changed, checked like any other recipe."""
-    known = [name for name in Recipe.explanations() if "." in name]
-    present = {name.partition(".")[0] for name in known}
-    sections: dict[str, dict[str, Any]] = {}
-    for name, value in settings.items():
-        section, dot, field = name.partition(".")
-        if not dot or section not in present:
-            raise RecipeError(f"{name!r} is no setting of a recipe; known: {', '.join(known)}.")
-        sections.setdefault(section, {})[field] = value
-    return recipe.changed(**sections) if sections else recipe

@@ -1,7 +1,7 @@
 """Engines: ways to take prepared images through a run's encoder, each held against torch.
 
 The reference is torch in float32, in which every reported number is computed. Another engine is
-believed only after it has answered some of the very images as torch does; what was chosen, and how
+believed only after it has answered the first of the images as torch does; what was chosen, and how
 far it is from torch, goes along with the answers. How fast an engine is on this processor, with
 these versions, is measured once for an architecture and remembered in the cache: the clock decides
 once, and a repeat has the same bits.
@@ -53,7 +53,8 @@ REFERENCE, AUTO, FASTEST = "torch", "auto", "fastest"
 #: Largest difference of a probability from torch in float32 that is accepted: of an engine that
 #: computes in float32 too, and of one in bfloat16, which is taken only where it was asked for.
 TOLERANCE, REDUCED_TOLERANCE = 1e-4, 1e-2
-#: Images of each call, or fewer, that the engine and torch both answer.
+#: Images that an engine and torch both answer before torch is asked no longer: the first of a call,
+#: and of as many calls as it takes.
 _CHECKED = 16
 #: Below so many images no engine is tried for the first time: that takes longer than the answers.
 _WORTH_TRYING = 1000
@@ -220,10 +221,10 @@ class Chosen:
         raw, features = answers_and_features(network, pixels, encode=self.encode)
         if threshold is None:
             second, first = np.sort(raw, axis=1)[:, -2:].T
-            close = first - second < 2 * self.tolerance
+            close = ~(first - second >= 2 * self.tolerance)  # also where one is no number
         else:
             positive = raw[:, network.spec.labels.index(threshold.positive)]
-            close = np.abs(positive - threshold.value) < self.tolerance
+            close = ~(np.abs(positive - threshold.value) >= self.tolerance)
         if close.any():
             raw[close], features[close] = answers_and_features(network, pixels[close])
         return raw, features
@@ -248,7 +249,7 @@ class Chosen:
         else:
             words = (
                 f"Answered by {self.name} ({_versions(self.name)}) in {engine.number_format}: on "
-                f"{self.n_images} of the images its probabilities differ from torch's in float32 "
+                f"the first {self.n_images} its probabilities differ from torch's in float32 "
                 f"by {self.difference:.2g} at most ({self.tolerance:g} is allowed); where that "
                 "could change the class, torch answered."
             )
@@ -264,28 +265,27 @@ class Engines:
         self._listener = options.listener
         self._folder = cache_folder(options.cache) / _FOLDER
         self._made: dict[str, Encode] = {}
+        #: Of each engine, how far it was from torch at most, on how many images.
+        self._held: dict[str, tuple[float, int]] = {}
+        self._failed: dict[str, dict[str, Any]] = {}
         self._work = Work(network, self._folder)
 
     def chosen(self, pixels: NDArray[np.uint8], n: int) -> Chosen:
         """Return an engine for `n` images, held against torch on the first of them, `pixels`.
 
         One that fails or answers otherwise is named, and the next is taken; one that was asked for
-        by name raises a ModelError then.
+        by name raises a ModelError then. Call after call, an engine that has answered enough images
+        as torch does is not compared any more: of single images that would double the time.
         """
         passed: dict[str, str] = {}
-        some = pixels[:_CHECKED]
-        expected: NDArray[np.float64] | None = None
         for name in self._in_order(pixels, n, passed):
             if name == REFERENCE:
                 return Chosen(name, self.network.features, passed_over=passed)
-            if expected is None:
-                expected, _ = answers_and_features(self.network, some)
             try:
                 encode = self._ready(name)
-                answers, _ = answers_and_features(self.network, some, encode=encode)
-                difference = float(np.abs(answers - expected).max())
+                difference, held = self._compared(name, encode, pixels)
                 if difference <= ENGINES.get(name).tolerance:  # not where it is no number
-                    return Chosen(name, encode, difference, len(some), passed)
+                    return Chosen(name, encode, difference, held, passed)
                 passed[name] = f"it differs from torch by {difference:.2g} in a probability."
             except Exception as error:  # libraries have classes of their own, under no common one
                 passed[name] = _reason(error)
@@ -294,6 +294,18 @@ class Engines:
             f"engine {self.wanted!r} cannot be used: {why} "
             f"Choose another: {', '.join([AUTO, FASTEST, *ENGINES])}."
         )
+
+    def _compared(self, name: str, encode: Encode, pixels: NDArray[np.uint8]) -> tuple[float, int]:
+        """Return how far an engine is from torch at most, and on how many images so far."""
+        difference, held = self._held.get(name, (0.0, 0))
+        if held < _CHECKED:
+            some = pixels[: _CHECKED - held]
+            expected, _ = answers_and_features(self.network, some)
+            answers, _ = answers_and_features(self.network, some, encode=encode)
+            # NumPy's: what is no number stays none.
+            difference = float(np.maximum(difference, np.abs(answers - expected).max()))
+            self._held[name] = difference, held + len(some)
+        return self._held[name]
 
     def times(self, pixels: NDArray[np.uint8]) -> dict[str, dict[str, Any]]:
         """Return of every engine that can be had here how many images a second it answers.
@@ -353,17 +365,22 @@ class Engines:
         key = " | ".join(
             f"{part}"
             for part in (here["processor"], here["threads"], __version__, _versions(),
-                         spec.architecture, spec.size, "one" if len(pixels) == 1 else "many")
+                         this_machine("float32").instructions, spec.architecture, spec.size,
+                         "one" if len(pixels) == 1 else "many")
         )  # fmt: skip
         known = read_sealed(file) or {}
-        timed: dict[str, dict[str, Any]] = dict(known.get(key, {}))
+        timed: dict[str, dict[str, Any]] = {**known.get(key, {}), **self._failed}
         missing = [name for name in names if name not in timed] if is_tried else []
         if missing:
             self._listener.say(f"timing what could answer: {', '.join(missing)}")
             for name in missing:
                 timed[name] = self._measured(name, pixels)
+            # A failure may be that of these weights, or of memory that was short: it is not kept.
+            self._failed = {name: took for name, took in timed.items() if "error" in took}
+            kept = {name: took for name, took in timed.items() if name not in self._failed}
+            known = read_sealed(file) or {}  # another process may have added to it
             with contextlib.suppress(OSError):  # a cache that cannot be written is timed again
-                write_sealed(file, {**(read_sealed(file) or {}), key: timed})
+                write_sealed(file, {**known, key: {**known.get(key, {}), **kept}})
         return timed
 
     def _measured(self, name: str, pixels: NDArray[np.uint8]) -> dict[str, Any]:

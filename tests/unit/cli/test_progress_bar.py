@@ -161,6 +161,26 @@ class TestTerminal:
             bar.advance(1)
         assert "\x1b[3" not in stream.getvalue()
 
+    def test_work_between_stages_has_a_bar_of_its_own(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "120")
+        monkeypatch.setattr(progress_bar, "_SILENT", 0.0)
+        monkeypatch.setattr(progress_bar, "_TICK", 60.0)
+        with ProgressBar(Terminal()) as bar:
+            stages = []
+            for stage in ("", "Training", "Predicting"):
+                if stage:
+                    bar.start(stage, 1)
+                    bar.look()
+                    bar.advance(1)
+                for _ in range(2):
+                    bar.look()
+                stages.append([task.description for task in bar._bar.tasks])
+        assert stages == [
+            ["At work"],
+            ["Training", "At work"],
+            ["Training", "Predicting", "At work"],
+        ]
+
     def test_advancing_before_any_stage_is_harmless(self):
         for stream in (Terminal(), io.StringIO()):
             with ProgressBar(stream) as bar:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hurdles.errors import RecipeError
-from hurdles.recipe.recipe import Recipe, settings_of, with_settings
+from hurdles.recipe.recipe import Recipe
+from hurdles.recipe.settings import settings_of, with_settings
 
 PLAIN = Recipe(name="x")
 

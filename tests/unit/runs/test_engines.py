@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hurdles.errors import ModelError, RegistryError
+from hurdles.evaluation.decisions import Threshold
 from hurdles.models import ModelSpec, architectures, build
 from hurdles.progress import Options
 from hurdles.runs import engines
@@ -191,18 +192,53 @@ def test_one_that_answers_otherwise_is_named_and_not_used(small, options, plante
         Engines(small, "wrong", options).chosen(images(small), 3)
 
 
+def test_call_after_call_an_engine_is_compared_until_it_has_answered_enough(
+    small, options, planted, monkeypatch
+):
+    asked = []
+
+    def other(work):
+        def encode(x):
+            asked.append(len(x))
+            return work.network.features(x) + 1e-7
+
+        return encode
+
+    planted("other", other)
+    engines_here, pixels = Engines(small, "other", options), images(small, 7)
+    held = [engines_here.chosen(pixels[:n], n).n_images for n in (7, 7, 7, 1)]
+    assert held == [7, 14, 16, 16]
+    assert asked == [7, 7, 2]
+
+
+def test_an_answer_that_is_no_number_is_torchs(small):
+    pixels = images(small, 2)
+    broken = engines.Chosen("onnxruntime", lambda x: small.features(x) * float("nan"))
+    expected, features = answers_and_features(small, pixels)
+    for threshold in (None, Threshold(LABELS[0], 0.5, "youden", 10, 5, 1.0, 1.0)):
+        answers, theirs = broken.answers(small, pixels, threshold)
+        assert (answers == expected).all()
+        assert (theirs == features).all()
+
+
 def test_one_that_crashes_is_named_and_the_next_is_taken(small, options, planted, monkeypatch):
     only(monkeypatch, REFERENCE)
 
+    tried = []
+
     def crash(work):
+        tried.append(work)
         raise MemoryError("no room\nfor this")
 
     planted("crashing", crash)
     monkeypatch.setattr(engines, "_WORTH_TRYING", 1)
-    for _ in range(2):  # also where it is remembered
-        chosen = Engines(small, AUTO, options).chosen(images(small), 3)
-        assert chosen.name == REFERENCE
-        assert chosen.passed_over == {"crashing": "MemoryError: no room"}
+    for _ in range(2):  # another time there may be room
+        engines_here = Engines(small, AUTO, options)
+        for _ in range(2):
+            chosen = engines_here.chosen(images(small), 3)
+            assert chosen.name == REFERENCE
+            assert chosen.passed_over == {"crashing": "MemoryError: no room"}
+    assert len(tried) == 2
     with pytest.raises(ModelError, match="MemoryError: no room"):
         Engines(small, "crashing", options).chosen(images(small), 3)
 

@@ -136,7 +136,7 @@ def perturbations(subject: Subject) -> Iterator[Finding]:
     family = sum(PERTURBATIONS.get(name).judged for name in PERTURBATIONS)
     start = {} if images.judged_only else _point(0.0, unaltered)
     answers = subject.ask_many(_perturbed(images))
-    for name in _asked(images):
+    for name in _names(images):
         perturbation = PERTURBATIONS.get(name)
         by_amount = {
             amount: replace(unaltered, after=next(answers))
@@ -175,7 +175,7 @@ def _point(amount: float, flips: Flips) -> dict[str, Any]:
     return point | {"flipped": float(flips.flipped.mean())}
 
 
-def _asked(images: Material) -> list[str]:
+def _names(images: Material) -> list[str]:
     names = PERTURBATIONS.names()
     return [n for n in names if PERTURBATIONS.get(n).judged or not images.judged_only]
 
@@ -187,7 +187,7 @@ def _amounts(perturbation: Perturbation, images: Material) -> list[float]:
 
 def _perturbed(images: Material) -> Iterator[Question]:
     """Yield the images under each perturbation, by each of its amounts, with their lungs."""
-    for perturbation in map(PERTURBATIONS.get, _asked(images)):
+    for perturbation in map(PERTURBATIONS.get, _names(images)):
         for amount in _amounts(perturbation, images):
             pixels, masks = (
                 perturbation.apply(images.pixels, amount, seed=images.seed),

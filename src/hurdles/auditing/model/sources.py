@@ -77,7 +77,7 @@ def source(subject: Subject) -> Iterator[Finding]:
         )
 
     # Whether there is anything to tell, before the network is asked.
-    if not any(_can_be_told(sources[rows], groups[rows]) for rows in _by_class(labels, known)):
+    if not any(_is_enough(sources[rows], groups[rows]) for rows in _by_class(labels, known)):
         pairs = Counter(zip(labels.tolist(), sources.tolist(), strict=True))
         counts = [f"{c} from {s or 'nowhere known'}: {n}" for (c, s), n in sorted(pairs.items())]
         raise HurdleError(
@@ -101,7 +101,7 @@ def _by_class(labels: NDArray[np.str_], rows: NDArray[np.int64]) -> Iterator[NDA
         yield rows[labels[rows] == label]
 
 
-def _can_be_told(sources: NDArray[np.str_], groups: NDArray[np.str_]) -> bool:
+def _is_enough(sources: NDArray[np.str_], groups: NDArray[np.str_]) -> bool:
     return sum(n >= FEWEST for n in patients_of(sources, groups).values()) > 1
 
 
