@@ -6,13 +6,17 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hurdles.data.vocabulary import OnBad
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 #: Seconds in which the first steps are done by no machine: they are those of an earlier session.
 _AT_ONCE = 1.0
@@ -136,6 +140,26 @@ def processors() -> int:
     """Return the number of processors that this process may use; not every system tells."""
     affinity = getattr(os, "sched_getaffinity", None)  # os.process_cpu_count: from Python 3.13 on
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let each matrix product keep to the thread that asks for it, where those are threads already.
+
+    Several threads of a small product wait for one another by spinning, which on a busy machine
+    costs several times the product; and sums have the same bits on any number of processors.
+    """
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Return what sets the numbers of threads; looking for the libraries takes a while."""
+    import numpy  # noqa: F401 - only libraries that are loaded are found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 # glibc's mallopt parameters, from malloc.h.

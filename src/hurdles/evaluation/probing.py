@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.ridge import Regression, regressions
 from hurdles.evaluation.statistics import Floats, PatientTable
+from hurdles.progress import one_blas_thread, processors
 
 #: Strengths of the ridge penalty (C: weight of the likelihood against half the squared weights),
 #: strongest penalty first, of which each fit chooses by itself.
@@ -69,13 +71,18 @@ def out_of_fold(
     share = _shares(names, known)
     probability = np.empty((len(names), len(known)))
     part = patient_folds(names, patients, folds, seed=seed)
-    for fold in np.unique(part):
+
+    def one(fold: int) -> None:
         test, train = part == fold, part != fold
-        probability[test] = _predicted(
-            table[train], names[train], patients[train], table[test], known, seed
-        )
+        told = _predicted(table[train], names[train], patients[train], table[test], known, seed)
         there = _shares(names[train], known)
-        probability[test] *= np.divide(share, there, out=np.zeros_like(share), where=there > 0)
+        told *= np.divide(share, there, out=np.zeros_like(share), where=there > 0)
+        probability[test] = told
+
+    # A fold is a thread: products of these sizes gain nothing from two, which would wait for one
+    # another spinning; and so a sum has the same bits on any number of processors.
+    with one_blas_thread(), ThreadPoolExecutor(processors()) as pool:
+        list(pool.map(one, np.unique(part).tolist()))
     return np.asarray(probability / probability.sum(axis=1, keepdims=True))
 
 
@@ -99,7 +106,8 @@ def fit_predict(
             f"features have shape {others.shape}; give finite numbers in {table.shape[1]} columns, "
             "as in training."
         )
-    return _predicted(table, names, patients, others, np.unique(names), seed)
+    with one_blas_thread():
+        return _predicted(table, names, patients, others, np.unique(names), seed)
 
 
 def patient_folds(

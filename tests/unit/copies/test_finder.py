@@ -241,6 +241,17 @@ def test_taking_out_what_all_share_leaves_few_pairs_to_align(chests, monkeypatch
     assert len(few) < len(many) / 2
 
 
+@pytest.mark.parametrize("threshold", [duplicates.LIKELY, duplicates.THRESHOLD])
+def test_what_is_not_close_is_no_copy(chests, threshold):
+    """The slow way: all likely pairs aligned, as below the thresholds."""
+    copies = [resized(alter(chests[n % 8]), 128) for n, alter in enumerate(ALTERATIONS.values())]
+    images = collection([*chests[:16], *copies])
+    every = matches(images, threshold=0.5)
+    pd.testing.assert_frame_equal(
+        every[every["similarity"] >= threshold], matches(images, threshold=threshold)
+    )
+
+
 def cropped_all(images, cut):
     return np.stack([cropped(x, *[cut] * 4) for x in images])
 

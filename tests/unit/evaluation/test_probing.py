@@ -51,6 +51,20 @@ def test_areas_are_those_of_the_same_regression_by_scikit_learn():
     assert area(fast, labels) > 0.8
 
 
+def test_folds_at_once_answer_as_one_after_the_other():
+    labels, groups = names(90, "a", "b", "c"), alone(90)
+    table = noise(90, 12, 3)
+    fold = patient_folds(labels, groups, 5)
+    slow = np.empty((90, 3))
+    for part in range(5):
+        test, train = fold == part, fold != part
+        told = fit_predict(table[train], labels[train], groups[train], table[test])
+        there = [(labels[train] == name).mean() for name in "abc"]
+        slow[test] = told * (1 / 3 / np.array(there))
+    slow /= slow.sum(axis=1, keepdims=True)
+    assert out_of_fold(table, labels, groups) == pytest.approx(slow, rel=1e-14)
+
+
 def test_no_image_is_judged_by_a_regression_that_saw_its_patient(monkeypatch):
     seen = []
     predicted = probing._predicted
