@@ -113,7 +113,7 @@ def _section(record: Record, rows: Sequence[Row]) -> list[str]:
     lines += [_line(record, row) for row in measured]
     missing = [row.what for row in rows if row.name not in record.made]
     if missing:
-        lines += ["", f"Not measured here: {'; '.join(missing)}."]
+        lines += ["", "Not measured here:", "", *[f"- {what}" for what in missing]]
     for row in measured:
         made = record.made[row.name]
         if row.note or "profile" in made:
