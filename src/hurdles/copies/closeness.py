@@ -12,8 +12,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["closeness"]
-
 Prints = NDArray[np.float32]
 
 _TINY = 1e-9
@@ -37,10 +35,10 @@ def _explained(x: Prints, y: Prints, shared: Prints) -> NDArray[np.float64]:
     bases = np.stack([image, *changes], axis=1).reshape(len(y), 7, -1)
     bases, x = _left(bases, shared), _left(x, shared)
     gram = (bases @ bases.transpose(0, 2, 1)).astype(np.float64)
-    told = (bases @ x[:, :, None]).astype(np.float64)
+    products = (bases @ x[:, :, None]).astype(np.float64)
     size = np.trace(gram, axis1=1, axis2=2)[:, None, None]
     gram += (1e-6 * size + _TINY) * np.eye(7)  # a flat print has no changes
-    explained = (told * np.linalg.solve(gram, told)).sum(axis=(1, 2))
+    explained = (products * np.linalg.solve(gram, products)).sum(axis=(1, 2))
     return np.asarray(np.sqrt(np.clip(explained / ((x**2).sum(axis=1) + _TINY), 0, 1)))
 
 

@@ -74,10 +74,10 @@ def out_of_fold(
 
     def one(fold: int) -> None:
         test, train = part == fold, part != fold
-        told = _predicted(table[train], names[train], patients[train], table[test], known, seed)
+        answered = _predicted(table[train], names[train], patients[train], table[test], known, seed)
         there = _shares(names[train], known)
-        told *= np.divide(share, there, out=np.zeros_like(share), where=there > 0)
-        probability[test] = told
+        answered *= np.divide(share, there, out=np.zeros_like(share), where=there > 0)
+        probability[test] = answered
 
     # A fold is a thread: products of these sizes gain nothing from two, which would wait for one
     # another spinning; and so a sum has the same bits on any number of processors.

@@ -68,7 +68,7 @@ def regressions(
     >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
     >>> [fitted] = regressions(x, ["a", "a", "b", "b"], [1.0])
     >>> fitted.probabilities(x)[:, 1].round(3).tolist()
-    [0.096, 0.322, 0.678, 0.904]
+    [0.22, 0.396, 0.604, 0.78]
     """
     known, columns = np.unique(np.asarray(labels), return_inverse=True)
     mean, scale = features.mean(axis=0), _scale(features)
