@@ -129,6 +129,7 @@ def kind_of_processor() -> str:
 def _worker(side: Side) -> Iterator[subprocess.Popen[str]]:
     paths = [str(HERE), str(HERE.parent / "peers"), str(HERE.parents[1] / "src")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **side.environment}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed: modules are compiled once
     command = [sys.executable, str(HERE / "worker.py"), side.make, json.dumps(dict(side.options))]
     pipe = subprocess.PIPE
     # Left, it closes the worker's input, at whose end the worker ends.
