@@ -69,7 +69,7 @@ def opened(path: str | Path) -> BinaryIO:
         raise ImageError(f"the path is none that a file can have ({error}); correct it.") from error
     if not plain:
         raise NotAnImageError("this is no plain file (a folder, a pipe or a device); leave it out.")
-    return open(path, "rb")  # noqa: PTH123
+    return open(path, "rb")  # noqa: PTH123 - once a file
 
 
 def format_of(head: bytes) -> str:

@@ -341,7 +341,8 @@ def _absolute(paths: pd.Series, here: Path) -> pd.Series:
     """Return ``str(here / path)`` for every path, where it can be without an object for each."""
     # By position: rows with a cell too many have an index, in which one name may stand twice.
     filled = paths.reset_index(drop=True).dropna().astype("str")
-    whole = (os.path.join(here, "") + filled).where(~filled.str.startswith("/"), filled)  # noqa: PTH118
+    root = os.path.join(here, "")  # noqa: PTH118 - with the slash at its end
+    whole = (root + filled).where(~filled.str.startswith("/"), filled)
     slow = filled.str.contains(_UNTIDY) if os.sep == "/" else filled.notna()
     joined = pd.Series([str(here / path) for path in filled[slow]], filled.index[slow], dtype="str")
     whole = whole.where(~slow, joined.reindex(filled.index))

@@ -103,9 +103,9 @@ def _outcome(read, path):
 
 def _same_sheets(path):
     for only_heads in (False, True):
-        fast = _outcome(lambda p: read_sheet(p, only_heads=only_heads), path)  # noqa: B023
+        fast = _outcome(lambda p: read_sheet(p, only_heads=only_heads), path)  # noqa: B023 - called at once
         with _slowly():
-            slow = _outcome(lambda p: read_sheet(p, only_heads=only_heads), path)  # noqa: B023
+            slow = _outcome(lambda p: read_sheet(p, only_heads=only_heads), path)  # noqa: B023 - called at once
         if isinstance(slow, spreadsheet.Sheet):
             assert isinstance(fast, spreadsheet.Sheet)
             assert fast.columns == slow.columns
