@@ -195,7 +195,7 @@ def _engine_row(architecture: str, title: str, batch: int) -> Row:
     here = {"architecture": architecture, "batch": batch}
     return Row(
         name=f"inference-{architecture}-{batch}",
-        what=f"inference, {title}, batch {batch}, prepared images to probabilities",
+        what=f"inference, {title}, batch {batch}, `--engine fastest` (bfloat16 where it is)",
         unit="images/s",
         sides=(
             Side(
@@ -224,7 +224,7 @@ ROWS = (
     ),
     Row(
         name="predict-files",
-        what="predict, ResNet-18, JPEGs of Kermany et al. as they lie here to rows of answers",
+        what="`predict --engine fastest`, ResNet-18, JPEGs of Kermany et al. to rows of answers",
         unit="images/s",
         sides=(
             Side(
