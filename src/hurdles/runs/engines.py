@@ -247,9 +247,10 @@ class Chosen:
         if self.name == REFERENCE:
             words = "Answered by torch in float32, as in hurdles evaluate."
         else:
+            images = f"{self.n_images} images" if self.n_images > 1 else "image"
             words = (
                 f"Answered by {self.name} ({_versions(self.name)}) in {engine.number_format}: on "
-                f"the first {self.n_images} its probabilities differ from torch's in float32 "
+                f"the first {images} its probabilities differ from torch's in float32 "
                 f"by {self.difference:.2g} at most ({self.tolerance:g} is allowed); where that "
                 "could change the class, torch answered."
             )
