@@ -110,19 +110,24 @@ def profile_of(row: Row, environment: Mapping[str, str] | None = None) -> list[s
 
 
 def kind_of_processor() -> str:
-    """Return ``"avx512-bf16"``, ``"avx2"`` or ``"other"``.
+    """Return ``"amx"``, ``"avx512-bf16"``, ``"avx2"`` or ``"other"``.
 
-    ``"avx2-restricted"`` is a larger processor that was told to do without more than AVX2, by
-    ``ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2``: a stand-in where no other is at hand.
+    A larger processor that does without more than the instructions of ``ONEDNN_MAX_CPU_ISA``
+    (``AVX2``, with ``ATEN_CPU_CAPABILITY=avx2``, or ``AVX512_CORE_BF16``) stands in for a smaller
+    one where none is at hand, and is called by its name with ``-restricted``.
     """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return "other"
-    if "avx512_bf16" in flags:
-        told = os.environ.get("ATEN_CPU_CAPABILITY", "").lower() == "avx2"
-        return "avx2-restricted" if told else "avx512-bf16"
-    return "avx2" if "avx2" in flags else "other"
+    here = next((kind for flag, kind in KINDS.items() if flag in flags), "other")
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower()
+    allowed = {"avx2": "avx2", "avx512_core_bf16": "avx512-bf16"}.get(limit, here)
+    return here if allowed == here else f"{allowed}-restricted"
+
+
+#: Kinds of processors by a flag that only they and larger ones have, the largest first.
+KINDS = {"amx_bf16": "amx", "avx512_bf16": "avx512-bf16", "avx2": "avx2"}
 
 
 @contextlib.contextmanager

@@ -17,6 +17,9 @@ from hurdles.recipe.choices import Precision
 if TYPE_CHECKING:
     import torch
 
+#: Flags of processors of which torch says "AVX512" alike and oneDNN has other kernels for each.
+_BEYOND_AVX512 = {"avx512_bf16": "BF16", "amx_bf16": "AMX"}
+
 
 class Machine:
     """The device of the tensors and the format of the passes; weights stay float32."""
@@ -46,8 +49,11 @@ class Machine:
 
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
+        flags = _cpuinfo()
+        beyond = [name for flag, name in _BEYOND_AVX512.items() if flag in flags]
         limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-        return " ".join(filter(None, [torch.backends.cpu.get_cpu_capability(), limit.upper()]))
+        words = [torch.backends.cpu.get_cpu_capability(), *beyond, limit.upper()]
+        return " ".join(filter(None, words))
 
     @contextmanager
     def mixed(self) -> Iterator[None]:

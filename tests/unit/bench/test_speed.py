@@ -144,3 +144,38 @@ def test_rows_have_names_of_their_own_and_sides_that_exist():
             files = [folder / f"{module}.py" for folder in (BENCH, BENCH.parent / "peers")]
             source = next(file for file in files if file.exists()).read_text()
             assert f"def {function}(" in source
+
+
+@pytest.mark.parametrize(
+    ("flags", "limit", "kind"),
+    [
+        ("avx2 avx512f avx512_bf16 amx_bf16", "", "amx"),
+        ("avx2 avx512f avx512_bf16 amx_bf16", "AVX512_CORE_BF16", "avx512-bf16-restricted"),
+        ("avx2 avx512f avx512_bf16 amx_bf16", "AVX2", "avx2-restricted"),
+        ("avx2 avx512f avx512_bf16", "", "avx512-bf16"),
+        ("avx2", "AVX2", "avx2"),
+        ("neon", "", "other"),
+    ],
+)
+def test_kinds_of_processors_and_their_stand_ins(bench, monkeypatch, flags, limit, kind):
+    _, pairs, _ = bench
+    monkeypatch.setattr(pairs.Path, "read_text", lambda *_, **__: flags)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert pairs.kind_of_processor() == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "goal", "counts"),
+    [
+        ("amx", "avx512-bf16", True),
+        ("avx512-bf16-restricted", "avx512-bf16", True),
+        ("avx2-restricted", "avx512-bf16", False),
+        ("amx", "avx2", False),
+    ],
+)
+def test_goals_of_a_smaller_kind_hold_for_amx(bench, tmp_path, kind, goal, counts):
+    page, pairs, _ = bench
+    row = pairs.Row("r", "r", "s", (pairs.Side("hurdles", "x:y"),), better="lower")
+    record = page.Record(kind, tmp_path)
+    record.turns = page.pd.DataFrame([{"row": "r", "side": "hurdles", "turn": 0, "value": 1.0}])
+    assert record.meets(row, pairs.Goal(2, on=goal)) is (True if counts else None)

@@ -79,7 +79,21 @@ def test_bfloat16_is_not_taken_where_onednn_was_told_to_do_without(monkeypatch):
     monkeypatch.setattr(machine, "_onednn_has_bfloat16", lambda: False)
     assert this_machine().format_name == "float32"
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
-    assert this_machine().instructions == "AVX512 AVX2"
+    assert this_machine().instructions == "AVX512 BF16 AVX2"
+
+
+@pytest.mark.parametrize(
+    ("known", "name"),
+    [
+        ("fpu avx512f", "AVX512"),
+        ("fpu avx512f avx512_bf16", "AVX512 BF16"),
+        ("fpu avx512f avx512_bf16 amx_bf16 amx_tile", "AVX512 BF16 AMX"),
+    ],
+)
+def test_processors_of_other_kernels_are_told_apart(monkeypatch, known, name):
+    flags(monkeypatch, f"flags : {known}")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert this_machine("float32").instructions == name
 
 
 def test_opaque_tensors_are_for_the_processor():
