@@ -92,7 +92,7 @@ def _prepare(folder: Path) -> None:
     from hurdles.recipe.recipe import Recipe
     from hurdles.runs.images import preparation_of
 
-    cache._BATCH = 8
+    cache._BATCH_BYTES = 8 * 2 * 32 * 32
     recipe = Recipe(name="masked", preparation={"size": 32, "name": "masked"})
     prepared = cache.prepare(
         Manifest.load(folder / "phantom" / "manifest.csv"), preparation_of(recipe)

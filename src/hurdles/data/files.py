@@ -25,6 +25,8 @@ from typing import Any
 from hurdles.errors import HurdlesError, OutputError, RunError
 
 _STALE_S = 24 * 3600.0
+#: Bytes of a file that are read, and hashed, at once.
+_PIECE = 1 << 20
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _UNWRITABLE = {
     errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ENAMETOOLONG,
@@ -36,12 +38,13 @@ _SWEPT: set[Path] = set()
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, synced: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     A reader sees the old file or the new one, never half of one. A killed writer leaves only a file
     whose name starts with a dot and ends in ``.part``, and the next one that writes into the folder
-    removes it.
+    removes it. Unless it is `synced`, the disk is not waited for: after a power failure the file
+    may be damaged, so its reader has to hold it against a checksum and to do without it.
     """
     target = Path(path)
     name = f".{target.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part"
@@ -54,8 +57,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
             _SWEPT.add(target.parent)
             sweep(target.parent)
         yield part
-        with part.open("rb+") as handle:  # Windows syncs only what may be written
-            os.fsync(handle.fileno())
+        if synced:
+            with part.open("rb+") as handle:  # Windows syncs only what may be written
+                os.fsync(handle.fileno())
         for guard in _GUARDS:
             guard.refuse(target, part)
         announced = any(guard.announces(target) for guard in _GUARDS)
@@ -96,10 +100,11 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_sealed(path: str | Path, content: Any) -> None:
-    """Write JSON with a checksum, whole or not at all."""
+def write_sealed(path: str | Path, content: Any, *, synced: bool = True) -> None:
+    """Write JSON with a checksum, whole or not at all; `synced` as of `replacing`."""
     text = json.dumps(content, sort_keys=True)
-    write_text(path, f"{_seal(text)} {text}")
+    with replacing(path, synced=synced) as part:
+        part.write_bytes(f"{_seal(text)} {text}".encode())
 
 
 def read_sealed(path: str | Path) -> Any:
@@ -117,8 +122,11 @@ def _seal(text: str) -> str:
 
 def file_hash(path: str | Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
-    with open(path, "rb") as handle:  # noqa: PTH123 - of thousands of files
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as handle:  # noqa: PTH123 - of thousands of files
+        while piece := handle.read(_PIECE):  # hashlib.file_digest zeroes a buffer for each file
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 @contextmanager

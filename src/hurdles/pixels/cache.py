@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -33,9 +33,10 @@ from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import OnBad
 from hurdles.errors import CacheError, ImageError, LungsNotFoundError, ManifestError
 from hurdles.phantom.cohort import is_phantom
-from hurdles.pixels.decode import DECODER_VERSION, decode
+from hurdles.pixels.decode import DECODER_VERSION, decode_levels
 from hurdles.pixels.header import DEFAULT_MAX_PIXELS
 from hurdles.pixels.packs import Packs, Refusals, writing
+from hurdles.pixels.raster import unit
 from hurdles.progress import keep_big_blocks, processors
 
 __all__ = ["PixelPreparation", "Prepared", "default_cache", "prepare"]
@@ -46,7 +47,9 @@ Progress: TypeAlias = Callable[[int, int], None]
 _log = logging.getLogger("hurdles")
 #: A file changed so recently could change again within one tick of a coarse clock (FAT: 2 s).
 _SETTLED_NS = 3_000_000_000
-_BATCH = 256
+#: A batch is put away when it takes so much memory, or after so many seconds: a killed run loses no
+#: more, and what is prepared sooner is written once.
+_BATCH_BYTES, _BATCH_S = 64 << 20, 10.0
 _PIECE = 8
 
 
@@ -54,7 +57,8 @@ class PixelPreparation(Protocol):
     """Settings that turn decoded pixels into stored ones, as `hurdles.pixels.prepare.Preparation`.
 
     One with an attribute ``beneath``, another preparation whose key is part of its own, is called
-    with the result of that one as its second argument; None: nothing has to be prepared first.
+    with the result of that one as its second argument; None: nothing has to be prepared first. One
+    with a method ``leaves`` is not called for bytes that it would leave as they are.
     """
 
     @property
@@ -255,42 +259,47 @@ def _hashed(paths: Iterable[str], store: Path, pool: Executor) -> list[_Source |
     One small JSON file per folder of images maps a name to its signature and hash. Without it, or
     with a damaged one, files are hashed again.
     """
-    paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - ten times as fast
-    folders = {os.path.split(path)[0] for path in paths}
+    places = [os.path.split(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - of thousands
+    folders = {folder for folder, _ in places}
     files = {f: store / f"{hashlib.sha256(os.fsencode(f)).hexdigest()[:32]}.json" for f in folders}
     known = {folder: read_sealed(file) or {} for folder, file in files.items()}
 
-    def hashed(path: str) -> _Source | ImageError:
-        folder, name = os.path.split(path)
+    def source(place: tuple[str, str], *, remembered: bool) -> _Source | ImageError | None:
+        """Return the file at a place with its hash; None where that is not remembered."""
+        path = os.path.join(*place)  # noqa: PTH118 - of thousands of files
         try:
-            state = os.stat(path)  # noqa: PTH116 - once a file
+            state = os.stat(path)  # noqa: PTH116 - of thousands of files
             if not stat.S_ISREG(state.st_mode):  # a pipe would never end
                 return ImageError("it is no plain file; give an image.", path)
             before = _signature(state)
-            entry = known[folder].get(name)
-            if entry is not None and tuple(entry[:3]) == before:
-                return _Source(path, str(entry[3]), before)
-            return _Source(path, file_hash(path), before)
+            if not remembered:
+                return _Source(path, file_hash(path), before)
+            entry = known[place[0]].get(place[1])
+            if entry is None or tuple(entry[:3]) != before:
+                return None
+            return _Source(path, str(entry[3]), before)
         except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
             why = getattr(error, "strerror", None) or str(error)
             return ImageError(f"the file cannot be opened ({why}); check the path.", path)
 
-    sources = list(_in_pieces(pool, hashed, paths))
+    # Not in threads: they would take turns for what is quicker than handing it over.
+    sources = [source(place, remembered=True) for place in places]
+    new = [i for i, known_source in enumerate(sources) if known_source is None]
+    hashes = _in_pieces(pool, partial(source, remembered=False), [places[i] for i in new])
     settled = time.time_ns() - _SETTLED_NS
     changed = set()
-    for source in sources:
-        if isinstance(source, _Source) and max(source.signature[1:]) < settled:
-            folder, name = os.path.split(source.path)
-            entry = [*source.signature, source.key]
-            if known[folder].get(name) != entry:
-                known[folder][name] = entry
-                changed.add(folder)
+    for i, hashed in zip(new, hashes, strict=True):
+        sources[i] = hashed
+        if isinstance(hashed, _Source) and max(hashed.signature[1:]) < settled:
+            folder, name = places[i]
+            known[folder][name] = [*hashed.signature, hashed.key]
+            changed.add(folder)
     for folder in changed:
         try:
-            write_sealed(files[folder], known[folder])
+            write_sealed(files[folder], known[folder], synced=False)
         except OSError as error:
             _log.info("hashes of %s are not remembered: %s", folder, error)
-    return sources
+    return [each for each in sources if each is not None]
 
 
 # --- preparations, one above another -------------------------------------------------------------
@@ -301,6 +310,7 @@ class _Layer:
 
     def __init__(self, preparation: PixelPreparation, cache: Path) -> None:
         self.preparation = preparation
+        self.leaves: Callable[[np.ndarray], bool] = getattr(preparation, "leaves", lambda _: False)
         folder = cache / f"{preparation.key}-d{DECODER_VERSION}"
         self.packs = Packs(folder, preparation.size)
         self.refusals = Refusals(folder)
@@ -322,11 +332,11 @@ class _Layer:
             )
         return row
 
-    def keep(self, batch: Sequence[_Made]) -> None:
+    def keep(self, batch: Sequence[_Made], *, in_memory: bool = False) -> None:
         """Put away what this layer made or refused of a batch of files."""
         rows = {made.key: made.rows[self] for made in batch if self in made.rows}
         if rows:
-            self.rows |= self.packs.put_away(rows)
+            self.rows |= rows if in_memory else self.packs.put_away(rows)
         refused = {made.key: made.error for made in batch if made.refused_by is self}
         self.refusals.put_away(
             {key: error for key, error in refused.items() if isinstance(error, LungsNotFoundError)}
@@ -373,11 +383,12 @@ class _Work:
 
     def keys(self, sources: Sequence[_Source | ImageError]) -> list[str | ImageError]:
         """Make sure that every image has a row, and return their keys, or why there is none."""
+        refusals = [layer.refusals for layer in self.layers if layer.refusals]
 
         def unless_refused(source: _Source | ImageError) -> _Source | ImageError:
-            if isinstance(source, ImageError):
+            if isinstance(source, ImageError) or not refusals:
                 return source
-            errors = (layer.refusals.error(source.key, source.path) for layer in self.layers)
+            errors = (each.error(source.key, source.path) for each in refusals)
             return next((error for error in errors if error is not None), source)
 
         results = [unless_refused(source) for source in sources]
@@ -397,33 +408,48 @@ class _Work:
         ]
 
     def _decode(self, missing: Mapping[str, _Source], total: int) -> dict[str, ImageError]:
-        """Make the missing rows of all layers, batch by batch, and return what cannot be used."""
-        done = total - len(missing)
-        self.tell(done, total)
+        """Make the missing rows of all layers, batch by batch, and return what cannot be used.
+
+        Of the highest layer the last batch is left in memory: the whole set is written next.
+        """
         failures: dict[str, ImageError] = {}
-        for layer in self.layers[:-1]:
+        *lower, top = self.layers
+        for layer in lower:
             layer.rows = layer.packs.rows(missing)
-        sources = list(missing.values())
-        for start in range(0, len(sources), _BATCH):
-            batch: list[_Made] = []
-            for made in _in_pieces(self.pool, self._make, sources[start : start + _BATCH]):
-                batch.append(made)
-                done += 1
-                self.tell(done, total)
-            for layer in self.layers:
-                layer.keep(batch)
+        left = len(missing)
+        for batch in self._batches(list(missing.values()), total):
+            left -= len(batch)
             failures |= {made.key: made.error for made in batch if made.error is not None}
-            if failures and self.on_bad is OnBad.STOP:
+            stops = bool(failures) and self.on_bad is OnBad.STOP
+            for layer in lower:
+                layer.keep(batch)
+            top.keep(batch, in_memory=not left and not stops)
+            if stops:
                 raise next(iter(failures.values()))
-        for layer in self.layers[:-1]:
+        for layer in lower:
             layer.packs.merge()
         return failures
+
+    def _batches(self, sources: Sequence[_Source], total: int) -> Iterator[list[_Made]]:
+        """Make rows, and yield them whenever enough are there."""
+        most = _BATCH_BYTES // sum(layer.preparation.size**2 for layer in self.layers)
+        done = total - len(sources)
+        self.tell(done, total)
+        batch: list[_Made] = []
+        began = time.monotonic()
+        for made in _in_pieces(self.pool, self._make, sources):
+            batch.append(made)
+            done += 1
+            self.tell(done, total)
+            if done == total or len(batch) >= most or time.monotonic() - began > _BATCH_S:
+                yield batch
+                batch, began = [], time.monotonic()
 
     def _make(self, source: _Source) -> _Made:
         """Decode a file, once for all layers that have no row of it."""
         try:
-            pixels = decode(source.path, max_pixels=self.max_pixels)
-            made = self._climb(pixels, source)
+            levels = decode_levels(source.path, max_pixels=self.max_pixels)
+            made = self._climb(levels, source)
             if _signature(os.stat(source.path)) == source.signature:  # noqa: PTH116 - once a file
                 return made
             error = ImageError("the file changed while it was read; run again.", source.path)
@@ -435,15 +461,18 @@ class _Work:
             error = ImageError(f"the file vanished while it was read ({caught}).", source.path)
         return _Made(source.key, {}, error)
 
-    def _climb(self, pixels: np.ndarray, source: _Source) -> _Made:
+    def _climb(self, levels: np.ndarray, source: _Source) -> _Made:
         """Make the rows that are missing from the lowest layer to the highest."""
         rows: dict[_Layer, np.ndarray] = {}
         lower: np.ndarray | None = None
         for layer in self.layers:
             row = layer.rows.get(source.key)
+            if row is None and layer.leaves(levels):
+                row = rows[layer] = levels
             if row is None:
+                levels = unit(levels)
                 try:
-                    row = rows[layer] = layer.make(pixels, lower, source.path)
+                    row = rows[layer] = layer.make(levels, lower, source.path)
                 except ImageError as error:
                     return _Made(source.key, rows, error, layer)
             lower = row

@@ -25,6 +25,7 @@ from hurdles.errors import (
 )
 from hurdles.pixels import dicom, raster
 from hurdles.pixels.header import DEFAULT_MAX_PIXELS, ImageHeader, about, notice
+from hurdles.pixels.raster import unit
 
 __all__ = ["Radiograph", "decode", "read_header"]
 
@@ -72,6 +73,14 @@ def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndar
     >>> decode(path).tolist()
     [[0.0, 0.20000000298023224, 1.0]]
     """
+    return unit(decode_levels(path, max_pixels=max_pixels))
+
+
+def decode_levels(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
+    """Read one radiograph as `decode`, but leave bytes as they are: ``uint8``, 255 for 1.
+
+    Where 8 bits hold the image, a pixel is a byte; what is deeper is ``float32`` within [0, 1].
+    """
     with _naming(path), opened(path) as handle:
         size, most = os.fstat(handle.fileno()).st_size, _BYTES_PER_PIXEL * max_pixels + _MORE_BYTES
         if size > most:
@@ -83,16 +92,16 @@ def decode(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndar
         data = handle.read()
         kind = format_of(data)
         if kind == "DICOM":
-            pixels = dicom.decode_dicom(data, max_pixels)
+            levels = dicom.decode_dicom(data, max_pixels)
         else:
-            pixels = raster.decode_raster(data, kind, max_pixels)
-        _check_pixels(pixels)
-        return pixels
+            levels = raster.decode_raster(data, kind, max_pixels)
+        _check_levels(levels)
+        return levels
 
 
-def _check_pixels(pixels: np.ndarray) -> None:
-    """Hold decoded pixels to what `decode` promises, whatever their format."""
-    low, high = float(pixels.min()), float(pixels.max())
+def _check_levels(levels: np.ndarray) -> None:
+    """Hold decoded levels to what `decode` promises, whatever their format."""
+    low, high = unit(np.stack([levels.min(), levels.max()])).tolist()
     if not 0 <= low <= high <= 1:  # NaN is none of these
         raise TruncatedImageError(
             f"the file is damaged (its gray levels run from {low:g} to {high:g} of 1); fetch it "

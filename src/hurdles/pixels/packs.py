@@ -3,7 +3,7 @@
 A pack is a NumPy file (``numpy.load`` opens it) of ``uint8`` (N, size, size), followed by a JSON
 footer that names every row's content hash and checksum, and by the footer's length and checksum.
 It is written beside and renamed into place, so it is whole or absent. What is used of it is held
-against its checksums before: a damaged row is made anew.
+against its checksums before: a damaged row is made anew. So the disk is not waited for either.
 
 Any pack serves as a source for another: a set with ten new images copies the old rows and decodes
 ten. What is decoded is put away in small packs as it comes (``*.batch``), so that a killed run
@@ -150,7 +150,7 @@ class Packs:
         checksums = [self._checksums[key] for key in keys]
         footer = json.dumps({"keys": list(keys), "checksums": checksums})
         encoded = footer.encode()
-        with writing(path), replacing(path) as part, part.open("wb") as out:
+        with writing(path), replacing(path, synced=False) as part, part.open("wb") as out:
             layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(out, layout)
             for key in keys:
@@ -197,6 +197,9 @@ class Refusals:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "refused.json"
         self._reasons = self._read()
+
+    def __len__(self) -> int:
+        return len(self._reasons)
 
     def error(self, key: str, path: str) -> LungsNotFoundError | None:
         """Return why a content was refused, as the error of the file at `path`, or None."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,12 @@ class Preparation:
             own |= {"resize": str(self.resize)}
         return own if self.beneath is None else {**own, "lungs": self.beneath.key}
 
+    def leaves(self, levels: np.ndarray) -> bool:
+        """Return whether these bytes, divided by 255 and prepared, would be the same bytes."""
+        same = levels.dtype == np.uint8 and levels.shape == (self.size, self.size)
+        steps = PREPARATIONS.get(self.name)
+        return same and not steps and not self._frames and self.resize is Resize.AREA
+
     @property
     def _frames(self) -> bool:
         return (self.framing, self.fraction) != (Framing.STRETCH, 1)
@@ -218,15 +224,42 @@ def resize_square(pixels: np.ndarray, size: int) -> np.ndarray:
 
     if pixels.shape == (size, size):
         return pixels
-    # One axis at a time, the other turned: faster in OpenCV than both at once.
     for _ in range(2):
         if pixels.shape[0] > size:
-            rows = (pixels.shape[1], size)
-            pixels = cv2.resize(pixels, rows, interpolation=cv2.INTER_AREA)
+            pixels = _shrunk(pixels, size)
         pixels = cv2.transpose(pixels)
     if pixels.shape != (size, size):
         pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.asarray(pixels)
+
+
+def _shrunk(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Average over areas of rows: to the bit as OpenCV, whose loop takes four times as long."""
+    import cv2
+
+    height, width = pixels.shape
+    if height % size == 0:  # sums, divided then, as OpenCV does of whole rows alone
+        return np.asarray(cv2.resize(pixels, (width, size), interpolation=cv2.INTER_AREA))
+    return np.asarray(_row_weights(height, size) @ pixels)
+
+
+@lru_cache(maxsize=64)
+def _row_weights(height: int, size: int) -> Any:
+    """Return the share of each row in each mean, as OpenCV computes them: sparse (size, height)."""
+    import cv2
+    from scipy.sparse import csr_array
+
+    # A mean takes less than `period` rows in sequence. Rows are told apart by their number modulo
+    # it, which shows more weights at once than the identity would.
+    period = height // size + 3
+    ones = np.zeros((height, period), dtype=np.float32)
+    ones[np.arange(height), np.arange(height) % period] = 1
+    shares = cv2.resize(ones, (period, size), interpolation=cv2.INTER_AREA)
+    rows = (np.arange(size) * height // size - 1)[:, None] + np.arange(period)
+    weights = np.take_along_axis(shares, rows % period, axis=1)
+    used = weights != 0
+    ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
+    return csr_array((weights[used], rows[used], ends), shape=(size, height))
 
 
 # --- steps ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""PNG, JPEG, WebP, TIFF and BMP to gray levels within [0, 1].
+"""PNG, JPEG, WebP, TIFF and BMP to gray levels: bytes where 8 bits hold them, else within [0, 1].
 
 The rules:
 
@@ -47,7 +47,7 @@ def read_raster_header(handle: BinaryIO, kind: str) -> ImageHeader:
 
 
 def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
-    """Decode the content of a file that is no DICOM: ``float32`` (H, W) within [0, 1], upright."""
+    """Decode the content of a file that is no DICOM: levels (H, W), see `unit`, upright."""
     if kind == "TIFF":
         return _decode_tiff(data, max_pixels)
     if kind == "BMP":
@@ -65,8 +65,9 @@ def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
     # An EXIF orientation (1 to 8) is undone: first mirror, then turn.
     if container.orientation in (2, 4, 5, 7):
         pixels = pixels[:, ::-1]
-    quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(container.orientation, 0)
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+    if quarter_turns := {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(container.orientation):
+        pixels = np.rot90(pixels, quarter_turns)
+    return np.ascontiguousarray(pixels)
 
 
 # --- samples -------------------------------------------------------------------------------------
@@ -75,24 +76,35 @@ def decode_raster(data: bytes, kind: str, max_pixels: int) -> np.ndarray:
 _DEPTHS = (8, 10, 12, 14)
 
 
+def unit(levels: np.ndarray) -> np.ndarray:
+    """Return levels, bytes or what is ``float32`` within [0, 1] already, as the latter."""
+    return _divided(levels, 255) if levels.dtype == np.uint8 else levels
+
+
 def gray(samples: np.ndarray, *, blue_first: bool = False) -> np.ndarray:
-    """Return gray, RGB or RGBA integers (H, W[, C]) as ``float32`` (H, W): luma, on black."""
+    """Return gray, RGB or RGBA integers (H, W[, C]) as levels (H, W): luma, on black."""
     import cv2
 
     if samples.ndim == 2:
-        return unit(samples)
+        return _levels(samples)
     code = cv2.COLOR_BGR2GRAY if blue_first else cv2.COLOR_RGB2GRAY
     highest = _highest(samples[..., :3])
-    luma = np.asarray(cv2.cvtColor(np.ascontiguousarray(samples[..., :3]), code))
+    luma = _levels(np.asarray(cv2.cvtColor(np.ascontiguousarray(samples[..., :3]), code)), highest)
     if samples.shape[2] == 3:
-        return unit(luma, highest)
-    return np.asarray(unit(luma, highest) * unit(samples[..., 3], np.iinfo(samples.dtype).max))
+        return luma
+    opaque = _divided(samples[..., 3], int(np.iinfo(samples.dtype).max))
+    return np.asarray(unit(luma) * opaque)
 
 
-def unit(samples: np.ndarray, highest: int | None = None) -> np.ndarray:
-    """Divide by `highest`: by default the highest value of the bits that are in use."""
-    top = np.float32(_highest(samples) if highest is None else highest)
-    return np.asarray(np.divide(samples, top, dtype=np.float32))
+def _levels(samples: np.ndarray, highest: int | None = None) -> np.ndarray:
+    """Divide by `highest`, by default that of the bits that are in use, what is no byte."""
+    if samples.dtype == np.uint8:
+        return samples
+    return _divided(samples, _highest(samples) if highest is None else highest)
+
+
+def _divided(samples: np.ndarray, highest: int) -> np.ndarray:
+    return np.asarray(np.divide(samples, np.float32(highest), dtype=np.float32))
 
 
 def _highest(samples: np.ndarray) -> int:
@@ -130,7 +142,7 @@ def _decode_jpeg(data: bytes, container: Container) -> np.ndarray:
         raise UnsupportedImageError(
             f"the JPEG has {container.bits} bits; convert it to 16-bit PNG, or give the DICOM."
         )
-    scans = data.count(b"\xff\xda")
+    scans = _count_scans(data)
     if scans * container.height * container.width > MAX_SCANNED_PIXELS:
         raise ImageTooLargeError(
             f"the JPEG goes {scans:,} times over its {container.width} x {container.height} "
@@ -142,13 +154,19 @@ def _decode_jpeg(data: bytes, container: Container) -> np.ndarray:
         samples = simplejpeg.decode_jpeg(data, "CMYK" if cmyk else "GRAY", strict=True)
     except ValueError as error:
         if "subsampling" in str(error):
-            return unit(_by_pillow(data))
+            return _by_pillow(data)
         if container.process not in _COMMON_JPEG and "Unsupported" in str(error):
             raise UnsupportedImageError(
                 "the JPEG is lossless or arithmetically coded; convert it to PNG."
             ) from error
         raise damaged("JPEG", str(error)) from error
-    return unit(_by_pillow(data) if cmyk else samples[..., 0])
+    return _by_pillow(data) if cmyk else np.asarray(samples[..., 0])
+
+
+def _count_scans(data: bytes) -> int:
+    """Count the marker FF DA, as ``data.count`` in an eighth of the time."""
+    pairs = (np.frombuffer(data, "<u2", (len(data) - odd) // 2, odd) for odd in (0, 1))
+    return sum(int(np.count_nonzero(pair == 0xDAFF)) for pair in pairs)
 
 
 def _by_pillow(data: bytes) -> np.ndarray:
@@ -332,15 +350,15 @@ def _pixels(image: Any, header: ImageHeader, data: bytes) -> np.ndarray:
     if mode.startswith("I;16"):
         samples = decoded("").astype(np.uint16, copy=False)
         if header.photometric == "MONOCHROME1":
-            return 1 - unit(samples, (1 << bits) - 1)
-        return unit(samples, (1 << bits) - 1 if bits < 16 else None)
+            return 1 - _divided(samples, (1 << bits) - 1)
+        return _levels(samples, (1 << bits) - 1 if bits < 16 else None)
     if mode in ("RGB", "RGBA") and bits == 16:  # of these Pillow keeps only the upper byte
         deep = decoded(None)
         if image.tag_v2.get(_EXTRA, (0,))[0] == _MULTIPLIED:  # transparency has darkened it already
             deep = deep[..., :3]
         return gray(deep, blue_first=True)
     if mode in ("1", "L"):
-        return unit(decoded("L"))
+        return decoded("L")
     if mode in ("LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"):
         return gray(decoded("RGBA" if mode in ("LA", "RGBA", "PA") else "RGB"))
     if mode in ("I", "F"):

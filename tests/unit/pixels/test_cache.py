@@ -23,7 +23,7 @@ from hurdles.errors import CacheError, ImageError, ManifestError, TruncatedImage
 from hurdles.pixels import cache as module
 from hurdles.pixels import packs
 from hurdles.pixels.cache import Prepared, cache_folder, default_cache, prepare
-from hurdles.pixels.decode import decode
+from hurdles.pixels.decode import decode, decode_levels
 from hurdles.pixels.prepare import Preparation
 
 SIZE = 16
@@ -61,9 +61,9 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def recorded(path: str, **options: Any) -> np.ndarray:
         seen.append(Path(path).name)
-        return decode(path, **options)
+        return decode_levels(path, **options)
 
-    monkeypatch.setattr(module, "decode", recorded)
+    monkeypatch.setattr(module, "decode_levels", recorded)
     return seen
 
 
@@ -247,7 +247,7 @@ def test_a_new_decoder_decodes_again(
 def test_batches_are_gone_once_a_whole_set_holds_them(
     manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BATCH", 5)
+    monkeypatch.setattr(module, "_BATCH_BYTES", 5 * SIZE * SIZE)
     prepared = prepare(manifest, PREPARATION, cache=folder)
     assert [len(files(folder, p)) for p in ("*.pack", "*.batch", ".*.part")] == [1, 0, 0]
     np.testing.assert_array_equal(prepared.pixels, expected(manifest))
@@ -257,6 +257,7 @@ def test_batches_of_a_process_that_was_killed_before_it_removed_them_are_gone(
     manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
+        patch.setattr(module, "_BATCH_BYTES", 6 * SIZE * SIZE)
         patch.setattr(packs.Packs, "_remove_batches", lambda self, keys: None)
         prepare(manifest, PREPARATION, cache=folder)
     assert len(files(folder, "*.batch")) == 1
@@ -355,9 +356,9 @@ def test_a_file_that_changes_while_it_is_read_is_not_cached(
     def rewritten(path: str, **options: Any) -> np.ndarray:
         if Path(path).name == "6.png":
             write_image(Path(path), 4242)
-        return decode(path, **options)
+        return decode_levels(path, **options)
 
-    monkeypatch.setattr(module, "decode", rewritten)
+    monkeypatch.setattr(module, "decode_levels", rewritten)
     prepared = prepare(manifest, PREPARATION, cache=folder)
     assert prepared.manifest.exclusions["reason"].tolist() == [
         "the file changed while it was read; run again."
@@ -519,7 +520,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.pixels.prepare import Preparation
 
 source, folder, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-cache._BATCH = 4
+cache._BATCH_BYTES = 4 * 16 * 16
 if mode == "die while writing":
     real = packs.np.lib.format.write_array_header_1_0
     count = 0
@@ -528,7 +529,7 @@ if mode == "die while writing":
         count += 1
         real(out, layout)
         out.flush()
-        if count == 3:            # the third batch has a beginning and no end
+        if count == 3:            # what follows two batches has a beginning and no end
             print("stalled", flush=True)
             time.sleep(60)
     packs.np.lib.format.write_array_header_1_0 = stall
@@ -563,7 +564,7 @@ def test_a_killed_process_leaves_nothing_half_written(
         child.send_signal(signal.SIGKILL)
         assert child.wait(10) == -signal.SIGKILL
     assert files(folder, "*.pack") == []
-    assert [len(files(folder, p)) for p in ("*.batch", ".*.batch.*.part")] == [2, 1]
+    assert [len(files(folder, p)) for p in ("*.batch", ".*.part")] == [2, 1]
     prepared = prepare(manifest, PREPARATION, cache=folder)
     assert len(decodings) == 4  # the eight of two whole batches are kept
     np.testing.assert_array_equal(prepared.pixels, expected(manifest))
@@ -614,6 +615,7 @@ def test_a_batch_that_another_process_removes_is_not_missed(
         if path.suffix == ".batch":
             path.unlink()
 
+    monkeypatch.setattr(module, "_BATCH_BYTES", 5 * SIZE * SIZE)
     monkeypatch.setattr(packs.Packs, "_write", written_and_gone)
     prepared = prepare(manifest, PREPARATION, cache=folder)
     np.testing.assert_array_equal(prepared.pixels, expected(manifest))

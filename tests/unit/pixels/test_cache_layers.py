@@ -20,7 +20,7 @@ from hurdles.phantom import Cohort, phantom_cohort
 from hurdles.phantom.cohort import write_phantom
 from hurdles.pixels import cache as module
 from hurdles.pixels.cache import Prepared, prepare
-from hurdles.pixels.decode import decode
+from hurdles.pixels.decode import decode, decode_levels
 from hurdles.pixels.packs import Packs, Refusals
 from hurdles.pixels.prepare import Preparation
 
@@ -74,9 +74,9 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def recorded(path: str, **options: Any) -> np.ndarray:
         seen.append(Path(path).name)
-        return decode(path, **options)
+        return decode_levels(path, **options)
 
-    monkeypatch.setattr(module, "decode", recorded)
+    monkeypatch.setattr(module, "decode_levels", recorded)
     return seen
 
 
@@ -239,18 +239,18 @@ def test_progress_counts_every_image_once(paths: list[Path], folder: Path) -> No
 def test_memory_is_bounded_by_a_batch_and_batches_are_merged(
     paths: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BATCH", 4)
+    monkeypatch.setattr(module, "_BATCH_BYTES", 4 * 2 * 16 * 16)
     prepared = prepare(manifest_of(paths), Preparation(16, "masked", Lungs()), cache=folder)
     np.testing.assert_array_equal(prepared.pixels, expected(paths, "masked"))
     assert len(list(folder.rglob("*.pack"))) == 2
     assert list(folder.rglob("*.batch")) == []
 
 
-@pytest.mark.parametrize("after", [1, 2, 3, 5])
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
 def test_killed_and_prepared_again_the_cache_holds_the_same_files(
     paths: list[Path], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    monkeypatch.setattr(module, "_BATCH", 4)
+    monkeypatch.setattr(module, "_BATCH_BYTES", 4 * 2 * 16 * 16)
     manifest, preparation = manifest_of(paths), Preparation(16, "masked", Lungs())
     prepare(manifest, preparation, cache=folder)
     put_away, written = Packs.put_away, []
