@@ -101,7 +101,8 @@ def decode_levels(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> 
 
 def _check_levels(levels: np.ndarray) -> None:
     """Hold decoded levels to what `decode` promises, whatever their format."""
-    low, high = unit(np.stack([levels.min(), levels.max()])).tolist()
+    white = 255 if levels.dtype == np.uint8 else 1
+    low, high = float(levels.min()) / white, float(levels.max()) / white
     if not 0 <= low <= high <= 1:  # NaN is none of these
         raise TruncatedImageError(
             f"the file is damaged (its gray levels run from {low:g} to {high:g} of 1); fetch it "

@@ -68,7 +68,7 @@ def decode_dicom(data: bytes, max_pixels: int) -> np.ndarray:
             highest = (1 << header.bits) - 1
             return _luma(stored >> max(high + 1 - header.bits, 0) & highest, highest)
         pixels = _looked_up(stored, gray_table(dataset, stored, header, high))
-        if "VOILUTSequence" not in dataset and pixels.min() == pixels.max():
+        if "VOILUTSequence" not in dataset and _is_flat(pixels):
             check_window(dataset, stored, header, high)
         return pixels
 
@@ -270,7 +270,7 @@ def _native(dataset: Any) -> np.ndarray:
             f"{announced:,} bytes, but the pixel data have {len(dataset.PixelData):,}; fetch the "
             "file again."
         )
-    return np.asarray(pixel_array(dataset, correct_unused_bits=False))
+    return np.asarray(pixel_array(dataset, correct_unused_bits=False, view_only=True))
 
 
 def _first_frame(dataset: Any) -> bytes:
@@ -357,6 +357,11 @@ def _looked_up(stored: np.ndarray, table: np.ndarray) -> np.ndarray:
         return np.asarray(cv2.LUT(codes, table))
     except cv2.error:  # before OpenCV 5 only 8-bit tables are known
         return np.asarray(np.take(table, codes))
+
+
+def _is_flat(pixels: np.ndarray) -> bool:
+    first = pixels[0, 0]
+    return bool((pixels[::16] == first).all() and (pixels == first).all())  # most are not at once
 
 
 def _luma(samples: np.ndarray, highest: int | None = None) -> np.ndarray:

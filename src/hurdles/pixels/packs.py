@@ -21,7 +21,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -46,19 +46,21 @@ class Pack(NamedTuple):
     checksums: list[int]
     pixels: np.ndarray
 
-    def is_intact(self, row: int) -> bool:
-        """Return whether a row is byte for byte what was written."""
-        return _checksum(self.pixels[row]) == self.checksums[row]
+    def intact(self) -> Callable[[int], bool]:
+        """Return a function that says whether a row is byte for byte what was written."""
+        plain = self.pixels.view(np.ndarray)  # rows of a memmap are slow to make
+        return lambda row: _checksum(plain[row]) == self.checksums[row]
 
     def is_whole(self) -> bool:
         """Return whether every row is intact; an unchanged file is read through once a process."""
         state = self.path.stat()
         known = (str(self.path), state.st_ino, state.st_size, state.st_mtime_ns)
         if known not in _VERIFIED:
+            is_intact = self.intact()
             with ThreadPoolExecutor(processors()) as pool:  # checksums let other threads run
                 n, step = len(self.keys), 64
                 parts = [range(start, min(start + step, n)) for start in range(0, n, step)]
-                if not all(pool.map(lambda rows: all(map(self.is_intact, rows)), parts)):
+                if not all(pool.map(lambda rows: all(map(is_intact, rows)), parts)):
                     return False
             _VERIFIED.add(known)
         return True
@@ -88,8 +90,9 @@ class Packs:
         wanted = set(keys)
         rows: dict[str, np.ndarray] = {}
         for pack in self._all(".pack", ".batch"):
+            is_intact = pack.intact()
             for row, key in enumerate(pack.keys):
-                if key in wanted and pack.is_intact(row):
+                if key in wanted and is_intact(row):
                     rows[key] = pack.pixels[row]
                     wanted.discard(key)
             if not wanted:
@@ -119,8 +122,9 @@ class Packs:
         rows = {
             key: batch.pixels[row]
             for batch in self._all(".batch")
+            for is_intact in [batch.intact()]
             for row, key in enumerate(batch.keys)
-            if batch.is_intact(row)
+            if is_intact(row)
         }
         if rows:
             self.write(sorted(rows), rows)

@@ -164,7 +164,7 @@ def _decode_jpeg(data: bytes, container: Container) -> np.ndarray:
 
 
 def _count_scans(data: bytes) -> int:
-    """Count the marker FF DA, as ``data.count`` in an eighth of the time."""
+    """Count the marker FF DA in a JPEG, as ``data.count`` in an eighth of the time."""
     pairs = (np.frombuffer(data, "<u2", (len(data) - odd) // 2, odd) for odd in (0, 1))
     return sum(int(np.count_nonzero(pair == 0xDAFF)) for pair in pairs)
 

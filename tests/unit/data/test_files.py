@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from hurdles.data.files import file_hash, replacing, write_bytes, write_text
+from hurdles.data.files import (
+    file_hash,
+    read_sealed,
+    replacing,
+    write_bytes,
+    write_sealed,
+    write_text,
+)
 
 
 def test_text_is_utf8_with_the_newlines_given(tmp_path):
@@ -98,6 +105,17 @@ def test_the_temporary_file_is_on_the_same_disk(tmp_path):
     with replacing(tmp_path / "a.txt") as part:
         part.write_text("x")
         assert part.parent == tmp_path
+
+
+def test_the_disk_is_waited_for_unless_that_is_declined(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_bytes(tmp_path / "a.bin", b"1")
+    write_sealed(tmp_path / "a.json", [1])
+    assert len(synced) == 2
+    write_sealed(tmp_path / "b.json", [1], synced=False)
+    assert len(synced) == 2
+    assert read_sealed(tmp_path / "b.json") == [1]
 
 
 def test_file_hash_is_that_of_the_content(tmp_path):

@@ -88,6 +88,18 @@ def test_pixels_are_what_decoding_and_preparing_gives(manifest: Manifest, folder
         prepared.pixels[0] = 0
 
 
+def test_bytes_that_fit_are_those_that_decoding_and_preparing_gives(
+    tmp_path: Path, folder: Path
+) -> None:
+    paths = [tmp_path / f"{i}.jpeg" for i in range(3)]
+    for i, path in enumerate(paths):
+        pixels = np.random.default_rng(i).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
+        path.write_bytes(cv2.imencode(".jpeg", pixels)[1].tobytes())
+    manifest = manifest_of(paths)
+    prepared = prepare(manifest, PREPARATION, cache=folder)
+    np.testing.assert_array_equal(prepared.pixels, expected(manifest))
+
+
 def test_index_follows_names(manifest: Manifest, folder: Path) -> None:
     prepared = prepare(manifest, PREPARATION, cache=folder)
     assert prepared.index(["7.png", "0.png"]).tolist() == [7, 0]
@@ -250,6 +262,24 @@ def test_batches_are_gone_once_a_whole_set_holds_them(
     monkeypatch.setattr(module, "_BATCH_BYTES", 5 * SIZE * SIZE)
     prepared = prepare(manifest, PREPARATION, cache=folder)
     assert [len(files(folder, p)) for p in ("*.pack", "*.batch", ".*.part")] == [1, 0, 0]
+    np.testing.assert_array_equal(prepared.pixels, expected(manifest))
+
+
+def test_what_was_prepared_for_some_seconds_is_put_away(
+    manifest: Manifest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_away, batches = packs.Packs.put_away, []
+
+    def recorded(self: packs.Packs, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        batches.append(len(rows))
+        return put_away(self, rows)
+
+    monkeypatch.setattr(packs.Packs, "put_away", recorded)
+    prepare(manifest, PREPARATION, cache=folder)
+    assert batches == []  # written once, with the whole set
+    monkeypatch.setattr(module, "_BATCH_S", -1)
+    prepared = prepare(manifest, PREPARATION, cache=folder / "other")
+    assert batches == [1] * 11
     np.testing.assert_array_equal(prepared.pixels, expected(manifest))
 
 
@@ -453,7 +483,7 @@ def test_a_pack_that_stays_as_it_is_is_verified_once(
 ) -> None:
     prepare(manifest, PREPARATION, cache=folder)
     prepare(manifest, PREPARATION, cache=folder)
-    monkeypatch.setattr(packs.Pack, "is_intact", lambda *_: 1 / 0)
+    monkeypatch.setattr(packs.Pack, "intact", lambda *_: 1 / 0)
     prepare(manifest, PREPARATION, cache=folder)
 
 

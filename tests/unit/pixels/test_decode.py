@@ -26,7 +26,7 @@ from hurdles.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
-from hurdles.pixels.decode import decode, read_header
+from hurdles.pixels.decode import decode, decode_levels, read_header
 
 SMOOTH = cv2.GaussianBlur(
     np.random.default_rng(7).integers(0, 256, (40, 56)).astype(np.float32), (0, 0), 3
@@ -74,6 +74,28 @@ def test_eight_bit_grey_is_divided_by_255(tmp_path: Path, form: str) -> None:
     assert pixels.dtype == np.float32
     assert pixels.flags.c_contiguous
     np.testing.assert_array_equal(pixels, GREY / np.float32(255))
+
+
+@pytest.mark.parametrize("form", [*LOSSLESS, "JPEG", "BMP"])
+@pytest.mark.parametrize("samples", [GREY, COLOUR, GREY16, np.dstack([COLOUR, GREY])])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_levels_are_bytes_where_bytes_hold_them(
+    tmp_path: Path, form: str, samples: np.ndarray, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {} if form in ("TIFF", "BMP") else {"exif": exif}
+    try:
+        content = saved(samples, form, **options, **LOSSLESS.get(form, {}))
+    except (OSError, ValueError):
+        pytest.skip(f"no {form} holds this")
+    pixels = decoded(tmp_path, content)
+    levels = decode_levels(tmp_path / "image")
+    assert levels.dtype in (np.uint8, np.float32)
+    if samples is GREY or samples is COLOUR:
+        assert levels.dtype == np.uint8
+    top = 255 if levels.dtype == np.uint8 else 1
+    np.testing.assert_array_equal(pixels, levels / np.float32(top))
 
 
 @given(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,6 +21,7 @@ from hurdles.pixels.prepare import (
     PREPARATIONS,
     Preparation,
     Step,
+    _shrunk,
     as_bytes,
     equalize,
     grown,
@@ -66,12 +68,64 @@ def test_every_axis_is_averaged_where_it_shrinks_and_linear_where_it_grows(
     np.testing.assert_allclose(resize_square(pixels, size), expected, atol=2e-5)
 
 
+def by_opencv(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Shrink by OpenCV's own loop, one axis at a time."""
+    for _ in range(2):
+        if pixels.shape[0] > size:
+            shape = (pixels.shape[1], size)
+            pixels = cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA)
+        pixels = np.ascontiguousarray(pixels.T)
+    return pixels
+
+
+@given(st.integers(7, 900), st.integers(7, 60), st.integers(1, 7), st.integers(0, 2**31))
+@example(672, 21, 7, 0)  # whole rows in a mean
+@example(1400, 7, 7, 0)
+@settings(max_examples=200, deadline=None)
+def test_areas_are_to_the_bit_those_of_opencv(
+    height: int, width: int, size: int, seed: int
+) -> None:
+    pixels = np.random.default_rng(seed).random((height, width), dtype=np.float32)
+    pixels[:: height // 3] = 1
+    ours, theirs = resize_square(pixels, size), by_opencv(pixels, size)
+    if platform.machine() in ("x86_64", "AMD64"):
+        np.testing.assert_array_equal(ours, theirs)
+    else:  # a compiler may round a product and its sum once
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [80, 224, 512])
+def test_areas_are_to_the_bit_those_of_opencv_at_every_height(size: int) -> None:
+    pixels = np.random.default_rng(0).random((5 * size, 3), dtype=np.float32)
+    for height in range(size + 1, 5 * size, 3):
+        part = np.ascontiguousarray(pixels[:height])
+        shrunk = cv2.resize(part, (3, size), interpolation=cv2.INTER_AREA)
+        np.testing.assert_allclose(_shrunk(part, size), shrunk, rtol=1e-6)
+
+
 @given(hnp.arrays(np.uint8, (16, 16)))
+@example(np.arange(256, dtype=np.uint8).reshape(16, 16))
 @settings(max_examples=30, deadline=None)
 def test_eight_bit_images_of_the_right_size_come_through_exactly(array: np.ndarray) -> None:
-    prepared = Preparation(size=16)(array / np.float32(255))
+    preparation = Preparation(size=16)
+    prepared = preparation(array / np.float32(255))
     assert prepared.dtype == np.uint8
     np.testing.assert_array_equal(prepared, array)
+    assert preparation.leaves(array)
+
+
+@pytest.mark.parametrize(
+    "preparation",
+    [
+        Preparation(15),
+        Preparation(16, "equalized"),
+        Preparation(16, framing="crop", fraction=0.5),
+        Preparation(16, resize="bilinear"),
+    ],
+)
+def test_bytes_are_left_only_where_nothing_is_done(preparation: Preparation) -> None:
+    assert not preparation.leaves(np.zeros((16, 16), np.uint8))
+    assert not Preparation(16).leaves(np.zeros((16, 16), np.float32))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (224, 224), (3000, 100)])

@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from hurdles.errors import (
@@ -22,7 +24,7 @@ from hurdles.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
-from hurdles.pixels import header
+from hurdles.pixels import header, raster
 from hurdles.pixels.decode import decode, read_header
 
 SMOOTH = cv2.GaussianBlur(
@@ -238,6 +240,12 @@ def test_a_few_bytes_that_claim_a_large_picture_are_damaged(tmp_path: Path) -> N
     content[frame + 5 : frame + 9] = struct.pack(">HH", 3000, 3000)
     with pytest.raises(TruncatedImageError, match="the JPEG file is damaged"):
         decoded(tmp_path, bytes(content))
+
+
+@given(st.lists(st.sampled_from([b"\xff", b"\xda", b"\x00", b"\xff\xda"])).map(b"".join))
+def test_scans_are_counted_wherever_they_begin(data: bytes) -> None:
+    data = b"\xff\xd8\xff" + data
+    assert raster._count_scans(data) == data.count(b"\xff\xda")
 
 
 def test_a_jpeg_of_thousands_of_scans_is_refused_at_once(tmp_path: Path) -> None:
