@@ -36,6 +36,8 @@ BLANK_MARGIN = 0.05
 
 #: Part of every key. Raise it when `resize_square` or the rounding comes to give other bytes.
 _VERSION = 1
+#: Pixels from which on a sparse product averages them.
+_MANY = 1 << 18
 #: Of the blur before a mask is stretched, in pixels of the mask: takes the staircase off its edge.
 _EDGE = 1.0
 
@@ -238,7 +240,8 @@ def _shrunk(pixels: np.ndarray, size: int) -> np.ndarray:
     import cv2
 
     height, width = pixels.shape
-    if height % size == 0:  # sums, divided then, as OpenCV does of whole rows alone
+    # Of whole rows OpenCV divides the sum. For few pixels SciPy is not loaded, which takes 0.1 s.
+    if height % size == 0 or pixels.size < _MANY:
         return np.asarray(cv2.resize(pixels, (width, size), interpolation=cv2.INTER_AREA))
     return np.asarray(_row_weights(height, size) @ pixels)
 
