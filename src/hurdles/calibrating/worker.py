@@ -212,16 +212,15 @@ def area_of(network: Network, material: Material) -> float:
 
 
 def _subject(network: Network, material: Material, elsewhere: Material) -> Subject:
-    from hurdles.training.prediction import probabilities
-
+    model = NetworkModel(network)
     validation, test = (material.take(material.rows(p)) for p in (Split.VALIDATION, Split.TEST))
     of_validation, of_test, of_others = (
-        images.predictions(network.spec.labels, probabilities(network, images.pixels))
+        images.predictions(model.labels, model.ask(images.pixels))
         for images in (validation, test, elsewhere)
     )
     return Subject(
         material.name,
-        NetworkModel(network),
+        model,
         material,
         of_validation,
         of_test,
