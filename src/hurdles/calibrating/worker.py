@@ -36,6 +36,8 @@ _ELSEWHERE = 80
 _POOL_SEEDS = {"calibration": 1000, "fresh": 2000}
 #: Hurdles that take as long as all others together, and how many networks of a condition they see.
 _DEAR = {"attention": 8}
+#: How long a trial takes beside others of as many patients: networks are trained, and asked.
+_COSTS = {"data": 1.0, "network": 3.0, "model": 6.0}
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,11 @@ def run_trial(plan: Plan, name: str) -> Record:
         auc = area_of(network, material.take(material.rows("test")))
     measured = () if findings is None else tuple(Measured.of(row) for row in findings.rows)
     return Record(name, names, measured, auc, round(time.monotonic() - started, 3))
+
+
+def cost_of(trial: Trial) -> float:
+    """Return how long a trial takes beside others, roughly, for the time left."""
+    return _COSTS[trial.kind] * trial.patients
 
 
 def _cohorts(
