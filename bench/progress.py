@@ -1,6 +1,6 @@
 """How right the time left is that long commands write, and how long they are silent.
 
-    HURDLES_DATA=PATHS python bench/progress.py --out runs/progress [--only audit]
+    HURDLES_DATA=PATHS python bench/progress.py --out runs/progress [--only audit] [--clock wall]
 
 gives each command, reads what it writes on stderr line by line with the time of day, and writes
 ``docs/results/progress.md``: for each stage of ten seconds or more what it had said last at each
@@ -19,7 +19,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,13 +28,29 @@ import hurdles
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results" / "progress.md"
-#: A calibration of minutes: fewer cohorts.
-_SMALL = (
-    "from dataclasses import replace; from hurdles.calibrating.trials import PROFILES as all; "
-    "all['fast'] = replace(all['fast'], data_null=4, alike_null=0, data_power=2, grid=(1.0,), "
-    "faults=1, shortcuts=('marker',)); "
+#: Lines of progress begin with the time; and a calibration has fewer cohorts. Processor seconds are
+#: those of a machine that does nothing else, as far as the command computes on one thread.
+_CHILD = """
+import sys, threading, time
+if sys.argv[1] == "processor":
+    time.monotonic = time.perf_counter = time.process_time
+clock, began = time.monotonic, 0.0 if sys.argv[1] == "processor" else time.monotonic()
+from dataclasses import replace
+from hurdles.calibrating.trials import PROFILES
+from hurdles.cli import main
+from hurdles.cli.progress import ProgressBar
+PROFILES["fast"] = replace(
+    PROFILES["fast"], data_null=4, alike_null=0, data_power=2, grid=(1.0,), faults=1,
+    shortcuts=("marker",),
 )
-_HURDLES = [sys.executable, "-c", _SMALL + "from hurdles.cli import main; main()"]
+line = ProgressBar._line
+ProgressBar._line = lambda bar, text: line(bar, f"{clock() - began:.3f} {text}")
+del sys.argv[1]
+try:
+    main()
+finally:
+    print(f"{clock() - began:.3f} ended", file=sys.stderr)
+"""
 _DATA = '--data "radiography-database=$HURDLES_DATA/COVID-19 Radiography Database"'
 _RUN = (
     "run lazaro-barco-2020-baseline --set preparation.size=80 --set training.epochs=2 "
@@ -83,41 +98,36 @@ class Stage(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/progress"))
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
     parser.add_argument("--only", choices=CASES, nargs="*", default=list(CASES))
     arguments = parser.parse_args()
     out = arguments.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     if "audit" in arguments.only and not (out / "run" / "meta.json").exists():
-        watched(_RUN, out)
+        watched(_RUN, out, "wall")
     for name in arguments.only:
         own = out / name
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir()
-        lines, seconds = watched(CASES[name].format(out=name), out)
-        (out / f"{name}.json").write_text(json.dumps([seconds, lines]), encoding="utf-8")
-    kept = {n: out / f"{n}.json" for n in CASES if (out / f"{n}.json").exists()}
-    PAGE.write_text(page({n: json.loads(f.read_text("utf-8")) for n, f in kept.items()}), "utf-8")
+        lines, seconds = watched(CASES[name].format(out=name), out, arguments.clock)
+        kept = json.dumps([lines, seconds, arguments.clock])
+        (out / f"{name}.json").write_text(kept, encoding="utf-8")
+    files = {n: out / f"{n}.json" for n in CASES if (out / f"{n}.json").exists()}
+    PAGE.write_text(page({n: json.loads(f.read_text("utf-8")) for n, f in files.items()}), "utf-8")
 
 
-def watched(command: str, folder: Path) -> tuple[list[tuple[float, str]], float]:
-    """Give a command; return the lines of stderr with their second, and the seconds of it all."""
-    words = shlex.split(os.path.expandvars(command))
+def watched(command: str, folder: Path, clock: str) -> tuple[list[tuple[float, str]], float]:
+    """Give a command; return its lines of progress with their second, and the seconds of it all."""
+    words = [sys.executable, "-c", _CHILD, clock, *shlex.split(os.path.expandvars(command))]
     environment = {**os.environ, "HURDLES_CACHE": str(folder / "cache")}
-    began, lines = time.monotonic(), []
-    with subprocess.Popen(
-        [*_HURDLES, *words],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            lines.append((time.monotonic() - began, line.rstrip("\n")))
-    if process.returncode not in (0, 3):  # 3: some limit was not met
-        raise SystemExit(f"hurdles {command}: {[text for _, text in lines[-5:]]}")
-    return lines, time.monotonic() - began
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (0, 3):  # 3: some limit was not met
+        raise SystemExit(f"hurdles {command}: {done.stderr[-2000:]}")
+    found = map(re.compile(r"([\d.]+) (.*)").fullmatch, done.stderr.splitlines())
+    lines = [(float(line[1]), line[2]) for line in found if line]
+    return lines[:-1], lines[-1][0]
 
 
 def stages(lines: Sequence[tuple[float, str]], seconds: float) -> Iterator[Stage]:
@@ -133,18 +143,17 @@ def stages(lines: Sequence[tuple[float, str]], seconds: float) -> Iterator[Stage
             stage = open_now.get(name, Stage(name, when, when, []))
             if left := _LEFT.search(found["rest"]):
                 stage.said.append((when, float(left[1]) * _SECONDS[left[2]]))
-            is_over = pattern is _LINE and stage.said and "for" in text and "since" in text
-            open_now[name] = stage if is_over else stage._replace(ended=when)
+            open_now[name] = stage._replace(ended=when)
     yield from (s._replace(ended=seconds) if s.name == "cells" else s for s in open_now.values())
 
 
-def page(measured: dict[str, tuple[list[tuple[float, str]], float]]) -> str:
+def page(measured: dict[str, tuple[list[tuple[float, str]], float, str]]) -> str:
     """Return the page as Markdown."""
     rows, silences, worst = [], [], []
-    for command, (lines, seconds) in measured.items():
+    for command, (lines, seconds, clock) in measured.items():
         times = [0.0, *(when for when, _ in lines), seconds]
         silence = max(b - a for a, b in itertools.pairwise(times))
-        silences.append(f"| `{command}` | {seconds:.0f} | {silence:.1f} |")
+        silences.append(f"| `{command}` | {clock} | {seconds:.0f} | {silence:.1f} |")
         for stage in stages(lines, seconds):
             if stage.seconds < _LONG:
                 continue
@@ -172,10 +181,11 @@ def page(measured: dict[str, tuple[list[tuple[float, str]], float]]) -> str:
             *rows,
             "",
             "Silence is the longest time between two lines, from the start of the process to its "
-            "end.",
+            "end. By the clock `processor` all seconds are those of the processor, the program's "
+            "own clock included: what they would be on a machine that does nothing else.",
             "",
-            "| command | seconds | longest silence, s |",
-            "|---|--:|--:|",
+            "| command | clock | seconds | longest silence, s |",
+            "|---|---|--:|--:|",
             *silences,
             "",
             *commands,

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
+import numpy as np
+
 from hurdles.auditing.material import Capability, Material, Subject
 from hurdles.errors import HurdleError, HurdlesError
 from hurdles.evaluation.estimate import undefined
@@ -212,8 +214,11 @@ def _costs(hurdles: Iterable[Hurdle[T]], given: T) -> list[float]:
     """Return about how many seconds each hurdle takes; next to none of one that cannot run."""
     able, answer = [(hurdle, not _lacking(hurdle, given)) for hurdle in hurdles], 0.0
     if isinstance(given, Subject) and any(a and Capability.ANSWERS in h.needs for h, a in able):
-        began = time.perf_counter()
         with suppress(Exception):  # a hurdle that asks will say so
+            if not hasattr(given.model, "ask_many"):  # a program would be started once more
+                one = given.tested.take(np.arange(1))
+                given.ask(one.pixels, one.masks)  # libraries are loaded, kernels chosen
+            began = time.perf_counter()
             n = len(given.reference)
             answer = (time.perf_counter() - began) / n
     return [_LEAST + (hurdle.cost(given, answer) if is_able else 0) for hurdle, is_able in able]
