@@ -47,6 +47,8 @@ def _little(_given: object, _answer: float) -> float:
 #: Modules of files given by ``--own`` begin with this.
 _OWN = "hurdles_own_"
 
+#: Images of which a network is asked at once.
+_A_BATCH = 32
 #: Seconds that no hurdle takes less than.
 _LEAST = 0.01
 
@@ -216,8 +218,8 @@ def _costs(hurdles: Iterable[Hurdle[T]], given: T) -> list[float]:
     if isinstance(given, Subject) and any(a and Capability.ANSWERS in h.needs for h, a in able):
         with suppress(Exception):  # a hurdle that asks will say so
             if not hasattr(given.model, "ask_many"):  # a program would be started once more
-                one = given.tested.take(np.arange(1))
-                given.ask(one.pixels, one.masks)  # libraries are loaded, kernels chosen
+                some = given.tested.take(np.arange(min(_A_BATCH, len(given.test))))
+                given.ask(some.pixels, some.masks)  # libraries are loaded, kernels chosen
             began = time.perf_counter()
             n = len(given.reference)
             answer = (time.perf_counter() - began) / n

@@ -62,7 +62,7 @@ _OCCLUDED = (
 def _cost(subject: Subject, answer: float) -> float:
     """Return the seconds of all maps: of gradients, or of answers with a part hidden."""
     if isinstance(subject.model, NetworkModel):
-        return 75 * min(_IMAGES, len(subject.test)) * answer
+        return 85 * min(_IMAGES, len(subject.test)) * answer
     return 50 * min(_IMAGES_HIDDEN, len(subject.test)) * answer
 
 
