@@ -6,7 +6,7 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -29,8 +29,11 @@ _MARKS = 256
 class Progress(Protocol):
     """A listener to the progress of work: a progress bar, a log."""
 
-    def start(self, stage: str, total: int) -> None:
-        """Begin a stage of `total` steps; the one before it is over."""
+    def start(self, stage: str, total: int, costs: Sequence[float] = ()) -> None:
+        """Begin a stage of `total` steps; the one before it is over.
+
+        `costs` says how long each step takes beside the others, where they are not alike.
+        """
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Say that `steps` more are done, and what is worth a glance."""
@@ -42,7 +45,7 @@ class Progress(Protocol):
 class Silent:
     """A listener that does nothing: the library's default."""
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, costs: Sequence[float] = ()) -> None:
         """Do nothing."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
@@ -57,10 +60,12 @@ class TimeLeft:
 
     The first half of the steps done so far is left out, since a start is often slow: caches fill,
     libraries load, processes begin. So are the steps of an earlier session, which took no time.
+    Where steps are not alike, all is counted in what they cost; `step` is the cost of the one in
+    work.
     """
 
     def __init__(self, total: float, now: float) -> None:
-        self.total, self._began = total, now
+        self.total, self.step, self._began = total, 1.0, now
         self._marks: list[tuple[float, float]] = []
 
     def mark(self, done: float, now: float) -> None:
@@ -82,10 +87,10 @@ class TimeLeft:
             return None
         pace = (last - since) / (done - before)
         left = self.total - done
-        if now - last > _OVERRUN * pace + _AT_ONCE:
+        if now - last > _OVERRUN * self.step * pace + _AT_ONCE:
             return None  # steps are not alike, and this pace says nothing
         # The step in work takes its time already, but is not done before it is done.
-        return max(left * pace - (now - last), (left - 1) * pace)
+        return max(left * pace - (now - last), (left - self.step) * pace)
 
     def words(self, now: float) -> str:
         """Return the estimate as it is read; empty while there is none."""

@@ -108,6 +108,14 @@ def test_a_step_that_takes_longer_stays_one_step():
     assert [left.seconds(10 + waited) for waited in (0, 1, 2, 5, 60)] == [10, 9, 8, 8, None]
 
 
+def test_a_dear_step_is_waited_for_as_long_as_it_costs():
+    left = TimeLeft(20, 0.0)
+    left.mark(4, 8.0)
+    left.step = 10
+    waits = {0: 32, 10: 22, 20: 12, 40: 12, 62: None}
+    assert {waited: left.seconds(8.0 + waited) for waited in waits} == waits
+
+
 def test_there_is_no_time_left_without_a_pace():
     left = TimeLeft(10, 0.0)
     assert left.seconds(5.0) is None

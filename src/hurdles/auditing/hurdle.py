@@ -10,11 +10,15 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
+
+import numpy as np
 
 from hurdles.auditing.material import Capability, Material, Subject
 from hurdles.errors import HurdleError, HurdlesError
@@ -31,8 +35,22 @@ T = TypeVar("T")
 #: audit keeps the first.
 Function: TypeAlias = Callable[[T], Iterator[Finding]]
 
+#: From what a hurdle is given, and the seconds of a model's answer to an image, to the seconds that
+#: it takes: roughly, for the time left. Shares of a whole audit are what counts.
+Cost: TypeAlias = Callable[[T, float], float]
+
+
+def _little(_given: object, _answer: float) -> float:
+    return 0.1
+
+
 #: Modules of files given by ``--own`` begin with this.
 _OWN = "hurdles_own_"
+
+#: Images of which a network is asked at once.
+_A_BATCH = 32
+#: Seconds that no hurdle takes less than.
+_LEAST = 0.01
 
 _log = logging.getLogger("hurdles")
 
@@ -53,6 +71,8 @@ class Hurdle(Generic[T]):
         What a subject must be able to do; of one that is not, the hurdle could not run.
     lungs : bool
         Whether it looks at where the lungs are, which takes long to find.
+    cost : callable
+        Of the time that it takes.
     """
 
     name: str
@@ -60,6 +80,7 @@ class Hurdle(Generic[T]):
     run: Function[T]
     needs: frozenset[Capability] = frozenset()
     lungs: bool = True
+    cost: Cost[T] = _little
 
 
 #: Hurdles for data by name, in the order in which they are run and shown.
@@ -68,24 +89,32 @@ DATA_HURDLES: Registry[Hurdle[Material]] = Registry("hurdle for data")
 MODEL_HURDLES: Registry[Hurdle[Subject]] = Registry("hurdle for a model")
 
 
-def data_hurdle(name: str, *, question: str) -> Callable[[Function[Material]], Function[Material]]:
+def data_hurdle(
+    name: str, *, question: str, cost: Cost[Material] = _little
+) -> Callable[[Function[Material]], Function[Material]]:
     """Return a decorator that registers a hurdle for data with its name and its question.
 
-    A second use of a name raises `RegistryError`.
+    `cost` is for the time left, see `Hurdle`. A second use of a name raises `RegistryError`.
     """
-    return _registering(DATA_HURDLES, name, question)
+    return _registering(DATA_HURDLES, name, question, cost=cost)
 
 
 def model_hurdle(
-    name: str, *, question: str, needs: Iterable[Capability] = (), lungs: bool = True
+    name: str,
+    *,
+    question: str,
+    needs: Iterable[Capability] = (),
+    lungs: bool = True,
+    cost: Cost[Subject] = _little,
 ) -> Callable[[Function[Subject]], Function[Subject]]:
     """Return a decorator that registers a hurdle for a model with its name and its question.
 
     `needs` are what it asks of a subject beyond the predictions of its test part: the images, a
     model that answers about altered ones, or features. Without `lungs`, these are not looked for on
-    its behalf. A second use of a name raises `RegistryError`.
+    its behalf. `cost` is for the time left, see `Hurdle`. A second use of a name raises
+    `RegistryError`.
     """
-    return _registering(MODEL_HURDLES, name, question, needs, lungs)
+    return _registering(MODEL_HURDLES, name, question, needs, lungs, cost)
 
 
 def _registering(
@@ -94,9 +123,10 @@ def _registering(
     question: str,
     needs: Iterable[Capability] = (),
     lungs: bool = True,
+    cost: Cost[T] = _little,
 ) -> Callable[[Function[T]], Function[T]]:
     def keep(function: Function[T]) -> Function[T]:
-        hurdles.register(name)(Hurdle(name, question, function, frozenset(needs), lungs))
+        hurdles.register(name)(Hurdle(name, question, function, frozenset(needs), lungs, cost))
         return function
 
     return keep
@@ -163,7 +193,8 @@ def run_hurdles(
     for name in names or ():
         hurdles.get(name)  # an unknown name raises
     requested = [name for name in hurdles if names is None or name in names]
-    listener.start("Hurdles", len(requested))
+    if progress is not None:
+        listener.start("Hurdles", len(requested), _costs(map(hurdles.get, requested), given))
     rows: list[Finding] = []
     questions: dict[str, str] = {}
     for hurdle in map(hurdles.get, requested):
@@ -179,6 +210,20 @@ def run_hurdles(
             after_each(Findings(tuple(rows), dict(questions), about))
         listener.advance()
     return Findings(tuple(rows), questions, about)
+
+
+def _costs(hurdles: Iterable[Hurdle[T]], given: T) -> list[float]:
+    """Return about how many seconds each hurdle takes; next to none of one that cannot run."""
+    able, answer = [(hurdle, not _lacking(hurdle, given)) for hurdle in hurdles], 0.0
+    if isinstance(given, Subject) and any(a and Capability.ANSWERS in h.needs for h, a in able):
+        with suppress(Exception):  # a hurdle that asks will say so
+            if not hasattr(given.model, "ask_many"):  # a program would be started once more
+                some = given.tested.take(np.arange(min(_A_BATCH, len(given.test))))
+                given.ask(some.pixels, some.masks)  # libraries are loaded, kernels chosen
+            began = time.perf_counter()
+            n = len(given.reference)
+            answer = (time.perf_counter() - began) / n
+    return [_LEAST + (hurdle.cost(given, answer) if is_able else 0) for hurdle, is_able in able]
 
 
 #: By what a subject lacks: what that is, and how it can be given.

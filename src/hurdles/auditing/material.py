@@ -281,11 +281,16 @@ class NetworkModel:
         return prepare_squares(self.preparation, self.size, pixels, masks)
 
     @cached_property
-    def _channels_last(self) -> Network:
-        """The network in the layout in which images come; in the other it takes twice as long."""
+    def _answering(self) -> Network:
+        """A copy in the layout in which images come, without a step for batch normalization.
+
+        In the other layout, in which training leaves it, answers take twice as long.
+        """
         import torch
 
-        return self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return] # stubs
+        from hurdles.models.network import folded
+
+        return folded(self.network.to(memory_format=torch.channels_last))  # type: ignore[call-overload] # stubs
 
     def ask(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
@@ -293,7 +298,7 @@ class NetworkModel:
         """Return the probabilities of every class, shape (n, K)."""
         from hurdles.training.prediction import probabilities
 
-        return probabilities(self._channels_last, self.prepare(pixels, masks))
+        return probabilities(self._answering, self.prepare(pixels, masks))
 
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
@@ -301,7 +306,7 @@ class NetworkModel:
         """Return what the network's head is given, shape (n, D)."""
         from hurdles.training.prediction import embed
 
-        return embed(self._channels_last, self.prepare(pixels, masks))
+        return embed(self._answering, self.prepare(pixels, masks))
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ from hurdles.calibrating.trials import (
 )
 from hurdles.calibrating.worker import (
     Plan,
+    cost_of,
     one_thread,
     register_hurdles,
     render,
@@ -134,7 +135,8 @@ def _carry_out(plan: Plan, journal: Journal, at_work: _Workers, *, real: bool) -
 
     def records_of(stage: str, trials: Sequence[Trial]) -> list[Record]:
         left = [(plan, t.name) for t in trials if t.name not in journal.records]
-        at_work.run(stage, run_trial, left, journal.add)
+        costs = [cost_of(t) for t in trials if t.name not in journal.records]
+        at_work.run(stage, run_trial, left, journal.add, costs)
         return journal.among(t.name for t in trials)
 
     clean = records_of("Cohorts without a shortcut", calibration_trials(profile, kinds))
@@ -204,9 +206,10 @@ class _Workers:
         work: Callable[..., T],
         tasks: Sequence[tuple[Any, ...]],
         done: Callable[[T], object],
+        costs: Sequence[float] = (),
     ) -> None:
         """Do tasks, in whatever order they end, and pass each result on."""
-        self.listener.start(stage, len(tasks))
+        self.listener.start(stage, len(tasks), costs)
         for result in self._results(work, tasks):
             done(result)
             self.listener.advance()

@@ -36,6 +36,8 @@ _ELSEWHERE = 80
 _POOL_SEEDS = {"calibration": 1000, "fresh": 2000}
 #: Hurdles that take as long as all others together, and how many networks of a condition they see.
 _DEAR = {"attention": 8}
+#: How long a trial takes beside others of as many patients: networks are trained, and asked.
+_COSTS = {"data": 1.0, "network": 3.0, "model": 6.0}
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ def run_trial(plan: Plan, name: str) -> Record:
     return Record(name, names, measured, auc, round(time.monotonic() - started, 3))
 
 
+def cost_of(trial: Trial) -> float:
+    """Return how long a trial takes beside others, roughly, for the time left."""
+    return _COSTS[trial.kind] * trial.patients
+
+
 def _cohorts(
     plan: Plan, trial: Trial, counts: Sequence[int], *, strengths: Sequence[float] | None = None
 ) -> list[Material]:
@@ -212,16 +219,15 @@ def area_of(network: Network, material: Material) -> float:
 
 
 def _subject(network: Network, material: Material, elsewhere: Material) -> Subject:
-    from hurdles.training.prediction import probabilities
-
+    model = NetworkModel(network)
     validation, test = (material.take(material.rows(p)) for p in (Split.VALIDATION, Split.TEST))
     of_validation, of_test, of_others = (
-        images.predictions(network.spec.labels, probabilities(network, images.pixels))
+        images.predictions(model.labels, model.ask(images.pixels))
         for images in (validation, test, elsewhere)
     )
     return Subject(
         material.name,
-        NetworkModel(network),
+        model,
         material,
         of_validation,
         of_test,

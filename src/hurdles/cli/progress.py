@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from io import StringIO
 from typing import Any, Self, TextIO
@@ -37,6 +38,7 @@ class ProgressBar:
         self._stage, self._total, self._done, self._note = "", 0, 0, ""
         self._opened = self._began = self._moved = self._spoke = time.monotonic()
         self._left = TimeLeft(0, self._opened)
+        self._costs: Sequence[float] = ()
         self._lock, self._closed = threading.RLock(), threading.Event()
         self._clock = threading.Thread(target=self._watch, name="progress", daemon=True)
 
@@ -64,12 +66,14 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.stop()
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, costs: Sequence[float] = ()) -> None:
         """Begin a stage of `total` steps."""
         with self._lock:
+            self._costs = costs
             self._stage, self._total, self._done, self._note = stage, total, 0, ""
             self._began = self._moved = time.monotonic()
-            self._left = TimeLeft(total, self._began)
+            self._left = TimeLeft(sum(costs) or total, self._began)
+            self._left.step = costs[0] if costs else 1.0
             if self._bar is None:
                 self._line(f"{stage}: 0 of {total}")
                 return
@@ -87,7 +91,9 @@ class ProgressBar:
             now = self._moved = time.monotonic()
             self._done, self._note = self._done + steps, note
             if steps:
-                self._left.mark(self._done, now)
+                done, rest = self._costs[: self._done], self._costs[self._done :]
+                self._left.step = rest[0] if rest else 1.0
+                self._left.mark(sum(done) or self._done, now)
             if self._bar is not None:
                 if self._task is not None:
                     self._bar.update(self._task, advance=steps, note=note, left=self._until(now))

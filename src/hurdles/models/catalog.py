@@ -233,6 +233,8 @@ def efficientnet_lite0(spec: ModelSpec, generator: torch.Generator) -> Network:
 class Compact(Network):
     """Four residual stages of one block each: stride 32, then the mean over the last map."""
 
+    takes_opaque = True
+
     def __init__(self, spec: ModelSpec, generator: torch.Generator) -> None:
         super().__init__(spec)
         require_size(spec, _HALVED_UP)
@@ -264,17 +266,17 @@ class _Block(nn.Module):
     def __init__(self, before: int, after: int, *, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
+            Convolution(before, after, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(after),
             nn.ReLU(),
-            nn.Conv2d(after, after, 3, padding=1, bias=False),
+            Convolution(after, after, 3, padding=1, bias=False),
             nn.BatchNorm2d(after),
         )
         self.shortcut = nn.Sequential()
         if stride > 1:
             self.shortcut.append(_halved())
         if before != after:
-            self.shortcut.append(nn.Conv2d(before, after, 1, bias=False))
+            self.shortcut.append(Convolution(before, after, 1, bias=False))
             self.shortcut.append(nn.BatchNorm2d(after))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hurdles.errors import RecipeError
 from hurdles.models import onednn
@@ -116,6 +118,19 @@ def last_convolution(module: nn.Module) -> nn.Module:
             "'last_convolution', or use a heat-map method that needs no gradient."
         )
     return part
+
+
+def folded(network: Network) -> Network:
+    """Return a copy in evaluation mode whose batch normalizations are part of their convolutions.
+
+    Only those that follow one directly in an `nn.Sequential`; answers are the same up to rounding.
+    """
+    made = copy.deepcopy(network).eval()
+    for parts in [part for part in made.modules() if isinstance(part, nn.Sequential)]:
+        for place, (one, two) in enumerate(pairwise(parts)):
+            if isinstance(one, nn.Conv2d) and isinstance(two, nn.BatchNorm2d):
+                parts[place], parts[place + 1] = fuse_conv_bn_eval(one, two), nn.Identity()
+    return made
 
 
 class GrayConvolution(nn.Conv2d):

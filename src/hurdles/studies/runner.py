@@ -28,6 +28,7 @@ from hurdles.studies.images import MAKERS, SAME_PATIENTS, Given, Images
 from hurdles.studies.pages import page_of, require_template
 from hurdles.studies.state import COLUMNS, ON_COLLECTION, State, counts_of
 from hurdles.studies.tables import FIGURES, TABLES
+from hurdles.training.growth import size_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,8 @@ class Study:
 
 def _cost(cell: Cell) -> float:
     """Return what a cell costs beside others of its study: pixels that its training sees."""
-    return float(cell.recipe.training.epochs * cell.recipe.preparation.size**2)
+    training, size = cell.recipe.training, cell.recipe.preparation.size
+    return float(sum(size_of(training, size, n + 1) ** 2 for n in range(training.epochs)))
 
 
 @dataclass(frozen=True, eq=False)

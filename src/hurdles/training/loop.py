@@ -382,7 +382,9 @@ def first_network(
         from hurdles.models.starting import freeze
 
         freeze(network, recipe.model.freeze)
-    network.opaque = network.takes_opaque and machine.has_opaque
+    # oneDNN has no gradient of a batch normalization that keeps its statistics.
+    frozen = not all(part.training for part in network.train().modules())
+    network.opaque = network.takes_opaque and machine.has_opaque and not frozen
     if network.opaque:
         return network
     # mypy does not know this keyword of Module.to.

@@ -18,6 +18,7 @@ from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError, RegistryError
 from hurdles.findings.finding import Finding, Limit, Verdict, counted
 from hurdles.findings.summary import exit_code
+from hurdles.progress import Silent
 from hurdles.registry import Registry
 
 
@@ -169,3 +170,20 @@ def test_hurdles_are_run_and_shown_in_the_order_of_their_documentation():
         if registry.get(name).run.__module__.startswith("hurdles.")
     ]
     assert shipped == re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)
+
+
+def test_a_listener_hears_how_long_each_takes_beside_the_others(hurdles):
+    registry, _ = hurdles
+    registry.register("dear")(
+        Hurdle("dear", "dear?", lambda _: iter([finding("dear", 0)]), cost=lambda given, _: given)
+    )
+    started = []
+
+    class Listener(Silent):
+        def start(self, stage, total, costs=()):
+            started.append((stage, total, list(costs)))
+
+    run_hurdles(registry, 4, progress=Listener())
+    ((stage, total, costs),) = started
+    assert (stage, total) == ("Hurdles", 3)
+    assert costs[2] - costs[0] == pytest.approx(4 - 0.1)

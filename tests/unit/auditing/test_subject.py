@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from hurdles.auditing.material import Material, NetworkModel, Subject
 from hurdles.data.manifest import Manifest
@@ -12,6 +15,7 @@ from hurdles.errors import HurdleError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models import ModelSpec, build
 from hurdles.pixels.prepare import Preparation
+from hurdles.training.prediction import as_input, embed, probabilities
 
 LABELS = ("COVID-19", "Normal")
 
@@ -102,3 +106,18 @@ def test_a_table_of_answers_keeps_images_and_patients(material):
     assert table.frame["image"].tolist() == ["i4", "i5", "i6", "i7"]
     assert np.allclose(table.y_prob, one.reference)
     assert table.groups.tolist() == one.tested.groups.tolist()
+
+
+@pytest.mark.parametrize("architecture", ["small", "resnet-18", "baseline"])
+def test_a_network_answers_as_with_its_batch_normalizations_apart(architecture):
+    network = build(ModelSpec(architecture, LABELS, size=64, mean=0.4, std=0.2), seed=1)
+    pixels = np.random.default_rng(3).integers(0, 256, (40, 64, 64), dtype=np.uint8)
+    for chunk in (pixels[:20], pixels[20:]):  # running statistics that are not those of the start
+        network.train()(as_input(chunk))
+    model = NetworkModel(network.eval())
+    with torch.no_grad():
+        logits = copy.deepcopy(network).double()(torch.from_numpy(pixels[:, None] / 255))
+    exact = logits.softmax(1).numpy()
+    for found in (model.ask(pixels), probabilities(network, pixels)):
+        np.testing.assert_allclose(found, exact, atol=2e-6)
+    np.testing.assert_allclose(model.features(pixels), embed(network, pixels), rtol=1e-3, atol=1e-4)

@@ -63,6 +63,19 @@ class TestLines:
             "Training: 20 of 100, 80 s left, so far so good",
         ]
 
+    def test_steps_that_cost_more_take_longer(self, clock, log):
+        bar, lines = log
+        bar.start("Hurdles", 4, [1, 4, 2, 3])
+        for name, seconds in (("views", 6.0), ("attention", 24.0), ("perturbations", 12.0)):
+            clock.now += seconds
+            bar.advance(1, name)
+        assert lines() == [
+            "Hurdles: 0 of 4",
+            "Hurdles: 1 of 4, 54 s left, views",
+            "Hurdles: 2 of 4, 30 s left, attention",
+            "Hurdles: 3 of 4, 18 s left, perturbations",
+        ]
+
     def test_lines_grow_rarer_in_the_log_of_hours(self, clock, log):
         bar, lines = log
         bar.start("Training", 36_000)

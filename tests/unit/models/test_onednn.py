@@ -10,14 +10,18 @@ from torch.nn import functional
 from hurdles.models import ModelSpec, architectures, build, onednn
 from hurdles.models.network import GrayConvolution, Network
 from hurdles.models.onednn import Convolution
+from hurdles.recipe.recipe import Recipe
+from hurdles.training.loop import first_network
+from hurdles.training.machine import this_machine
 
-NETWORKS = ("baseline", "inception-like", "inception-as-coded")
+NETWORKS = ("baseline", "inception-like", "inception-as-coded", "small")
+SIZE = 64
 
 pytestmark = pytest.mark.skipif(not onednn.available(), reason="no oneDNN for x86 in this torch")
 
 
 def made(architecture: str, *, opaque: bool, channels: int = 3) -> Network:
-    spec = ModelSpec(architecture, ("a", "b", "c"), size=32, channels=channels, mean=0.4, std=0.2)
+    spec = ModelSpec(architecture, ("a", "b", "c"), size=SIZE, channels=channels, mean=0.4, std=0.2)
     network = build(spec, seed=0)
     network.opaque = opaque
     for part in network.head.modules():
@@ -27,7 +31,7 @@ def made(architecture: str, *, opaque: bool, channels: int = 3) -> Network:
 
 
 def images(n: int = 5) -> torch.Tensor:
-    return torch.rand(n, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    return torch.rand(n, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
 
 
 def passes(network: Network, x: torch.Tensor, *, half: bool = False) -> list[torch.Tensor]:
@@ -115,10 +119,22 @@ def test_only_a_pass_of_training_is_opaque(monkeypatch):
     assert entered == [1]
 
 
+def test_a_frozen_batch_normalization_keeps_a_training_from_opaque_tensors():
+    spec, machine = ModelSpec("small", ("a", "b"), size=SIZE), this_machine("float32")
+    stage = {"architecture": "small", "freeze": ["stages.2.*"]}
+    recipes = [Recipe(name="r").changed(model=m) for m in ({"architecture": "small"}, stage)]
+    networks = [first_network(recipe, spec, None, machine) for recipe in recipes]
+    assert [network.opaque for network in networks] == [machine.has_opaque, False]
+    for network in networks:
+        network.train()(images()).sum().backward()
+        assert network.stages[0].body[0].weight.grad is not None
+
+
 def test_the_networks_that_take_opaque_tensors():
-    specs = {name: ModelSpec(name, ("a", "b")) for name in ("baseline", "small")}
+    specs = {name: ModelSpec(name, ("a", "b")) for name in ("baseline", "small", "resnet-18")}
     assert {n: build(s, seed=0).takes_opaque for n, s in specs.items()} == {
         "baseline": True,
-        "small": False,
+        "small": True,
+        "resnet-18": False,
     }
     assert set(NETWORKS) <= set(architectures())

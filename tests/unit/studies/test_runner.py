@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,6 +32,14 @@ SHARES = {
 @pytest.fixture(params=["full", "fast"])
 def cells(request) -> list[Cell]:
     return find_study(NAME).cells(request.param)
+
+
+def test_a_cell_costs_the_pixels_that_its_training_sees(cells):
+    cell = replace(cells[0], recipe=cells[0].recipe.changed(training={"epochs": 4}))
+    size = cell.recipe.preparation.size
+    assert runner._cost(cell) == 4 * size**2
+    growing = replace(cell, recipe=cell.recipe.changed(training={"sizes": [40, 64]}))
+    assert runner._cost(growing) == 40**2 + 64**2 + 2 * size**2
 
 
 class TestCells:

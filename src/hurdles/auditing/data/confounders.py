@@ -213,7 +213,9 @@ _JUDGED = sum(look.judged for look in _LOOKS)
 
 
 @data_hurdle(
-    "pixels", question="Can the class be told from borders, corners, or how the image was made?"
+    "pixels",
+    question="Can the class be told from borders, corners, or how the image was made?",
+    cost=lambda material, _: 0.0035 * len(material),
 )
 def pixels(material: Material) -> Iterator[Finding]:
     """Probe for the class: nine looks at the pixels, of which five are judged, together."""

@@ -21,7 +21,11 @@ _SHOWN = 6
 _LISTED = 200
 
 
-@data_hurdle("duplicates", question="Does one radiograph stand in the data more than once?")
+@data_hurdle(
+    "duplicates",
+    question="Does one radiograph stand in the data more than once?",
+    cost=lambda material, _: 0.004 * len(material),
+)
 def duplicates(material: Material) -> Iterator[Finding]:
     """Yield the copies across the split, across labels and within a class, which are judged.
 

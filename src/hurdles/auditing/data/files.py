@@ -51,7 +51,11 @@ _OUTER = 0.3
 _STROKE = 60
 
 
-@data_hurdle("files", question="Does every file show one frontal chest X-ray, as it was taken?")
+@data_hurdle(
+    "files",
+    question="Does every file show one frontal chest X-ray, as it was taken?",
+    cost=lambda material, _: 0.0008 * len(material),
+)
 def files(material: Material) -> Iterator[Finding]:
     """Find files that cannot be read, show something else, or bear marks that tell the class.
 

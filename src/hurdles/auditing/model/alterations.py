@@ -124,6 +124,9 @@ _ADVICE_BY_NAME = {
     question="Does it say the same of an image that a radiologist would read the same?",
     needs=[Capability.ANSWERS],
     lungs=False,
+    cost=lambda subject, answer: (
+        33 * (len(subject.test) * answer + 6e-8 * subject.tested.pixels.size)
+    ),
 )
 def perturbations(subject: Subject) -> Iterator[Finding]:
     """Yield, for each perturbation, the share of answers that flip and the drop in AUC.
@@ -211,10 +214,19 @@ _SWAP_ADVICE = (
 )
 
 
+def _cost_of_swaps(subject: Subject, answer: float) -> float:
+    """Return the seconds of a pass for each style, the control among them; see `Hurdle`."""
+    own = subject.material.manifest.frame["source"].nunique()
+    styles = min(_MOST_SOURCES, own if own > 1 else len(subject.elsewhere))
+    each = len(subject.test) * answer + 3e-7 * subject.tested.pixels.size
+    return (styles + 1) * each if styles else 0.0
+
+
 @model_hurdle(
     "hospital-swap",
     question="Does the answer stay when another hospital's style is put around the same lungs?",
     needs=[Capability.ANSWERS],
+    cost=_cost_of_swaps,
 )
 def hospital_swap(subject: Subject) -> Iterator[Finding]:
     """Yield, for each other source, the share of answers that flip in its style.

@@ -59,8 +59,18 @@ _OCCLUDED = (
 )
 
 
+def _cost(subject: Subject, answer: float) -> float:
+    """Return the seconds of all maps: of gradients, or of answers with a part hidden."""
+    if isinstance(subject.model, NetworkModel):
+        return 85 * min(_IMAGES, len(subject.test)) * answer
+    return 50 * min(_IMAGES_HIDDEN, len(subject.test)) * answer
+
+
 @model_hurdle(
-    "attention", question="Does the network look at the lungs?", needs=[Capability.ANSWERS]
+    "attention",
+    question="Does the network look at the lungs?",
+    needs=[Capability.ANSWERS],
+    cost=_cost,
 )
 def attention(subject: Subject) -> Iterator[Finding]:
     """Yield, for each method, the heat in the lungs over that of random networks, and over area."""

@@ -49,6 +49,7 @@ _JUDGED = sum(view.judged for view in VIEWS)
     "views",
     question="How much of this task can be done without any lung?",
     needs=[Capability.IMAGES],
+    cost=lambda subject, _: 0.006 * len(subject.material),
 )
 def views(subject: Subject) -> Iterator[Finding]:
     """Yield the probe's area on each view, then the share of the model's that needs no lung."""
@@ -132,6 +133,7 @@ _REMOVED_OTHER = (
     "lungs-removed",
     question="Does the model still answer when the lungs are gone?",
     needs=[Capability.ANSWERS],
+    cost=lambda subject, answer: len(subject.test) * (2 * answer + 0.002),
 )
 def lungs_removed(subject: Subject) -> Iterator[Finding]:
     """Yield the model's area on background alone (judged), on lungs alone, and both drops.
