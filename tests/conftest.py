@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,20 @@ from hurdles.copies.similarity import Thumbnail, aligned_similarity
 # How long an example takes says how busy the machine is, not whether it is right.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+DATA = os.environ.get("HURDLES_DATA")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures
+def pytest_runtest_setup(item):
+    """Let tests marked `realdata` alone see the public collections of this machine.
+
+    Others would give other answers where there are some, and compare their images with thousands.
+    """
+    if DATA and item.get_closest_marker("realdata"):
+        os.environ["HURDLES_DATA"] = DATA
+    else:
+        os.environ.pop("HURDLES_DATA", None)
 
 
 @pytest.fixture(autouse=True, scope="session")
