@@ -199,7 +199,7 @@ def _error_showing(
     """Return the true error of which `seen` is this quantile, 0 where even none shows more."""
 
     def shows_less(size: float) -> bool:
-        return float(np.quantile(shown(size)[1], quantile)) < seen
+        return _quantile_is_below(shown(size)[1], quantile, seen)
 
     if not shows_less(0.0):
         return 0.0
@@ -212,6 +212,16 @@ def _error_showing(
         middle = (low + high) / 2
         low, high = (middle, high) if shows_less(middle) else (low, middle)
     return shown(high)[0]
+
+
+def _quantile_is_below(samples: Floats, quantile: float, bound: float) -> bool:
+    """Return ``np.quantile(samples, quantile) < bound``, mostly without sorting."""
+    at = int(quantile * (len(samples) - 1))
+    below = int(np.count_nonzero(samples < bound))
+    # The quantile lies between the samples of ranks `at` and `at` + 1.
+    if below != at + 1:
+        return below > at
+    return float(np.quantile(samples, quantile)) < bound
 
 
 def brier_error(predictions: Predictions, *, level: float = 0.95) -> Estimate:

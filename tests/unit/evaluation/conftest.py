@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hurdles.evaluation.predictions import Predictions
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 CLASSES = ["COVID-19", "Normal", "Viral pneumonia"]
 

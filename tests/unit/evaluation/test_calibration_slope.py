@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evaluation_samples import Answers
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.calibration import calibration_intercept, calibration_slope
 from hurdles.evaluation.predictions import Predictions
 
 
-def drawn(n, slope, seed, *, classes="ab", each=1, shared=0.0):
+def drawn(n, slope, seed, *, classes="ab", each=1, shared=0.0, kind=None):
     """Return probabilities whose logarithms must be multiplied by `slope` to be true.
 
     With `shared`, that part of a patient's images have one and the same luck.
@@ -25,7 +26,7 @@ def drawn(n, slope, seed, *, classes="ab", each=1, shared=0.0):
     luck = np.where(rng.random(n) < shared, rng.random(n)[patient], rng.random(n))
     truth = np.array(list(classes))[(luck[:, None] > true.cumsum(axis=1)).sum(axis=1)]
     said = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    return table(truth, said, classes, [f"p{g}" for g in patient])
+    return (kind or table)(truth, said, classes, [f"p{g}" for g in patient])
 
 
 def table(truth, said, classes="ab", groups=None):
@@ -144,10 +145,17 @@ def test_the_intercept_makes_the_expected_number_the_true_one():
 def test_the_interval_holds_the_truth(n, slope, classes, each, shared):
     held = []
     for seed in range(400):
-        found = calibration_slope(drawn(n, slope, seed, classes=classes, each=each, shared=shared))
+        said = drawn(n, slope, seed, classes=classes, each=each, shared=shared, kind=Answers.of)
+        found = calibration_slope(said)
         held.append(found.low <= slope <= found.high)
     # Three standard errors of 400 repeats below 95 %.
     assert np.mean(held) > 0.917
+
+
+def test_answers_without_a_table_are_judged_as_those_with_one():
+    """The simulations above, and those of other measures, rest on it."""
+    one, other = (drawn(60, 1, 5, classes="abc", each=2, kind=k) for k in (table, Answers.of))
+    assert calibration_slope(one) == calibration_slope(other)
 
 
 def test_inverted_and_barely_parted_classes_are_not_called_perfect():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evaluation_samples import Answers
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.delong import AUC, auc_bounds, compare_aucs
@@ -156,6 +157,12 @@ def test_only_the_same_images_are_compared(function):
         function(alone, alone)
 
 
+def test_answers_without_a_table_are_judged_as_those_with_one():
+    truth, logits, groups = drawn(np.random.default_rng(3), 30, images=3)
+    bare = Answers.of(truth, softmax(logits), "abc", groups)
+    assert macro_auc(bare) == macro_auc(table(truth, logits, groups))
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("classes", "n", "images", "effect"), [(3, 45, 1, 1.0), (3, 45, 3, 1.0), (3, 30, 1, 3.0)]
@@ -168,7 +175,8 @@ def test_intervals_hold_the_truth(classes, n, images, effect):
     true = np.mean([auc(truth == c, said.y_prob[:, i]) for i, c in enumerate("abc")])
     held = 0
     for _ in range(400):
-        found = macro_auc(table(*drawn(rng, n, classes, effect, images)))
+        names, logits, groups = drawn(rng, n, classes, effect, images)
+        found = macro_auc(Answers.of(names, softmax(logits), "abc", groups))
         held += found.low <= true <= found.high
     assert held >= 366
 
