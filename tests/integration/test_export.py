@@ -17,7 +17,7 @@ from hurdles.cli import app
 from hurdles.errors import ModelError, OutputError, RecipeError, RunError
 from hurdles.foreign.onnx import OnnxModel
 from hurdles.foreign.spec import load_spec
-from hurdles.models import ModelSpec, architectures, build
+from hurdles.models import build
 from hurdles.pixels.decode import decode
 from hurdles.pixels.prepare import Preparation, resize_square
 from hurdles.runs import export
@@ -84,20 +84,6 @@ def test_the_file_names_its_run_and_nothing_of_this_machine(exported, finished):
     for place in (Path(export.__file__).parent, finished.path, Path.home()):
         assert str(place).encode() not in content
     assert b"export.py" not in content
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("architecture", architectures())
-def test_every_network_can_be_exported(architecture):
-    size = {"lenet-1024": 1024, "lenet-1024-strided": 400}.get(architecture, 64)
-    spec = ModelSpec(architecture, ("a", "b", "c"), size=size, mean=0.4, std=0.2)
-    network = build(spec, seed=1).eval()
-    pixels = np.random.default_rng(0).integers(0, 256, (3, size, size), dtype=np.uint8)
-    told = export.Spec(
-        classes=spec.labels, size=size, input_name="image", output_name="logits", output="logits"
-    )
-    content = export.described(export.exported(network), {"hurdles_spec": told.to_toml()})
-    assert export.largest_difference(content, told, network, pixels) < 1e-4
 
 
 def test_a_preparation_and_a_threshold_stand_in_the_spec(phantom, tiny, tmp_path, options):

@@ -12,7 +12,7 @@ from hurdles.errors import ModelError, RegistryError
 from hurdles.evaluation.decisions import Threshold
 from hurdles.models import ModelSpec, architectures, build
 from hurdles.progress import Options
-from hurdles.runs import engines
+from hurdles.runs import engines, export
 from hurdles.runs.engines import AUTO, ENGINES, FASTEST, REFERENCE, Engine, Engines
 from hurdles.training.prediction import answers_and_features, embed, probabilities
 
@@ -31,7 +31,8 @@ SIZES = {
 def network_of(architecture: str):
     size = SIZES.get(architecture, 64)
     try:
-        network = build(ModelSpec(architecture, LABELS, size=size, channels=3), seed=0)
+        spec = ModelSpec(architecture, LABELS, size=size, channels=3, mean=0.4, std=0.2)
+        network = build(spec, seed=0)
     except Exception as error:
         pytest.skip(f"cannot be built here: {error}")
     # Statistics of batch normalization that differ from its first ones.
@@ -96,7 +97,8 @@ def test_every_engine_answers_every_network_as_torch_does(architecture, name, ex
     network = network_of(architecture)
     pixels = images(network)
     expected, features = answers_and_features(network, pixels)
-    encode = ENGINES.get(name).make(engines.Work(network, exports))
+    work = engines.Work(network, exports)
+    encode = ENGINES.get(name).make(work)
     answers, theirs = answers_and_features(network, pixels, encode=encode)
     one, _ = answers_and_features(network, pixels[:1], encode=encode)
     is_exact = ENGINES.get(name).number_format == "float32"
@@ -106,6 +108,16 @@ def test_every_engine_answers_every_network_as_torch_does(architecture, name, ex
     assert np.abs(one - expected[:1]).max() <= most
     if is_exact:
         assert np.abs(theirs - features).max() <= 1e-4 * np.abs(features).max()
+    if name == "onnxruntime":  # what `hurdles export` writes is that file, described
+        spec = export.Spec(
+            classes=LABELS,
+            size=network.spec.size,
+            input_name="image",
+            output_name="logits",
+            output="logits",
+        )
+        content = export.described(work.onnx, {"hurdles_spec": spec.to_toml()})
+        assert export.largest_difference(content, spec, network, pixels) < 1e-4
 
 
 def test_another_number_format_leaves_the_given_network_alone(small, options):
