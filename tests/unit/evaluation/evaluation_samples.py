@@ -25,12 +25,13 @@ class Answers:
         return len(self.y_true)
 
     @classmethod
-    def of(
+    def from_arrays(
         cls,
-        truth: Sequence[str],
-        said: np.ndarray,
-        classes: str = "ab",
-        groups: Sequence[str] | None = None,
+        classes: Sequence[str],
+        *,
+        y_true: Sequence[str],
+        y_prob: np.ndarray,
+        images: Sequence[str],
+        groups: Sequence[str],
     ) -> Answers:
-        names = np.arange(len(truth)).astype(str) if groups is None else np.asarray(groups)
-        return cls(list(classes), np.asarray(truth), said, names.astype(str))
+        return cls(list(classes), np.asarray(y_true), y_prob, np.asarray(groups))

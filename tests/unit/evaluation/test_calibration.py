@@ -23,21 +23,21 @@ from hurdles.evaluation.calibration import (
 from hurdles.evaluation.predictions import Predictions
 
 
-def table(truth, said, classes="ab", groups=None):
+def table(truth, said, classes="ab", groups=None, kind=Predictions):
     names = [str(i) for i in range(len(truth))]
-    return Predictions.from_arrays(
+    return kind.from_arrays(
         list(classes), y_true=list(truth), y_prob=said, images=names, groups=groups or names
     )
 
 
-def confident(n, seed, *, off=0.0, each=1, kind=None):
+def confident(n, seed, *, off=0.0, each=1, kind=Predictions):
     """Return two-class answers whose confidence exceeds the true share of right ones by `off`."""
     rng = np.random.default_rng(seed)
     p = rng.uniform(0.7, 1, n)
     luck = rng.random(n)[np.arange(n) // each] if each > 1 else rng.random(n)
     truth = np.where(luck < p - off, "a", "b")
     groups = [f"p{i // each}" for i in range(n)]
-    return (kind or table)(truth, np.stack([p, 1 - p], axis=1), groups=groups)
+    return table(truth, np.stack([p, 1 - p], axis=1), groups=groups, kind=kind)
 
 
 def by_hand(predictions, bins):
@@ -157,7 +157,7 @@ def test_repeating_every_image_of_a_patient_changes_no_interval():
 def test_the_interval_holds_the_true_error(n, off, each):
     held = []
     for seed in range(200):
-        found = calibration_error(confident(n, seed, off=off, each=each, kind=Answers.of))
+        found = calibration_error(confident(n, seed, off=off, each=each, kind=Answers))
         held.append(found.low <= off + 1e-12 and off <= found.high)
     # Two standard errors of 200 repeats below 95 %; an interval of 88 % fails 97 times in 100.
     assert np.mean(held) > 0.92

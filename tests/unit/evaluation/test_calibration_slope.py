@@ -11,7 +11,7 @@ from hurdles.evaluation.calibration import calibration_intercept, calibration_sl
 from hurdles.evaluation.predictions import Predictions
 
 
-def drawn(n, slope, seed, *, classes="ab", each=1, shared=0.0, kind=None):
+def drawn(n, slope, seed, *, classes="ab", each=1, shared=0.0, kind=Predictions):
     """Return probabilities whose logarithms must be multiplied by `slope` to be true.
 
     With `shared`, that part of a patient's images have one and the same luck.
@@ -26,12 +26,12 @@ def drawn(n, slope, seed, *, classes="ab", each=1, shared=0.0, kind=None):
     luck = np.where(rng.random(n) < shared, rng.random(n)[patient], rng.random(n))
     truth = np.array(list(classes))[(luck[:, None] > true.cumsum(axis=1)).sum(axis=1)]
     said = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    return (kind or table)(truth, said, classes, [f"p{g}" for g in patient])
+    return table(truth, said, classes, [f"p{g}" for g in patient], kind)
 
 
-def table(truth, said, classes="ab", groups=None):
+def table(truth, said, classes="ab", groups=None, kind=Predictions):
     names = [str(i) for i in range(len(truth))]
-    return Predictions.from_arrays(
+    return kind.from_arrays(
         list(classes), y_true=list(truth), y_prob=said, images=names, groups=groups or names
     )
 
@@ -145,7 +145,7 @@ def test_the_intercept_makes_the_expected_number_the_true_one():
 def test_the_interval_holds_the_truth(n, slope, classes, each, shared):
     held = []
     for seed in range(400):
-        said = drawn(n, slope, seed, classes=classes, each=each, shared=shared, kind=Answers.of)
+        said = drawn(n, slope, seed, classes=classes, each=each, shared=shared, kind=Answers)
         found = calibration_slope(said)
         held.append(found.low <= slope <= found.high)
     # Three standard errors of 400 repeats below 95 %.
@@ -154,7 +154,7 @@ def test_the_interval_holds_the_truth(n, slope, classes, each, shared):
 
 def test_answers_without_a_table_are_judged_as_those_with_one():
     """The simulations above, and those of other measures, rest on it."""
-    one, other = (drawn(60, 1, 5, classes="abc", each=2, kind=k) for k in (table, Answers.of))
+    one, other = (drawn(60, 1, 5, classes="abc", each=2, kind=k) for k in (Predictions, Answers))
     assert calibration_slope(one) == calibration_slope(other)
 
 

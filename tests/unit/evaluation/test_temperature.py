@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evaluation_samples import Answers
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
@@ -15,10 +16,10 @@ from hurdles.evaluation.decisions import argmax_prediction
 from hurdles.evaluation.predictions import Predictions
 
 
-def table(logits, truth, groups=None) -> Predictions:
+def table(logits, truth, groups=None, kind=Predictions):
     names = [f"c{k}" for k in range(logits.shape[1])]
     n = len(logits)
-    return Predictions.from_arrays(
+    return kind.from_arrays(
         names,
         y_true=[names[k] for k in truth],
         y_prob=softmax(logits, axis=1),
@@ -62,7 +63,7 @@ def test_its_interval_holds_the_true_one():
     rng, inside = np.random.default_rng(0), []
     for _ in range(200):
         logits, truth = drawn(rng, 80, 3, 0.5)
-        factor = inverse_temperature(table(logits, truth))
+        factor = inverse_temperature(table(logits, truth, kind=Answers))
         inside.append(factor.low <= 0.5 <= factor.high)
     assert 0.9 <= np.mean(inside) <= 0.99
 
