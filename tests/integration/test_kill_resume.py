@@ -38,7 +38,7 @@ def one_thread():
 
 @pytest.fixture
 def recipe(tiny, tmp_path) -> Path:
-    long: Recipe = tiny.changed(training={"epochs": 20})
+    long: Recipe = tiny.changed(training={"epochs": 8, "batch_size": 4})  # five steps each
     (tmp_path / "long.toml").write_text(long.to_toml(), encoding="utf-8")
     return tmp_path / "long.toml"
 
