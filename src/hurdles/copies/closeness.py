@@ -15,33 +15,41 @@ from numpy.typing import NDArray
 Prints = NDArray[np.float32]
 
 _TINY = 1e-9
+#: Pairs at once: their bases stay in the processor's cache.
+_CHUNK = 64
 
 
 def closeness(x: Prints, y: Prints, shared: Prints) -> NDArray[np.float64]:
     """Return how close prints (n, side^2) are, pair by pair, within [0, 1]: the better direction.
 
-    `shared` has orthonormal rows (k, side^2). Inverted prints are as close as others.
+    `shared` has rows (k, side^2). Inverted prints are as close as others.
     """
-    return np.maximum(_explained(x, y, shared), _explained(y, x, shared))
+    constant = np.ones((1, x.shape[1]), dtype=np.float32)
+    common = np.linalg.qr(np.concatenate([constant, shared]).T)[0]
+    close = np.empty(len(x))
+    for start in range(0, len(x), _CHUNK):
+        here = slice(start, start + _CHUNK)
+        ways = _explained(x[here], y[here], common), _explained(y[here], x[here], common)
+        close[here] = np.maximum(*ways)
+    return close
 
 
-def _explained(x: Prints, y: Prints, shared: Prints) -> NDArray[np.float64]:
+def _explained(x: Prints, y: Prints, common: Prints) -> NDArray[np.float64]:
     side = round(x.shape[1] ** 0.5)
-    image = y.reshape(-1, side, side)
-    down, across = np.gradient(image, axis=1), np.gradient(image, axis=2)
+    bases = np.empty((len(y), 7, side, side), dtype=np.float32)
+    bases[:, 0] = y.reshape(-1, side, side)
+    bases[:, 1], bases[:, 2] = np.gradient(bases[:, 0], axis=(1, 2))
     place = np.linspace(-1, 1, side, dtype=np.float32)
-    changes = [across, down, across * place, down * place]
-    changes += [across * place[:, None], down * place[:, None]]
-    bases = np.stack([image, *changes], axis=1).reshape(len(y), 7, -1)
-    bases, x = _left(bases, shared), _left(x, shared)
-    gram = (bases @ bases.transpose(0, 2, 1)).astype(np.float64)
+    np.multiply(bases[:, 1:3], place, out=bases[:, 3:5])
+    np.multiply(bases[:, 1:3], place[:, None], out=bases[:, 5:7])
+    bases = bases.reshape(len(y), 7, -1)
+    x = x - (x @ common) @ common.T
+    # What all share is taken out of the products of bases: out of them it takes thrice as long.
+    along = (bases.reshape(-1, x.shape[1]) @ common).reshape(len(y), 7, -1)
+    gram = bases @ bases.transpose(0, 2, 1) - along @ along.transpose(0, 2, 1)
+    gram = gram.astype(np.float64)
     products = (bases @ x[:, :, None]).astype(np.float64)
     size = np.trace(gram, axis1=1, axis2=2)[:, None, None]
     gram += (1e-6 * size + _TINY) * np.eye(7)  # a flat print has no changes
     explained = (products * np.linalg.solve(gram, products)).sum(axis=(1, 2))
     return np.asarray(np.sqrt(np.clip(explained / ((x**2).sum(axis=1) + _TINY), 0, 1)))
-
-
-def _left(rows: Prints, shared: Prints) -> Prints:
-    rows = rows - rows.mean(axis=-1, keepdims=True)
-    return np.asarray(rows - (rows @ shared.T) @ shared, dtype=np.float32)

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 from hurdles.copies.closeness import closeness
 from hurdles.copies.similarity import (
     BITS,
+    PRINT_SIZE,
     RADIUS,
     Thumbnail,
     aligned_similarity,
@@ -87,10 +89,16 @@ _SECOND_GATE = 0.72
 _PLAIN_GATE = 0.88
 
 #: Less close pairs (`hurdles.copies.closeness`) are not aligned where only pairs of such a
-#: similarity or more are asked for; unless, as they are, they reach the plain gate. Of 2,825 copies
-#: in five collections the least close has 0.68, of 31 likely pairs 0.53, and of 780 planted copies
-#: (cropped, rotated by up to four degrees, drawn upon, mirrored, inverted, compressed) 0.57.
-_CLOSE = {THRESHOLD: 0.5, LIKELY: 0.45}
+#: similarity or more are asked for; unless, as they are, they reach the plain gate.
+_CLOSE = {THRESHOLD: 0.4, LIKELY: 0.32}
+#: Directions that closeness leaves out: more than the comparison of all pairs does.
+_LEFT_OUT = 64
+
+#: Where only such pairs are asked for, those whose coarse prints correlate less in every way are
+#: not compared in full. Coarse prints are what small prints are along the directions in which they
+#: differ most.
+_COARSE_GATE = 0.38
+_COARSE = 96
 
 #: Share cut off each side of one image before the comparison: a crop of up to about twice as much
 #: on any side still passes the gate.
@@ -99,6 +107,8 @@ _CROPS = (0.04, 0.08)
 _SIDE = 0.08
 _SMALL = 24
 _CHUNK = 512
+#: Columns of a product at once: it stays in the processor's cache.
+_TILE = 1024
 #: How many directions are taken for what all chests share, and images needed for each of them.
 _SHARED = 16
 _IMAGES_FOR_ONE = 64
@@ -115,6 +125,10 @@ _CUTS: tuple[_Cut, ...] = (
     (0.0, 0.0, _SIDE, 0.0),
     (0.0, 0.0, 0.0, _SIDE),
 )
+#: How two images are compared: wholes, and the whole of either with each part of the other.
+_WAYS = ((_WHOLE, _WHOLE), *((_WHOLE, cut) for cut in _CUTS), *((cut, _WHOLE) for cut in _CUTS))
+#: Rows of the first set, rows of the second, and the correlations of their prints.
+_Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 
 class Images(Protocol):
@@ -216,19 +230,21 @@ def _likely(
 ) -> list[Candidate]:
     if hashed if hashed is not None else len(a) * len(a if b is None else b) > _MANY_PAIRS:
         return hashed_candidates(a, b, mirrored=mirrored)
+    close = next((close for similarity, close in _CLOSE.items() if least >= similarity), None)
     views_a = _views(a)
     views_b = None if b is None else _views(b)
-    pairs = _candidates(views_a, views_b, GATE, within=b is None)
+    pairs = _candidates(views_a, views_b, GATE, within=b is None, coarse=close is not None)
     flipped = None
     if mirrored:
-        flipped = _views((a if b is None else b)[:, :, ::-1])
+        flipped = _mirrored(views_a if views_b is None else views_b)
         known = {(pair.a, pair.b): abs(pair.correlation) for pair in pairs}
         pairs += [
             pair._replace(mirrored=True)
-            for pair in _candidates(views_a, flipped, GATE, within=b is None)
+            for pair in _candidates(
+                views_a, flipped, GATE, within=b is None, coarse=close is not None
+            )
             if abs(pair.correlation) > known.get((pair.a, pair.b), 0.0)
         ]
-    close = next((close for similarity, close in _CLOSE.items() if least >= similarity), None)
     return pairs if close is None else _close(pairs, views_a, views_b, flipped, close)
 
 
@@ -240,16 +256,15 @@ def _close(
     close: float,
 ) -> list[Candidate]:
     """Return the pairs that a small affine map may make one; the others are not worth aligning."""
-    shared = _shared(views_a, views_b)
-    views_b = views_a if views_b is None else views_b
-    others = {False: views_b, True: flipped or {}}
+    shared = _shared(views_a, views_b, most=_LEFT_OUT)
+    others = {False: views_a if views_b is None else views_b, True: flipped or {}}
 
     def some(start: int) -> list[Candidate]:
         part = pairs[start : start + _CHUNK]
         x = np.stack([views_a[pair.sides_a][pair.a] for pair in part])
         y = np.stack([others[pair.mirrored][pair.sides_b][pair.b] for pair in part])
         kept = closeness(x, y, shared) >= close
-        kept |= np.abs((x * y).sum(axis=1)) >= _PLAIN_GATE
+        kept |= np.abs(np.einsum("ij,ij->i", x, y)) >= _PLAIN_GATE
         return [pair for pair, is_kept in zip(part, kept, strict=True) if is_kept]
 
     with one_blas_thread(), ThreadPoolExecutor(processors()) as pool:
@@ -269,38 +284,88 @@ def candidates(
 
 
 def _candidates(
-    plain_a: _Views, plain_b: _Views | None, gate: float, *, within: bool
+    plain_a: _Views, plain_b: _Views | None, gate: float, *, within: bool, coarse: bool = False
 ) -> list[Candidate]:
     """Return the likely pairs of two sets; if `within`, those whose row of b is the later one."""
     shared = _shared(plain_a, plain_b)
     views_a = _without(plain_a, shared)
     views_b = views_a if plain_b is None else _without(plain_b, shared)
     plain_b = plain_a if plain_b is None else plain_b
-    best: dict[tuple[int, int], Candidate] = {}
-    ways = [(_WHOLE, _WHOLE), *((_WHOLE, c) for c in _CUTS), *((c, _WHOLE) for c in _CUTS)]
-    for cut_a, cut_b in ways:
-        for pair in _above(views_a[cut_a], views_b[cut_b], min(gate, _LOW_GATE), within):
-            if abs(pair.correlation) < gate:
-                plain = float(plain_a[cut_a][pair.a] @ plain_b[cut_b][pair.b])
-                if plain * np.sign(pair.correlation) < _SECOND_GATE:
-                    continue
-            known = best.get((pair.a, pair.b))
-            if known is None or abs(pair.correlation) > abs(known.correlation):
-                best[pair.a, pair.b] = pair._replace(
-                    cut_a=sum(cut_a) / 4, cut_b=sum(cut_b) / 4, sides_a=cut_a, sides_b=cut_b
-                )
-    for pair in _above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, within):
-        best.setdefault((pair.a, pair.b), pair)
-    return [best[rows] for rows in sorted(best)]
+    lower = min(gate, _LOW_GATE)
+
+    def passing(way: int, pairs: _Pairs) -> _Pairs:
+        rows, columns, correlations = _where(np.abs(pairs[2]) >= lower, pairs)
+        cut_a, cut_b = _WAYS[way]
+        kept = np.abs(correlations) >= gate
+        weak = np.flatnonzero(~kept)
+        plain = _correlations(plain_a[cut_a], plain_b[cut_b], rows[weak], columns[weak])
+        kept[weak] = plain * np.sign(correlations[weak]) >= _SECOND_GATE
+        return _where(kept, (rows, columns, correlations))
+
+    def compared(way: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> _Pairs:
+        cut_a, cut_b = _WAYS[way]
+        found = _correlations(views_a[cut_a], views_b[cut_b], rows, columns)
+        return passing(way, (rows, columns, found))
+
+    ways = range(len(_WAYS))
+    n = len(plain_b[_WHOLE])
+    if coarse:
+        coarse_a, coarse_b = _coarse(views_a, views_b)
+        keys = [np.empty(0, dtype=np.int64)]
+        for way, (cut_a, cut_b) in enumerate(_WAYS):
+            near = _above(coarse_a[cut_a], coarse_b[cut_b], _COARSE_GATE, within)
+            rows, columns, _ = compared(way, *near[:2])
+            keys.append(rows * n + columns)
+        rows, columns = np.divmod(np.unique(np.concatenate(keys)), n)
+        found = [compared(way, rows, columns) for way in ways]
+    else:
+        found = [
+            passing(way, _above(views_a[cut_a], views_b[cut_b], lower, within))
+            for way, (cut_a, cut_b) in enumerate(_WAYS)
+        ]
+    plain = _above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, within)
+    rows, columns, correlations = map(np.concatenate, zip(*found, plain, strict=True))
+    way = np.repeat([*ways, 0], [len(pairs[0]) for pairs in (*found, plain)])
+    # A pair counts as it is only where no comparison without what all share lets it pass.
+    strength = np.abs(correlations)
+    strength[len(strength) - len(plain[0]) :] = -1
+    order = np.lexsort((way, -strength, columns, rows))
+    best = order[np.unique(rows[order] * n + columns[order], return_index=True)[1]]
+    columns_of_best = (each[best].tolist() for each in (rows, columns, correlations, way))
+    return [
+        Candidate(
+            *pair,
+            cut_a=sum(_WAYS[way][0]) / 4,
+            cut_b=sum(_WAYS[way][1]) / 4,
+            sides_a=_WAYS[way][0],
+            sides_b=_WAYS[way][1],
+        )
+        for *pair, way in zip(*columns_of_best, strict=True)
+    ]
 
 
-def _shared(*sets: _Views | None) -> NDArray[np.float32]:
+def _shared(*sets: _Views | None, most: int | None = None) -> NDArray[np.float32]:
     """Return the directions, rows of unit length, that small prints have most in common."""
     wholes = [views[_WHOLE] for views in sets if views is not None]
-    second_moment = np.add.reduce([rows.T @ rows for rows in wholes])
-    count = min(_SHARED, sum(map(len, wholes)) // _IMAGES_FOR_ONE)
+    most = _SHARED if most is None else most
+    return _leading(wholes, min(most, sum(map(len, wholes)) // _IMAGES_FOR_ONE))
+
+
+def _leading(sets: list[NDArray[np.float32]], count: int) -> NDArray[np.float32]:
+    second_moment = np.add.reduce([rows.T @ rows for rows in sets])
     vectors = np.linalg.eigh(second_moment.astype(np.float64))[1]
     return np.asarray(vectors[:, ::-1][:, :count].T, dtype=np.float32)
+
+
+def _coarse(views_a: _Views, views_b: _Views) -> tuple[_Views, _Views]:
+    """Return what small prints are along the directions in which they differ most."""
+    directions = _leading([views_a[_WHOLE], views_b[_WHOLE]], _COARSE)
+
+    def along(views: _Views) -> _Views:
+        return {cut: _units(rows @ directions.T) for cut, rows in views.items()}
+
+    coarse_a = along(views_a)
+    return coarse_a, coarse_a if views_b is views_a else along(views_b)
 
 
 def hashed_candidates(
@@ -324,38 +389,85 @@ def hashed_candidates(
 
 def _above(
     a: NDArray[np.float32], b: NDArray[np.float32], gate: float, within: bool
-) -> Iterator[Candidate]:
-    def some(start: int) -> Iterator[Candidate]:
-        first = start if within else 0  # the pairs before it were seen from the other side
-        product = a[start : start + _CHUNK] @ b[first:].T
-        places = np.flatnonzero(np.abs(product) >= gate)
-        correlations = product.ravel()[places]
-        rows, columns = np.divmod(places, product.shape[1])
-        rows, columns = rows + start, columns + first
-        if within:
-            kept = rows < columns
-            rows, columns, correlations = rows[kept], columns[kept], correlations[kept]
-        return map(Candidate, rows.tolist(), columns.tolist(), correlations.tolist())
+) -> _Pairs:
+    """Return the pairs that correlate, or anti-correlate, by so much."""
 
+    def some(start: int) -> list[_Pairs]:
+        first = start if within else 0  # the pairs before it were seen from the other side
+        parts = []
+        for left in range(first, len(b), _TILE):
+            product = a[start : start + _CHUNK] @ b[left : left + _TILE].T
+            places = np.flatnonzero(np.abs(product) >= gate)
+            rows, columns = np.divmod(places, product.shape[1])
+            pairs = rows + start, columns + left, product.ravel()[places]
+            parts.append(_where(pairs[0] < pairs[1], pairs) if within else pairs)
+        return parts
+
+    none = np.empty(0, dtype=np.int64)
+    parts = [(none, none, none.astype(np.float32))]
     with one_blas_thread(), ThreadPoolExecutor(processors()) as pool:
-        for pairs in pool.map(some, range(0, len(a), _CHUNK)):
-            yield from pairs
+        for some_parts in pool.map(some, range(0, len(a), _CHUNK)):
+            parts += some_parts
+    rows, columns, correlations = map(np.concatenate, zip(*parts, strict=True))
+    return rows, columns, correlations
+
+
+def _where(kept: NDArray[np.bool_], pairs: _Pairs) -> _Pairs:
+    rows, columns, correlations = (each[kept] for each in pairs)
+    return rows, columns, correlations
+
+
+def _correlations(
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Return the products of some rows of one table with some of the other, pair by pair."""
+
+    def some(start: int) -> NDArray[np.float32]:
+        here = slice(start, start + _CHUNK)
+        return np.einsum("ij,ij->i", a[rows[here]], b[columns[here]])
+
+    with ThreadPoolExecutor(processors()) as pool:
+        parts = list(pool.map(some, range(0, len(rows), _CHUNK)))
+    return np.concatenate([np.empty(0, dtype=np.float32), *parts])
 
 
 def _views(pixels: NDArray[np.uint8]) -> _Views:
     """Return the small prints of whole images and of their central parts."""
     cuts = (_WHOLE, *_CUTS)
-    views = {cut: np.empty((len(pixels), _SMALL * _SMALL), dtype=np.float32) for cut in cuts}
+    views = {cut: np.empty((len(pixels), _SMALL, _SMALL), dtype=np.float32) for cut in cuts}
 
     def some(start: int) -> None:
-        for row, image in enumerate(prints(pixels[start : start + _CHUNK]), start=start):
-            for cut in cuts:
-                sides = cut if any(cut) else ()
-                views[cut][row] = central(image, 0.0, _SMALL, sides=sides).ravel()
+        here = slice(start, start + _CHUNK)
+        whole = prints(pixels[here])
+        for (top, bottom, left, right), made in views.items():
+            across = whole.reshape(-1, PRINT_SIZE) @ _averages(left, right).T
+            made[here] = _averages(top, bottom) @ across.reshape(-1, PRINT_SIZE, _SMALL)
 
-    with ThreadPoolExecutor(processors()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(processors()) as pool:
         list(pool.map(some, range(0, len(pixels), _CHUNK)))
-    return {cut: _units(rows - rows.mean(axis=1, keepdims=True)) for cut, rows in views.items()}
+    flat = {cut: rows.reshape(len(pixels), -1) for cut, rows in views.items()}
+    return {cut: _units(rows - rows.mean(axis=1, keepdims=True)) for cut, rows in flat.items()}
+
+
+@cache
+def _averages(before: float, after: float) -> NDArray[np.float32]:
+    """Return the weights, shape (24, 64), by which `central` averages a column of a print."""
+    lines = np.repeat(np.eye(PRINT_SIZE, dtype=np.float32)[:, :, None], PRINT_SIZE, axis=2)
+    sides = (before, after, 0.0, 0.0)
+    return np.stack([central(line, 0.0, _SMALL, sides=sides)[:, 0] for line in lines], axis=1)
+
+
+def _mirrored(views: _Views) -> _Views:
+    """Return the small prints of the images with left and right exchanged."""
+    return {
+        (top, bottom, left, right): np.ascontiguousarray(
+            views[top, bottom, right, left].reshape(-1, _SMALL, _SMALL)[:, :, ::-1]
+        ).reshape(-1, _SMALL**2)
+        for top, bottom, left, right in views
+    }
 
 
 def _units(rows: NDArray[np.floating]) -> NDArray[np.float32]:
