@@ -25,7 +25,7 @@ def closeness(x: Prints, y: Prints, shared: Prints) -> NDArray[np.float64]:
     `shared` has rows (k, side^2). Inverted prints are as close as others.
     """
     constant = np.ones((1, x.shape[1]), dtype=np.float32)
-    common = np.linalg.qr(np.concatenate([constant, shared]).T)[0]
+    common = np.linalg.qr(np.concatenate([constant, shared]).T)[0].astype(np.float32)
     close = np.empty(len(x))
     for start in range(0, len(x), _CHUNK):
         here = slice(start, start + _CHUNK)
@@ -36,18 +36,18 @@ def closeness(x: Prints, y: Prints, shared: Prints) -> NDArray[np.float64]:
 
 def _explained(x: Prints, y: Prints, common: Prints) -> NDArray[np.float64]:
     side = round(x.shape[1] ** 0.5)
-    bases = np.empty((len(y), 7, side, side), dtype=np.float32)
-    bases[:, 0] = y.reshape(-1, side, side)
-    bases[:, 1], bases[:, 2] = np.gradient(bases[:, 0], axis=(1, 2))
+    maps = np.empty((len(y), 7, side, side), dtype=np.float32)
+    maps[:, 0] = y.reshape(-1, side, side)
+    maps[:, 1], maps[:, 2] = np.gradient(maps[:, 0], axis=(1, 2))
     place = np.linspace(-1, 1, side, dtype=np.float32)
-    np.multiply(bases[:, 1:3], place, out=bases[:, 3:5])
-    np.multiply(bases[:, 1:3], place[:, None], out=bases[:, 5:7])
-    bases = bases.reshape(len(y), 7, -1)
-    x = x - (x @ common) @ common.T
+    np.multiply(maps[:, 1:3], place, out=maps[:, 3:5])
+    np.multiply(maps[:, 1:3], place[:, None], out=maps[:, 5:7])
+    bases = maps.reshape(len(y), 7, -1)
+    x = np.asarray(x - (x @ common) @ common.T, dtype=np.float32)
     # What all share is taken out of the products of bases: out of them it takes thrice as long.
     along = (bases.reshape(-1, x.shape[1]) @ common).reshape(len(y), 7, -1)
-    gram = bases @ bases.transpose(0, 2, 1) - along @ along.transpose(0, 2, 1)
-    gram = gram.astype(np.float64)
+    left = bases @ bases.transpose(0, 2, 1) - along @ along.transpose(0, 2, 1)
+    gram = left.astype(np.float64)
     products = (bases @ x[:, :, None]).astype(np.float64)
     size = np.trace(gram, axis1=1, axis2=2)[:, None, None]
     gram += (1e-6 * size + _TINY) * np.eye(7)  # a flat print has no changes

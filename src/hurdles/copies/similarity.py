@@ -23,6 +23,7 @@ differ in more; `bench/near_duplicates.py` measures how many, on hashes that cro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -47,6 +48,9 @@ _OVERLAP = 0.6
 _STRETCH = 1.4
 #: Prints that agree less once aligned are of two chests, and not printed anew.
 _WORTH_PRINTING = 0.75
+#: Printing them anew makes two that are one radiograph more similar than ECC says, by less than
+#: this: by 0.12 at most in 4,531 planted copies, by 0.07 in 2,856 pairs of five collections.
+_GAINED = 0.14
 #: Both are softened by so much before that, in pixels: a copy may be less sharp, or have traces
 #: of JPEG.
 _SOFTENED = 0.7
@@ -111,7 +115,9 @@ class Thumbnail(NamedTuple):
         return Thumbnail(gray, whole)
 
 
-def aligned_similarity(a: Thumbnail, b: Thumbnail, scale: float = 1.0) -> float:
+def aligned_similarity(
+    a: Thumbnail, b: Thumbnail, scale: float = 1.0, *, least: float = 0.0
+) -> float:
     """Return the correlation of two images where they overlap, `b` moved onto `a`.
 
     The affine map is found by maximizing the enhanced correlation coefficient of their prints
@@ -120,19 +126,25 @@ def aligned_similarity(a: Thumbnail, b: Thumbnail, scale: float = 1.0) -> float:
     are another share of the chest, becomes that of the same part of the whole image. The twentieth
     of the pixels that differ most is left out, so that an arrow or a letter that was drawn in does
     not hide a copy.
+
+    Two that will hardly be as similar as `least` may have any smaller similarity.
     """
     import cv2
 
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-3)
     start = _zoom(scale)
     try:
-        _, warp = cv2.findTransformECC(a.print, b.print, start, cv2.MOTION_AFFINE, stop, None, 3)
+        found, warp = cv2.findTransformECC(
+            a.print, b.print, start, cv2.MOTION_AFFINE, stop, None, 3
+        )
     except cv2.error:  # it says so where the images have nothing in common
         return 0.0
-    if not np.isfinite(warp).all():
+    if not np.isfinite(warp).all() or found < least - _GAINED:
         return 0.0
-    stretches = np.linalg.svd(warp[:, :2], compute_uv=False)
-    if stretches.max() > _STRETCH or stretches.min() < 1 / _STRETCH:
+    (p, q), (r, s) = warp[:, :2].tolist()
+    # The singular values are half the sum and half the difference of these two.
+    turning, shearing = math.hypot(p + s, r - q), math.hypot(p - s, r + q)
+    if turning + shearing > 2 * _STRETCH or abs(turning - shearing) < 2 / _STRETCH:
         return 0.0
 
     def moved(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,10 +23,11 @@ def rows(images):
 
 def slow_closeness(x, y, shared):
     """Fit one print after the other by least squares, the changes measured pixel by pixel."""
+    common = np.stack([np.ones(576), *shared], axis=1)
 
     def left(row):
-        row = np.asarray(row, dtype=np.float64) - np.mean(row)
-        return row - shared.T @ (shared @ row)
+        row = np.asarray(row, dtype=np.float64).ravel()
+        return row - common @ np.linalg.lstsq(common, row, rcond=None)[0]
 
     def explained(one, two):
         down, across = np.gradient(two.reshape(24, 24).astype(np.float64))

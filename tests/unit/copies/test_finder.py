@@ -230,6 +230,59 @@ def test_the_matrix_products_find_what_the_slow_way_finds(chests, monkeypatch):
     assert within == {(i, j) for i, j in slow_candidates(a, a, 0.5) if i < j}
 
 
+def test_a_pair_stands_with_its_best_way(chests, monkeypatch):
+    """The slow way: a product for each pair and way; the first of equals."""
+    monkeypatch.setattr(duplicates, "_TILE", 7)
+    monkeypatch.setattr(duplicates, "_CHUNK", 5)
+    a, b = (duplicates._views(each) for each in (chests[:12], cropped_all(chests[:20], 0.06)))
+    for pair in duplicates._candidates(a, b, 0.3, within=False):
+        ways = {
+            (p, q): float(duplicates._units(a[p])[pair.a] @ duplicates._units(b[q])[pair.b])
+            for p, q in duplicates._WAYS
+        }
+        best = max(ways, key=lambda way: abs(ways[way]))
+        assert (pair.sides_a, pair.sides_b) == best
+        assert pair.correlation == pytest.approx(ways[best], abs=1e-5)
+
+
+def test_views_are_central_parts_of_prints(chests):
+    for pixels in (chests[:4], np.random.default_rng(0).integers(0, 256, (3, 80, 80), np.uint8)):
+        views = duplicates._views(pixels)
+        mirrored = duplicates._mirrored(views)
+        for sides in views:
+            for made, images in ((views, pixels), (mirrored, pixels[:, :, ::-1])):
+                rows = np.stack([central(x, 0, 24, sides=sides).ravel() for x in prints(images)])
+                rows -= rows.mean(axis=1, keepdims=True)
+                rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+                assert made[sides] == pytest.approx(rows, abs=1e-5)
+
+
+def test_coarse_prints_lose_no_copy(chests):
+    """The slow way: full products alone."""
+    copies = [resized(alter(chests[n % 8]), 128) for n, alter in enumerate(ALTERATIONS.values())]
+    views = duplicates._views(np.stack([*chests, *copies]))
+
+    def found(coarse):
+        pairs = duplicates._candidates(views, None, duplicates.GATE, within=True, coarse=coarse)
+        return {(pair.a, pair.b): pair for pair in pairs}
+
+    full, coarse = found(False), found(True)
+    assert coarse.keys() <= full.keys()
+    for rows, pair in full.items():
+        if abs(pair.correlation) > 0.6:
+            assert coarse[rows][3:] == pair[3:]
+            assert coarse[rows].correlation == pytest.approx(pair.correlation, abs=1e-5)
+
+
+def test_what_is_told_to_be_less_similar_is_less(chests):
+    some = [Thumbnail.of(image) for image in chests[:12]]
+    some += [Thumbnail.of(resized(alter(chests[0]), 128)) for alter in ALTERATIONS.values()]
+    for one, two in itertools.combinations(some, 2):
+        similarity = aligned_similarity(one, two)
+        early = aligned_similarity(one, two, least=duplicates.LIKELY)
+        assert early == similarity or max(early, similarity) < duplicates.LIKELY
+
+
 def test_taking_out_what_all_share_leaves_few_pairs_to_align(chests, monkeypatch):
     pixels = np.concatenate([chests, cropped_all(chests, 0.03)])
     monkeypatch.setattr(duplicates, "_IMAGES_FOR_ONE", 20)
