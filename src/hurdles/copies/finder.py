@@ -6,6 +6,7 @@ much, since all chests look alike. Every image is turned into a *print* first, i
 is compared with its neighbors only. Stage one takes out what all prints share (every chest has
 ribs), compares small ones of all pairs, whole and cropped, by matrix products and lets the likely
 pairs through, generously; in large sets, hashes of prints do that (`hurdles.copies.similarity`).
+Where only copies are asked for, coarse prints leave out nearly all pairs before that.
 Pairs that no small map makes alike are left out, many at once (`hurdles.copies.closeness`). Stage
 two lays two images over one another as well as an affine map can and correlates what overlaps
 (`hurdles.copies.similarity`).
