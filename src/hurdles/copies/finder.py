@@ -22,7 +22,7 @@ where they are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -34,6 +34,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hurdles.copies.closeness import closeness
+from hurdles.copies.products import Pairs, above, correlations_of, joined, where
 from hurdles.copies.similarity import (
     BITS,
     PRINT_SIZE,
@@ -111,8 +112,6 @@ _CROPS = (0.04, 0.08)
 _SIDE = 0.08
 _SMALL = 24
 _CHUNK = 512
-#: Columns of a product at once: it stays in the processor's cache.
-_TILE = 1024
 #: How many directions are taken for what all chests share, and images needed for each of them.
 _SHARED = 16
 _IMAGES_FOR_ONE = 64
@@ -131,8 +130,6 @@ _CUTS: tuple[_Cut, ...] = (
 )
 #: How two images are compared: wholes, and the whole of either with each part of the other.
 _WAYS = ((_WHOLE, _WHOLE), *((_WHOLE, cut) for cut in _CUTS), *((cut, _WHOLE) for cut in _CUTS))
-#: Rows of the first set, rows of the second, and the correlations of their prints.
-_Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 
 class Images(Protocol):
@@ -303,18 +300,18 @@ def _candidates(
     plain_b = plain_a if plain_b is None else plain_b
     lower = min(gate, _LOW_GATE)
 
-    def passing(way: int, pairs: _Pairs) -> _Pairs:
-        rows, columns, correlations = _where(np.abs(pairs[2]) >= lower, pairs)
+    def passing(way: int, pairs: Pairs) -> Pairs:
+        rows, columns, correlations = where(np.abs(pairs[2]) >= lower, pairs)
         cut_a, cut_b = _WAYS[way]
         kept = np.abs(correlations) >= gate
         weak = np.flatnonzero(~kept)
-        plain = _correlations(plain_a[cut_a], plain_b[cut_b], rows[weak], columns[weak])
+        plain = correlations_of(plain_a[cut_a], plain_b[cut_b], rows[weak], columns[weak])
         kept[weak] = plain * np.sign(correlations[weak]) >= _SECOND_GATE
-        return _where(kept, (rows, columns, correlations))
+        return where(kept, (rows, columns, correlations))
 
-    def compared(way: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> _Pairs:
+    def compared(way: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Pairs:
         cut_a, cut_b = _WAYS[way]
-        found = _correlations(views_a[cut_a], views_b[cut_b], rows, columns)
+        found = correlations_of(views_a[cut_a], views_b[cut_b], rows, columns)
         return passing(way, (rows, columns, found))
 
     ways = range(len(_WAYS))
@@ -323,19 +320,19 @@ def _candidates(
         coarse_a, coarse_b = _coarse(views_a, views_b)
         keys = [np.empty(0, dtype=np.int64)]
         for way, (cut_a, cut_b) in enumerate(_WAYS):
-            near = _above(coarse_a[cut_a], coarse_b[cut_b], _COARSE_GATE, within)
+            near = above(coarse_a[cut_a], coarse_b[cut_b], _COARSE_GATE, within)
             rows, columns, _ = compared(way, *near[:2])
             keys.append(rows * n + columns)
         rows, columns = np.divmod(np.unique(np.concatenate(keys)), n)
         found = [compared(way, rows, columns) for way in ways]
     else:
         found = [
-            passing(way, _above(views_a[cut_a], views_b[cut_b], lower, within))
+            passing(way, above(views_a[cut_a], views_b[cut_b], lower, within))
             for way, (cut_a, cut_b) in enumerate(_WAYS)
         ]
-    plain = _above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, within)
+    plain = above(plain_a[_WHOLE], plain_b[_WHOLE], _PLAIN_GATE, within)
     every = [*found, plain]
-    row, column, correlation = _joined_pairs(every)
+    row, column, correlation = joined(every)
     ways_of = np.repeat([*ways, 0], [len(pairs[0]) for pairs in every])
     # A pair counts as it is only where no comparison without what all share lets it pass.
     strength = np.abs(correlation)
@@ -392,53 +389,6 @@ def hashed_candidates(
     near["correlation"] = (1 - 2 * near["distance"] / BITS) * np.where(near["inverted"], -1, 1)
     columns = ["a", "b", "correlation", "cut_a", "cut_b", "mirrored"]
     return [Candidate(*row) for row in near[columns].itertuples(index=False)]
-
-
-def _above(a: NDArray[np.float32], b: NDArray[np.float32], gate: float, within: bool) -> _Pairs:
-    """Return the pairs that correlate, or anti-correlate, by so much."""
-
-    def some(start: int) -> list[_Pairs]:
-        first = start if within else 0  # the pairs before it were seen from the other side
-        parts = []
-        for left in range(first, len(b), _TILE):
-            product = a[start : start + _CHUNK] @ b[left : left + _TILE].T
-            places = np.flatnonzero(np.abs(product) >= gate)
-            rows, columns = np.divmod(places, product.shape[1])
-            pairs = rows + start, columns + left, product.ravel()[places]
-            parts.append(_where(pairs[0] < pairs[1], pairs) if within else pairs)
-        return parts
-
-    with one_blas_thread(), ThreadPoolExecutor(processors()) as pool:
-        parts = pool.map(some, range(0, len(a), _CHUNK))
-        return _joined_pairs(pairs for part in parts for pairs in part)
-
-
-def _joined_pairs(parts: Iterable[_Pairs]) -> _Pairs:
-    none = np.empty(0, dtype=np.int64)
-    rows, columns, correlations = zip((none, none, none.astype(np.float32)), *parts, strict=True)
-    return np.concatenate(rows), np.concatenate(columns), np.concatenate(correlations)
-
-
-def _where(kept: NDArray[np.bool_], pairs: _Pairs) -> _Pairs:
-    rows, columns, correlations = pairs
-    return rows[kept], columns[kept], correlations[kept]
-
-
-def _correlations(
-    a: NDArray[np.float32],
-    b: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-) -> NDArray[np.float32]:
-    """Return the products of some rows of one table with some of the other, pair by pair."""
-
-    def some(start: int) -> NDArray[np.float32]:
-        here = slice(start, start + _CHUNK)
-        return np.asarray(np.einsum("ij,ij->i", a[rows[here]], b[columns[here]]))
-
-    with ThreadPoolExecutor(processors()) as pool:
-        parts = list(pool.map(some, range(0, len(rows), _CHUNK)))
-    return np.concatenate([np.empty(0, dtype=np.float32), *parts])
 
 
 def _views(pixels: NDArray[np.uint8]) -> _Views:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hurdles.copies import finder as duplicates
+from hurdles.copies import products
 from hurdles.copies.finder import COLUMNS, candidates, matches
 from hurdles.copies.similarity import Thumbnail, aligned_similarity, central, prints
 from hurdles.data.manifest import Manifest
@@ -219,7 +220,7 @@ def slow_candidates(a, b, gate):
 
 
 def test_the_matrix_products_find_what_the_slow_way_finds(chests, monkeypatch):
-    monkeypatch.setattr(duplicates, "_CHUNK", 5)  # several chunks, the last not full
+    monkeypatch.setattr(products, "_CHUNK", 5)  # several chunks, the last not full
     monkeypatch.setattr(duplicates, "_LOW_GATE", 1.0)
     a, b = chests[:12], np.concatenate([chests[8:20], 255 - chests[:3]])
     assert len(a) + len(b) < duplicates._IMAGES_FOR_ONE  # nothing is shared by so few
@@ -232,8 +233,8 @@ def test_the_matrix_products_find_what_the_slow_way_finds(chests, monkeypatch):
 
 def test_a_pair_stands_with_its_best_way(chests, monkeypatch):
     """The slow way: a product for each pair and way; the first of equals."""
-    monkeypatch.setattr(duplicates, "_TILE", 7)
-    monkeypatch.setattr(duplicates, "_CHUNK", 5)
+    monkeypatch.setattr(products, "_TILE", 7)
+    monkeypatch.setattr(products, "_CHUNK", 5)
     a, b = (duplicates._views(each) for each in (chests[:12], cropped_all(chests[:20], 0.06)))
     for pair in duplicates._candidates(a, b, 0.3, within=False):
         ways = {
