@@ -53,10 +53,10 @@ def known_alignments():
     """
     known: dict[tuple[object, ...], float] = {}
 
-    def remembered(a: Thumbnail, b: Thumbnail, scale: float = 1.0) -> float:
-        key = (*(hash(array.tobytes()) for array in (*a, *b)), scale)
+    def remembered(a: Thumbnail, b: Thumbnail, scale: float = 1.0, *, least: float = 0) -> float:
+        key = (*(hash(array.tobytes()) for array in (*a, *b)), scale, least)
         if key not in known:
-            known[key] = aligned_similarity(a, b, scale)
+            known[key] = aligned_similarity(a, b, scale, least=least)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
