@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import tiny_data, tiny_recipe
 
 from hurdles.data.manifest import Manifest
 from hurdles.errors import RunError
@@ -20,8 +21,6 @@ BY = ["distance", "confidence"]
 
 @pytest.fixture(scope="module")
 def trained():
-    from conftest import tiny_data, tiny_recipe
-
     data = tiny_data(contrast=60)
     found = train(tiny_recipe(epochs=6), data)
     network = build(found.spec, seed=0)
@@ -104,7 +103,6 @@ class TestInARun:
     def assessed(trained, folder, monkeypatch, *, change_test=False, reject=0.2):
         from types import SimpleNamespace
 
-        from conftest import tiny_recipe
         from hurdles.runs import assessment
         from hurdles.runs.assessment import assess_own
         from hurdles.runs.run import Run
