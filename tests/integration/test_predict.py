@@ -102,7 +102,8 @@ def test_where_a_class_is_at_stake_torch_answers(run, images, options, monkeypat
     monkeypatch.setattr(engines, "answers_and_features", asked)
     answers = model.predict(images)
     assert (answers.frame["prediction"] == expected.frame["prediction"]).all()
-    exact = (answers.raw == expected.raw).all(axis=1)
+    # Torch's own, up to sums in another order: it is asked about fewer images at once.
+    exact = (np.abs(answers.raw - expected.raw) < tolerance / 100).all(axis=1)
     assert 5 <= exact.sum() < len(exact)
 
 

@@ -41,6 +41,7 @@ Cost: TypeAlias = Callable[[T, float], float]
 
 
 def _little(_given: object, _answer: float) -> float:
+    """Return the cost of a hurdle that takes next to no time."""
     return 0.1
 
 
