@@ -255,10 +255,10 @@ def trained(material, epochs=6):
 @pytest.mark.full
 @pytest.mark.parametrize(("shortcut", "hit"), [("marker", True), ("", False)])
 def test_trained_networks(shortcut, hit):
-    network = trained(phantoms(shortcut, 100, 7))
+    network = trained(phantoms(shortcut, 100, 7), epochs=10)
     tested = phantoms(shortcut, 40, 8)
     right = probabilities(network, tested.pixels).argmax(axis=1)
-    assert (np.array(LABELS)[right] == tested.labels).mean() > 0.65  # it learnt; 0.5 is chance
+    assert (np.array(LABELS)[right] == tested.labels).mean() > 0.75
     said = judged(attention(on_trial(network, tested)))
     assert (Verdict.HIT in {f.verdict for f in said.values()}) == hit
 
