@@ -56,7 +56,7 @@ def convolve(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -
 
 
 def _unfolds(layer: nn.Conv2d, x: Tensor) -> bool:
-    """Tell whether the weight gradient is a product of matrices here; the kind of processor decides."""
+    """Tell whether the weight gradient is a product of matrices on this kind of processor."""
     is_plain = layer.stride == layer.dilation == (1, 1) and isinstance(layer.padding, tuple)
     is_first = x.shape[1] == 1 and not x.requires_grad and x.dtype is torch.float32
     return is_plain and is_first and torch.backends.cpu.get_cpu_capability() == "AVX2"
