@@ -23,7 +23,7 @@ from hurdles.phantom.cohort import write_phantom
 from hurdles.progress import Options
 
 LABELS = ("COVID-19", "Normal")
-NEEDING_MORE = {"views", "lungs-removed", "source", "attention", "perturbations", "hospital-swap"}
+NEEDING_MORE = {"views", "lungs-removed", "source", "attention", "perturbations", "acquisition"}
 
 
 @pytest.fixture(scope="module")
