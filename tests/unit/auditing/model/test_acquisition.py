@@ -18,7 +18,7 @@ from hurdles.auditing.model.acquisition import (
     _changes,
     _Measures,
     acquisition,
-    chance,
+    gap,
 )
 from hurdles.data.manifest import Manifest
 from hurdles.findings.finding import Finding, Verdict
@@ -151,9 +151,20 @@ def test_chance_is_uniform_over_patients_however_many_images_they_have():
         groups = np.repeat(np.arange(40), 3).astype(str)
         repeated = np.repeat(numbers, 3, axis=0) + 0.01 * rng.normal(size=(120, 3))
         inside = np.repeat(rng.permutation(40) < 20, 3)
-        p_values.append(chance(repeated, inside, groups, rng))
+        p_values.append(gap(repeated, inside, groups, rng).p_value)
     assert 0.01 <= np.mean(np.array(p_values) <= 0.05) <= 0.1  # by images it would be 0.6
-    assert chance(repeated + 3 * inside[:, None], inside, groups, rng) <= 0.001
+    apart = gap(repeated + 3 * inside[:, None], inside, groups, rng)
+    assert apart.p_value <= 0.001
+    assert apart.deviations == pytest.approx(3 / np.sqrt(1 + 1.5**2), abs=0.1)
+
+
+def test_a_small_gap_does_not_count_however_sure_it_is():
+    rng = np.random.default_rng(0)
+    inside, groups = np.arange(2000) < 1000, np.arange(2000).astype(str)
+    numbers = rng.normal(size=(2000, 1))
+    small, medium = (gap(numbers + d * inside[:, None], inside, groups, rng) for d in (0.3, 0.7))
+    assert small.p_value <= 0.001
+    assert (small.counts, medium.counts) == (False, True)
 
 
 def test_images_without_lungs_are_left_out_and_counted(reading, phantoms):
