@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,9 @@ class Manifest:
     def select(self, keep: pd.Series[bool] | np.ndarray | Sequence[bool]) -> Manifest:
         """Return the rows where `keep` is true, whole and in order, with the same exclusions."""
         mask = np.asarray(keep, dtype=bool)
-        return replace(self, frame=self.frame[mask].reset_index(drop=True))
+        part = copy(self)  # rows of a table that was checked are not checked again
+        object.__setattr__(part, "frame", self.frame[mask].reset_index(drop=True))
+        return part
 
     def part(self, split: Split | str) -> Manifest:
         """Return the rows of one split."""

@@ -129,7 +129,9 @@ class Run:
         if not self.path.is_dir():
             raise RunError(f"{self.path} is not a folder; give the --out folder of a run.")
         if not self.exists:
-            raise RunError(f"{self.path} holds no run (recipe.toml is missing).")
+            raise RunError(
+                f"{self.path} holds no run (recipe.toml is missing); give the --out folder of one."
+            )
         if not self.is_finished:
             raise RunError(
                 f"{self.path} is not finished. Finish it: hurdles run {self.path}/recipe.toml "

@@ -38,9 +38,12 @@ class Machine:
     @property
     def has_opaque(self) -> bool:
         """Tell whether oneDNN's own layouts train here (`hurdles.models.onednn`)."""
+        import torch
+
         from hurdles.models.onednn import available
 
-        return self.device.type == "cpu" and available()
+        can_compute = self.dtype is not torch.bfloat16 or _onednn_has_bfloat16()
+        return self.device.type == "cpu" and available() and can_compute
 
     @property
     def instructions(self) -> str:
