@@ -128,7 +128,7 @@ class Acquisition(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Measures:
-    """What is measured of n images: histograms, logarithms of amplitudes, and frames of lungs.
+    """Measures of n images: histograms, logarithms of amplitudes, and frames of lungs.
 
     `frames` holds the logarithm of the extent and the middle, shape (n, 3); see `Acquisition`.
     """
@@ -172,7 +172,7 @@ def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
 
 
 class Gap(NamedTuple):
-    """How far the images of a class lie from the others in some part of their acquisition.
+    """Distance of the images of a class from the others in some part of their acquisition.
 
     `deviations` is the largest difference of means, in standard deviations over patients; `p_value`
     that of no difference.
@@ -278,9 +278,7 @@ def _changes(material: Material) -> dict[str, _Change]:
         begin, end = measures.mean(inside), measures.mean(~inside)
         moved_pixels, moved_masks = _framed(pixels[inside], masks[inside], begin, end)
         seen = ~moved_masks.all(axis=(1, 2))
-        gaps = {
-            part: gap(numbers, inside, groups, rng) for part, numbers in measures.parts.items()
-        }
+        gaps = {part: gap(numbers, inside, groups, rng) for part, numbers in measures.parts.items()}
         style = style_of(moved_pixels[seen], moved_masks[seen])
         changes[label] = _Change(begin, style, end, gaps)
     return changes

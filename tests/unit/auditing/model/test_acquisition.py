@@ -155,7 +155,7 @@ def test_chance_is_uniform_over_patients_however_many_images_they_have():
     assert 0.01 <= np.mean(np.array(p_values) <= 0.05) <= 0.1  # by images it would be 0.6
     apart = gap(repeated + 3 * inside[:, None], inside, groups, rng)
     assert apart.p_value <= 0.001
-    assert apart.deviations == pytest.approx(3 / np.sqrt(1 + 1.5**2), abs=0.1)
+    assert apart.deviations == pytest.approx(3 / np.sqrt(1 + 1.5**2), abs=0.2)
 
 
 def test_a_small_gap_does_not_count_however_sure_it_is():
