@@ -221,7 +221,7 @@ CASES = {
         Case(
             "calibrate-audit",
             "two hurdles for data, on a dozen cohorts",
-            ("calibrate-audit", "--fast", "--workers", "1", "--out", "out"),
+            ("calibrate-audit", "--profile", "fast", "--workers", "1", "--out", "out"),
             before=_small_calibration,
         ),
     )

@@ -40,7 +40,7 @@ from hurdles.calibrating.trials import PROFILES
 from hurdles.cli import main
 from hurdles.cli.progress import ProgressBar
 PROFILES["fast"] = replace(
-    PROFILES["fast"], data_null=4, alike_null=0, data_power=2, grid=(1.0,), faults=1,
+    PROFILES["fast"], data=(4, 2), alike=0, grid=(1.0,), faults=1,
     shortcuts=("marker",),
 )
 line = ProgressBar._line
@@ -61,7 +61,7 @@ CASES = {
     "audit": "audit run --force",
     "check": "check radiography-database --out {out}/check.html",
     "study": f"study lazaro-barco-2020 --fast --cells 'as coded/baseline/*' --out {{out}} {_DATA}",
-    "calibrate-audit": "calibrate-audit --fast --workers 1 --out {out}",
+    "calibrate-audit": "calibrate-audit --profile fast --workers 1 --out {out}",
 }
 _LINE = re.compile(r"(?P<stage>[^:\[]+): (?P<done>\d+) of (?P<total>\d+)(?P<rest>.*)")
 _CELL = re.compile(r"\[(?P<done>\d+)/(?P<total>\d+)\](?P<rest>.*)")

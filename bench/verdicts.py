@@ -37,7 +37,7 @@ from hurdles.calibrating.worker import (
     render,
     run_trial,
 )
-from hurdles.cli.output import ProgressBar
+from hurdles.cli.progress import ProgressBar
 from hurdles.evaluation.bounds import wilson
 from hurdles.findings.finding import Verdict
 from hurdles.findings.limits import limit_for, load_limits
@@ -60,12 +60,12 @@ def main() -> None:
     journal = Journal(chosen.out / "trials.jsonl", {"made by": "bench/verdicts.py"})
     clean = [
         (_plan(chosen.out, patients), Trial(kind, "fresh", patients, True, "", 0.0, repeat))
-        for kind, repeats in (("data", chosen.data), ("model", chosen.models))
+        for kind, repeats in (("data", chosen.data), ("small", chosen.models))
         for patients in SIZES
         for repeat in range(repeats)
     ]
     planted = [
-        (_plan(chosen.out, 240, ("attention",)), Trial("model", "fresh", 240, False, plant, 1, n))
+        (_plan(chosen.out, 240, ("attention",)), Trial("small", "fresh", 240, False, plant, 1, n))
         for plant in SHORTCUTS
         for n in range(chosen.shortcuts)
     ]

@@ -1,15 +1,16 @@
-"""Draw the contact sheet of perturbations, and of a hospital swap, that the documentation shows.
+"""Draw the contact sheet of perturbations, and of a change of style, that the documentation shows.
 
 Usage: ``python docs/make_perturbations_sheet.py [PATH]``; default:
 ``docs/figures/perturbations.png``.
 A row is a perturbation, a column an amount: none, mild, moderate (by which models are judged) and
-strong. Two phantoms stand side by side: directions are drawn anew for each. The last rows put the
-style of one hospital around the lungs of another's patients; the lungs' outline is drawn.
+strong. Two phantoms stand side by side: directions are drawn anew for each. The last rows bring
+one hospital's images to the gray levels and the sharpness of another.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -56,19 +57,13 @@ def _ladder(name: str, images: Bytes) -> Bytes:
 def _swap(
     pixels: Bytes, masks: npt.NDArray[np.bool_], sources: npt.NDArray[np.str_], name: str
 ) -> Bytes:
-    """Show patients of the first other hospital as they are, then in steps on the way to `name`."""
+    """Show patients of the first other hospital as they are, then in the style of `name`."""
     own = next(source for source in np.unique(sources) if source != name)
-    styles = [style_of(pixels[sources == s], masks[sources == s]) for s in (own, name)]
-    rows = np.flatnonzero(sources == own)[: len(SHOWN)]
-    made = [
-        restyle(pixels[rows], masks[rows], *styles, strength=strength)
-        for strength in (0.0, 0.5, 1.0)
-    ]
-    outlined = made[-1].copy()
-    for image, mask in zip(outlined, masks[rows], strict=True):
-        found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(image, found, -1, 255, 1)
-    return _block(f"{own} in the style of {name}: 0, 0.5, 1, outlined", [*made, outlined])
+    one, two = (style_of(pixels[sources == s], masks[sources == s]) for s in (own, name))
+    shown = pixels[np.flatnonzero(sources == own)[: len(SHOWN)]]
+    ends = (replace(one, histogram=two.histogram), replace(one, spectrum=two.spectrum), two)
+    made = [restyle(shown, one, end) for end in ends]
+    return _block(f"{own} to {name}: gray levels, sharpness, both", [shown, *made])
 
 
 def _block(title: str, columns: list[Bytes]) -> Bytes:

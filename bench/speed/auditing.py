@@ -178,7 +178,7 @@ def _calibration() -> tuple[Any, Iterator[str]]:
     for state, first in pool.tasks(()):
         pool.make(state, first)
     trials = (
-        Trial("model", "calibration", profile.patients, True, "", 0.0, n) for n in itertools.count()
+        Trial("small", "calibration", profile.patients, True, "", 0.0, n) for n in itertools.count()
     )
     return plan, (trial.name for trial in trials)
 

@@ -85,7 +85,7 @@ VERBS = {
     "badge": ["--out", "--force", "--json"],
     "lineage": ["--out", "--fingerprint", "--column", "--json"],
     "fingerprint": ["--out", "--name", "--column", "--json"],
-    "calibrate-audit": ["--out", "--fast", "--workers", "--real", "--results", "--json"],
+    "calibrate-audit": ["--out", "--profile", "--workers", "--real", "--results", "--json"],
     "study": ["--out", "--data", "--fast", "--cells", "--results", "--dry-run", "--json"],
 }
 

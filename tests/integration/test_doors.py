@@ -81,7 +81,7 @@ def test_a_function_meets_every_hurdle_but_those_that_need_more(of_function, pla
         "views",
         "elsewhere",
     }
-    assert could_not == {"source", "stability"}
+    assert could_not == {"stability"}
     assert (
         "other networks" in of_function.about["limits"]
         or "from elsewhere" in of_function.about["limits"]

@@ -64,7 +64,7 @@ COMMANDS = [
     "badge AUDIT --out OUT/badge.svg",
     "lineage TABLE --out OUT/found.csv",
     "fingerprint TABLE --out OUT/print.npz",
-    "calibrate-audit --fast --out OUT",
+    "calibrate-audit --profile fast --out OUT",
 ]
 
 

@@ -83,7 +83,7 @@ OVER_OTHERS = {
     "manifest TABLE --out OUT/table.csv": "table.exclusions.csv",
     "segment IMAGE --out OUT": "masks.csv",
     "study lazaro-barco-2020 --fast --out OUT": "lazaro-barco-2020.fast.md",
-    "calibrate-audit --fast --out OUT": "limits.toml",
+    "calibrate-audit --profile fast --out OUT": "limits.toml",
 }
 
 

@@ -374,7 +374,7 @@ def _write_for_servers(
 def calibrate_audit(
     out: str | Path,
     *,
-    fast: bool = False,
+    profile: str = "full",
     workers: int = 2,
     real: str | Path | None = None,
     results: str | Path | None = None,
@@ -387,8 +387,9 @@ def calibrate_audit(
     ----------
     out : path
         Folder of the phantoms and the trials; what is there is not computed again.
-    fast : bool
-        Far fewer cohorts: enough to see that it works, not to set limits.
+    profile : str
+        ``full``; ``half``, a part of it, with which a later ``full`` goes on; ``fast``: far fewer
+        cohorts, enough to see that it works, not to set limits.
     workers : int
         Processes, each on one thread.
     real : path, optional
@@ -409,7 +410,9 @@ def calibrate_audit(
     Raises
     ------
     RunError
-        If `out` holds trials of other hurdles.
+        If `out` holds trials of other cohorts, or of hurdles that measure otherwise.
+    RegistryError
+        If no profile has that name.
     """
     from hurdles.calibrating.calibration import calibrate_audit as calibrate
     from hurdles.calibrating.page import calibration_files, write_calibration
@@ -419,7 +422,7 @@ def calibrate_audit(
     with outputs(*calibration_files(folder), *cohort_file, force=force):
         calibration = calibrate(
             Path(out),
-            profile="fast" if fast else "full",
+            profile=profile,
             workers=workers,
             real=None if real is None else Path(real),
             options=options,

@@ -5,22 +5,19 @@ Every finished trial is a line in a file; called again, only what is missing is 
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import inspect
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
-from hurdles._version import __version__
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.calibrating.cohorts import RealImages, read_real_images
 from hurdles.calibrating.limits import Limits, limits_from, rates_table, references_from
@@ -33,12 +30,13 @@ from hurdles.calibrating.trials import (
     calibration_trials,
     fault_numbers,
     fresh_trials,
-    is_calibrated,
     network_trials,
 )
 from hurdles.calibrating.worker import (
     Plan,
     cost_of,
+    hurdles_for,
+    instructions,
     one_thread,
     register_hurdles,
     render,
@@ -51,8 +49,6 @@ from hurdles.progress import Options, Progress
 from hurdles.registry import Registry
 
 T = TypeVar("T")
-#: Modules of this package that judge what was measured; changing one asks for no new cohorts.
-_AFTERWARDS = ("calibration", "limits", "page")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +108,8 @@ def calibrate_audit(
     if images is not None:
         images.save(plan.out / "real.npz")
     journal = Journal(plan.out / "trials.jsonl", _about(plan, images))
+    with one_thread():
+        _check(plan, journal, options.listener)
     with _workers(plan, workers, options.listener) as at_work:
         return _carry_out(plan, journal, at_work, real=images is not None)
 
@@ -123,8 +121,8 @@ def _names(hurdles: Registry[Any], wanted: Sequence[str] | None) -> tuple[str, .
 
 
 def _carry_out(plan: Plan, journal: Journal, at_work: _Workers, *, real: bool) -> Calibration:
-    kinds = tuple(k for k, names in (("data", plan.data), ("model", plan.model)) if names)
     profile = plan.profile
+    kinds = [k for k in profile.efforts if (plan.data if k == "data" else plan.model)]
     tasks = [
         (plan, part, number, *task)
         for part, plants in (("calibration", ()), ("fresh", profile.planted))
@@ -134,9 +132,9 @@ def _carry_out(plan: Plan, journal: Journal, at_work: _Workers, *, real: bool) -
     at_work.run("Rendering phantoms", render, tasks, lambda _: None)
 
     def records_of(stage: str, trials: Sequence[Trial]) -> list[Record]:
-        left = [(plan, t.name) for t in trials if t.name not in journal.records]
-        costs = [cost_of(t) for t in trials if t.name not in journal.records]
-        at_work.run(stage, run_trial, left, journal.add, costs)
+        left = [t for t in trials if not journal.answers(t.name, hurdles_for(plan, t))]
+        tasks, costs = [(plan, t.name) for t in left], [cost_of(t) for t in left]
+        at_work.run(stage, run_trial, tasks, journal.add, costs)
         return journal.among(t.name for t in trials)
 
     clean = records_of("Cohorts without a shortcut", calibration_trials(profile, kinds))
@@ -158,40 +156,47 @@ def _carry_out(plan: Plan, journal: Journal, at_work: _Workers, *, real: bool) -
 
 
 def _about(plan: Plan, real: RealImages | None) -> dict[str, Any]:
-    """Return whatever can change a number: hurdles, code and images."""
-    hurdles = [DATA_HURDLES.get(n).run for n in plan.data]
-    hurdles += [MODEL_HURDLES.get(n).run for n in plan.model]  # type: ignore[misc] # two kinds
-    sources = sorted({str(inspect.getsourcefile(h)) for h in hurdles} | set(_ground()))
-    # Parsed, so that a comment or a line break asks for no new cohorts.
-    parsed = "".join(ast.dump(ast.parse(Path(s).read_bytes())) for s in sources)
-    code = hashlib.sha256(parsed.encode()).hexdigest()
-    return {
-        "hurdles": __version__,
-        "profile": asdict(plan.profile),
-        "data": plan.data,
-        "models": plan.model,
-        "code": code,
-        "fixed": {"/".join(k): v.value for k, v in load_limits().items() if not is_calibrated(v)},
-        "real": None if real is None else hashlib.sha256(real.plain.pixels.tobytes()).hexdigest(),
-    }
+    """Return the settings by which cohorts are drawn and networks trained.
+
+    How many trials there are is not among them: a larger profile goes on from a smaller one.
+    """
+    drawn = ("size", "pools", "pool_patients", "planted_patients", "epochs", "seed")
+    images = None if real is None else hashlib.sha256(real.plain.pixels.tobytes()).hexdigest()
+    return {name: getattr(plan.profile, name) for name in drawn} | {"real": images}
 
 
-def _ground() -> Iterator[str]:
-    """Yield the files that decide what a trial measures."""
-    here = Path(__file__).parent
-    root = here.parent
-    for room in (
-        "auditing",
-        "calibrating",
-        "evaluation",
-        "models",
-        "phantom",
-        "pixels",
-        "training",
-    ):
-        for file in (root / room).rglob("*.py"):
-            if file.parent != here or file.stem not in _AFTERWARDS:
-                yield str(file)
+def _check(plan: Plan, journal: Journal, listener: Progress) -> None:
+    """Carry out one finished trial of each kind again; raise `RunError` unless it finds the same.
+
+    Code is not compared but what it measures: a new name throws no trial away, and a change that
+    is one is found, as far as one trial shows it. Phantoms that are rendered already are held
+    against new ones.
+    """
+    for pool in plan.pools("calibration"):
+        if not pool.is_current():
+            raise RunError(
+                f"{pool.folder} holds phantoms that are rendered otherwise now; give another --out."
+            )
+    here = instructions()
+    by_kind: dict[str, list[Record]] = {}
+    for record in journal.records.values():
+        by_kind.setdefault(Trial.parse(record.trial).kind, []).append(record)
+    for kind, records in by_kind.items():
+        # Other instructions make other sums, and so another network.
+        alike = [record for record in records if record.instructions == here or kind == "data"]
+        if not alike:
+            listener.say(
+                f"no trial of kind {kind} in {journal.path} is of a processor like this one: not "
+                "held against what hurdles measures now"
+            )
+            continue
+        first = min(alike, key=lambda record: Trial.parse(record.trial).patients)
+        again = run_trial(plan, first.trial)
+        if differ := sorted(first.differs_from(again)):
+            raise RunError(
+                f"{first.trial}, carried out again, is not as {journal.path} has it: "
+                f"{', '.join(differ)}. What hurdles measures has changed; give another --out."
+            )
 
 
 class _Workers:

@@ -34,6 +34,8 @@ CLASSES = ("COVID-19", "Normal")
 PLAIN = "plain"
 #: Patients rendered by one task.
 CHUNK = 200
+#: Patients that are rendered again, to see whether a pool is still what would be rendered.
+_HELD = 4
 #: Classes that differ in nothing: both are drawn from the patients without a disease.
 ALIKE = ("Normal A", "Normal B")
 FRACTIONS = (0.6, 0.15, 0.25)
@@ -95,6 +97,17 @@ class Pool:
         masks = np.packbits(np.stack([m.mask > 127 for m in made]), axis=-1)
         with replacing(self._file(state, first)) as part, part.open("wb") as handle:
             np.savez(handle, pixels=pixels, masks=masks)
+
+    def is_current(self) -> bool:
+        """Return whether the first patients, if rendered, are rendered so today."""
+        file = self._file(PLAIN, 0)
+        if not file.exists():
+            return True
+        cases = self._cases(PLAIN, min(_HELD, self._count(PLAIN)))
+        made = [render(c.patient, image, size=self.size) for c in cases for image, _ in c.rows()]
+        with np.load(file) as arrays:
+            held = arrays["pixels"][: len(made)]
+        return np.array_equal(held, np.stack([m.pixels for m in made]))
 
     def images(self, state: str) -> Images:
         """Return all images in one state; the last three states are kept in memory."""

@@ -4,7 +4,7 @@ A hurdle has many findings, and it is hit if one of them is. So the limits of it
 together: the deciding end of each interval is standardized by its mean and deviation over the
 cohorts, and the largest of a cohort's findings is what is counted (the maximum that Westfall and
 Young 1993 resample). How many cohorts may lie beyond is chosen so that the share among all such
-cohorts is at most 5 % with 90 % confidence (a tolerance limit, Wilks 1941).
+cohorts is at most 1.5 % with 90 % confidence (a tolerance limit, Wilks 1941).
 
 False alarms and power are proportions of cohorts, each with its interval.
 """
@@ -22,7 +22,7 @@ import pandas as pd
 from hurdles._version import __version__
 from hurdles.calibrating.trials import FAULTS, Measured, Record, Trial, is_calibrated
 from hurdles.data.files import write_text
-from hurdles.evaluation.bounds import wilson
+from hurdles.evaluation.bounds import exact_share
 from hurdles.evaluation.estimate import Estimate
 from hurdles.findings.finding import Beyond, Finding, Limit, Verdict
 from hurdles.findings.table import Findings
@@ -35,15 +35,14 @@ FLOORS: dict[str, float] = {
     "pixels": 0.5,
     "views": 0.0,
     "lungs-removed": 0.0,
-    "source": 0.5,
     "perturbations": 0.0,
-    "hospital-swap": 0.0,
+    "acquisition": 0.0,
 }
 #: Hurdles whose findings are a list of their own, each with a limit. What others find is named by
 #: the images at hand (columns, classes, hospitals), so all of it is held against one limit.
 PER_SUBJECT = ("pixels", "views", "lungs-removed", "perturbations")
 #: Share of cohorts without a shortcut that may hit a hurdle, and how sure that is to be.
-SHARE, CONFIDENCE = 0.05, 0.9
+SHARE, CONFIDENCE = 0.015, 0.9
 
 
 def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CONFIDENCE) -> int:
@@ -57,6 +56,7 @@ def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CO
 def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, str], Limit]:
     """Return all limits: calibrated ones from these cohorts, the others as they are.
 
+    Cohorts of all sizes are one sample; of several kinds of models the laxest limit holds.
     No calibration sets margins: a calibrated limit keeps that of its hurdle.
     """
     bounds: dict[str, dict[str, float]] = {}
@@ -128,7 +128,7 @@ def _limit(hurdle: str, bound: float, beyond: Beyond, numbers: Sequence[int]) ->
         floor = FLOORS[hurdle] if beyond is Beyond.ABOVE else -FLOORS[hurdle]
         lax = max(lax, floor)
     sure = allowed_beyond(fewest) >= 0
-    promise = f"at most {SHARE:.0%} of cohorts without a shortcut lie beyond in any finding of it"
+    promise = f"at most {SHARE:.1%} of cohorts without a shortcut lie beyond in any finding of it"
     doubt = "with 90 % confidence" if sure else f"but {fewest} cohorts are too few to be sure"
     source = f"calibrate-audit: {promise}, {doubt}; {cohorts} cohorts, hurdles {__version__}"
     return Limit(lax if beyond is Beyond.ABOVE else -lax, source, beyond)
@@ -191,8 +191,8 @@ def verdict_of(hurdle: str, measured: Iterable[Measured], limits: Limits) -> Ver
 ANY = "any of them"
 #: The AUC that a shortcut gives a network where power is judged.
 REFERENCE_AUC = 0.8
-#: False alarms at most, power at least.
-GOALS = (0.05, 0.8)
+#: False alarms at most, power at least: of each hurdle, and of all of a kind together.
+GOALS, GOALS_OF_ALL = (0.015, 0.8), (0.05, 0.95)
 
 _GRAYS = ("brightness", "blur", "jpeg", "inversion", "noise", "hospital")
 _EVERY = ("marker", "border", "body-size", *_GRAYS)
@@ -203,37 +203,37 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "pixels": _EVERY,
     "views": _EVERY,
     "lungs-removed": _EVERY,
-    "source": ("hospital",),
     "elsewhere": _EVERY,
     "attention": ("marker", "border"),
     "perturbations": ("marker", "brightness", "blur", "jpeg", "noise"),
-    "hospital-swap": ("hospital", "blur", "noise", "brightness"),
+    "acquisition": ("brightness", "blur", "noise", "body-size"),
 }
 
-#: Patients from which on a cohort without a shortcut is also clean for these hurdles: a small test
-#: part is rightly named, and so is a network that was trained for seconds and is too sure of it.
-CLEAN_FROM: Mapping[str, float] = {"size": 600, "calibration": math.inf, "stability": math.inf}
+#: A cohort without a shortcut is not clean for these: a small test part is rightly named, and so is
+#: a network that was trained for seconds and is too sure of it.
+NEVER_CLEAN = ("size", "calibration", "stability")
 
 #: Columns of the table of rates.
 COLUMNS: dict[str, str] = {
     "kind": "data or model",
     "part": "fresh (phantoms) or real (images of one collection)",
+    "whole": "false in rows of one of several sizes",
     "hurdle": "name, or all of the kind together",
     "plant": "shortcut or fault; empty where nothing is planted",
     "strength": "of the shortcut, 0 to 1; of a fault, the number of cases",
     "disease": "whether the classes differ in a disease",
-    "patients": "in each cohort",
+    "patients": "in each cohort; 0: all sizes together, by which goals are judged",
     "cohorts": "how many were drawn",
     "hit": "in how many the hurdle was hit",
     "inconclusive": "in how many it was inconclusive",
     "cleared": "in how many it was cleared; of all together: every one of them",
     "could_not_run": "in how many it said nothing; counted as not hit",
     "share": "hit / cohorts",
-    "low": "lower end of Wilson's 95 % interval",
+    "low": "lower end of the exact 95 % interval",
     "high": "upper end",
     "judged": "whether a goal holds for this row",
-    "goal": "at most 0.05 for false alarms, at least 0.8 for power; empty where none is judged",
-    "result": "met, missed, or not shown (missed, but the interval holds the goal)",
+    "goal": "for false alarms at most, for power at least; empty where none is judged",
+    "result": "met or missed, where the interval says so; else not shown",
 }
 
 
@@ -264,27 +264,48 @@ def areas_table(records: Sequence[Record]) -> pd.DataFrame:
 def rates_table(
     records: Sequence[Record], limits: Limits, references: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Return the share of cohorts that hit each hurdle, one row per hurdle and condition."""
-    rows = [
-        row
-        for condition, members in _by_condition(records).items()
-        for row in _rows(condition, members, limits, references)
-    ]
+    """Return the share of cohorts that hit each hurdle, one row per hurdle and condition.
+
+    Where a condition has cohorts of several sizes, each size has rows of its own, too.
+    """
+    rows: list[dict[str, object]] = []
+    for condition, members in _by_condition(records).items():
+        by_size: dict[int, list[Record]] = {}
+        for record in members:
+            by_size.setdefault(Trial.parse(record.trial).patients, []).append(record)
+        if len(by_size) == 1:
+            condition = replace(condition, patients=next(iter(by_size)))
+        rows += _rows(condition, members, limits, references)
+        for size, some in sorted(by_size.items()) if len(by_size) > 1 else ():
+            rows += _rows(replace(condition, patients=size), some, limits)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _rows(
-    condition: Trial, members: list[Record], limits: Limits, references: Mapping[str, float]
+    condition: Trial,
+    members: list[Record],
+    limits: Limits,
+    references: Mapping[str, float] | None = None,
 ) -> Iterator[dict[str, object]]:
-    hurdles = members[0].asked
-    verdicts = {h: [verdict_of(h, r.found, limits) for r in members] for h in hurdles}
-    joined = [h for h in hurdles if condition.patients >= CLEAN_FROM.get(h, 0)]
-    if len(joined) > 1:
-        of_cohorts = zip(*(verdicts[h] for h in joined), strict=True)
-        verdicts[ANY] = [_together(set(each)) for each in of_cohorts]
-    for hurdle, each in verdicts.items():
-        rate = wilson(each.count(Verdict.HIT), len(each))
-        goal = _goal(condition, hurdle, references)
+    """Yield a row for each hurdle; of all together, what each cohort was asked counts.
+
+    Nothing is judged without `references`: that is one of several sizes.
+    """
+    verdicts: dict[str, list[Verdict]] = {}
+    together = []
+    for record in members:
+        each = {hurdle: verdict_of(hurdle, record.found, limits) for hurdle in record.asked}
+        for hurdle, verdict in each.items():
+            verdicts.setdefault(hurdle, []).append(verdict)
+        counted = {v for h, v in each.items() if h not in NEVER_CLEAN}
+        if len(each) > 1 and counted:
+            together.append(_together(counted))
+    if together:
+        verdicts[ANY] = together
+    for hurdle, each_cohort in verdicts.items():
+        rate = exact_share(each_cohort.count(Verdict.HIT), len(each_cohort))
+        whole = references is not None
+        goal = "" if references is None else _goal(condition, hurdle, references)
         yield {
             "kind": condition.kind,
             "part": condition.part,
@@ -292,12 +313,13 @@ def _rows(
             "strength": condition.strength,
             "disease": condition.disease,
             "patients": condition.patients,
+            "whole": whole,
             "hurdle": hurdle,
-            "cohorts": len(each),
-            "hit": each.count(Verdict.HIT),
-            "inconclusive": each.count(Verdict.INCONCLUSIVE),
-            "cleared": each.count(Verdict.CLEARED),
-            "could_not_run": each.count(Verdict.COULD_NOT_RUN),
+            "cohorts": len(each_cohort),
+            "hit": each_cohort.count(Verdict.HIT),
+            "inconclusive": each_cohort.count(Verdict.INCONCLUSIVE),
+            "cleared": each_cohort.count(Verdict.CLEARED),
+            "could_not_run": each_cohort.count(Verdict.COULD_NOT_RUN),
             "share": rate.value,
             "low": rate.low,
             "high": rate.high,
@@ -316,25 +338,24 @@ def _together(verdicts: set[Verdict]) -> Verdict:
 
 
 def _goal(condition: Trial, hurdle: str, references: Mapping[str, float]) -> str:
-    most, least = GOALS
+    """Return what a hurdle is to reach in a condition; empty where nothing is promised."""
+    most, least = GOALS_OF_ALL if hurdle == ANY else GOALS
     if not condition.plant:
-        # Each hurdle by itself is to be quiet; all of them together need not be.
-        clean = condition.patients >= CLEAN_FROM.get(hurdle, 0)
-        return f"<= {most:g}" if clean and hurdle != ANY else ""
+        return "" if hurdle in NEVER_CLEAN else f"<= {most:g}"
     if condition.plant in FAULTS:
         return f">= {least:g}" if FAULTS.get(condition.plant).seen_by == hurdle else ""
     if condition.strength != references.get(condition.plant):
         return ""
-    is_target = hurdle == ANY or condition.plant in TARGETS.get(hurdle, ())
-    return f">= {least:g}" if is_target else ""
+    is_seen = hurdle == ANY or condition.plant in TARGETS.get(hurdle, ())
+    return f">= {least:g}" if is_seen else ""
 
 
 def _result(goal: str, rate: Estimate) -> str:
     if not goal:
         return ""
-    most, least = GOALS
-    if goal.startswith("<="):
-        met, missed = rate.value <= most, rate.low > most
+    sign, number = goal.split()
+    if sign == "<=":
+        met, missed = rate.high <= float(number), rate.low > float(number)
     else:
-        met, missed = rate.value >= least, rate.high < least
+        met, missed = rate.low >= float(number), rate.high < float(number)
     return "met" if met else "missed" if missed else "not shown"

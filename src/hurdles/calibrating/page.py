@@ -14,8 +14,8 @@ import pandas as pd
 
 from hurdles._version import __version__
 from hurdles.calibrating.calibration import Calibration
-from hurdles.calibrating.limits import ANY, GOALS, TARGETS, write_limits
-from hurdles.calibrating.trials import FAULTS
+from hurdles.calibrating.limits import ANY, GOALS, GOALS_OF_ALL, TARGETS, write_limits
+from hurdles.calibrating.trials import FAULTS, MODELS
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.untrusted import as_csv
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STEM = "audit-calibration"
+#: Kinds of models in words.
+_MODELS = {
+    "small": "A network `small`",
+    "pipeline": "A logistic regression on principal components, behind a function,",
+    "resnet-18": "A ResNet-18",
+}
 _RESULTS = ("met", "not shown", "missed")
 #: Okabe and Ito 2008, told apart with any color vision.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -70,10 +76,15 @@ def calibration_page(calibration: Calibration) -> str:
         for (hurdle, subject), limit in calibration.limits.items()
     )
     models = [
-        "## Power: hurdles for models",
-        "A network `small` was trained on every cohort, and put before the hurdles with images "
-        "of other patients, among whom the shortcut points to no class.",
-        *_power(calibration, "model", "fresh"),
+        paragraph
+        for kind in MODELS
+        if (calibration.rates["kind"] == kind).any()
+        for paragraph in (
+            f"## Power: hurdles for models, `{kind}`",
+            f"{_MODELS[kind]} was trained on every cohort, and put before the hurdles with images "
+            "of other patients, among whom the shortcut points to no class.",
+            *_power(calibration, kind, "fresh"),
+        )
     ]
     paragraphs = [
         "# The audit audited",
@@ -82,7 +93,7 @@ def calibration_page(calibration: Calibration) -> str:
         "## Power: hurdles for data",
         f"![Share of cohorts in which hurdles are hit, by strength]({_STEM}.png)",
         *_power(calibration, "data", "fresh"),
-        *(models if (calibration.rates["kind"] == "model").any() else []),
+        *models,
         *_faults(calibration.rates),
         *_real(calibration),
         *_references(calibration),
@@ -95,23 +106,27 @@ def calibration_page(calibration: Calibration) -> str:
 
 def _answer(calibration: Calibration) -> list[str]:
     introduction = (
-        "Every hurdle was tried on cohorts of which it is known what is planted in them: at most 5 "
-        "% of those without a shortcut may hit it, and at least 80 % of those with one, at the "
-        "strength at which the shortcut alone gives a network an AUC of 0.8."
+        "Every hurdle was tried on cohorts of which it is known what is planted in them: at most "
+        f"{GOALS[0]:.1%} of those without a shortcut may hit it, and at least {GOALS[1]:.0%} of "
+        "those with one that it is meant to see, at the strength at which the shortcut alone gives "
+        f"a network an AUC of 0.8; of all together, at most {GOALS_OF_ALL[0]:.0%} and at least "
+        f"{GOALS_OF_ALL[1]:.0%}. A goal is met or missed where the 95 % interval says so; else it "
+        "is not shown."
     )
     answer = "\n".join(f"- **{line}**" for line in answer_lines(calibration))
-    missed = calibration.rates[calibration.rates["result"].isin(["missed", "not shown"])]
+    rates = calibration.rates
+    missed = rates[rates["result"].isin(["missed", "not shown"])]
     if missed.empty:
         return [introduction, answer, "No goal was missed."]
     lines = []
     for row in missed.to_dict("records"):
-        where = "real images" if row["part"] == "real" else f"{row['patients']} patients"
+        where = "real images" if row["part"] == "real" else _patients(row)
         classes = "disease" if row["disease"] else "classes alike"
         planted = f"{row['plant']} {row['strength']:g}"
         condition = planted if row["plant"] else f"nothing planted, {classes}"
         lines.append(
-            f"- {condition}, {where}: {_hurdle(row['hurdle'])} {_share(row)}, goal {row['goal']} "
-            f"({row['result']})."
+            f"- {row['kind']}, {condition}, {where}: {_hurdle(row['hurdle'])} {_share(row)}, goal "
+            f"{row['goal']} ({row['result']})."
         )
     return [introduction, answer, f"{len(missed)} goals were not reached:", "\n".join(lines)]
 
@@ -120,7 +135,7 @@ def _false_alarms(rates: pd.DataFrame) -> list[str]:
     rows = rates[(rates["plant"] == "") & (rates["part"] == "fresh")]
     columns = rows[["kind", "patients", "disease"]].drop_duplicates().to_dict("records")
     heads = [
-        f"{c['kind']}, {c['patients']} patients, {'disease' if c['disease'] else 'classes alike'}"
+        f"{c['kind']}, {_patients(c)}, {'disease' if c['disease'] else 'classes alike'}"
         for c in columns
     ]
     lines = (
@@ -133,6 +148,10 @@ def _false_alarms(rates: pd.DataFrame) -> list[str]:
         "classes have a disease, hurdles must not take it for a shortcut.",
         _table(["hurdle", *heads], lines),
     ]
+
+
+def _patients(row: Row) -> str:
+    return f"{row['patients']} patients" if row["patients"] else "all sizes"
 
 
 def _faults(rates: pd.DataFrame) -> list[str]:
@@ -192,13 +211,13 @@ def _references(calibration: Calibration) -> list[str]:
 
 def _method(calibration: Calibration) -> list[str]:
     p = calibration.profile
-    larger = ", ".join(str(s) for s in p.sizes if s != p.patients)
     return [
         "## How it was made",
         f"`hurdles calibrate-audit`, profile {p.name}, hurdles {__version__}: "
         f"{calibration.cohorts:,} cohorts of phantoms of {p.size} pixels, "
-        f"{calibration.seconds / 60:.0f} minutes on one core. A cohort has {p.patients} patients"
-        f"{f' (without a shortcut also {larger})' if larger else ''}, "
+        f"{calibration.seconds / 60:.0f} minutes on one core. A cohort has "
+        f"{' or '.join(map(str, p.sizes))} patients, by turns ({p.patients} where a network reads "
+        "a shortcut alone, in real images, and with faults), "
         "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "
         "calibration and fresh ones share no phantom and no hospital.",
         "What this does not show. Lungs are those of the phantom, so errors of the lung network "
@@ -212,7 +231,7 @@ def _method(calibration: Calibration) -> list[str]:
 def _power(calibration: Calibration, kind: str, part: str) -> list[str]:
     """Return shortcuts x hurdles at the reference strength; what is meant to see it is in bold."""
     rates, references = calibration.rates, calibration.references
-    rows = rates[(rates["kind"] == kind) & (rates["part"] == part)]
+    rows = rates[(rates["kind"] == kind) & (rates["part"] == part) & rates["whole"]]
     at_reference = rows["strength"].isin(references.values()) & rows["plant"].isin(references)
     hurdles = _hurdles(rows[at_reference])
 
@@ -283,7 +302,7 @@ def detection_figure(
     height = _PANEL[1] * down + 1.0
     figure = Figure(figsize=(_PANEL[0] * _ACROSS, height), facecolor="white", dpi=130)
     panels = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False)
-    shown = rates[(rates["part"] == "fresh") & (rates["kind"] == "data")]
+    shown = rates[(rates["part"] == "fresh") & (rates["kind"] == "data") & rates["whole"]]
     targeted = [h for h in shown["hurdle"].unique() if any(p in TARGETS.get(h, ()) for p in plants)]
     colors = {hurdle: _COLORS[i % len(_COLORS)] for i, hurdle in enumerate(targeted)}
     for place, axes in enumerate(panels.flat):
@@ -336,9 +355,8 @@ def _line(axes: Axes, rows: pd.DataFrame, plant: str, color: str) -> None:
     planted = rows[rows["plant"] == plant]
     if planted.empty:
         return
-    # Nothing planted is where every curve begins: cohorts of the same size.
+    # Nothing planted is where every curve begins.
     null = rows[(rows["plant"] == "") & rows["disease"]]
-    null = null[null["patients"] == planted["patients"].iloc[0]]
     both = pd.concat([null, planted]).sort_values("strength")
     # Lines that coincide are both seen: the black one is wider, and intervals stand side by side.
     width, aside = (2.8, 0.0) if color == "black" else (1.3, 0.012)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hurdles.auditing.material import Material
 from hurdles.data.files import write_text
@@ -30,13 +31,18 @@ from hurdles.registry import Registry
 
 #: Not a shortcut: nothing is planted.
 NOTHING = ""
+#: Kinds of models that are trained on cohorts: a network of seconds, scikit-learn behind a
+#: function, and a larger network.
+MODELS = ("small", "pipeline", "resnet-18")
+#: Patients of the cohorts for the fault of a test part too small, which is clean before.
+_LARGE = 600
 
 
 @dataclass(frozen=True)
 class Trial:
     """One cohort that is drawn and looked at.
 
-    `kind` is ``data`` (hurdles for data), ``model`` (a network is trained, hurdles for models) or
+    `kind` is ``data`` (hurdles for data), one of `MODELS` (it is trained, hurdles for models) or
     ``network`` (a network is trained and only its AUC is wanted). `part` is ``calibration`` or
     ``fresh``, drawn from other phantoms, or ``real``. Without `disease`, the classes differ in
     nothing but what is planted: a shortcut, a fault, or nothing. `strength` is that of the
@@ -61,8 +67,8 @@ class Trial:
 
     @property
     def condition(self) -> Trial:
-        """The same without its repeat."""
-        return replace(self, repeat=0)
+        """The same without its repeat and its size."""
+        return replace(self, repeat=0, patients=0)
 
     @property
     def name(self) -> str:
@@ -103,28 +109,30 @@ class Profile:
     #: Patients of a pool, and how many of them are rendered with every shortcut as well.
     pool_patients: int = 3000
     planted_patients: int = 800
-    #: In a cohort with something planted, and in the smaller of those without.
+    #: In a cohort that a network reads a shortcut of alone, and in one of real images.
     patients: int = 240
-    #: Sizes of cohorts without a shortcut, for data.
-    sizes: tuple[int, ...] = (240, 600)
-    #: Cohorts without a shortcut for the limits, and fresh ones: for data as many, for models,
-    #: which take longer, a third. Of each larger size a third of it, and a ninth fresh.
-    data_null: int = 150
-    model_null: int = 60
+    #: Sizes of all other cohorts, by turns; rates are of them together.
+    sizes: tuple[int, ...] = (120, 400)
+    #: For data, and for each kind of model: cohorts without a shortcut for the limits, as many
+    #: fresh ones, and cohorts with each shortcut at its reference strength.
+    data: tuple[int, int] = (250, 72)
+    models: tuple[tuple[str, int, int], ...] = (
+        ("small", 250, 72),
+        ("pipeline", 250, 72),
+        ("resnet-18", 60, 9),
+    )
     #: Fresh cohorts whose classes differ in nothing at all.
-    alike_null: int = 15
-    #: Cohorts with a shortcut at its reference strength; for data, at each other strength.
-    data_power: int = 12
-    model_power: int = 3
-    graded: int = 1
+    alike: int = 30
+    #: Cohorts for data with a shortcut at each other strength.
+    graded: int = 4
     #: Strengths.
     grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     #: Networks for each strength at which a shortcut can give an AUC of 0.8.
-    networks: int = 2
+    networks: int = 3
     #: Cohorts for each fault.
     faults: int = 5
     #: Cohorts of real images for each shortcut; three times as many without.
-    real: int = 4
+    real: int = 12
     #: Names; empty: every shortcut that is registered.
     shortcuts: tuple[str, ...] = ()
     #: Of training.
@@ -132,14 +140,27 @@ class Profile:
     seed: int = 0
 
     @property
+    def efforts(self) -> dict[str, tuple[int, int]]:
+        """Return how much is tried of each kind, data first."""
+        models = {kind: (null, power) for kind, null, power in self.models}
+        return {"data": self.data, **models}
+
+    @property
     def planted(self) -> tuple[str, ...]:
         """Names of the shortcuts."""
         return self.shortcuts or tuple(SHORTCUTS.names())
 
 
-#: The profiles by name.
+#: The profiles by name. A smaller one is a part of a larger: going on with that asks for the rest.
 PROFILES: dict[str, Profile] = {
     "full": Profile("full"),
+    "half": Profile(
+        "half",
+        data=(126, 36),
+        models=(("small", 126, 36), ("pipeline", 126, 36)),
+        networks=2,
+        real=6,
+    ),
     "fast": Profile(
         "fast",
         pools=1,
@@ -147,11 +168,9 @@ PROFILES: dict[str, Profile] = {
         planted_patients=320,
         patients=80,
         sizes=(80,),
-        data_null=10,
-        model_null=2,
-        alike_null=5,
-        data_power=5,
-        model_power=1,
+        data=(10, 5),
+        models=(("small", 2, 1),),
+        alike=5,
         graded=2,
         grid=(0.6, 1.0),
         networks=1,
@@ -163,9 +182,9 @@ PROFILES: dict[str, Profile] = {
 }
 
 
-def calibration_trials(profile: Profile, kinds: tuple[str, ...]) -> list[Trial]:
+def calibration_trials(profile: Profile, kinds: Iterable[str]) -> list[Trial]:
     """Return the trials from which limits are set: disease, and nothing planted."""
-    return list(_null(profile, "calibration", kinds))
+    return [t for kind in kinds for t in _trials(profile, kind, "calibration", NOTHING, 0.0)]
 
 
 def network_trials(profile: Profile) -> list[Trial]:
@@ -185,33 +204,32 @@ def network_trials(profile: Profile) -> list[Trial]:
 
 def fresh_trials(
     profile: Profile,
-    kinds: tuple[str, ...],
+    kinds: Iterable[str],
     references: Mapping[str, float],
     *,
     faults: Mapping[str, tuple[int, ...]],
     real: bool,
 ) -> list[Trial]:
     """Return the trials that measure: false alarms, power, faults, and real images."""
-    size = profile.patients
+    kinds, size = tuple(kinds), profile.patients
 
     def data(part: str, disease: bool, plant: str, strength: float, repeats: int) -> list[Trial]:
         # What a test part can resolve is only amiss where a cohort was large enough before.
-        n = max(profile.sizes) if plant == "few-tested" else size
+        n = _LARGE if plant == "few-tested" and len(profile.sizes) > 1 else size
         return [Trial("data", part, n, disease, plant, strength, r) for r in range(repeats)]
 
-    trials = list(_null(profile, "fresh", kinds))
+    trials = [t for kind in kinds for t in _trials(profile, kind, "fresh", NOTHING, 0.0)]
     if "data" in kinds:
-        trials += data("fresh", False, NOTHING, 0.0, profile.alike_null)
+        trials += data("fresh", False, NOTHING, 0.0, profile.alike)
         for plant, numbers in faults.items():
             for number in numbers:
                 trials += data("fresh", True, plant, float(number), profile.faults)
     for plant in profile.planted:
         reference = references[plant]
         for strength in profile.grid if "data" in kinds else ():
-            repeats = profile.data_power if strength == reference else profile.graded
-            trials += data("fresh", True, plant, strength, repeats)
-        for repeat in range(profile.model_power if "model" in kinds else 0):
-            trials.append(Trial("model", "fresh", size, True, plant, reference, repeat))
+            if strength != reference:
+                trials += data("fresh", True, plant, strength, profile.graded)
+        trials += [t for kind in kinds for t in _trials(profile, kind, "fresh", plant, reference)]
     if real and "data" in kinds:
         trials += data("real", False, NOTHING, 0.0, 3 * profile.real)
         for plant in profile.planted:
@@ -219,18 +237,12 @@ def fresh_trials(
     return trials
 
 
-def _null(profile: Profile, part: str, kinds: tuple[str, ...]) -> Iterator[Trial]:
-    if "data" in kinds:
-        for size in profile.sizes:
-            # Larger cohorts take longer, and there is less chance in them.
-            larger = profile.data_null // (9 if part == "fresh" else 3)
-            repeats = profile.data_null if size == min(profile.sizes) else larger
-            for repeat in range(repeats):
-                yield Trial("data", part, size, True, NOTHING, 0.0, repeat)
-    if "model" in kinds:
-        repeats = profile.model_null // 3 if part == "fresh" else profile.model_null
-        for repeat in range(repeats):
-            yield Trial("model", part, profile.patients, True, NOTHING, 0.0, repeat)
+def _trials(profile: Profile, kind: str, part: str, plant: str, strength: float) -> Iterator[Trial]:
+    """Yield the trials of one condition, sizes by turns."""
+    null, power = profile.efforts[kind]
+    for repeat in range(power if plant else null):
+        size = profile.sizes[repeat % len(profile.sizes)]
+        yield Trial(kind, part, size, True, plant, strength, repeat)
 
 
 Change = Callable[[Material, int, np.random.Generator], Material]
@@ -408,7 +420,8 @@ class Measured:
 class Record:
     """Result of a trial, known by its name: the hurdles that were asked, and every finding.
 
-    `auc` is that of the network on images that it never saw, where one was trained.
+    `auc` is that of the model on images that it never saw, where one was trained; `instructions`
+    are the processor's, which decide the bits of what is trained.
     """
 
     trial: str
@@ -416,6 +429,31 @@ class Record:
     found: tuple[Measured, ...]
     auc: float | None
     seconds: float
+    instructions: str = ""
+
+    def differs_from(self, other: Record) -> set[str]:
+        """Return the hurdles, of those that both were asked, that found other numbers there.
+
+        ``"auc"`` stands for the model itself.
+        """
+        numbers = ("value", "low", "high")
+
+        def of(record: Record, hurdle: str) -> list[tuple[str, NDArray[np.float64]]]:
+            rows = [m for m in record.found if m.hurdle == hurdle and m.beyond]
+            return [(m.subject, np.array([getattr(m, n) for n in numbers])) for m in rows]
+
+        differ = set()
+        for hurdle in set(self.asked) & set(other.asked):
+            one, two = of(self, hurdle), of(other, hurdle)
+            if [subject for subject, _ in one] != [subject for subject, _ in two] or not all(
+                np.allclose(x, y, rtol=1e-6, atol=1e-6, equal_nan=True)
+                for (_, x), (_, y) in zip(one, two, strict=True)
+            ):
+                differ.add(hurdle)
+        one_area, other_area = (math.nan if a is None else a for a in (self.auc, other.auc))
+        if not np.allclose(one_area, other_area, atol=1e-6, equal_nan=True):
+            differ.add("auc")
+        return differ
 
     def to_json(self) -> str:
         """Return one line, with infinity as text and NaN as null."""
@@ -429,7 +467,8 @@ class Record:
             for key in ("value", "low", "high"):
                 row[key] = math.nan if row[key] is None else float(row[key])
         measured = tuple(Measured(**row) for row in plain["found"])
-        return cls(plain["trial"], tuple(plain["asked"]), measured, plain["auc"], plain["seconds"])
+        plain |= {"asked": tuple(plain["asked"]), "found": measured}
+        return cls(**plain)
 
 
 def _plain(value: Any) -> Any:
@@ -445,8 +484,8 @@ def _plain(value: Any) -> Any:
 class Journal:
     """Records in a file, one a line, under a first line that says what they are of.
 
-    `about` holds whatever can change a number (profile, versions, code), for JSON. A file with
-    trials of another calibration raises `RunError`.
+    `about` holds the settings by which cohorts are drawn, for JSON. A file with trials of another
+    calibration raises `RunError`.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
@@ -461,8 +500,8 @@ class Journal:
         lines = whole.splitlines()
         if not lines or lines[0] != head:
             raise RunError(
-                f"{path} holds trials of another calibration (settings, versions or hurdles "
-                "differ), or other things; give another --out."
+                f"{path} holds trials of another calibration (settings of its cohorts differ), or "
+                "other things; give another --out."
             )
         if whole != text:  # killed within a line
             write_text(path, whole)
@@ -470,10 +509,12 @@ class Journal:
             record = Record.from_json(line)
             self.records[record.trial] = record
 
+    def answers(self, name: str, hurdles: Iterable[str]) -> bool:
+        """Return whether a trial is there and was asked about all of these hurdles."""
+        return name in self.records and set(hurdles) <= set(self.records[name].asked)
+
     def add(self, record: Record) -> None:
-        """Append a record; a trial that is there already is not written again."""
-        if record.trial in self.records:
-            return
+        """Append a record; of two of one trial, the later one counts."""
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(record.to_json() + "\n")
         self.records[record.trial] = record

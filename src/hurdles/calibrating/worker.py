@@ -12,22 +12,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES, run_hurdles
-from hurdles.auditing.material import Elsewhere, Material, NetworkModel, Subject
+from hurdles.auditing.material import Elsewhere, Material, Model, NetworkModel, Subject
 from hurdles.calibrating.cohorts import Planting, Pool, RealImages, draw_materials
 from hurdles.calibrating.limits import TARGETS
-from hurdles.calibrating.trials import FAULTS, Measured, Profile, Record, Trial, is_calibrated
+from hurdles.calibrating.trials import (
+    FAULTS,
+    MODELS,
+    Measured,
+    Profile,
+    Record,
+    Trial,
+    is_calibrated,
+)
 from hurdles.data.vocabulary import Split
 from hurdles.evaluation.statistics import auc
 from hurdles.findings.limits import load_limits
+from hurdles.foreign.function import FunctionModel
 from hurdles.recipe.recipe import Recipe
-
-if TYPE_CHECKING:
-    from hurdles.models.network import Network
 
 #: Patients on whom a network of a `network` trial is tried, beside those of its cohort.
 _TRIED = 160
@@ -35,9 +41,11 @@ _TRIED = 160
 _ELSEWHERE = 80
 _POOL_SEEDS = {"calibration": 1000, "fresh": 2000}
 #: Hurdles that take as long as all others together, and how many networks of a condition they see.
-_DEAR = {"attention": 8}
+_DEAR = {"attention": 24}
+#: Side of the images that the pipeline looks at, and components that it keeps of them.
+_SIDE, _COMPONENTS = 24, 20
 #: How long a trial takes beside others of as many patients: networks are trained, and asked.
-_COSTS = {"data": 1.0, "network": 3.0, "model": 6.0}
+_COSTS = {"data": 1.0, "network": 3.0, "small": 6.0, "pipeline": 3.0, "resnet-18": 60.0}
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,7 @@ def run_trial(plan: Plan, name: str) -> Record:
     started = time.monotonic()
     trial, auc = Trial.parse(name), None
     seed, epochs = trial.seed(plan.profile.seed), plan.profile.epochs
-    names = () if trial.kind == "network" else hurdles_for(plan, trial)
+    names = hurdles_for(plan, trial)
     findings = None
     if trial.kind == "data":
         (material,) = _cohorts(plan, trial, [trial.patients])
@@ -120,15 +128,23 @@ def run_trial(plan: Plan, name: str) -> Record:
         findings = run_hurdles(DATA_HURDLES, material, names=names)
     elif trial.kind == "network":
         material, tried = _cohorts(plan, trial, [trial.patients, min(_TRIED, trial.patients)])
-        auc = area_of(train_network(material, epochs=epochs, seed=seed), tried)
+        auc = area_of(trained("small", material, epochs=epochs, seed=seed), tried)
     else:
         counts = [trial.patients, min(_ELSEWHERE, trial.patients)]
         material, other = _cohorts(plan, trial, counts, strengths=[trial.strength, 0.0])
-        network = train_network(material, epochs=epochs, seed=seed)
-        findings = run_hurdles(MODEL_HURDLES, _subject(network, material, other), names=names)
-        auc = area_of(network, material.take(material.rows("test")))
+        model = trained(trial.kind, material, epochs=epochs, seed=seed)
+        findings = run_hurdles(MODEL_HURDLES, _subject(model, material, other), names=names)
+        auc = area_of(model, material.take(material.rows("test")))
     measured = () if findings is None else tuple(Measured.of(row) for row in findings.rows)
-    return Record(name, names, measured, auc, round(time.monotonic() - started, 3))
+    seconds = round(time.monotonic() - started, 3)
+    return Record(name, names, measured, auc, seconds, instructions())
+
+
+def instructions() -> str:
+    """Return the processor's instructions, which decide the bits of a trained network."""
+    from hurdles.training.machine import this_machine
+
+    return this_machine().instructions
 
 
 def cost_of(trial: Trial) -> float:
@@ -156,9 +172,13 @@ def _cohorts(
 def hurdles_for(plan: Plan, trial: Trial) -> tuple[str, ...]:
     """Return the hurdles that a trial can say something about, and no others: time is dear.
 
+    Of a network whose AUC alone is wanted, none.
+
     Limits are only set for hurdles that have none by definition. Hurdles that are there for faults
     alone look at no shortcut: they are asked about what is clean, and about their own faults.
     """
+    if trial.kind == "network":
+        return ()
     if trial.plant in FAULTS:
         return (FAULTS.get(trial.plant).seen_by,)
     names = plan.data if trial.kind == "data" else plan.model
@@ -166,26 +186,27 @@ def hurdles_for(plan: Plan, trial: Trial) -> tuple[str, ...]:
         limits = load_limits()
         own = {name: [v for (h, _), v in limits.items() if h == name] for name in names}
         return tuple(n for n, each in own.items() if not each or any(map(is_calibrated, each)))
-    if trial.kind == "model":
+    if trial.kind in MODELS:
         return tuple(name for name in names if trial.repeat < _DEAR.get(name, trial.repeat + 1))
-    clean = trial.part == "fresh" and trial.disease and not trial.plant
-    if clean and trial.patients == max(plan.profile.sizes):
+    if trial.part == "fresh" and trial.disease and not trial.plant:
         return names
     of_faults = {FAULTS.get(name).seen_by for name in FAULTS}
     return tuple(name for name in names if name in TARGETS or name not in of_faults)
 
 
-def train_network(material: Material, *, epochs: int, seed: int) -> Network:
-    """Train the network `small` on the training part of a cohort, in memory.
+def trained(kind: str, material: Material, *, epochs: int, seed: int) -> Model:
+    """Train a model of one of `MODELS` on the training part of a cohort, in memory.
 
     Quickly, and well enough to read what is planted.
     """
+    if kind == "pipeline":
+        return _trained_pipeline(material, seed)
     from hurdles.models import build
     from hurdles.training.loop import TrainingData, train
 
     recipe = Recipe(name="calibrate-audit").changed(
         preparation={"size": material.pixels.shape[1]},
-        model={"architecture": "small", "scaling": "training"},
+        model={"architecture": kind, "scaling": "training"},
         training={
             "epochs": epochs,
             "batch_size": 32,
@@ -204,22 +225,41 @@ def train_network(material: Material, *, epochs: int, seed: int) -> Network:
         material.rows(Split.VALIDATION),
         material.name,
     )
-    trained = train(recipe, data)
-    network = build(trained.spec, seed=seed)
-    network.load_state_dict(trained.best)
-    return network.eval()
+    done = train(recipe, data)
+    network = build(done.spec, seed=seed)
+    network.load_state_dict(done.best)
+    return NetworkModel(network.eval())
 
 
-def area_of(network: Network, material: Material) -> float:
-    """Return the network's AUC for the first of two classes on images that it never saw."""
-    from hurdles.training.prediction import probabilities
+def _trained_pipeline(material: Material, seed: int) -> Model:
+    """Train what a user without a network would: a logistic regression on principal components."""
+    import cv2
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    probability = probabilities(network, material.pixels)
-    return auc(material.labels == network.spec.labels[0], probability[:, 0])
+    def thumbnails(images: NDArray[np.floating]) -> NDArray[np.float32]:
+        size = (_SIDE, _SIDE)
+        small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA).ravel() for image in images]
+        return np.array(small, dtype=np.float32)
+
+    known = material.take(~np.isin(np.arange(len(material)), material.rows(Split.TEST)))
+    components = PCA(min(_COMPONENTS, len(known) - 1), random_state=seed)
+    pipeline = make_pipeline(components, StandardScaler(), LogisticRegression(C=0.1))
+    pipeline.fit(thumbnails(known.pixels.astype(np.float32) / 255), known.labels)
+    labels = [str(label) for label in pipeline.classes_]
+    size = material.pixels.shape[1]
+    return FunctionModel(lambda x: pipeline.predict_proba(thumbnails(x)), labels, size=size)
 
 
-def _subject(network: Network, material: Material, elsewhere: Material) -> Subject:
-    model = NetworkModel(network)
+def area_of(model: Model, material: Material) -> float:
+    """Return the model's AUC for the first of two classes on images that it never saw."""
+    probability = model.ask(material.pixels)
+    return auc(material.labels == model.labels[0], probability[:, 0])
+
+
+def _subject(model: Model, material: Material, elsewhere: Material) -> Subject:
     validation, test = (material.take(material.rows(p)) for p in (Split.VALIDATION, Split.TEST))
     of_validation, of_test, of_others = (
         images.predictions(model.labels, model.ask(images.pixels))

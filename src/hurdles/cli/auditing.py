@@ -292,9 +292,9 @@ def fingerprint(
 
 def calibrate_audit(
     out: Annotated[Path, typer.Option("--out", help="Folder of the phantoms and the trials.")],
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Far fewer cohorts: not enough to set limits.")
-    ] = False,
+    profile: Annotated[
+        str, typer.Option("--profile", help="full; half, a part of it; fast: sets no limits.")
+    ] = "full",
     workers: Annotated[int, typer.Option("--workers", help="Processes, one thread each.")] = 2,
     real: Annotated[
         Path | None,
@@ -316,7 +316,7 @@ def calibrate_audit(
     with verb_options(OnBad.SKIP, cache, quiet) as options:
         calibration = hurdles.calibrate_audit(
             out,
-            fast=fast,
+            profile=profile,
             workers=workers,
             real=real,
             results=results,

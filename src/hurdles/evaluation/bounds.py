@@ -39,6 +39,12 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
     return Estimate(successes / n, low, high, level, "Wilson", n, n)
 
 
+def exact_share(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """Return a proportion of independent cases with its exact interval (Clopper-Pearson)."""
+    p = successes / n
+    return Estimate(p, *_clopper_pearson(p, n, level), level, "Clopper-Pearson", n, n)
+
+
 def kish(counts: NDArray[Any]) -> float:
     """Return how many independent images these are worth if a patient's images all agree.
 
@@ -279,6 +285,16 @@ def mover_mean(values: ArrayLike, bounds: ArrayLike, correlations: Floats) -> tu
     value = float(numbers.mean())
     low, high = value - reach(numbers - ends[:, 0]), value + reach(ends[:, 1] - numbers)
     return max(0.0, low), min(1.0, high)
+
+
+def mover_sum(values: Floats, bounds: Floats, weights: Floats) -> tuple[float, float]:
+    """Return the interval of a weighted sum of independent numbers from theirs, shape (k, 2).
+
+    Zou and Donner, Stat Med 2008;27:1693-1702; the weights are not negative.
+    """
+    value = float(weights @ values)
+    down, up = weights * (values - bounds[:, 0]), weights * (bounds[:, 1] - values)
+    return value - math.sqrt(float(down @ down)), value + math.sqrt(float(up @ up))
 
 
 def check_level(level: float) -> None:

@@ -1,10 +1,10 @@
-"""The style of a hospital: its gray levels and its sharpness, put on images whose lungs stay.
+"""The style of images: their gray levels and their sharpness, and images put into another.
 
 Devices and consoles leave their hand on the whole image: a tone curve, blur, grain, sharpening, a
 compression. Two averages over many images hold most of it: the histogram and the amplitude of each
 band of spatial frequencies, whatever their direction. Both are taken outside the lungs, so that no
-disease is among them. `restyle` moves an image from the averages of one source to those of another
-and puts its own lungs back; what a model then says otherwise, it did not read in the lungs.
+disease is among them. `restyle` moves whole images from the averages of some to those of others:
+whom they show stays, and how they were taken changes.
 
 Mixing amplitudes and keeping phases is the idea of Yang and Soatto 2020 (FDA, arXiv 2004.05498);
 here amplitudes are those of the source instead of one image's, so that no anatomy is carried over.
@@ -43,7 +43,7 @@ _BATCH = 16
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """Averages over the images of one source, outside the lungs.
+    """Averages over images, outside the lungs.
 
     The histogram, shape (256,), is the mean share of pixels at each gray level; the spectrum is
     the geometric mean of the amplitude (root mean square, in gray levels) of each band of
@@ -102,65 +102,52 @@ def bands_of(size: int) -> NDArray[np.float64]:
 
 def style_of(pixels: Bytes, masks: Masks) -> Style:
     """Return the style of images: their mean histogram and amplitudes outside the lungs."""
+    return mean_style(*styles_of(pixels, masks), pixels.shape[1])
+
+
+def styles_of(pixels: Bytes, masks: Masks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return of each image its histogram, shape (n, 256), and the logarithms of its amplitudes."""
     _check(pixels, masks)
-    n, size = pixels.shape[:2]
-    counts, logarithms = np.zeros(256), np.zeros(len(bands_of(size)))
-    for image, mask in zip(pixels, masks, strict=True):
-        outside = image[~mask]
-        counts += np.bincount(outside, minlength=256) / outside.size
-    for start in range(0, n, _BATCH):
-        batch = slice(start, start + _BATCH)
-        logarithms += np.log(_amplitudes(pixels[batch], masks[batch]) + _TINY).sum(axis=0)
-    return Style(counts / n, np.exp(logarithms / n) - _TINY, size, n)
+    outside = (image[~mask] for image, mask in zip(pixels, masks, strict=True))
+    histograms = np.stack([np.bincount(gray, minlength=256) / gray.size for gray in outside])
+    logarithms = [
+        np.log(_amplitudes(pixels[start : start + _BATCH], masks[start : start + _BATCH]) + _TINY)
+        for start in range(0, len(pixels), _BATCH)
+    ]
+    return histograms, np.concatenate(logarithms)
 
 
-def joined(one: Style, two: Style) -> Style:
-    """Return the style of the images of both, which are of one size."""
-    if one.size != two.size:
-        raise ValueError(f"styles of {one.size} and {two.size} pixels a side cannot be joined.")
-    n = one.n_images + two.n_images
-    share = one.n_images / n
-    amplitudes = [np.log(style.spectrum + _TINY) for style in (one, two)]
-    return Style(
-        share * one.histogram + (1 - share) * two.histogram,
-        np.exp(share * amplitudes[0] + (1 - share) * amplitudes[1]) - _TINY,
-        one.size,
-        n,
-    )
+def mean_style(
+    histograms: NDArray[np.float64], logarithms: NDArray[np.float64], size: int
+) -> Style:
+    """Return the style of images of which `styles_of` returned these."""
+    spectrum = np.exp(logarithms.mean(axis=0)) - _TINY
+    return Style(histograms.mean(axis=0), spectrum, size, len(histograms))
 
 
-def restyle(
-    pixels: Bytes, masks: Masks, own: Style, other: Style, *, strength: float = 1.0
-) -> Bytes:
-    """Return images in the style of another source, their lungs to the byte as they were.
+def restyle(pixels: Bytes, own: Style, other: Style) -> Bytes:
+    """Return images in another style, the whole of each, the lungs too.
 
     Bands are gained by the ratio of both spectra; then one monotone curve carries the histogram of
-    the one source to that of the other. The same gains and curve for all images: what makes an
-    image differ from others of its source stays. Around the lungs the image fades into its own
-    pixels, so that their edge is not drawn.
+    the one style to that of the other. The same gains and curve for all images: what makes an
+    image differ from others of its own stays.
     """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength:g}; give 0 (nothing) to 1 (all the way).")
     if {own.size, other.size} != {pixels.shape[-1]}:
         raise ValueError(
             f"the images have {pixels.shape[-1]} pixels a side, the styles are of {own.size} and "
             f"{other.size}; take the styles of images resized alike."
         )
-    made = np.array(pixels, order="C")
-    if strength == 0 or not len(pixels):
-        return made
-    _check(pixels, masks)
+    made = np.empty(pixels.shape, dtype=np.uint8)
     size, gain, tone = own.size, own.gain_to(other), own.tone_to(other)
     # Amplitudes are multiplied by the gain of their band; phases stay.
     factor = np.exp(np.interp(_positions(size), np.arange(gain.size), np.log(gain)))
     for start in range(0, len(pixels), _BATCH):
         batch = slice(start, start + _BATCH)
-        gray = pixels[batch].astype(np.float32)
-        filtered = _back(_spectra(gray) * factor.astype(np.float32), size)
-        styled = np.interp(filtered, np.arange(256), tone).astype(np.float32)
-        weight = np.float32(strength) * _outside(masks[batch])
-        mixed = gray + weight * (styled - gray)
-        made[batch] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+        filtered = _back(
+            _spectra(pixels[batch].astype(np.float32)) * factor.astype(np.float32), size
+        )
+        styled = np.interp(filtered, np.arange(256), tone)
+        made[batch] = np.clip(np.rint(styled), 0, 255).astype(np.uint8)
     return made
 
 

@@ -23,7 +23,7 @@ from hurdles.phantom.cohort import write_phantom
 from hurdles.progress import Options
 
 LABELS = ("COVID-19", "Normal")
-NEEDING_MORE = {"views", "lungs-removed", "source", "attention", "perturbations", "hospital-swap"}
+NEEDING_MORE = {"views", "lungs-removed", "attention", "perturbations", "acquisition"}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,8 @@ class TestPredictionsAlone:
             assert row.verdict is Verdict.COULD_NOT_RUN
             assert row.estimate.note.startswith("it needs ")
             assert not row.is_fault
+        (source,) = findings.of("source")  # it asks answers alone, but of a table with sources
+        assert "name the sources" in source.estimate.note
         assert all(row.verdict is not Verdict.COULD_NOT_RUN for row in findings.of("calibration"))
         assert len(findings.of("subgroups")) > 1
 

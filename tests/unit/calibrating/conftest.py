@@ -78,6 +78,6 @@ def tiny():
     """A profile of a few dozen patients and trials."""
     return Profile(
         "tiny", size=64, pools=1, pool_patients=32, planted_patients=32, patients=12, sizes=(12,),
-        data_null=6, model_null=0, alike_null=2, data_power=4, model_power=0, graded=1,
+        data=(6, 4), models=(), alike=2, graded=1,
         grid=(0.2, 1.0), networks=0, faults=1, real=2, shortcuts=("marker",), epochs=1,
     )  # fmt: skip

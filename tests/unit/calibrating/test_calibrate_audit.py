@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from hurdles.auditing.hurdle import DATA_HURDLES
 from hurdles.calibrating import calibration as module
+from hurdles.calibrating import cohorts
 from hurdles.calibrating.calibration import calibrate_audit
 from hurdles.calibrating.limits import ANY, areas_table
 from hurdles.calibrating.page import answer_lines, write_calibration
@@ -30,8 +32,7 @@ def calibrated(out, profile, imports, **settings):
 
 @pytest.fixture
 def references(monkeypatch):
-    """No networks: power is judged at the full strength; and a tree that others may edit."""
-    monkeypatch.setattr(module, "_ground", lambda: iter(()))
+    """No networks: power is judged at the full strength."""
     monkeypatch.setattr(
         module, "references_from", lambda records: ({"marker": 1.0}, areas_table(records))
     )
@@ -42,15 +43,15 @@ def test_an_alarm_that_always_rings_and_one_that_never_does(
 ):
     found = calibrated(tmp_path / "out", tiny, known_hurdles)
     assert share(found.rates, "wolf") == (1.0, "missed")
-    assert share(found.rates, "blind") == (0.0, "met")
+    assert share(found.rates, "blind") == (0.0, "not shown")  # of 6
     assert share(found.rates, "blind", "marker", 1.0)[0] == 0.0
     assert share(found.rates, "wolf", "marker", 1.0)[0] == 1.0
-    assert share(found.rates, ANY, "marker", 1.0) == (1.0, "met")
+    assert share(found.rates, ANY, "marker", 1.0) == (1.0, "not shown")  # of 4
     assert any("missed" in line for line in answer_lines(found))
     page, table, _, figure, limits = write_calibration(found, tmp_path / "docs")
     text = page.read_text()
     assert text.startswith("# The audit audited\n")
-    assert "`wolf` 6/6 [61, 100 %], goal <= 0.05 (missed)" in text
+    assert "`wolf` 6/6 [54, 100 %], goal <= 0.015 (missed)" in text
     assert len(table.read_text().splitlines()) == len(found.rates) + 1
     assert figure.read_bytes()[:4] == b"\x89PNG"
     assert load_limits(limits) == found.limits
@@ -72,14 +73,51 @@ def test_a_kill_costs_only_what_was_under_way(
     with pytest.raises(KeyboardInterrupt):
         calibrated(tmp_path / "cut", tiny, known_hurdles)
     again = calibrated(tmp_path / "cut", tiny, known_hurdles)
-    assert len(calls) == len(set(calls)) + 1  # the one under way, and no other
+    assert len(calls) == len(set(calls)) + 2  # the one under way, and one to compare with
     assert again.rates.equals(whole.rates)
     assert again.limits == whole.limits
     before = len(calls)
     calibrated(tmp_path / "cut", tiny, known_hurdles)
-    assert len(calls) == before
+    assert len(calls) == before + 1  # one again, to see that nothing has changed
     with pytest.raises(RunError, match="another calibration"):
         calibrated(tmp_path / "cut", replace(tiny, seed=1), known_hurdles)
+
+
+def test_a_larger_profile_goes_on_and_hurdles_that_measure_otherwise_are_named(
+    tmp_path, tiny, known_hurdles, references, monkeypatch
+):
+    calibrated(tmp_path / "out", tiny, known_hurdles)
+    real, calls = module.run_trial, []
+
+    def counted(plan, name):
+        calls.append(name)
+        return real(plan, name)
+
+    monkeypatch.setattr(module, "run_trial", counted)
+    calibrated(tmp_path / "out", replace(tiny, name="more", data=(6, 5)), known_hurdles)
+    assert len(calls) == 2  # one again, to see that nothing has changed, and the new one
+    blind = DATA_HURDLES.get("blind")
+    other = replace(blind, run=lambda material: (replace(f, estimate=replace(f.estimate, low=-1.0))
+                                                 for f in blind.run(material)))  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setitem(DATA_HURDLES._items, "blind", other)
+        with pytest.raises(RunError, match=r"is not as .* has it: blind"):
+            calibrated(tmp_path / "out", tiny, known_hurdles)
+
+
+def test_phantoms_that_are_rendered_otherwise_are_refused(
+    tmp_path, tiny, known_hurdles, references, monkeypatch
+):
+    calibrated(tmp_path / "out", tiny, known_hurdles)
+    real = cohorts.render
+
+    def dark(*of, **size):
+        made = real(*of, **size)
+        return made._replace(pixels=made.pixels // 2)
+
+    monkeypatch.setattr(cohorts, "render", dark)
+    with pytest.raises(RunError, match="rendered otherwise"):
+        calibrated(tmp_path / "out", tiny, known_hurdles)
 
 
 @pytest.mark.full
@@ -89,8 +127,7 @@ def test_the_number_of_processes_changes_nothing(tmp_path, tiny, known_hurdles):
         pool_patients=60,
         planted_patients=60,
         networks=1,
-        model_null=1,
-        model_power=1,
+        models=(("small", 1, 1), ("pipeline", 1, 0)),
         grid=(1.0,),
     )
     found = [

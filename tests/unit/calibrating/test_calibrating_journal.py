@@ -1,6 +1,7 @@
 """The journal keeps what was finished, through kills, and refuses what is of another profile."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -46,11 +47,33 @@ def test_a_line_cut_short_is_dropped_and_the_file_goes_on(tmp_path):
     assert list(Journal(path, {}).records) == [RECORD.trial, "other"]
 
 
-def test_a_trial_is_written_once(tmp_path):
+def test_of_two_records_of_a_trial_the_later_counts(tmp_path):
     journal = Journal(tmp_path / "trials.jsonl", {})
     journal.add(RECORD)
-    journal.add(RECORD)
-    assert len(journal.path.read_text().splitlines()) == 2
+    assert not journal.answers(RECORD.trial, ("odds", "shape"))
+    journal.add(replace(RECORD, asked=("odds", "size", "shape")))
+    again = Journal(tmp_path / "trials.jsonl", {})
+    assert list(again.records) == [RECORD.trial]
+    assert again.answers(RECORD.trial, ("odds", "shape"))
+    assert not again.answers("another", ())
+
+
+@pytest.mark.parametrize(
+    ("change", "differ"),
+    [
+        ({}, set()),
+        ({"seconds": 9.0, "instructions": "AVX2"}, set()),
+        ({"asked": ("odds",), "found": RECORD.found[:1]}, set()),
+        ({"auc": 0.76}, {"auc"}),
+        ({"auc": None}, {"auc"}),
+        ({"found": (replace(RECORD.found[0], low=1.01), RECORD.found[1])}, {"odds"}),
+        ({"found": (replace(RECORD.found[0], low=1.0 + 1e-9), RECORD.found[1])}, set()),
+        ({"found": (RECORD.found[0], replace(RECORD.found[1], subject="B"))}, {"size"}),
+        ({"found": RECORD.found[:1]}, {"size"}),
+    ],
+)
+def test_records_differ_by_what_was_measured_alone(change, differ):
+    assert RECORD.differs_from(replace(RECORD, **change)) == differ
 
 
 def test_trials_of_another_calibration_are_refused(tmp_path):

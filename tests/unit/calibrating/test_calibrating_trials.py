@@ -15,7 +15,7 @@ from hurdles.errors import RegistryError
 
 TRIALS = st.builds(
     Trial,
-    kind=st.sampled_from(["data", "model", "network"]),
+    kind=st.sampled_from(["data", "small", "pipeline", "network"]),
     part=st.sampled_from(["calibration", "fresh", "real"]),
     patients=st.integers(2, 5000),
     disease=st.booleans(),
@@ -44,7 +44,7 @@ def test_another_name_is_refused():
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_no_trial_is_planned_twice_and_limits_rest_on_cohorts_that_nothing_else_uses(profile):
     references = dict.fromkeys(profile.planted, 1.0)
-    kinds = ("data", "model")
+    kinds = tuple(profile.efforts)
     first = calibration_trials(profile, kinds)
     fresh = fresh_trials(profile, kinds, references, faults={"inverted": (1,)}, real=True)
     every = [t.name for t in [*first, *network_trials(profile), *fresh]]
@@ -58,15 +58,37 @@ def test_no_trial_is_planned_twice_and_limits_rest_on_cohorts_that_nothing_else_
 def test_pools_hold_enough_patients_for_every_trial(profile):
     # Networks on shortcuts alone take the most: two cohorts, both classes of healthy patients.
     assert profile.planted_patients // 2 >= profile.patients + min(160, profile.patients)
-    assert profile.pool_patients >= max(profile.sizes)
+    assert profile.pool_patients >= 2 * max(600 if len(profile.sizes) > 1 else 0, *profile.sizes)
+    assert profile.planted_patients >= max(profile.sizes) + 80
 
 
 def test_power_is_measured_where_it_is_judged():
     profile = PROFILES["full"]
     references = dict.fromkeys(profile.planted, 0.8)
-    fresh = fresh_trials(profile, ("data",), references, faults={}, real=False)
-    markers = [t.strength for t in fresh if t.plant == "marker"]
-    assert markers.count(0.8) == profile.data_power > profile.graded
-    assert markers.count(0.2) == profile.graded
-    # Fewer than 45 cohorts can promise no 5 %.
-    assert sum(not t.plant and t.disease for t in fresh) >= profile.data_null >= 45
+    kinds = tuple(profile.efforts)
+    fresh = fresh_trials(profile, kinds, references, faults={}, real=False)
+    markers = [t for t in fresh if t.plant == "marker"]
+    for kind, (_, power) in profile.efforts.items():
+        at = [t.patients for t in markers if t.strength == 0.8 and t.kind == kind]
+        assert len(at) == power
+        assert abs(at.count(120) - at.count(400)) <= 1
+    assert sum(t.strength == 0.2 for t in markers) == profile.graded
+    # Fewer than 153 cohorts can promise no 1.5 %.
+    assert sum(not t.plant and t.disease for t in fresh if t.kind == "data") >= 153
+
+
+def test_a_larger_profile_goes_on_from_a_smaller_one():
+    half, full = PROFILES["half"], PROFILES["full"]
+    references = dict.fromkeys(full.planted, 0.8)
+    of = [
+        {
+            t.name
+            for t in [
+                *calibration_trials(p, p.efforts),
+                *network_trials(p),
+                *fresh_trials(p, p.efforts, references, faults={}, real=True),
+            ]
+        }
+        for p in (half, full)
+    ]
+    assert of[0] < of[1]

@@ -9,6 +9,7 @@ from hurdles.auditing.model import (  # noqa: F401 - they register themselves
     sources,
     attention,
     alterations,
+    acquisition,
     calibration,
     subgroups,
     stability,

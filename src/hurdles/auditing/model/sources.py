@@ -1,8 +1,7 @@
-"""Sources: how well the features of a model tell them, and the loss of it on images of another."""
+"""Sources: answers that follow them within a class, and what is lost on images of another."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,9 +13,11 @@ from hurdles.auditing.hurdle import model_hurdle
 from hurdles.auditing.material import Capability, Material, Subject
 from hurdles.auditing.nested import answers_of, described
 from hurdles.auditing.probing import joined_level, simultaneous
+from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdleError
-from hurdles.evaluation.delong import AUC, compare_aucs
-from hurdles.evaluation.estimate import undefined
+from hurdles.evaluation.bounds import mover_sum
+from hurdles.evaluation.delong import AUC, auc_bounds, compare_aucs
+from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.forecast import ASSUMPTION, forecast_auc, track_record
 from hurdles.evaluation.macro import macro_auc
 from hurdles.evaluation.predictions import Predictions
@@ -33,25 +34,131 @@ from hurdles.findings.finding import Finding, Scale
 from hurdles.findings.limits import limit_for
 
 _SOURCE_ADVICE = (
-    "The model's features tell the source of an image, so that it may answer by it; take every "
-    "class from every source, or train with a remedy (`hurdles run --remedy`)."
+    "Shown, not judged: few patients of a class are from a source that is tied to another, so that "
+    "this seldom settles anything. Well above 0.5, take every class from every source, or train "
+    "with a remedy (`hurdles run --remedy`); patients who are more severely ill in one source move "
+    "it, too."
 )
+_FEATURES = "Shown, not judged: features tell the source of networks that do not answer by it, too."
 _BEFORE = "Shown, not judged: what plain pixels tell of the source before any model."
 
 
 @model_hurdle(
     "source",
-    question="Do the model's features tell which source an image is from?",
-    needs=[Capability.FEATURES],
+    question="Do patients of one class get other answers by the source they are from?",
     lungs=False,
 )
 def source(subject: Subject) -> Iterator[Finding]:
-    """Yield, within each class, the area of telling the source from features, and from pixels.
+    """Yield how well the answers follow the sources within a class; then what features tell.
 
-    The images are those of the test part and, where given, of other collections. Within a class
-    it is the source alone that is told, not the class. Classes are judged together: their
-    intervals hold at once, and a class that cannot be asked is not cleared on the others.
+    A source is tied to a class of which it has a larger share of patients than all sources
+    together, among the images that the model learnt from (where those are not known, among the
+    tested). Within each class, the AUC with which the probability of the tied class tells tied from
+    other sources is shown, averaged over classes by the patients that they have; so is, of
+    features and plain pixels, the area of telling the source within each class. For these, other
+    collections are sources, too. Nothing is judged: features tell the source of networks, too, that
+    do not answer by it, and answers within a class have too few patients to say so.
     """
+    yield from _followed(subject)
+    if not subject.material.judged_only:
+        yield from _probed(subject)
+
+
+def _followed(subject: Subject) -> Iterator[Finding]:
+    """Yield for each class whether its probability follows the sources that are tied to it."""
+    material, test = subject.material, subject.test
+    given = material.manifest.frame
+    known = given["source"].notna().to_numpy()
+    learnt = known & (given["split"] != Split.TEST.value).to_numpy()
+    shares = _class_shares(material, learnt if learnt.any() else known)
+    sources = test.frame["image"].map(given.set_index("image")["source"])
+    ties = {
+        label: sources.map(share > shares.attrs["all"][label]).to_numpy(dtype=object)
+        for label, share in shares.items()
+        if share.nunique() > 1
+    }
+    classes = [label for label in test.classes if label in ties]
+    classes = classes[:1] if len(test.classes) == 2 else classes
+    if not classes:
+        counts = ", ".join(map(str, shares.index)) or "none"
+        raise HurdleError(
+            f"no source is tied to a class (known sources: {counts}); name the sources in the "
+            "manifest's column 'source', two or more."
+        )
+    level = joined_level(material.level, len(classes))
+    for label in classes:
+        tied = ties[label]
+        has_tie = np.array([isinstance(t, bool | np.bool_) for t in tied])
+        estimate = _area_within(test, label, tied, has_tie, level)
+        names = shares.index[shares[label] > shares.attrs["all"][label]]
+        yield Finding(
+            "source",
+            f"{label}, answers",
+            f"AUC of the probability of {label} for its tied sources, within a class (0.5 is "
+            "chance)",
+            simultaneous(estimate, len(classes)),
+            None,
+            _SOURCE_ADVICE,
+            details={"tied": sorted(map(str, names))},
+            scale=Scale.AUC,
+        )
+
+
+def _class_shares(material: Material, rows: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return the share of each class (column) among the patients of each source (row).
+
+    `attrs["all"]` has those of all sources together.
+    """
+    frame = material.manifest.frame.assign(group=material.groups)[rows]
+    counts = frame.groupby(["source", "label"])["group"].nunique().unstack(fill_value=0)
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    shares.attrs["all"] = (counts.sum() / counts.to_numpy().sum()).to_dict()
+    return shares
+
+
+def _area_within(
+    test: Predictions,
+    label: str,
+    tied: NDArray[np.object_],
+    known: NDArray[np.bool_],
+    level: float,
+) -> Estimate:
+    """Return the mean over classes of the AUC of telling tied from other sources.
+
+    Weighted by pairs of patients over patients, as van Elteren's test does (Bull Int Stat Inst
+    1960;37:351-361); the classes' bounds are joined by MOVER.
+    """
+    scores = test.y_prob[:, test.classes.index(label)]
+    areas, weights, images, patients = [], [], 0, 0
+    for truth in np.unique(test.y_true):
+        rows = known & (test.y_true == truth)
+        sides = np.where(tied[rows].astype(bool), "tied", "other")
+        groups = test.groups[rows]
+        m, n = (len(np.unique(groups[sides == side])) for side in ("tied", "other"))
+        if min(m, n) >= _FEWEST_TIED:
+            areas.append(AUC.of(sides, scores[rows], positive="tied", groups=groups))
+            weights.append(m * n / (m + n))
+            images, patients = images + len(groups), patients + m + n
+    if not areas:
+        why = f"no class has {_FEWEST_TIED} patients from tied sources and as many from others"
+        return undefined(why, level=level, n_images=len(test))
+    shares = np.array(weights) / sum(weights)
+    values = np.array([area.value for area in areas])
+    bounds = np.array([auc_bounds(area, level)[:2] for area in areas])
+    low, high = mover_sum(values, bounds, shares)
+    method = "DeLong within classes, van Elteren's weights, MOVER"
+    value = float(shares @ values)
+    return Estimate(value, low, high, level, method, images, patients)
+
+
+#: Fewer patients on one side tell nothing of the sources of a class.
+_FEWEST_TIED = 2
+
+
+def _probed(subject: Subject) -> Iterator[Finding]:
+    """Yield, within each class, the area of telling the source from features, and from pixels."""
+    if not subject.material.has_images:
+        return
     level = subject.material.level
     materials = [subject.tested, *(each.material for each in subject.elsewhere)]
     # A collection that names no source for an image is that image's source; the test part is so
@@ -65,35 +172,24 @@ def source(subject: Subject) -> Iterator[Finding]:
     labels = np.concatenate([m.labels for m in materials])
     groups = np.concatenate([m.groups for m in materials])
     known = np.flatnonzero(sources != "")
-
-    def probes(table: NDArray[np.floating], level: float) -> list[Probe]:
-        return source_probes_within(
+    # Whether there is anything to tell, before the network is asked.
+    if not any(_is_enough(sources[rows], groups[rows]) for rows in _by_class(labels, known)):
+        return
+    tables = {"plain pixels": np.concatenate([thumbnails(m.pixels) for m in materials])}
+    if subject.model is not None and Capability.FEATURES in subject.model.capabilities:
+        features = [subject.features(m.pixels, m.masks) for m in materials]
+        tables = {"features": np.concatenate(features), **tables}
+    for of, table in tables.items():
+        for probe in source_probes_within(
             table[known],
             sources[known].tolist(),
             labels[known].tolist(),
             groups=groups[known].tolist(),
             seed=subject.material.seed,
             level=level,
-        )
-
-    # Whether there is anything to tell, before the network is asked.
-    if not any(_is_enough(sources[rows], groups[rows]) for rows in _by_class(labels, known)):
-        pairs = Counter(zip(labels.tolist(), sources.tolist(), strict=True))
-        counts = [f"{c} from {s or 'nowhere known'}: {n}" for (c, s), n in sorted(pairs.items())]
-        raise HurdleError(
-            f"no two sources have ten patients of the same class among {len(labels)} images "
-            f"({'; '.join(counts[:6])}); audit with another collection of the same classes."
-        )
-    features = np.concatenate([subject.features(m.pixels, m.masks) for m in materials])
-    classes = len(np.unique(labels[known]))
-    for probe in probes(features, joined_level(level, classes)):
-        yield _source_finding(probe, "features", classes)
-    if subject.material.judged_only:
-        return
-    plain = np.concatenate([thumbnails(m.pixels) for m in materials])
-    for probe in probes(plain, level):
-        if probe.auc.is_defined:
-            yield _source_finding(probe, "plain pixels", 1)
+        ):
+            if probe.auc.is_defined:
+                yield _source_finding(probe, of)
 
 
 def _by_class(labels: NDArray[np.str_], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -105,16 +201,16 @@ def _is_enough(sources: NDArray[np.str_], groups: NDArray[np.str_]) -> bool:
     return sum(n >= FEWEST for n in patients_of(sources, groups).values()) > 1
 
 
-def _source_finding(probe: Probe, of: str, family: int) -> Finding:
-    judged = of == "features"
-    where = "the model's features" if judged else "a thumbnail of 16 by 16 pixels"
+def _source_finding(probe: Probe, of: str) -> Finding:
+    is_model = of == "features"
+    where = "the model's features" if is_model else "a thumbnail of 16 by 16 pixels"
     return Finding(
         "source",
         f"{probe.within}, {of}",
         f"AUC of telling the source of {probe.within} images from {where} (0.5 is chance)",
-        simultaneous(probe.auc, family).noted(probe.note),
-        limit_for("source", of) if judged else None,
-        _SOURCE_ADVICE if judged else _BEFORE,
+        probe.auc.noted(probe.note),
+        None,
+        _FEATURES if is_model else _BEFORE,
         details={
             "images": probe.images,
             "patients": probe.patients,

@@ -21,7 +21,7 @@ def judged(findings):
 
 
 @pytest.mark.parametrize(
-    "name", ["views", "lungs-removed", "perturbations", "hospital-swap", "elsewhere"]
+    "name", ["views", "lungs-removed", "perturbations", "acquisition", "elsewhere"]
 )
 def test_a_model_is_judged_alike(name, phantoms, reading):
     def found(judged_only):

@@ -1,4 +1,4 @@
-"""The hurdle of the source: features that know the hospital, and features that do not."""
+"""Answers that follow the source within a class, and features that know it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from hurdles.auditing.material import Capability, Elsewhere, Material, Subject
 from hurdles.auditing.model.sources import source
 from hurdles.data.manifest import Manifest
 from hurdles.errors import HurdleError
-from hurdles.evaluation.predictions import Predictions
-from hurdles.findings.finding import Limit, Verdict
+from hurdles.findings.finding import Verdict
 
 LABELS = ("COVID-19", "Normal")
 
@@ -54,73 +53,111 @@ class Seeing:
         return np.hstack([some, noise]).astype(np.float32)
 
 
-def subject(images, sees=(0, 1), elsewhere=()):
-    def untold(part):
-        return Predictions.from_arrays(
-            LABELS,
-            y_true=part.labels.tolist(),
-            y_prob=np.full((len(part), 2), 0.5),
-            images=part.manifest.frame["image"].tolist(),
-            groups=part.groups.tolist(),
-        )
+def subject(images, sees=(0, 1), elsewhere=(), follows=0.0):
+    """Return a subject whose answers follow the class a little, and the source `west` so much."""
+
+    def told(part, seed):
+        frame = part.manifest.frame
+        z = np.random.default_rng(seed).normal(size=len(part))
+        z += 0.5 * (frame["label"] == "COVID-19") + follows * (frame["source"] == "west")
+        p = 1 / (1 + np.exp(-z.to_numpy()))
+        return part.predictions(LABELS, np.column_stack([p, 1 - p]))
 
     frame = images.manifest.frame.copy()
+    frame.loc[np.random.default_rng(9).random(len(frame)) < 0.3, "split"] = "train"
     frame.loc[:1, "split"] = "validation"
     images = replace(images, manifest=Manifest(frame))
-    parts = [untold(images.take(images.rows(p))) for p in ("validation", "test")]
-    others = [Elsewhere(m, untold(m)) for m in elsewhere]
+    parts = [told(images.take(images.rows(p)), 3) for p in ("validation", "test")]
+    others = [Elsewhere(m, told(m, 4)) for m in elsewhere]
     model: Any = Seeing(sees)
     return Subject("made", model, images, *parts, elsewhere=others)
 
 
+def tied(n=200, leaving=4):
+    """Images of which most with COVID-19 are from the west, and most of the others are not."""
+    images = material(n)
+    frame = images.manifest.frame
+    odd = (frame["label"] == "COVID-19") != (frame["source"] == "west")
+    return images.take((~odd | (np.arange(n) // 4 % leaving == 0)).to_numpy())
+
+
 def found(one):
-    limit = Limit(0.6, "for the test")
-    return {f.subject: replace(f, limit=limit) if f.limit else f for f in source(one)}
+    return {f.subject: f for f in source(one)}
 
 
-def test_features_that_know_the_source_are_hit_in_each_class():
-    every = found(subject(material()))
-    assert list(every) == [f"{c}, {w}" for w in ("features", "plain pixels") for c in LABELS]
-    assert [every[f"{c}, features"].verdict for c in LABELS] == [Verdict.HIT] * 2
+def test_answers_that_follow_the_source_within_a_class():
+    every = found(subject(tied(), follows=4.0))
+    answers = every["COVID-19, answers"]
+    assert answers.estimate.low > 0.8
+    assert answers.details == {"tied": ["west"]}
+    assert answers.verdict is Verdict.SHOWN
+
+
+def test_answers_that_follow_the_class_alone_are_at_chance():
+    """All images together tell the source well, for it is tied to the class."""
+    images = tied()
+    frame = images.manifest.frame.copy()
+    frame["source"] = np.where(frame["source"] == "west", "West", "East")
+    one = found(subject(replace(images, manifest=Manifest(frame))))["COVID-19, answers"]
+    assert one.estimate.low < 0.5 < one.estimate.high
+    assert one.estimate.high < 0.75
+
+
+def test_the_area_is_that_of_pairs_within_a_class():
+    one = subject(tied(), follows=1.0)
+    sources = one.tested.manifest.frame["source"].to_numpy()
+    scores, truth = one.test.y_prob[:, one.test.classes.index("COVID-19")], one.test.y_true
+    areas, weights = [], []
+    for label in LABELS:
+        west, east = (scores[(truth == label) & (sources == s)] for s in ("west", "east"))
+        areas.append(np.mean([x > y for x in west for y in east]))
+        weights.append(len(west) * len(east) / (len(west) + len(east)))
+    expected = np.average(areas, weights=weights)
+    estimate = found(one)["COVID-19, answers"].estimate
+    assert estimate.value == pytest.approx(expected)
+    assert estimate.low < expected < estimate.high
+
+
+def test_predictions_alone_are_enough():
+    whole = subject(tied(), follows=4.0)
+    alone = replace(whole, model=None, elsewhere=())
+    every = found(alone)
+    assert every["COVID-19, answers"].estimate == found(whole)["COVID-19, answers"].estimate
+    assert not any(name.endswith("features") for name in every)
+
+
+@pytest.mark.parametrize("sources", [("a",), (None,)])
+def test_without_two_sources_it_says_what_is_missing(sources):
+    with pytest.raises(HurdleError, match="no source is tied to a class"):
+        found(subject(material(60, sources)))
+
+
+def test_a_class_with_one_patient_from_a_tied_source_is_not_asked():
+    images = tied(leaving=1000)
+    one = found(subject(images))["COVID-19, answers"].estimate
+    assert not one.is_defined
+    assert "2 patients" in one.note
+
+
+def test_features_and_pixels_are_shown_within_each_class():
+    every = found(subject(tied(leaving=2)))
+    kinds = ("features", "plain pixels")
+    assert list(every)[1:] == [f"{c}, {w}" for w in kinds for c in LABELS]
     one = every["Normal, features"]
-    assert one.estimate.level == pytest.approx(0.975)
-    assert one.estimate.method.endswith("simultaneous over 2 (Bonferroni)")
-    assert one.details["images"] == {"east": 20, "west": 20}
-    assert every["Normal, plain pixels"].limit is None
-    assert every["Normal, plain pixels"].estimate.level == 0.95
+    assert one.estimate.value > 0.9
+    assert {f.verdict for f in every.values()} == {Verdict.SHOWN}
 
 
-def test_features_that_know_the_class_alone_are_not_hit():
-    """Classes are shared out unevenly, so that telling the class tells the source of all images."""
-    images = material(160)
-    frame = images.manifest.frame
-    uneven = (frame["label"] == "COVID-19") & (frame["source"] == "east")
-    kept = ~(uneven & (np.arange(160) % 3 > 0)).to_numpy()
-    every = found(subject(images.take(kept), sees=(1,)))
-    assert Verdict.HIT not in [every[f"{c}, features"].verdict for c in LABELS]
+def test_features_that_know_the_class_alone_do_not_tell_the_source():
+    every = found(subject(tied(320, leaving=2), sees=(1,)))
+    for label in LABELS:
+        estimate = every[f"{label}, features"].estimate
+        assert estimate.low < 0.5 < estimate.high
 
 
-def test_other_collections_are_sources_too():
-    ours, theirs = material(60, ("a",)), material(60, ("b",), "theirs", 1, bright=100)
+def test_other_collections_are_sources_of_features_too():
+    images, theirs = tied(leaving=2), material(60, ("b",), "theirs", 1, bright=100)
     nameless = replace(theirs, manifest=Manifest(theirs.manifest.frame.assign(source=None)))
-    unknown = replace(ours, manifest=Manifest(ours.manifest.frame.assign(source=None)))
-    for alone in (ours, unknown):
-        with pytest.raises(HurdleError, match="audit with another collection"):
-            found(subject(alone))
     for other, name in ((theirs, "b"), (nameless, "theirs")):
-        every = found(subject(ours, elsewhere=[other]))
-        assert every["Normal, features"].verdict is Verdict.HIT
-        assert set(every["Normal, features"].details["images"]) == {"a", name}
-
-
-def test_a_class_of_one_source_is_said_not_to_be_asked_and_not_cleared_on_the_rest():
-    images = material(120)
-    frame = images.manifest.frame
-    lone = (frame["label"] == "Normal") & (frame["source"] == "west")
-    every = found(subject(images.take(~lone.to_numpy())))
-    assert [s for s in every if s.endswith("pixels")] == ["COVID-19, plain pixels"]
-    asked, lone_class = (every[f"{c}, features"] for c in LABELS)
-    assert asked.verdict is Verdict.HIT
-    assert lone_class.verdict is Verdict.COULD_NOT_RUN
-    assert lone_class.limit is not None
-    assert lone_class.estimate.note == "east alone has 10 patients or more"
+        every = found(subject(images, elsewhere=[other]))
+        assert set(every["Normal, features"].details["images"]) == {"east", "west", name}
