@@ -14,6 +14,7 @@ measures whose images the truth chooses; which images are named so, the answers 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,20 +34,25 @@ from hurdles.evaluation.statistics import Floats, PatientTable, Ranking
 
 #: Measures of which there is a form in which each patient counts once.
 PATIENT_WEIGHTED = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auc")
-#: Of kinds of answers, how a note calls it and the measure that stands for it.
-_ANSWERS = {"named": ("named", "sensitivity"), "ranked": ("ranked", "auc")}
+#: Of kinds of answers, how a note calls it, the measure that stands for it, and its name.
+_ANSWERS = {
+    "named": ("named", "sensitivity", "sensitivity"),
+    "ranked": ("ranked", "auc", "AUC"),
+}
 #: Beginnings of the notes.
 _OPENINGS = ("Patients of class", "How many images a patient has goes with")
 #: Chance of a note where sizes tell nothing, over all that is asked of one set.
 _ALPHA = 0.05
 #: Sizes are dealt out to patients so often by chance.
-_DEALS = 1999
+_DEALS = 999
+#: Of more patients than this the correlation is normal by itself, and nothing is dealt.
+_DEALT = 400
 
 
 def patient_weighted(
     table: PatientTable, metric: str, class_: str | None = None, *, level: float = 0.95
 ) -> Estimate:
-    """Return a measure of `PATIENT_WEIGHTED` in which each patient counts once, with its interval."""
+    """Return a measure (of `PATIENT_WEIGHTED`) with its interval, each patient counted once."""
     if metric == "auc":
         return _weighted_auc_estimate(table, class_ or "", level)
     if metric != "balanced_accuracy":
@@ -186,17 +192,20 @@ def association(sizes: Floats, values: Floats, *, seed: int = 0) -> float:
     A permutation test of their correlation, in its own standard error, which is right on the
     average also where the spread of the values depends on the size (DiCiccio and Romano, J Am Stat
     Assoc 2017;112:1211-1220). 1 where either is the same for all. The deals are drawn by `seed`:
-    the same patients give the same number.
+    the same patients give the same number. Of many patients it is the limit of that test.
 
     Examples
     --------
     >>> sizes = np.repeat([1.0, 5.0], 10)
     >>> association(sizes, np.repeat([0.9, 0.2], 10) + np.tile([-0.1, 0.1], 10))
-    0.0005
+    0.001
     """
     x, y = sizes - sizes.mean(), values - values.mean()
     if not (np.ptp(sizes) > 0 and np.ptp(values) > 0):
         return 1.0
+    if len(x) > _DEALT:
+        scale = math.sqrt(float(y**2 @ x**2))
+        return math.erfc(abs(float(x @ y)) / scale / math.sqrt(2)) if scale > 0 else 1.0
     deals = np.random.default_rng(seed).permuted(np.tile(y, (_DEALS, 1)), axis=1)
     dealt = np.vstack([y, deals])
     scale = np.sqrt(dealt**2 @ x**2)
@@ -240,7 +249,7 @@ def _answers_note(table: PatientTable, class_: str, told: dict[str, float], leve
         whole = float(table.statistic(metric, class_).at(np.ones((1, table.n_patients)))[0])
         each = patient_weighted(table, metric, class_, level=level).value
         values.append(
-            f"{get_metric(metric).title} {whole:.3f} by image, {each:.3f} by patient, each once"
+            f"{_ANSWERS[kind][2]} {whole:.3f} by image, {each:.3f} by patient, each once"
         )
     return (
         f"{_OPENINGS[0]} {class_!r} with more images are {how} otherwise than those with few: "
