@@ -15,25 +15,37 @@ Codes = NDArray[np.intp]
 
 
 def sizes(rng: np.random.Generator, patients: int, images: int | str) -> Codes:
-    """Draw how many images each patient has: always so many, or evenly "from-to"."""
+    """Draw how many images each patient has: always so many, or as `possible` says."""
     if isinstance(images, int):
         return np.full(patients, images)
-    low, high = map(int, images.split("-"))
-    return rng.integers(low, high + 1, patients)
+    number, chances = possible(images)
+    return rng.choice(number, size=patients, p=chances)
 
 
-def possible(images: int | str) -> Codes:
-    """Return all sizes that a patient may have, each as likely."""
+def possible(images: int | str) -> tuple[Codes, Floats]:
+    """Return all sizes that a patient may have, and their chances.
+
+    "1-20" is any of these, each as likely; "1 or 20" is 1 for nine patients of ten, else 20.
+    """
     if isinstance(images, int):
-        return np.array([images])
+        return np.array([images]), np.ones(1)
+    if " or " in images:
+        return np.array(images.split(" or "), dtype=int), np.array([0.9, 0.1])
     low, high = map(int, images.split("-"))
-    return np.arange(low, high + 1)
+    return np.arange(low, high + 1), np.full(high - low + 1, 1 / (high - low + 1))
 
 
 def grown(number: Codes, images: int | str) -> Floats:
     """Return how large a patient is among those possible, from 0 to 1."""
-    all_ = possible(images)
+    all_, _ = possible(images)
     return (number - all_[0]) / max(1, all_[-1] - all_[0])
+
+
+def averages(of_size: Floats, images: int | str) -> tuple[float, float]:
+    """Return the mean over images, and over patients, of what depends on the size."""
+    number, chances = possible(images)
+    over = number * chances
+    return float(over @ of_size / over.sum()), float(chances @ of_size)
 
 
 def noise(rng: np.random.Generator, codes: Codes, patients: int, rho: float) -> Floats:
@@ -97,11 +109,11 @@ class TwoGroups:
 
     def aucs(self, shift: float) -> tuple[float, float]:
         """Return the true AUC by image, and with each patient once."""
-        all_ = possible(self.images)
+        all_, _ = possible(self.images)
         effects = shift * (1 - self.fading * grown(all_, self.images))
         each = ndtr(effects / math.hypot(1, self.spread))
         each = (1 - self.looking_well) * each + self.looking_well / 2
-        return float(each @ all_ / all_.sum()), float(each.mean())
+        return averages(each, self.images)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from areas import LARGE
-from draws import Answers, agreeing, names_of, noise, sizes
+from draws import Answers, agreeing, names_of, noise, possible, sizes
 from scipy.special import expit, ndtr
 from tally import Tally, part
 
@@ -69,7 +69,8 @@ def _true_error(patients: int, images, slope: float) -> float:
     if slope == 1:
         return 0.0
     rng = np.random.default_rng(1)
-    n = patients * (images if isinstance(images, int) else sum(map(int, images.split("-"))) // 2)
+    number, chances = possible(images)
+    n = int(patients * (number @ chances))
     said = _SPREAD * rng.normal(size=LARGE)
     sure, right = expit(np.abs(said)), expit(slope * np.abs(said))
     order = np.argsort(sure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from draws import agreeing, beta_binomial, grown, possible, sizes
+from draws import agreeing, averages, beta_binomial, grown, possible, sizes
 from scipy.stats import binom
 from tally import Tally, part
 
@@ -46,13 +46,11 @@ def proportion(
     asked=False,
 ):
     """Measure a share of images of patients; with `fading`, lower the more images one has."""
-    all_ = possible(images)
 
     def chance(number):
         return p - fading * (grown(number, images) - 0.5)
 
-    by_image = float(all_ @ chance(all_) / all_.sum())
-    by_patient = float(chance(all_).mean())
+    by_image, by_patient = averages(chance(possible(images)[0]), images)
     weights = next(draw_patients(patients, resamples, 0)) if resamples else None
     for _ in range(sets):
         number = sizes(rng, patients, images)

@@ -248,9 +248,7 @@ def _answers_note(table: PatientTable, class_: str, told: dict[str, float], leve
         metric = _ANSWERS[kind][1]
         whole = float(table.statistic(metric, class_).at(np.ones((1, table.n_patients)))[0])
         each = patient_weighted(table, metric, class_, level=level).value
-        values.append(
-            f"{_ANSWERS[kind][2]} {whole:.3f} by image, {each:.3f} by patient, each once"
-        )
+        values.append(f"{_ANSWERS[kind][2]} {whole:.3f} by image, {each:.3f} by patient, each once")
     return (
         f"{_OPENINGS[0]} {class_!r} with more images are {how} otherwise than those with few: "
         f"{'; '.join(values)}. These are two questions, and the interval by image rests on few "
