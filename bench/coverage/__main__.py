@@ -13,87 +13,17 @@ alone, whatever else is drawn.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import sys
-import time
-import tomllib
-import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
-RESULTS = HERE.parents[1] / "docs" / "results"
-MODULES = ("areas", "conditionals", "hurdle_tests", "models", "probabilities", "shares")
+import pandas as pd
+from grid import cells, measured, ready
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One population, and what is measured on sets drawn from it."""
-
-    part: str  # title of the part
-    run: str  # name of the function that draws
-    settings: dict[str, Any] = field(hash=False)
-
-    @property
-    def name(self) -> str:
-        """The settings in words."""
-        return ", ".join(f"{key} {_written(value)}" for key, value in self.settings.items())
-
-    @property
-    def key(self) -> str:
-        """Part and settings, which no other cell has."""
-        return f"{self.part}: {self.name}"
-
-
-def _written(value: Any) -> str:
-    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def cells(path: Path = HERE / "grid.toml") -> list[Cell]:
-    """Return every cell of the grid, in its order."""
-    found = []
-    for part in tomllib.loads(path.read_text(encoding="utf-8"))["part"]:
-        fixed = {k: v for k, v in part.items() if k not in ("title", "run", "over")}
-        over = part["over"]
-        for values in itertools.product(*over.values()):
-            settings: dict[str, Any] = {}
-            for axis, value in zip(over, values, strict=True):
-                settings |= value if isinstance(value, dict) else {axis: value}
-            found.append(Cell(part["title"], part["run"], settings | fixed))
-    keys = [cell.key for cell in found]
-    if twice := {key for key in keys if keys.count(key) > 1}:  # one would hide the other
-        raise SystemExit(f"two cells are called {', '.join(sorted(twice))}")
-    return found
-
-
-def measured(cell: Cell, sets: int, seed: int) -> dict[str, Any]:
-    """Return what a cell shows, as a line of the journal."""
-    import numpy as np
-    from tally import PARTS, Tally
-
-    started, tally = time.process_time(), Tally()
-    rng = np.random.default_rng([seed, zlib.crc32(cell.key.encode())])
-    PARTS[cell.run](tally, rng, sets, **cell.settings)
-    seconds = round(time.process_time() - started, 1)
-    settings = {"sets": sets, "seed": seed, "seconds": seconds}
-    return {"part": cell.part, "cell": cell.name, **settings, "rows": list(tally.rows())}
-
-
-def ready() -> None:
-    """Make a worker one that gives way, computes on one thread and knows all parts."""
-    import importlib
-
-    os.nice(19)
-    from draws import in_one_order
-
-    for module in MODULES:
-        importlib.import_module(module)
-    in_one_order()
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 def main() -> None:
@@ -105,6 +35,7 @@ def main() -> None:
     parser.add_argument("--again", nargs="*", help="parts to measure anew, likewise")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--page", action="store_true", help="write the page of what is done")
+    parser.add_argument("--statement", action="store_true", help="print the table of statistics.md")
     chosen = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
@@ -131,9 +62,13 @@ def main() -> None:
                 file.write(json.dumps(line) + "\n")
             said = f"{number}/{len(tasks)} {tasks[task].key} ({line['seconds']} s)"
             print(said, file=sys.stderr, flush=True)
-    from results_page import write
+    from results_page import statement, write
 
-    write([done[c.key] for c in cells() if c.key in done], len(cells()), RESULTS)
+    lines = [done[c.key] for c in cells() if c.key in done]
+    write(lines, len(cells()), RESULTS)
+    if chosen.statement:
+        table = pd.read_csv(RESULTS / "coverage.csv")
+        print("\n".join(statement(table.to_dict("records"))))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,21 @@ def _page(
     )
 
 
+def statement(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the rows of the table in statistics.md: all cells that miss their goals."""
+    missed = [row for row in rows if row["role"] == "house" and not is_as_promised(row)]
+    keyed: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in missed:
+        low, _ = GOALS[row["kind"]]
+        side = "too often" if row["share"] > low else "too seldom"
+        keyed.setdefault((row["part"], f"{row['quantity']} ({row['kind']})", side), []).append(row)
+    for (part, quantity, side), mine in keyed.items():
+        shares = sorted(100 * row["share"] for row in mine)
+        ends = f"{shares[0]:.1f}" + (f" to {shares[-1]:.1f}" if len(mine) > 1 else "")
+        cells = "; ".join(row["cell"] for row in mine)
+        yield f"| {part} | {quantity} | {side}: {ends} % | {cells} |"
+
+
 def _grouped(rows: Sequence[dict[str, Any]], kind: str):
     keyed: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:

@@ -21,6 +21,7 @@ import numpy as np
 
 from hurdles.evaluation.bounds import (
     auc_variance,
+    kish,
     mover_mean,
     newcombe_bounds,
     normal_quantile,
@@ -40,7 +41,13 @@ _ANSWERS = {
     "ranked": ("ranked", "auc", "AUC"),
 }
 #: Beginnings of the notes.
-_OPENINGS = ("Patients of class", "How many images a patient has goes with")
+_OPENINGS = (
+    "Patients of class",
+    "How many images a patient has goes with",
+    "Few patients have most of the images of",
+)
+#: Where Kish's number of patients is at most this share of them, few have most of the images.
+_FEW = 0.5
 #: Chance of a note where sizes tell nothing, over all that is asked of one set.
 _ALPHA = 0.05
 #: Sizes are dealt out to patients so often by chance.
@@ -219,7 +226,8 @@ def size_notes(table: PatientTable, *, level: float = 0.95) -> Iterator[str]:
 
     Asked are, of each class, whether its patients with more images are named rightly more or less
     often, or ranked higher or lower; and whether they have more images than others. The chance of a
-    note where nothing of it is so is `_ALPHA` for all questions together (Bonferroni).
+    note where nothing of it is so is `_ALPHA` for all questions together (Bonferroni). Said
+    besides is of which classes few patients have most of the images.
     """
     asked = list(_asked(table))
     tested = {question: association(sizes, values) for question, sizes, values in asked}
@@ -233,6 +241,13 @@ def size_notes(table: PatientTable, *, level: float = 0.95) -> Iterator[str]:
                 f"{_OPENINGS[1]} being of class {class_!r} "
                 f"({_shown(found['label', class_])}): accuracy and predictive values weigh the "
                 "classes by their images."
+            )
+        sizes = table.by_patient(table.is_true(class_))
+        patients, worth = int((sizes > 0).sum()), kish(sizes)
+        if worth <= _FEW * patients:
+            yield (
+                f"{_OPENINGS[2]} {class_!r}: a measure of images rests on them as on {worth:.0f} "
+                f"of {patients} patients, and its interval may miss more often than it says."
             )
 
 

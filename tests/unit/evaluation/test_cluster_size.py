@@ -184,6 +184,17 @@ def test_a_class_with_more_images_is_noted():
     assert any(n.startswith("How many images a patient has goes with being of") for n in notes)
 
 
+def test_few_patients_with_most_of_the_images_are_noted():
+    codes = np.concatenate([np.arange(40), np.zeros(30, int), np.full(20, 20)])
+    truth = np.where(codes < 20, "sick", "well")
+    notes = evaluate(table(truth, np.tile([0.6, 0.4], (90, 1)), codes)).notes
+    (note,) = [n for n in notes if n.startswith("Few patients have most of the images of 'sick'")]
+    # (19 + 31)^2 / (19 + 31^2)
+    assert "as on 3 of 20 patients" in note
+    even = evaluate(table(truth[:40], np.tile([0.6, 0.4], (40, 1)), np.arange(40) // 2)).notes
+    assert not any(map(is_size_note, even))
+
+
 def test_the_test_agrees_with_the_permutation_test_of_scipy():
     rng = np.random.default_rng(5)
     sizes = rng.integers(1, 9, 25).astype(float)
