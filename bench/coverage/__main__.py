@@ -19,6 +19,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from grid import cells, measured, ready
@@ -40,10 +41,8 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     chosen.out.mkdir(parents=True, exist_ok=True)
-    journal, done = chosen.out / "cells.jsonl", {}
-    if journal.is_file():
-        lines = map(json.loads, journal.read_text(encoding="utf-8").splitlines())
-        done = {f"{line['part']}: {line['cell']}": line for line in lines}  # the last one counts
+    journal = chosen.out / "cells.jsonl"
+    done = read(journal)
     wanted = [] if chosen.page else cells()
     wanted = [c for c in wanted if not chosen.only or any(w in c.part for w in chosen.only)]
     wanted = [
@@ -52,16 +51,21 @@ def main() -> None:
         or (old["sets"], old["seed"]) != (chosen.sets, chosen.seed)
         or any(word in c.part for word in chosen.again or ())
     ]  # fmt: skip
+    failed = 0
     with ProcessPoolExecutor(
         chosen.workers, mp_context=get_context("spawn"), initializer=ready
     ) as pool:
         tasks = {pool.submit(measured, c, chosen.sets, chosen.seed): c for c in wanted}
         for number, task in enumerate(as_completed(tasks), 1):
+            said = f"{number}/{len(tasks)} {tasks[task].key}"
+            if error := task.exception():
+                failed += 1
+                print(f"{said}: {error!r}", file=sys.stderr, flush=True)
+                continue
             line = done[tasks[task].key] = task.result()
             with journal.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            said = f"{number}/{len(tasks)} {tasks[task].key} ({line['seconds']} s)"
-            print(said, file=sys.stderr, flush=True)
+            print(f"{said} ({line['seconds']} s)", file=sys.stderr, flush=True)
     from results_page import statement, write
 
     lines = [done[c.key] for c in cells() if c.key in done]
@@ -69,6 +73,19 @@ def main() -> None:
     if chosen.statement:
         table = pd.read_csv(RESULTS / "coverage.csv")
         print("\n".join(statement(table.to_dict("records"))))
+    if failed:
+        raise SystemExit(f"{failed} cells could not be measured")
+
+
+def read(journal: Path) -> dict[str, dict[str, Any]]:
+    """Return the last line of each cell; one that a kill cut off is left out for good."""
+    if not journal.is_file():
+        return {}
+    whole = journal.read_text(encoding="utf-8")
+    kept = whole[: whole.rfind("\n") + 1]
+    journal.write_text(kept, encoding="utf-8")
+    lines = map(json.loads, kept.splitlines())
+    return {f"{line['part']}: {line['cell']}": line for line in lines}
 
 
 if __name__ == "__main__":

@@ -87,13 +87,13 @@ class Tally:
     ) -> None:
         """Count an interval; NaN: there is none. `known`: where the true value comes from."""
         count = self._count(quantity, "coverage", rival)
-        count.truth, count.known = truth, known
+        count.truth, count.known = float(truth), known
         if math.isnan(low):
             count.undefined += 1
             return
         count.n += 1
-        count.hits += low - 1e-12 <= truth <= high + 1e-12
-        count.width += high - low
+        count.hits += bool(low - 1e-12 <= truth <= high + 1e-12)
+        count.width += float(high - low)
 
     def decided(self, quantity: str, happened: bool | None, kind: str, *, rival=False) -> None:
         """Count a decision of a test, or whatever else happens or not; None: it could not."""
@@ -112,11 +112,11 @@ class Tally:
     def judged(self, quantity: str, verdict: str, wrong: str, kind: str) -> None:
         """Count a verdict out of several; the one that decides nothing is counted apart."""
         self.decided(quantity, verdict == wrong, kind)
-        self.counts[quantity, kind].inconclusive += verdict == "inconclusive"
+        self.counts[quantity, kind].inconclusive += bool(verdict == "inconclusive")
 
     def exact(self, quantity: str, share: float, kind: str, *, rival=False) -> None:
         """Enter a share that was computed over all outcomes."""
-        self._count(quantity, kind, rival).exact = share
+        self._count(quantity, kind, rival).exact = float(share)
 
     def rows(self) -> Iterable[dict[str, Any]]:
         """Return all counts as rows of the table."""

@@ -4,7 +4,7 @@ Each image of a class has a placement: the share of the other images that it out
 of the placements is the variance of the AUC (DeLong, DeLong and Clarke-Pearson 1988). Placements
 are summed by patient first, and a patient may have images of both classes (Obuchowski 1997).
 
-The variance is DeLong's; the interval is not. ``bench/coverage.py`` shows why: near 1, and with few
+The variance is DeLong's; the interval is not. ``bench/coverage`` shows why: near 1, and with few
 images of a class, the logit interval of DeLong's variance misses far too often; Newcombe's score
 interval, widened until it agrees with that variance, does not. Where patients have several images,
 Student's quantile takes the place of the normal one, in tests as well: with one to twenty images
