@@ -19,6 +19,7 @@ from hurdles.evaluation.forecast import forecast_auc
 from hurdles.evaluation.intervals import draw_patients
 from hurdles.evaluation.macro import compare_macro_auc, macro_auc, share_above_chance
 from hurdles.evaluation.statistics import Ranking
+from hurdles.studies.tables import _mean_change as mean_change
 
 #: Images from which a true value without a closed form is taken.
 LARGE = 1_000_000
@@ -89,7 +90,7 @@ def _models(rng, groups: TwoGroups, shifts, *, same: bool):
     """Yield the AUC of either model, and the same as if every image were another patient's."""
     patients, sick = groups.patients, np.arange(groups.patients) < groups.positives
     shared = None
-    for place, shift in zip("ab", shifts, strict=True):
+    for place, shift in zip("abcdef", shifts, strict=False):
         if shared is None or not same:
             number = sizes(rng, patients, groups.images)
             codes = np.repeat(np.arange(patients), number)
@@ -105,6 +106,22 @@ def _models(rng, groups: TwoGroups, shifts, *, same: bool):
         alone = Ranking.of(sick[codes], score, everyone)
         names = np.char.add("a" if same else place, everyone.astype(str))
         yield found, AUC.of_ranking(alone, names)
+
+
+@part
+def remedy(tally: Tally, rng, sets: int, *, aucs, seeds: int, **population):
+    """Compare a remedy with none over seeds: three trainings each, the same test patients.
+
+    The image's own part of the noise is common to all, a seed adds as much of its own.
+    """
+    groups, truth = TwoGroups(**population, rho=0.0), aucs[0] - aucs[1]
+    shifts = [groups.shift_of(a) for a in aucs for _ in range(seeds)]
+    for _ in range(sets):
+        found = [auc for auc, _ in _models(rng, groups, shifts, same=True)]
+        pairs = [compare_aucs(a, b) for a, b in zip(found[:seeds], found[seeds:], strict=True)]
+        mean = mean_change(pairs)
+        tally.held("mean change", mean["low"], mean["high"], truth, "closed form")
+        tally.tested("mean change over seeds", mean["p"], null=not truth)
 
 
 @part

@@ -37,6 +37,7 @@ _LISTED = {
     "any": "`evaluation.comparisons.holm`, over a table of measures and over hospitals",
     "DeLong": "`evaluation.delong.compare_aucs`, paired and unpaired",
     "DeLong, mean over classes": "`evaluation.macro.compare_macro_auc`",
+    "mean change over seeds": "studies, remedies: `evaluation.delong.compare_aucs` over seeds",
     "no worse by the margin": "`evaluation.comparisons.Comparison.verdict`",
     "slope is not 1": "`evaluation.calibration.calibration_slope`, by its interval",
     "intercept is not 0": "`evaluation.calibration.calibration_intercept`, by its interval",

@@ -136,6 +136,7 @@ class AUCDifference:
     standard_error: float  # DeLong's, of the difference; NaN where there is no difference to judge
     p_value: float  # two-sided, of no difference; NaN where undefined
     method: str  # how the test was made
+    degrees: float = math.inf  # of freedom of the test; infinite where it is a normal one
 
 
 def joint_covariance(aucs: Sequence[AUC], others: Sequence[AUC]) -> Floats:
@@ -354,13 +355,13 @@ def judged_difference(
     difference = Estimate(value, low, high, level, method, n_images, n_patients, note)
     p_value = 1.0 if value == 0 else math.nan
     if value != 0 and error > 0:
-        p_value = _two_sided(abs(value) / error, degrees)
+        p_value = two_sided(abs(value) / error, degrees)
     if math.isfinite(degrees):
         test += f", Student's t of {degrees:.0f}"
-    return AUCDifference(difference, error, p_value, test)
+    return AUCDifference(difference, error, p_value, test, degrees)
 
 
-def _two_sided(distance: float, degrees: float) -> float:
+def two_sided(distance: float, degrees: float) -> float:
     """Return the chance of as many standard errors to either side, or more."""
     from scipy.special import stdtr
 
