@@ -50,6 +50,8 @@ _OPENINGS = (
 _FEW = 0.5
 #: Chance of a note where sizes tell nothing, over all that is asked of one set.
 _ALPHA = 0.05
+#: An AUC so near 0 or 1 is 0 or 1.
+_ROUNDING = 1e-12
 #: Sizes are dealt out to patients so often by chance.
 _DEALS = 999
 #: Of more patients than this the correlation is normal by itself, and nothing is dealt.
@@ -167,6 +169,8 @@ def weighted_auc(ranking: Ranking, n_patients: int) -> AUC:
         for side, share, weight in zip(sides, (above, below), (mine, theirs), strict=True)
     ]
     value = float(means[0].sum() / sums[0])
+    if abs(value - round(value)) < _ROUNDING:  # shares do not add up to 1 exactly
+        value = float(round(value))
     sick, well = (
         np.where(has, mean - value, 0.0) / n
         for has, mean, n in zip(there, means, sums, strict=True)
