@@ -13,16 +13,18 @@ alone, whatever else is drawn.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
+import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from grid import cells, measured, ready
+from grid import Cell, cells, measured, ready
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
@@ -51,6 +53,7 @@ def main() -> None:
         or (old["sets"], old["seed"]) != (chosen.sets, chosen.seed)
         or any(word in c.part for word in chosen.again or ())
     ]  # fmt: skip
+    wanted = in_turn(wanted)
     failed = 0
     with ProcessPoolExecutor(
         chosen.workers, mp_context=get_context("spawn"), initializer=ready
@@ -75,6 +78,15 @@ def main() -> None:
         print("\n".join(statement(table.to_dict("records"))))
     if failed:
         raise SystemExit(f"{failed} cells could not be measured")
+
+
+def in_turn(wanted: list[Cell]) -> list[Cell]:
+    """Return cells of all parts in turn, drawn within a part: a run that is cut off has of each."""
+    kept: dict[str, list[Cell]] = {}
+    for cell in sorted(wanted, key=lambda c: zlib.crc32(c.key.encode())):
+        kept.setdefault(cell.part, []).append(cell)
+    rounds = itertools.zip_longest(*(kept[part] for part in dict.fromkeys(c.part for c in wanted)))
+    return [cell for one in rounds for cell in one if cell is not None]
 
 
 def read(journal: Path) -> dict[str, dict[str, Any]]:
