@@ -8,7 +8,8 @@ The variance is DeLong's; the interval is not. ``bench/coverage`` shows why: nea
 images of a class, the logit interval of DeLong's variance misses far too often; Newcombe's score
 interval, widened until it agrees with that variance, does not. Where patients have several images,
 Student's quantile takes the place of the normal one, in tests as well: with one to twenty images
-each the normal one rejected in 9 % of 250 drawn tests at 5 %. With one image each they are those of R's pROC.
+each the normal one rejected in 9 % of 250 drawn tests at 5 %. With one image each the paired test
+is that of R's pROC; of other patients pROC takes Student's t, and this the normal distribution.
 """
 
 from __future__ import annotations
