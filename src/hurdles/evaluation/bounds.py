@@ -54,13 +54,22 @@ def kish(counts: NDArray[Any]) -> float:
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
+def effective_degrees(counts: NDArray[Any]) -> float:
+    """Return the degrees of freedom of a variance over patients with so many images each.
+
+    `kish` less one, at least 1: where few patients have most of the images, the variance rests on
+    these. With equal counts it is the number of patients less one.
+    """
+    return max(1.0, kish(counts) - 1)
+
+
 def design_effect(part: Floats, whole: Floats) -> float:
     """Return by what the variance of a proportion exceeds that of independent images, at least 1.
 
     The ratio estimator's variance over patients is divided by the binomial one (Rao and Scott
-    1992). With few patients among the rarer outcome that is a poor estimate: it is averaged with
-    the worst case (all images of a patient agree), which has the weight of one such patient. `part`
-    and `whole` are each patient's right images and all.
+    1992). With few patients among the rarer outcome (by `kish`) that is a poor estimate: it is
+    averaged with the worst case (all images of a patient agree), which has the weight of one such
+    patient. `part` and `whole` are each patient's right images and all.
     """
     counted = whole > 0
     part, whole = part[counted], whole[counted]
@@ -69,21 +78,31 @@ def design_effect(part: Floats, whole: Floats) -> float:
         return 1.0
     worst = float(images / kish(whole))
     p = part.sum() / images
-    rarer = min(int((part > 0).sum()), int((part < whole).sum()))
-    if patients < 2 or rarer == 0:
+    showing = [whole[part > 0], whole[part < whole]]
+    if patients < 2 or not all(map(len, showing)):
         return worst
+    rarer = min(map(kish, showing))
     variance = patients / (patients - 1) * ((part - p * whole) ** 2).sum() / images**2
     observed = max(1.0, float(variance / (p * (1 - p) / images)))
     return (rarer * observed + max(worst, observed)) / (rarer + 1)
 
 
 def proportion_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval of a proportion over patients: images divided by `design_effect`."""
+    """Return Wilson's interval of a proportion over patients: images divided by `design_effect`.
+
+    Where some patients have more images than others the interval is wider, as Student's quantile
+    of `effective_degrees` is than that of all patients.
+    """
     images, patients = float(whole.sum()), kish(whole)
     p = float(part.sum()) / images
-    low, high = wilson_bounds(p, images / design_effect(part, whole), level)
+    worth = images / design_effect(part, whole)
     if patients == images:
-        return low, high
+        return wilson_bounds(p, worth, level)
+    count = int((whole > 0).sum())
+    if 0 < p < 1 and count > 1:
+        wider = student_quantile(level, effective_degrees(whole[whole > 0]))
+        worth *= (student_quantile(level, count - 1) / wider) ** 2
+    low, high = wilson_bounds(p, worth, level)
     # No result may have a better bound than the best one, for which every patient counts once.
     best, worst = wilson_bounds(1.0, patients, level), wilson_bounds(0.0, patients, level)
     return min(low, best[0]), max(high, worst[1])
@@ -103,7 +122,7 @@ def spread_bounds(
     if 0 < value < 1 and variance > 0:
         by_variance = value * (1 - value) / variance
         if len(counts) < counts.sum() and len(counts) > 1:
-            wider = student_quantile(level, len(counts) - 1) / normal_quantile(level)
+            wider = student_quantile(level, effective_degrees(counts)) / normal_quantile(level)
             by_variance /= wider**2
         worth = min(worth, by_variance)
     return wilson_bounds(value, worth, level)
@@ -164,9 +183,9 @@ def exact_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[floa
     if patients == images:
         return _clopper_pearson(p, images, level)
     worth = images / design_effect(part, whole)
-    degrees = int((whole > 0).sum()) - 1
-    if degrees:
-        worth *= (normal_quantile(level) / student_quantile(level, degrees)) ** 2
+    if (whole > 0).sum() > 1:
+        wider = student_quantile(level, effective_degrees(whole))
+        worth *= (normal_quantile(level) / wider) ** 2
     low, high = _clopper_pearson(p, worth, level)
     # As for `proportion_bounds`: no bound may be better than that of the best result.
     return min(low, _clopper_pearson(1.0, patients, level)[0]), max(
@@ -312,8 +331,11 @@ def normal_quantile(level: float) -> float:
 
 
 @lru_cache
-def student_quantile(level: float, degrees: int) -> float:
-    """Return the same where the standard error has so many degrees of freedom, at least 1."""
+def student_quantile(level: float, degrees: float) -> float:
+    """Return the same where the standard error has so many degrees of freedom, at least 1.
+
+    As `normal_quantile` where these are infinite.
+    """
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + level) / 2))
@@ -360,7 +382,7 @@ def patient_mean(
     deviations = np.bincount(codes, numbers - mean)
     error = math.sqrt(count / (count - 1) * float(deviations @ deviations)) / n
     error = max(error, float(numbers.std(ddof=1)) / math.sqrt(n))
-    reach = student_quantile(level, count - 1) * error
+    reach = student_quantile(level, effective_degrees(np.bincount(codes))) * error
     method = f"Student's t over {count} patients"
     return Estimate(mean, max(low, mean - reach), min(high, mean + reach), level, method, n, count)
 

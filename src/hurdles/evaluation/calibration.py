@@ -31,6 +31,7 @@ from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import (
     check_level,
     design_effect,
+    effective_degrees,
     patient_mean,
     proportion_bounds,
     student_quantile,
@@ -482,7 +483,7 @@ def _recalibrated(
     robust = naive @ summed.T @ summed @ naive * len(names) / (len(names) - 1)
     variance = float(robust[0, 0] + max(0.0, naive[0, 0] - robust[0, 0]))
     value = float(theta[0])
-    reach = student_quantile(level, len(names) - 1) * math.sqrt(variance)
+    reach = student_quantile(level, effective_degrees(np.bincount(codes))) * math.sqrt(variance)
     method = "logistic recalibration, sandwich over patients"
     return Estimate(value, value - reach, value + reach, level, method, len(truth), len(names))
 

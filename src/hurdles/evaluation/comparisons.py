@@ -2,7 +2,7 @@
 
 Differences are paired: their intervals join those of the two models by the correlation that a
 bootstrap shows, in which every resample draws the same patients for both. (The percentiles of that
-bootstrap are too narrow for the few images of a rare class; ``bench/coverage.py`` prints both.)
+bootstrap are too narrow for the few images of a rare class; ``bench/coverage`` measures both.)
 
 AUCs are compared by DeLong's test (`hurdles.evaluation.delong`). The other tests swap the two
 models' answers patient by patient, which changes nothing if the models are alike; for the accuracy,

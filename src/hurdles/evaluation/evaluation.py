@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,12 @@ from hurdles.data.inputs import Input, digest, inputs_from
 from hurdles.data.schemas import Schema
 from hurdles.data.untrusted import notebook_table
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.cluster_size import (
+    PATIENT_WEIGHTED,
+    is_repeated,
+    patient_weighted,
+    size_notes,
+)
 from hurdles.evaluation.conditions import Conditional, Conditions, at_conditions
 from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.histograms import Histogram, score_histograms
@@ -57,6 +63,11 @@ class Evaluation:
     inputs : tuple of Input
         Everything that it was made of, by its SHA-256; empty where nothing was read, or an earlier
         version wrote it.
+    patient_weighted : dict
+        As `estimates`, with each patient counted once however many images he has: accuracy,
+        balanced accuracy, sensitivity, specificity and AUC (Williamson, Datta and Satten,
+        Biometrics 2003;59:36-42). Empty where no patient has several images, or an earlier version
+        wrote it.
     """
 
     classes: tuple[str, ...]
@@ -72,6 +83,7 @@ class Evaluation:
     conditional: tuple[Conditional, ...] = ()
     scores: tuple[Histogram, ...] = ()
     inputs: tuple[Input, ...] = ()
+    patient_weighted: dict[tuple[str, str], Estimate] = field(default_factory=dict)
 
     def get(self, measure: str, class_: str | None = None) -> Estimate:
         """Return one estimate.
@@ -149,10 +161,8 @@ class Evaluation:
             "images": dict(self.images),
             "patients": dict(self.patients),
             "confusion": [list(row) for row in self.confusion],
-            "estimates": [
-                {"measure": measure, "class": class_, **estimate.to_dict()}
-                for (measure, class_), estimate in self.estimates.items()
-            ],
+            "estimates": _rows(self.estimates),
+            "patient_weighted": _rows(self.patient_weighted),
             "conditional": [row.to_dict() for row in self.conditional],
             "scores": [histogram.to_dict() for histogram in self.scores],
             "notes": list(self.notes),
@@ -169,9 +179,6 @@ class Evaluation:
             If it is of another schema.
         """
         SCHEMA.require_known(plain)
-        rows = [dict(row) for row in plain["estimates"]]
-        keys = [(row.pop("measure"), row.pop("class")) for row in rows]
-        estimates = dict(zip(keys, map(Estimate.from_dict, rows), strict=True))
         return cls(
             classes=tuple(plain["classes"]),
             labels=tuple(plain["labels"]),
@@ -181,7 +188,8 @@ class Evaluation:
             images=dict(plain["images"]),
             patients=dict(plain["patients"]),
             confusion=tuple(tuple(row) for row in plain["confusion"]),
-            estimates=estimates,
+            estimates=_of_rows(plain["estimates"]),
+            patient_weighted=_of_rows(plain.get("patient_weighted", ())),
             conditional=tuple(map(Conditional.from_dict, plain.get("conditional", ()))),
             scores=tuple(map(Histogram.from_dict, plain.get("scores", ()))),
             notes=tuple(plain["notes"]),
@@ -212,8 +220,8 @@ def evaluate(
     Returns
     -------
     Evaluation
-        Nothing is drawn, unless a threshold is read off these images: always the same, whatever
-        the order of the rows.
+        No interval is drawn, unless a threshold is read off these images; what is drawn has a seed:
+        always the same, whatever the order of the rows.
 
     Examples
     --------
@@ -233,6 +241,11 @@ def evaluate(
     estimates = {
         (name, class_ or ""): estimate(table, name, class_, level=level)
         for name, class_ in measures(table.classes)
+    }
+    weighted = {
+        (name, class_): patient_weighted(table, name, class_ or None, level=level)
+        for name, class_ in estimates
+        if name in PATIENT_WEIGHTED and is_repeated(table)
     }
     conditional: tuple[Conditional, ...] = ()
     if conditions is not None:
@@ -257,8 +270,22 @@ def evaluate(
         estimates=estimates,
         conditional=conditional,
         scores=score_histograms(predictions, level=level),
-        notes=tuple(_notes(table, unknown)),
+        patient_weighted=weighted,
+        notes=(*_notes(table, unknown), *size_notes(table, level=level)),
     )
+
+
+def _rows(estimates: dict[tuple[str, str], Estimate]) -> list[dict[str, Any]]:
+    return [
+        {"measure": measure, "class": class_, **estimate.to_dict()}
+        for (measure, class_), estimate in estimates.items()
+    ]
+
+
+def _of_rows(plain: Iterable[dict[str, Any]]) -> dict[tuple[str, str], Estimate]:
+    rows = [dict(row) for row in plain]
+    keys = [(row.pop("measure"), row.pop("class")) for row in rows]
+    return dict(zip(keys, map(Estimate.from_dict, rows), strict=True))
 
 
 def measures(classes: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:

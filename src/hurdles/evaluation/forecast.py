@@ -10,7 +10,7 @@ AUC of normal scores is Phi(d / sqrt(2)). So, with d = sqrt(2) * probit(AUC),
     forecast = Phi((d_inside^2 - d_blind^2) / (sqrt(2) * d_inside)).
 
 The denominator stays that of the inside, for a model goes on looking at what no longer helps it.
-``bench/coverage.py`` prints how far this and the AUCs' rule miss.
+``bench/coverage`` measures how often its interval holds what comes.
 """
 
 from __future__ import annotations

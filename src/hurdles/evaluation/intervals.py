@@ -1,6 +1,6 @@
 """Intervals by patient.
 
-Which interval belongs to which measure was decided by coverage (``bench/coverage.py`` prints it):
+Which interval belongs to which measure was decided by coverage (``bench/coverage`` measures it):
 
 - A proportion (accuracy, sensitivity, specificity, PPV, NPV) has Wilson's score interval. Images of
   one patient are not independent: the number of images is divided by the design effect first, and

@@ -60,6 +60,7 @@ def evaluation_lines(result: Evaluation) -> Iterator[str]:
         for c in result.classes
     ]
     yield from table_lines(["class", "images", *(known[m] for m in known)], rows)
+    yield from _weighted_lines(result, why)
     if result.conditional:
         yield ""
         yield from table_lines(
@@ -71,6 +72,30 @@ def evaluation_lines(result: Evaluation) -> Iterator[str]:
         )
     yield from (f"undefined where {reason}" for reason in why)
     yield from (f"note: {note}" for note in result.notes)
+
+
+def _weighted_lines(result: Evaluation, why: dict[str, None]) -> Iterator[str]:
+    """Yield the measures in which each patient counts once, where some have several images."""
+    found = result.patient_weighted
+    if not found:
+        return
+    per_class = dict.fromkeys(measure for measure, class_ in found if class_)
+    yield ""
+    yield from table_lines(
+        ["each patient once", "all classes"],
+        [
+            [measure.replace("_", " "), _short(measure, each, why)]
+            for (measure, class_), each in found.items()
+            if not class_
+        ],
+    )
+    yield ""
+    rows = [
+        [c, str(result.patients.get(c, 0)), *(_short(m, found[m, c], why) for m in per_class)]
+        for c in result.classes
+    ]
+    heads = (_MEASURES[m] for m in per_class)
+    yield from table_lines(["each patient once", "patients", *heads], rows)
 
 
 def _condition(row: Conditional, why: dict[str, None]) -> str:

@@ -328,11 +328,27 @@ def measure_tables(evaluation: Evaluation) -> dict[str, Any]:
             for name in evaluation.classes
         ],
         "totals": [{"name": metric.title, **cell(metric)} for metric in total],
+        "weighted": weighted_rows(evaluation),
         "words": [(metric.title, metric.sentence) for metric in METRICS.values()]
         + [(row.title, CONDITIONAL[row.measure].sentence) for row in _first(evaluation)],
         "notes": [(number, note) for note, number in notes.items()],
         "methods": [(wording.and_list(titles), method) for method, titles in methods.items()],
     }
+
+
+def weighted_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return one row for each measure in which each patient counts once, beside that by image."""
+    return [
+        {
+            "name": METRICS[measure].title,
+            "class": class_,
+            "once": _cell(each, _WRITERS[METRICS[measure].written]),
+            "image": _cell(
+                evaluation.get(measure, class_ or None), _WRITERS[METRICS[measure].written]
+            ),
+        }
+        for (measure, class_), each in evaluation.patient_weighted.items()
+    ]
 
 
 def _first(evaluation: Evaluation) -> list[Conditional]:

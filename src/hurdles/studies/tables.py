@@ -18,7 +18,7 @@ import pandas as pd
 from hurdles.data.files import write_bytes
 from hurdles.evaluation import matrix as matrices
 from hurdles.evaluation.comparisons import compare, holm, ruled_by_test
-from hurdles.evaluation.delong import AUC, AUCDifference, auc_bounds, compare_aucs
+from hurdles.evaluation.delong import AUC, AUCDifference, auc_bounds, compare_aucs, two_sided
 from hurdles.evaluation.predictions import Predictions
 from hurdles.registry import Registry
 from hurdles.reporting.charts import matrix_figure
@@ -459,7 +459,8 @@ def _mean_change(pairs: Sequence[AUCDifference]) -> dict[str, float]:
     differences = [pair.difference for pair in pairs]
     change = float(np.mean([d.value for d in differences]))
     error = float(np.mean([pair.standard_error for pair in pairs]))
-    p = math.erfc(abs(change) / error / math.sqrt(2)) if error > 0 else math.nan
+    degrees = min(pair.degrees for pair in pairs)
+    p = two_sided(abs(change) / error, degrees) if error > 0 else math.nan
     low, high = (
         float(np.mean([getattr(d, bound) for d in differences])) for bound in ("low", "high")
     )

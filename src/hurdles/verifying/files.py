@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from hurdles.data.inputs import digest
 from hurdles.data.schemas import Schema
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.cluster_size import is_size_note
 from hurdles.evaluation.conditions import Conditions
+from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.evaluation import SCHEMA as EVALUATION
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.findings.limits import judged_again
@@ -126,26 +128,41 @@ def evaluation_lines(written: Evaluation, again: Evaluation, of: str) -> Iterato
         if getattr(written, name) != getattr(again, name)
     ]
     yield from of_all("counts", f"as {of} gives them", wrong)
-    wrong = []
-    for key in dict.fromkeys((*written.estimates, *again.estimates)):
-        name = " of ".join(filter(None, key))
-        if key not in written.estimates:
-            wrong.append(f"{name} is missing")
-        elif key not in again.estimates:
-            wrong.append(f"{name} is no measure of this version")
-        elif not _close(written.estimates[key].to_dict(), again.estimates[key].to_dict()):
-            wrong.append(f"{name} is {written.estimates[key]}, and would be {again.estimates[key]}")
+    wrong = list(_other_estimates(written.estimates, again.estimates))
     good = f"all {len(written.estimates)} measures and intervals computed again from {of}"
     yield from of_all("measures", good, wrong)
+    notes = again.notes
+    if again.patient_weighted and not written.patient_weighted:
+        why = "there are none in the file, which an earlier version wrote"
+        yield not_checked("measures with each patient once", why)
+        notes = tuple(note for note in notes if not is_size_note(note))
+    elif written.patient_weighted:
+        wrong = list(_other_estimates(written.patient_weighted, again.patient_weighted))
+        good = f"all {len(written.patient_weighted)} computed again from {of}"
+        yield from of_all("measures with each patient once", good, wrong)
     # A file that names no inputs is older than histograms.
     if written.inputs and not _close(_scores(written), _scores(again)):
         yield differs("histograms", f"others follow from {of}")
     if written.conditional:
         yield from _conditional_lines(written, again, of)
-    left = [note for note in again.notes if note not in written.notes]
+    left = [note for note in notes if note not in written.notes]
     yield from of_all(
         "notes", "none is left out that the predictions ask for", (f"left out: {n}" for n in left)
     )
+
+
+def _other_estimates(
+    written: Mapping[tuple[str, str], Estimate], again: Mapping[tuple[str, str], Estimate]
+) -> Iterator[str]:
+    """Yield which estimates are not those that were computed again."""
+    for key in dict.fromkeys((*written, *again)):
+        name = " of ".join(filter(None, key))
+        if key not in written:
+            yield f"{name} is missing"
+        elif key not in again:
+            yield f"{name} is no measure of this version"
+        elif not _close(written[key].to_dict(), again[key].to_dict()):
+            yield f"{name} is {written[key]}, and would be {again[key]}"
 
 
 def conditions_of(evaluation: Evaluation) -> Conditions:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.delong import (
@@ -191,13 +192,30 @@ def test_paired_is_sharper_than_unpaired_and_both_are_the_textbook_z():
     assert (paired.difference.n_patients, unpaired.difference.n_patients) == (150, 300)
 
 
+def test_where_patients_repeat_the_test_is_students_over_kishs_number_of_them():
+    truth, scores, _ = clustered(mixed=False, patients=40)
+    groups = np.concatenate([np.repeat(np.arange(20), 1), np.repeat(np.arange(20, 40), 5)])
+    truth = np.isin(groups, np.r_[0:10, 20:30])
+    scores = scores[:120] + truth
+    other = scores + np.random.default_rng(2).normal(size=120)
+    a, b = area(truth, scores, groups), area(truth, other, groups)
+    found = compare_aucs(a, b)
+    # 10 patients of the class with one image, 10 with five: (10 + 50)^2 / (10 + 250).
+    degrees = 60**2 / 260 - 1
+    assert found.degrees == pytest.approx(degrees)
+    t = found.difference.value / found.standard_error
+    assert found.p_value == pytest.approx(2 * student.sf(abs(t), degrees))
+    alone = compare_aucs(area(truth, scores), area(truth, other))
+    assert math.isinf(alone.degrees)
+
+
 def test_sets_that_share_patients_share_their_covariance():
     truth, scores, groups = clustered(mixed=False, patients=80)
     whole = area(truth, scores, groups)
     part = groups < 50
     other = area(truth[part], scores[part], groups[part])
     found = compare_aucs(whole, other)
-    assert found.method == "DeLong, some patients shared"
+    assert found.method.startswith("DeLong, some patients shared, Student's t of ")
     assert whole.covariance(other) > 0
     renamed = area(truth[part], scores[part], groups[part] + 500)
     assert found.standard_error < compare_aucs(whole, renamed).standard_error

@@ -29,12 +29,15 @@ from hurdles.reporting.page import (
     condition_rows,
     measure_tables,
     render,
+    weighted_rows,
     write_report,
 )
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report_samples as samples
 from report_samples import Page
+
+from hurdles.reporting.wording import percent
 
 
 @pytest.fixture(scope="module")
@@ -467,6 +470,29 @@ def test_how_sure_it_is_stands_by_class_and_collection(page: Page):
     assert "How sure it is" in page.text
     assert "COVID-19, SIRM" in page.text
     assert "COVID-19, Cohen" in page.text
+
+
+def test_measures_with_each_patient_once_stand_beside_those_of_images():
+    truth = ["sick"] * 12 + ["well"] * 12
+    prob = np.array([[0.9, 0.1]] * 8 + [[0.1, 0.9]] * 16)
+    groups = ["a"] * 9 + ["b", "c", "d"] + [str(i) for i in range(12)]
+    names = [f"i{k}" for k in range(24)]
+    table = Predictions.from_arrays(
+        ["sick", "well"], y_true=truth, y_prob=prob, images=names, groups=groups
+    )
+    content = replace(samples.content(), evaluation=evaluate(table))
+    text = Page(render(content)).text
+    assert "Each patient once" in text
+    found = content.evaluation
+    once = found.patient_weighted["sensitivity", "sick"]
+    assert once.value == pytest.approx(8 / 9 / 4)
+    (row,) = [
+        row
+        for row in weighted_rows(found)
+        if (row["name"], row["class"]) == ("Sensitivity", "sick")
+    ]
+    assert row["once"]["value"] == percent(once.value)
+    assert row["image"]["value"] == percent(8 / 12)
 
 
 def test_an_odds_ratio_without_upper_end_is_written_out():

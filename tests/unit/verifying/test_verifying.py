@@ -341,6 +341,14 @@ def test_measures_are_computed_again_from_predictions(evaluation):
     assert "18 measures" in of(found, "agrees")["measures"] or found.of("agrees")
 
 
+def test_an_evaluation_from_before_each_patient_counted_once_is_said_to_lack_that(evaluation):
+    changed(evaluation, lambda p: p.pop("patient_weighted"), redigest=True)
+    found = hurdles.verify(evaluation)
+    assert found.exit_code == 0, found.lines
+    left = of(found, "could not be checked")["measures with each patient once"]
+    assert "an earlier version wrote" in left
+
+
 @pytest.mark.parametrize(
     ("change", "line", "words"),
     [
@@ -350,6 +358,16 @@ def test_measures_are_computed_again_from_predictions(evaluation):
         (lambda p: p.update(notes=[]), "notes", "left out"),
         (lambda p: p.update(scores=[]), "histograms", "others follow from p.csv"),
         (lambda p: p["scores"][0]["low"].__setitem__(0, 0.5), "histograms", "others follow"),
+        (
+            lambda p: p["patient_weighted"][0].update(value=0.99),
+            "measures with each patient once",
+            "and would be",
+        ),
+        (
+            lambda p: p["patient_weighted"].pop(),
+            "measures with each patient once",
+            "is missing",
+        ),
         (lambda p: p.update(n_patients=20), "counts", "n_patients is 20, and would be 10"),
     ],
 )
