@@ -3,13 +3,13 @@
     pip install -r bench/peers/shortkit.txt   # into an environment of its own
     python bench/peers/shortkit.py FOLDER
 
-Every FILE.npz in FOLDER holds ``embeddings`` (n, d), ``labels`` (n,) 0 or 1, and ``tested`` (n,)
-bool; where there are groups, ``groups``, a second attribute ``others``, and groups ``told`` in place
-of the first, all (n,) whole numbers.
-FILE.json gets the answers, of the tested images and of all: what each method flags by the package's
-own rule (``method_flag`` of its benchmark), its risk, its indicators, or why it did not run; and
-the overall assessment of its sets of methods under its conditions. All settings are its defaults.
-A FILE.json that is there is not made again.
+Every FILE.npz in FOLDER holds ``embeddings`` (n, d), ``labels`` (n,) 0 or 1, ``tested`` (n,) bool,
+and where there are any, in whole numbers (n,): groupings, each as ``group.NAME``, and a second
+attribute ``other``. FILE.json gets the answers, of the tested images and of all, by each grouping
+and without one: what each method flags by the package's own rule (``method_flag`` of its
+benchmark), its risk, its indicators, or why it did not run; and the overall assessment of its sets
+of methods under its conditions. All settings are its defaults. A FILE.json that is there is not
+made again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LEVELS = ("HIGH", "MODERATE", "LOW")
 PACKAGES = ("shortkit-ml", "numpy", "scikit-learn", "torch")
 
 
-def results_of(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None, others: np.ndarray | None):
+def results_of(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None, other: np.ndarray | None):
     """Return the result of each method, by name, as the package returns it."""
     every = [*ALL_METHODS, "early_epoch_clustering"]
     if groups is None:  # as in the quick start: the labels are the groups
@@ -53,8 +53,8 @@ def results_of(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None, others: 
     detector = ShortcutDetector(methods=[name for name in every if name != "intersectional"])
     detector.fit(x, y, group_labels=groups, splits=splits, extra_labels={"spurious": groups})
     results = dict(detector.get_results())
-    if others is not None:  # a second attribute would ask other methods once for each
-        both = {"group": groups, "other": others}
+    if other is not None:  # a second attribute would ask other methods once for each
+        both = {"group": groups, "other": other}
         crossed = ShortcutDetector(methods=["intersectional"])
         results |= crossed.fit(x, y, group_labels=groups, extra_labels=both).get_results()
     loader = {"embeddings": x, "labels": y, "attributes": {"group": groups}}
@@ -79,11 +79,11 @@ def overall(methods: list[str], condition: str, results: dict) -> str:
     return level
 
 
-def asked(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None, others: np.ndarray | None):
+def verdicts(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None, other: np.ndarray | None):
     began = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what did not run says so in its result
-        results = results_of(x, y, groups, others)
+        results = results_of(x, y, groups, other)
         levels = {
             name: {condition: overall(methods, condition, results) for condition in CONDITIONS}
             for name, methods in SETS.items()
@@ -96,16 +96,17 @@ def asked(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None, others: np.nd
 def answers(file: Path) -> dict[str, object]:
     with np.load(file) as held:
         arrays = dict(held)
-    rows = {"test": arrays["tested"]}
+    parts = {"test": arrays["tested"]}
     if not arrays["tested"].all():
-        rows["all"] = np.ones_like(arrays["tested"])
+        parts["all"] = np.ones_like(arrays["tested"])
+    groupings = {name.partition(".")[2]: name for name in arrays if name.startswith("group.")}
     answer: dict[str, object] = {}
-    for part, chosen in rows.items():
-        x, y = arrays["embeddings"][chosen].astype(float), arrays["labels"][chosen]
-        answer[f"{part}, labels"] = asked(x, y, None, None)
-        others = arrays["others"][chosen] if "others" in arrays else None
-        for groups in {"groups", "told"} & set(arrays):
-            answer[f"{part}, {groups}"] = asked(x, y, arrays[groups][chosen], others)
+    for part, rows in parts.items():
+        x, y = arrays["embeddings"][rows].astype(float), arrays["labels"][rows]
+        other = arrays["other"][rows] if "other" in arrays else None
+        answer[f"{part}, class"] = verdicts(x, y, None, None)
+        for name, array in groupings.items():
+            answer[f"{part}, {name}"] = verdicts(x, y, arrays[array][rows], other)
     return answer
 
 

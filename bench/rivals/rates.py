@@ -20,10 +20,10 @@ CLEAN, ALIKE, PLANTED, NOISE = "clean", "alike", "planted", "noise"
 ALL = "all"
 #: Words of an overall assessment that count, by where the alarm begins.
 LEVELS = {"HIGH": ("HIGH",), "MODERATE or HIGH": ("HIGH", "MODERATE")}
-KEY = ["tool", "asked", "method", "truth", "plant", "strength"]
+KEY = ["tool", "input", "method", "truth", "plant", "strength"]
 COLUMNS: dict[str, str] = {
     "tool": "hurdles or ShortKit-ML",
-    "asked": "hurdles: data or model; ShortKit-ML: images, and what it was given as groups",
+    "input": "hurdles: data or model; ShortKit-ML: images, and their groups",
     "method": "hurdle, method, or overall assessment",
     "truth": "clean, alike (classes that differ in nothing), planted, or noise (no images at all)",
     "plant": "shortcut; of noise, the dimensions; all: together",
@@ -49,7 +49,9 @@ def rates_of(records: Sequence[Record], answers: Mapping[str, dict]) -> pd.DataF
     ]
     every = pd.concat([counts, *together])
     table = every.groupby(KEY, sort=False, as_index=False)[["cohorts", "flagged", "silent"]].sum()
-    shares = [exact_share(int(f), int(n)) for f, n in zip(table["flagged"], table["cohorts"])]
+    shares = [
+        exact_share(int(f), int(n)) for f, n in zip(table["flagged"], table["cohorts"], strict=True)
+    ]
     for end in ("value", "low", "high"):
         name = "share" if end == "value" else end
         table[name] = [round(getattr(share, end), 4) for share in shares]
@@ -58,12 +60,12 @@ def rates_of(records: Sequence[Record], answers: Mapping[str, dict]) -> pd.DataF
 
 def _of_hurdles(records: Sequence[Record]) -> Iterator[dict[str, object]]:
     limits = load_limits()
-    for asked, registry in (("model", MODEL_HURDLES), ("data", DATA_HURDLES)):
+    for given, registry in (("model", MODEL_HURDLES), ("data", DATA_HURDLES)):
         own = [replace(r, asked=tuple(h for h in r.asked if h in registry)) for r in records]
         for row in rates_table(own, limits, {}).to_dict("records"):
             yield {
                 "tool": HURDLES,
-                "asked": asked,
+                "input": given,
                 "method": row["hurdle"],
                 **_truth(str(row["plant"]), float(row["strength"]), bool(row["disease"])),
                 "cohorts": row["cohorts"],
@@ -85,8 +87,8 @@ def _of_rival(answers: Mapping[str, dict]) -> Iterator[dict[str, object]]:
         else:
             trial = Trial.parse(name.replace("~", "/"))
             truth = _truth(trial.plant, trial.strength, trial.disease)
-        for asked, said in answer["answers"].items():
-            key = {"tool": RIVAL, "asked": asked} | truth
+        for given, said in answer["answers"].items():
+            key = {"tool": RIVAL, "input": given} | truth
             for method, verdict in said["methods"].items():
                 flagged = verdict["flagged"]
                 silent = flagged is None

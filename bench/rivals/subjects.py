@@ -95,9 +95,9 @@ def write_features(plan: Plan, trial: Trial, subject: Subject) -> None:
     arrays = {
         "embeddings": subject.model.features(material.pixels),
         "labels": (material.labels == tied).astype(np.int64),
-        "groups": pd.factorize(frame["source"], sort=True)[0],
-        "others": pd.factorize(frame["sex"].fillna("unknown"), sort=True)[0],
-        "told": carriers(plan, trial, material, tied).astype(np.int64),
+        "group.hospital": pd.factorize(frame["source"], sort=True)[0],
+        "other": pd.factorize(frame["sex"].fillna("unknown"), sort=True)[0],
+        "group.carriers": carriers(plan, trial, material, tied).astype(np.int64),
         "tested": (frame["split"] == "test").to_numpy(),
     }
     file = file_of(plan, trial.name)
@@ -114,7 +114,7 @@ def carriers(plan: Plan, trial: Trial, material: Material, tied: str) -> NDArray
     """
     if not trial.plant:
         invented = Shortcut("marker", INVENTED, target=tied)
-        patients, first, each = np.unique(material.groups, return_index=True, return_inverse=True)
+        _, first, each = np.unique(material.groups, return_index=True, return_inverse=True)
         has = [
             is_planted(invented, trial.seed(1), number, material.labels[row])
             for number, row in enumerate(first)
@@ -138,7 +138,7 @@ def draw_noise(plan: Plan, number: int) -> None:
             arrays = {
                 "embeddings": rng.normal(size=(IMAGES, dimensions)).astype(np.float32),
                 "labels": rng.permutation(np.arange(IMAGES) % 2),
-                "groups": rng.permutation(np.arange(IMAGES) % 2),
+                "group.dealt": rng.permutation(np.arange(IMAGES) % 2),
                 "tested": np.ones(IMAGES, dtype=bool),
             }
             file.parent.mkdir(parents=True, exist_ok=True)
