@@ -4,8 +4,8 @@
     python bench/peers/shortkit.py FOLDER
 
 Every FILE.npz in FOLDER holds ``embeddings`` (n, d), ``labels`` (n,) 0 or 1, ``tested`` (n,) bool,
-and where there are any, in whole numbers (n,): groupings, each as ``group.NAME``, and a second
-attribute ``other``. FILE.json gets the answers, of the tested images and of all, by each grouping
+and where there are any, in whole numbers (n,): groupings, each as ``group.NAME``, -1 where a group
+is not known, and a second attribute ``other``. FILE.json gets the answers, of the tested images and of all, by each grouping
 and without one: what each method flags by the package's own rule (``method_flag`` of its
 benchmark), its risk, its indicators, or why it did not run; and the overall assessment of its sets
 of methods under its conditions. All settings are its defaults. A FILE.json that is there is not
@@ -106,7 +106,9 @@ def answers(file: Path) -> dict[str, object]:
         other = arrays["other"][rows] if "other" in arrays else None
         answer[f"{part}, class"] = verdicts(x, y, None, None)
         for name, array in groupings.items():
-            answer[f"{part}, {name}"] = verdicts(x, y, arrays[array][rows], other)
+            groups = arrays[array][rows]
+            if (groups >= 0).all():
+                answer[f"{part}, {name}"] = verdicts(x, y, groups, other)
     return answer
 
 

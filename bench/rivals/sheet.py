@@ -25,7 +25,6 @@ GIVEN = {
     "test, class": "tested images, no group",
     "all, class": "all images, no group",
     "test, carriers": "tested images, by who carries the mark",
-    "all, carriers": "all images, by who carries the mark",
 }
 #: What a user has: nobody knows who carries a mark that nobody knows of.
 USUAL = ("test, hospital", "all, hospital", "test, class", "all, class")
@@ -361,15 +360,17 @@ def _reach(cohorts: Mapping[str, dict]) -> Iterator[str]:
     yield "\n".join(
         f"- {line}"
         for line in (
-            "`hbac`, `frequency`, `sis`, `gce` and `early_epoch_clustering` look at embeddings and "
+            "`hbac`, `frequency`, `gce` and `early_epoch_clustering` look at embeddings and "
             "classes, never at a group: features of a network that knows the classes tell them, "
-            "by disease or by a marker.",
+            "by disease or by a marker. `sis` asks how few features do, and whether those tell "
+            "the group as well.",
             "`probe`, `statistical`, `geometric` and `bias_direction_pca` ask whether features "
             "tell the group. That sees an attribute by which the network does not answer, too, "
             "and none that has no name.",
             "`equalized_odds`, `demographic_parity`, `intersectional`, `groupdro` and `ssa` train "
             "a classifier on the features, and hold the gap between groups against a fixed number, "
             "however few images a group has.",
+            "All of them count images; a patient with two counts twice.",
             "`causal_effect` flags an attribute that says *little* of the class: it judges the "
             "attribute, not the network.",
             "`sis` adds a line to the risk indicators whichever way it decides, so it counts in "

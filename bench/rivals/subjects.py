@@ -91,14 +91,15 @@ def audit(plan: Plan, name: str) -> Record:
 def write_features(plan: Plan, trial: Trial, subject: Subject) -> None:
     """Write what ShortKit-ML is given: features, class, hospital, sex, and who carries the mark."""
     material, frame = subject.material, subject.material.manifest.frame
-    tied = subject.labels[0]
+    tied, tested = subject.labels[0], (frame["split"] == "test").to_numpy()
+    told = carriers(plan, trial, material, tied)
     arrays = {
         "embeddings": subject.model.features(material.pixels),
         "labels": (material.labels == tied).astype(np.int64),
         "group.hospital": pd.factorize(frame["source"], sort=True)[0],
         "other": pd.factorize(frame["sex"].fillna("unknown"), sort=True)[0],
-        "group.carriers": carriers(plan, trial, material, tied).astype(np.int64),
-        "tested": (frame["split"] == "test").to_numpy(),
+        "group.carriers": np.where(tested, told, -1),
+        "tested": tested,
     }
     file = file_of(plan, trial.name)
     file.parent.mkdir(parents=True, exist_ok=True)

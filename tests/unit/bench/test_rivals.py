@@ -53,7 +53,7 @@ def answer(probe, *, overall="LOW"):
         "seconds": 1.5,
     }
     given = [f"{part}, {group}" for part in ("test", "all") for group in ("hospital", "class")]
-    answers = dict.fromkeys([*given, "test, carriers", "all, carriers"], verdicts)
+    answers = dict.fromkeys([*given, "test, carriers"], verdicts)
     return {"versions": {"shortkit-ml": "0.1.0"}, "answers": answers}
 
 
