@@ -5,11 +5,11 @@
 
 Every FILE.npz in FOLDER holds ``embeddings`` (n, d), ``labels`` (n,) 0 or 1, ``tested`` (n,) bool,
 and where there are any, in whole numbers (n,): groupings, each as ``group.NAME``, -1 where a group
-is not known, and a second attribute ``other``. FILE.json gets the answers, of the tested images and of all, by each grouping
-and without one: what each method flags by the package's own rule (``method_flag`` of its
-benchmark), its risk, its indicators, or why it did not run; and the overall assessment of its sets
-of methods under its conditions. All settings are its defaults. A FILE.json that is there is not
-made again.
+is not known, and a second attribute ``other``. FILE.json gets the answers, of the tested images and
+of all, by each grouping and without one: what each method flags by the package's own rule
+(``method_flag`` of its benchmark), its risk, its indicators, or why it did not run; and the overall
+assessment of its sets of methods under its conditions. All settings are its defaults. A FILE.json
+that is there is not made again.
 """
 
 from __future__ import annotations
