@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--alike", type=int, default=12, help="cohorts of classes that are alike")
     parser.add_argument("--planted", type=int, default=6, help="cohorts a shortcut and strength")
     parser.add_argument("--noise", type=int, default=100, help="sets of noise of each dimension")
+    parser.add_argument("--shortcuts", nargs="+", metavar="NAME", help="default: all of them")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--page", action="store_true", help="write the page of what is done")
     chosen = parser.parse_args()
@@ -55,7 +56,7 @@ def main() -> None:
         *(
             cohort(plant, strength, n)
             for n in range(chosen.planted)
-            for plant in plan.profile.planted
+            for plant in chosen.shortcuts or plan.profile.planted
             for strength in STRENGTHS
         ),
         *(cohort("", 0.0, n, disease=False) for n in range(chosen.alike)),

@@ -318,7 +318,7 @@ def _of_carriers(table: pd.DataFrame) -> Iterator[str]:
 
 def _three(contrast: Contrast) -> list[str]:
     def counted(share: Estimate) -> str:
-        n = share.images
+        n = share.n_images
         return f"{share.value * n:.0f}/{n} [{100 * share.low:.0f}, {100 * share.high:.0f} %]"
 
     return [counted(contrast.clean), counted(contrast.planted), contrast.words]

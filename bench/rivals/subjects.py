@@ -40,7 +40,8 @@ def plan_of(out: Path) -> Plan:
         PROFILES["full"],
         name="rivals",
         sizes=(PATIENTS,),
-        pool_patients=1600,
+        pools=1,
+        pool_patients=1000,
         planted_patients=480,
     )
     register_hurdles()
