@@ -44,11 +44,12 @@ def main() -> None:
     parser.add_argument("--planted", type=int, default=6, help="cohorts a shortcut and strength")
     parser.add_argument("--noise", type=int, default=100, help="sets of noise of each dimension")
     parser.add_argument("--shortcuts", nargs="+", metavar="NAME", help="default: all of them")
+    parser.add_argument("--without", nargs="+", default=[], metavar="HURDLE", help="not asked")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--page", action="store_true", help="write the page of what is done")
     chosen = parser.parse_args()
     register_hurdles()
-    plan = plan_of(chosen.out)
+    plan = plan_of(chosen.out, chosen.without)
     about = {"made by": "bench/rivals", "patients of a pool": plan.profile.pool_patients}
     journal = Journal(chosen.out / "trials.jsonl", about)
     trials = [
@@ -79,7 +80,8 @@ def main() -> None:
 
 def ask_hurdles(plan: Plan, trials: Sequence[Trial], journal: Journal, workers: int) -> None:
     """Train the networks that are not trained yet, ask hurdles, and write their features."""
-    wanted = [trial.name for trial in trials if trial.name not in journal.records]
+    every = (*plan.model, *plan.data)
+    wanted = [trial.name for trial in trials if not journal.answers(trial.name, every)]
     plants = dict.fromkeys(Trial.parse(name).plant for name in wanted)
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=ready)
     with ProgressBar() as bar, pool:

@@ -12,6 +12,7 @@ import pandas as pd
 from rates import ALIKE, ALL, ANY, CLEAN, HURDLES, NOISE, PLANTED, RIVAL, select
 from subjects import IMAGES, INVENTED, PATIENTS, STRENGTHS
 
+from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.calibrating.limits import GOALS_OF_ALL, NEVER_CLEAN
 from hurdles.calibrating.trials import Record, Trial
 from hurdles.evaluation.bounds import mover_difference
@@ -124,8 +125,8 @@ def _introduction(records: Sequence[Record], cohorts: Mapping[str, dict]) -> Ite
         "in nothing."
     )
     yield (
-        "hurdles had the limits that ship, and images of other patients, among whom the shortcut "
-        "points to no class. ShortKit-ML had what the same network's last layer is given, of about "
+        f"hurdles had the limits that ship{_without(records)}, and images of other patients, among "
+        "whom the shortcut points to no class. ShortKit-ML had what the same network's last layer is given, of about "
         f"{tested:.0f} tested images or of all {all_images:.0f} of the cohort, the class, and the "
         "hospital as the group; all its settings are its defaults. A method counts as flagged by "
         "`method_flag` of the package's own benchmark, or, where that does not know it, at "
@@ -136,6 +137,14 @@ def _introduction(records: Sequence[Record], cohorts: Mapping[str, dict]) -> Ite
         "less the share of clean ones. Shares are with exact 95 % intervals (Clopper-Pearson), "
         "differences with MOVER's; several shortcuts together are this mixture of them, each as "
         "often as any other. Research use only; not a medical device."
+    )
+
+
+def _without(records: Sequence[Record]) -> str:
+    """Name the hurdles that were not asked about every network."""
+    missing = [h for h in (*MODEL_HURDLES, *DATA_HURDLES) if any(h not in r.asked for r in records)]
+    return (
+        f" (without {_listed(f'`{name}`' for name in missing)} in some cohorts)" if missing else ""
     )
 
 
@@ -179,8 +188,8 @@ def _better(
     lines = [
         "It needs a table of embeddings alone: no image, no model to ask, no lungs. hurdles has no "
         "hurdle that takes that.",
-        f"Its methods took {theirs:.1f} s a cohort together (median, tested images), hurdles' "
-        f"hurdles for a model {ours:.1f} s, each on one thread.",
+        f"Its methods together took {theirs:.1f} processor seconds a cohort (median, tested "
+        f"images), hurdles' hurdles for a model {ours:.1f}.",
     ]
     if ahead:
         named = "; ".join(f"{c.name} {c.words}" for c in ahead[:3])
