@@ -25,8 +25,9 @@ from pathlib import Path
 
 from rates import rates_of
 from sheet import sheet
-from subjects import STRENGTHS, audit, cohort, draw_noise, features, file_of, plan_of, ready
+from subjects import STRENGTHS, audit, cohort, draw_noise, features, file_of, plan_of
 
+from hurdles.calibrating.calibration import prepare_process
 from hurdles.calibrating.trials import Journal, Trial
 from hurdles.calibrating.worker import Plan, register_hurdles, render
 from hurdles.cli.progress import ProgressBar
@@ -83,7 +84,9 @@ def ask_hurdles(plan: Plan, trials: Sequence[Trial], journal: Journal, workers: 
     every = (*plan.model, *plan.data)
     wanted = [trial.name for trial in trials if not journal.answers(trial.name, every)]
     plants = dict.fromkeys(Trial.parse(name).plant for name in wanted)
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=ready)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=prepare_process
+    )
     with ProgressBar() as bar, pool:
         fresh = plan.pools("fresh")
         planted = tuple(filter(None, plants))

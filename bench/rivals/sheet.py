@@ -126,7 +126,8 @@ def _introduction(records: Sequence[Record], cohorts: Mapping[str, dict]) -> Ite
     )
     yield (
         f"hurdles had the limits that ship{_without(records)}, and images of other patients, among "
-        "whom the shortcut points to no class. ShortKit-ML had what the same network's last layer is given, of about "
+        "whom the shortcut points to no class. ShortKit-ML had what the same network's last layer "
+        "is given, of about "
         f"{tested:.0f} tested images or of all {all_images:.0f} of the cohort, the class, and the "
         "hospital as the group; all its settings are its defaults. A method counts as flagged by "
         "`method_flag` of the package's own benchmark, or, where that does not know it, at "

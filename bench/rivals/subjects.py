@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from hurdles.calibrating.worker import (
     Plan,
     area_of,
     instructions,
-    one_thread,
     register_hurdles,
     subject_of,
 )
@@ -66,15 +64,6 @@ def features(plan: Plan) -> Path:
 def file_of(plan: Plan, name: str) -> Path:
     """Return the file of the embeddings of a cohort."""
     return features(plan) / f"{name.replace('/', '~')}.npz"
-
-
-_held = ExitStack()
-
-
-def ready() -> None:
-    """Make a new process ready: its hurdles, and one thread for as long as it lives."""
-    register_hurdles()
-    _held.enter_context(one_thread())
 
 
 def audit(plan: Plan, name: str) -> Record:
