@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from hurdles.auditing.hurdle import MODEL_HURDLES
 from hurdles.calibrating.cohorts import Planting, draw_materials, state_of
-from hurdles.calibrating.trials import Measured, Record, Trial
+from hurdles.calibrating.trials import Measured, Profile, Record, Trial
 from hurdles.calibrating.worker import Plan, register_hurdles
 
 BENCH = Path(__file__).parents[3] / "bench" / "rivals"
 SETS = ("default", "quick start", "published", "meta")
 CONDITIONS = ("indicator_count", "majority_vote", "weighted_risk", "meta_classifier")
+
+TINY = Profile("tiny", size=64, pools=1, pool_patients=60, planted_patients=60, models=())
 
 
 @pytest.fixture
@@ -144,15 +145,15 @@ def test_every_set_of_noise_that_is_flagged_is_said_to_be(bench):
     assert "Of 256 dimensions" not in page
 
 
-def test_carriers_are_the_images_that_show_the_mark(bench, tmp_path, tiny):
+def test_carriers_are_the_images_that_show_the_mark(bench, tmp_path):
     _, _, subjects = bench
-    plan = Plan(tmp_path, tiny, (), tuple(MODEL_HURDLES.names()))
+    plan = Plan(tmp_path, TINY, (), ())
     (pool,) = plan.pools("fresh")
     for task in pool.tasks(("marker",)):
         pool.make(*task)
     planting = Planting(True, "marker", 0.8)
-    (material,) = draw_materials(pool, planting, [24], seed=3)
-    trial = Trial("small", "fresh", 24, True, "marker", 0.8, 0)
+    (material,) = draw_materials(pool, planting, [40], seed=3)
+    trial = Trial("small", "fresh", 40, True, "marker", 0.8, 0)
     carried = subjects.carriers(plan, trial, material, "COVID-19")
     absent = pool.images(state_of("marker", False))
     rows = pd.Series(range(len(absent.frame)), index=absent.frame["image"])
@@ -161,14 +162,14 @@ def test_carriers_are_the_images_that_show_the_mark(bench, tmp_path, tiny):
     assert np.array_equal(~carried, (without == material.pixels).all(axis=(1, 2)))
 
 
-def test_an_invented_mark_goes_with_the_class_and_with_the_patient(bench, tmp_path, tiny):
+def test_an_invented_mark_goes_with_the_class_and_with_the_patient(bench, tmp_path):
     _, _, subjects = bench
-    plan = Plan(tmp_path, tiny, (), ())
+    plan = Plan(tmp_path, TINY, (), ())
     (pool,) = plan.pools("fresh")
     for task in pool.tasks(()):
         pool.make(*task)
-    (material,) = draw_materials(pool, Planting(True), [32], seed=3)
-    trial = Trial("small", "fresh", 32, True, "", 0.0, 0)
+    (material,) = draw_materials(pool, Planting(True), [40], seed=3)
+    trial = Trial("small", "fresh", 40, True, "", 0.0, 0)
     invented = subjects.carriers(plan, trial, material, "COVID-19")
     frame = pd.DataFrame({"has": invented, "patient": material.groups, "label": material.labels})
     assert (frame.groupby("patient")["has"].nunique() == 1).all()
