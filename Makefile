@@ -8,13 +8,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # The interpreter for a new .venv: `make demo PYTHON=python3.13` names another.
 PYTHON ?= python3
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench rivals clean
 
 help:
 	@echo "make demo    install, then train, evaluate and explain on synthetic radiographs"
 	@echo "make test    install, then run everything that CI checks (scripts/check)"
 	@echo "make check   the same without the slow tests"
 	@echo "make bench   install what peers need, then measure every speed beside theirs: docs/results/bench.md"
+	@echo "make rivals  install ShortKit-ML, then ask it and hurdles about the same networks: docs/results/rivals.md"
 	@echo "make clean   remove .venv, caches and build products"
 
 demo: $(VENV)/.installed
@@ -30,8 +31,13 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python bench/speed
 
+# Another one: ShortKit-ML needs NumPy 1, and Python 3.10 to 3.12 (PYTHON_OF_RIVAL names one).
+PYTHON_OF_RIVAL ?= $(PYTHON)
+rivals: $(VENV)/.installed $(VENV)-rivals/.installed
+	$(BIN)/python bench/rivals --out runs/rivals --peer $(VENV)-rivals/bin/python
+
 clean:
-	rm -rf $(VENV) $(VENV)-bench build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-rivals build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -60,4 +66,10 @@ $(VENV)-bench/.installed: pyproject.toml constraints.txt
 	@echo "Installing hurdles and its peers into $(VENV)-bench (about 4 GB, minutes, once)"
 	@$(PYTHON) -m venv $(VENV)-bench
 	@$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	@touch $@
+
+$(VENV)-rivals/.installed: bench/peers/shortkit.txt
+	@echo "Installing ShortKit-ML into $(VENV)-rivals (several GB: its PyTorch comes with CUDA; minutes, once)"
+	@$(PYTHON_OF_RIVAL) -m venv $(VENV)-rivals
+	@$(VENV)-rivals/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/shortkit.txt
 	@touch $@

@@ -245,7 +245,7 @@ def _workers(plan: Plan, number: int, listener: Progress) -> Iterator[_Workers]:
     pool = ProcessPoolExecutor(
         number,
         mp_context=get_context("spawn"),
-        initializer=_prepare,
+        initializer=prepare_process,
         initargs=(plan.imports,),
     )
     try:
@@ -257,7 +257,7 @@ def _workers(plan: Plan, number: int, listener: Progress) -> Iterator[_Workers]:
 _single_thread = ExitStack()
 
 
-def _prepare(imports: Sequence[str]) -> None:
+def prepare_process(imports: Sequence[str] = ()) -> None:
     """Make a new process ready: its hurdles, and one thread for as long as it lives."""
 
     def end_with_parent() -> None:

@@ -130,11 +130,9 @@ def run_trial(plan: Plan, name: str) -> Record:
         material, tried = _cohorts(plan, trial, [trial.patients, min(_TRIED, trial.patients)])
         auc = area_of(trained("small", material, epochs=epochs, seed=seed), tried)
     else:
-        counts = [trial.patients, min(_ELSEWHERE, trial.patients)]
-        material, other = _cohorts(plan, trial, counts, strengths=[trial.strength, 0.0])
-        model = trained(trial.kind, material, epochs=epochs, seed=seed)
-        findings = run_hurdles(MODEL_HURDLES, _subject(model, material, other), names=names)
-        auc = area_of(model, material.take(material.rows("test")))
+        subject = subject_of(plan, trial)
+        findings = run_hurdles(MODEL_HURDLES, subject, names=names)
+        auc = area_of(subject, subject.tested)
     measured = () if findings is None else tuple(Measured.of(row) for row in findings.rows)
     seconds = round(time.monotonic() - started, 3)
     return Record(name, names, measured, auc, seconds, instructions())
@@ -253,13 +251,18 @@ def _trained_pipeline(material: Material, seed: int) -> Model:
     return FunctionModel(lambda x: pipeline.predict_proba(thumbnails(x)), labels, size=size)
 
 
-def area_of(model: Model, material: Material) -> float:
+def area_of(model: Model | Subject, material: Material) -> float:
     """Return the model's AUC for the first of two classes on images that it never saw."""
     probability = model.ask(material.pixels)
     return auc(material.labels == model.labels[0], probability[:, 0])
 
 
-def _subject(model: Model, material: Material, elsewhere: Material) -> Subject:
+def subject_of(plan: Plan, trial: Trial) -> Subject:
+    """Draw the cohorts of a trial with a model, train that, and return what hurdles are given."""
+    counts = [trial.patients, min(_ELSEWHERE, trial.patients)]
+    material, elsewhere = _cohorts(plan, trial, counts, strengths=[trial.strength, 0.0])
+    seed, epochs = trial.seed(plan.profile.seed), plan.profile.epochs
+    model = trained(trial.kind, material, epochs=epochs, seed=seed)
     validation, test = (material.take(material.rows(p)) for p in (Split.VALIDATION, Split.TEST))
     of_validation, of_test, of_others = (
         images.predictions(model.labels, model.ask(images.pixels))

@@ -146,10 +146,10 @@ CREW = """
 import sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from hurdles.calibrating.calibration import _prepare
+from hurdles.calibrating.calibration import prepare_process
 
 if __name__ == "__main__":
-    pool = ProcessPoolExecutor(2, get_context("spawn"), _prepare, ((),))
+    pool = ProcessPoolExecutor(2, get_context("spawn"), prepare_process, ((),))
     pool.submit(time.time).result()
     print("at work", flush=True)
     time.sleep(600)
