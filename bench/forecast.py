@@ -69,6 +69,7 @@ SHARED_IMAGES = 500
 NOT_NORMAL = "Not normal"
 #: Collections whose images are partly the same are never held against one another.
 SAME_IMAGES = frozenset({"kermany", "radiography-database"})
+SHARE = f"{100 * LEVEL:.0f} %"
 NORMAL = {"Normal", "No Finding", "No finding"}
 
 
@@ -306,7 +307,7 @@ def _answer(known: dict[tuple[Target, str], Reliability]) -> str:
     for target in Target:
         each = known[target, COMBINATION]
         parts.append(f"{target}: {'reached' if each.is_supported else 'not reached'}")
-    goal = f"a mean miss of at most {GOAL} and {LEVEL:.0%} intervals that hold {LEVEL:.0%}"
+    goal = f"a mean miss of at most {GOAL} and {SHARE} intervals that hold {SHARE}"
     return f"**Goal, {goal}, on planted and on shared collections. {'; '.join(parts)}.**"
 
 
@@ -336,9 +337,7 @@ def _target_lines(
     yield ""
     yield f"What came: {spans}."
     yield ""
-    heads = [
-        f"{o}: {what}" for o in origins for what in ("mean miss", f"{LEVEL:.0%} intervals held")
-    ]
+    heads = [f"{o}: {what}" for o in origins for what in ("mean miss", f"{SHARE} intervals held")]
     yield f"| estimator | half width | {' | '.join(heads)} |"
     yield "|---|---|" + "---|" * len(heads)
     for (of, name), each in known.items():

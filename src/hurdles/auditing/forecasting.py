@@ -243,33 +243,35 @@ def _findings(
     known: dict[tuple[Target, str], Reliability],
 ) -> Iterator[Finding]:
     n, patients = len(outlook.there), len(np.unique(outlook.there.groups))
+    name, came = f"{target} at {outlook.name}", outlook.came(target)
+    pairs = [(each, known[target, each.estimator]) for each in own]
+    intervals = [each.interval(given, n_images=n, n_patients=patients) for given, each in pairs]
     statistic = f"{target} to be expected there, from its images without their labels"
-    density = outlook.density
-    came = outlook.came(target)
+    after = "" if came is None else f"; what came: {came}"
     details: dict[str, object] = {"inside": own[0].value}
     if came is not None:
         details["came"] = came.to_dict()
-    if density is not None:
-        details |= {
-            "separation": density.separation,
-            "worth_patients": density.worth,
-            "clipped": density.clipped,
-        }
-    for first, each in ((True, own[-1]), *((False, each) for each in own)):
-        reliability = known.get((target, each.estimator))
-        if reliability is None:
-            continue
-        foreseen = reliability.interval(each, n_images=n, n_patients=patients)
-        if first and not reliability.is_supported:
-            why = f"{CANNOT}: {reliability.record}"
-            foreseen = undefined(why, level=LEVEL, n_images=n, n_patients=patients)
-        yield Finding(
-            "elsewhere",
-            f"{target} at {outlook.name}{'' if first else f', {each.estimator}'}",
-            statistic,
-            foreseen.noted("" if came is None else f"what came: {came}"),
-            None,
-            _ADVICE[target],
-            details=details | {"record": reliability.record, "standard_error": each.error},
-            scale=_SCALES[target],
+    if (density := outlook.density) is not None:
+        details["separation"] = density.separation
+        details |= {"worth_patients": density.worth, "clipped": density.clipped}
+
+    def finding(subject: str, record: str, of: Reliability, number: Estimate) -> Finding:
+        more = {"record": of.record, "places": [track.places for track in of.tracks]}
+        return Finding(
+            "elsewhere", subject, f"{statistic} ({record}){after}", number, None, _ADVICE[target],
+            details=details | more, scale=_SCALES[target],
+        )  # fmt: skip
+
+    combination = pairs[-1][1]
+    answer = intervals[-1]
+    if not combination.is_supported:
+        each = "; ".join(
+            f"{of.estimator} {number} ({of.missed})"
+            for (_, of), number in zip(pairs, intervals, strict=True)
+            if number.is_defined
         )
+        why = f"{CANNOT}, by the record of the combination ({combination.record}). {each}"
+        answer = undefined(why, level=LEVEL, n_images=n, n_patients=patients)
+    yield finding(name, "by the combination, where its record is good enough", combination, answer)
+    for (_, of), number in zip(pairs, intervals, strict=True):
+        yield finding(f"{name}, {of.estimator}", of.missed, of, number)

@@ -222,7 +222,7 @@ class Track:
             return f"{self.origin}: {self.places} places, no record"
         return (
             f"{self.origin}: {self.places} places of {self.collections} collections, missed by "
-            f"{self.miss} on average, {LEVEL:.0%} intervals held {self.held.percent(0)}"
+            f"{self.miss} on average, {100 * LEVEL:.0f} % intervals held {self.held.percent(0)}"
         )
 
 
@@ -264,8 +264,14 @@ class Reliability:
         """The record in words."""
         return "; ".join(map(str, self.tracks)) or "no record"
 
+    @property
+    def missed(self) -> str:
+        """Mean misses alone, in words."""
+        means = [f"{track.miss.value:.3f} at {track.origin}" for track in self.tracks]
+        return f"missed by {', '.join(means)} places" if means else "no record"
+
     def interval(self, forecast: Forecast, *, n_images: int, n_patients: int) -> Estimate:
-        """Return a forecast with its interval, place to place included, and its record as a note.
+        """Return a forecast with its interval, place to place included.
 
         Where patients make more error than in the record, `error`, the rest of it is added.
         `n_images` and `n_patients` are those of the place.
@@ -276,8 +282,8 @@ class Reliability:
         more = max(0.0, forecast.error**2 - self.error**2) if forecast.error > 0 else 0.0
         reach = math.hypot(self.reach, normal_quantile(LEVEL) * math.sqrt(more))
         low, high = max(0.0, forecast.value - reach), min(1.0, forecast.value + reach)
-        method = f"{LEVEL:.0%} of places of other collections, collections pooled"
-        return Estimate(forecast.value, low, high, LEVEL, method, n_images, n_patients, self.record)
+        method = f"{100 * LEVEL:.0f} % of places of other collections, collections pooled"
+        return Estimate(forecast.value, low, high, LEVEL, method, n_images, n_patients)
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,7 +118,8 @@ def test_every_estimator_has_its_say_with_interval_and_record(own, there, record
                 low, value, high = row.estimate.low, row.estimate.value, row.estimate.high
                 assert low <= value <= high
                 assert high - low > 0.15 or high == 1 or low == 0
-                assert "missed by 0.200 [0.100, 0.240] on average" in row.estimate.note
+                assert "missed by 0.200 at planted, 0.200 at shared places" in row.statistic
+                assert "missed by 0.200 [0.100, 0.240] on average" in row.details["record"]
                 assert row.estimate.level == 0.9
         assert found[f"{target} at there, two views"].estimate.is_defined
         assert found[f"{target} at there, {COMBINATION}"].estimate.is_defined
@@ -130,8 +131,10 @@ def test_a_poor_record_says_that_it_cannot_be_foreseen(own, there, recorded):
     (row, *_) = place_findings(subject(own, unlabeled(there)))
     assert row.subject == "accuracy at there"
     assert row.verdict is Verdict.COULD_NOT_RUN
-    assert row.estimate.note.startswith(f"{CANNOT}: planted: 90 places of 12 collections")
-    assert "90% intervals held 92 % [80, 98]" in row.estimate.note
+    assert row.estimate.note.startswith(f"{CANNOT}, by the record of the combination")
+    assert "planted: 90 places of 12 collections" in row.estimate.note
+    assert "90 % intervals held 92 % [80, 98]" in row.estimate.note
+    assert "ATC 0." in row.estimate.note
 
 
 def test_a_good_record_gives_the_combinations_number(own, there, recorded):
@@ -172,7 +175,7 @@ def test_what_came_stands_beside_the_forecast(own, there, recorded):
     found = {row.subject: row for row in place_findings(subject(own, there))}
     right = answered(there)
     accuracy = float((right.y_pred == right.y_true).mean())
-    assert f"what came: {accuracy:.3f} [" in found["accuracy at there, DoC"].estimate.note
+    assert f"what came: {accuracy:.3f} [" in found["accuracy at there, DoC"].statistic
     assert found["accuracy at there"].details["came"]["value"] == pytest.approx(accuracy)
 
 
