@@ -209,7 +209,7 @@ def place_findings(subject: Subject) -> Iterator[Finding]:
         table = outlook.row()
         for target in Target:
             own = [each for each in outlook.forecasts if each.target is target]
-            own.append(_combined(table, target, known, own))
+            own.append(_combined(table[table["target"] == str(target)], target, known))
             yield from _findings(outlook, target, own, known)
 
 
@@ -219,21 +219,14 @@ def _reliabilities() -> dict[tuple[Target, str], Reliability]:
 
 
 def _combined(
-    table: pd.DataFrame,
-    target: Target,
-    known: dict[tuple[Target, str], Reliability],
-    own: Sequence[Forecast],
+    row: pd.DataFrame, target: Target, known: dict[tuple[Target, str], Reliability]
 ) -> Forecast:
-    """Return the combination's forecast; its error is that of the estimators that it leans on."""
+    """Return the combination's forecast of the place that one row is of."""
     combination = known[target, COMBINATION].combination
     assert combination is not None  # the file that ships has one
-    (value,) = combination.forecast(table[table["target"] == str(target)])
-    errors = {each.estimator: each.error for each in own if each.is_defined}
-    weights = {name: combination.weights.get(name, 0.0) for name in errors}
-    # The part that no estimator has a say in moves with the inside.
-    weights["inside"] = max(0.0, 1 - sum(combination.weights.values()))
-    error = sum(weight * errors.get(name, 0.0) for name, weight in weights.items())
-    return Forecast(COMBINATION, target, float(value), float(error))
+    (value,), (error,) = combination.forecast(row), combination.errors(row)
+    note = f"there is no {target} inside" if np.isnan(value) else ""
+    return Forecast(COMBINATION, target, float(value), float(error), note)
 
 
 def _findings(

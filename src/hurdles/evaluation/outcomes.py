@@ -163,6 +163,15 @@ class Combination:
         lost = lost + self.constant + self.by_separation * _apart(table)
         return np.clip(table["inside"].to_numpy(dtype=float) - lost, 0.0, 1.0)
 
+    def errors(self, table: pd.DataFrame) -> Floats:
+        """Return standard errors over patients, shape (n,): as if estimators erred together.
+
+        What no estimator has a say in moves with the inside.
+        """
+        weights = {**self.weights, _INSIDE: max(0.0, 1 - sum(self.weights.values()))}
+        own = [table[ERROR + n].fillna(0.0) * w for n, w in weights.items() if ERROR + n in table]
+        return np.sum([each.to_numpy(dtype=float) for each in own], axis=0) * np.ones(len(table))
+
 
 def _losses(table: pd.DataFrame, names: Sequence[str]) -> Floats:
     """Return what each estimator says is lost, shape (n, names).
@@ -213,8 +222,8 @@ class Track:
 
     @property
     def is_reached(self) -> bool:
-        """True where the mean miss is shown to be small, and the intervals not to be too narrow."""
-        return self.miss.high <= GOAL and self.held.high >= LEVEL
+        """True where the mean miss is shown to be small, and intervals held as they promise."""
+        return self.miss.high <= GOAL and self.held.value >= LEVEL
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -383,15 +392,11 @@ def _reliability(target: Target, name: str, table: pd.DataFrame, given: Floats) 
         for origin in dict.fromkeys(origins.tolist())
         if (own := (there := origins == origin) & known).any()
     )
-    errors = table.get(ERROR + name, pd.Series(dtype=float)).dropna()
-    return Reliability(
-        name,
-        target,
-        half_width(misses[known], collections[known]),
-        float(errors.median()) if len(errors) else 0.0,
-        tracks,
-        Combination.fit(target, table) if name == COMBINATION else None,
-    )
+    fitted = Combination.fit(target, table) if name == COMBINATION else None
+    errors = fitted.errors(table) if fitted else table[ERROR + name].to_numpy(dtype=float)
+    error = float(np.median(errors[known])) if known.any() else 0.0
+    reach = half_width(misses[known], collections[known])
+    return Reliability(name, target, reach, error, tracks, fitted)
 
 
 def _track(

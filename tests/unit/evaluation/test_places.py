@@ -172,29 +172,27 @@ def test_a_truth_at_the_place_is_not_looked_at():
     assert repr(forecasts(inside, there, samples=3)) == repr(forecasts(inside, shuffled, samples=3))
 
 
-def test_the_density_ratio_finds_the_share_of_another_mixture():
-    """Images that are hard are frequent at the place: the weighted accuracy falls as the true."""
-    rng = np.random.default_rng(0)
+def test_the_density_ratio_finds_what_is_frequent_elsewhere():
+    """Hard images are frequent at the place, and as hard as inside: the accuracy falls."""
 
-    def mixture(n, share, seed):
+    def place(n, hard, seed):
         rng = np.random.default_rng(seed)
-        hard = rng.uniform(size=n) < share
-        right = rng.uniform(size=n) < np.where(hard, 0.6, 0.95)
-        features = np.column_stack([hard + 0.3 * rng.normal(size=n), rng.normal(size=n)])
-        truth = rng.integers(0, 2, n)
-        return Answers(
-            two(np.where(hard, 0.6, 0.9)), np.where(right, truth, 1 - truth),
-            np.arange(n).astype(str), truth,
-        ), features  # fmt: skip
+        features = rng.normal(size=(n, 2)) + np.array([hard, 0])
+        p = logistic(2 - 1.5 * features[:, 0])
+        right, truth = rng.uniform(size=n) < p, rng.integers(0, 2, n)
+        decided = np.where(right, truth, 1 - truth)
+        names = np.arange(n).astype(str)
+        return Answers(two(np.maximum(p, 1 - p)), decided, names, truth), features
 
-    (inside, own), (there, other) = mixture(2000, 0.2, 1), mixture(2000, 0.7, 2)
+    rng = np.random.default_rng(0)
+    (inside, own), (there, other) = place(2000, 0.0, 1), place(2000, 1.0, 2)
     density = density_ratio(own, other, groups=inside.groups, groups_there=there.groups)
     assert density.weights.mean() == pytest.approx(1)
     assert 500 < density.worth < 1800
     found = by_name(inside, there, density=density)
     estimate = found[Target.ACCURACY, "density ratio"].value
     assert estimate == pytest.approx(there.right.mean(), abs=0.04)
-    assert inside.right.mean() - there.right.mean() > 0.12
+    assert inside.right.mean() - there.right.mean() > 0.15
     apart = density_ratio(own, other + 50, groups=inside.groups, groups_there=there.groups)
     assert apart.separation > 0.99
     far = replace(apart, worth=3.0)
