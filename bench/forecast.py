@@ -21,8 +21,9 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,16 @@ from hurdles.evaluation.outcomes import (
     to_toml,
 )
 from hurdles.evaluation.places import Target
-from hurdles.phantom import SHORTCUTS, Case, Shortcut, draw_cohort, render
+from hurdles.phantom import (
+    SHORTCUTS,
+    Case,
+    ImageParameters,
+    PatientParameters,
+    Rendered,
+    Shortcut,
+    draw_cohort,
+    render,
+)
 from hurdles.progress import Options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,9 +163,15 @@ def _planted(kind: str, repeat: int) -> pd.DataFrame:
     return _outcomes("planted", kind, repeat, inside, others, [kind] * len(others))
 
 
+@lru_cache(maxsize=4000)
+def _rendered(patient: PatientParameters, image: ImageParameters) -> Rendered:
+    """Render an image once: the places of one model differ in who carries the shortcut."""
+    return render(patient, image, size=SIZE)
+
+
 def _phantoms(name: str, cases: Sequence[Case], seed: int) -> Material:
     pairs = [(case, *pair) for case in cases for pair in case.rows()]
-    made = [render(case.patient, image, size=SIZE) for case, image, _ in pairs]
+    made = [_rendered(case.patient, image) for case, image, _ in pairs]
     frame = pd.DataFrame([row for _, _, row in pairs])
     frame = frame[["image", "label", "patient", "source", "view", "sex", "age"]]
     frame["path"] = "/" + frame["image"]
@@ -207,8 +223,6 @@ def _collection(name: str) -> Material:
 
 
 def _parted(material: Material, seed: int) -> Material:
-    from dataclasses import replace
-
     manifest = split(
         material.manifest,
         fractions=FRACTIONS,
