@@ -213,40 +213,41 @@ def answers_at(
     """Let the probe learn views as for `answers_of`, and ask it about images of other places.
 
     Returns for each place which of its images are in every view, bool (n,), and the probabilities
-    of these by the view's name, in the order of the subject's classes. No class of a place is
-    looked at.
+    of these by the view's name, in the order of the subject's classes. Where lungs were found in no
+    image of a place, the views that need them are missing there. No class of a place is looked at.
     """
     material, _ = _reduced(subject.material, subject.labels)
     train = material.rows(Split.TRAIN)
     own = material.take(train if len(train) else material.rows(Split.TEST))
     columns = [subject.labels.index(name) for name in np.unique(own.labels)]
-    smaller = [_shrunk(place, bool(material.masks is not None)) for place in places]
+    smaller = [_shrunk(place, with_lungs=material.masks is not None) for place in places]
     answers: list[tuple[Flags, dict[str, Features]]] = [(kept, {}) for _, kept in smaller]
-    ends = np.cumsum([len(images) for images, _ in smaller])
-    for view in VIEWS:
-        if view.name not in names:
+    for view in (view for view in VIEWS if view.name in names):
+        able = [k for k, (images, _) in enumerate(smaller)
+                if images.masks is not None or not view.needs_lungs]  # fmt: skip
+        if not able:
             continue
-        features = np.concatenate([view.features(images) for images, _ in smaller])
-        known, groups = own.labels, own.groups
-        predicted = fit_predict(view.features(own), known, groups, features, seed=material.seed)
-        probability = np.zeros((len(features), len(subject.labels)))
+        parts = [view.features(smaller[k][0]) for k in able]
+        predicted = fit_predict(
+            view.features(own), own.labels, own.groups, np.concatenate(parts), seed=material.seed
+        )
+        probability = np.zeros((len(predicted), len(subject.labels)))
         probability[:, columns] = predicted
-        for (_, of), part in zip(answers, np.split(probability, ends[:-1]), strict=True):
-            of[view.name] = part
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        for k, part in zip(able, np.split(probability, ends), strict=True):
+            answers[k][1][view.name] = part
     return answers
 
 
-def _shrunk(material: Material, with_lungs: bool) -> tuple[Material, Flags]:
-    """Return small images, of which every one has lungs if they are needed; and which these are."""
+def _shrunk(material: Material, *, with_lungs: bool) -> tuple[Material, Flags]:
+    """Return small images, of which every one has lungs if any has; and which these are."""
     size = min(_SIZE, material.pixels.shape[1])
     masks, usable = None, np.ones(len(material), dtype=bool)
-    if with_lungs:
-        if material.masks is None or not material.masks.any():
-            raise HurdleError(f"no lungs were found in {material.name}.")
+    if with_lungs and material.masks is not None and material.masks.any():
         masks = resized(material.masks.astype(np.uint8) * 255, size) > 127
         usable = blankable(masks)
-        if not usable.any():
-            raise HurdleError(f"no image of {material.name} has lungs that were found.")
+    if not usable.any():
+        masks, usable = None, np.ones(len(material), dtype=bool)
     small = replace(material, masks=masks, pixels=resized(material.pixels, size))
     return small.take(usable), usable
 

@@ -247,3 +247,12 @@ def test_an_outlook_gives_the_rows_of_a_record(own, there):
     assert outlook.came(Target.AUC) is None
     assert isinstance(outlook.predictions, Predictions)
     assert not math.isnan(table.loc["AUC", "separation"])
+
+
+def test_a_place_without_any_lungs_costs_the_other_places_nothing(own, there):
+    blank = replace(unlabeled(there), masks=np.zeros_like(there.masks), name="blank")
+    without, whole = outlooks(subject(own, blank, unlabeled(there)), samples=2)
+    silent = {f.estimator for f in without.forecasts if not f.is_defined}
+    assert {"two views", "lung-view agreement"} <= silent
+    assert "two views" not in {f.estimator for f in whole.forecasts if not f.is_defined}
+    assert len(without.there) == len(there)
