@@ -382,10 +382,12 @@ def _cells(track: Track | None) -> tuple[str, str]:
     if track is None or not track.miss.is_defined:
         return ("", "")
     silent = f"; nothing of {track.silent}" if track.silent else ""
-    held = round(track.held.value * track.places)
+    if not track.held.is_defined:
+        return str(track.miss), f"no interval{silent}"
+    held = round(track.held.value * track.held.n_images)
     return (
         str(track.miss),
-        f"{held}/{track.places} {_percent(track.held)}{silent}",
+        f"{held}/{track.held.n_images} {_percent(track.held)}{silent}",
     )
 
 

@@ -228,10 +228,11 @@ class Track:
     def __str__(self) -> str:
         """Return it in words."""
         if not self.miss.is_defined:
-            return f"{self.origin}: {self.places} places, no record"
+            return f"{self.origin}: {self.places} places of one collection, which is no record"
+        held = f"{100 * LEVEL:.0f} % intervals held {self.held.percent(0)}"
         return (
             f"{self.origin}: {self.places} places of {self.collections} collections, missed by "
-            f"{self.miss} on average, {100 * LEVEL:.0f} % intervals held {self.held.percent(0)}"
+            f"{self.miss} on average, {held if self.held.is_defined else 'no intervals'}"
         )
 
 
@@ -276,7 +277,8 @@ class Reliability:
     @property
     def missed(self) -> str:
         """Mean misses alone, in words."""
-        means = [f"{track.miss.value:.3f} at {track.origin}" for track in self.tracks]
+        known = [track for track in self.tracks if track.miss.is_defined]
+        means = [f"{track.miss.value:.3f} at {track.origin}" for track in known]
         return f"missed by {', '.join(means)} places" if means else "no record"
 
     def interval(self, forecast: Forecast, *, n_images: int, n_patients: int) -> Estimate:
@@ -375,7 +377,7 @@ def _left_out(table: pd.DataFrame) -> list[tuple[NDArray[np.intp], NDArray[np.bo
 def _reliability(target: Target, name: str, table: pd.DataFrame, given: Floats) -> Reliability:
     came = table["came"].to_numpy(dtype=float)
     misses, known = np.abs(given - came), ~np.isnan(given)
-    within = np.zeros(len(table), dtype=bool)
+    within, bounded = (np.zeros(len(table), dtype=bool) for _ in range(2))
     for rows, others in _left_out(table):
         # The combination's own misses elsewhere must not have been fitted with this place either.
         rest = table[others].reset_index(drop=True)
@@ -384,11 +386,11 @@ def _reliability(target: Target, name: str, table: pd.DataFrame, given: Floats) 
             apart = np.abs(combined(target, rest) - rest["came"].to_numpy(dtype=float))
         usable = ~np.isnan(apart)
         reach = half_width(apart[usable], rest["collection"].to_numpy(dtype=str)[usable])
-        within[rows] = misses[rows] <= reach
+        within[rows], bounded[rows] = misses[rows] <= reach, math.isfinite(reach)
     collections = table["collection"].to_numpy(dtype=str)
     origins = table["origin"].to_numpy(dtype=str)
     tracks = tuple(
-        _track(origin, misses[own], within[own], collections[own], int((there & ~known).sum()))
+        _track(origin, misses, within, bounded, collections, own, int((there & ~known).sum()))
         for origin in dict.fromkeys(origins.tolist())
         if (own := (there := origins == origin) & known).any()
     )
@@ -400,15 +402,21 @@ def _reliability(target: Target, name: str, table: pd.DataFrame, given: Floats) 
 
 
 def _track(
-    origin: str, misses: Floats, within: NDArray[np.bool_], of: NDArray[np.str_], silent: int
+    origin: str,
+    misses: Floats,
+    within: NDArray[np.bool_],
+    bounded: NDArray[np.bool_],
+    collections: NDArray[np.str_],
+    own: NDArray[np.bool_],
+    silent: int,
 ) -> Track:
-    return Track(
-        origin,
-        patient_mean(misses, of, low=0.0, high=1.0),
-        patient_share(within, of, exact=True),
-        len(np.unique(of)),
-        silent,
-    )
+    """Return the record on some places; an interval that is everything holds no promise."""
+    asked = own & bounded
+    held = undefined("of fewer than nine other collections an interval is everything")
+    if asked.any():
+        held = patient_share(within[asked], collections[asked], exact=True)
+    miss = patient_mean(misses[own], collections[own], low=0.0, high=1.0)
+    return Track(origin, miss, held, len(np.unique(collections[own])), silent)
 
 
 # --- the file that ships -------------------------------------------------------------------------
