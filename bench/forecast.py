@@ -1,4 +1,4 @@
-"""How far forecasts of unlabelled places are off, on phantoms and on public collections.
+"""How far forecasts of unlabeled places are off, on phantoms and on public collections.
 
 Small networks are trained on phantoms with a shortcut (every kind, two strengths) and on public
 collections (normal against not normal), and asked about places whose truth is known but not shown
@@ -296,7 +296,7 @@ def page(
     outcomes: Outcomes, known: dict[tuple[Target, str], Reliability], about: str
 ) -> Iterator[str]:
     """Yield the lines of the page."""
-    yield "# Forecasts of unlabelled places"
+    yield "# Forecasts of unlabeled places"
     yield ""
     yield _answer(known)
     yield ""
@@ -325,9 +325,16 @@ def _answer(known: dict[tuple[Target, str], Reliability]) -> str:
     parts = []
     for target in Target:
         each = known[target, COMBINATION]
-        parts.append(f"{target}: {'reached' if each.is_supported else 'not reached'}")
+        missed = any(track.miss.low > GOAL or track.held.high < LEVEL for track in each.tracks)
+        parts.append(f"{target}: {_verdict(each.is_supported, missed)}")
     goal = f"a mean miss of at most {GOAL} and {SHARE} intervals that hold {SHARE}"
-    return f"**Goal, {goal}, on planted and on shared collections. {'; '.join(parts)}.**"
+    text = "; ".join(parts)
+    return f"**Goal: {goal}, on planted and on shared collections. {text[0].upper()}{text[1:]}.**"
+
+
+def _verdict(reached: bool, missed: bool) -> str:
+    """Return whether the goal was reached; where the intervals do not say so, that."""
+    return "reached" if reached else "missed" if missed else "not shown"
 
 
 def _sizes(outcomes: Outcomes) -> str:
@@ -379,8 +386,10 @@ def _target_lines(
 
 
 def _cells(track: Track | None) -> tuple[str, str]:
-    if track is None or not track.miss.is_defined:
+    if track is None:
         return ("", "")
+    if not track.miss.is_defined:
+        return (f"no interval: {track.collections} collection", f"{track.places} places")
     silent = f"; nothing of {track.silent}" if track.silent else ""
     if not track.held.is_defined:
         return str(track.miss), f"no interval{silent}"

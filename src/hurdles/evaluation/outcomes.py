@@ -447,7 +447,7 @@ def to_toml(reliabilities: Mapping[tuple[Target, str], Reliability], about: str)
 
 
 _HEAD = """\
-# How far forecasts of unlabelled places were off where the truth is known, written by
+# How far forecasts of unlabeled places were off where the truth is known, written by
 # bench/forecast.py. reach: half the width of a 90 % interval, from place to place; error: the
 # standard error over patients that is in it. miss and held: value, lower and upper 95 % bound.
 
