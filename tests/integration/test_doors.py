@@ -251,3 +251,25 @@ def test_a_program_that_fails_says_how(place, options):
             data=place / "ward",
             options=options,
         )
+
+
+def test_a_place_without_labels_is_forecast_and_not_judged(place, options):
+    flat = place / "flat"
+    flat.mkdir(exist_ok=True)
+    for path in (place / "clinic").glob("*/*.png"):
+        (flat / f"{path.parent.name[0]}-{path.name}").write_bytes(path.read_bytes())
+    findings = hurdles.audit(
+        bright,
+        data=place / "ward",
+        classes=LABELS,
+        size=64,
+        on=flat,
+        hurdles=["elsewhere"],
+        options=options,
+    )
+    names = [row.subject for row in findings.of("elsewhere")]
+    assert not [row.estimate.note for row in findings.rows if row.is_fault]
+    assert "accuracy at flat, ATC" in names
+    assert not [name for name in names if name.startswith("flat, ")]
+    text = "\n".join(finding_lines(findings))
+    assert "at flat" in text

@@ -189,7 +189,8 @@ def audit(
     trained_on : Data, optional
         Images that the model was trained on. Copies of them are left out.
     on : Data, optional
-        Other collections, each a test set of its own.
+        Other collections, each a test set of its own. Of images without classes (a folder of
+        nothing but images, a table without a class) it is forecast how the model does there.
     seeds : sequence of Run or path
         Runs of the same recipe that differ in ``training.seed`` only; or, with `predictions`,
         tables of the same model trained with other seeds.

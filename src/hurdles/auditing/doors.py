@@ -115,8 +115,10 @@ class Given:
         return Request(name, images, self.elsewhere(), parts_of(self.trained_on))
 
     def elsewhere(self) -> Mapping[str, Manifest]:
-        """Return the other collections, each by its name."""
-        return classified_apart(self.on, labels=self.labels, columns=self.columns_of_images())
+        """Return the other collections, each by its name; of some no class may be known."""
+        return classified_apart(
+            self.on, labels=self.labels, columns=self.columns_of_images(), unlabeled=True
+        )
 
     def table_files(self) -> list[Path]:
         """Return the tables among the images."""

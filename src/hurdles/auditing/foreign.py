@@ -86,8 +86,9 @@ def model_subject(
     training = _Training(model.name, request, options)
 
     def material(name: str, images: Manifest) -> Material:
-        images, strange = known_classes(images, model.labels, who=model.name)
-        notes.extend(f"{name}: {note}" for note in strange)
+        if images.has_classes:
+            images, strange = known_classes(images, model.labels, who=model.name)
+            notes.extend(f"{name}: {note}" for note in strange)
         images = training.without(images, name)
         return material_of(
             images,

@@ -153,7 +153,9 @@ def _decision(run: Run) -> Callable[[NDArray[np.float64]], NDArray[np.str_]] | N
 def _elsewhere(
     run: Run, name: str, images: Manifest, read: Callable[..., Material], options: Options
 ) -> Elsewhere:
-    images, strange = known_classes(images, run.labels, who=str(run.path))
+    strange: tuple[str, ...] = ()
+    if images.has_classes:
+        images, strange = known_classes(images, run.labels, who=str(run.path))
     prepared = prepare_for(run, images, options)
     trained_on = seen_by(run, prepared, options)
     left = prepared.manifest.without(trained_on.reasons.keys(), trained_on.reasons.values())

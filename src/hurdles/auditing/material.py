@@ -167,7 +167,7 @@ class Elsewhere:
     Parameters
     ----------
     material : Material
-        Its images; classes are called as the model calls them.
+        Its images; classes are called as the model calls them, or none is known.
     predictions : Predictions
         Of these images, in the same order.
     notes : tuple of str
@@ -177,6 +177,11 @@ class Elsewhere:
     material: Material
     predictions: Predictions
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_labeled(self) -> bool:
+        """True where classes are known, so that the answers can be judged."""
+        return self.material.manifest.has_classes
 
 
 class Capability(StrEnum):

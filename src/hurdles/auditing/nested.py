@@ -11,7 +11,7 @@ images, no patient's from their own. Several hurdles look at its answers; they a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -36,6 +36,8 @@ Flags = NDArray[np.bool_]
 
 #: Views are made at this size, in pixels: twice what the probe looks at.
 _SIZE = 128
+#: The view that sees no pixel.
+_TABLE = "metadata"
 #: Of each side, the depth that is left of the edges.
 _EDGES = 1 / 12
 
@@ -122,7 +124,7 @@ class View(NamedTuple):
 
 
 VIEWS = (
-    View("metadata", _metadata, judged=True),
+    View(_TABLE, _metadata, judged=True),
     View("border", lambda m: described(only_edges(m.pixels)), judged=True),
     View("outside the lungs' box", _masked(outside_box), needs_lungs=True, judged=True),
     View("background", _masked(without_lungs), needs_lungs=True, judged=True),
@@ -154,12 +156,13 @@ class Answers:
     note: str
     n_test: int
 
-    def best_blind_view(self) -> tuple[str, float] | None:
+    def best_blind_view(self, *, of_pixels: bool = False) -> tuple[str, float] | None:
         """Return the view without a lung that does best on validation images, with its AUC there.
 
-        None without such.
+        None without such. If `of_pixels`, only those that images without a table have, too.
         """
-        names = [v.name for v in VIEWS if v.judged and v.name in self.validation]
+        judged = [v.name for v in VIEWS if v.judged and not (of_pixels and v.name == _TABLE)]
+        names = [name for name in judged if name in self.validation]
         areas = [(name, macro_auc(self.validation[name]).value) for name in names]
         defined = [(name, auc) for name, auc in areas if auc == auc]
         return max(defined, key=lambda best: best[1], default=None)
@@ -202,6 +205,51 @@ def answers_of(subject: Subject) -> Answers:
         if validation is not None:
             answers.validation[view.name] = validation
     return answers
+
+
+def answers_at(
+    subject: Subject, places: Sequence[Material], names: Sequence[str]
+) -> list[tuple[Flags, dict[str, Features]]]:
+    """Let the probe learn views as for `answers_of`, and ask it about images of other places.
+
+    Returns for each place which of its images are in every view, bool (n,), and the probabilities
+    of these by the view's name, in the order of the subject's classes. Where lungs were found in no
+    image of a place, the views that need them are missing there. No class of a place is looked at.
+    """
+    material, _ = _reduced(subject.material, subject.labels)
+    train = material.rows(Split.TRAIN)
+    own = material.take(train if len(train) else material.rows(Split.TEST))
+    columns = [subject.labels.index(name) for name in np.unique(own.labels)]
+    smaller = [_shrunk(place, with_lungs=material.masks is not None) for place in places]
+    answers: list[tuple[Flags, dict[str, Features]]] = [(kept, {}) for _, kept in smaller]
+    for view in (view for view in VIEWS if view.name in names):
+        able = [k for k, (images, _) in enumerate(smaller)
+                if images.masks is not None or not view.needs_lungs]  # fmt: skip
+        if not able:
+            continue
+        parts = [view.features(smaller[k][0]) for k in able]
+        predicted = fit_predict(
+            view.features(own), own.labels, own.groups, np.concatenate(parts), seed=material.seed
+        )
+        probability = np.zeros((len(predicted), len(subject.labels)))
+        probability[:, columns] = predicted
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        for k, part in zip(able, np.split(probability, ends), strict=True):
+            answers[k][1][view.name] = part
+    return answers
+
+
+def _shrunk(material: Material, *, with_lungs: bool) -> tuple[Material, Flags]:
+    """Return small images, of which every one has lungs if any has; and which these are."""
+    size = min(_SIZE, material.pixels.shape[1])
+    masks, usable = None, np.ones(len(material), dtype=bool)
+    if with_lungs and material.masks is not None and material.masks.any():
+        masks = resized(material.masks.astype(np.uint8) * 255, size) > 127
+        usable = blankable(masks)
+    if not usable.any():
+        masks, usable = None, np.ones(len(material), dtype=bool)
+    small = replace(material, masks=masks, pixels=resized(material.pixels, size))
+    return small.take(usable), usable
 
 
 def _reduced(material: Material, labels: tuple[str, ...]) -> tuple[Material, str]:

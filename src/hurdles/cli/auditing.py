@@ -140,7 +140,11 @@ def audit(
     ] = None,
     on: Annotated[
         list[str] | None,
-        typer.Option("--on", metavar="[NAME=]PATH", help="Another collection to test on."),
+        typer.Option(
+            "--on",
+            metavar="[NAME=]PATH",
+            help="Another collection to test on; without classes, a place to forecast.",
+        ),
     ] = None,
     seed_run: Annotated[
         list[Path] | None,

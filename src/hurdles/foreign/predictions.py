@@ -148,7 +148,7 @@ def read_predictions(
     if images is None:
         images = _manifest_of(answers, path, is_own=is_own)
         notes += images.notes
-    else:
+    elif images.has_classes:
         images, strange = known_classes(images, answers.labels, who=str(path))
         notes += strange
     images = _with_answers(with_parts(images), answers, notes)

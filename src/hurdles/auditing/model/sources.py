@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hurdles.auditing.forecasting import place_findings
 from hurdles.auditing.hurdle import model_hurdle
 from hurdles.auditing.material import Capability, Material, Subject
 from hurdles.auditing.nested import answers_of, described
@@ -160,7 +161,8 @@ def _probed(subject: Subject) -> Iterator[Finding]:
     if not subject.material.has_images:
         return
     level = subject.material.level
-    materials = [subject.tested, *(each.material for each in subject.elsewhere)]
+    others = [each.material for each in subject.elsewhere if each.is_labeled]
+    materials = [subject.tested, *others]
     # A collection that names no source for an image is that image's source; the test part is so
     # only beside others. Empty where no source is known.
     names: list[str] = []
@@ -231,7 +233,10 @@ _ELSEWHERE_ADVICE = (
 
 @model_hurdle("elsewhere", question="What is left of it on images of another source?")
 def elsewhere(subject: Subject) -> Iterator[Finding]:
-    """Yield what is lost on other collections and on sources left out, and how it was forecast."""
+    """Yield what is lost on other collections and on sources left out, and how it was forecast.
+
+    Of other collections, with or without labels, it is forecast too, from their images alone.
+    """
     pairs = [
         _Pair(
             there.material.name,
@@ -241,11 +246,12 @@ def elsewhere(subject: Subject) -> Iterator[Finding]:
             " ".join(there.notes),
         )
         for there in subject.elsewhere
+        if there.is_labeled
     ]
     pairs += _sources_left_out(subject.material)
     if not pairs and not subject.material.has_images:
         raise HurdleError("it needs the images, and those of another collection (--data, --on).")
-    if not pairs:
+    if not pairs and not subject.elsewhere:
         raise HurdleError(
             "there is no other collection, and fewer than two sources of its own have "
             f"{_FEW} patients of two classes; name another collection by --on."
@@ -255,6 +261,8 @@ def elsewhere(subject: Subject) -> Iterator[Finding]:
         yield from _lost(pair, of, subject.material.level)
     if not subject.material.judged_only:
         yield _forecast(subject)
+        if subject.elsewhere:
+            yield from place_findings(subject)
 
 
 class _Pair(NamedTuple):
@@ -357,7 +365,8 @@ def _forecast(subject: Subject) -> Finding:
     rows = subject.test.frame["image"].isin(blind.frame["image"])
     inside = Predictions(subject.test.frame[rows].reset_index(drop=True))
     estimate = forecast_auc(inside, blind, level=level)
-    outside = [macro_auc(other.predictions).value for other in subject.elsewhere]
+    known = [other for other in subject.elsewhere if other.is_labeled]
+    outside = [macro_auc(other.predictions).value for other in known]
     outside = [auc for auc in outside if auc == auc]
     home = macro_auc(subject.test).value
     details: dict[str, object] = {"inside": home, "outside": outside, "view": view}
