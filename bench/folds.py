@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import t as student
 
-from hurdles.evaluation.bounds import proportion_bounds, wilson_bounds
+from hurdles.evaluation.bounds import proportion_bounds
 from hurdles.evaluation.delong import auc_bounds
 from hurdles.evaluation.folds import training_factor, wider_level, within_auc
 from hurdles.evaluation.statistics import PatientTable
@@ -56,6 +56,7 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
+        """As the tables call it."""
         images = "1 image" if self.images == 1 else f"1-{self.images} images"
         chance = f", training by chance {self.unstable:g}" if self.unstable else ""
         folds = f", {self.k} folds" if self.k != 5 else ""

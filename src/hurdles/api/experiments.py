@@ -32,7 +32,7 @@ from hurdles.recipe.settings import with_settings
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run, measured_again
 from hurdles.runs.encoders import TrainedOn
-from hurdles.runs.experiment import run_experiment
+from hurdles.runs.folds import carry_out
 from hurdles.runs.images import (
     Data,
     classified,
@@ -147,7 +147,7 @@ def run(
             default=recipe.data,
             join_patients=join_patients,
         )
-    return run_experiment(
+    return carry_out(
         recipe,
         images,
         out,
@@ -401,6 +401,9 @@ def compared(
     both, notes = [], []
     for name, each in (("A", a), ("B", b)):
         if isinstance(each, Run) or not _is_table(each):
+            if on == "test":
+                what = "scores of several networks have no common scale to be compared on"
+                _finished(each).require_single(what)
             both.append(_finished(each).predictions(on))
             continue
         table = of_tables.read(each)

@@ -102,6 +102,7 @@ def subject_of(
     """
     options = options or Options()
     run.require_finished()
+    run.require_single("hurdles alter tested images, and must ask a network that has not seen them")
     size = run.recipe.preparation.size
     level = run.recipe.evaluation.level
     lungs = lungs or needs_lungs(run.recipe.preparation.name)

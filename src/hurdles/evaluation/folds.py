@@ -154,9 +154,7 @@ class FoldAnswers:
         """
         text = dict.fromkeys((*COLUMNS, "part"), "str")
         try:
-            table = pd.read_csv(
-                path, dtype=text, keep_default_na=False, na_values={"source": [""]}
-            )
+            table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"source": [""]})
             table = from_cells(table)
             answers = [
                 tuple(
@@ -287,9 +285,7 @@ def _rows(table: PatientTable, rows: NDArray[np.bool_]) -> PatientTable:
     return PatientTable(table.classes, *parts, table.n_patients)
 
 
-def _estimate(
-    tables: Sequence[_Repeat], metric: str, class_: str | None, level: float
-) -> Estimate:
+def _estimate(tables: Sequence[_Repeat], metric: str, class_: str | None, level: float) -> Estimate:
     if metric in ("auc", "average_precision"):
         assert class_ is not None
         function = _auc if metric == "auc" else _average_precision
@@ -304,7 +300,9 @@ def _mean(statistics: Sequence[Statistic]) -> Statistic:
     if len(statistics) == 1:
         return first
     if isinstance(first, MeanOfFractions):
-        columns = zip(*(s.fractions for s in statistics if isinstance(s, MeanOfFractions)), strict=True)
+        columns = zip(
+            *(s.fractions for s in statistics if isinstance(s, MeanOfFractions)), strict=True
+        )
         return MeanOfFractions(tuple(_mean_fraction(column) for column in columns))
     if isinstance(first, OddsRatio):
         odds = [s for s in statistics if isinstance(s, OddsRatio)]
@@ -347,7 +345,9 @@ def within_auc(folds: Sequence[PatientTable], class_: str) -> AUC | None:
     value = float(sum(w * above.mean() for w, (above, _) in zip(weights, sides, strict=True)))
     moves = [np.zeros(len(numbers)), np.zeros(len(numbers))]
     for ranking, weight, own in zip(rankings, weights, sides, strict=True):
-        for move, people, places in zip(moves, (ranking.positives, ranking.negatives), own, strict=True):
+        for move, people, places in zip(
+            moves, (ranking.positives, ranking.negatives), own, strict=True
+        ):
             move += weight * np.bincount(people, places - value, len(numbers)) / len(places)
     none = np.empty(0, dtype=np.intp)
     joined = _Within(
@@ -368,7 +368,9 @@ def _auc(tables: Sequence[_Repeat], class_: str, level: float) -> Estimate:
         size = {"n_images": len(table.truth), "n_patients": table.n_patients}
         return undefined(get_metric("auc").why_undefined(class_), level=level, **size)
     # Over repeats, the mean; of the same patients, so that their parts in it are means as well.
-    value, sick, well = (np.mean([getattr(a, n) for a in aucs], axis=0) for n in ("value", "sick", "well"))
+    value, sick, well = (
+        np.mean([getattr(a, n) for a in aucs], axis=0) for n in ("value", "sick", "well")
+    )
     auc = replace(aucs[0], value=float(value), sick=sick, well=well)
     low, high, method = auc_bounds(auc, level)
     size = {"n_images": auc.ranking.n_images, "n_patients": auc.ranking.n_patients}

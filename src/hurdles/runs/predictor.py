@@ -298,7 +298,14 @@ class Predictor:
                 "Probabilities are not calibrated, and stand as the network gives them: no "
                 f"temperature could be fitted on the validation images ({factor.note})."
             )
-        return [calibrated, *rule.lines(), str(self.refusal)]
+        lines = [calibrated, *rule.lines(), str(self.refusal)]
+        if self.run.is_ensemble:
+            lines.append(
+                f"Answers are means of {len(self.run.fold_runs())} networks. Temperature and sets "
+                "were fitted on answers of single ones, each to its own validation images: how "
+                "well they fit the mean, and what share the sets hold, was not measured."
+            )
+        return lines
 
     def _read(
         self, given: pd.DataFrame
@@ -380,6 +387,12 @@ def _refusal_of(run: Run, network: Network, options: Options) -> Refusal:
     """Return a run's own rule, or one that is fixed on its validation images, once."""
     if run.recipe.remedy.reject:
         return Refusal(Rejector.load(run.path))
+    if run.is_ensemble:
+        why = (
+            "each of the run's own images was trained on by some of its networks, so that none "
+            "shows how far from them a new image lies"
+        )
+        return Refusal(None, why)
     folder = run.path / _RULE
     if (folder / SEALS).is_file():
         require_whole(folder)
@@ -401,7 +414,7 @@ def _refusal_of(run: Run, network: Network, options: Options) -> Refusal:
 def _files_of_rule(run: Run) -> list[Path]:
     """Return what a prediction writes into the run's folder: nothing if there is a rule."""
     folder = run.path / _RULE
-    if run.recipe.remedy.reject or (folder / SEALS).is_file():
+    if run.is_ensemble or run.recipe.remedy.reject or (folder / SEALS).is_file():
         return []
     return [*Rejector.files(folder), folder / SEALS]
 
