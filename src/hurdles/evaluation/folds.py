@@ -275,7 +275,7 @@ class _Repeat:
 
     @classmethod
     def of(cls, answers: FoldAnswers, repeat: int) -> _Repeat:
-        """Number the patients once; folds are rows of the whole."""
+        """Return them with patients numbered once; folds are rows of the whole."""
         whole, fold = PatientTable.of(answers.pooled(repeat)), answers.fold_of(repeat)
         return cls(whole, tuple(_rows(whole, fold == number) for number in range(answers.k)))
 
@@ -300,10 +300,8 @@ def _mean(statistics: Sequence[Statistic]) -> Statistic:
     if len(statistics) == 1:
         return first
     if isinstance(first, MeanOfFractions):
-        columns = zip(
-            *(s.fractions for s in statistics if isinstance(s, MeanOfFractions)), strict=True
-        )
-        return MeanOfFractions(tuple(_mean_fraction(column) for column in columns))
+        means = [s.fractions for s in statistics if isinstance(s, MeanOfFractions)]
+        return MeanOfFractions(tuple(map(_mean_fraction, zip(*means, strict=True))))
     if isinstance(first, OddsRatio):
         odds = [s for s in statistics if isinstance(s, OddsRatio)]
         return OddsRatio(
@@ -345,10 +343,9 @@ def within_auc(folds: Sequence[PatientTable], class_: str) -> AUC | None:
     value = float(sum(w * above.mean() for w, (above, _) in zip(weights, sides, strict=True)))
     moves = [np.zeros(len(numbers)), np.zeros(len(numbers))]
     for ranking, weight, own in zip(rankings, weights, sides, strict=True):
-        for move, people, places in zip(
-            moves, (ranking.positives, ranking.negatives), own, strict=True
-        ):
-            move += weight * np.bincount(people, places - value, len(numbers)) / len(places)
+        people = (ranking.positives, ranking.negatives)
+        for move, whose, places in zip(moves, people, own, strict=True):
+            move += weight * np.bincount(whose, places - value, len(numbers)) / len(places)
     none = np.empty(0, dtype=np.intp)
     joined = _Within(
         np.concatenate([r.positives for r in rankings]),
@@ -368,10 +365,9 @@ def _auc(tables: Sequence[_Repeat], class_: str, level: float) -> Estimate:
         size = {"n_images": len(table.truth), "n_patients": table.n_patients}
         return undefined(get_metric("auc").why_undefined(class_), level=level, **size)
     # Over repeats, the mean; of the same patients, so that their parts in it are means as well.
-    value, sick, well = (
-        np.mean([getattr(a, n) for a in aucs], axis=0) for n in ("value", "sick", "well")
-    )
-    auc = replace(aucs[0], value=float(value), sick=sick, well=well)
+    sick, well = (np.mean([getattr(a, side) for a in aucs], axis=0) for side in ("sick", "well"))
+    value = float(np.mean([a.value for a in aucs]))
+    auc = replace(aucs[0], value=value, sick=sick, well=well)
     low, high, method = auc_bounds(auc, level)
     size = {"n_images": auc.ranking.n_images, "n_patients": auc.ranking.n_patients}
     return Estimate(auc.value, low, high, level, f"{method}, within folds", **size)
@@ -411,18 +407,18 @@ def _notes(answers: FoldAnswers, factor: float) -> Iterator[str]:
         f"{k} networks that was neither trained nor chosen on its patient."
     )
     yield (
-        "Networks of different folds have no common scale: AUC and average precision compare images "
-        "that one network answered; all other measures count the decisions of all."
+        "Networks of different folds have no common scale: AUC and average precision compare "
+        "images that one network answered; all other measures count the decisions of all."
     )
     yield (
-        f"Intervals count patients and are {math.sqrt(factor):.2f} times as wide as those of patients "
-        "alone, for what other patients would change in the training (Nadeau and Bengio 2003). They "
-        "are of networks trained on so many patients, and not of the mean of these networks, which "
-        "answers new images and was not tested."
+        f"Intervals count patients and are {math.sqrt(factor):.2f} times as wide as those of "
+        "patients alone, for what other patients would change in the training (Nadeau and Bengio "
+        "2003). They are of networks trained on so many patients, and not of the mean of these "
+        "networks, which answers new images and was not tested."
     )
     table = fold_measures(answers)
-    accuracy = table["accuracy"]
+    low, high = (100 * end for end in (table["accuracy"].min(), table["accuracy"].max()))
     yield (
-        f"Between folds the accuracy went from {100 * accuracy.min():.1f} to "
-        f"{100 * accuracy.max():.1f} %: each rests on about {table['patients'].mean():.0f} patients."
+        f"Between folds the accuracy went from {low:.1f} to {high:.1f} %: each rests on about "
+        f"{table['patients'].mean():.0f} patients."
     )
