@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -288,3 +289,43 @@ def advised_scheme(manifest: Manifest, k: int = 5) -> tuple[SplitScheme, str]:
 
 def _seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def nested_training(
+    manifest: Manifest, shares: Sequence[float], *, seed: int = 0
+) -> list[Manifest]:
+    """Return the images with so many of the training patients, each share within the next.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Images with their split; validation and test stay as they are.
+    shares : sequence of float
+        Shares of the patients of the training part, each within (0, 1].
+    seed : int
+        Another seed draws other patients.
+
+    Returns
+    -------
+    list of Manifest
+        One for each share, in their order. Every class keeps its share of patients, and one at
+        least; a patient of several classes counts with the rarest.
+
+    Raises
+    ------
+    SplitError
+        If a share is none.
+    """
+    if wrong := [share for share in shares if not 0 < share <= 1]:
+        raise SplitError(f"{wrong[0]:g} is no share of the patients; give numbers within (0, 1].")
+    training = manifest.frame["split"] == Split.TRAIN.value
+    groups, labels = manifest.groups[training], manifest.frame.loc[training, "label"]
+    people = groups.groupby(labels).nunique()
+    order = sorted(people.index, key=lambda label: (people[label], label))
+    rarest = labels.map({label: place for place, label in enumerate(order)}).groupby(groups).min()
+    rng = np.random.default_rng(seed)
+    place = pd.Series(0.0, index=rarest.index)
+    for _, members in rarest.sort_index().groupby(rarest):
+        place[members.index] = rng.permutation(len(members)) / len(members)
+    at = manifest.groups.map(place)
+    return [manifest.select(~training | (at < share - 1e-9)) for share in shares]
