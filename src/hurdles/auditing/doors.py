@@ -187,9 +187,10 @@ class RunDoor(Door):
         ]
         about = {"run": run.path.name}
         if run.is_ensemble:
+            k = run.recipe.split.folds
             about["folds"] = (
-                f"each tested image was altered and answered by the one of {run.recipe.split.folds} "
-                "networks that had not seen its patient; areas rank the answers of all of them, "
+                f"each tested image was altered and answered by the one of {k} networks that had "
+                "not seen its patient; areas rank the answers of all of them, "
                 "which have no common scale and so come out lower, and limits were measured on "
                 "single networks"
             )
