@@ -14,7 +14,7 @@ import hurdles
 from hurdles.cli import app
 from hurdles.data.folds import Folds
 from hurdles.data.manifest import Manifest
-from hurdles.errors import RecipeError, RunError
+from hurdles.errors import HurdleError, RecipeError, RunError, SplitError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.phantom.cohort import write_phantom
 from hurdles.progress import Options
@@ -154,7 +154,7 @@ def test_the_networks_answer_as_one_and_know_every_image(run, home, here, tmp_pa
 def test_images_that_any_fold_has_seen_are_left_out_of_a_further_test(run, home, here, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
-    with pytest.raises(RunError, match="all 36 images|show what was used to train"):
+    with pytest.raises(RunError, match="show what was used to train"):
         hurdles.evaluate(copy, on=home / "ours", name="again", options=here)
     result = hurdles.evaluate(copy, on=home / "theirs", name="theirs", options=here)
     assert result.n_images == 12
@@ -176,7 +176,7 @@ def test_an_audit_asks_the_network_that_has_not_seen_the_image(run, home, here, 
     some = subject.tested.take(np.array([5, 2, 17]))
     asked = subject.ask(some.pixels, rows=subject.positions(some))
     assert np.allclose(asked, tested.y_prob[[5, 2, 17]], atol=1e-5)
-    with pytest.raises(hurdles.errors.HurdleError, match="say which they are"):
+    with pytest.raises(HurdleError, match="say which they are"):
         subject.ask(some.pixels)
 
 
@@ -193,12 +193,12 @@ def test_hurdles_judge_it(run, home, here, tmp_path):
 
 
 def test_what_several_networks_cannot_do_is_refused_by_name(run, home, here, tmp_path):
-    with pytest.raises(RunError, match="no common scale.*folds/1"):
+    with pytest.raises(RunError, match=r"no common scale.*folds/1"):
         hurdles.compare(run, run)
-    with pytest.raises(RunError, match="encoder is that of one network.*folds/1"):
+    with pytest.raises(RunError, match=r"encoder is that of one network.*folds/1"):
         hurdles.run(FOLDED, data=home / "ours", out=tmp_path / "a", encoder_from=run,
                     options=here)  # fmt: skip
-    with pytest.raises(RecipeError, match="remedy.reject"):
+    with pytest.raises(RecipeError, match=r"remedy\.reject"):
         hurdles.run(FOLDED.changed(remedy={"reject": 0.05}), data=home / "ours",
                     out=tmp_path / "b", options=here)  # fmt: skip
     with pytest.raises(RecipeError, match="--split holds one split"):
@@ -240,10 +240,11 @@ def test_the_scheme_is_what_the_images_ask_for(home, here, tmp_path):
     done = hurdles.run(recipe, data=given, out=tmp_path / "given", options=here)
     assert (done.recipe.split.scheme, done.is_ensemble) == ("given", False)
     options = Options(cache=here.cache, progress=Listener())
-    with pytest.raises(hurdles.errors.SplitError, match="5 folds need 5 patients"):
-        few = manifest.select(manifest.groups.isin(manifest.groups.unique()[[0, 1, 2, 20, 21, 22]]))
-        hurdles.run(recipe.changed(split={"scheme": "k-fold"}), data=few, out=tmp_path / "few",
-                    options=options)  # fmt: skip
+    people = manifest.groups.unique()
+    few = manifest.select(manifest.groups.isin(people[[0, 1, 2, -3, -2, -1]]))
+    recipe = recipe.changed(split={"scheme": "k-fold"})
+    with pytest.raises(SplitError, match="5 folds need 5 patients"):
+        hurdles.run(recipe, data=few, out=tmp_path / "few", options=options)
     hurdles.run(FOLDED, data=home / "ours", out=home / "run", resume=True, options=options)
     assert any("is finished already" in line for line in lines)
 
@@ -285,7 +286,7 @@ def test_a_learning_curve_is_drawn_from_resumable_runs(home, here, tmp_path, mon
         recipe, data=home / "ours", out=out, shares=[0.3, 0.6], seeds=2, options=here
     )
     assert np.array_equal(again.curve.aucs, done.curve.aucs)
-    with pytest.raises(RecipeError, match="one split|several splits"):
+    with pytest.raises(RecipeError, match="makes several splits"):
         hurdles.learning_curve(
             recipe.changed(split={"scheme": "k-fold"}), data=home / "ours", out=out, options=here
         )

@@ -1,4 +1,4 @@
-"""Learning curves: laws that are known are found again, and nothing is said of what lies far off."""
+"""Learning curves: known laws are found again, and nothing is said of what lies far off."""
 
 from __future__ import annotations
 
