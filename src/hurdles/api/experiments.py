@@ -20,6 +20,7 @@ from hurdles.evaluation import comparisons
 from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.evaluation import evaluate as measure
+from hurdles.evaluation.fold_comparisons import compare_folds
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation import methods
 from hurdles.explanation.heatmap import SIGNLESS, Heatmap
@@ -398,12 +399,11 @@ def compared(
     if not (_is_table(a) or _is_table(b)) and any(of_tables):
         raise RunError("--data and what goes with it are of tables of predictions, not of runs.")
     section = Recipe(name="table").evaluation if _is_table(a) else _finished(a).recipe.evaluation
+    if on == "test" and any(_is_ensemble(each) for each in (a, b)):
+        return _compared_folds(a, b, metrics=metrics, margins=margins)
     both, notes = [], []
     for name, each in (("A", a), ("B", b)):
         if isinstance(each, Run) or not _is_table(each):
-            if on == "test":
-                what = "scores of several networks have no common scale to be compared on"
-                _finished(each).require_single(what)
             both.append(_finished(each).predictions(on))
             continue
         table = of_tables.read(each)
@@ -569,6 +569,39 @@ def report(
         if findings is not None:
             judged_again(findings).save(run.path / "audit.json")
         return write_page(run, on=on, pictures=pictures)
+
+
+def _is_ensemble(each: Run | str | Path) -> bool:
+    return not _is_table(each) and _finished(each).is_ensemble
+
+
+def _compared_folds(
+    a: Run | str | Path,
+    b: Run | str | Path,
+    *,
+    metrics: Sequence[str] | None,
+    margins: Mapping[str, float] | None,
+) -> Compared:
+    if not (_is_ensemble(a) and _is_ensemble(b)):
+        raise RunError(
+            "one of the two was tested in folds and the other was not, so that they were trained "
+            "on other patients. Compare two runs of the same folds."
+        )
+    runs = [_finished(each) for each in (a, b)]
+    section = runs[0].recipe.evaluation
+    answers = [run.fold_answers() for run in runs]
+    rows = compare_folds(
+        *answers,
+        metrics=metrics,
+        margins=margins,
+        level=section.level,
+        n_resamples=section.resamples,
+        seed=section.seed,
+    )
+    first = answers[0].pooled()
+    if first.unknown.all():
+        rows = [row.without_patients() for row in rows]
+    return Compared(rows, first, [])
 
 
 def _is_table(each: Run | str | Path) -> bool:

@@ -221,9 +221,8 @@ def _costs(hurdles: Iterable[Hurdle[T]], given: T) -> list[float]:
             if not hasattr(given.model, "ask_many"):  # a program would be started once more
                 rows = np.arange(min(_A_BATCH, len(given.test)))
                 some = given.tested.take(rows)
-                given.ask(
-                    some.pixels, some.masks, rows=rows
-                )  # libraries are loaded, kernels chosen
+                # Libraries are loaded, kernels chosen.
+                given.ask(some.pixels, some.masks, rows=rows)
             began = time.perf_counter()
             n = len(given.reference)
             answer = (time.perf_counter() - began) / n

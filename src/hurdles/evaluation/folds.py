@@ -280,6 +280,11 @@ class _Repeat:
         return cls(whole, tuple(_rows(whole, fold == number) for number in range(answers.k)))
 
 
+def fold_tables(answers: FoldAnswers, repeat: int = 0) -> tuple[PatientTable, ...]:
+    """Return the answers of each fold of a repeat, with the same patients numbered alike."""
+    return _Repeat.of(answers, repeat).folds
+
+
 def _rows(table: PatientTable, rows: NDArray[np.bool_]) -> PatientTable:
     parts = (table.truth[rows], table.answers[rows], table.prob[rows], table.patients[rows])
     return PatientTable(table.classes, *parts, table.n_patients)

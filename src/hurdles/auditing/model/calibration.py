@@ -41,9 +41,8 @@ def calibration(subject: Subject) -> Iterator[Finding]:
     Decisions are no probabilities: nothing can be said of them here.
     """
     test, usual = subject.test, subject.material.level
-    is_network = isinstance(
-        subject.model, NetworkModel | FoldedModel
-    )  # whose answers are probabilities
+    # Answers of networks are probabilities.
+    is_network = isinstance(subject.model, NetworkModel | FoldedModel)
     if np.isin(test.y_prob, (0, 1)).all() and not is_network:
         raise HurdleError(
             "all answers are 0 or 1, as decisions are; bring the probabilities of the classes."
