@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hurdles.data.files import add_to_ledger, outputs, write_text
+from hurdles.data.files import add_to_ledger, outputs, write_bytes, write_text
 from hurdles.data.folds import Folds, advised_scheme, make_folds
 from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
@@ -166,6 +166,8 @@ def _run_folds(
             )
         _gather(run, options)
         meta = meta_of(run, recipe, run.manifest, earlier + time.monotonic() - began)
+        if start := run.fold_runs()[0].meta["start"]:  # all start from one
+            meta["start"] = {key: value for key, value in start.items() if key != "images"}
         add_to_ledger(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
         run.write_json("meta.json", meta)
     return Run(run.path)
@@ -273,6 +275,9 @@ def _gather(run: Run, options: Options) -> None:
     if section.threshold is not ThresholdRule.ARGMAX:
         threshold = youden_threshold(held, section.positive or children[0].labels[0])
         run.write_json("threshold.json", threshold.to_dict())
+    if children[0].encoder_hashes_path.is_file():  # what the encoder has seen is the same for all
+        hashes = children[0].encoder_hashes_path.read_bytes()
+        write_bytes(run.encoder_hashes_path, hashes)
     run.write_ensemble(children, preparation_of(run.recipe).description)
     result = measured_folds(run)
     own = [

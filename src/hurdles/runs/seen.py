@@ -71,10 +71,15 @@ def copies_among(run: Run, prepared: Prepared, options: Options) -> Copies:
 
     The pairs are written into its folder.
     """
-    images = _thumbnails(run.recipe, prepared, options)
-    copies = Copies(matches(images, progress=counting(options.listener, _LOOKING)))
+    copies = find_copies(run.recipe, prepared, options)
     copies.save(run.copies_path)
     return copies
+
+
+def find_copies(recipe: Recipe, prepared: Prepared, options: Options) -> Copies:
+    """Return which images show one radiograph; nothing is written."""
+    images = _thumbnails(recipe, prepared, options)
+    return Copies(matches(images, progress=counting(options.listener, _LOOKING)))
 
 
 def save_hashes(run: Run, prepared: Prepared, options: Options) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from hurdles._version import USE_SENTENCE
+from hurdles.copies.finder import Copies
 from hurdles.data.files import write_text
 from hurdles.data.folds import nested_training
 from hurdles.data.manifest import Manifest
@@ -24,6 +25,7 @@ from hurdles.recipe.recipe import Recipe
 from hurdles.runs.experiment import run_experiment
 from hurdles.runs.images import prepare_pixels
 from hurdles.runs.run import Run
+from hurdles.runs.seen import find_copies, kept_together
 
 #: Shares of the training patients where none are named.
 SHARES = (0.25, 0.5, 1.0)
@@ -78,7 +80,8 @@ def carry_out_curve(
         )
     refuse_images(recipe, manifest)
     prepared = prepare_pixels(manifest, recipe, options)
-    cells = list(_cells(recipe, prepared.manifest, ordered, seeds))
+    copies = find_copies(recipe, prepared, options)
+    cells = list(_cells(recipe, prepared.manifest, copies, ordered, seeds))
     points = []
     for number, (share, seed, own, images) in enumerate(cells, start=1):
         folder = out / f"{100 * share:03.0f}-seed{seed}"
@@ -91,7 +94,7 @@ def carry_out_curve(
 
 
 def _cells(
-    recipe: Recipe, manifest: Manifest, shares: Sequence[float], seeds: int
+    recipe: Recipe, manifest: Manifest, copies: Copies, shares: Sequence[float], seeds: int
 ) -> Iterator[tuple[float, int, Recipe, Manifest]]:
     """Yield each share, each seed, its recipe and its images; all are looked at before a run."""
     scheme = resolved_scheme(recipe.split.scheme, manifest)
@@ -102,14 +105,17 @@ def _cells(
         )
     for seed in range(seeds):
         drawn = recipe.changed(split={"scheme": scheme, "seed": recipe.split.seed + seed})
-        whole = parted(manifest, drawn)
+        # Copies are of one patient, whoever they are said to be: in one part, and in one share.
+        whole = parted(kept_together(copies, manifest, drawn), drawn)
         refuse_untested(whole)
         own = recipe.changed(
             split={"scheme": str(SplitScheme.GIVEN)},
             training={"seed": recipe.training.seed + seed},
         )
         nested = nested_training(whole, shares, seed=drawn.split.seed)
-        for share, images in zip(shares, nested, strict=True):
+        for share, some in zip(shares, nested, strict=True):
+            kept = manifest.frame["image"].isin(some.frame["image"])
+            images = manifest.select(kept).with_split(some.frame["split"])
             refuse_split(own, images)
             yield share, seed, own, images
 
