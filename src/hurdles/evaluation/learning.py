@@ -30,7 +30,7 @@ FARTHEST = 4.0
 #: Fewer numbers of patients do not show how a curve bends: a law has three unknowns.
 FEWEST = 3
 #: Exponents that are tried.
-_EXPONENTS = np.linspace(0.05, 2.0, 40)
+_EXPONENTS = np.linspace(0.05, 2.0, 196)
 
 
 class Point(NamedTuple):
@@ -57,7 +57,7 @@ class PowerLaw(NamedTuple):
 def fit_power_law(n: Sequence[float], values: Floats) -> PowerLaw:
     """Return the power laws that come closest to values, shape (m, k), at k numbers of patients.
 
-    Least squares: for each of 40 exponents from 0.05 to 2 the best line within the bounds, and of
+    Least squares: for each of 196 exponents from 0.05 to 2 the best line within the bounds, and of
     these the best.
 
     Examples
