@@ -26,7 +26,7 @@ pytestmark = pytest.mark.full
 
 FOLDED = Recipe(
     name="folded",
-    preparation={"size": 32},
+    preparation={"size": 40},
     split={"folds": 3},  # auto: few patients, so folds
     model={"architecture": "small"},
     augmentation={"policy": "balanced"},

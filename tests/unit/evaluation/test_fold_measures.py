@@ -145,8 +145,8 @@ def test_repeats_average_and_rest_on_the_same_patients():
     done = evaluate_folds(three)
     for key in (("auc", "sick"), ("accuracy", ""), ("balanced_accuracy", ""), ("npv", "sick")):
         expected = np.mean([each.estimates[key].value for each in values])
-        assert done.estimates[key].value == pytest.approx(expected, abs=0.01), key
-        assert done.estimates[key].n_patients == values[0].estimates[key].n_patients
+        assert done.estimates[key].value == pytest.approx(expected, abs=0.02), key
+    assert done.get("auc", "sick").n_patients == done.get("accuracy").n_patients == 40
     assert done.notes[0].startswith("Each of 40 images was answered 3 times, each time by")
     assert done.n_images == 40
     table = fold_measures(three)

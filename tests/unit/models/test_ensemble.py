@@ -17,7 +17,7 @@ from hurdles.training.prediction import answers_and_features, probabilities
 @pytest.fixture(scope="module", params=["small", "baseline"])
 def ensemble(request) -> Ensemble:
     specs = [
-        ModelSpec(request.param, ("a", "b", "c"), size=32, mean=0.1 * n, std=1.0 + n)
+        ModelSpec(request.param, ("a", "b", "c"), size=40, mean=0.1 * n, std=1.0 + n)
         for n in range(3)
     ]
     return Ensemble([build(spec, seed=n) for n, spec in enumerate(specs)]).eval()
@@ -25,7 +25,7 @@ def ensemble(request) -> Ensemble:
 
 @pytest.fixture(scope="module")
 def pixels():
-    return np.random.default_rng(0).integers(0, 256, (5, 32, 32), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (5, 40, 40), dtype=np.uint8)
 
 
 def test_its_probabilities_are_the_mean_of_those_of_its_members(ensemble, pixels):
@@ -39,7 +39,7 @@ def test_its_probabilities_are_the_mean_of_those_of_its_members(ensemble, pixels
 
 
 def test_two_classes_with_one_output_are_averaged_as_well(pixels):
-    spec = ModelSpec("small", ("a", "b"), size=32)
+    spec = ModelSpec("small", ("a", "b"), size=40)
     members = [build(spec, seed=n).eval() for n in range(2)]
     mean = np.mean([probabilities(member, pixels) for member in members], axis=0)
     assert np.allclose(probabilities(Ensemble(members), pixels), mean, atol=1e-6)
@@ -56,7 +56,7 @@ def test_its_grad_cam_is_the_mean_of_its_members_scaled(ensemble, pixels):
 
 
 def test_networks_that_cannot_answer_together_are_refused(ensemble):
-    other = build(ModelSpec("small", ("a", "x"), size=32), seed=0)
+    other = build(ModelSpec("small", ("a", "x"), size=40), seed=0)
     with pytest.raises(RecipeError, match="same classes and size"):
         Ensemble([ensemble.networks[0], other])
     with pytest.raises(RecipeError, match="last convolution each"):
