@@ -336,8 +336,8 @@ def conclusions(table: pd.DataFrame, chosen: str) -> list[str]:
         f"one within folds by {inside.min():+.3f} to {inside.max():+.3f}.",
         "",
         "Patients have one class each, dealt out to the folds by class. Intervals of AUCs of "
-        "patients with several images are score intervals with Student's t, which is wider by itself where "
-        "patients are few.",
+        "patients with several images are score intervals with Student's t, which is wider by "
+        "itself where patients are few.",
         "",
         "Linear models on normal features are no convolutional networks: how much these vary with "
         "their training patients is not known from here.",
