@@ -60,6 +60,7 @@ class Setting(NamedTuple):
         images = "1 image" if self.images == 1 else f"1-{self.images} images"
         chance = f", training by chance {self.unstable:g}" if self.unstable else ""
         folds = f", {self.k} folds" if self.k != 5 else ""
+        folds += f", {100 * self.share:g} % sick" if self.share != 0.4 else ""
         return f"{self.patients} patients, {images}, best AUC {self.best:g}{chance}{folds}"
 
 
