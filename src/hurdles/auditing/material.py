@@ -371,7 +371,20 @@ class FoldedModel:
         masks: NDArray[np.bool_] | None,
         rows: NDArray[np.integer],
     ) -> NDArray[np.float64]:
-        """Return the same of images that show the test images `rows`, shape (n,)."""
+        """Return the same of images that show some of the test images, as of `ask`.
+
+        Parameters
+        ----------
+        pixels, masks
+            As for `ask`.
+        rows : array of int, shape (n,)
+            Which test images they show.
+
+        Raises
+        ------
+        HurdleError
+            If there is not one row for each image.
+        """
         if len(rows) != len(pixels):
             raise HurdleError(f"{len(rows)} rows for {len(pixels)} images; give one for each.")
         answers, folds = np.empty((len(pixels), len(self.labels))), self.folds[rows]

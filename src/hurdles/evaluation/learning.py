@@ -23,7 +23,7 @@ from hurdles.evaluation.intervals import MAX_UNDEFINED, draw_patients
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import Floats, PatientTable
 
-__all__ = ["FARTHEST", "LearningCurve", "Point", "PowerLaw", "fit_power_law"]
+__all__ = ["FARTHEST", "LearningCurve"]
 
 #: How many times as many patients as the last point has are spoken of at most.
 FARTHEST = 4.0

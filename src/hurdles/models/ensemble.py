@@ -25,6 +25,11 @@ class Ensemble(Network):
     ----------
     members : sequence of Network
         One or more, of the same classes and size; each takes off its own mean and deviation.
+
+    Raises
+    ------
+    RecipeError
+        If their classes or sizes differ.
     """
 
     def __init__(self, members: Sequence[Network]) -> None:
@@ -58,5 +63,11 @@ class Ensemble(Network):
 
     @property
     def last_convolution(self) -> nn.Module:
-        """Not there: each member has its own."""
+        """The last convolution: there is none, each member has its own.
+
+        Raises
+        ------
+        RecipeError
+            Always.
+        """
         raise RecipeError("networks that answer as one have a last convolution each.")
