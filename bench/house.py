@@ -85,7 +85,7 @@ def trace(frame, event, _):
         order.append(f"{module}.{code.co_qualname}")
 folder = Path(tempfile.mkdtemp())
 write_phantom(folder / "data", 40, seed=1, size=64)
-settings = {"preparation.size": 64, "training.epochs": 1}
+settings = {"preparation.size": 64, "training.epochs": 1, "split.scheme": "patient"}
 sys.setprofile(trace)
 hurdles.run("small-data", data=str(folder / "data"), out=folder / "run", settings=settings)
 sys.setprofile(None)

@@ -256,7 +256,7 @@ def _run() -> Path:
         name="fuzz",
         description="a run to be damaged",
         preparation={"size": 32},
-        split={"fractions": (0.5, 0.25, 0.25)},
+        split={"scheme": "patient", "fractions": (0.5, 0.25, 0.25)},
         training={"epochs": 1, "precision": "float32"},
         evaluation={"resamples": 100},
     )

@@ -34,6 +34,7 @@ __all__ = [
     "fingerprint",
     "fit_head",
     "import_encoder",
+    "learning_curve",
     "lineage",
     "load",
     "manifest",

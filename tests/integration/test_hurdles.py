@@ -33,7 +33,9 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(home):
     recipe = load_recipe("covid-small").changed(
-        preparation={"name": "raw", "size": 64}, training={"epochs": 2, "batch_size": 8}
+        preparation={"name": "raw", "size": 64},
+        split={"scheme": "patient"},
+        training={"epochs": 2, "batch_size": 8},
     )
     options = Options(cache=home / "cache")
     return hurdles.run(recipe, data=home / "planted", out=home / "run", options=options)
@@ -179,7 +181,9 @@ def test_lineage_and_fingerprint(call, home, tmp_path):
 def test_a_remedy_is_added_to_a_recipe(call, home, tmp_path):
     toml = tmp_path / "r.toml"
     recipe = load_recipe("covid-small").changed(
-        preparation={"name": "raw", "size": 64}, training={"epochs": 1, "batch_size": 8}
+        preparation={"name": "raw", "size": 64},
+        split={"scheme": "patient"},
+        training={"epochs": 1, "batch_size": 8},
     )
     toml.write_text(recipe.to_toml())
     done = call("run", toml, "--data", home / "there", "--out", tmp_path / "run",

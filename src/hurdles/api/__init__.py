@@ -10,4 +10,5 @@ from hurdles.api.evidence import *
 from hurdles.api.experiments import *
 from hurdles.api.foreign import *
 from hurdles.api.images import *
+from hurdles.api.learning import *
 from hurdles.api.using import *

@@ -20,6 +20,7 @@ from hurdles.evaluation import comparisons
 from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.evaluation import evaluate as measure
+from hurdles.evaluation.fold_comparisons import compare_folds
 from hurdles.evaluation.predictions import Predictions
 from hurdles.explanation import methods
 from hurdles.explanation.heatmap import SIGNLESS, Heatmap
@@ -32,7 +33,7 @@ from hurdles.recipe.settings import with_settings
 from hurdles.reporting.pictures import heatmap_sheet
 from hurdles.runs.assessment import evaluate_run, measured_again
 from hurdles.runs.encoders import TrainedOn
-from hurdles.runs.experiment import run_experiment
+from hurdles.runs.folds import carry_out
 from hurdles.runs.images import (
     Data,
     classified,
@@ -147,7 +148,7 @@ def run(
             default=recipe.data,
             join_patients=join_patients,
         )
-    return run_experiment(
+    return carry_out(
         recipe,
         images,
         out,
@@ -398,6 +399,8 @@ def compared(
     if not (_is_table(a) or _is_table(b)) and any(of_tables):
         raise RunError("--data and what goes with it are of tables of predictions, not of runs.")
     section = Recipe(name="table").evaluation if _is_table(a) else _finished(a).recipe.evaluation
+    if on == "test" and any(_is_ensemble(each) for each in (a, b)):
+        return _compared_folds(a, b, metrics=metrics, margins=margins)
     both, notes = [], []
     for name, each in (("A", a), ("B", b)):
         if isinstance(each, Run) or not _is_table(each):
@@ -566,6 +569,39 @@ def report(
         if findings is not None:
             judged_again(findings).save(run.path / "audit.json")
         return write_page(run, on=on, pictures=pictures)
+
+
+def _is_ensemble(each: Run | str | Path) -> bool:
+    return not _is_table(each) and _finished(each).is_ensemble
+
+
+def _compared_folds(
+    a: Run | str | Path,
+    b: Run | str | Path,
+    *,
+    metrics: Sequence[str] | None,
+    margins: Mapping[str, float] | None,
+) -> Compared:
+    if not (_is_ensemble(a) and _is_ensemble(b)):
+        raise RunError(
+            "one of the two was tested in folds and the other was not, so that they were trained "
+            "on other patients. Compare two runs of the same folds."
+        )
+    runs = [_finished(each) for each in (a, b)]
+    section = runs[0].recipe.evaluation
+    answers = [run.fold_answers() for run in runs]
+    rows = compare_folds(
+        *answers,
+        metrics=metrics,
+        margins=margins,
+        level=section.level,
+        n_resamples=section.resamples,
+        seed=section.seed,
+    )
+    first = answers[0].pooled()
+    if first.unknown.all():
+        rows = [row.without_patients() for row in rows]
+    return Compared(rows, first, [])
 
 
 def _is_table(each: Run | str | Path) -> bool:

@@ -187,7 +187,16 @@ class RunDoor(Door):
             *run_inputs(run, "validation", "test"),
             *sibling_inputs(siblings),
         ]
-        return subject, {"run": run.path.name}, made_of
+        about = {"run": run.path.name}
+        if run.is_ensemble:
+            k = run.recipe.split.folds
+            about["folds"] = (
+                f"each tested image was altered and answered by the one of {k} networks that had "
+                "not seen its patient; areas rank the answers of all of them, "
+                "which have no common scale and so come out lower, and limits were measured on "
+                "single networks"
+            )
+        return subject, about, made_of
 
 
 class HeadDoor(Door):

@@ -219,8 +219,10 @@ def _costs(hurdles: Iterable[Hurdle[T]], given: T) -> list[float]:
     if isinstance(given, Subject) and any(a and Capability.ANSWERS in h.needs for h, a in able):
         with suppress(Exception):  # a hurdle that asks will say so
             if not hasattr(given.model, "ask_many"):  # a program would be started once more
-                some = given.tested.take(np.arange(min(_A_BATCH, len(given.test))))
-                given.ask(some.pixels, some.masks)  # libraries are loaded, kernels chosen
+                rows = np.arange(min(_A_BATCH, len(given.test)))
+                some = given.tested.take(rows)
+                # Libraries are loaded, kernels chosen.
+                given.ask(some.pixels, some.masks, rows=rows)
             began = time.perf_counter()
             n = len(given.reference)
             answer = (time.perf_counter() - began) / n

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hurdles.auditing.material import Elsewhere, Material, NetworkModel, Subject
+from hurdles.auditing.material import Elsewhere, FoldedModel, Material, NetworkModel, Subject
 from hurdles.data.classes import known_classes
 from hurdles.data.manifest import Manifest
 from hurdles.data.vocabulary import Split
@@ -108,7 +108,7 @@ def subject_of(
     read = partial(material_of, options=options, size=size, level=level, lungs=lungs)
     own = read(run.manifest, name=run.recipe.name)
     parts = {}
-    for part in (Split.VALIDATION, Split.TEST):
+    for part in (Split.TEST,) if run.is_ensemble else (Split.VALIDATION, Split.TEST):
         wanted = own.manifest.frame["image"].iloc[own.rows(part)].tolist()
         predictions = run.predictions(part.value)
         known = set(predictions.frame["image"])
@@ -120,9 +120,9 @@ def subject_of(
         parts[part] = _in_order(predictions, wanted)
     return Subject(
         name=str(run.path),
-        model=NetworkModel(run.network(), run.recipe.preparation.name, str(run.path)),
+        model=_model(run, parts[Split.TEST]),
         material=own,
-        validation=parts[Split.VALIDATION],
+        validation=parts.get(Split.VALIDATION),
         test=parts[Split.TEST],
         decide=_decision(run),
         elsewhere=[
@@ -130,6 +130,24 @@ def subject_of(
         ],
         siblings=[_sibling(run, Run(each.path)) for each in siblings],
     )
+
+
+def _model(run: Run, tested: Predictions) -> NetworkModel | FoldedModel:
+    """Return a run's network; of folds, those of the first repeat, each for its own test images."""
+
+    def of(each: Run) -> NetworkModel:
+        return NetworkModel(each.network(), each.recipe.preparation.name, str(each.path))
+
+    if not run.is_ensemble:
+        return of(run)
+    children = run.fold_runs()[: run.recipe.split.folds]
+    fold = {
+        image: number
+        for number, child in enumerate(children)
+        for image in child.require_finished().predictions("test").frame["image"]
+    }
+    folds = np.array([fold[image] for image in tested.frame["image"]], dtype=np.intp)
+    return FoldedModel(tuple(map(of, children)), folds, str(run.path))
 
 
 def _in_order(predictions: Predictions, images: list[str]) -> Predictions:

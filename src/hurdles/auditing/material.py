@@ -26,7 +26,7 @@ from hurdles.pixels.prepare import prepare_squares
 if TYPE_CHECKING:
     from hurdles.models.network import Network
 
-__all__ = ["Capability", "Elsewhere", "Material", "Model", "NetworkModel", "Subject"]
+__all__ = ["Capability", "Elsewhere", "FoldedModel", "Material", "Model", "NetworkModel", "Subject"]
 
 #: Square images (n, S, S) and, where the lungs were looked for, their lungs.
 Question: TypeAlias = "tuple[NDArray[np.uint8], NDArray[np.bool_] | None]"
@@ -315,6 +315,92 @@ class NetworkModel:
 
 
 @dataclass(frozen=True, eq=False)
+class FoldedModel:
+    """Networks of several folds: each test image is answered by the one that has not seen it.
+
+    Parameters
+    ----------
+    models : tuple of NetworkModel
+        One for each fold, of the same classes, size and preparation.
+    folds : array of int, shape (n,)
+        The fold of each test image, from 0, in their order.
+    name : str
+        As a reader calls it.
+    """
+
+    models: tuple[NetworkModel, ...]
+    folds: NDArray[np.intp]
+    name: str = "the networks of the folds"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the networks' outputs."""
+        return self.models[0].labels
+
+    @property
+    def size(self) -> int:
+        """Side of the networks' images."""
+        return self.models[0].size
+
+    @property
+    def preparation(self) -> str:
+        """Preparation that images go through."""
+        return self.models[0].preparation
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Answers alone: features of several networks have nothing in common."""
+        return frozenset({Capability.ANSWERS})
+
+    def ask(
+        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the probabilities of every class, shape (n, K), of all test images in order.
+
+        Raises
+        ------
+        HurdleError
+            If they are fewer or more: then it must be known which of them they show.
+        """
+        if len(pixels) != len(self.folds):
+            raise HurdleError(
+                f"{self.name}: {len(pixels)} images are shown of {len(self.folds)} that were "
+                "tested, and each is answered by the network that has not seen it; say which they "
+                "are (Subject.ask(..., rows=subject.positions(images)))."
+            )
+        return self.ask_rows(pixels, masks, np.arange(len(self.folds)))
+
+    def ask_rows(
+        self,
+        pixels: NDArray[np.uint8],
+        masks: NDArray[np.bool_] | None,
+        rows: NDArray[np.integer],
+    ) -> NDArray[np.float64]:
+        """Return the same of images that show some of the test images, as of `ask`.
+
+        Parameters
+        ----------
+        pixels, masks
+            As for `ask`.
+        rows : array of int, shape (n,)
+            Which test images they show.
+
+        Raises
+        ------
+        HurdleError
+            If there is not one row for each image.
+        """
+        if len(rows) != len(pixels):
+            raise HurdleError(f"{len(rows)} rows for {len(pixels)} images; give one for each.")
+        answers, folds = np.empty((len(pixels), len(self.labels))), self.folds[rows]
+        for fold in np.unique(folds):
+            own = folds == fold
+            seen = None if masks is None else masks[own]
+            answers[own] = self.models[fold].ask(pixels[own], seen)
+        return answers
+
+
+@dataclass(frozen=True, eq=False)
 class Subject:
     """Answers of a model to images, with the images and the model as far as they were given.
 
@@ -392,8 +478,17 @@ class Subject:
         """
         return self.ask(self.tested.pixels, self.tested.masks)
 
+    def positions(self, images: Material) -> NDArray[np.intp]:
+        """Return which of the test images some of them are, by their names, shape (n,)."""
+        place = pd.Series(range(len(self.test)), index=self.test.frame["image"])
+        return place[images.manifest.frame["image"]].to_numpy(dtype=np.intp)
+
     def ask(
-        self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None
+        self,
+        pixels: NDArray[np.uint8],
+        masks: NDArray[np.bool_] | None = None,
+        *,
+        rows: NDArray[np.integer] | None = None,
     ) -> NDArray[np.float64]:
         """Return the probabilities of every class, shape (n, K).
 
@@ -403,16 +498,24 @@ class Subject:
             As in `Material.pixels`, altered or not.
         masks : bool array of shape (n, S, S), optional
             Their lungs. An image in which there are none is only resized.
+        rows : array of int, shape (n,), optional
+            Which test images they show (`positions`); default: all, in their order. It matters
+            where several networks answer, each the images that it has not seen.
 
         Raises
         ------
         HurdleError
             If there is no model to ask, or its preparation needs lungs and they are not given.
         """
-        return next(self.ask_many([(pixels, masks)]))
+        return next(self.ask_many([(pixels, masks)], rows=None if rows is None else [rows]))
 
-    def ask_many(self, questions: Iterable[Question]) -> Iterator[NDArray[np.float64]]:
-        """Yield an answer as of `ask` for each pair of pixels and masks.
+    def ask_many(
+        self,
+        questions: Iterable[Question],
+        *,
+        rows: Iterable[NDArray[np.integer]] | None = None,
+    ) -> Iterator[NDArray[np.float64]]:
+        """Yield an answer as of `ask` for each pair of pixels and masks, and its rows.
 
         A hurdle that asks more than once asks so: a model that is a program is started once.
 
@@ -423,7 +526,11 @@ class Subject:
         """
         if self.model is None:
             raise HurdleError(f"{self.name} are answers only: there is no model to ask.")
-        yield from answers_to(self.model, questions)
+        if rows is not None and isinstance(self.model, FoldedModel):
+            for (pixels, masks), own in zip(questions, rows, strict=False):
+                yield self.model.ask_rows(pixels, masks, own)
+        else:
+            yield from answers_to(self.model, questions)
 
     def features(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_] | None = None

@@ -17,7 +17,16 @@ import typer
 from typer.core import TyperGroup
 
 from hurdles._version import __version__
-from hurdles.cli import auditing, encoders, evidence, experiments, foreign, images, testing
+from hurdles.cli import (
+    auditing,
+    encoders,
+    evidence,
+    experiments,
+    foreign,
+    images,
+    learning,
+    testing,
+)
 from hurdles.cli.output import say
 from hurdles.errors import HurdlesError
 
@@ -36,6 +45,7 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         experiments.report,
         experiments.export,
         experiments.study,
+        learning.learning_curve,
         encoders.import_encoder,
         encoders.fit_head,
         images.train_lungs,

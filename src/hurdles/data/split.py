@@ -74,7 +74,8 @@ def split(
         and seed (42) are fixed.
         ``"given"``: the split that the manifest has, checked; without a validation part, one is
         taken out of its training part, by patient as far as they are known.
-        ``"auto"``: the given split where any image has one, else by patient.
+        ``"auto"``: the given split where any image has one, else by patient. (`hurdles.run` makes
+        folds of few patients instead.)
 
     Raises
     ------
@@ -357,6 +358,15 @@ def by_image(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[st
     """Share every class out alike, and patients across splits."""
     return share_out(
         manifest.frame["label"], manifest.frame["image"], fractions=fractions, seed=seed
+    )
+
+
+@_scheme(SplitScheme.K_FOLD, grouped=True, needs_patients=True)
+def by_fold(manifest: Manifest, fractions: Fractions, seed: int) -> Sequence[str]:  # noqa: ARG001 - a scheme's
+    """Refuse: folds are several splits, see `hurdles.data.folds.make_folds`."""
+    raise SplitError(
+        f"'{SplitScheme.K_FOLD}' makes several splits of {len(manifest)} images, and one is wanted "
+        "here. Use 'patient'; folds are made by hurdles run."
     )
 
 

@@ -36,6 +36,7 @@ class SplitScheme(StrEnum):
 
     AUTO = "auto"
     GIVEN = "given"
+    K_FOLD = "k-fold"
     PATIENT = "patient"
 
 

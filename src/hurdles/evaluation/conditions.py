@@ -208,6 +208,7 @@ def at_conditions(
     conditions: Conditions,
     *,
     validation: Predictions | None = None,
+    folds: Sequence[tuple[NDArray[np.bool_], Predictions]] = (),
     level: float = 0.95,
     n_resamples: int = 2000,
     seed: int = 0,
@@ -223,6 +224,9 @@ def at_conditions(
     validation : Predictions, optional
         Of the same model on images that were neither trained nor tested on: thresholds are chosen
         there. Without them they are read off the ROC curve of the tested images.
+    folds : sequence of (rows, Predictions), optional
+        In the place of `validation`, where several models answered: which rows of `predictions`
+        each did, bool (n,), and its answers to its own validation images.
     level : float
         Confidence level, within (0, 1).
     n_resamples, seed : int
@@ -261,13 +265,15 @@ def at_conditions(
         ("specificity", conditions.specificity),
         ("sensitivity", conditions.sensitivity),
     ):
-        chosen_on = table if validation is None else PatientTable.of(validation)
-        if chosen_on.is_decided:
-            rows += _without_thresholds(table, word, targets, level, reads_off=validation is None)
-        elif validation is None:
+        everything = np.ones(len(table.truth), dtype=bool)
+        parts = folds if validation is None else [(everything, validation)]
+        held = [(rows_of, PatientTable.of(each)) for rows_of, each in parts]
+        if all(each.is_decided for each in ([each for _, each in held] or [table])):
+            rows += _without_thresholds(table, word, targets, level, reads_off=not held)
+        elif not held:
             rows += _read_off(table, word, targets, level, n_resamples, seed)
         else:
-            rows += _chosen(table, chosen_on, word, targets, level)
+            rows += _chosen(table, held, word, targets, level)
     rows += _benefits(table, conditions, level)
     order = list(CONDITIONAL)
     return tuple(sorted(rows, key=lambda row: order.index(row.measure)))
@@ -371,19 +377,22 @@ def _read_off(
 
 def _chosen(
     table: PatientTable,
-    validation: PatientTable,
+    held: Sequence[tuple[NDArray[np.bool_], PatientTable]],
     word: str,
     targets: Sequence[float],
     level: float,
 ) -> Iterator[Conditional]:
-    """Measure at thresholds that were chosen on validation images."""
+    """Measure at thresholds that were chosen on validation images: one for each model's rows."""
     names = f"{_other(word)}_at_{word}", f"{word}_reached"
     for target in targets:
         for class_ in table.classes:
-            cut, basis = _cut(validation, word, class_, target)
+            cuts = [_cut(validation, word, class_, target) for _, validation in held]
+            cut, basis = _together(cuts)
             truth, scores = table.truth == class_, table.prob[:, table.classes.index(class_)]
-            side = word == "specificity"
-            passes = scores > cut if side else scores < cut
+            side, limits = word == "specificity", np.full(len(truth), math.nan)
+            for (rows, _), (own, _) in zip(held, cuts, strict=True):
+                limits[rows] = own
+            passes = scores > limits if side else scores < limits
             mine, theirs = (truth, ~truth) if side else (~truth, truth)
             for name, rows, right in ((names[0], mine, passes), (names[1], theirs, ~passes)):
                 lacking = "of" if rows is truth else "other than"
@@ -394,6 +403,16 @@ def _chosen(
                     else patient_share(right[rows], table.patients[rows], level=level)
                 )
                 yield Conditional(name, class_, target, share, "" if math.isnan(cut) else basis)
+
+
+def _together(cuts: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """Return the threshold of one model, or the least of several, and where they come from."""
+    for cut, basis in cuts:
+        if math.isnan(cut) or len(cuts) == 1:
+            return cut, basis
+    low, high = min(cuts)[0], max(cuts)[0]
+    where = f"{len(cuts)} thresholds, one for each fold, fixed on its own validation images"
+    return low, f"p from {low:.3g} to {high:.3g}: {where}"
 
 
 def _cut(validation: PatientTable, word: str, class_: str, target: float) -> tuple[float, str]:

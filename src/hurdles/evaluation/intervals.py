@@ -90,7 +90,21 @@ def estimate(
     """Return a measure with the interval that the head of this module assigns to it."""
     check_level(level)
     statistic = table.statistic(metric, class_)
+    if not isinstance(statistic, Ranking):
+        return estimate_of(statistic, metric, class_, level=level)
     value = float(statistic.at(np.ones((1, table.n_patients)))[0])
+    size = {"n_images": statistic.n_images, "n_patients": statistic.n_patients}
+    if math.isnan(value):
+        return undefined(get_metric(metric).why_undefined(class_ or ""), level=level, **size)
+    low, high, method = auc_bounds(AUC.of_ranking(statistic, table.numbers), level)
+    return Estimate(value, low, high, level, method, **size)
+
+
+def estimate_of(
+    statistic: Statistic, metric: str, class_: str | None = None, *, level: float = 0.95
+) -> Estimate:
+    """Return a measure other than an AUC, by its statistic, as `estimate` does."""
+    value = float(statistic.at(np.ones((1, len(statistic.counted))))[0])
     size = {"n_images": statistic.n_images, "n_patients": statistic.n_patients}
     if math.isnan(value):
         return undefined(get_metric(metric).why_undefined(class_ or ""), level=level, **size)
@@ -106,11 +120,9 @@ def estimate(
     elif isinstance(statistic, PrecisionCurve):
         low, high = spread_bounds(value, statistic.variance(), statistic.positives, level)
         method = "Wilson, jackknife variance over patients"
-    elif isinstance(statistic, OddsRatio):
-        low, high, method, note = _odds_interval(statistic, value, level)
     else:
-        assert isinstance(statistic, Ranking)
-        low, high, method = auc_bounds(AUC.of_ranking(statistic, table.numbers), level)
+        assert isinstance(statistic, OddsRatio)
+        low, high, method, note = _odds_interval(statistic, value, level)
     return Estimate(value, low, high, level, method, note=note, **size)
 
 

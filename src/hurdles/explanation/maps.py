@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from hurdles.errors import RecipeError
+from hurdles.models.ensemble import Ensemble
 from hurdles.models.network import last_convolution
 
 #: Noisy copies of an image, and their noise as a share of the image's range of gray: Smilkov et al.
@@ -48,8 +49,14 @@ def grad_cam(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     """Return the Grad-CAM of each image, of the size of the last feature maps.
 
     These are weighed by the mean gradient of the target's logit over them; the sum is cut off below
-    zero. Raises `RecipeError` where the module does not say which convolution is its last.
+    zero. Raises `RecipeError` where the module does not say which convolution is its last. Of
+    networks that answer as one it is the mean, each scaled to its own maximum.
     """
+    if isinstance(module, Ensemble):
+        maps = [grad_cam(member, x, target) for member in module.networks]
+        peaks = [each.amax(dim=(1, 2), keepdim=True) for each in maps]
+        scaled = [m / torch.where(p > 0, p, 1.0) for m, p in zip(maps, peaks, strict=True)]
+        return torch.stack(scaled).mean(dim=0)
     seen: list[Tensor] = []
 
     def cut(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hurdles.data.folds import patients_by_class
 from hurdles.data.manifest import Manifest, several_sources
 from hurdles.data.split import (
     SCHEMES,
@@ -161,6 +162,21 @@ def network_spec(
     )
 
 
+def refuse_folds(recipe: Recipe, *, by_file: bool) -> None:
+    """Raise if a recipe asks for folds and for what several networks cannot do together."""
+    if by_file:
+        raise RecipeError(
+            f"--split holds one split, and split.scheme = '{SplitScheme.K_FOLD}' makes several; "
+            "leave one of them out."
+        )
+    if recipe.remedy.reject:
+        raise RecipeError(
+            f"remedy.reject = {recipe.remedy.reject:g} fixes a rule on images that no network was "
+            f"trained on, and with split.scheme = '{SplitScheme.K_FOLD}' there are none. Leave it "
+            f"out, or set split.scheme = '{SplitScheme.PATIENT}'."
+        )
+
+
 def settled(recipe: Recipe, manifest: Manifest, *, by_file: bool = False) -> Recipe:
     """Return the recipe with the scheme that ``auto`` means for these images."""
     scheme = resolved_scheme(recipe.split.scheme, manifest)
@@ -186,9 +202,30 @@ def parted(manifest: Manifest, recipe: Recipe, split_file: Path | None = None) -
 def remarks(given: Manifest, done: Manifest, recipe: Recipe, *, shared: bool = True) -> list[str]:
     """Return what a reader must know of how images were parted, the gravest first."""
     first = [*_given_split(given, done, recipe), *same_ids(done), *_not_used(given, done)]
+    if recipe.split.scheme == SplitScheme.K_FOLD:
+        return [*folds_lines(done, recipe), *first]
     if not shared:
         return [*first, *missing_classes(done)]
     return [*first, *check_split(done, grouped=SCHEMES.get(recipe.split.scheme).grouped)]
+
+
+def folds_lines(done: Manifest, recipe: Recipe) -> Iterator[str]:
+    """Yield how images were parted into folds, and what one split would have tested instead."""
+    section, people = recipe.split, patients_by_class(done)
+    label = min(people, key=lambda name: (people[name], name))
+    missing, unit = done.missing_patients, "patients"
+    how = "by patient"
+    if missing == len(done):
+        how, unit = "by image, since no patient is known", "images"
+    elif missing:
+        how = f"by patient, and by image for the {missing} of {len(done)} images without one"
+    times = f", {section.repeats} times" if section.repeats > 1 else ""
+    n, share = people[label], section.fractions[2]
+    yield (
+        f"The images were parted into {section.folds} folds {how}{times}, and as many networks "
+        f"trained. The rarest class, {label!r}, has {n} {unit}: one split would have tested about "
+        f"{max(1, round(share * n))} of them."
+    )
 
 
 def _given_split(given: Manifest, done: Manifest, recipe: Recipe) -> Iterator[str]:
@@ -196,7 +233,13 @@ def _given_split(given: Manifest, done: Manifest, recipe: Recipe) -> Iterator[st
     used = done.frame.set_index("image")["split"]
     if brought.isna().all():
         return
-    if recipe.split.scheme != SplitScheme.GIVEN:
+    if recipe.split.scheme == SplitScheme.K_FOLD:
+        yield (
+            "The images bring a split, and it is NOT used: they were parted into folds "
+            f"(split.scheme = {recipe.split.scheme}). To use it: --set "
+            f"split.scheme={SplitScheme.GIVEN}."
+        )
+    elif recipe.split.scheme != SplitScheme.GIVEN:
         sizes = ", ".join(f"{n} {part}" for part, n in brought.value_counts().items())
         kept = int((brought == Split.TEST).sum())
         learnt = int(((brought == Split.TEST) & (used != Split.TEST)).sum())

@@ -72,12 +72,20 @@ class SplitSection(_Section):
 
     scheme: str = Field(
         SplitScheme.AUTO.value,
-        description="auto (the split that the images bring, by folders or a column; else by "
-        "patient), patient (no patient in two parts), image (as many papers do), "
-        "lazaro-barco-2020 (that paper's own), or given (what the images bring).",
+        description="auto (the split that the images bring, by folders or a column; else k-fold "
+        "where a class has fewer than 150 patients; else patient), patient (no patient in two "
+        "parts), k-fold (every image is tested once, by a network that never saw its patient), "
+        "image (as many papers do), lazaro-barco-2020 (that paper's own), or given (what the "
+        "images bring).",
+    )
+    folds: int = Field(5, ge=2, le=20, description="k-fold: number of folds, a network each.")
+    repeats: int = Field(
+        1, ge=1, le=20, description="k-fold: how often the images are parted into folds anew."
     )
     fractions: tuple[_Fraction, _Fraction, _Fraction] = Field(
-        (0.7, 0.15, 0.15), description="Shares of training, validation and test; they sum to 1."
+        (0.7, 0.15, 0.15),
+        description="Shares of training, validation and test; they sum to 1. k-fold: the first two "
+        "share what is not tested.",
     )
     seed: _Many = Field(0, ge=0, description="Seed of the split, apart from the seed of training.")
     missing_patients: MissingPatients = Field(

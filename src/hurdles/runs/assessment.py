@@ -17,6 +17,7 @@ from hurdles.errors import RunError
 from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.decisions import Threshold, apply, youden_threshold
 from hurdles.evaluation.evaluation import Evaluation, evaluate
+from hurdles.evaluation.folds import evaluate_folds
 from hurdles.evaluation.predictions import Predictions
 from hurdles.pixels.cache import Prepared
 from hurdles.progress import Options
@@ -202,8 +203,11 @@ def measured_again(run: Run, name: str, conditions: Conditions | None = None) ->
             f"weights and thresholds of {run.path} were chosen on its validation images: numbers "
             "on them test nothing. Name the set that it was tested on."
         )
-    found = _measured(run, run.predictions(name), conditions)
     stored = run.evaluation(name)
+    if run.is_ensemble and name == Split.TEST:
+        found = measured_folds(run, conditions)
+    else:
+        found = _measured(run, run.predictions(name), conditions)
     return replace(found, notes=stored.notes, inputs=stored.inputs)
 
 
@@ -231,6 +235,17 @@ def _measured(
     note = f"Classes by a threshold that was never fitted to the tested images: {threshold}."
     if threshold.note:
         note += f" But {threshold.note}."
+    return replace(result, notes=(note, *result.notes))
+
+
+def measured_folds(run: Run, conditions: Conditions | None = None) -> Evaluation:
+    """Return the evaluation of all folds of a run; nothing is written."""
+    section = run.recipe.evaluation
+    wanted = section.conditions.replaced(conditions or Conditions())
+    result = evaluate_folds(run.fold_answers(), level=section.level, conditions=wanted)
+    if section.threshold is ThresholdRule.ARGMAX:
+        return result
+    note = "Classes by a threshold of each fold, fixed on its own validation images."
     return replace(result, notes=(note, *result.notes))
 
 

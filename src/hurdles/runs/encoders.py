@@ -63,7 +63,7 @@ class EncoderImages:
         ]
         words += [f"{len(each)} images of {each.name}, by hashes" for each in self.hashes]
         if self.run is not None:
-            learnt = int((self.run.manifest.frame["split"] != Split.TEST).sum())
+            learnt = len(self.run.learnt)
             words.append(f"{learnt} images of run {self.run.path.name}")
         return words
 
@@ -75,7 +75,9 @@ class EncoderImages:
             parts.append((name, tuple(map(str, range(1, len(own) + 1))), own.hashes))
         if self.run is not None and self.run.hashes_path.is_file():
             own = Fingerprint.load(self.run.hashes_path)
-            learnt = (self.run.manifest.frame["split"] != Split.TEST).to_numpy()
+            learnt = (
+                self.run.manifest.frame["image"].isin(self.run.learnt.frame["image"]).to_numpy()
+            )
             rows = [at for at, row in enumerate(own.images) if learnt[int(row)]]
             numbers = tuple(own.images[at] for at in rows)
             parts.append((f"run {self.run.path.name}", numbers, own.hashes[rows]))
@@ -317,7 +319,7 @@ def seen_images(
 
 def _same_patients(manifest: Manifest, other: Run) -> Iterator[tuple[str, str]]:
     """Yield images of patients that the encoder knows: an equal id of an equally named source."""
-    learnt = other.manifest.select(other.manifest.frame["split"] != Split.TEST)
+    learnt = other.learnt
     known = set(learnt.groups[learnt.frame["source"].notna()])
     sourced = manifest.frame["source"].notna()
     for image, group, named in zip(manifest.frame["image"], manifest.groups, sourced, strict=True):

@@ -361,6 +361,12 @@ class Engines:
             if not engine.absence() and (self.wanted == FASTEST or engine.tolerance == TOLERANCE)
         ]
 
+    @property
+    def _architecture(self) -> str:
+        """The network's name, and of how many, where several answer as one."""
+        members = getattr(self.network, "members", ())
+        return f"{self.network.spec.architecture}{f' x {len(members)}' if members else ''}"
+
     def _timed(
         self, names: list[str], pixels: NDArray[np.uint8], *, is_tried: bool
     ) -> dict[str, dict[str, Any]]:
@@ -370,7 +376,7 @@ class Engines:
         key = " | ".join(
             f"{part}"
             for part in (here["processor"], here["threads"], __version__, _versions(),
-                         this_machine("float32").instructions, spec.architecture, spec.size,
+                         this_machine("float32").instructions, self._architecture, spec.size,
                          "one" if len(pixels) == 1 else "many")
         )  # fmt: skip
         known = read_sealed(file) or {}

@@ -110,7 +110,7 @@ def run_experiment(
         run.write_json("evaluation.json", result.to_dict())
         # An interrupted training counts with all its epochs, not only those of this session.
         seconds = time.monotonic() - started - trained + float(run.history.frame["seconds"].sum())
-        meta = _meta(run, recipe, prepared.manifest, seconds)
+        meta = meta_of(run, recipe, prepared.manifest, seconds)
         add_to_ledger(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
         run.write_json("meta.json", meta)
         run.clear()
@@ -329,7 +329,8 @@ def _train(run: Run, recipe: Recipe, prepared: Prepared, options: Options) -> fl
     return time.monotonic() - started
 
 
-def _meta(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[str, object]:
+def meta_of(run: Run, recipe: Recipe, manifest: Manifest, seconds: float) -> dict[str, object]:
+    """Return what is known of a run when it is finished: when, how long, where, with what."""
     start = run.start()
     machine = this_machine(recipe.training.precision)
     return {

@@ -6,12 +6,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
+
+import pandas as pd
 
 from hurdles.data.classes import judged_classes
+from hurdles.data.files import expanded
 from hurdles.data.manifest import Manifest
 from hurdles.data.reading import merge, read_manifest
 from hurdles.data.sets import matched, relabeled
+from hurdles.data.sources import COLLECTIONS
+from hurdles.data.spreadsheet import SUFFIXES
 from hurdles.data.table import known_columns
 from hurdles.data.unlabeled import is_place_of_images, manifest_of_images
 from hurdles.errors import ImageError, LungsNotFoundError, ManifestError
@@ -314,3 +319,52 @@ def left_out_lines(manifest: Manifest, failures: Mapping[str, ImageError]) -> It
             f"{len(lost)} of {len(manifest)} images are left out because their lungs were not "
             f"found ({counts}); for one, {list(lost.values())[-1]}"
         )
+
+
+def given_images(
+    images: Data, columns: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, int]:
+    """Return the images that are to be answered, and how many other files the folders hold.
+
+    Columns are ``image`` and ``path``. Of a folder all that can be images, whatever its sub-folders
+    are called; of a table also files that are missing.
+    """
+    nothing = "no image is to be answered; name files, folders, patterns or tables."
+    if isinstance(images, Manifest):
+        if not len(images):
+            raise ManifestError(nothing)
+        return images.frame[["image", "path"]], 0
+    parts = cast("list[str | Path]", parts_of(images))
+    folders = named_folders(images)
+    if not parts:
+        raise ManifestError("which images? Name files, folders, patterns or tables.")
+    places = [part for part in parts if not _is_read_by_name(part, folders)]
+    if columns and len(places) == len(parts):
+        raise ManifestError(
+            f"no table is given, so none has a column {next(iter(columns))!r}; leave --column out."
+        )
+    frames, others = [], 0
+    if places:
+        manifest = manifest_of_images(places)
+        frames, others = [manifest.frame], len(manifest.exclusions)
+    for part in (part for part in parts if part not in places):
+        manifest = manifest_of(part, columns=columns, unlabeled=True)
+        reasons = manifest.exclusions["reason"]
+        is_missing = reasons.str.endswith("but the file is missing")
+        others += int((~is_missing).sum())  # as masks beside their images
+        missing = manifest.exclusions[is_missing]
+        frames += [manifest.frame, missing.assign(image=missing["path"])]
+    if not sum(map(len, frames)):
+        raise ManifestError(nothing)
+    given = pd.concat([frame[["image", "path"]] for frame in frames], ignore_index=True)
+    given = given[~given["path"].duplicated()].reset_index(drop=True)
+    twice = given["image"].duplicated(keep=False)
+    return given.assign(image=given["image"].where(~twice, given["path"])), others
+
+
+def _is_read_by_name(part: str | Path, folders: Mapping[str, Path]) -> bool:
+    """Return whether a part is a table, a collection's name or ``NAME=PATH``."""
+    text, path = str(part), expanded(part)
+    if text in COLLECTIONS or text == PHANTOM or text.partition("=")[0] in folders:
+        return True
+    return path.suffix.lower() in SUFFIXES and path.is_file()

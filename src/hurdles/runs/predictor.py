@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 from hurdles._version import USE
 from hurdles.data.files import expanded, file_hash, outputs, reads, write_bytes, writes
 from hurdles.data.manifest import Manifest
-from hurdles.data.sources import COLLECTIONS
-from hurdles.data.spreadsheet import SUFFIXES
-from hurdles.data.unlabeled import manifest_of_images
 from hurdles.data.vocabulary import OnBad, Split
 from hurdles.errors import HurdlesError, ImageError, ManifestError, OutputError
 from hurdles.evaluation.calibration import inverse_temperature, tempered
@@ -45,11 +42,9 @@ from hurdles.runs.answers import (
 from hurdles.runs.assessment import threshold_of
 from hurdles.runs.engines import AUTO, Chosen, Engines, check_name
 from hurdles.runs.images import (
-    PHANTOM,
     Data,
     files_of,
-    manifest_of,
-    named_folders,
+    given_images,
     parts_of,
     preparation_of,
     prepare_for,
@@ -298,7 +293,14 @@ class Predictor:
                 "Probabilities are not calibrated, and stand as the network gives them: no "
                 f"temperature could be fitted on the validation images ({factor.note})."
             )
-        return [calibrated, *rule.lines(), str(self.refusal)]
+        lines = [calibrated, *rule.lines(), str(self.refusal)]
+        if self.run.is_ensemble:
+            lines.append(
+                f"Answers are means of {len(self.run.fold_runs())} networks. Temperature and sets "
+                "were fitted on answers of single ones, each to its own validation images: how "
+                "well they fit the mean, and what share the sets hold, was not measured."
+            )
+        return lines
 
     def _read(
         self, given: pd.DataFrame
@@ -380,6 +382,12 @@ def _refusal_of(run: Run, network: Network, options: Options) -> Refusal:
     """Return a run's own rule, or one that is fixed on its validation images, once."""
     if run.recipe.remedy.reject:
         return Refusal(Rejector.load(run.path))
+    if run.is_ensemble:
+        why = (
+            "each of the run's own images was trained on by some of its networks, so that none "
+            "shows how far from them a new image lies"
+        )
+        return Refusal(None, why)
     folder = run.path / _RULE
     if (folder / SEALS).is_file():
         require_whole(folder)
@@ -401,7 +409,7 @@ def _refusal_of(run: Run, network: Network, options: Options) -> Refusal:
 def _files_of_rule(run: Run) -> list[Path]:
     """Return what a prediction writes into the run's folder: nothing if there is a rule."""
     folder = run.path / _RULE
-    if run.recipe.remedy.reject or (folder / SEALS).is_file():
+    if run.is_ensemble or run.recipe.remedy.reject or (folder / SEALS).is_file():
         return []
     return [*Rejector.files(folder), folder / SEALS]
 
@@ -431,55 +439,6 @@ def _refuse_among(heatmaps: Path, paths: Iterable[str], images: Data) -> None:
 
 
 # --- reading -------------------------------------------------------------------------------------
-
-
-def given_images(
-    images: Data, columns: Mapping[str, str] | None = None
-) -> tuple[pd.DataFrame, int]:
-    """Return the images that are to be answered, and how many other files the folders hold.
-
-    Columns are ``image`` and ``path``. Of a folder all that can be images, whatever its sub-folders
-    are called; of a table also files that are missing.
-    """
-    nothing = "no image is to be answered; name files, folders, patterns or tables."
-    if isinstance(images, Manifest):
-        if not len(images):
-            raise ManifestError(nothing)
-        return images.frame[["image", "path"]], 0
-    parts = cast("list[str | Path]", parts_of(images))
-    folders = named_folders(images)
-    if not parts:
-        raise ManifestError("which images? Name files, folders, patterns or tables.")
-    places = [part for part in parts if not _is_read_by_name(part, folders)]
-    if columns and len(places) == len(parts):
-        raise ManifestError(
-            f"no table is given, so none has a column {next(iter(columns))!r}; leave --column out."
-        )
-    frames, others = [], 0
-    if places:
-        manifest = manifest_of_images(places)
-        frames, others = [manifest.frame], len(manifest.exclusions)
-    for part in (part for part in parts if part not in places):
-        manifest = manifest_of(part, columns=columns, unlabeled=True)
-        reasons = manifest.exclusions["reason"]
-        is_missing = reasons.str.endswith("but the file is missing")
-        others += int((~is_missing).sum())  # as masks beside their images
-        missing = manifest.exclusions[is_missing]
-        frames += [manifest.frame, missing.assign(image=missing["path"])]
-    if not sum(map(len, frames)):
-        raise ManifestError(nothing)
-    given = pd.concat([frame[["image", "path"]] for frame in frames], ignore_index=True)
-    given = given[~given["path"].duplicated()].reset_index(drop=True)
-    twice = given["image"].duplicated(keep=False)
-    return given.assign(image=given["image"].where(~twice, given["path"])), others
-
-
-def _is_read_by_name(part: str | Path, folders: Mapping[str, Path]) -> bool:
-    """Return whether a part is a table, a collection's name or ``NAME=PATH``."""
-    text, path = str(part), expanded(part)
-    if text in COLLECTIONS or text == PHANTOM or text.partition("=")[0] in folders:
-        return True
-    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 @contextmanager

@@ -19,8 +19,10 @@ from hurdles.copies.finder import Copies
 from hurdles.data.files import locked, write_text
 from hurdles.data.manifest import COLUMNS, JOINED, Manifest
 from hurdles.data.untrusted import notebook_table
+from hurdles.data.vocabulary import Split
 from hurdles.errors import HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation
+from hurdles.evaluation.folds import FoldAnswers
 from hurdles.evaluation.predictions import Predictions
 from hurdles.models import ModelSpec, build
 from hurdles.models.starting import StartingWeights
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
+#: Of k-fold, the answers of all folds, by their place in the run's folder.
+FOLD_ANSWERS = "folds/predictions.csv"
+
 
 class Run:
     """One experiment's folder.
@@ -46,6 +51,8 @@ class Run:
     ====================== ======================================================================
     recipe.toml            the recipe, every field written out
     given.csv              the images as they were given, with the split that they brought, if any
+    folds.csv              of k-fold: the fold in which each image is tested
+    folds/1, 2 ...         of k-fold: a run for each fold; folds/predictions.csv: all their answers
     manifest.csv           the images with their split (and manifest.exclusions.csv: those left out)
     history.csv            one row per epoch
     weights/best, last     safetensors, with what they need to be fed rightly
@@ -92,6 +99,9 @@ class Run:
         #: State of an unfinished training, and the encoder that it started from.
         self.state_path = self.path / "state.safetensors"
         self.start_path = self.path / "start.safetensors"
+        #: Of k-fold: the fold of each image, and the answers of all folds.
+        self.folds_path = self.path / "folds.csv"
+        self.fold_answers_path = self.path / FOLD_ANSWERS
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -123,6 +133,38 @@ class Run:
     def is_begun(self) -> bool:
         """True once the images are read and split: what follows belongs to this recipe."""
         return (self.path / "manifest.csv").is_file()
+
+    @property
+    def is_ensemble(self) -> bool:
+        """True if several networks answer as one: those of the folds of k-fold."""
+        return self.folds_path.is_file()
+
+    def fold_runs(self) -> list[Run]:
+        """Return the runs of the folds, those of one repeat after the other; none without folds."""
+        if not self.is_ensemble:
+            return []
+        section = self.recipe.split
+        numbers = [
+            f"{repeat}-{fold}" if section.repeats > 1 else f"{fold}"
+            for repeat in range(1, section.repeats + 1)
+            for fold in range(1, section.folds + 1)
+        ]
+        return [Run(self.path / "folds" / number) for number in numbers]
+
+    def fold_answers(self) -> FoldAnswers:
+        """Return the answers of all folds to the images that they were tested and chosen on."""
+        with reading(self.fold_answers_path):
+            return FoldAnswers.load(self.fold_answers_path)
+
+    def require_single(self, what: str) -> Run:
+        """Return self, or raise a RunError that names the folds: `what` is of one network."""
+        if self.is_ensemble:
+            raise RunError(
+                f"{self.path} holds {len(self.fold_runs())} networks, each of which was trained on "
+                f"images that others were tested on; {what}. Each fold is a run of its own: give "
+                f"{self.fold_runs()[0].path}, and the others beside it."
+            )
+        return self
 
     def require_finished(self) -> Run:
         """Return self, or raise a RunError that says what is missing and how to get it."""
@@ -206,6 +248,13 @@ class Run:
         path = self.path / "given.csv"
         return Manifest.load(path) if path.is_file() else None
 
+    @property
+    def learnt(self) -> Manifest:
+        """The images that its weights were trained or chosen on."""
+        if self.is_ensemble:  # each by some of its networks
+            return self.manifest
+        return self.manifest.select(self.manifest.frame["split"] != Split.TEST)
+
     def remarks(self, *, shared: bool = True) -> list[str]:
         """Return what a reader must know of the split; see `hurdles.recipe.images`."""
         blank = self.manifest.with_split([""] * len(self.manifest))
@@ -268,11 +317,19 @@ class Run:
         epoch : ChosenEpoch, optional
             Best or last; default: what the recipe chooses.
         """
-        weights, _ = load_weights(self._weights_path(epoch))
+        weights, described = load_weights(self._weights_path(epoch))
         with reading(self._weights_path(epoch)):
-            network = build(self.spec, seed=0)
+            network = self._built(json.loads(described.get("members", "[]")))
             network.load_state_dict(weights)
             return network.eval()
+
+    def _built(self, members: Sequence[Mapping[str, Any]]) -> Network:
+        """Return the network without its weights; of several, the one that they are together."""
+        if not members:
+            return build(self.spec, seed=0)
+        from hurdles.models.ensemble import Ensemble
+
+        return Ensemble([build(ModelSpec.from_dict(each), seed=0) for each in members])
 
     @property
     def weights_path(self) -> Path:
@@ -419,6 +476,7 @@ class Run:
 
     def starting_weights(self) -> StartingWeights:
         """Return the encoder of this run's chosen epoch, for another run to start from."""
+        self.require_single("an encoder is that of one network")
         weights, metadata = load_weights(self._weights_path(None))
         start = StartingWeights.from_file(weights, metadata, source=f"run {self.path.name}")
         if "start" in metadata:
@@ -468,6 +526,24 @@ class Run:
                 meta["start"] = json.dumps({**start.description, "origin": start.origin})
             save_weights(self.path / "weights" / f"{choice}.safetensors", weights, meta)
         trained.history.save(self.path / "history.csv")
+
+    def write_ensemble(self, members: Sequence[Run], prepared_as: Mapping[str, Any]) -> None:
+        """Write the weights of the folds' networks as those of one."""
+        networks = [member.network() for member in members]
+        weights = {
+            f"members.{number}.{name}": tensor
+            for number, network in enumerate(networks)
+            for name, tensor in network.state_dict().items()
+        }
+        specs = [network.spec.to_dict() for network in networks]
+        meta = {
+            "spec": json.dumps(specs[0]),
+            "members": json.dumps(specs),
+            "recipe": self.recipe.key,
+            "preparation": json.dumps(dict(prepared_as)),
+            "use": USE,
+        }
+        save_weights(self._weights_path(None), weights, meta)
 
     def _described(self, epoch: ChosenEpoch | None) -> dict[str, str]:
         return load_metadata(self._weights_path(epoch))

@@ -24,7 +24,7 @@ from hurdles.data.files import write_text
 from hurdles.data.manifest import Manifest
 from hurdles.data.split import SCHEMES
 from hurdles.data.untrusted import as_csv, from_cells
-from hurdles.data.vocabulary import MissingPatients, OnBad, Split, SplitScheme
+from hurdles.data.vocabulary import MissingPatients, OnBad, SplitScheme
 from hurdles.errors import RunError
 from hurdles.pixels.cache import Prepared
 from hurdles.pixels.prepare import Preparation
@@ -71,10 +71,15 @@ def copies_among(run: Run, prepared: Prepared, options: Options) -> Copies:
 
     The pairs are written into its folder.
     """
-    images = _thumbnails(run.recipe, prepared, options)
-    copies = Copies(matches(images, progress=counting(options.listener, _LOOKING)))
+    copies = find_copies(run.recipe, prepared, options)
     copies.save(run.copies_path)
     return copies
+
+
+def find_copies(recipe: Recipe, prepared: Prepared, options: Options) -> Copies:
+    """Return which images show one radiograph; nothing is written."""
+    images = _thumbnails(recipe, prepared, options)
+    return Copies(matches(images, progress=counting(options.listener, _LOOKING)))
 
 
 def save_hashes(run: Run, prepared: Prepared, options: Options) -> None:
@@ -109,11 +114,13 @@ def seen_by(run: Run, prepared: Prepared, options: Options) -> Seen:
     image of training is not at hand, or is no longer the one that was trained on, its stored hashes
     stand in.
     """
-    learnt = run.manifest.select(run.manifest.frame["split"] != Split.TEST)
+    learnt = run.learnt
     images = _thumbnails(run.recipe, prepared, options)
     own, hashes = _own(run, learnt, options)
     lost = learnt.select(~learnt.frame["image"].isin(own.manifest.frame["image"]))
     part = dict(zip(learnt.frame["image"], learnt.frame["split"], strict=True))
+    if run.is_ensemble:
+        part = dict.fromkeys(part, "by some of its networks")
     reasons: dict[str, str] = {}
 
     def know(image: str, theirs: str, how: str) -> None:

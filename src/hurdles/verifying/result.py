@@ -15,11 +15,12 @@ from hurdles.data.table import columns_in
 from hurdles.data.vocabulary import Split
 from hurdles.errors import EvaluationError, HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
+from hurdles.evaluation.folds import FoldAnswers, evaluate_folds
 from hurdles.evaluation.predictions import Predictions
 from hurdles.findings.table import SCHEMA as FINDINGS
 from hurdles.findings.table import Findings
 from hurdles.foreign.predictions import is_of_hurdles, read_predictions
-from hurdles.runs.run import Run
+from hurdles.runs.run import FOLD_ANSWERS, Run
 from hurdles.runs.seals import sealed
 from hurdles.verifying.files import (
     conditions_of,
@@ -123,6 +124,16 @@ def _measured_again(written: Evaluation, at_hand: AtHand) -> Iterator[Line]:
         return
     of_run = any(each.role is Role.WEIGHTS for each in written.inputs)
     place = found[0][0]
+    level = next((each.level for each in written.estimates.values()), 0.95)
+    if tables[0].name == FOLD_ANSWERS:
+        try:
+            answers = FoldAnswers.load(place)
+        except HurdlesError as error:
+            yield not_checked("measures", f"{place.name} cannot be read here: {error}")
+            return
+        again = evaluate_folds(answers, level=level, conditions=conditions_of(written))
+        yield from evaluation_lines(written, again, place.name)
+        return
     try:
         # A table of hurdles without a split is all of it tested.
         is_own = of_run or (is_of_hurdles(place) and not columns_in(place, _SPLIT))
@@ -135,7 +146,6 @@ def _measured_again(written: Evaluation, at_hand: AtHand) -> Iterator[Line]:
     except (HurdlesError, ValueError, OSError) as error:
         yield not_checked("measures", f"{place.name} cannot be read here: {error}")
         return
-    level = next((each.level for each in written.estimates.values()), 0.95)
     has_chosen = not chosen_on or bool(validation)
     again = evaluate(
         tested,

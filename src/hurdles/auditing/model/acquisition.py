@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ def acquisition(subject: Subject) -> Iterator[Finding]:
     parts = [_ALL] if images.judged_only else [_ALL, *_PARTS]
     ways = [(part, towards) for part in parts for towards in (False, True)]
     questions = (_brought(images, changes, part, towards=towards) for part, towards in ways)
-    answers = subject.ask_many(questions)
+    answers = subject.ask_many(questions, rows=repeat(subject.positions(images)))
     plain = images.predictions(subject.labels, subject.reference[kept])
     left = int((~kept).sum())
     for part in parts:

@@ -30,7 +30,7 @@ from hurdles.evaluation.bounds import patient_mean
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.explanation.heatmap import Heatmap, ShareInside, share_inside
 from hurdles.explanation.methods import explain
-from hurdles.explanation.occlusion import occlude
+from hurdles.explanation.occlusion import CELLS, occlude
 from hurdles.findings.finding import Evidence, Finding, Scale, evidence_of
 from hurdles.findings.limits import limit_for
 from hurdles.pixels.prepare import stepped, stretched
@@ -94,11 +94,16 @@ def _occlusion(subject: Subject) -> Finding:
     """Return where the answers of a model change when parts of its images are hidden."""
     images = _usable(subject, _IMAGES_HIDDEN)
     assert images.masks is not None
-    masks = images.masks
+    masks, places = images.masks, subject.positions(images)
+    cells = min(CELLS, images.pixels.shape[-1])
+    shown_each = max(1, cells - 1) ** 2 + 1  # with every part hidden in turn, and as it is
     maps = occlude(
         lambda stacks: subject.ask_many(
-            (stack, np.repeat(mask[None], len(stack), axis=0))
-            for stack, mask in zip(stacks, masks, strict=True)
+            (
+                (stack, np.repeat(mask[None], len(stack), axis=0))
+                for stack, mask in zip(stacks, masks, strict=True)
+            ),
+            rows=(np.full(shown_each, place) for place in places),
         ),
         images.pixels,
         images=images.manifest.frame["image"].tolist(),

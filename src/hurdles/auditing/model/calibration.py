@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hurdles.auditing.hurdle import model_hurdle
-from hurdles.auditing.material import NetworkModel, Subject
+from hurdles.auditing.material import FoldedModel, NetworkModel, Subject
 from hurdles.auditing.probing import joined_level
 from hurdles.errors import HurdleError
 from hurdles.evaluation.calibration import (
@@ -41,7 +41,8 @@ def calibration(subject: Subject) -> Iterator[Finding]:
     Decisions are no probabilities: nothing can be said of them here.
     """
     test, usual = subject.test, subject.material.level
-    is_network = isinstance(subject.model, NetworkModel)  # whose answers are probabilities
+    # Answers of networks are probabilities.
+    is_network = isinstance(subject.model, NetworkModel | FoldedModel)
     if np.isin(test.y_prob, (0, 1)).all() and not is_network:
         raise HurdleError(
             "all answers are 0 or 1, as decisions are; bring the probabilities of the classes."

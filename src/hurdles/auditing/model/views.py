@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,8 @@ def lungs_removed(subject: Subject) -> Iterator[Finding]:
     ]
     if tested.judged_only:
         del altered_images[1:]
-    answers = subject.ask_many((alter(pixels, masks), masks) for _, alter, _ in altered_images)
+    questions = ((alter(pixels, masks), masks) for _, alter, _ in altered_images)
+    answers = subject.ask_many(questions, rows=repeat(subject.positions(images)))
     for (name, _, limit), probability in zip(altered_images, answers, strict=True):
         altered = images.predictions(subject.labels, probability)
         yield from _compared(altered, plain, name, limit, note, images.level)
