@@ -81,7 +81,7 @@ def main() -> None:
 def _carry_out(
     trials: Sequence[tuple[Plan, Trial]], journal: Journal, chosen: argparse.Namespace
 ) -> None:
-    with ProgressBar() as bar, _workers(chosen.workers) as pool:
+    with ProgressBar() as bar, workers(chosen.workers) as pool:
         fresh = _plan(chosen.out, 240).pools("fresh")
         tasks = [(n, *task) for n, one in enumerate(fresh) for task in one.tasks(SHORTCUTS)]
         bar.start("Rendering phantoms", len(tasks))
@@ -119,7 +119,8 @@ def _ready() -> None:
     _held.enter_context(one_thread())
 
 
-def _workers(number: int) -> ProcessPoolExecutor:
+def workers(number: int) -> ProcessPoolExecutor:
+    """Return processes that know the hurdles, each on one thread."""
     return ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=_ready)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import hurdles
 from hurdles.auditing.doors import Given, door_of
-from hurdles.errors import HurdleError, HurdlesError, ModelError, SpecError
+from hurdles.errors import HurdleError, HurdlesError, ModelError, RunError, SpecError
 from hurdles.findings.finding import Verdict
 from hurdles.foreign.spec import Spec
 from hurdles.phantom.cohort import write_phantom
@@ -273,3 +273,10 @@ def test_a_place_without_labels_is_forecast_and_not_judged(place, options):
     assert not [name for name in names if name.startswith("flat, ")]
     text = "\n".join(finding_lines(findings))
     assert "at flat" in text
+
+
+def test_what_is_no_run_is_refused_with_what_to_give(tmp_path, options):
+    with pytest.raises(RunError, match=r"holds no run.*--out folder"):
+        hurdles.audit(tmp_path, options=options)
+    with pytest.raises(RunError, match=r"is not a folder.*--out folder"):
+        hurdles.audit(tmp_path / "missing", options=options)

@@ -173,7 +173,7 @@ class RunDoor(Door):
     def __init__(self, given: Given, run: Run) -> None:
         given.refuse_all_but({"model", "seeds"}, "a run, which knows its images and classes")
         self.given, self.run, self.own_run = given, run, run
-        self.title = run.recipe.name
+        self.title = run.require_finished().recipe.name
         self.files = [*sealed(run.path), *files_of(given.on)]
 
     def subject(self, options: Options, *, lungs: bool = True) -> Brought:

@@ -1,6 +1,6 @@
 """One trial from its name to its findings, in a process of its own.
 
-For hurdles for models, a small network is trained on the cohort in seconds.
+For hurdles for models, a model is trained on the cohort: a small network in seconds, see `MODELS`.
 """
 
 from __future__ import annotations

@@ -55,10 +55,17 @@ _ADVICE = (
 _SHOWN = "Shown, not judged: a part of the alteration that is judged."
 
 
+def _cost(subject: Subject, answer: float) -> float:
+    """Return the seconds: of what tells the classes apart, and of two passes for each question."""
+    passes = 2 if subject.material.judged_only else 2 * (1 + len(_PARTS))
+    return 2 + passes * (len(subject.test) * answer + 1.1e-7 * subject.tested.pixels.size)
+
+
 @model_hurdle(
     "acquisition",
     question="Does it tell the classes when each is given the acquisition of the other?",
     needs=[Capability.ANSWERS],
+    cost=_cost,
 )
 def acquisition(subject: Subject) -> Iterator[Finding]:
     """Yield the AUC lost when images are brought to the acquisition of the other classes.
@@ -72,13 +79,16 @@ def acquisition(subject: Subject) -> Iterator[Finding]:
     kept &= np.isin(images.labels, list(changes))
     images = images.take(kept)
     parts = [_ALL] if images.judged_only else [_ALL, *_PARTS]
-    ways = [(part, towards) for part in parts for towards in (False, True)]
+    altered = [part for part in parts if any(c.altered(part) for c in changes.values())]
+    ways = [(part, towards) for part in altered for towards in (False, True)]
     questions = (_brought(images, changes, part, towards=towards) for part, towards in ways)
     answers = subject.ask_many(questions, rows=repeat(subject.positions(images)))
     plain = images.predictions(subject.labels, subject.reference[kept])
     left = int((~kept).sum())
     for part in parts:
-        away, towards = (images.predictions(subject.labels, next(answers)) for _ in range(2))
+        away = towards = plain
+        if part in altered:
+            away, towards = (images.predictions(subject.labels, next(answers)) for _ in range(2))
         lost = compare_macro_auc(away, towards, level=images.level).difference
         note = f"{left} of {len(kept)} images left out: their lungs were not found" if left else ""
         flipped = [
@@ -105,7 +115,7 @@ def acquisition(subject: Subject) -> Iterator[Finding]:
                 "flipped_towards": flipped[1],
             },
             scale=Scale.DIFFERENCE,
-            uncleared="" if part != _ALL or any(c.differs for c in changes.values()) else _ALIKE,
+            uncleared="" if part != _ALL or part in altered else _ALIKE,
         )
 
 
@@ -235,11 +245,15 @@ class _Change:
         """The parts that are changed."""
         return [part for part, each in self.gaps.items() if each.beyond > _LEAST[part]]
 
+    def altered(self, part: str) -> list[str]:
+        """Return what is changed where one part, or all of them, is asked about."""
+        return [each for each in self.differs if part in (_ALL, each)]
+
     def applied(
         self, pixels: NDArray[np.uint8], masks: NDArray[np.bool_], part: str, *, towards: bool
     ) -> Question:
         """Return images and lungs under one part of the change, or under its inverse."""
-        parts = [each for each in self.differs if part in (_ALL, each)]
+        parts = self.altered(part)
         begin, end = (self.begin, self.end) if towards else (self.end, self.begin)
         one, two = self.begin.style, self.end.style
         if _FRAME in parts:

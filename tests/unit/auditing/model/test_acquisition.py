@@ -139,7 +139,12 @@ def test_parts_in_which_classes_are_alike_are_left_alone(reading, phantoms):
     images = replace(images, manifest=Manifest(frame))
     pixels, _ = _brought(images, _changes(images), WHOLE, towards=True)
     np.testing.assert_array_equal(pixels, images.pixels)
-    whole = found(reading(images, brightness))[WHOLE]
+    asked = []
+    subject = reading(images, lambda p, m: asked.append(len(p)) or brightness(p, m))
+    assert len(subject.reference)
+    before = len(asked)
+    whole = found(subject)[WHOLE]
+    assert len(asked) == before  # what is not altered need not be answered again
     assert (whole.estimate.value, whole.verdict) == (0.0, Verdict.INCONCLUSIVE)
     assert "no more than chance" in whole.uncleared
 
@@ -200,6 +205,12 @@ def test_of_three_classes_each_is_brought_to_the_two_others(phantoms):
     rest = images.masks.any(axis=(1, 2)) & (images.labels != "Third")
     both = _Measures.of(images.pixels[rest], images.masks[rest]).mean(np.ones(rest.sum(), bool))
     assert changes["Third"].end.extent == pytest.approx(both.extent)
+
+
+def test_its_cost_counts_the_passes_that_it_may_take(reading, phantoms):
+    subject = reading(phantoms(), brightness)
+    one, two = (MODEL_HURDLES.get("acquisition").cost(subject, answer) for answer in (0.0, 1.0))
+    assert two - one == pytest.approx(8 * len(subject.test))
 
 
 def test_findings_are_json_and_deterministic(reading, phantoms):
