@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.calibrating.cohorts import RealImages, read_real_images
 from hurdles.calibrating.limits import Limits, limits_from, rates_table, references_from
 from hurdles.calibrating.trials import (
+    CALIBRATION,
+    FRESH,
     PROFILES,
     Journal,
     Profile,
@@ -69,7 +71,6 @@ class Calibration:
     rates: pd.DataFrame
     cohorts: int
     seconds: float
-    has_real: bool
 
 
 def calibrate_audit(
@@ -100,18 +101,18 @@ def calibrate_audit(
     names = _names(DATA_HURDLES, data), _names(MODEL_HURDLES, models)
     plan = Plan(Path(out), profile, *names, tuple(imports))
     options = options or Options()
-    images = None
+    images: dict[str, RealImages] = {}
     if real is None:
         options.listener.say("no real images are named; shortcuts are planted in phantoms only")
     else:
         images = read_real_images(real, size=profile.size, options=options)
-    if images is not None:
-        images.save(plan.out / "real.npz")
+    for name, each in images.items():
+        each.save(plan.real_images(name))
     journal = Journal(plan.out / "trials.jsonl", _about(plan, images))
     with one_thread():
         _check(plan, journal, options.listener)
     with _workers(plan, workers, options.listener) as at_work:
-        return _carry_out(plan, journal, at_work, real=images is not None)
+        return _carry_out(plan, journal, at_work, tuple(images))
 
 
 def _names(hurdles: Registry[Any], wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -120,12 +121,14 @@ def _names(hurdles: Registry[Any], wanted: Sequence[str] | None) -> tuple[str, .
     return tuple(name for name in hurdles if wanted is None or name in wanted)
 
 
-def _carry_out(plan: Plan, journal: Journal, at_work: _Workers, *, real: bool) -> Calibration:
+def _carry_out(
+    plan: Plan, journal: Journal, at_work: _Workers, real: tuple[str, ...]
+) -> Calibration:
     profile = plan.profile
     kinds = [k for k in profile.efforts if (plan.data if k == "data" else plan.model)]
     tasks = [
         (plan, part, number, *task)
-        for part, plants in (("calibration", ()), ("fresh", profile.planted))
+        for part, plants in ((CALIBRATION, ()), (FRESH, profile.planted))
         for number, pool in enumerate(plan.pools(part))
         for task in pool.tasks(plants)
     ]
@@ -146,22 +149,24 @@ def _carry_out(plan: Plan, journal: Journal, at_work: _Workers, *, real: bool) -
         trial
         for trial in fresh_trials(profile, kinds, references, faults=faults, real=real)
         # What cannot be planted into an image that exists is not tried there.
-        if trial.part != "real" or not trial.plant or trial.plant in PLANTS
+        if not trial.is_real or not trial.plant or trial.plant in PLANTS
     ]
     fresh = records_of("Fresh cohorts", trials)
     rates = rates_table(fresh, limits, references)
     done = [*clean, *networks, *fresh]
     seconds = sum(record.seconds for record in done)
-    return Calibration(profile, limits, references, areas, rates, len(done), seconds, real)
+    return Calibration(profile, limits, references, areas, rates, len(done), seconds)
 
 
-def _about(plan: Plan, real: RealImages | None) -> dict[str, Any]:
+def _about(plan: Plan, real: Mapping[str, RealImages]) -> dict[str, Any]:
     """Return the settings by which cohorts are drawn and networks trained.
 
     How many trials there are is not among them: a larger profile goes on from a smaller one.
     """
     drawn = ("size", "pools", "pool_patients", "planted_patients", "epochs", "seed")
-    images = None if real is None else hashlib.sha256(real.plain.pixels.tobytes()).hexdigest()
+    images = {
+        name: hashlib.sha256(each.plain.pixels.tobytes()).hexdigest() for name, each in real.items()
+    }
     return {name: getattr(plan.profile, name) for name in drawn} | {"real": images}
 
 
@@ -172,7 +177,7 @@ def _check(plan: Plan, journal: Journal, listener: Progress) -> None:
     is one is found, as far as one trial shows it. Phantoms that are rendered already are held
     against new ones.
     """
-    for pool in plan.pools("calibration"):
+    for pool in plan.pools(CALIBRATION):
         if not pool.is_current():
             raise RunError(
                 f"{pool.folder} holds phantoms that are rendered otherwise now; give another --out."

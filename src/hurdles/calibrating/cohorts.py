@@ -2,7 +2,8 @@
 
 Rendering is what costs time, so every patient of a pool is rendered once as it is and once for each
 shortcut present and absent; a cohort then is a choice of patients and of their states. Beside pools
-of phantoms, cohorts are drawn from real radiographs of one class, into which shortcuts are planted.
+of phantoms, cohorts are drawn from the healthy of public collections, into whom shortcuts are
+planted.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ _HELD = 4
 #: Classes that differ in nothing: both are drawn from the patients without a disease.
 ALIKE = ("Normal A", "Normal B")
 FRACTIONS = (0.6, 0.15, 0.25)
-_LABEL = "No Finding"
 _COLUMNS = ["label", "patient", "source", "view", "sex", "age"]
 
 T = TypeVar("T", bound=np.generic)
@@ -205,19 +205,46 @@ class RealImages:
 Source: TypeAlias = Pool | RealImages
 
 
-def read_real_images(folder: Path, *, size: int, options: Options) -> RealImages | None:
-    """Read the adults without findings of the collection ``darkcovidnet``, with their lungs."""
-    root = folder / "X-Ray Image DataSet"
-    try:
-        manifest = read_manifest(root, collection="darkcovidnet")
-    except HurdlesError as error:
-        options.listener.say(f"nothing is planted into real images: {error}")
-        return None
-    rows = manifest.frame[manifest.frame["label"] == _LABEL]
-    alike = Manifest(rows.assign(label=CLASSES[1]).reset_index(drop=True))
-    material = material_of(alike, name=root.name, options=options, size=size)
-    frame = material.manifest.frame[["image", *_COLUMNS]]
-    return RealImages(Images(frame, np.asarray(material.pixels), material.masks))
+class RealCollection(NamedTuple):
+    """Public collection of one hospital: its folder, its label of the healthy, and who they are."""
+
+    folder: str
+    label: str
+    who: str
+
+
+#: Collections of which real cohorts are drawn, by name.
+REAL: dict[str, RealCollection] = {
+    "darkcovidnet": RealCollection(
+        "X-Ray Image DataSet", "No Finding", "adults without findings of NIH ChestX-ray8"
+    ),
+    "kermany": RealCollection(
+        "chest_xray", "Normal", "children of one to five years without pneumonia, Kermany 2018"
+    ),
+}
+#: Patients of a real collection at most, drawn by chance.
+_MOST = 500
+
+
+def read_real_images(folder: Path, *, size: int, options: Options) -> dict[str, RealImages]:
+    """Read the healthy of each of `REAL`, with their lungs; what is missing is said."""
+    found = {}
+    for name, collection in REAL.items():
+        root = folder / collection.folder
+        try:
+            frame = read_manifest(root, collection=name).frame
+        except HurdlesError as error:
+            options.listener.say(f"nothing is planted into images of {name}: {error}")
+            continue
+        frame = frame[frame["label"] == collection.label]
+        patients = np.random.default_rng(0).permutation(frame["patient"].unique())[:_MOST]
+        frame = frame[frame["patient"].isin(patients)].assign(label=CLASSES[1])
+        material = material_of(
+            Manifest(frame.reset_index(drop=True)), name=name, options=options, size=size
+        )
+        kept = material.manifest.frame[["image", *_COLUMNS]]
+        found[name] = RealImages(Images(kept, np.asarray(material.pixels), material.masks))
+    return found
 
 
 class Planting(NamedTuple):

@@ -216,7 +216,7 @@ NEVER_CLEAN = ("size", "calibration", "stability")
 #: Columns of the table of rates.
 COLUMNS: dict[str, str] = {
     "kind": "data or model",
-    "part": "fresh (phantoms) or real (images of one collection)",
+    "part": "fresh (phantoms) or the name of a real collection",
     "whole": "false in rows of one of several sizes",
     "hurdle": "name, or all of the kind together",
     "plant": "shortcut or fault; empty where nothing is planted",

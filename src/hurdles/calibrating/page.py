@@ -14,8 +14,9 @@ import pandas as pd
 
 from hurdles._version import __version__
 from hurdles.calibrating.calibration import Calibration
+from hurdles.calibrating.cohorts import REAL
 from hurdles.calibrating.limits import ANY, GOALS, GOALS_OF_ALL, TARGETS, write_limits
-from hurdles.calibrating.trials import FAULTS, MODELS
+from hurdles.calibrating.trials import FAULTS, FRESH, MODELS
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.untrusted import as_csv
 
@@ -59,7 +60,8 @@ def answer_lines(calibration: Calibration) -> list[str]:
     """Return the answer in a few lines, as for a console."""
     rates = calibration.rates
     lines = []
-    for part, where in (("fresh", "phantoms"), ("real", "real images")):
+    for part in rates["part"].unique():
+        where = "phantoms" if part == FRESH else f"real images of {part}"
         for goal, what in (("<=", "False alarms"), (">=", "Power")):
             rows = rates[(rates["part"] == part) & rates["goal"].str.startswith(goal)]
             if len(rows):
@@ -83,7 +85,7 @@ def calibration_page(calibration: Calibration) -> str:
             f"## Power: hurdles for models, `{kind}`",
             f"{_MODELS[kind]} was trained on every cohort, and put before the hurdles with images "
             "of other patients, among whom the shortcut points to no class.",
-            *_power(calibration, kind, "fresh"),
+            *_power(calibration, kind, FRESH),
         )
     ]
     paragraphs = [
@@ -92,7 +94,7 @@ def calibration_page(calibration: Calibration) -> str:
         *_false_alarms(calibration.rates),
         "## Power: hurdles for data",
         f"![Share of cohorts in which hurdles are hit, by strength]({_STEM}.png)",
-        *_power(calibration, "data", "fresh"),
+        *_power(calibration, "data", FRESH),
         *models,
         *_faults(calibration.rates),
         *_real(calibration),
@@ -120,7 +122,7 @@ def _answer(calibration: Calibration) -> list[str]:
         return [introduction, answer, "No goal was missed."]
     lines = []
     for row in missed.to_dict("records"):
-        where = "real images" if row["part"] == "real" else _patients(row)
+        where = _patients(row) if row["part"] == FRESH else f"real images of {row['part']}"
         classes = "disease" if row["disease"] else "classes alike"
         planted = f"{row['plant']} {row['strength']:g}"
         condition = planted if row["plant"] else f"nothing planted, {classes}"
@@ -132,7 +134,7 @@ def _answer(calibration: Calibration) -> list[str]:
 
 
 def _false_alarms(rates: pd.DataFrame) -> list[str]:
-    rows = rates[(rates["plant"] == "") & (rates["part"] == "fresh")]
+    rows = rates[(rates["plant"] == "") & (rates["part"] == FRESH)]
     columns = rows[["kind", "patients", "disease"]].drop_duplicates().to_dict("records")
     heads = [
         f"{c['kind']}, {_patients(c)}, {'disease' if c['disease'] else 'classes alike'}"
@@ -174,17 +176,28 @@ def _faults(rates: pd.DataFrame) -> list[str]:
 
 def _real(calibration: Calibration) -> list[str]:
     head = "## Planted into real images"
-    rows = calibration.rates[calibration.rates["part"] == "real"]
-    if rows.empty:
+    rates = calibration.rates
+    tried = [name for name in REAL if (rates["part"] == name).any()]
+    if not tried:
         return [head, "Not tried: no folder of collections was named."]
-    null = rows[rows["plant"] == ""].to_dict("records")
-    return [
+    paragraphs = [
         head,
-        "Adults without findings of NIH ChestX-ray8, to whom classes are dealt by chance: what "
-        "distinguishes the classes is what was planted. Limits are those of the phantoms.",
-        _table(["hurdle", "nothing planted"], ([_hurdle(r["hurdle"]), _cell(r)] for r in null)),
-        *_power(calibration, "data", "real"),
+        "Patients of one hospital without a finding, to whom classes are dealt by chance: what "
+        "distinguishes the classes is what was planted. Limits are those of the phantoms, "
+        "references as well. Cohorts of a collection share most of its patients.",
     ]
+    for name in tried:
+        rows = rates[rates["part"] == name]
+        for kind in rows["kind"].unique():
+            null = rows[(rows["plant"] == "") & (rows["kind"] == kind)].to_dict("records")
+            cells = ([_hurdle(r["hurdle"]), _cell(r)] for r in null)
+            paragraphs += [
+                f"### {name}, {kind}",
+                f"{REAL[name].who[0].upper()}{REAL[name].who[1:]}.",
+                _table(["hurdle", "nothing planted"], cells),
+                *_power(calibration, kind, name),
+            ]
+    return paragraphs
 
 
 def _references(calibration: Calibration) -> list[str]:
@@ -302,7 +315,7 @@ def detection_figure(
     height = _PANEL[1] * down + 1.0
     figure = Figure(figsize=(_PANEL[0] * _ACROSS, height), facecolor="white", dpi=130)
     panels = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False)
-    shown = rates[(rates["part"] == "fresh") & (rates["kind"] == "data") & rates["whole"]]
+    shown = rates[(rates["part"] == FRESH) & (rates["kind"] == "data") & rates["whole"]]
     targeted = [h for h in shown["hurdle"].unique() if any(p in TARGETS.get(h, ()) for p in plants)]
     colors = {hurdle: _COLORS[i % len(_COLORS)] for i, hurdle in enumerate(targeted)}
     for place, axes in enumerate(panels.flat):

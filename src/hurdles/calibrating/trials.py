@@ -31,6 +31,8 @@ from hurdles.registry import Registry
 
 #: Not a shortcut: nothing is planted.
 NOTHING = ""
+#: Phantoms from which limits are set, and others that are held against them.
+CALIBRATION, FRESH = "calibration", "fresh"
 #: Kinds of models that are trained on cohorts: a network of seconds, scikit-learn behind a
 #: function, and a larger network.
 MODELS = ("small", "pipeline", "resnet-18")
@@ -43,10 +45,10 @@ class Trial:
     """One cohort that is drawn and looked at.
 
     `kind` is ``data`` (hurdles for data), one of `MODELS` (it is trained, hurdles for models) or
-    ``network`` (a network is trained and only its AUC is wanted). `part` is ``calibration`` or
-    ``fresh``, drawn from other phantoms, or ``real``. Without `disease`, the classes differ in
-    nothing but what is planted: a shortcut, a fault, or nothing. `strength` is that of the
-    shortcut, 0 to 1; of a fault, how many cases. `repeat` counts from 0.
+    ``network`` (a network is trained and only its AUC is wanted). `part` is ``calibration``,
+    ``fresh``, drawn from other phantoms, or the name of a real collection. Without `disease`, the
+    classes differ in nothing but what is planted: a shortcut, a fault, or nothing. `strength` is
+    that of the shortcut, 0 to 1; of a fault, how many cases. `repeat` counts from 0.
 
     Examples
     --------
@@ -69,6 +71,11 @@ class Trial:
     def condition(self) -> Trial:
         """The same without its repeat and its size."""
         return replace(self, repeat=0, patients=0)
+
+    @property
+    def is_real(self) -> bool:
+        """True where images of a public collection are drawn."""
+        return self.part not in (CALIBRATION, FRESH)
 
     @property
     def name(self) -> str:
@@ -131,7 +138,8 @@ class Profile:
     networks: int = 3
     #: Cohorts for each fault.
     faults: int = 5
-    #: Cohorts of real images for each shortcut; three times as many without.
+    #: Cohorts of each real collection for each shortcut, and as many networks `small`; three times
+    #: as many without.
     real: int = 12
     #: Names; empty: every shortcut that is registered.
     shortcuts: tuple[str, ...] = ()
@@ -184,7 +192,7 @@ PROFILES: dict[str, Profile] = {
 
 def calibration_trials(profile: Profile, kinds: Iterable[str]) -> list[Trial]:
     """Return the trials from which limits are set: disease, and nothing planted."""
-    return [t for kind in kinds for t in _trials(profile, kind, "calibration", NOTHING, 0.0)]
+    return [t for kind in kinds for t in _trials(profile, kind, CALIBRATION, NOTHING, 0.0)]
 
 
 def network_trials(profile: Profile) -> list[Trial]:
@@ -194,7 +202,7 @@ def network_trials(profile: Profile) -> list[Trial]:
     strengths below 0.6 need no network.
     """
     return [
-        Trial("network", "fresh", profile.patients, False, plant, strength, repeat)
+        Trial("network", FRESH, profile.patients, False, plant, strength, repeat)
         for plant in profile.planted
         for strength in profile.grid
         if strength >= 0.6
@@ -208,33 +216,37 @@ def fresh_trials(
     references: Mapping[str, float],
     *,
     faults: Mapping[str, tuple[int, ...]],
-    real: bool,
+    real: Iterable[str],
 ) -> list[Trial]:
-    """Return the trials that measure: false alarms, power, faults, and real images."""
+    """Return the trials that measure: false alarms, power, faults, and these real collections."""
     kinds, size = tuple(kinds), profile.patients
 
-    def data(part: str, disease: bool, plant: str, strength: float, repeats: int) -> list[Trial]:
+    def data(disease: bool, plant: str, strength: float, repeats: int) -> list[Trial]:
         # What a test part can resolve is only amiss where a cohort was large enough before.
         n = _LARGE if plant == "few-tested" and len(profile.sizes) > 1 else size
-        return [Trial("data", part, n, disease, plant, strength, r) for r in range(repeats)]
+        return [Trial("data", FRESH, n, disease, plant, strength, r) for r in range(repeats)]
 
-    trials = [t for kind in kinds for t in _trials(profile, kind, "fresh", NOTHING, 0.0)]
+    trials = [t for kind in kinds for t in _trials(profile, kind, FRESH, NOTHING, 0.0)]
     if "data" in kinds:
-        trials += data("fresh", False, NOTHING, 0.0, profile.alike)
+        trials += data(False, NOTHING, 0.0, profile.alike)
         for plant, numbers in faults.items():
             for number in numbers:
-                trials += data("fresh", True, plant, float(number), profile.faults)
+                trials += data(True, plant, float(number), profile.faults)
     for plant in profile.planted:
         reference = references[plant]
         for strength in profile.grid if "data" in kinds else ():
             if strength != reference:
-                trials += data("fresh", True, plant, strength, profile.graded)
-        trials += [t for kind in kinds for t in _trials(profile, kind, "fresh", plant, reference)]
-    if real and "data" in kinds:
-        trials += data("real", False, NOTHING, 0.0, 3 * profile.real)
-        for plant in profile.planted:
-            trials += data("real", False, plant, references[plant], profile.real)
-    return trials
+                trials += data(True, plant, strength, profile.graded)
+        trials += [t for kind in kinds for t in _trials(profile, kind, FRESH, plant, reference)]
+    planted = {NOTHING: 0.0} | {plant: references[plant] for plant in profile.planted}
+    return trials + [
+        Trial(kind, collection, size, False, plant, strength, repeat)
+        for collection in real
+        for kind in ("data", "small")
+        if kind in kinds
+        for plant, strength in planted.items()
+        for repeat in range(profile.real if plant else 3 * profile.real)
+    ]
 
 
 def _trials(profile: Profile, kind: str, part: str, plant: str, strength: float) -> Iterator[Trial]:

@@ -21,7 +21,9 @@ from hurdles.auditing.material import Elsewhere, Material, Model, NetworkModel, 
 from hurdles.calibrating.cohorts import Planting, Pool, RealImages, draw_materials
 from hurdles.calibrating.limits import TARGETS
 from hurdles.calibrating.trials import (
+    CALIBRATION,
     FAULTS,
+    FRESH,
     MODELS,
     Measured,
     Profile,
@@ -39,9 +41,11 @@ from hurdles.recipe.recipe import Recipe
 _TRIED = 160
 #: Patients of the other collection that hurdles for models are given.
 _ELSEWHERE = 80
-_POOL_SEEDS = {"calibration": 1000, "fresh": 2000}
+_POOL_SEEDS = {CALIBRATION: 1000, FRESH: 2000}
 #: Hurdles that take as long as all others together, and how many networks of a condition they see.
-_DEAR = {"attention": 24}
+_DEAR = {"attention": 24, "stability": 60}
+#: Seeds beside its own of a network without a shortcut, where `stability` is asked about it.
+_SIBLINGS = 2
 #: Side of the images that the pipeline looks at, and components that it keeps of them.
 _SIDE, _COMPONENTS = 24, 20
 #: How long a trial takes beside others of as many patients: networks are trained, and asked.
@@ -61,6 +65,10 @@ class Plan:
     data: tuple[str, ...]
     model: tuple[str, ...]
     imports: tuple[str, ...] = ()
+
+    def real_images(self, name: str) -> Path:
+        """Return the file of a real collection's images."""
+        return self.out / f"real.{name}.npz"
 
     def pools(self, part: str) -> list[Pool]:
         """Return the pools of calibration or of fresh cohorts."""
@@ -153,8 +161,8 @@ def cost_of(trial: Trial) -> float:
 def _cohorts(
     plan: Plan, trial: Trial, counts: Sequence[int], *, strengths: Sequence[float] | None = None
 ) -> list[Material]:
-    if trial.part == "real":
-        source: Pool | RealImages = _real_images(plan.out / "real.npz")
+    if trial.is_real:
+        source: Pool | RealImages = _real_images(plan.real_images(trial.part))
     else:
         pools = plan.pools(trial.part)
         source = pools[trial.repeat % len(pools)]
@@ -180,13 +188,13 @@ def hurdles_for(plan: Plan, trial: Trial) -> tuple[str, ...]:
     if trial.plant in FAULTS:
         return (FAULTS.get(trial.plant).seen_by,)
     names = plan.data if trial.kind == "data" else plan.model
-    if trial.part == "calibration":
+    if trial.part == CALIBRATION:
         limits = load_limits()
         own = {name: [v for (h, _), v in limits.items() if h == name] for name in names}
         return tuple(n for n, each in own.items() if not each or any(map(is_calibrated, each)))
     if trial.kind in MODELS:
         return tuple(name for name in names if trial.repeat < _DEAR.get(name, trial.repeat + 1))
-    if trial.part == "fresh" and trial.disease and not trial.plant:
+    if trial.part == FRESH and trial.disease and not trial.plant:
         return names
     of_faults = {FAULTS.get(name).seen_by for name in FAULTS}
     return tuple(name for name in names if name in TARGETS or name not in of_faults)
@@ -268,6 +276,11 @@ def subject_of(plan: Plan, trial: Trial) -> Subject:
         images.predictions(model.labels, model.ask(images.pixels))
         for images in (validation, test, elsewhere)
     )
+    siblings = []
+    if trial.kind == "small" and not trial.plant and "stability" in hurdles_for(plan, trial):
+        for other in range(1, 1 + _SIBLINGS):
+            sibling = trained(trial.kind, material, epochs=epochs, seed=seed + other)
+            siblings.append(test.predictions(sibling.labels, sibling.ask(test.pixels)))
     return Subject(
         material.name,
         model,
@@ -275,4 +288,5 @@ def subject_of(plan: Plan, trial: Trial) -> Subject:
         of_validation,
         of_test,
         elsewhere=(Elsewhere(elsewhere, of_others),),
+        siblings=siblings,
     )

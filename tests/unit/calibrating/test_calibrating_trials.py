@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hurdles.calibrating.cohorts import REAL
 from hurdles.calibrating.trials import (
     PROFILES,
     Trial,
@@ -16,7 +17,7 @@ from hurdles.errors import RegistryError
 TRIALS = st.builds(
     Trial,
     kind=st.sampled_from(["data", "small", "pipeline", "network"]),
-    part=st.sampled_from(["calibration", "fresh", "real"]),
+    part=st.sampled_from(["calibration", "fresh", "kermany"]),
     patients=st.integers(2, 5000),
     disease=st.booleans(),
     plant=st.sampled_from(["", "marker", "body-size"]),
@@ -46,11 +47,12 @@ def test_no_trial_is_planned_twice_and_limits_rest_on_cohorts_that_nothing_else_
     references = dict.fromkeys(profile.planted, 1.0)
     kinds = tuple(profile.efforts)
     first = calibration_trials(profile, kinds)
-    fresh = fresh_trials(profile, kinds, references, faults={"inverted": (1,)}, real=True)
+    fresh = fresh_trials(profile, kinds, references, faults={"inverted": (1,)}, real=REAL)
     every = [t.name for t in [*first, *network_trials(profile), *fresh]]
     assert len(set(every)) == len(every)
     assert {t.part for t in first} == {"calibration"}
-    assert {t.part for t in fresh} == {"fresh", "real"}
+    assert {t.part for t in fresh} == {"fresh", *REAL}
+    assert {t.part for t in fresh if t.is_real} == set(REAL)
     assert not any(t.plant for t in first)
 
 
@@ -66,7 +68,7 @@ def test_power_is_measured_where_it_is_judged():
     profile = PROFILES["full"]
     references = dict.fromkeys(profile.planted, 0.8)
     kinds = tuple(profile.efforts)
-    fresh = fresh_trials(profile, kinds, references, faults={}, real=False)
+    fresh = fresh_trials(profile, kinds, references, faults={}, real=())
     markers = [t for t in fresh if t.plant == "marker"]
     for kind, (_, power) in profile.efforts.items():
         at = [t.patients for t in markers if t.strength == 0.8 and t.kind == kind]
@@ -86,7 +88,7 @@ def test_a_larger_profile_goes_on_from_a_smaller_one():
             for t in [
                 *calibration_trials(p, p.efforts),
                 *network_trials(p),
-                *fresh_trials(p, p.efforts, references, faults={}, real=True),
+                *fresh_trials(p, p.efforts, references, faults={}, real=REAL),
             ]
         }
         for p in (half, full)
