@@ -91,6 +91,8 @@ def calibration_page(calibration: Calibration) -> str:
     paragraphs = [
         "# The audit audited",
         *_answer(calibration),
+        "## Hurdle by hurdle",
+        hurdle_table(calibration.rates),
         *_false_alarms(calibration.rates),
         "## Power: hurdles for data",
         f"![Share of cohorts in which hurdles are hit, by strength]({_STEM}.png)",
@@ -131,6 +133,42 @@ def _answer(calibration: Calibration) -> list[str]:
             f"{row['goal']} ({row['result']})."
         )
     return [introduction, answer, f"{len(missed)} goals were not reached:", "\n".join(lines)]
+
+
+def hurdle_table(rates: pd.DataFrame) -> str:
+    """Return a row for each hurdle and kind: its false alarms, what it sees, what is not reached.
+
+    ``docs/hurdles.md`` holds the same lines.
+    """
+    lines = []
+    judged = rates[rates["judged"]]
+    for kind, hurdle in judged[["kind", "hurdle"]].drop_duplicates().itertuples(index=False):
+        rows = judged[(judged["kind"] == kind) & (judged["hurdle"] == hurdle)]
+        rows = rows[~rows["plant"].isin(FAULTS.names())]
+        alarms = [
+            f"{_condition(row)} {_share(row)}{_unreached(row)}"
+            for row in rows[rows["plant"] == ""].to_dict("records")
+        ]
+        seen: dict[str, list[str]] = {}
+        for row in rows[rows["plant"] != ""].to_dict("records"):
+            text = row["plant"] if row["result"] == "met" else f"{row['plant']} {_share(row)}"
+            where = _condition(row) + ("" if row["result"] == "met" else f", {row['result']}")
+            seen.setdefault(where, []).append(text)
+        if alarms or seen:
+            power = "; ".join(f"{where}: {', '.join(texts)}" for where, texts in seen.items())
+            lines.append([_hurdle(hurdle), kind, "; ".join(alarms), power])
+    heads = ["hurdle", "of", "false alarms", "meant to see; with the share, where not reached"]
+    return _table(heads, lines)
+
+
+def _condition(row: Row) -> str:
+    if row["part"] != FRESH:
+        return str(row["part"])
+    return "phantoms" if row["disease"] else "phantoms alike"
+
+
+def _unreached(row: Row) -> str:
+    return "" if row["result"] == "met" else f" ({row['result']})"
 
 
 def _false_alarms(rates: pd.DataFrame) -> list[str]:
