@@ -1,6 +1,7 @@
 """Limits let few cohorts without a shortcut pass, in any of a hurdle's findings."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hurdles.calibrating.limits import (
     verdict_of,
     write_limits,
 )
+from hurdles.calibrating.page import hurdle_table
 from hurdles.calibrating.trials import Measured, Record, Trial
 from hurdles.evaluation.bounds import exact_share
 from hurdles.findings.finding import Limit, Verdict
@@ -197,3 +199,21 @@ def test_findings_that_images_name_share_one_limit():
     limits = limits_from(records, SHIPPED)
     assert [s for h, s in limits if h == "confounders"] == [""]
     assert sum(is_hit(r.found, limits) for r in records) == 0  # none of 60 may lie beyond
+
+
+def test_hurdle_by_hurdle_what_is_not_reached_has_its_share():
+    clean, planted = cohorts(30, 0), cohorts(20, 5)
+    planted = [
+        replace(r, trial=replace(Trial.parse(r.trial), plant="marker", strength=0.8).name)
+        for r in planted
+    ]
+    all_hit = {("pixels", ""): Limit(-99.0, "calibrate-audit: all of them are hit")}
+    rates = rates_table([*clean, *planted], all_hit, {"marker": 0.8})
+    (line,) = [row for row in hurdle_table(rates).splitlines() if row.startswith("| `pixels`")]
+    assert "calibration 30/30 [88, 100 %] (missed)" in line
+    assert line.endswith("| calibration: marker |")
+    none_hit = {("pixels", ""): Limit(99.0, "calibrate-audit: none of them is hit")}
+    rates = rates_table([*clean, *planted], none_hit, {"marker": 0.8})
+    (line,) = [row for row in hurdle_table(rates).splitlines() if row.startswith("| `pixels`")]
+    assert "calibration 0/30 [0, 12 %] (not shown)" in line
+    assert line.endswith("| calibration, missed: marker 0/20 [0, 17 %] |")
