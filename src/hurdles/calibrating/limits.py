@@ -1,10 +1,11 @@
 """Limits from cohorts without a shortcut, and how often hurdles are hit when held against them.
 
 A hurdle has many findings, and it is hit if one of them is. So the limits of its findings are set
-together: the deciding end of each interval is standardized by its mean and deviation over the
-cohorts, and the largest of a cohort's findings is what is counted (the maximum that Westfall and
-Young 1993 resample). How many cohorts may lie beyond is chosen so that the share among all such
-cohorts is at most 1.5 % with 90 % confidence (a tolerance limit, Wilks 1941).
+together: the deciding end of each interval is standardized by its median over the cohorts and by
+how far its upper tail reaches from there, and the largest of a cohort's findings is what is counted
+(the maximum that Westfall and Young 1993 resample). How many cohorts may lie beyond is chosen so
+that the share among all such cohorts is at most 1.5 % with 90 % confidence (a tolerance limit,
+Wilks 1941).
 
 False alarms and power are proportions of cohorts, each with its interval.
 """
@@ -43,6 +44,11 @@ FLOORS: dict[str, float] = {
 PER_SUBJECT = ("pixels", "views", "lungs-removed", "perturbations")
 #: Share of cohorts without a shortcut that may hit a hurdle, and how sure that is to be.
 SHARE, CONFIDENCE = 0.015, 0.9
+#: Findings are made comparable by the distance of this quantile from the median: by deviations one
+#: finding with a long tail (answers that hardly ever flip) would loosen the limits of all others.
+_TAIL = 0.975
+#: That distance at least, in the findings' own units (AUC, shares): less of it matters to nobody.
+_LEAST_SPREAD = 0.02
 
 
 def allowed_beyond(cohorts: int, *, share: float = SHARE, confidence: float = CONFIDENCE) -> int:
@@ -112,9 +118,9 @@ def _joint_limits(table: pd.DataFrame) -> dict[str, float]:
     values = values[:, measured]
     if not names:
         return {}
-    center = np.nanmean(values, axis=0)
-    spread = np.nan_to_num(np.nanstd(values, axis=0))
-    height = np.where(np.isnan(values), -np.inf, values - center) / np.where(spread > 0, spread, 1)
+    center = np.nanmedian(values, axis=0)
+    spread = np.maximum(np.nanquantile(values, _TAIL, axis=0) - center, _LEAST_SPREAD)
+    height = np.where(np.isnan(values), -np.inf, values - center) / spread
     beyond = max(allowed_beyond(len(values)), 0)
     most = float(np.sort(height.max(axis=1))[-1 - beyond])
     return dict(zip(names, (center + most * spread).tolist(), strict=True))

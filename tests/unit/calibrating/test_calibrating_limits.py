@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hurdles.calibrating.limits import (
     SHARE,
+    _joint_limits,
     _result,
     allowed_beyond,
     limits_from,
@@ -217,3 +219,14 @@ def test_hurdle_by_hurdle_what_is_not_reached_has_its_share():
     (line,) = [row for row in hurdle_table(rates).splitlines() if row.startswith("| `pixels`")]
     assert "calibration 0/30 [0, 12 %] (not shown)" in line
     assert line.endswith("| calibration, missed: marker 0/20 [0, 17 %] |")
+
+
+def test_a_finding_with_a_long_tail_does_not_loosen_the_limits_of_the_others():
+    rng = np.random.default_rng(3)
+    usual = rng.normal(0.1, 0.03, 200)
+    rare = np.zeros(200)  # answers that hardly ever flip, and in two cohorts do
+    rare[:2] = 0.015
+    table = pd.DataFrame({"usual": usual, "rare": rare})
+    limits = _joint_limits(table)
+    assert limits["usual"] == pytest.approx(usual.max(), abs=1e-9)
+    assert rare.max() <= limits["rare"] < 0.06
