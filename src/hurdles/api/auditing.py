@@ -379,6 +379,7 @@ def calibrate_audit(
     workers: int = 2,
     real: str | Path | None = None,
     results: str | Path | None = None,
+    hours: float | None = None,
     force: bool = False,
     options: Options | None = None,
 ) -> Calibration:
@@ -398,6 +399,9 @@ def calibrate_audit(
         as well.
     results : path, optional
         Folder of the page, the tables and the limits; default: `out`.
+    hours : float, optional
+        When no further fresh cohort is begun: results are of those that are there, and say how many
+        are left. Limits need all of theirs, and wait for them. Default: all.
     force : bool
         Replace files that hurdles did not write; never an input.
     options : Options, optional
@@ -416,16 +420,18 @@ def calibrate_audit(
         If no profile has that name.
     """
     from hurdles.calibrating.calibration import calibrate_audit as calibrate
+    from hurdles.calibrating.cohorts import REAL
     from hurdles.calibrating.page import calibration_files, write_calibration
 
     folder = Path(results or out)
-    cohort_file = [] if real is None else [Path(out) / "real.npz"]
-    with outputs(*calibration_files(folder), *cohort_file, force=force):
+    cohort_files = [] if real is None else [Path(out) / f"real.{name}.npz" for name in REAL]
+    with outputs(*calibration_files(folder), *cohort_files, force=force):
         calibration = calibrate(
             Path(out),
             profile=profile,
             workers=workers,
             real=None if real is None else Path(real),
+            hours=hours,
             options=options,
         )
         write_calibration(calibration, folder)

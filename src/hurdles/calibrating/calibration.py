@@ -6,9 +6,12 @@ Every finished trial is a line in a file; called again, only what is missing is 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ from hurdles.calibrating.trials import (
     Profile,
     Record,
     Trial,
+    by_turns,
     calibration_trials,
     fault_numbers,
     fresh_trials,
@@ -61,7 +65,7 @@ class Calibration:
     `references` are the strengths at which the power of each shortcut was judged; `areas` the AUC
     of networks that had nothing but the shortcut to read, by shortcut and strength; `rates` false
     alarms and power, columns as in `hurdles.calibrating.limits.COLUMNS`. `cohorts` were
-    drawn in all, in `seconds` on one core, renderings apart.
+    drawn in all, in `seconds` on one core, renderings apart; `left` of the profile's were not.
     """
 
     profile: Profile
@@ -71,6 +75,7 @@ class Calibration:
     rates: pd.DataFrame
     cohorts: int
     seconds: float
+    left: int = 0
 
 
 def calibrate_audit(
@@ -82,14 +87,18 @@ def calibrate_audit(
     data: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
     imports: Sequence[str] = (),
+    hours: float | None = None,
     options: Options | None = None,
 ) -> Calibration:
     """Measure how often every hurdle cries wolf, and how often it sees a known shortcut.
 
     Limits are set on cohorts without a shortcut; false alarms and power are measured on others.
     Every finished trial is a line in ``out/trials.jsonl``: called again, only what is missing is
-    computed. The number of processes changes nothing but the time.
+    computed. The number of processes changes nothing but the time. After so many `hours` no fresh
+    cohort is begun, and rates are of those that are there: each condition has about the same share
+    of its cohorts then.
     """
+    ends = math.inf if hours is None else time.monotonic() + 3600 * hours
     register_hurdles(imports)
     if isinstance(profile, str):
         if profile not in PROFILES:
@@ -112,7 +121,7 @@ def calibrate_audit(
     with one_thread():
         _check(plan, journal, options.listener)
     with _workers(plan, workers, options.listener) as at_work:
-        return _carry_out(plan, journal, at_work, tuple(images))
+        return _carry_out(plan, journal, at_work, tuple(images), ends)
 
 
 def _names(hurdles: Registry[Any], wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -122,7 +131,7 @@ def _names(hurdles: Registry[Any], wanted: Sequence[str] | None) -> tuple[str, .
 
 
 def _carry_out(
-    plan: Plan, journal: Journal, at_work: _Workers, real: tuple[str, ...]
+    plan: Plan, journal: Journal, at_work: _Workers, real: tuple[str, ...], ends: float
 ) -> Calibration:
     profile = plan.profile
     kinds = [k for k in profile.efforts if (plan.data if k == "data" else plan.model)]
@@ -134,11 +143,13 @@ def _carry_out(
     ]
     at_work.run("Rendering phantoms", render, tasks, lambda _: None)
 
-    def records_of(stage: str, trials: Sequence[Trial]) -> list[Record]:
+    def records_of(stage: str, trials: Sequence[Trial], ends: float = math.inf) -> list[Record]:
         left = [t for t in trials if not journal.answers(t.name, hurdles_for(plan, t))]
         tasks, costs = [(plan, t.name) for t in left], [cost_of(t) for t in left]
-        at_work.run(stage, run_trial, tasks, journal.add, costs)
-        return journal.among(t.name for t in trials)
+        at_work.run(stage, run_trial, tasks, journal.add, costs, ends=ends)
+        return [
+            journal.records[t.name] for t in trials if journal.answers(t.name, hurdles_for(plan, t))
+        ]
 
     clean = records_of("Cohorts without a shortcut", calibration_trials(profile, kinds))
     limits = limits_from(clean, load_limits())
@@ -151,11 +162,12 @@ def _carry_out(
         # What cannot be planted into an image that exists is not tried there.
         if not trial.is_real or not trial.plant or trial.plant in PLANTS
     ]
-    fresh = records_of("Fresh cohorts", trials)
+    fresh = records_of("Fresh cohorts", by_turns(trials), ends)
     rates = rates_table(fresh, limits, references)
     done = [*clean, *networks, *fresh]
     seconds = sum(record.seconds for record in done)
-    return Calibration(profile, limits, references, areas, rates, len(done), seconds)
+    left = len(trials) - len(fresh)
+    return Calibration(profile, limits, references, areas, rates, len(done), seconds, left)
 
 
 def _about(plan: Plan, real: Mapping[str, RealImages]) -> dict[str, Any]:
@@ -217,14 +229,20 @@ class _Workers:
         tasks: Sequence[tuple[Any, ...]],
         done: Callable[[T], object],
         costs: Sequence[float] = (),
+        *,
+        ends: float = math.inf,
     ) -> None:
-        """Do tasks, in whatever order they end, and pass each result on."""
+        """Do tasks, in whatever order they end, and pass each result on.
+
+        None is begun later than `ends`, by the monotonic clock.
+        """
         self.listener.start(stage, len(tasks), costs)
-        for result in self._results(work, tasks):
+        begun = itertools.takewhile(lambda _: time.monotonic() < ends, tasks)
+        for result in self._results(work, begun):
             done(result)
             self.listener.advance()
 
-    def _results(self, work: Callable[..., T], tasks: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+    def _results(self, work: Callable[..., T], tasks: Iterable[tuple[Any, ...]]) -> Iterator[T]:
         if self.pool is None:
             yield from (work(*task) for task in tasks)
             return

@@ -68,6 +68,8 @@ def answer_lines(calibration: Calibration) -> list[str]:
                 counts = rows["result"].value_counts()
                 results = ", ".join(f"{counts[r]} {r}" for r in _RESULTS if r in counts)
                 lines.append(f"{what} on {where}: of {len(rows)} goals {results}.")
+    if calibration.left:
+        lines.append(f"{calibration.left:,} cohorts are left: the same command goes on with them.")
     return lines
 
 
@@ -141,7 +143,7 @@ def hurdle_table(rates: pd.DataFrame) -> str:
     ``docs/hurdles.md`` holds the same lines.
     """
     lines = []
-    judged = rates[rates["judged"]]
+    judged = rates[rates["judged"].astype(bool)]
     for kind, hurdle in judged[["kind", "hurdle"]].drop_duplicates().itertuples(index=False):
         rows = judged[(judged["kind"] == kind) & (judged["hurdle"] == hurdle)]
         rows = rows[~rows["plant"].isin(FAULTS.names())]
@@ -265,8 +267,8 @@ def _method(calibration: Calibration) -> list[str]:
     return [
         "## How it was made",
         f"`hurdles calibrate-audit`, profile {p.name}, hurdles {__version__}: "
-        f"{calibration.cohorts:,} cohorts of phantoms of {p.size} pixels, "
-        f"{calibration.seconds / 60:.0f} minutes on one core. A cohort has "
+        f"{calibration.cohorts:,} cohorts of images of {p.size} pixels, {calibration.left:,} are "
+        f"left; {calibration.seconds / 60:.0f} minutes of one process. A cohort has "
         f"{' or '.join(map(str, p.sizes))} patients, by turns ({p.patients} where a network reads "
         "a shortcut alone, in real images, and with faults), "
         "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -247,6 +248,12 @@ def fresh_trials(
         for plant, strength in planted.items()
         for repeat in range(profile.real if plant else 3 * profile.real)
     ]
+
+
+def by_turns(trials: Sequence[Trial]) -> list[Trial]:
+    """Return them in an order in which each condition's come evenly, wherever one stops."""
+    of_condition = Counter(trial.condition for trial in trials)
+    return sorted(trials, key=lambda t: ((t.repeat + 0.5) / of_condition[t.condition], t.name))
 
 
 def _trials(profile: Profile, kind: str, part: str, plant: str, strength: float) -> Iterator[Trial]:
@@ -530,10 +537,6 @@ class Journal:
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(record.to_json() + "\n")
         self.records[record.trial] = record
-
-    def among(self, names: Iterable[str]) -> list[Record]:
-        """Return the records of these trials, in this order, as far as they are there."""
-        return [self.records[name] for name in names if name in self.records]
 
 
 def is_calibrated(limit: Limit) -> bool:

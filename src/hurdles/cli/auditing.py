@@ -305,6 +305,12 @@ def calibrate_audit(
         typer.Option("--real", metavar="FOLDER", help="Plant into collections there too."),
     ] = None,
     results: ResultsOption = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            "--hours", help="Begin no further fresh cohort then, and write what is there."
+        ),
+    ] = None,
     force: ForceOption = False,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -324,6 +330,7 @@ def calibrate_audit(
             workers=workers,
             real=real,
             results=results,
+            hours=hours,
             force=force,
             options=options,
         )
@@ -331,6 +338,7 @@ def calibrate_audit(
     content = {
         "rates": json.loads(calibration.rates.to_json(orient="records")),
         "references": calibration.references,
+        "left": calibration.left,
         "written": str(page),
     }
     print_result(as_json, content, answer_lines(calibration), f"written: {page}")

@@ -57,6 +57,21 @@ def test_an_alarm_that_always_rings_and_one_that_never_does(
     assert load_limits(limits) == found.limits
 
 
+def test_after_its_hours_no_cohort_is_begun_and_the_page_says_what_is_left(
+    tmp_path, tiny, known_hurdles, references
+):
+    none = calibrated(tmp_path / "out", tiny, known_hurdles, hours=0.0)
+    assert none.left > 0
+    assert none.rates.empty
+    assert none.limits["greys", ""].source.startswith("calibrate-audit")
+    page, *_ = write_calibration(none, tmp_path)
+    assert f"{none.left} cohorts are left" in page.read_text()
+    every = calibrated(tmp_path / "out", tiny, known_hurdles)
+    assert every.left == 0
+    assert every.limits == none.limits
+    assert every.cohorts == none.cohorts + none.left
+
+
 def test_a_kill_costs_only_what_was_under_way(
     tmp_path, tiny, known_hurdles, references, monkeypatch
 ):

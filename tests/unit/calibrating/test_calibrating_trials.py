@@ -1,5 +1,7 @@
 """Trials are known by their names, and nothing else decides their seeds."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from hurdles.calibrating.cohorts import REAL
 from hurdles.calibrating.trials import (
     PROFILES,
     Trial,
+    by_turns,
     calibration_trials,
     fresh_trials,
     network_trials,
@@ -94,3 +97,14 @@ def test_a_larger_profile_goes_on_from_a_smaller_one():
         for p in (half, full)
     ]
     assert of[0] < of[1]
+
+
+def test_wherever_one_stops_each_condition_has_about_the_same_share():
+    profile = PROFILES["full"]
+    references = dict.fromkeys(profile.planted, 0.8)
+    trials = fresh_trials(profile, profile.efforts, references, faults={}, real=REAL)
+    ordered = by_turns(trials)
+    assert sorted(t.name for t in ordered) == sorted(t.name for t in trials)
+    whole = Counter(t.condition for t in trials)
+    half = Counter(t.condition for t in ordered[: len(ordered) // 2])
+    assert all(abs(half[c] - n / 2) <= 1 for c, n in whole.items())
