@@ -420,12 +420,10 @@ def calibrate_audit(
         If no profile has that name.
     """
     from hurdles.calibrating.calibration import calibrate_audit as calibrate
-    from hurdles.calibrating.cohorts import REAL
     from hurdles.calibrating.page import calibration_files, write_calibration
 
     folder = Path(results or out)
-    cohort_files = [] if real is None else [Path(out) / f"real.{name}.npz" for name in REAL]
-    with outputs(*calibration_files(folder), *cohort_files, force=force):
+    with outputs(*calibration_files(folder), force=force):
         calibration = calibrate(
             Path(out),
             profile=profile,

@@ -178,7 +178,11 @@ class RealImages:
         return self.plain._replace(pixels=plant(name, self.plain.pixels, present))
 
     def save(self, path: Path) -> None:
-        """Write it to a file, whole or not at all."""
+        """Write it to a file, whole or not at all; where there is one, it must hold the same."""
+        if path.exists():
+            if not self._is_in(path):
+                raise RunError(f"{path} holds other images than these; give another --out.")
+            return
         frame = self.plain.frame.astype(object)
         text = frame.where(frame.notna(), "").astype(str)
         arrays: dict[str, Any] = {f"frame:{c}": text[c].to_numpy(dtype=str) for c in frame}
@@ -186,6 +190,15 @@ class RealImages:
             arrays["masks"] = self.plain.masks
         with replacing(path) as part, part.open("wb") as handle:
             np.savez(handle, pixels=self.plain.pixels, **arrays)
+
+    def _is_in(self, path: Path) -> bool:
+        try:
+            there = RealImages.load(path).plain
+        except (OSError, ValueError, KeyError):
+            return False
+        return np.array_equal(there.pixels, self.plain.pixels) and list(
+            there.frame["image"]
+        ) == list(self.plain.frame["image"])
 
     @classmethod
     def load(cls, path: Path) -> RealImages:

@@ -1,9 +1,18 @@
 """Pools hold what would be rendered directly, and cohorts are what was asked for."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from hurdles.calibrating.cohorts import PLAIN, Planting, Pool, draw_materials, state_of
+from hurdles.calibrating.cohorts import (
+    PLAIN,
+    Images,
+    Planting,
+    Pool,
+    RealImages,
+    draw_materials,
+    state_of,
+)
 from hurdles.errors import RecipeError, RunError
 from hurdles.phantom import Shortcut, phantom_cohort
 
@@ -102,3 +111,24 @@ def test_pixels_masks_and_rows_stay_together(pool):
 def test_too_large_a_cohort_is_refused(pool):
     with pytest.raises(RecipeError, match="40 patients of each class are needed and 30 are there"):
         draw_materials(pool, Planting(True), [80], seed=0)
+
+
+def test_real_images_are_written_once_and_nothing_else_is_replaced(tmp_path):
+    frame = pd.DataFrame(
+        {"image": ["a", "b"], "label": "Normal", "patient": ["p", "q"], "source": None,
+         "view": "PA", "sex": None, "age": [40.0, np.nan]}
+    )  # fmt: skip
+    pixels = np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8)
+    real = RealImages(Images(frame, pixels, None))
+    path = tmp_path / "real.npz"
+    real.save(path)
+    before = path.read_bytes()
+    real.save(path)
+    assert path.read_bytes() == before
+    assert np.array_equal(RealImages.load(path).plain.pixels, pixels)
+    with pytest.raises(RunError, match="holds other images"):
+        RealImages(Images(frame, pixels + 1, None)).save(path)
+    path.write_bytes(b"somebody's notes")
+    with pytest.raises(RunError, match="holds other images"):
+        real.save(path)
+    assert path.read_bytes() == b"somebody's notes"
