@@ -306,14 +306,17 @@ def measure_tables(evaluation: Evaluation) -> dict[str, Any]:
     notes: dict[str, int] = {}  # the same note always under the same number
     methods: dict[str, list[str]] = {}
 
+    def marked(metric: Metric, estimate: Estimate) -> dict[str, Any]:
+        texts = _cell(estimate, _WRITERS[metric.written])
+        note = texts["note"]
+        return {**texts, "mark": notes.setdefault(note, len(notes) + 1) if note else ""}
+
     def cell(metric: Metric, name: str | None = None) -> dict[str, Any]:
         estimate = evaluation.get(metric.name, name)
         if estimate.is_defined:
             titles = methods.setdefault(estimate.method, [])
             titles += [metric.title] if metric.title not in titles else []
-        texts = _cell(estimate, _WRITERS[metric.written])
-        note = texts["note"]
-        return {**texts, "mark": notes.setdefault(note, len(notes) + 1) if note else ""}
+        return marked(metric, estimate)
 
     # Files of older versions lack what is new.
     there = {measure for measure, _ in evaluation.estimates}
@@ -328,27 +331,21 @@ def measure_tables(evaluation: Evaluation) -> dict[str, Any]:
             for name in evaluation.classes
         ],
         "totals": [{"name": metric.title, **cell(metric)} for metric in total],
-        "weighted": weighted_rows(evaluation),
+        # Each patient once, beside the measure of images.
+        "weighted": [
+            {
+                "name": METRICS[measure].title,
+                "class": class_,
+                "once": marked(METRICS[measure], once),
+                "image": marked(METRICS[measure], evaluation.get(measure, class_ or None)),
+            }
+            for (measure, class_), once in evaluation.patient_weighted.items()
+        ],
         "words": [(metric.title, metric.sentence) for metric in METRICS.values()]
         + [(row.title, CONDITIONAL[row.measure].sentence) for row in _first(evaluation)],
         "notes": [(number, note) for note, number in notes.items()],
         "methods": [(wording.and_list(titles), method) for method, titles in methods.items()],
     }
-
-
-def weighted_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return one row for each measure in which each patient counts once, beside that by image."""
-    return [
-        {
-            "name": METRICS[measure].title,
-            "class": class_,
-            "once": _cell(each, _WRITERS[METRICS[measure].written]),
-            "image": _cell(
-                evaluation.get(measure, class_ or None), _WRITERS[METRICS[measure].written]
-            ),
-        }
-        for (measure, class_), each in evaluation.patient_weighted.items()
-    ]
 
 
 def _first(evaluation: Evaluation) -> list[Conditional]:

@@ -29,7 +29,6 @@ from hurdles.reporting.page import (
     condition_rows,
     measure_tables,
     render,
-    weighted_rows,
     write_report,
 )
 
@@ -488,7 +487,7 @@ def test_measures_with_each_patient_once_stand_beside_those_of_images():
     assert once.value == pytest.approx(8 / 9 / 4)
     (row,) = [
         row
-        for row in weighted_rows(found)
+        for row in measure_tables(found)["weighted"]
         if (row["name"], row["class"]) == ("Sensitivity", "sick")
     ]
     assert row["once"]["value"] == percent(once.value)
