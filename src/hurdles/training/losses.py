@@ -17,14 +17,13 @@ The entangling term is the mean of ``(1 - cosine) / 2`` over the pairs of one cl
 what makes a class is to look alike wherever it comes from. Both are zero where a batch has no such
 pair, and are added to the loss, each times its weight.
 
-``remedy.unit_features`` is EnD as the authors' code has it (github.com/EIDOSlab/
-entangling-disentangling-bias, ``EnD.py`` and ``models.py``), in two points. The features are scaled
-to length one in the network itself, so that the head sees no lengths either, when it is used as when
-it is trained. And of the pairs of the second kind those count in which the later image of the batch
-has the lower-numbered source: with the batch in random order half of them, drawn anew in every step.
-Without it every pair counts once, and the head sees the features as they are. Their code runs with
-both weights 0.1 in its own example, and searches them within 0 and 1 by validation; it ends some
-encoders with tanh in the place of ReLU, which is not done here.
+``remedy.unit_features`` is EnD as the authors' code has it, in two points (``EnD.py`` and
+``models.py`` of EIDOSlab/entangling-disentangling-bias on GitHub). The features are scaled to length
+one in the network itself, so that the head sees no lengths either, in training and in use. And of
+the pairs of the second kind those count in which the later image of the batch has the lower-numbered
+source: in batches of random order half of them, others in every step. Without it every pair counts
+once, and the head sees the features as they are. Both weights are 0.1 in the authors' own example;
+they advise to search them within 0 and 1. They end some encoders with tanh in the place of ReLU, which is not done here.
 """
 
 from __future__ import annotations
