@@ -18,12 +18,13 @@ what makes a class is to look alike wherever it comes from. Both are zero where 
 pair, and are added to the loss, each times its weight.
 
 ``remedy.unit_features`` is EnD as the authors' code has it, in two points (``EnD.py`` and
-``models.py`` of EIDOSlab/entangling-disentangling-bias on GitHub). The features are scaled to length
-one in the network itself, so that the head sees no lengths either, in training and in use. And of
-the pairs of the second kind those count in which the later image of the batch has the lower-numbered
-source: in batches of random order half of them, others in every step. Without it every pair counts
-once, and the head sees the features as they are. Both weights are 0.1 in the authors' own example;
-they advise to search them within 0 and 1. They end some encoders with tanh in the place of ReLU, which is not done here.
+``models.py`` of EIDOSlab/entangling-disentangling-bias on GitHub). The features are scaled to
+length one in the network itself, so that the head sees no lengths either, in training and in use.
+And of the pairs of the second kind those count in which the later image of the batch has the
+lower-numbered source: in batches of random order half of them, others in every step. Without it
+every pair counts once, and the head sees the features as they are. Both weights are 0.1 in the
+authors' own example; they advise to search them within 0 and 1. They end some encoders with tanh in
+the place of ReLU, which is not done here.
 """
 
 from __future__ import annotations
