@@ -297,6 +297,10 @@ def study(
         bool,
         typer.Option("--fast", help="The fast profile: what it spends, the study's file says."),
     ] = False,
+    profile: Annotated[
+        str,
+        typer.Option("--profile", help="Another profile of the study's file, such as middle."),
+    ] = "",
     cells: Annotated[
         list[str] | None,
         typer.Option("--cells", metavar="PATTERN", help="Only cells like 'done right/*/0'."),
@@ -319,7 +323,7 @@ def study(
     from hurdles.reporting.console import plan_lines
 
     if dry_run:
-        plan = hurdles.plan(name, data=data, out=out, fast=fast, cells=cells or ())
+        plan = hurdles.plan(name, data=data, out=out, fast=fast, profile=profile, cells=cells or ())
         print_result(as_json, plan, plan_lines(plan))
         return
     with verb_options(on_bad, cache, quiet, no_images) as options:
@@ -328,6 +332,7 @@ def study(
             data=data,
             out=out,
             fast=fast,
+            profile=profile,
             cells=cells or (),
             results=results,
             force=force,
