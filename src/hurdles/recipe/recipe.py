@@ -256,9 +256,8 @@ class RemedySection(_Section):
     )
     unit_features: bool = Field(
         False,
-        description="EnD as its authors coded it: the head is given features of length one, and "
-        "of each two images of a class from two sources those count of which the later one is of "
-        "the source first by name; needs disentangle or entangle.",
+        description="EnD as its authors coded it (hurdles.training.losses), with a head that is "
+        "given features of length one; needs disentangle or entangle.",
     )
     reject: float = Field(
         0.0,
