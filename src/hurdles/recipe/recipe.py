@@ -255,9 +255,7 @@ class RemedySection(_Section):
         description="EnD: weight of making features of a class alike across sources; 0: not used.",
     )
     unit_features: bool = Field(
-        False,
-        description="EnD as its authors coded it (hurdles.training.losses), with a head that is "
-        "given features of length one; needs disentangle or entangle.",
+        False, description="EnD as its authors coded it: the head is given features of length one."
     )
     reject: float = Field(
         0.0,
