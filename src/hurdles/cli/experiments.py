@@ -32,7 +32,8 @@ from hurdles.data.vocabulary import MissingPatients, OnBad
 
 #: As in `hurdles.recipe.remedies`, imported only when needed; a test holds the two together.
 _REMEDIES = (
-    "lungs-only, harmonized, source-balanced, class-by-source, group-dro, unlearn-source, or reject"
+    "lungs-only, harmonized, source-balanced, class-by-source, group-dro, unlearn-source, end, "
+    "or reject"
 )
 
 
