@@ -86,7 +86,16 @@ VERBS = {
     "lineage": ["--out", "--fingerprint", "--column", "--json"],
     "fingerprint": ["--out", "--name", "--column", "--json"],
     "calibrate-audit": ["--out", "--profile", "--workers", "--real", "--results", "--json"],
-    "study": ["--out", "--data", "--fast", "--cells", "--results", "--dry-run", "--json"],
+    "study": [
+        "--out",
+        "--data",
+        "--fast",
+        "--profile",
+        "--cells",
+        "--results",
+        "--dry-run",
+        "--json",
+    ],
 }
 
 

@@ -56,7 +56,7 @@ PAGES = (
 #: Not run: a test of their own runs them (test_own_hurdle.py), or they take hours.
 LOOKED_UP = ("hurdles.md", "results/README.md")
 #: How many commands are not run, so that none slips away unseen.
-NOT_RUN = {"howto/command.md": 1, "howto/evaluate.md": 1, "howto/published-work.md": 4}
+NOT_RUN = {"howto/command.md": 1, "howto/evaluate.md": 1, "howto/published-work.md": 5}
 
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]*)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
 

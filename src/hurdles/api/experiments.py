@@ -618,13 +618,14 @@ def plan(
     data: Data | None = None,
     out: str | Path,
     fast: bool = False,
+    profile: str = "",
     cells: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return what `study` would do, without doing any of it.
 
     Parameters
     ----------
-    name, data, out, fast, cells
+    name, data, out, fast, profile, cells
         As for `study`.
 
     Returns
@@ -633,7 +634,7 @@ def plan(
         One row per cell: its name, its status (done, to do, or not here), and how many images it
         is trained, chosen and tested on.
     """
-    return find_study(name).plan(data, Path(out), fast=fast, patterns=cells)
+    return find_study(name).plan(data, Path(out), fast=fast, profile=profile, patterns=cells)
 
 
 def study(
@@ -642,6 +643,7 @@ def study(
     data: Data | None = None,
     out: str | Path,
     fast: bool = False,
+    profile: str = "",
     cells: Sequence[str] = (),
     results: str | Path | None = None,
     force: bool = False,
@@ -659,6 +661,8 @@ def study(
         Folder of the runs; finished cells are never computed again.
     fast : bool
         The fast profile: as the study's file says, e.g. smaller images and fewer epochs.
+    profile : str
+        Another profile of the study's file, e.g. ``middle``; default: ``full``.
     cells : sequence of str
         Patterns, e.g. ``done right/*``: only these cells are computed.
     results : path, optional
@@ -670,12 +674,13 @@ def study(
     """
     grid_study = find_study(name)
     folder = Path(results or out)
-    known = folder.glob(f"{grid_study.name}.{'fast' if fast else 'full'}.*")
+    profile = grid_study.grid.profile_named(profile, fast=fast)
+    known = folder.glob(f"{grid_study.name}.{profile}.*")
     with outputs(*known, folders=[folder], inputs=grid_study.grid.files, force=force):
         return grid_study.carry_out(
             data,
             Path(out),
-            fast=fast,
+            profile=profile,
             patterns=cells,
             options=options or Options(),
             results=Path(results) if results is not None else None,

@@ -32,7 +32,8 @@ from hurdles.data.vocabulary import MissingPatients, OnBad
 
 #: As in `hurdles.recipe.remedies`, imported only when needed; a test holds the two together.
 _REMEDIES = (
-    "lungs-only, harmonized, source-balanced, class-by-source, group-dro, unlearn-source, or reject"
+    "lungs-only, harmonized, source-balanced, class-by-source, group-dro, unlearn-source, end, "
+    "or reject"
 )
 
 
@@ -297,6 +298,10 @@ def study(
         bool,
         typer.Option("--fast", help="The fast profile: what it spends, the study's file says."),
     ] = False,
+    profile: Annotated[
+        str,
+        typer.Option("--profile", help="Another profile of the study's file, such as middle."),
+    ] = "",
     cells: Annotated[
         list[str] | None,
         typer.Option("--cells", metavar="PATTERN", help="Only cells like 'done right/*/0'."),
@@ -319,7 +324,7 @@ def study(
     from hurdles.reporting.console import plan_lines
 
     if dry_run:
-        plan = hurdles.plan(name, data=data, out=out, fast=fast, cells=cells or ())
+        plan = hurdles.plan(name, data=data, out=out, fast=fast, profile=profile, cells=cells or ())
         print_result(as_json, plan, plan_lines(plan))
         return
     with verb_options(on_bad, cache, quiet, no_images) as options:
@@ -328,6 +333,7 @@ def study(
             data=data,
             out=out,
             fast=fast,
+            profile=profile,
             cells=cells or (),
             results=results,
             force=force,

@@ -10,6 +10,7 @@ from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -71,7 +72,9 @@ class Network(nn.Module, ABC):
             x = (x - self.spec.mean) / self.spec.std
         if self.opaque and self.training and torch.is_grad_enabled():
             x = onednn.enter(x)
-        return onednn.leave(self.encode(x))
+        features = onednn.leave(self.encode(x))
+        # In float32 whatever the format of training: of a unit's many small parts the sum counts.
+        return normalize(features.float(), dim=1) if self.spec.unit_features else features
 
     def logits(self, features: Tensor) -> Tensor:
         """Return logits of shape (N, labels) for features.

@@ -32,6 +32,8 @@ class ModelSpec:
         three of Lázaro and Barco 2020, the LeNets) that head is kept, and this must be empty.
     mean, std : float
         Subtracted from the pixels, which lie within [0, 1], and divided by; part of the network.
+    unit_features : bool, default False
+        Whether the features of each image are scaled to length one (Euclidean) before the head.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class ModelSpec:
     hidden: tuple[int, ...] = ()
     mean: float = 0.0
     std: float = 1.0
+    unit_features: bool = False
 
     def __post_init__(self) -> None:
         # A list from JSON is welcome; a string would silently become its letters.

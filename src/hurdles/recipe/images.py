@@ -156,9 +156,9 @@ def network_spec(
     recipe: Recipe, labels: Sequence[str], *, mean: float = 0.0, std: float = 1.0
 ) -> ModelSpec:
     """Return what a recipe's network is built from; RecipeError if there can be none."""
-    model, size = recipe.model, recipe.preparation.size
+    model, size, unit = recipe.model, recipe.preparation.size, recipe.remedy.unit_features
     return ModelSpec(
-        model.architecture, tuple(labels), size, model.channels, model.hidden, mean, std
+        model.architecture, tuple(labels), size, model.channels, model.hidden, mean, std, unit
     )
 
 

@@ -254,6 +254,9 @@ class RemedySection(_Section):
         ge=0,
         description="EnD: weight of making features of a class alike across sources; 0: not used.",
     )
+    unit_features: bool = Field(
+        False, description="EnD as its authors coded it: the head is given features of length one."
+    )
     reject: float = Field(
         0.0,
         ge=0,
@@ -266,6 +269,12 @@ class RemedySection(_Section):
         description="reject: distance (of the features to those of training images), or confidence "
         "(the largest probability).",
     )
+
+    @model_validator(mode="after")
+    def _unit_features_of_end(self) -> RemedySection:
+        if self.unit_features and not (self.disentangle or self.entangle):
+            raise ValueError("unit_features needs disentangle or entangle, whose features they are")
+        return self
 
     @property
     def needs_sources(self) -> bool:

@@ -10,7 +10,9 @@ possible to compare them, and to add several to any recipe.
 ``source-balanced``  every epoch shows each source equally often
 ``class-by-source``  every epoch shows each class of each source equally often
 ``group-dro``        the groups, class by source, that go worst count most (Sagawa et al. 2020)
-``unlearn-source``   features are to tell the class, not the source (EnD, Tartaglione et al. 2021)
+``unlearn-source``   features are to tell the class, not the source: the two terms of EnD alone
+``end``              EnD as its authors coded it (Tartaglione et al. 2021): the head, too, is given
+                     nothing but the direction of the features
 ``reject``           images unlike those of training are not answered, and listed
 ===================  ===========================================================================
 
@@ -151,6 +153,11 @@ def _unlearn_source(recipe: Recipe) -> Recipe:
     if recipe.remedy.disentangle or recipe.remedy.entangle:
         return recipe
     return recipe.changed(remedy={"disentangle": 0.1, "entangle": 0.1})
+
+
+@_remedy("end", "the same as the authors of EnD coded it, on unit features", needs_sources=True)
+def _end(recipe: Recipe) -> Recipe:
+    return _unlearn_source(recipe).changed(remedy={"unit_features": True})
 
 
 @_remedy("reject", "images unlike those of training are not answered")

@@ -191,6 +191,14 @@ class Grid(_Part):
             )
         return self.profiles[name]
 
+    def profile_named(self, name: str = "", *, fast: bool = False) -> str:
+        """Return the profile that is wanted: one by name, or ``fast``, or else ``full``."""
+        if fast and name not in ("", "fast"):
+            raise RecipeError(f"--fast and --profile {name} want two profiles; give one of them.")
+        name = name or ("fast" if fast else "full")
+        self.profile(name)
+        return name
+
     def path(self, text: str) -> Path:
         """Return a path that the study's file names."""
         return (self.folder or Path()) / Path(text).expanduser()

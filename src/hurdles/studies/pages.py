@@ -18,6 +18,7 @@ from hurdles.evaluation import sample_size
 from hurdles.evaluation.bounds import wilson
 from hurdles.recipe.remedies import REMEDIES
 from hurdles.reporting.findings import together
+from hurdles.studies.published import PUBLISHED_COLUMNS
 from hurdles.studies.state import State
 from hurdles.studies.tables import inside_of
 from hurdles.training.machine import in_words
@@ -101,6 +102,7 @@ def _environment(folder: Path | None) -> Environment:
     environment.tests["starting"] = lambda value, text: str(value).startswith(text)
     effects = {name: REMEDIES.get(name).effect for name in REMEDIES}
     environment.globals |= {"wilson": wilson, "sample_size": sample_size, "remedies": effects}
+    environment.globals["columns"] = {"published": PUBLISHED_COLUMNS}
     return environment
 
 

@@ -81,13 +81,19 @@ class Study:
         return cells_of(self.grid, profile)
 
     def plan(
-        self, data: Given, out: Path, *, fast: bool = False, patterns: Sequence[str] = ()
+        self,
+        data: Given,
+        out: Path,
+        *,
+        fast: bool = False,
+        profile: str = "",
+        patterns: Sequence[str] = (),
     ) -> pd.DataFrame:
         """Return what `carry_out` would do, without reading an image.
 
         Images are counted where a run is begun, and where names and tables tell how a set is split.
         """
-        profile = "fast" if fast else "full"
+        profile = self.grid.profile_named(profile, fast=fast)
         images = Images(self.grid, profile, data, out, Options())
         wanted = chosen(self.cells(profile), patterns, study=self.name)
         return pd.DataFrame([_planned(cell, images, out) for cell in wanted])
@@ -98,6 +104,7 @@ class Study:
         out: Path,
         *,
         fast: bool = False,
+        profile: str = "",
         patterns: Sequence[str] = (),
         options: Options | None = None,
         results: Path | None = None,
@@ -108,11 +115,14 @@ class Study:
         collections are not here is listed so and has not failed. Tables and page are written after
         every cell, or, where figures belong to them, at the end and when the study is interrupted.
         """
-        profile, options = "fast" if fast else "full", options or Options()
+        profile = self.grid.profile_named(profile, fast=fast)
+        options = options or Options()
         cells = self.cells(profile)
         wanted = chosen(cells, patterns, study=self.name)
         images = Images(self.grid, profile, data, out, options)
         images.require_any()
+        if "published" in self.grid.page_tables:  # what is wrong in it is said before the work
+            TABLES.get("published")(State(self.grid, profile, tuple(cells), {}, {}, images, out))
         work = _Work(self, profile, cells, images, out, results or out, {})
         costs = [0.0 if Run(out / cell.folder).is_finished else _cost(cell) for cell in wanted]
         left, spent = TimeLeft(sum(costs), time.monotonic()), 0.0

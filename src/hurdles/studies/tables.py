@@ -79,15 +79,15 @@ def _first(state: State) -> dict[Key, Predictions]:
     return {key: p for key, p in results.items() if not state.grid.image_set(key[1]).holds}
 
 
-def _tests(state: State) -> list[str]:
+def tests_of(cells: Sequence[Cell]) -> list[str]:
     """Return the test sets of all cells, in the order of the study's file."""
-    return list(dict.fromkeys(test for cell in state.cells for test in cell.tests))
+    return list(dict.fromkeys(test for cell in cells for test in cell.tests))
 
 
 @TABLES.register("matrix")
 def _matrix(state: State) -> pd.DataFrame | None:
     """Measure every model on every test set."""
-    if not _tests(state):
+    if not tests_of(state.cells):
         return None
     positive = state.grid.positive
     parts = []
@@ -105,7 +105,7 @@ def _matrix(state: State) -> pd.DataFrame | None:
 @TABLES.register("gaps")
 def _gaps(state: State) -> pd.DataFrame | None:
     """Compare each model's own test set with every other, and name what the two share."""
-    if not _tests(state):
+    if not tests_of(state.cells):
         return None
     results = _first(state)
     inside = {m: own for m, own in inside_of(state).items() if (m, own) in results}
@@ -140,7 +140,7 @@ def _paired(state: State) -> pd.DataFrame | None:
 @TABLES.register("left-out")
 def _left_out(state: State) -> pd.DataFrame | None:
     """List the images left out of tests, with the reason."""
-    if not _tests(state):
+    if not tests_of(state.cells):
         return None
     rows = [
         (cell, test, image, reason)
@@ -169,7 +169,7 @@ def _matrix_picture(state: State, tables: Mapping[str, pd.DataFrame], stem: Path
         picture = matrix_figure(
             first,
             inside=inside_of(state),
-            tests=_tests(state),
+            tests=tests_of(state.cells),
             title=f"{state.grid.name}, {state.profile}: area under the curve for "
             f"{state.grid.positive}",
             notes=(own, *state.grid.notes),

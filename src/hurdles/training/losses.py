@@ -14,9 +14,17 @@ head is given, scaled to length one, the matrix of all cosines in the batch is f
 disentangling term is, for each source, the absolute sum of the cosines of its pairs of images, over
 the number of such pairs in all: features of one source are to be orthogonal, whichever their class.
 The entangling term is the mean of ``(1 - cosine) / 2`` over the pairs of one class and two sources:
-what makes a class is to look alike wherever it comes from. Every pair counts once; the authors' own
-code counts of the second kind only those in which the later image has the lower-numbered source,
-which changes nothing on average.
+what makes a class is to look alike wherever it comes from. Both are zero where a batch has no such
+pair, and are added to the loss, each times its weight.
+
+``remedy.unit_features`` is EnD as the authors' code has it, in two points (``EnD.py`` and
+``models.py`` of EIDOSlab/entangling-disentangling-bias on GitHub). The features are scaled to
+length one in the network itself, so that the head sees no lengths either, in training and in use.
+And of the pairs of the second kind those count in which the later image of the batch has the
+lower-numbered source: in batches of random order half of them, others in every step. Without it
+every pair counts once, and the head sees the features as they are. Both weights are 0.1 in the
+authors' own example; they advise to search them within 0 and 1. They end some encoders with tanh in
+the place of ReLU, which is not done here.
 """
 
 from __future__ import annotations
@@ -203,8 +211,9 @@ class StepLoss:
         if not (a or b):
             return loss
         sources = self._on_device(self._sources[positions])
-        wide = features.float().flatten(1)
-        return loss + a * disentangling(wide, sources) + b * entangling(wide, targets, sources)
+        wide, coded = features.float().flatten(1), self.section.unit_features
+        alike = entangling(wide, targets, sources, as_coded=coded)
+        return loss + a * disentangling(wide, sources) + b * alike
 
     def _on_device(self, numbers: NDArray[np.int64]) -> torch.Tensor:
         import torch
@@ -225,11 +234,19 @@ def disentangling(features: torch.Tensor, sources: torch.Tensor) -> torch.Tensor
 
 
 def entangling(
-    features: torch.Tensor, classes: torch.Tensor, sources: torch.Tensor
+    features: torch.Tensor,
+    classes: torch.Tensor,
+    sources: torch.Tensor,
+    *,
+    as_coded: bool = False,
 ) -> torch.Tensor:
-    """Return how unlike the features of one class are across sources: 0 where they are parallel."""
+    """Return how unlike the features of one class are across sources: 0 where they are parallel.
+
+    `as_coded` counts the pairs that the authors' code counts, about half of them.
+    """
     cosines, pairs = _pairs(features)
-    pairs = pairs * (classes[:, None] == classes[None, :]) * (sources[:, None] != sources[None, :])
+    one, two = sources[:, None], sources[None, :]  # of the later image, of the earlier one
+    pairs = pairs * (classes[:, None] == classes[None, :]) * (one < two if as_coded else one != two)
     return ((1 - cosines) / 2 * pairs).sum() / pairs.sum().clamp(min=1)
 
 

@@ -21,8 +21,10 @@ def prepared(name: str, *remedies: str) -> str:
 def test_the_names_are_those_that_the_documentation_lists() -> None:
     import hurdles.recipe.remedies
 
-    asked = "lungs-only harmonized source-balanced class-by-source group-dro unlearn-source reject"
-    assert REMEDIES.names() == asked.split()
+    assert REMEDIES.names() == [
+        "lungs-only", "harmonized", "source-balanced", "class-by-source", "group-dro",
+        "unlearn-source", "end", "reject",
+    ]  # fmt: skip
     assert all(f"``{name}``" in str(hurdles.recipe.remedies.__doc__) for name in REMEDIES)
 
 
@@ -72,6 +74,21 @@ def test_settings_that_were_chosen_stay() -> None:
     chosen = PLAIN.changed(remedy={"group_dro": 0.1, "reject": 0.2, "disentangle": 3.0})
     found = remedied(chosen, ["group-dro", "reject", "unlearn-source"]).remedy
     assert (found.group_dro, found.reject, found.disentangle, found.entangle) == (0.1, 0.2, 3, 0)
+
+
+def test_end_is_unlearning_on_unit_features_with_the_weights_of_its_authors_or_those_chosen() -> (
+    None
+):
+    found = remedied(PLAIN, ["end"]).remedy
+    assert (found.disentangle, found.entangle, found.unit_features) == (0.1, 0.1, True)
+    assert remedied(PLAIN, ["unlearn-source", "end"]) == remedied(PLAIN, ["end"])
+    chosen = remedied(PLAIN.changed(remedy={"entangle": 3.0}), ["end"]).remedy
+    assert (chosen.disentangle, chosen.entangle) == (0, 3)
+
+
+def test_unit_features_without_a_term_that_needs_them_are_refused() -> None:
+    with pytest.raises(RecipeError, match="unit_features needs disentangle or entangle"):
+        PLAIN.changed(remedy={"unit_features": True})
 
 
 def test_remedies_that_undo_each_other_are_refused() -> None:

@@ -214,10 +214,33 @@ class TestFiles:
         with pytest.raises(RecipeError, match=r"no profile 'fast'.*Add \[profiles\.fast\]"):
             grid.profile("fast")
 
+    def test_one_profile_is_taken(self):
+        grid = load_grid("tartaglione-2020")
+        assert (grid.profile_named(), grid.profile_named(fast=True)) == ("full", "fast")
+        assert grid.profile_named("middle") == "middle"
+        assert grid.profile_named("fast", fast=True) == "fast"
+        with pytest.raises(RecipeError, match="--fast and --profile middle want two profiles"):
+            grid.profile_named("middle", fast=True)
+        with pytest.raises(RecipeError, match="no profile 'night'"):
+            grid.profile_named("night")
+
+    def test_the_middle_profile_is_the_published_network_for_a_night(self):
+        study = find_study("tartaglione-2020")
+        cells = {profile: study.cells(profile) for profile in ("full", "middle")}
+        assert [c.name for c in cells["middle"]] == [c.name for c in cells["full"]]
+        for cell, full in zip(cells["middle"], cells["full"], strict=True):
+            recipe = cell.recipe
+            assert (recipe.model.architecture, recipe.preparation.size) == ("resnet-18", 224)
+            assert recipe.training.epochs == 15
+            assert recipe.changed(training={
+                "epochs": full.recipe.training.epochs, "schedule": full.recipe.training.schedule,
+            }) == full.recipe  # fmt: skip
+
     @pytest.mark.parametrize("name", shipped_studies())
     def test_the_shipped_ones_are_read(self, name):
         grid = load_grid(name)
         assert grid.name == name
         assert grid.title
-        assert {"full", "fast"} == set(grid.profiles)
+        middle = {"middle"} if name == "tartaglione-2020" else set()
+        assert {"full", "fast"} | middle == set(grid.profiles)
         assert all(profile.explanation for profile in grid.profiles.values())

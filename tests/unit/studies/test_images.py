@@ -12,7 +12,7 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import Links
-from hurdles.errors import CollectionError, ManifestError, RunError
+from hurdles.errors import CollectionError, ManifestError, RecipeError, RunError
 from hurdles.progress import Options
 from hurdles.studies import Cell, find_study, load_grid
 from hurdles.studies.images import SAME_PATIENTS, Images, collections_here
@@ -202,6 +202,12 @@ class TestPlan:
         row = plan.set_index("cell").loc["done right/cohen, raw, from kermany/0"]
         assert row["train"] > row["test"] > row["validation"] > 0
         assert not list(tmp_path.iterdir())
+
+    def test_published_values_that_cannot_be_are_refused_before_the_work(self, found, tmp_path):
+        (tmp_path / "published.csv").write_text("model\n", encoding="utf-8")
+        with pytest.raises(RecipeError, match="lacks the columns test"):
+            find_study(NAME).carry_out(found, tmp_path, fast=True)
+        assert [path.name for path in tmp_path.iterdir()] == ["published.csv"]
 
     def test_nothing_is_here(self, tmp_path, monkeypatch):
         monkeypatch.delenv("HURDLES_DATA", raising=False)

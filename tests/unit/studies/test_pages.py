@@ -10,6 +10,7 @@ import pytest
 from hurdles.errors import RecipeError
 from hurdles.studies import load_grid
 from hurdles.studies.pages import _environment, records, rendered
+from hurdles.studies.published import by_hospital
 
 GRID = load_grid("tartaglione-2020")
 MASKED, RAW, BACKGROUND = (
@@ -110,8 +111,9 @@ def matrix_rows(model: str, test: str, value: float, seed: int = 0, **measures) 
 
 def page(tables=None, **changes) -> str:
     """Return the page of nothing, changed."""
-    names = ("matrix", "gaps", "paired", "faults", "left-out", "probes")
+    names = ("matrix", "gaps", "paired", "faults", "left-out", "probes", "published")
     given = {name: [] for name in names}
+    given["by-hospital"] = records(by_hospital(GRID.values["hospitals"]))
     given |= {name: records(table) for name, table in (tables or {}).items()}
     plain = {
         "study": GRID,
@@ -150,6 +152,40 @@ class TestPage:
         rows = matrix_rows(MASKED, "cohen", 0.9) + matrix_rows(MASKED, "nih RX+/RX-", math.nan)
         text = page(tables={"matrix": pd.DataFrame(rows)})
         assert f"| {MASKED} | **0.900 [0.800, 0.950]** | undefined |" in text
+
+    def test_without_published_values_it_says_so_and_how_to_give_them(self):
+        text = page()
+        assert "The published values are not at hand here" in text
+        assert "\nmodel,test,measure,value,source\n" in text
+
+    def test_published_values_stand_beside_ours(self):
+        rows = matrix_rows(MASKED, "cohen", 0.9) + matrix_rows(MASKED, "cohen", 0.1, seed=1)
+        row = {"model": MASKED, "test": "cohen", "measure": "auc", "value": 0.56, "source": "a|b"}
+        published = pd.DataFrame([row, {**row, "test": "corda"}])
+        text = page(tables={"matrix": pd.DataFrame(rows), "published": published})
+        assert f"| {MASKED} | cohen | auc | 0.560 | a\\|b | 0.900 [0.800, 0.950] |" in text
+        assert f"| {MASKED} | corda | auc | 0.560 | a\\|b | not done |" in text
+        assert "not at hand" not in text
+
+    def test_what_the_hospital_alone_gives_is_computed_from_the_counts(self):
+        counts = GRID.values["hospitals"]
+        text = page()
+        assert "Mauriziano 138 of 173, Molinette 362 of 545" in text
+        # Slowly: over all pairs of an image without and one with COVID-19.
+        shares = {name: p / (n + p) for name, (n, p) in counts.items()}
+        won = pairs = 0.0
+        for one, (negative, _) in counts.items():
+            for two, (_, positive) in counts.items():
+                won += negative * positive * ((shares[two] > shares[one]) + (one == two) / 2)
+                pairs += negative * positive
+        assert f"has an AUC of {won / pairs:.3f} on these 1601 images" in text
+        assert won / pairs == pytest.approx(0.742, abs=5e-4)
+
+    @pytest.mark.parametrize(
+        ("profile", "option"), [("full", ""), ("fast", " --fast"), ("middle", " --profile middle")]
+    )
+    def test_the_command_that_made_it(self, profile, option):
+        assert f"`hurdles study tartaglione-2020{option} --data ...`" in page(profile=profile)
 
     def test_findings_are_never_called_covid(self):
         rows = matrix_rows(MASKED, "nih RX+/RX-", 0.7, sensitivity=0.4, specificity=0.9)

@@ -24,6 +24,7 @@ SETTINGS = {
     "source": {"sampling": "source"},
     "group-dro": {"sampling": "class-by-source", "group_dro": 0.2},
     "unlearn": {"disentangle": 0.5, "entangle": 0.5},
+    "end": {"disentangle": 0.5, "entangle": 0.5, "unit_features": True},
     "all": {"sampling": "source", "group_dro": 0.2, "disentangle": 0.5, "entangle": 0.5},
 }
 
@@ -98,6 +99,37 @@ def slow(features, classes, sources):
     return sum(map(abs, same.values())) / max(n_same, 1), across / max(n_across, 1)
 
 
+def of_the_authors(features, classes, sources):
+    """Return both terms of EnD in the order of the authors' code: a mask for every group of pairs.
+
+    Independent of `slow`: rows are the later images, columns the earlier ones, below the diagonal.
+    """
+    units = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    gram = np.clip(np.tril(units @ units.T, -1), -1, 1)
+
+    def pairs(rows, columns):
+        return np.tril(np.outer(rows, columns), -1)
+
+    there = np.unique(sources)
+    orthogonal, n_orthogonal = 0.0, 0.0
+    for source in there:
+        mask = pairs(sources == source, sources == source)
+        orthogonal += abs((gram * mask).sum())
+        n_orthogonal += mask.sum()
+    alike, n_parallel = 0.0, 0.0
+    for class_ in np.unique(classes):
+        for place, source in enumerate(there):
+            for other in there[place + 1 :]:
+                of_class = classes == class_
+                mask = pairs(of_class & (sources == source), of_class & (sources == other))
+                alike += ((1 + gram) / 2 * mask).sum()
+                n_parallel += mask.sum()
+    return (
+        orthogonal / n_orthogonal if n_orthogonal else 0.0,
+        1 - alike / n_parallel if n_parallel else 0.0,
+    )
+
+
 class TestUnlearning:
     @given(st.integers(1, 12), st.integers(1, 3), st.integers(1, 4), st.integers(0, 10**6))
     @settings(max_examples=60, deadline=None)
@@ -110,6 +142,58 @@ class TestUnlearning:
         assert disentangling(tensors[0], tensors[2]).item() == pytest.approx(expected[0], abs=1e-9)
         assert entangling(*tensors).item() == pytest.approx(expected[1], abs=1e-9)
         assert all(-1e-9 <= term <= 1 + 1e-9 for term in expected)
+
+    @given(st.integers(1, 12), st.integers(1, 3), st.integers(1, 4), st.integers(0, 10**6))
+    @settings(max_examples=60, deadline=None)
+    def test_end_is_what_its_authors_compute(self, n, n_classes, n_sources, seed):
+        rng = np.random.default_rng(seed)
+        features = rng.normal(size=(n, 4))
+        classes, sources = rng.integers(0, n_classes, n), rng.integers(0, n_sources, n)
+        tensors = [torch.tensor(a) for a in (features, classes, sources)]
+        orthogonal, parallel = of_the_authors(features, classes, sources)
+        assert disentangling(tensors[0], tensors[2]).item() == pytest.approx(orthogonal, abs=1e-9)
+        found = entangling(*tensors, as_coded=True).item()
+        assert found == pytest.approx(parallel, abs=1e-9)
+
+    def test_the_authors_pairs_of_a_batch_and_of_its_reverse_are_all_pairs_once(self):
+        rng = np.random.default_rng(0)
+        tensors = [torch.tensor(rng.normal(size=(9, 4)))]
+        tensors += [torch.tensor(rng.integers(0, 2, 9)) for _ in range(2)]
+        both, n = 0.0, 0
+        for batch in (tensors, [each.flip(0) for each in tensors]):
+            _, classes, sources = batch
+            pairs = (classes[:, None] == classes) & (sources[:, None] < sources)
+            counted = int(pairs.tril(-1).sum())
+            both, n = both + counted * entangling(*batch, as_coded=True).item(), n + counted
+        assert both / n == pytest.approx(entangling(*tensors).item())
+
+    @pytest.mark.parametrize("as_coded", [False, True])
+    @pytest.mark.parametrize(
+        ("classes", "sources", "zero"),
+        [
+            ([0, 0, 1], [0, 0, 0], "entangling"),  # one source
+            ([0, 1, 2], [0, 1, 0], "entangling"),  # each class from one source
+            ([0, 0, 0], [0, 1, 2], "disentangling"),  # no two images of a source
+            ([0], [0], "both"),
+        ],
+    )
+    def test_a_term_without_a_pair_is_zero_and_so_is_its_gradient(
+        self, classes, sources, zero, as_coded
+    ):
+        features = torch.rand(len(classes), 3, generator=torch.Generator().manual_seed(0))
+        features.requires_grad_(True)
+        classes, sources = torch.tensor(classes), torch.tensor(sources)
+        terms = {
+            "disentangling": disentangling(features, sources),
+            "entangling": entangling(features, classes, sources, as_coded=as_coded),
+        }
+        for name, term in terms.items():
+            (slope,) = torch.autograd.grad(term, features)
+            assert torch.isfinite(term)
+            assert torch.isfinite(slope).all()
+            if zero in (name, "both"):
+                assert term.item() == 0
+                assert not slope.any()
 
     def test_lengths_do_not_count(self):
         rng = torch.Generator().manual_seed(0)
@@ -189,6 +273,23 @@ class TestStepLoss:
         robust = expected.robust(losses, torch.tensor([0, 2, 1]))
         assert self.ask(made) == pytest.approx(robust.item())
         assert made.weights.values == expected.values
+
+    def test_end_counts_the_pairs_of_the_authors(self):
+        sources = torch.tensor([1, 0])
+        found = []
+        for unit in (False, True):
+            remedy = {"disentangle": 0.0, "entangle": 1.0, "unit_features": unit}
+            made = self.loss(**remedy)
+            found.append(
+                made(self.logits[:2], self.features[:2], torch.tensor([0, 0]), np.array([0, 1]))
+            )
+        # Two images of one class, the later one of the source that comes second: no pair of theirs.
+        plain = self.loss()(self.logits[:2], self.features[:2], torch.tensor([0, 0]), np.arange(2))
+        assert found[1].item() == plain.item()
+        assert found[0].item() == pytest.approx(plain.item() + 0.5)
+        assert entangling(
+            self.features[:2], torch.tensor([0, 0]), sources, as_coded=True
+        ).item() == pytest.approx(0.5)
 
 
 class TestTraining:
