@@ -69,7 +69,7 @@ def plain(method: str, result: dict) -> dict[str, object]:
     risk = str(result.get("risk_value") or "none given")
     known = method in ALL_METHODS
     flagged = method_flag(method, result) if known else risk in ("moderate", "high")
-    return {"flagged": flagged, "risk": risk, "indicators": result.get("risk_indicators", [])}
+    return {"flagged": bool(flagged), "risk": risk, "indicators": result.get("risk_indicators", [])}
 
 
 def overall(methods: list[str], condition: str, results: dict) -> str:

@@ -10,7 +10,9 @@ further where more is asked for.
     make rivals            # or, with an environment of one's own for bench/peers/shortkit.txt:
     python bench/rivals --out runs/rivals --peer PYTHON [--clean 40] [--planted 6]
 
-writes ``docs/results/rivals.md`` and ``rivals.csv``.
+writes ``docs/results/rivals.md`` and ``rivals.csv``. What the journal holds is measured and not yet
+judged: called again after limits have changed, with ``--page`` and no ``--peer``, it writes the
+page anew and trains nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ RESULTS, PEER = ROOT / "docs" / "results", ROOT / "bench" / "peers" / "shortkit.
 def main() -> None:
     parser = argparse.ArgumentParser(prog="rivals", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of phantoms and journal")
-    parser.add_argument("--peer", type=Path, required=True, help="Python that has ShortKit-ML")
+    parser.add_argument("--peer", type=Path, help="Python that has ShortKit-ML")
     parser.add_argument("--clean", type=int, default=40, help="cohorts without a shortcut")
     parser.add_argument("--alike", type=int, default=12, help="cohorts of classes that are alike")
     parser.add_argument("--planted", type=int, default=6, help="cohorts a shortcut and strength")
@@ -49,6 +51,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--page", action="store_true", help="write the page of what is done")
     chosen = parser.parse_args()
+    if not chosen.page and chosen.peer is None:
+        parser.error("--peer is needed, but for --page")
     register_hurdles()
     plan = plan_of(chosen.out, chosen.without)
     about = {"made by": "bench/rivals", "patients of a pool": plan.profile.pool_patients}
@@ -83,6 +87,8 @@ def ask_hurdles(plan: Plan, trials: Sequence[Trial], journal: Journal, workers: 
     """Train the networks that are not trained yet, ask hurdles, and write their features."""
     every = (*plan.model, *plan.data)
     wanted = [trial.name for trial in trials if not journal.answers(trial.name, every)]
+    if not wanted:
+        return
     plants = dict.fromkeys(Trial.parse(name).plant for name in wanted)
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=prepare_process

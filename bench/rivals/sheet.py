@@ -9,7 +9,20 @@ from statistics import median
 from typing import NamedTuple
 
 import pandas as pd
-from rates import ALIKE, ALL, ANY, CLEAN, HURDLES, NOISE, PLANTED, RIVAL, select
+from rates import (
+    AGREEING,
+    ALIKE,
+    ALL,
+    ANY,
+    CLEAN,
+    CONVERGENCE,
+    HURDLES,
+    LEVELS,
+    NOISE,
+    PLANTED,
+    RIVAL,
+    select,
+)
 from subjects import IMAGES, INVENTED, PATIENTS, STRENGTHS
 
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
@@ -29,18 +42,21 @@ GIVEN = {
 }
 #: What a user has: nobody knows who carries a mark that nobody knows of.
 USUAL = ("test, hospital", "all, hospital", "test, class", "all, class")
-#: Overall assessments that the page shows; the CSV has all.
-OVERALL = tuple(
-    f"{methods}: {level}"
-    for methods in (
-        "default, indicator_count",
-        "quick start, indicator_count",
-        "published, indicator_count",
-        "quick start, majority_vote",
-        "quick start, weighted_risk",
-        "meta, meta_classifier",
-    )
-    for level in ("HIGH", "MODERATE or HIGH")
+#: Verdicts of several methods that the page shows; the CSV has all.
+OVERALL = (
+    *(
+        f"{methods}: {level}"
+        for methods in (
+            "default, indicator_count",
+            "quick start, indicator_count",
+            "published, indicator_count",
+            "quick start, majority_vote",
+            "quick start, weighted_risk",
+            "meta, meta_classifier",
+        )
+        for level in LEVELS
+    ),
+    f"convergence: {AGREEING} of {len(CONVERGENCE)}",
 )
 HEADS = ("clean", "classes alike", "planted", "told apart")
 
@@ -117,12 +133,12 @@ def _introduction(records: Sequence[Record], cohorts: Mapping[str, dict]) -> Ite
     )
     strengths = " or ".join(f"{strength:g}" for strength in STRENGTHS)
     yield (
-        "[ShortKit-ML](https://pypi.org/project/shortkit-ml/) looks for shortcuts in embeddings; "
-        f"hurdles asks the model about images. Both were put before the same {len(records)} "
-        f"networks `small`, each trained on a cohort of {PATIENTS} phantom patients of 96 pixels: "
-        f"{clean} cohorts have a disease and nothing planted; in {planted}, one of {plants} "
-        f"shortcuts goes with the disease at strength {strengths}; in {alike}, the classes differ "
-        "in nothing."
+        "[ShortKit-ML](https://github.com/criticaldata/ShortKit-ML) looks for shortcuts in "
+        "embeddings; hurdles asks the model about images. Both were put before the same "
+        f"{len(records)} networks `small`, each trained on a cohort of {PATIENTS} phantom patients "
+        f"of 96 pixels: {clean} cohorts have a disease and nothing planted; in {planted}, one of "
+        f"{plants} shortcuts goes with the disease at strength {strengths}; in {alike}, the "
+        "classes differ in nothing."
     )
     yield (
         f"hurdles had the limits that ship{_without(records)}, and images of other patients, among "
@@ -240,7 +256,9 @@ def _overall(table: pd.DataFrame) -> Iterator[str]:
         f"Of hurdles, {_listed(f'`{name}`' for name in NEVER_CLEAN)} are not counted: they name "
         "faults that clean cohorts have. ShortKit-ML's overall assessment goes by a set of methods "
         "(its default, its README's quick start, the 13 of its published tables, the six of its "
-        "bundled meta-classifier) and by a condition; `indicator_count` is its default. Where no "
+        "bundled meta-classifier) and by a condition; `indicator_count` is its default. "
+        f"`convergence` is that of its own false-positive analysis: {AGREEING} of "
+        f"{_listed(f'`{name}`' for name in CONVERGENCE)} flag. Where no "
         "group is given, as in its quick start, it takes the class for the group."
     )
     yield _table(["verdict", "of", *HEADS], rows)
