@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import median
@@ -146,14 +147,16 @@ def _introduction(records: Sequence[Record], cohorts: Mapping[str, dict]) -> Ite
         "is given, of about "
         f"{tested:.0f} tested images or of all {all_images:.0f} of the cohort, the class, and the "
         "hospital as the group; all its settings are its defaults. A method counts as flagged by "
-        "`method_flag` of the package's own benchmark, or, where that does not know it, at "
-        "moderate or high risk."
+        "`method_flag` of the package's own benchmark, or, where that does not know it or cannot "
+        "read its report (`gce`), at moderate or high risk."
     )
+    each = Counter((t.plant, t.strength) for t in trials if t.plant).values()
+    often = "each as often as any other" if len(set(each)) == 1 else f"{min(each)} to {max(each)}"
     yield (
         "A verdict is worth what it tells apart: the share of planted cohorts in which it alarms, "
         "less the share of clean ones. Shares are with exact 95 % intervals (Clopper-Pearson), "
-        "differences with MOVER's; several shortcuts together are this mixture of them, each as "
-        "often as any other. Research use only; not a medical device."
+        "differences with MOVER's; several shortcuts together are this mixture of them, "
+        f"{often}. Research use only; not a medical device."
     )
 
 
@@ -310,7 +313,7 @@ def _by_shortcut(table: pd.DataFrame) -> Iterator[str]:
         *(
             (f"ShortKit-ML `{c.method}`", RIVAL, c.given, c.method)
             for c in theirs
-            if c.is_single or c.method in OVERALL[:4]
+            if c.is_single or c.method in (*OVERALL[:4], OVERALL[-1])
         ),
     ]
     plants, rows = _plants(table), []
@@ -410,7 +413,8 @@ def _reach(cohorts: Mapping[str, dict]) -> Iterator[str]:
     lines = [
         "Left out: `vae` trains a network of its own on images; `gradcam_mask_overlap` and SpRAy "
         "need heat-maps, the first also masks of the shortcut; `cav` needs sets of images of a "
-        "concept; `generative_cvae` gives no verdict; `multi_attribute` is for several attributes.",
+        "concept; `generative_cvae` gives no verdict; `multi_attribute` is for several attributes; "
+        "`ssa` of all images, for it takes as long as all others together.",
     ]
     silent: dict[tuple[str, str], list[str]] = {}
     for answer in cohorts.values():
