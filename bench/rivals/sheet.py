@@ -137,8 +137,8 @@ def _introduction(records: Sequence[Record], cohorts: Mapping[str, dict]) -> Ite
         "[ShortKit-ML](https://github.com/criticaldata/ShortKit-ML) looks for shortcuts in "
         "embeddings; hurdles asks the model about images. Both were put before the same "
         f"{len(records)} networks `small`, each trained on a cohort of {PATIENTS} phantom patients "
-        f"of 96 pixels: {clean} cohorts have a disease and nothing planted; in {planted}, one of "
-        f"{plants} shortcuts goes with the disease at strength {strengths}; in {alike}, the "
+        f"of 96 pixels: {clean} cohorts have a disease and nothing planted; in {planted}, one "
+        f"shortcut of {plants} goes with the disease at strength {strengths}; in {alike}, the "
         "classes differ in nothing."
     )
     yield (
@@ -357,6 +357,9 @@ def _three(contrast: Contrast) -> list[str]:
 
 def _of_noise(table: pd.DataFrame) -> Iterator[str]:
     rows = select(table, truth=NOISE)
+    if rows.empty:
+        yield "Not yet measured."
+        return
     dimensions = sorted(rows["plant"].unique(), key=int)
     sentences = []
     for d in dimensions:

@@ -147,6 +147,9 @@ def test_every_set_of_noise_that_is_flagged_is_said_to_be(bench):
     page = sheet.sheet(rates.rates_of(records, answers), records, answers)
     assert "Of 64 dimensions, `probe` flags every set." in page
     assert "Of 256 dimensions" not in page
+    answers = {name: a for name, a in answers.items() if not name.startswith("noise")}
+    page = sheet.sheet(rates.rates_of(records, answers), records, answers)
+    assert "## Noise\n\nNot yet measured.\n" in page
 
 
 def test_carriers_are_the_images_that_show_the_mark(bench, tmp_path):
