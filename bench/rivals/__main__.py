@@ -8,9 +8,11 @@ is a line in a journal or a file, so that the same command goes on where it was 
 further where more is asked for.
 
     make rivals            # or, with an environment of one's own for bench/peers/shortkit.txt:
-    python bench/rivals --out runs/rivals --peer PYTHON [--clean 40] [--planted 6]
+    python bench/rivals --out runs/rivals --peer PYTHON [--clean 40] [--planted 4]
 
-writes ``docs/results/rivals.md`` and ``rivals.csv``.
+writes ``docs/results/rivals.md`` and ``rivals.csv``. What the journal holds is measured and not yet
+judged: called again after limits have changed, with ``--page`` and no ``--peer``, it writes the
+page anew and trains nothing.
 """
 
 from __future__ import annotations
@@ -39,16 +41,18 @@ RESULTS, PEER = ROOT / "docs" / "results", ROOT / "bench" / "peers" / "shortkit.
 def main() -> None:
     parser = argparse.ArgumentParser(prog="rivals", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of phantoms and journal")
-    parser.add_argument("--peer", type=Path, required=True, help="Python that has ShortKit-ML")
+    parser.add_argument("--peer", type=Path, help="Python that has ShortKit-ML")
     parser.add_argument("--clean", type=int, default=40, help="cohorts without a shortcut")
-    parser.add_argument("--alike", type=int, default=12, help="cohorts of classes that are alike")
-    parser.add_argument("--planted", type=int, default=6, help="cohorts a shortcut and strength")
-    parser.add_argument("--noise", type=int, default=100, help="sets of noise of each dimension")
+    parser.add_argument("--alike", type=int, default=8, help="cohorts of classes that are alike")
+    parser.add_argument("--planted", type=int, default=4, help="cohorts a shortcut and strength")
+    parser.add_argument("--noise", type=int, default=10, help="sets of noise of each dimension")
     parser.add_argument("--shortcuts", nargs="+", metavar="NAME", help="default: all of them")
     parser.add_argument("--without", nargs="+", default=[], metavar="HURDLE", help="not asked")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--page", action="store_true", help="write the page of what is done")
     chosen = parser.parse_args()
+    if not chosen.page and chosen.peer is None:
+        parser.error("--peer is needed, but for --page")
     register_hurdles()
     plan = plan_of(chosen.out, chosen.without)
     about = {"made by": "bench/rivals", "patients of a pool": plan.profile.pool_patients}
@@ -66,7 +70,7 @@ def main() -> None:
     if not chosen.page:
         ask_hurdles(plan, trials, journal, chosen.workers)
         draw_noise(plan, chosen.noise)
-        ask_rival(chosen.peer, plan)
+        ask_rival(chosen.peer, plan, chosen.workers)
     said = {f.stem: json.loads(f.read_text("utf-8")) for f in sorted(features(plan).glob("*.json"))}
     # Both have answered, or neither is counted.
     records = [
@@ -83,6 +87,8 @@ def ask_hurdles(plan: Plan, trials: Sequence[Trial], journal: Journal, workers: 
     """Train the networks that are not trained yet, ask hurdles, and write their features."""
     every = (*plan.model, *plan.data)
     wanted = [trial.name for trial in trials if not journal.answers(trial.name, every)]
+    if not wanted:
+        return
     plants = dict.fromkeys(Trial.parse(name).plant for name in wanted)
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=prepare_process
@@ -101,11 +107,13 @@ def ask_hurdles(plan: Plan, trials: Sequence[Trial], journal: Journal, workers: 
             bar.advance()
 
 
-def ask_rival(peer: Path, plan: Plan) -> None:
+def ask_rival(peer: Path, plan: Plan, workers: int) -> None:
     """Have ShortKit-ML answer what it has not answered yet."""
-    done = subprocess.run([str(peer), str(PEER), str(features(plan))], check=False)
-    if done.returncode:
-        raise SystemExit(f"{peer} {PEER.name}: exit code {done.returncode}; it says why above.")
+    command = [str(peer), str(PEER), str(features(plan))]
+    processes = [subprocess.Popen([*command, str(n), str(workers)]) for n in range(workers)]
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        raise SystemExit(f"{peer} {PEER.name}: exit codes {codes}; it says why above.")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ HURDLES, RIVAL = "hurdles", "ShortKit-ML"
 CLEAN, ALIKE, PLANTED, NOISE = "clean", "alike", "planted", "noise"
 #: A row that is of all shortcuts and strengths together.
 ALL = "all"
+#: "Multi-method convergence" of ShortKit-ML's own false-positive analysis: so many of these agree.
+CONVERGENCE, AGREEING = ("hbac", "probe", "statistical", "geometric"), 2
 #: Words of an overall assessment that count, by where the alarm begins.
 LEVELS = {"HIGH": ("HIGH",), "MODERATE or HIGH": ("HIGH", "MODERATE")}
 KEY = ["tool", "input", "method", "truth", "plant", "strength"]
@@ -93,6 +95,9 @@ def _of_rival(answers: Mapping[str, dict]) -> Iterator[dict[str, object]]:
                 flagged = verdict["flagged"]
                 silent = flagged is None
                 yield key | {"method": method, **_one(bool(flagged), silent)}
+            agreeing = sum(bool(said["methods"].get(m, {}).get("flagged")) for m in CONVERGENCE)
+            convergence = f"convergence: {AGREEING} of {len(CONVERGENCE)}"
+            yield key | {"method": convergence, **_one(agreeing >= AGREEING, False)}
             for methods, by_condition in said["overall"].items():
                 for condition, level in by_condition.items():
                     for words, levels in LEVELS.items():
@@ -113,6 +118,6 @@ def select(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
 
 
 __all__ = [
-    "ALIKE", "ALL", "ANY", "CLEAN", "COLUMNS", "HURDLES", "NOISE", "PLANTED", "RIVAL", "rates_of",
-    "select",
+    "AGREEING", "ALIKE", "ALL", "ANY", "CLEAN", "COLUMNS", "CONVERGENCE", "HURDLES", "LEVELS",
+    "NOISE", "PLANTED", "RIVAL", "rates_of", "select",
 ]  # fmt: skip

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import median
 from typing import NamedTuple
 
 import pandas as pd
-from rates import ALIKE, ALL, ANY, CLEAN, HURDLES, NOISE, PLANTED, RIVAL, select
+from rates import (
+    AGREEING,
+    ALIKE,
+    ALL,
+    ANY,
+    CLEAN,
+    CONVERGENCE,
+    HURDLES,
+    LEVELS,
+    NOISE,
+    PLANTED,
+    RIVAL,
+    select,
+)
 from subjects import IMAGES, INVENTED, PATIENTS, STRENGTHS
 
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
@@ -29,18 +43,21 @@ GIVEN = {
 }
 #: What a user has: nobody knows who carries a mark that nobody knows of.
 USUAL = ("test, hospital", "all, hospital", "test, class", "all, class")
-#: Overall assessments that the page shows; the CSV has all.
-OVERALL = tuple(
-    f"{methods}: {level}"
-    for methods in (
-        "default, indicator_count",
-        "quick start, indicator_count",
-        "published, indicator_count",
-        "quick start, majority_vote",
-        "quick start, weighted_risk",
-        "meta, meta_classifier",
-    )
-    for level in ("HIGH", "MODERATE or HIGH")
+#: Verdicts of several methods that the page shows; the CSV has all.
+OVERALL = (
+    *(
+        f"{methods}: {level}"
+        for methods in (
+            "default, indicator_count",
+            "quick start, indicator_count",
+            "published, indicator_count",
+            "quick start, majority_vote",
+            "quick start, weighted_risk",
+            "meta, meta_classifier",
+        )
+        for level in LEVELS
+    ),
+    f"convergence: {AGREEING} of {len(CONVERGENCE)}",
 )
 HEADS = ("clean", "classes alike", "planted", "told apart")
 
@@ -117,12 +134,12 @@ def _introduction(records: Sequence[Record], cohorts: Mapping[str, dict]) -> Ite
     )
     strengths = " or ".join(f"{strength:g}" for strength in STRENGTHS)
     yield (
-        "[ShortKit-ML](https://pypi.org/project/shortkit-ml/) looks for shortcuts in embeddings; "
-        f"hurdles asks the model about images. Both were put before the same {len(records)} "
-        f"networks `small`, each trained on a cohort of {PATIENTS} phantom patients of 96 pixels: "
-        f"{clean} cohorts have a disease and nothing planted; in {planted}, one of {plants} "
-        f"shortcuts goes with the disease at strength {strengths}; in {alike}, the classes differ "
-        "in nothing."
+        "[ShortKit-ML](https://github.com/criticaldata/ShortKit-ML) looks for shortcuts in "
+        "embeddings; hurdles asks the model about images. Both were put before the same "
+        f"{len(records)} networks `small`, each trained on a cohort of {PATIENTS} phantom patients "
+        f"of 96 pixels: {clean} cohorts have a disease and nothing planted; in {planted}, one "
+        f"shortcut of {plants} goes with the disease at strength {strengths}; in {alike}, the "
+        "classes differ in nothing."
     )
     yield (
         f"hurdles had the limits that ship{_without(records)}, and images of other patients, among "
@@ -130,14 +147,16 @@ def _introduction(records: Sequence[Record], cohorts: Mapping[str, dict]) -> Ite
         "is given, of about "
         f"{tested:.0f} tested images or of all {all_images:.0f} of the cohort, the class, and the "
         "hospital as the group; all its settings are its defaults. A method counts as flagged by "
-        "`method_flag` of the package's own benchmark, or, where that does not know it, at "
-        "moderate or high risk."
+        "`method_flag` of the package's own benchmark, or, where that does not know it or cannot "
+        "read its report (`gce`), at moderate or high risk."
     )
+    each = Counter((t.plant, t.strength) for t in trials if t.plant).values()
+    often = "each as often as any other" if len(set(each)) == 1 else f"{min(each)} to {max(each)}"
     yield (
         "A verdict is worth what it tells apart: the share of planted cohorts in which it alarms, "
         "less the share of clean ones. Shares are with exact 95 % intervals (Clopper-Pearson), "
-        "differences with MOVER's; several shortcuts together are this mixture of them, each as "
-        "often as any other. Research use only; not a medical device."
+        "differences with MOVER's; several shortcuts together are this mixture of them, "
+        f"{often}. Research use only; not a medical device."
     )
 
 
@@ -240,7 +259,9 @@ def _overall(table: pd.DataFrame) -> Iterator[str]:
         f"Of hurdles, {_listed(f'`{name}`' for name in NEVER_CLEAN)} are not counted: they name "
         "faults that clean cohorts have. ShortKit-ML's overall assessment goes by a set of methods "
         "(its default, its README's quick start, the 13 of its published tables, the six of its "
-        "bundled meta-classifier) and by a condition; `indicator_count` is its default. Where no "
+        "bundled meta-classifier) and by a condition; `indicator_count` is its default. "
+        f"`convergence` is that of its own false-positive analysis: {AGREEING} of "
+        f"{_listed(f'`{name}`' for name in CONVERGENCE)} flag. Where no "
         "group is given, as in its quick start, it takes the class for the group."
     )
     yield _table(["verdict", "of", *HEADS], rows)
@@ -292,7 +313,7 @@ def _by_shortcut(table: pd.DataFrame) -> Iterator[str]:
         *(
             (f"ShortKit-ML `{c.method}`", RIVAL, c.given, c.method)
             for c in theirs
-            if c.is_single or c.method in OVERALL[:4]
+            if c.is_single or c.method in (*OVERALL[:4], OVERALL[-1])
         ),
     ]
     plants, rows = _plants(table), []
@@ -336,6 +357,9 @@ def _three(contrast: Contrast) -> list[str]:
 
 def _of_noise(table: pd.DataFrame) -> Iterator[str]:
     rows = select(table, truth=NOISE)
+    if rows.empty:
+        yield "Not yet measured."
+        return
     dimensions = sorted(rows["plant"].unique(), key=int)
     sentences = []
     for d in dimensions:
@@ -392,7 +416,8 @@ def _reach(cohorts: Mapping[str, dict]) -> Iterator[str]:
     lines = [
         "Left out: `vae` trains a network of its own on images; `gradcam_mask_overlap` and SpRAy "
         "need heat-maps, the first also masks of the shortcut; `cav` needs sets of images of a "
-        "concept; `generative_cvae` gives no verdict; `multi_attribute` is for several attributes.",
+        "concept; `generative_cvae` gives no verdict; `multi_attribute` is for several attributes; "
+        "`ssa` of all images, for it takes as long as all others together.",
     ]
     silent: dict[tuple[str, str], list[str]] = {}
     for answer in cohorts.values():
