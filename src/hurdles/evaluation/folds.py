@@ -102,12 +102,12 @@ class FoldAnswers:
 
     @property
     def k(self) -> int:
-        """How many folds a repeat has."""
+        """Number of folds in a repeat."""
         return len(self.tests[0])
 
     @property
     def repeats(self) -> int:
-        """How often every image is answered."""
+        """Number of times that every image is answered."""
         return len(self.tests)
 
     def pooled(self, repeat: int = 0) -> Predictions:
@@ -405,11 +405,14 @@ def _average_precision(tables: Sequence[_Repeat], class_: str, level: float) -> 
 
 
 def _notes(answers: FoldAnswers, factor: float) -> Iterator[str]:
-    k, n = answers.k, len(answers.pooled())
+    k, n, unknown = answers.k, len(answers.pooled()), answers.pooled().unknown
     times = "once" if answers.repeats == 1 else f"{answers.repeats} times"
+    whom = "its patient"
+    if unknown.any():
+        whom = "it; patients are not known" if unknown.all() else f"{whom}, as far as one is known"
     yield (
         f"Each of {n} images was answered {times}, {'each time ' * (times != 'once')}by the one of "
-        f"{k} networks that was neither trained nor chosen on its patient."
+        f"{k} networks that was neither trained nor chosen on {whom}."
     )
     yield (
         "Networks of different folds have no common scale: AUC and average precision compare "
