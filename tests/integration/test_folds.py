@@ -162,6 +162,9 @@ def test_the_networks_answer_as_one_and_know_every_image(run, home, here, tmp_pa
     assert np.allclose(answers.frame[columns].to_numpy(dtype=float), mean, atol=1e-5)
     notes = " ".join(answers.about["notes"])
     assert "means of 3 networks" in notes
+    assert "what share they hold was not measured" in notes
+    assert "Sets hold" not in notes  # that is promised of the answers of one network alone
+    assert "in nine of ten draws" not in notes
     assert "No image is refused: each of the run's own images was trained on" in notes
     own = hurdles.predict(run, run.manifest.select([True] + [False] * (len(run.manifest) - 1)),
                           options=here)  # fmt: skip
