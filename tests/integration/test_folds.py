@@ -203,10 +203,14 @@ def test_an_audit_asks_the_network_that_has_not_seen_the_image(run, home, here, 
 def test_hurdles_judge_it(run, home, here, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
+    listener = Lines()
     findings = hurdles.audit(
-        copy, hurdles=["perturbations", "calibration", "lungs-removed", "attention"], options=here
+        copy,
+        hurdles=["perturbations", "calibration", "lungs-removed", "attention"],
+        options=Options(cache=here.cache, progress=listener),
     )
     assert "had not seen its patient" in findings.about["folds"]
+    assert any("also where that clears a hurdle" in line for line in listener.said)
     names = {row.hurdle for row in findings.rows}
     assert names == {"perturbations", "calibration", "lungs-removed", "attention"}
     assert not [row for row in findings.rows if row.is_fault]
