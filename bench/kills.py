@@ -633,7 +633,7 @@ TIMES: tuple[tuple[str, str, str], ...] = (
     (r"(^|/)history\.csv$", r",[\d.e-]+$", "`seconds` of each epoch"),
     (
         r"(^|/)checksums\.json$",
-        r'"(history\.csv|meta\.json)": "[0-9a-f]{64}"',
+        r'"(folds/\d+/)?(history\.csv|meta\.json)": "[0-9a-f]{64}"',
         "the checksums of these two",
     ),
     (r"\.html$", rf"<dd>{_ISO}</dd>", "when it was made"),
