@@ -177,6 +177,7 @@ def test_images_that_any_fold_has_seen_are_left_out_of_a_further_test(run, home,
     with pytest.raises(RunError, match="show what was used to train"):
         hurdles.evaluate(copy, on=home / "ours", name="again", options=here)
     result = hurdles.evaluate(copy, on=home / "theirs", name="theirs", options=here)
+    assert any("Answers are means of 3 networks" in note for note in result.notes)
     assert result.n_images == len(Manifest.load(home / "theirs" / "manifest.csv"))
 
 
