@@ -86,7 +86,7 @@ class Folds:
                 f"{len(unknown)} images are in no fold: {listed(unknown)}. Make the folds of the "
                 "images that are to be parted."
             )
-        return self.numbers[repeat, rows.to_numpy(dtype=np.intp)]
+        return np.asarray(self.numbers[repeat, rows.to_numpy(dtype=np.intp)])
 
     def part(
         self,
