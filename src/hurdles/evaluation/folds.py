@@ -35,7 +35,7 @@ from hurdles.evaluation.cluster_size import (
     weighted_auc,
     weighted_auc_bounds,
 )
-from hurdles.evaluation.conditions import Conditions, at_conditions
+from hurdles.evaluation.conditions import Conditional, Conditions, at_conditions
 from hurdles.evaluation.delong import AUC, auc_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.evaluation import Evaluation, evaluate, measures
@@ -219,7 +219,7 @@ def evaluate_folds(
         (name, class_ or ""): finished(_estimate(tables, name, class_, wide))
         for name, class_ in measures(tables[0].whole.classes)
     }
-    conditional = ()
+    conditional: tuple[Conditional, ...] = ()
     if conditions is not None:
         rows = answers.fold_of()
         held = [(rows == fold, each) for fold, each in enumerate(answers.validations[0])]
@@ -428,8 +428,9 @@ def _auc(tables: Sequence[_Repeat], class_: str, level: float) -> Estimate:
     value = float(np.mean([a.value for a in aucs]))
     auc = replace(aucs[0], value=value, sick=sick, well=well)
     low, high, method = auc_bounds(auc, level)
-    size = {"n_images": auc.ranking.n_images, "n_patients": auc.ranking.n_patients}
-    return Estimate(auc.value, low, high, level, f"{method}, within folds", **size)
+    n_images, n_patients = auc.ranking.n_images, auc.ranking.n_patients
+    method = f"{method}, within folds"
+    return Estimate(auc.value, low, high, level, method, n_images, n_patients)
 
 
 def _auc_once(table: _Repeat, class_: str, level: float) -> Estimate:
@@ -441,7 +442,7 @@ def _auc_once(table: _Repeat, class_: str, level: float) -> Estimate:
         return undefined(get_metric("auc").why_undefined(class_), level=level, **size)
     low, high = weighted_auc_bounds(auc, level)
     method = "Newcombe, DeLong's variance over patients, each once, within folds"
-    return Estimate(auc.value, low, high, level, method, **size)
+    return Estimate(auc.value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def _average_precision(tables: Sequence[_Repeat], class_: str, level: float) -> Estimate:
@@ -467,7 +468,7 @@ def _average_precision(tables: Sequence[_Repeat], class_: str, level: float) -> 
     value = float(np.mean(values))
     low, high = spread_bounds(value, float(np.mean(variances)), positives, level)
     method = "Wilson, jackknife variance over patients, within folds"
-    return Estimate(value, low, high, level, method, **size)
+    return Estimate(value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def _notes(answers: FoldAnswers, factor: float) -> Iterator[str]:
