@@ -293,10 +293,10 @@ class Predictor:
                     f"ones to {images}: how well they are calibrated was not measured."
                 )
         else:
+            whose = f"means of {several} networks" if several else "the network gives them"
             calibrated = (
-                "Probabilities are not calibrated, and stand as "
-                f"{f'the mean of {several} networks' if several else 'the network'} gives them: no "
-                f"temperature could be fitted on the validation images ({factor.note})."
+                f"Probabilities are not calibrated, and stand as {whose}: no temperature could be "
+                f"fitted on the validation images ({factor.note})."
             )
         return [calibrated, *rule.lines(is_measured=not several), str(self.refusal)]
 
