@@ -1,8 +1,9 @@
 """Folds: how often intervals of cross-validated measures hold the truth, by simulation.
 
-Small studies are drawn, a logistic regression (scikit-learn) is trained on each of five folds, and
-every image is answered by the one that did not see its patient. Features are normal, so that the
-true AUC and accuracy of every model are known exactly. Two things may be meant by the truth:
+Small studies are drawn, a logistic regression (that of scikit-learn's defaults) is trained on each
+of five folds, and every image is answered by the one that did not see its patient. Features are
+normal, so that the true AUC and accuracy of every model are known exactly. Two things may be meant
+by the truth:
 
 - *expected*: the mean performance of models trained on so many patients, over all studies;
 - *these models*: the mean performance of the very models that were trained in this study.
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, ndtr, ndtri
 from scipy.stats import t as student
 
 from hurdles.evaluation.bounds import proportion_bounds
@@ -84,8 +85,6 @@ class Study(NamedTuple):
 
 def drawn(setting: Setting, rng: np.random.Generator) -> Study:
     """Draw a study and train its models."""
-    from sklearn.linear_model import LogisticRegression
-
     n, k = setting.patients, setting.k
     shift = np.zeros(FEATURES)
     shift[0] = math.sqrt(2) * ndtri(setting.best)
@@ -102,14 +101,12 @@ def drawn(setting: Setting, rng: np.random.Generator) -> Study:
         fold[rng.permutation(group)] = np.arange(len(group)) % k
     tested, prob, truths = fold[person], np.empty(len(person)), []
     for number in range(k):
-        model = LogisticRegression(solver="newton-cholesky")
         train, test = tested != number, tested == number
-        model.fit(x[train], y[train])
-        weights, bias = model.coef_[0], float(model.intercept_[0])
+        weights, bias = fitted(x[train], y[train])
         if setting.unstable:
             chance = rng.normal(size=FEATURES) / math.sqrt(FEATURES)
             weights = weights + setting.unstable * np.linalg.norm(weights) * chance
-        prob[test] = 1 / (1 + np.exp(-(x[test] @ weights + bias)))
+        prob[test] = expit(x[test] @ weights + bias)
         truths.append(worth(weights, bias, shift, setting.share))
     truth = np.where(y, "sick", "well")
     answers = np.where(prob >= 0.5, "sick", "well")
@@ -117,6 +114,25 @@ def drawn(setting: Setting, rng: np.random.Generator) -> Study:
     table = PatientTable(("sick", "well"), truth, answers, both, person, n)
     auc, accuracy = np.mean(truths, axis=0)
     return Study(table, tested, float(auc), float(accuracy))
+
+
+def fitted(x: Floats, y: NDArray[np.bool_]) -> tuple[Floats, float]:
+    """Return weights and bias of scikit-learn's `LogisticRegression()`, in a tenth of its time.
+
+    Newton's method on the same penalized likelihood; checking arguments takes scikit-learn longer.
+    """
+    design = np.column_stack([x, np.ones(len(x))])
+    penalty = np.append(np.ones(x.shape[1]), 0.0)
+    found = np.zeros(len(penalty))
+    for _ in range(100):
+        p = expit(design @ found)
+        slope = design.T @ (p - y) + penalty * found
+        curve = (design.T * (p * (1 - p))) @ design + np.diag(penalty)
+        step = np.linalg.solve(curve, slope)
+        found -= step
+        if np.abs(step).max() < 1e-10:
+            return found[:-1], float(found[-1])
+    raise ArithmeticError("Newton's method does not converge on a simulated study.")
 
 
 def worth(weights: Floats, bias: float, shift: Floats, share: float) -> tuple[float, float]:

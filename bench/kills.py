@@ -224,6 +224,19 @@ CASES = {
             ("calibrate-audit", "--profile", "fast", "--workers", "1", "--out", "out"),
             before=_small_calibration,
         ),
+        Case(
+            "folds",
+            "two folds of an epoch each, their states saved after every step, and what they share",
+            (
+                "run",
+                "INPUT/tiny.toml",
+                "--data=INPUT/phantom/manifest.csv",
+                *("--set=split.scheme=k-fold", "--set=split.folds=2", "--set=training.epochs=1"),
+                "--out=out",
+            ),
+            resume="--resume",
+            before=_save_always,
+        ),
     )
 }
 
@@ -238,7 +251,7 @@ def make_input(folder: Path) -> None:
         name="tiny",
         description="Is the whole way passable?",
         preparation={"size": 32},
-        split={"fractions": (0.5, 0.25, 0.25)},
+        split={"scheme": "patient", "fractions": (0.5, 0.25, 0.25)},
         augmentation={"policy": "balanced"},
         training={"epochs": 3, "precision": "float32"},
         evaluation={"resamples": 100},
@@ -620,7 +633,7 @@ TIMES: tuple[tuple[str, str, str], ...] = (
     (r"(^|/)history\.csv$", r",[\d.e-]+$", "`seconds` of each epoch"),
     (
         r"(^|/)checksums\.json$",
-        r'"(history\.csv|meta\.json)": "[0-9a-f]{64}"',
+        r'"(folds/\d+/)?(history\.csv|meta\.json)": "[0-9a-f]{64}"',
         "the checksums of these two",
     ),
     (r"\.html$", rf"<dd>{_ISO}</dd>", "when it was made"),

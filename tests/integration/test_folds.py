@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import hurdles
 from hurdles.cli import app
 from hurdles.data.folds import Folds
 from hurdles.data.manifest import Manifest
-from hurdles.errors import HurdleError, RecipeError, RunError, SplitError
+from hurdles.errors import HurdleError, HurdlesError, RecipeError, RunError, SplitError
 from hurdles.evaluation.predictions import Predictions
 from hurdles.phantom.cohort import write_phantom
 from hurdles.progress import Options
@@ -52,6 +53,22 @@ def here(home) -> Options:
 @pytest.fixture(scope="module")
 def run(home, here) -> Run:
     return hurdles.run(FOLDED, data=home / "ours", out=home / "run", options=here)
+
+
+class Lines:
+    """A listener that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def start(self, *_):
+        pass
+
+    def advance(self, *_):
+        pass
+
+    def say(self, line):
+        self.said.append(line)
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -145,6 +162,9 @@ def test_the_networks_answer_as_one_and_know_every_image(run, home, here, tmp_pa
     assert np.allclose(answers.frame[columns].to_numpy(dtype=float), mean, atol=1e-5)
     notes = " ".join(answers.about["notes"])
     assert "means of 3 networks" in notes
+    assert "what share they hold was not measured" in notes
+    assert "Sets hold" not in notes  # that is promised of the answers of one network alone
+    assert "in nine of ten draws" not in notes
     assert "No image is refused: each of the run's own images was trained on" in notes
     own = hurdles.predict(run, run.manifest.select([True] + [False] * (len(run.manifest) - 1)),
                           options=here)  # fmt: skip
@@ -157,6 +177,7 @@ def test_images_that_any_fold_has_seen_are_left_out_of_a_further_test(run, home,
     with pytest.raises(RunError, match="show what was used to train"):
         hurdles.evaluate(copy, on=home / "ours", name="again", options=here)
     result = hurdles.evaluate(copy, on=home / "theirs", name="theirs", options=here)
+    assert any("Answers are means of 3 networks" in note for note in result.notes)
     assert result.n_images == len(Manifest.load(home / "theirs" / "manifest.csv"))
 
 
@@ -183,10 +204,14 @@ def test_an_audit_asks_the_network_that_has_not_seen_the_image(run, home, here, 
 def test_hurdles_judge_it(run, home, here, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
+    listener = Lines()
     findings = hurdles.audit(
-        copy, hurdles=["perturbations", "calibration", "lungs-removed", "attention"], options=here
+        copy,
+        hurdles=["perturbations", "calibration", "lungs-removed", "attention"],
+        options=Options(cache=here.cache, progress=listener),
     )
     assert "had not seen its patient" in findings.about["folds"]
+    assert any("also where that clears a hurdle" in line for line in listener.said)
     names = {row.hurdle for row in findings.rows}
     assert names == {"perturbations", "calibration", "lungs-removed", "attention"}
     assert not [row for row in findings.rows if row.is_fault]
@@ -199,8 +224,8 @@ def test_what_several_networks_cannot_do_is_refused_by_name(run, home, here, tmp
         hurdles.run(FOLDED, data=home / "ours", out=tmp_path / "a", encoder_from=run,
                     options=here)  # fmt: skip
     with pytest.raises(RecipeError, match=r"remedy\.reject"):
-        hurdles.run(FOLDED.changed(remedy={"reject": 0.05}), data=home / "ours",
-                    out=tmp_path / "b", options=here)  # fmt: skip
+        hurdles.run(FOLDED.changed(split={"scheme": "k-fold"}, remedy={"reject": 0.05}),
+                    data=home / "ours", out=tmp_path / "b", options=here)  # fmt: skip
     with pytest.raises(RecipeError, match="--split holds one split"):
         hurdles.run(FOLDED.changed(split={"scheme": "k-fold"}), data=home / "ours",
                     out=tmp_path / "c", split=run.fold_runs()[0].path / "split.csv",
@@ -218,20 +243,8 @@ def test_repeats_train_more_networks_and_average(home, here, tmp_path):
 
 def test_the_scheme_is_what_the_images_ask_for(home, here, tmp_path):
     manifest = Manifest.load(home / "ours" / "manifest.csv")
-    lines = []
-
-    class Listener:
-        def start(self, *_):
-            pass
-
-        def advance(self, *_):
-            pass
-
-        def say(self, line):
-            lines.append(line)
-
-    given = manifest.with_split((["train", "validation", "test"] * len(manifest))[: len(manifest)])
-    given = given.with_split(
+    listener = Lines()
+    given = manifest.with_split(
         pd.Series(pd.factorize(manifest.groups)[0] % 3)
         .map({0: "train", 1: "validation", 2: "test"})
         .tolist()
@@ -239,14 +252,98 @@ def test_the_scheme_is_what_the_images_ask_for(home, here, tmp_path):
     recipe = FOLDED.changed(split={"folds": 5})
     done = hurdles.run(recipe, data=given, out=tmp_path / "given", options=here)
     assert (done.recipe.split.scheme, done.is_ensemble) == ("given", False)
-    options = Options(cache=here.cache, progress=Listener())
+    options = Options(cache=here.cache, progress=listener)
     people = manifest.groups.unique()
     few = manifest.select(manifest.groups.isin(people[[0, 1, 2, -3, -2, -1]]))
     recipe = recipe.changed(split={"scheme": "k-fold"})
     with pytest.raises(SplitError, match="5 folds need 5 patients"):
         hurdles.run(recipe, data=few, out=tmp_path / "few", options=options)
     hurdles.run(FOLDED, data=home / "ours", out=home / "run", resume=True, options=options)
-    assert any("is finished already" in line for line in lines)
+    assert any("is finished already" in line for line in listener.said)
+
+
+@pytest.fixture
+def begun(home, here, tmp_path, monkeypatch):
+    """Return a function that starts a run and returns its scheme, and the lines before training."""
+
+    class Begun(Exception):  # noqa: N818 - no error
+        pass
+
+    def trained(recipe, *_, **__):
+        raise Begun(recipe.split.scheme)
+
+    def in_folds(recipe, *_, **__):
+        raise Begun(recipe.split.scheme)
+
+    monkeypatch.setattr(folds_module, "run_experiment", trained)
+    monkeypatch.setattr(folds_module, "_parts", lambda _, recipe, *__: in_folds(recipe))
+
+    def begin(data, **sections) -> tuple[str, str]:
+        listener = Lines()
+        options = Options(cache=here.cache, progress=listener)
+        recipe = FOLDED.changed(**{**sections, "split": {"folds": 5, **sections.get("split", {})}})
+        with pytest.raises(Begun) as stopped:
+            hurdles.run(recipe, data=data, out=tmp_path / "begun", options=options)
+        return str(stopped.value), "\n".join(listener.said)
+
+    return begin
+
+
+def patients(manifest: Manifest, **kept: int) -> Manifest:
+    """Return so many patients of each class, by its first letter."""
+    people = manifest.frame.groupby("label")["patient"].unique()
+    names = [name for label, all_ in people.items() for name in all_[: kept.get(label[0], 99)]]
+    return manifest.select(manifest.frame["patient"].isin(names))
+
+
+def test_auto_says_what_it_makes_of_few_patients(home, begun):
+    manifest = Manifest.load(home / "ours" / "manifest.csv")
+    scheme, lines = begun(manifest)
+    assert scheme == "k-fold"
+    assert "they are parted into 5 folds, and 5 networks trained" in lines
+    assert "note: The images were parted into 5 folds by patient" in lines
+    scheme, lines = begun(patients(manifest, C=3))
+    assert scheme == "patient"
+    assert "'COVID-19', has 3 patients, too few for 5 folds: one split by patient" in lines
+    scheme, lines = begun(patients(manifest, C=1))
+    assert (scheme, "has 1 patients, too few" in lines) == ("patient", True)
+    scheme, lines = begun(manifest, remedy={"reject": 0.05})
+    assert (scheme, "remedy.reject needs images" in lines) == ("patient", True)
+
+
+def test_folds_that_cannot_be_are_refused_before_anything_is_written(home, here, tmp_path):
+    manifest = Manifest.load(home / "ours" / "manifest.csv")
+    recipe = FOLDED.changed(split={"scheme": "k-fold", "folds": 20})
+    with pytest.raises(SplitError, match="20 folds need 20 patients of every class"):
+        hurdles.run(recipe, data=manifest, out=tmp_path / "run", options=here)
+    recipe = FOLDED.changed(split={"scheme": "k-fold", "folds": 5})
+    with pytest.raises(SplitError, match=r"'COVID-19' \(1\)\. Call several classes by one name"):
+        hurdles.run(recipe, data=patients(manifest, C=1), out=tmp_path / "run", options=here)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_split_that_folders_give_is_used_or_said_not_to_be(home, begun, tmp_path):
+    for row in Manifest.load(home / "ours" / "manifest.csv").frame.itertuples():
+        part = ("train", "val", "test")[int(row.patient[1:]) % 3]
+        to = tmp_path / "parted" / part / row.label / Path(row.path).name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(row.path, to)
+    assert begun(tmp_path / "parted")[0] == "given"
+    scheme, lines = begun(
+        tmp_path / "parted", split={"scheme": "k-fold", "missing_patients": "one-each"}
+    )
+    assert scheme == "k-fold"
+    assert "The images bring a split, and it is NOT used: they were parted into folds" in lines
+
+
+def test_images_without_a_class_are_no_class_of_their_own(home, here, tmp_path):
+    table = pd.read_csv(home / "ours" / "manifest.csv")
+    table["path"] = [str(home / "ours" / path) for path in table["path"]]
+    table.loc[3, "label"] = ""
+    table.to_csv(tmp_path / "some.csv", index=False)
+    with pytest.raises(HurdlesError, match="label"):
+        hurdles.run(FOLDED, data=tmp_path / "some.csv", out=tmp_path / "run", options=here)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command_line(home, tmp_path, monkeypatch):

@@ -192,10 +192,11 @@ class RunDoor(Door):
             k = run.recipe.split.folds
             about["folds"] = (
                 f"each tested image was altered and answered by the one of {k} networks that had "
-                "not seen its patient; areas rank the answers of all of them, "
-                "which have no common scale and so come out lower, and limits were measured on "
-                "single networks"
+                "not seen its patient; areas rank the answers of all of them, which have no common "
+                "scale: they come out lower, also where that clears a hurdle; and limits were "
+                "measured on single networks"
             )
+            options.listener.say(f"note: {about['folds']}")
         return subject, about, made_of
 
 

@@ -481,7 +481,7 @@ class Subject:
     def positions(self, images: Material) -> NDArray[np.intp]:
         """Return which of the test images some of them are, by their names, shape (n,)."""
         place = pd.Series(range(len(self.test)), index=self.test.frame["image"])
-        return place[images.manifest.frame["image"]].to_numpy(dtype=np.intp)
+        return np.asarray(place[images.manifest.frame["image"]], dtype=np.intp)
 
     def ask(
         self,

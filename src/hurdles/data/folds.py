@@ -62,12 +62,12 @@ class Folds:
 
     @property
     def k(self) -> int:
-        """How many folds there are in a repeat."""
+        """Number of folds in a repeat."""
         return int(self.numbers.max()) + 1
 
     @property
     def repeats(self) -> int:
-        """How often the images were parted into folds."""
+        """Number of times that the images were parted into folds."""
         return len(self.numbers)
 
     def of(self, manifest: Manifest, repeat: int = 0) -> NDArray[np.intp]:
@@ -86,7 +86,7 @@ class Folds:
                 f"{len(unknown)} images are in no fold: {listed(unknown)}. Make the folds of the "
                 "images that are to be parted."
             )
-        return self.numbers[repeat, rows.to_numpy(dtype=np.intp)]
+        return np.asarray(self.numbers[repeat, rows.to_numpy(dtype=np.intp)])
 
     def part(
         self,
@@ -221,12 +221,14 @@ def make_folds(
     people = patients_by_class(manifest)
     few = [f"{label!r} ({n})" for label, n in people.items() if n < k]
     if few:
-        least = max(2, min(people.values()))
+        least, unit = min(people.values()), "patients" if manifest.known_patients else "images"
+        way = ("--set", f"split.folds={least}") if least > 1 else ()
+        fewer = f"Make fewer folds ({' '.join(way)}), call" if way else "Call"
         raise SplitError(
-            f"{k} folds need {k} patients of every class, and there are fewer of {', '.join(few)}. "
-            f"Make fewer folds (--set split.folds={least}), call several classes by one name "
-            "(--label THEIRS=OURS), or leave such a class out (--label THEIRS=)."
-        ).unless("--set", f"split.folds={least}")
+            f"{k} folds need {k} {unit} of every class, and there are fewer of {', '.join(few)}. "
+            f"{fewer} several classes by one name (--label THEIRS=OURS), or leave such a class out "
+            "(--label THEIRS=)."
+        ).unless(*way)
     order = np.argsort(manifest.frame["image"].to_numpy(dtype=str), kind="stable")
     labels = pd.factorize(manifest.frame["label"].iloc[order], sort=True)[0]
     groups = pd.factorize(manifest.groups.iloc[order], sort=True)[0]
@@ -255,9 +257,9 @@ def _stratified(
             return folds
     raise SplitError(
         f"in {_TRIES} orders of the patients, some fold had no image of some class: a few patients "
-        "have most of its images, or belong to several classes. Make fewer folds "
-        "(--set split.folds=3)."
-    ).unless("--set", "split.folds=3")
+        "have most of its images, or belong to several classes. Make fewer folds, or one split "
+        f"(--set split.scheme={SplitScheme.PATIENT})."
+    ).unless("--set", f"split.scheme={SplitScheme.PATIENT}")
 
 
 def patients_by_class(manifest: Manifest) -> dict[str, int]:

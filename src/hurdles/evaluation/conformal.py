@@ -101,13 +101,21 @@ class PredictionSets:
         """Validation patients that a class needs to be left out of a set."""
         return math.ceil(self.coverage / (1 - self.coverage) - 1e-9)
 
-    def lines(self) -> list[str]:
-        """Return the rule, its guarantee and what it rests on, in words."""
+    def lines(self, *, is_measured: bool = True) -> list[str]:
+        """Return the rule, its guarantee and what it rests on, in words.
+
+        `is_measured`: whether the answers are of the network that the rule was fixed for; of
+        others, it promises nothing.
+        """
         share = f"{100 * self.coverage:.3g} %"
         lines = [
             f"Sets hold the true class of at least {share} of the patients of each class who are "
             "like those of validation, on average over draws of these. Validation images chose "
             "the epoch too, so this is approximate."
+            if is_measured
+            else f"Sets are meant to hold the true class of {share} of the patients of each class; "
+            "what share they hold was not measured, since the rule was fixed on answers of single "
+            "networks, each to its own validation images."
         ]
         images = sum(each.n_images for each in self.limits)
         unit = "images, no patient known" if self.n_unknown == images else "patients"
@@ -116,10 +124,13 @@ class PredictionSets:
             if each.is_always_in:
                 lines.append(f"{what}, too few for {share} ({self.least} are needed): in every set")
             else:
-                lines.append(
-                    f"{what}; from a raw probability of {max(0, 1 - each.limit):.3g} on "
-                    f"(with so many, {100 * each.low:.0f} to {100 * each.high:.0f} % in nine of "
+                spread = (
+                    f" (with so many, {100 * each.low:.0f} to {100 * each.high:.0f} % in nine of "
                     "ten draws)"
+                )
+                lines.append(
+                    f"{what}; from a raw probability of {max(0, 1 - each.limit):.3g} on"
+                    f"{spread * is_measured}"
                 )
         if 0 < self.n_unknown < images:
             lines.append(

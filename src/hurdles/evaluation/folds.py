@@ -29,7 +29,13 @@ from hurdles.data.files import write_text
 from hurdles.data.untrusted import as_csv, from_cells
 from hurdles.errors import EvaluationError
 from hurdles.evaluation.bounds import check_level, normal_quantile, spread_bounds
-from hurdles.evaluation.conditions import Conditions, at_conditions
+from hurdles.evaluation.cluster_size import (
+    is_size_note,
+    size_notes,
+    weighted_auc,
+    weighted_auc_bounds,
+)
+from hurdles.evaluation.conditions import Conditional, Conditions, at_conditions
 from hurdles.evaluation.delong import AUC, auc_bounds
 from hurdles.evaluation.estimate import Estimate, undefined
 from hurdles.evaluation.evaluation import Evaluation, evaluate, measures
@@ -102,12 +108,12 @@ class FoldAnswers:
 
     @property
     def k(self) -> int:
-        """How many folds a repeat has."""
+        """Number of folds in a repeat."""
         return len(self.tests[0])
 
     @property
     def repeats(self) -> int:
-        """How often every image is answered."""
+        """Number of times that every image is answered."""
         return len(self.tests)
 
     def pooled(self, repeat: int = 0) -> Predictions:
@@ -190,8 +196,8 @@ def evaluate_folds(
     -------
     Evaluation
         Its intervals are for models trained on so many patients (``1 - 1 / k`` of them, less those
-        of validation), and tested on others like these. Counts, confusion and scores are of the
-        first repeat.
+        of validation), and tested on others like these. Counts, confusion, scores and measures
+        with each patient once are of the first repeat.
 
     References
     ----------
@@ -213,18 +219,26 @@ def evaluate_folds(
         (name, class_ or ""): finished(_estimate(tables, name, class_, wide))
         for name, class_ in measures(tables[0].whole.classes)
     }
-    conditional = ()
+    conditional: tuple[Conditional, ...] = ()
     if conditions is not None:
         rows = answers.fold_of()
         held = [(rows == fold, each) for fold, each in enumerate(answers.validations[0])]
         found = at_conditions(answers.pooled(), conditions, folds=held, level=wide)
         conditional = tuple(replace(row, estimate=finished(row.estimate)) for row in found)
-    first = evaluate(answers.pooled(), level=level)
+    first = evaluate(answers.pooled(), level=wide)
+    once = {
+        (name, class_): finished(_auc_once(tables[0], class_, wide) if name == "auc" else each)
+        for (name, class_), each in first.patient_weighted.items()
+    }
+    # Whether images are ranked otherwise is not asked of scores without a common scale.
+    notes = [note for note in first.notes if not is_size_note(note)]
     return replace(
         first,
         estimates=estimates,
+        patient_weighted=once,
         conditional=conditional,
-        notes=(*_notes(answers, factor), *first.notes),
+        scores=tuple(replace(each, level=level) for each in first.scores),
+        notes=(*_notes(answers, factor), *notes, *size_notes(_decided(tables[0].whole))),
     )
 
 
@@ -285,6 +299,14 @@ def fold_tables(answers: FoldAnswers, repeat: int = 0) -> tuple[PatientTable, ..
     return _Repeat.of(answers, repeat).folds
 
 
+def _decided(table: PatientTable) -> PatientTable:
+    """Return the answers as decisions alone."""
+    prob = (table.answers[:, None] == np.array(table.classes)).astype("float64")
+    return PatientTable(
+        table.classes, table.truth, table.answers, prob, table.patients, table.n_patients
+    )
+
+
 def _rows(table: PatientTable, rows: NDArray[np.bool_]) -> PatientTable:
     parts = (table.truth[rows], table.answers[rows], table.prob[rows], table.patients[rows])
     return PatientTable(table.classes, *parts, table.n_patients)
@@ -338,28 +360,60 @@ class _Within(Ranking):
 
 def within_auc(folds: Sequence[PatientTable], class_: str) -> AUC | None:
     """Return the AUC over pairs of images of one fold; None where no fold has such a pair."""
-    rankings = [each.ranking(class_) for each in folds]
-    rankings = [each for each in rankings if len(each.positives) and len(each.negatives)]
+    rankings = _ranked(folds, class_)
     if not rankings:
         return None
     numbers = folds[0].numbers
-    pairs = np.array([len(r.positives) * len(r.negatives) for r in rankings], dtype="float64")
-    weights, sides = pairs / pairs.sum(), [r.placements for r in rankings]
-    value = float(sum(w * above.mean() for w, (above, _) in zip(weights, sides, strict=True)))
+    pairs = [len(r.positives) * len(r.negatives) for r in rankings]
+    sides = [r.placements for r in rankings]
+    weights, value = _averaged([float(above.mean()) for above, _ in sides], pairs)
     moves = [np.zeros(len(numbers)), np.zeros(len(numbers))]
     for ranking, weight, own in zip(rankings, weights, sides, strict=True):
         people = (ranking.positives, ranking.negatives)
         for move, whose, places in zip(moves, people, own, strict=True):
             move += weight * np.bincount(whose, places - value, len(numbers)) / len(places)
+    joined = (np.concatenate([a for a, _ in sides]), np.concatenate([b for _, b in sides]))
+    return AUC(value, replace(_joined(rankings), sides=joined), numbers, *moves)
+
+
+def within_weighted_auc(folds: Sequence[PatientTable], class_: str) -> AUC | None:
+    """Return the same with each patient counted once: a fold weighs by its pairs of patients."""
+    rankings = _ranked(folds, class_)
+    if not rankings:
+        return None
+    numbers = folds[0].numbers
+    aucs = [weighted_auc(ranking, len(numbers)) for ranking in rankings]
+    people = [(np.unique(r.positives), np.unique(r.negatives)) for r in rankings]
+    weights, value = _averaged([auc.value for auc in aucs], [len(a) * len(b) for a, b in people])
+    moves = [np.zeros(len(numbers)), np.zeros(len(numbers))]
+    for auc, weight, both in zip(aucs, weights, people, strict=True):
+        for move, own, whose in zip(moves, (auc.sick, auc.well), both, strict=True):
+            move += weight * own
+            move[whose] += weight * (auc.value - value) / len(whose)
+    return AUC(value, _joined(rankings), numbers, *moves)
+
+
+def _ranked(folds: Sequence[PatientTable], class_: str) -> list[Ranking]:
+    """Return the rankings of the folds that have a pair of images."""
+    rankings = [each.ranking(class_) for each in folds]
+    return [each for each in rankings if len(each.positives) and len(each.negatives)]
+
+
+def _averaged(values: Sequence[float], pairs: Sequence[int]) -> tuple[Floats, float]:
+    """Return the weights of folds, and their mean; of equal values, it is that value exactly."""
+    weights = np.array(pairs, dtype="float64") / sum(pairs)
+    return weights, values[0] + float(weights @ (np.array(values) - values[0]))
+
+
+def _joined(rankings: Sequence[Ranking]) -> _Within:
+    """Return the images of several folds; each has yet to be placed within its own."""
     none = np.empty(0, dtype=np.intp)
-    joined = _Within(
+    return _Within(
         np.concatenate([r.positives for r in rankings]),
         np.concatenate([r.negatives for r in rankings]),
         none,
         none,
-        (np.concatenate([a for a, _ in sides]), np.concatenate([b for _, b in sides])),
     )
-    return AUC(value, joined, numbers, *moves)
 
 
 def _auc(tables: Sequence[_Repeat], class_: str, level: float) -> Estimate:
@@ -374,8 +428,21 @@ def _auc(tables: Sequence[_Repeat], class_: str, level: float) -> Estimate:
     value = float(np.mean([a.value for a in aucs]))
     auc = replace(aucs[0], value=value, sick=sick, well=well)
     low, high, method = auc_bounds(auc, level)
-    size = {"n_images": auc.ranking.n_images, "n_patients": auc.ranking.n_patients}
-    return Estimate(auc.value, low, high, level, f"{method}, within folds", **size)
+    n_images, n_patients = auc.ranking.n_images, auc.ranking.n_patients
+    method = f"{method}, within folds"
+    return Estimate(auc.value, low, high, level, method, n_images, n_patients)
+
+
+def _auc_once(table: _Repeat, class_: str, level: float) -> Estimate:
+    """Return the AUC within folds with each patient counted once."""
+    whole = table.whole
+    size = {"n_images": len(whole.truth), "n_patients": whole.n_patients}
+    auc = within_weighted_auc(table.folds, class_)
+    if auc is None:
+        return undefined(get_metric("auc").why_undefined(class_), level=level, **size)
+    low, high = weighted_auc_bounds(auc, level)
+    method = "Newcombe, DeLong's variance over patients, each once, within folds"
+    return Estimate(auc.value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def _average_precision(tables: Sequence[_Repeat], class_: str, level: float) -> Estimate:
@@ -401,15 +468,18 @@ def _average_precision(tables: Sequence[_Repeat], class_: str, level: float) -> 
     value = float(np.mean(values))
     low, high = spread_bounds(value, float(np.mean(variances)), positives, level)
     method = "Wilson, jackknife variance over patients, within folds"
-    return Estimate(value, low, high, level, method, **size)
+    return Estimate(value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def _notes(answers: FoldAnswers, factor: float) -> Iterator[str]:
-    k, n = answers.k, len(answers.pooled())
+    k, n, unknown = answers.k, len(answers.pooled()), answers.pooled().unknown
     times = "once" if answers.repeats == 1 else f"{answers.repeats} times"
+    whom = "its patient"
+    if unknown.any():
+        whom = "it; patients are not known" if unknown.all() else f"{whom}, as far as one is known"
     yield (
         f"Each of {n} images was answered {times}, {'each time ' * (times != 'once')}by the one of "
-        f"{k} networks that was neither trained nor chosen on its patient."
+        f"{k} networks that was neither trained nor chosen on {whom}."
     )
     yield (
         "Networks of different folds have no common scale: AUC and average precision compare "

@@ -164,7 +164,7 @@ class LearningCurve:
     @cached_property
     def aucs(self) -> Floats:
         """Mean AUC over classes of each model, shape (shares, seeds)."""
-        return self._aucs(np.ones((1, len(self._groups))))[0]
+        return np.asarray(self._aucs(np.ones((1, len(self._groups))))[0])
 
     @cached_property
     def law(self) -> PowerLaw:

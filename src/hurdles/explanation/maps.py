@@ -53,9 +53,9 @@ def grad_cam(module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     networks that answer as one it is the mean, each scaled to its own maximum.
     """
     if isinstance(module, Ensemble):
-        maps = [grad_cam(member, x, target) for member in module.networks]
-        peaks = [each.amax(dim=(1, 2), keepdim=True) for each in maps]
-        scaled = [m / torch.where(p > 0, p, 1.0) for m, p in zip(maps, peaks, strict=True)]
+        heats = [grad_cam(member, x, target) for member in module.networks]
+        peaks = [each.amax(dim=(1, 2), keepdim=True) for each in heats]
+        scaled = [h / torch.where(p > 0, p, 1.0) for h, p in zip(heats, peaks, strict=True)]
         return torch.stack(scaled).mean(dim=0)
     seen: list[Tensor] = []
 

@@ -229,6 +229,12 @@ def _measured(
     section = run.recipe.evaluation
     wanted = section.conditions.replaced(conditions or Conditions())
     result = evaluate(predictions, level=section.level, conditions=wanted, validation=_held(run))
+    if several := len(run.fold_runs()):
+        note = (
+            f"Answers are means of {several} networks; thresholds were fixed on answers of single "
+            "ones, each to its own validation images."
+        )
+        result = replace(result, notes=(note, *result.notes))
     threshold = threshold_of(run)
     if threshold is None:
         return result

@@ -18,7 +18,7 @@ from hurdles.data.files import add_to_ledger, outputs, write_bytes, write_text
 from hurdles.data.folds import Folds, advised_scheme, make_folds
 from hurdles.data.inputs import Input, Role
 from hurdles.data.manifest import Manifest
-from hurdles.data.split import missing_classes
+from hurdles.data.split import check_split, missing_classes
 from hurdles.data.untrusted import as_csv
 from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import ManifestError, RunError
@@ -111,11 +111,16 @@ def _with_scheme(
     if manifest is None or len(manifest.labels) < 2:
         return recipe  # refused with a sentence of its own
     scheme, why = advised_scheme(manifest, recipe.split.folds)
-    if scheme is SplitScheme.K_FOLD:
+    if scheme is SplitScheme.K_FOLD and recipe.remedy.reject:
+        scheme, why = SplitScheme.PATIENT, "remedy.reject needs images that no network trained on"
+    elif scheme is SplitScheme.K_FOLD:
+        folds, networks = recipe.split.folds, recipe.split.folds * recipe.split.repeats
         options.listener.say(
-            f"{why}: they are parted into {recipe.split.folds} folds, and as many networks trained "
-            f"(one split instead: --set split.scheme={SplitScheme.PATIENT})"
+            f"{why}: they are parted into {folds} folds, and {networks} networks trained (one "
+            f"split instead: --set split.scheme={SplitScheme.PATIENT})"
         )
+    if scheme is SplitScheme.PATIENT:
+        options.listener.say(f"{why}: one split by patient")
     return recipe.changed(split={"scheme": str(scheme)})
 
 
@@ -150,10 +155,9 @@ def _run_folds(
         parts = _parts(run, recipe, manifest, encoder, options)
         # Several networks, several splits; each fold has the one that it is given.
         single = recipe.changed(split={"scheme": str(SplitScheme.GIVEN)})
-        earlier = 0.0
+        seconds = time.monotonic() - began
         for number, (child, images) in enumerate(zip(run.fold_runs(), parts, strict=True), start=1):
             options.listener.say(f"fold {number} of {len(parts)}: {child.path}")
-            earlier += float(child.meta["seconds"]) if child.is_finished else 0.0
             run_experiment(
                 single,
                 None if child.is_begun else images,
@@ -164,8 +168,11 @@ def _run_folds(
                 keep_seen=encoder.keep_seen,
                 options=options,
             )
+        began = time.monotonic()
         _gather(run, options)
-        meta = meta_of(run, recipe, run.manifest, earlier + time.monotonic() - began)
+        # Folds that were trained in an earlier session count as well.
+        seconds += sum(float(child.meta["seconds"]) for child in run.fold_runs())
+        meta = meta_of(run, recipe, run.manifest, seconds + time.monotonic() - began)
         if start := run.fold_runs()[0].meta["start"]:  # all start from one
             meta["start"] = {key: value for key, value in start.items() if key != "images"}
         add_to_ledger(run.ledger, write_page(run, meta=meta, pictures=options.pictures))
@@ -182,7 +189,7 @@ def _announce(manifest: Manifest, recipe: Recipe, options: Options) -> None:
             options.listener.say(f"note: fold {number}: {line}")
     everything = manifest.with_split([Split.TEST.value] * len(manifest))
     for line in remarks(manifest, everything, recipe):
-        options.listener.say(line)
+        options.listener.say(f"note: {line}")
 
 
 def _folds_of(manifest: Manifest, recipe: Recipe) -> Folds:
@@ -197,11 +204,15 @@ def _folds_of(manifest: Manifest, recipe: Recipe) -> Folds:
 
 
 def _split(folds: Folds, manifest: Manifest, recipe: Recipe) -> Iterator[Manifest]:
-    """Yield the images with the split of each fold, one repeat after the other."""
+    """Yield the images with the split of each fold, checked, one repeat after the other."""
     section = recipe.split
     for repeat in range(folds.repeats):
         for fold in range(folds.k):
-            yield folds.part(manifest, fold, repeat, fractions=section.fractions, seed=section.seed)
+            images = folds.part(
+                manifest, fold, repeat, fractions=section.fractions, seed=section.seed
+            )
+            check_split(images)  # refused before any fold is trained
+            yield images
 
 
 def _parts(

@@ -277,30 +277,28 @@ class Predictor:
 
     def lines(self, rule: PredictionSets) -> list[str]:
         """Return what answers rest on, in words."""
-        factor = self.inverse_temperature
+        factor, several = self.inverse_temperature, len(self.run.fold_runs())
         if factor.is_defined:
             nobody = self.validation.unknown.all()
             who = ", no patient known" if nobody else f" of {factor.n_patients} patients"
             low, high = (
                 f"{1 / end:.3g}" if end > 0 else "any" for end in (factor.high, factor.low)
             )
-            calibrated = (
-                f"Probabilities are calibrated by a temperature of {1 / factor.value:.3g} "
-                f"[{low}, {high}], fitted on {factor.n_images} validation images{who}."
-            )
+            by = f"a temperature of {1 / factor.value:.3g} [{low}, {high}], fitted on"
+            images = f"{factor.n_images} validation images{who}"
+            calibrated = f"Probabilities are calibrated by {by} {images}."
+            if several:
+                calibrated = (
+                    f"Probabilities are means of {several} networks, with {by} answers of single "
+                    f"ones to {images}: how well they are calibrated was not measured."
+                )
         else:
+            whose = f"means of {several} networks" if several else "the network gives them"
             calibrated = (
-                "Probabilities are not calibrated, and stand as the network gives them: no "
-                f"temperature could be fitted on the validation images ({factor.note})."
+                f"Probabilities are not calibrated, and stand as {whose}: no temperature could be "
+                f"fitted on the validation images ({factor.note})."
             )
-        lines = [calibrated, *rule.lines(), str(self.refusal)]
-        if self.run.is_ensemble:
-            lines.append(
-                f"Answers are means of {len(self.run.fold_runs())} networks. Temperature and sets "
-                "were fitted on answers of single ones, each to its own validation images: how "
-                "well they fit the mean, and what share the sets hold, was not measured."
-            )
-        return lines
+        return [calibrated, *rule.lines(is_measured=not several), str(self.refusal)]
 
     def _read(
         self, given: pd.DataFrame

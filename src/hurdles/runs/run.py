@@ -19,7 +19,7 @@ from hurdles.copies.finder import Copies
 from hurdles.data.files import locked, write_text
 from hurdles.data.manifest import COLUMNS, JOINED, Manifest
 from hurdles.data.untrusted import notebook_table
-from hurdles.data.vocabulary import Split
+from hurdles.data.vocabulary import Split, SplitScheme
 from hurdles.errors import HurdlesError, RunError
 from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.folds import FoldAnswers
@@ -137,7 +137,8 @@ class Run:
     @property
     def is_ensemble(self) -> bool:
         """True if several networks answer as one: those of the folds of k-fold."""
-        return self.folds_path.is_file()
+        # A run of folds that was killed before it began leaves folds where another may begin.
+        return self.folds_path.is_file() and self.recipe.split.scheme == SplitScheme.K_FOLD
 
     def fold_runs(self) -> list[Run]:
         """Return the runs of the folds, those of one repeat after the other; none without folds."""

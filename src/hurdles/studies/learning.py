@@ -137,7 +137,8 @@ def _written(curve: LearningCurve, recipe: Recipe, out: Path) -> CurveResult:
     lines = [f"- {line}" for line in curve.lines()]
     about = (
         f"Recipe {recipe.name}; {len(curve.seeds)} seed(s), AUC as the mean over classes. Numbers "
-        "count patients of the training part alone; the validation part is the same for all."
+        "count patients of the training part alone; within a seed, validation and test are the "
+        "same for all. Epochs are as many for all, so that fewer patients make fewer steps, too."
     )
     write_text(page, "\n".join(["# Learning curve", "", about, "", *lines, "", USE_SENTENCE, ""]))
     return CurveResult(curve, table, page)

@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from hurdles.data.folds import FEW_PATIENTS, Folds, advised_scheme, make_folds, nested_training
 from hurdles.data.manifest import Manifest
-from hurdles.data.split import split
+from hurdles.data.split import check_split, split
 from hurdles.errors import SplitError
 
 
@@ -97,6 +97,11 @@ def test_folds_are_written_and_read_again(manifest, tmp_path):
 def test_folds_that_cannot_be_are_refused(manifest):
     with pytest.raises(SplitError, match=r"fewer of 'covid' \(4\).*split.folds=4"):
         make_folds(images({"covid": 4, "normal": 50}))
+    with pytest.raises(SplitError, match=r"fewer of 'covid' \(1\)\. Call several") as one:
+        make_folds(images({"covid": 1, "normal": 50}))
+    assert one.value.options == ()  # no number of folds would do
+    with pytest.raises(SplitError, match=r"20 folds need 20 .*'covid' \(8\), 'normal' \(9\)"):
+        make_folds(images({"covid": 8, "normal": 9}), k=20)
     with pytest.raises(SplitError, match="2 folds or more"):
         make_folds(manifest, k=1)
     unnamed = images({"covid": 30, "normal": 30}, patients=False)
@@ -126,6 +131,18 @@ def test_a_class_in_the_hands_of_few_patients_is_refused_if_a_fold_would_lack_it
     frame = pd.DataFrame(rows).assign(image=[f"i{n}" for n in range(len(rows))])
     with pytest.raises(SplitError, match="patients"):
         make_folds(Manifest(frame.assign(path="/" + frame["image"])), k=3)
+
+
+def test_a_patient_of_two_classes_is_in_one_fold_with_all_images():
+    both = images({"a": 12, "b": 12}).frame
+    first = {label: both.loc[both["label"] == label, "patient"].iloc[0] for label in ("a", "b")}
+    both["patient"] = both["patient"].replace(first["b"], first["a"])
+    manifest = Manifest(both)
+    for k in (2, 5):
+        folds = make_folds(manifest, k=k)
+        assert len({*folds.of(manifest)[manifest.frame["patient"] == first["a"]]}) == 1
+        for number in range(k):
+            check_split(folds.part(manifest, number))  # raises if a patient is in two parts
 
 
 def test_what_auto_makes_of_images():

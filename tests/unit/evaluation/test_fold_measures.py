@@ -12,6 +12,7 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
 from hurdles.errors import EvaluationError
+from hurdles.evaluation.cluster_size import weighted_auc, weighted_auc_bounds
 from hurdles.evaluation.conditions import Conditions
 from hurdles.evaluation.delong import AUC
 from hurdles.evaluation.evaluation import evaluate
@@ -22,6 +23,7 @@ from hurdles.evaluation.folds import (
     training_factor,
     wider_level,
     within_auc,
+    within_weighted_auc,
 )
 from hurdles.evaluation.predictions import Predictions
 from hurdles.evaluation.statistics import PatientTable
@@ -134,6 +136,76 @@ def test_intervals_are_as_much_wider_as_they_say():
     for measure in ("auc", "average_precision", "diagnostic_odds_ratio"):
         one = wide.get(measure, "sick")
         assert one.low < one.value < one.high
+
+
+def test_each_patient_once_is_within_folds_and_as_much_wider():
+    answers = uneven(shift=3.0)
+    wide, plain = evaluate_folds(answers), evaluate_folds(uneven(shift=0.0))
+    alone = evaluate(answers.pooled())
+    assert wide.patient_weighted.keys() == alone.patient_weighted.keys()
+    drawn, rng = [], np.random.default_rng(1)  # one image of each patient
+    for each in answers.tests[0]:
+        frame, sick = each.frame, each.y_true == "sick"
+        pairs = frame.loc[sick, "group"].nunique() * frame.loc[~sick, "group"].nunique()
+        values = []
+        for _ in range(400):
+            rows = pd.Series(rng.permutation(len(frame))).groupby(each.groups).first().to_numpy()
+            values.append(roc_auc_score(sick[rows], each.y_prob[rows, 0]))
+        drawn.append((pairs, np.mean(values)))
+    expected = np.average([v for _, v in drawn], weights=[n for n, _ in drawn])
+    auc = wide.patient_weighted["auc", "sick"]
+    assert auc.value == pytest.approx(expected, abs=0.01)
+    assert auc.value == pytest.approx(plain.patient_weighted["auc", "sick"].value, abs=1e-12)
+    assert alone.patient_weighted["auc", "sick"].value < auc.value - 0.1  # pooled scores
+    assert "each once, within folds, 1.50 times as wide" in auc.method
+    naive = evaluate(uneven(shift=0.0).pooled())
+    for key in (("accuracy", ""), ("sensitivity", "sick"), ("specificity", "sick")):
+        one, two = plain.patient_weighted[key], naive.patient_weighted[key]
+        assert (one.value, one.level) == (two.value, 0.95)
+        assert (one.high - one.low) / (two.high - two.low) == pytest.approx(1.5, abs=0.15), key
+        assert "1.50 times as wide" in one.method
+    assert not any("ranked" in note for note in wide.notes)
+
+
+def uneven(*, shift: float) -> FoldAnswers:
+    """Answers as `folds` gives them, but of every other patient one image alone."""
+    answers = folds(patients=150, images=3, share=0.4, shift=shift)
+
+    def fewer(each: Predictions) -> Predictions:
+        first = ~each.frame["group"].duplicated()
+        kept = first | (each.frame["group"].astype(int) % 2 == 0)
+        return Predictions(each.frame[kept].reset_index(drop=True))
+
+    sides = (answers.tests, answers.validations)
+    return FoldAnswers(*(tuple(tuple(map(fewer, row)) for row in side) for side in sides))
+
+
+def test_one_fold_alone_with_each_patient_once_is_the_weighted_auc():
+    whole = PatientTable.of(uneven(shift=0.0).pooled())
+    ours = within_weighted_auc([whole], "sick")
+    theirs = weighted_auc(whole.ranking("sick"), whole.n_patients)
+    assert ours.value == theirs.value
+    assert ours.variance == pytest.approx(theirs.variance, rel=1e-12)
+    assert weighted_auc_bounds(ours) == pytest.approx(weighted_auc_bounds(theirs))
+
+
+@pytest.mark.parametrize("patients", [23, 40, 43])
+def test_perfect_folds_are_perfect_together(patients):
+    done = evaluate_folds(folds(patients=patients, share=0.3, apart=40.0))
+    assert done.get("auc", "sick").value == done.patient_weighted["auc", "sick"].value == 1.0
+    assert done.get("auc", "sick").high == 1.0
+    assert done.get("auc", "sick").low < 0.99
+
+
+def test_the_spread_of_scores_is_as_much_wider():
+    answers = folds(images=1, patients=120)
+    for one, two in zip(
+        evaluate_folds(answers).scores, evaluate(answers.pooled()).scores, strict=True
+    ):
+        assert one.level == two.level == 0.95
+        assert one.images == two.images
+        assert all(a <= b for a, b in zip(one.low, two.low, strict=True))
+        assert all(a >= b for a, b in zip(one.high, two.high, strict=True))
 
 
 def test_repeats_average_and_rest_on_the_same_patients():

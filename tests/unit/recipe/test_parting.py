@@ -43,7 +43,7 @@ class TestSettled:
         assert settled(AUTO, images(split=GIVEN), by_file=True).split.scheme == "patient"
 
     def test_an_unknown_scheme_lists_the_known(self):
-        with pytest.raises(RegistryError, match="Known: auto, patient, image, given"):
+        with pytest.raises(RegistryError, match="Known: auto, patient, image, k-fold, given"):
             settled(AUTO.changed(split={"scheme": "random"}), images())
 
 
