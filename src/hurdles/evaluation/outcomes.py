@@ -10,10 +10,13 @@ place shows it. Here it is measured on places where the truth is known, collecti
   collection counting once.
 - *An interval* is the forecast, give or take what nine in ten places stayed within. Places of one
   collection are not independent, so that the quantile pools the collections' distributions, with
-  one more collection of which nothing is known (Dunn, Wasserman and Ramdas, J Am Stat Assoc
-  2023;118:2491-2502). With fewer than nine there is no such quantile: the interval is everything.
+  one more collection of which nothing is known (hierarchical conformal prediction: Lee, Barber and
+  Willett 2023, arXiv 2306.06342). With fewer than nine there is no such quantile: the interval is
+  everything. It holds its level on average over collections that are drawn as these were. No
+  hospital is drawn like a phantom, so that how often it held is told by origin.
 - *The record* is made by leaving out: what is said of a place was fitted, and its interval
-  measured, on outcomes that share neither its collection nor that of the model.
+  measured, on outcomes that share neither its collection nor that of the model. Estimators and
+  their constants are none of what is fitted: they were there before the outcomes.
 
 `forecast.toml` holds what ships of it; ``bench/forecast.py`` writes the file.
 """
@@ -22,7 +25,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -51,6 +54,8 @@ __all__ = [
 
 #: Level of the intervals of forecasts, and the mean miss that is small enough to be of use.
 LEVEL, GOAL = 0.9, 0.05
+#: Collections from which a quantile of that level exists at all, see `half_width`.
+LEAST_COLLECTIONS = 9
 #: Name of the estimator that the others are combined to.
 COMBINATION = "combination"
 _INSIDE = "inside"
@@ -199,10 +204,11 @@ class Track:
     origin : str
         ``planted`` or ``shared``, see `COLUMNS`.
     miss : Estimate
-        Mean distance from what came, with Student's 95 % interval over collections.
+        Mean distance from what came, with Student's 95 % interval over the collections of the
+        places or over those of the models, whichever is wider.
     held : Estimate
         Share of places whose truth lay in the interval of the forecast, with the exact 95 %
-        interval for as many places as the collections are worth.
+        interval for as many places as these collections are worth, again the wider one.
     collections : int
         Of the places.
     silent : int
@@ -222,8 +228,17 @@ class Track:
 
     @property
     def is_reached(self) -> bool:
-        """True where the mean miss is shown to be small, and intervals held as they promise."""
-        return self.miss.high <= GOAL and self.held.value >= LEVEL
+        """True where the mean miss is shown to be small, and intervals held as they promise.
+
+        Of fewer than nine collections never: of so few alone there is no interval.
+        """
+        enough = self.collections >= LEAST_COLLECTIONS
+        return enough and self.miss.high <= GOAL and self.held.value >= LEVEL
+
+    @property
+    def is_missed(self) -> bool:
+        """True where the mean miss is shown to be larger, or intervals not to hold."""
+        return self.miss.low > GOAL or self.held.high < LEVEL
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -270,6 +285,11 @@ class Reliability:
         return len(origins) > 1 and all(track.is_reached for track in self.tracks)
 
     @property
+    def collections(self) -> str:
+        """The collections that the interval rests on, in words."""
+        return ", ".join(f"{track.collections} {track.origin}" for track in self.tracks) or "no"
+
+    @property
     def record(self) -> str:
         """The record in words."""
         return "; ".join(map(str, self.tracks)) or "no record"
@@ -293,7 +313,10 @@ class Reliability:
         more = max(0.0, forecast.error**2 - self.error**2) if forecast.error > 0 else 0.0
         reach = math.hypot(self.reach, normal_quantile(LEVEL) * math.sqrt(more))
         low, high = max(0.0, forecast.value - reach), min(1.0, forecast.value + reach)
-        method = f"{100 * LEVEL:.0f} % of places of other collections, collections pooled"
+        method = (
+            f"{100 * LEVEL:.0f} % of places of other collections ({self.collections}), "
+            "each collection once"
+        )
         return Estimate(forecast.value, low, high, LEVEL, method, n_images, n_patients)
 
 
@@ -387,10 +410,10 @@ def _reliability(target: Target, name: str, table: pd.DataFrame, given: Floats) 
         usable = ~np.isnan(apart)
         reach = half_width(apart[usable], rest["collection"].to_numpy(dtype=str)[usable])
         within[rows], bounded[rows] = misses[rows] <= reach, math.isfinite(reach)
-    collections = table["collection"].to_numpy(dtype=str)
-    origins = table["origin"].to_numpy(dtype=str)
+    collections, homes = (table[c].to_numpy(dtype=str) for c in ("collection", "home"))
+    origins, units = table["origin"].to_numpy(dtype=str), (collections, homes)
     tracks = tuple(
-        _track(origin, misses, within, bounded, collections, own, int((there & ~known).sum()))
+        _track(origin, misses, within, bounded, units, own, int((there & ~known).sum()))
         for origin in dict.fromkeys(origins.tolist())
         if (own := (there := origins == origin) & known).any()
     )
@@ -406,17 +429,25 @@ def _track(
     misses: Floats,
     within: NDArray[np.bool_],
     bounded: NDArray[np.bool_],
-    collections: NDArray[np.str_],
+    units: tuple[NDArray[np.str_], NDArray[np.str_]],
     own: NDArray[np.bool_],
     silent: int,
 ) -> Track:
-    """Return the record on some places; an interval that is everything holds no promise."""
-    asked = own & bounded
+    """Return the record on some places; an interval that is everything holds no promise.
+
+    Misses of one place's collection go together, and so do those of one model's, the units.
+    """
+    given = own & bounded
     held = undefined("of fewer than nine other collections an interval is everything")
-    if asked.any():
-        held = patient_share(within[asked], collections[asked], exact=True)
-    miss = patient_mean(misses[own], collections[own], low=0.0, high=1.0)
-    return Track(origin, miss, held, len(np.unique(collections[own])), silent)
+    if given.any():
+        held = _wider(patient_share(within[given], each[given], exact=True) for each in units)
+    miss = _wider(patient_mean(misses[own], each[own], low=0.0, high=1.0) for each in units)
+    return Track(origin, miss, held, len(np.unique(units[0][own])), silent)
+
+
+def _wider(estimates: Iterable[Estimate]) -> Estimate:
+    """Return the estimate of the widest interval; one that is undefined, before any other."""
+    return max(estimates, key=lambda e: e.high - e.low if e.is_defined else math.inf)
 
 
 # --- the file that ships -------------------------------------------------------------------------

@@ -162,6 +162,11 @@ class Answers:
         """Return the mean over classes of the AUC of somebody's probabilities, shape (n, K).
 
         NaN where one class alone is there.
+
+        Raises
+        ------
+        EvaluationError
+            If no truth is known.
         """
         if self.truth is None:
             raise EvaluationError("the classes are not known here; only inside they must be.")
