@@ -267,4 +267,4 @@ def _findings(
         answer = undefined(why, level=LEVEL, n_images=n, n_patients=patients)
     yield finding(name, "by the combination, where its record is good enough", combination, answer)
     for (_, of), number in zip(pairs, intervals, strict=True):
-        yield finding(f"{name}, {of.estimator}", of.missed, of, number)
+        yield finding(f"{name}, {of.estimator}", of.record, of, number)
