@@ -313,10 +313,10 @@ class Reliability:
         more = max(0.0, forecast.error**2 - self.error**2) if forecast.error > 0 else 0.0
         reach = math.hypot(self.reach, normal_quantile(LEVEL) * math.sqrt(more))
         low, high = max(0.0, forecast.value - reach), min(1.0, forecast.value + reach)
-        method = (
-            f"{100 * LEVEL:.0f} % of places of other collections ({self.collections}), "
-            "each collection once"
-        )
+        share, known = f"{100 * LEVEL:.0f} %", self.collections
+        method = f"{share} of places of other collections ({known}), each collection once"
+        if math.isinf(self.reach):
+            method = f"all there is: {share} need {LEAST_COLLECTIONS} other collections"
         return Estimate(forecast.value, low, high, LEVEL, method, n_images, n_patients)
 
 

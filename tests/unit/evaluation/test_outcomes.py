@@ -246,6 +246,7 @@ def test_an_interval_of_a_smaller_place_is_wider():
         Forecast("ATC", Target.ACCURACY, 0.7, 0.02), n_images=5, n_patients=5
     )
     assert (whole.low, whole.high) == (0.0, 1.0)
+    assert whole.method == "all there is: 90 % need 9 other collections"
 
 
 def test_the_file_gives_back_what_was_written(tmp_path):
