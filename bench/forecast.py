@@ -53,6 +53,7 @@ from hurdles.evaluation.outcomes import (
     Reliability,
     Track,
     combined,
+    estimators_of,
     to_toml,
 )
 from hurdles.evaluation.places import Target
@@ -158,12 +159,12 @@ def _planted(kind: str, repeat: int) -> pd.DataFrame:
                 kept.append(case)
         return kept
 
-    own, other = 2 * INSIDE, {"seed": seed + 1}  # patients of the inside are no one's place
-    places = {"alike": cases(THERE, first=own), "other equipment": cases(THERE, **other)}
+    own, other = 2 * INSIDE, seed + 1  # patients of the inside are no one's place
+    places = {"alike": cases(THERE, first=own), "other equipment": cases(THERE, seed=other)}
     if kind != "nothing":
         places["absent"] = cases(THERE, strength=0.0, first=own)
         places["reversed"] = cases(THERE, to=CLASSES[1], first=own)
-    rare = cases(THERE, strength=0.0, share=0.25, **other)
+    rare = cases(THERE, strength=0.0, share=0.25, seed=other)
     places["absent, other equipment, rare"] = rare
     inside = _phantoms(f"{kind}-{repeat}", cases(INSIDE), seed)
     inside = _parted(inside, seed)
@@ -435,7 +436,7 @@ def _percent(share: Estimate) -> str:
 
 def _places(target: Target, table: pd.DataFrame) -> Iterator[str]:
     """Yield what came and the mean of forecast less what came, by kind of place or collection."""
-    names = [c.removeprefix(FORECAST) for c in table if c.startswith(FORECAST)]
+    names = estimators_of(table)
     table = table.assign(**{FORECAST + COMBINATION: combined(target, table)})
     names.append(COMBINATION)
     yield "Mean of what came, and of forecasts less what came, by place:"

@@ -78,7 +78,9 @@ COLUMNS: dict[str, str] = {
 FORECAST, ERROR = "forecast: ", "error: "
 
 
-def half_width(misses: Floats, collections: Sequence[str], level: float = LEVEL) -> float:
+def half_width(
+    misses: Floats, collections: Sequence[str] | NDArray[np.str_], level: float = LEVEL
+) -> float:
     """Return within what this share of misses at a place of another collection stay.
 
     Parameters
@@ -151,8 +153,7 @@ class Combination:
         """Fit to the outcomes in a table of one target; every collection counts once."""
         from scipy.optimize import nnls
 
-        names = [c.removeprefix(FORECAST) for c in table.columns if c.startswith(FORECAST)]
-        names = [name for name in names if name != _INSIDE]
+        names = [name for name in estimators_of(table) if name != _INSIDE]
         lost = (table["inside"] - table["came"]).to_numpy(dtype=float)
         design = np.column_stack([_losses(table, names), np.ones(len(table)), _apart(table)])
         counts = table["collection"].map(table["collection"].value_counts()).to_numpy(dtype=float)
@@ -166,7 +167,7 @@ class Combination:
         names = list(self.weights)
         lost = _losses(table, names) @ np.array([self.weights[name] for name in names])
         lost = lost + self.constant + self.by_separation * _apart(table)
-        return np.clip(table["inside"].to_numpy(dtype=float) - lost, 0.0, 1.0)
+        return np.asarray(np.clip(table["inside"].to_numpy(dtype=float) - lost, 0.0, 1.0))
 
     def errors(self, table: pd.DataFrame) -> Floats:
         """Return standard errors over patients, shape (n,): as if estimators erred together.
@@ -175,7 +176,7 @@ class Combination:
         """
         weights = {**self.weights, _INSIDE: max(0.0, 1 - sum(self.weights.values()))}
         own = [table[ERROR + n].fillna(0.0) * w for n, w in weights.items() if ERROR + n in table]
-        return np.sum([each.to_numpy(dtype=float) for each in own], axis=0) * np.ones(len(table))
+        return np.asarray(sum((e.to_numpy(dtype=float) for e in own), np.zeros(len(table))))
 
 
 def _losses(table: pd.DataFrame, names: Sequence[str]) -> Floats:
@@ -187,12 +188,12 @@ def _losses(table: pd.DataFrame, names: Sequence[str]) -> Floats:
     losses = table["inside"].to_numpy(dtype=float)[:, None] - forecast
     known = ~np.isnan(losses)
     others = np.where(known, losses, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return np.where(known, losses, others[:, None])
+    return np.asarray(np.where(known, losses, others[:, None]))
 
 
 def _apart(table: pd.DataFrame) -> Floats:
     separation = table["separation"].fillna(0.5).to_numpy(dtype=float)
-    return np.maximum(0.0, 2 * separation - 1)
+    return np.asarray(np.maximum(0.0, 2 * separation - 1))
 
 
 @dataclass(frozen=True)
@@ -307,9 +308,8 @@ class Reliability:
         Where patients make more error than in the record, `error`, the rest of it is added.
         `n_images` and `n_patients` are those of the place.
         """
-        size = {"level": LEVEL, "n_images": n_images, "n_patients": n_patients}
         if not forecast.is_defined:
-            return undefined(forecast.note, **size)
+            return undefined(forecast.note, level=LEVEL, n_images=n_images, n_patients=n_patients)
         more = max(0.0, forecast.error**2 - self.error**2) if forecast.error > 0 else 0.0
         reach = math.hypot(self.reach, normal_quantile(LEVEL) * math.sqrt(more))
         low, high = max(0.0, forecast.value - reach), min(1.0, forecast.value + reach)
@@ -364,13 +364,18 @@ class Outcomes:
             table = self.of(target)
             if not len(table):
                 continue
-            names = [c.removeprefix(FORECAST) for c in table if c.startswith(FORECAST)]
-            for name in names:
+            for name in estimators_of(table):
                 given = table[FORECAST + name].to_numpy(dtype=float)
                 known[target, name] = _reliability(target, name, table, given)
             left_out = combined(target, table)
             known[target, COMBINATION] = _reliability(target, COMBINATION, table, left_out)
         return known
+
+
+def estimators_of(table: pd.DataFrame) -> list[str]:
+    """Return the names of the estimators that have columns."""
+    columns = map(str, table.columns)
+    return [c.removeprefix(FORECAST) for c in columns if c.startswith(FORECAST)]
 
 
 def combined(target: Target, table: pd.DataFrame) -> Floats:
@@ -526,9 +531,11 @@ def _reliability_of(target: Target, name: str, entry: Mapping[str, Any]) -> Reli
     for origin, of in entry.items():
         if isinstance(of, dict) and origin != "weights":
             size = (of["places"], of["collections"])
-            miss = Estimate(*map(float, of["miss"]), 0.95, "Student's t over collections", *size)
-            held = Estimate(*map(float, of["held"]), 0.95, "Clopper-Pearson", *size)
-            tracks.append(Track(origin, miss, held, of["collections"], of["silent"]))
+            miss, low, high = map(float, of["miss"])
+            held, least, most = map(float, of["held"])
+            missed = Estimate(miss, low, high, 0.95, "Student's t over collections", *size)
+            within = Estimate(held, least, most, 0.95, "Clopper-Pearson", *size)
+            tracks.append(Track(origin, missed, within, of["collections"], of["silent"]))
     combination = None
     if "weights" in entry:
         numbers = float(entry["constant"]), float(entry["by_separation"])

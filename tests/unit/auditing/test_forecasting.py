@@ -180,6 +180,7 @@ def test_what_came_stands_beside_the_forecast(own, there, recorded):
     accuracy = float((right.y_pred == right.y_true).mean())
     assert f"what came: {accuracy:.3f} [" in found["accuracy at there, DoC"].statistic
     assert found["accuracy at there"].details["came"]["value"] == pytest.approx(accuracy)
+    assert f"what came: {accuracy:.3f} [" in found["accuracy at there"].estimate.note
 
 
 def test_a_reversed_shortcut_is_foreseen_by_two_views_alone(own, there):
