@@ -688,7 +688,7 @@ def _why_none(estimator: Estimator, pair: Pair, density: Density | None) -> str:
             f"(a probe tells the places apart with an AUC of {density.separation:.3f}); "
             f"{LEAST_WORTH:.0f} are needed"
         )
-    if len(np.unique(inside.truth)) < 2 and estimator.target is Target.AUC:
+    if estimator.target is Target.AUC and math.isnan(_auc_inside(pair)):
         return "inside, images are of one class: there is no AUC"
     if estimator.name == "ATC":
         return "every answer inside is equally sure: there is no threshold"
