@@ -347,18 +347,17 @@ def _verdicts(known: dict[tuple[Target, str], Reliability]) -> Iterator[str]:
     """Yield the numbers that the answer rests on, and why there may be none."""
     for target in Target:
         yield f"- The combination, {target}: {known[target, COMBINATION].record}."
-    few = {
+    few = [
         f"{track.collections} {track.origin}"
-        for each in known.values()
-        for track in each.tracks
+        for track in known[Target.AUC, COMBINATION].tracks
         if track.collections < LEAST_COLLECTIONS
-    }
+    ]
     if few:
         yield (
             f"- From {LEAST_COLLECTIONS} collections on there is a {SHARE} interval by order "
-            f"statistics. The {' and '.join(sorted(few))} collections alone have none: theirs are "
-            "made of all collections, phantoms for the most part, and whether they hold at "
-            "hospitals is seen, not promised. So the goal cannot be reached with so few."
+            f"statistics. The {' and '.join(few)} collections alone have none: theirs are made of "
+            "all collections together, and whether they hold at hospitals is seen, not promised. "
+            "So the goal cannot be reached with so few."
         )
     yield (
         "- Estimators and their constants (weights of at most 20 times the mean, ten patients' "
