@@ -239,7 +239,7 @@ def _findings(
     name, came = f"{target} at {outlook.name}", outlook.came(target)
     pairs = [(each, known[target, each.estimator]) for each in own]
     intervals = [each.interval(given, n_images=n, n_patients=patients) for given, each in pairs]
-    statistic = f"{target} to be expected there, from its images without their labels"
+    statistic = f"{target} there, forecast from its images without their labels"
     after = "" if came is None else f"; what came: {came}"
     details: dict[str, object] = {"inside": own[0].value}
     if came is not None:
@@ -263,8 +263,8 @@ def _findings(
             for (_, of), number in zip(pairs, intervals, strict=True)
             if number.is_defined
         )
-        why = f"{CANNOT}, by the record of the combination ({combination.record}). {each}"
+        why = f"{CANNOT}, by the record of the combination ({combination.record}). {each}{after}"
         answer = undefined(why, level=LEVEL, n_images=n, n_patients=patients)
     yield finding(name, "by the combination, where its record is good enough", combination, answer)
     for (_, of), number in zip(pairs, intervals, strict=True):
-        yield finding(f"{name}, {of.estimator}", of.missed, of, number)
+        yield finding(f"{name}, {of.estimator}", of.record, of, number)

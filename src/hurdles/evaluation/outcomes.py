@@ -10,10 +10,13 @@ place shows it. Here it is measured on places where the truth is known, collecti
   collection counting once.
 - *An interval* is the forecast, give or take what nine in ten places stayed within. Places of one
   collection are not independent, so that the quantile pools the collections' distributions, with
-  one more collection of which nothing is known (Dunn, Wasserman and Ramdas, J Am Stat Assoc
-  2023;118:2491-2502). With fewer than nine there is no such quantile: the interval is everything.
+  one more collection of which nothing is known (hierarchical conformal prediction: Lee, Barber and
+  Willett 2023, arXiv 2306.06342). With fewer than nine there is no such quantile: the interval is
+  everything. It holds its level on average over collections that are drawn as these were. No
+  hospital is drawn like a phantom, so that how often it held is told by origin.
 - *The record* is made by leaving out: what is said of a place was fitted, and its interval
-  measured, on outcomes that share neither its collection nor that of the model.
+  measured, on outcomes that share neither its collection nor that of the model. Estimators and
+  their constants are none of what is fitted: they were there before the outcomes.
 
 `forecast.toml` holds what ships of it; ``bench/forecast.py`` writes the file.
 """
@@ -22,7 +25,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -51,6 +54,8 @@ __all__ = [
 
 #: Level of the intervals of forecasts, and the mean miss that is small enough to be of use.
 LEVEL, GOAL = 0.9, 0.05
+#: Collections from which a quantile of that level exists at all, see `half_width`.
+LEAST_COLLECTIONS = 9
 #: Name of the estimator that the others are combined to.
 COMBINATION = "combination"
 _INSIDE = "inside"
@@ -73,7 +78,9 @@ COLUMNS: dict[str, str] = {
 FORECAST, ERROR = "forecast: ", "error: "
 
 
-def half_width(misses: Floats, collections: Sequence[str], level: float = LEVEL) -> float:
+def half_width(
+    misses: Floats, collections: Sequence[str] | NDArray[np.str_], level: float = LEVEL
+) -> float:
     """Return within what this share of misses at a place of another collection stay.
 
     Parameters
@@ -146,8 +153,7 @@ class Combination:
         """Fit to the outcomes in a table of one target; every collection counts once."""
         from scipy.optimize import nnls
 
-        names = [c.removeprefix(FORECAST) for c in table.columns if c.startswith(FORECAST)]
-        names = [name for name in names if name != _INSIDE]
+        names = [name for name in estimators_of(table) if name != _INSIDE]
         lost = (table["inside"] - table["came"]).to_numpy(dtype=float)
         design = np.column_stack([_losses(table, names), np.ones(len(table)), _apart(table)])
         counts = table["collection"].map(table["collection"].value_counts()).to_numpy(dtype=float)
@@ -161,7 +167,7 @@ class Combination:
         names = list(self.weights)
         lost = _losses(table, names) @ np.array([self.weights[name] for name in names])
         lost = lost + self.constant + self.by_separation * _apart(table)
-        return np.clip(table["inside"].to_numpy(dtype=float) - lost, 0.0, 1.0)
+        return np.asarray(np.clip(table["inside"].to_numpy(dtype=float) - lost, 0.0, 1.0))
 
     def errors(self, table: pd.DataFrame) -> Floats:
         """Return standard errors over patients, shape (n,): as if estimators erred together.
@@ -170,7 +176,7 @@ class Combination:
         """
         weights = {**self.weights, _INSIDE: max(0.0, 1 - sum(self.weights.values()))}
         own = [table[ERROR + n].fillna(0.0) * w for n, w in weights.items() if ERROR + n in table]
-        return np.sum([each.to_numpy(dtype=float) for each in own], axis=0) * np.ones(len(table))
+        return np.asarray(sum((e.to_numpy(dtype=float) for e in own), np.zeros(len(table))))
 
 
 def _losses(table: pd.DataFrame, names: Sequence[str]) -> Floats:
@@ -182,12 +188,12 @@ def _losses(table: pd.DataFrame, names: Sequence[str]) -> Floats:
     losses = table["inside"].to_numpy(dtype=float)[:, None] - forecast
     known = ~np.isnan(losses)
     others = np.where(known, losses, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return np.where(known, losses, others[:, None])
+    return np.asarray(np.where(known, losses, others[:, None]))
 
 
 def _apart(table: pd.DataFrame) -> Floats:
     separation = table["separation"].fillna(0.5).to_numpy(dtype=float)
-    return np.maximum(0.0, 2 * separation - 1)
+    return np.asarray(np.maximum(0.0, 2 * separation - 1))
 
 
 @dataclass(frozen=True)
@@ -199,10 +205,11 @@ class Track:
     origin : str
         ``planted`` or ``shared``, see `COLUMNS`.
     miss : Estimate
-        Mean distance from what came, with Student's 95 % interval over collections.
+        Mean distance from what came, with Student's 95 % interval over the collections of the
+        places or over those of the models, whichever is wider.
     held : Estimate
         Share of places whose truth lay in the interval of the forecast, with the exact 95 %
-        interval for as many places as the collections are worth.
+        interval for as many places as these collections are worth, again the wider one.
     collections : int
         Of the places.
     silent : int
@@ -222,8 +229,17 @@ class Track:
 
     @property
     def is_reached(self) -> bool:
-        """True where the mean miss is shown to be small, and intervals held as they promise."""
-        return self.miss.high <= GOAL and self.held.value >= LEVEL
+        """True where the mean miss is shown to be small, and intervals held as they promise.
+
+        Of fewer than nine collections never: of so few alone there is no interval.
+        """
+        enough = self.collections >= LEAST_COLLECTIONS
+        return enough and self.miss.high <= GOAL and self.held.value >= LEVEL
+
+    @property
+    def is_missed(self) -> bool:
+        """True where the mean miss is shown to be larger, or intervals not to hold."""
+        return self.miss.low > GOAL or self.held.high < LEVEL
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -270,6 +286,11 @@ class Reliability:
         return len(origins) > 1 and all(track.is_reached for track in self.tracks)
 
     @property
+    def collections(self) -> str:
+        """The collections that the interval rests on, in words."""
+        return ", ".join(f"{track.collections} {track.origin}" for track in self.tracks) or "no"
+
+    @property
     def record(self) -> str:
         """The record in words."""
         return "; ".join(map(str, self.tracks)) or "no record"
@@ -287,13 +308,15 @@ class Reliability:
         Where patients make more error than in the record, `error`, the rest of it is added.
         `n_images` and `n_patients` are those of the place.
         """
-        size = {"level": LEVEL, "n_images": n_images, "n_patients": n_patients}
         if not forecast.is_defined:
-            return undefined(forecast.note, **size)
+            return undefined(forecast.note, level=LEVEL, n_images=n_images, n_patients=n_patients)
         more = max(0.0, forecast.error**2 - self.error**2) if forecast.error > 0 else 0.0
         reach = math.hypot(self.reach, normal_quantile(LEVEL) * math.sqrt(more))
         low, high = max(0.0, forecast.value - reach), min(1.0, forecast.value + reach)
-        method = f"{100 * LEVEL:.0f} % of places of other collections, collections pooled"
+        share, known = f"{100 * LEVEL:.0f} %", self.collections
+        method = f"{share} of places of other collections ({known}), each collection once"
+        if math.isinf(self.reach):
+            method = f"all there is: {share} need {LEAST_COLLECTIONS} other collections"
         return Estimate(forecast.value, low, high, LEVEL, method, n_images, n_patients)
 
 
@@ -341,13 +364,18 @@ class Outcomes:
             table = self.of(target)
             if not len(table):
                 continue
-            names = [c.removeprefix(FORECAST) for c in table if c.startswith(FORECAST)]
-            for name in names:
+            for name in estimators_of(table):
                 given = table[FORECAST + name].to_numpy(dtype=float)
                 known[target, name] = _reliability(target, name, table, given)
             left_out = combined(target, table)
             known[target, COMBINATION] = _reliability(target, COMBINATION, table, left_out)
         return known
+
+
+def estimators_of(table: pd.DataFrame) -> list[str]:
+    """Return the names of the estimators that have columns."""
+    columns = map(str, table.columns)
+    return [c.removeprefix(FORECAST) for c in columns if c.startswith(FORECAST)]
 
 
 def combined(target: Target, table: pd.DataFrame) -> Floats:
@@ -387,10 +415,10 @@ def _reliability(target: Target, name: str, table: pd.DataFrame, given: Floats) 
         usable = ~np.isnan(apart)
         reach = half_width(apart[usable], rest["collection"].to_numpy(dtype=str)[usable])
         within[rows], bounded[rows] = misses[rows] <= reach, math.isfinite(reach)
-    collections = table["collection"].to_numpy(dtype=str)
-    origins = table["origin"].to_numpy(dtype=str)
+    collections, homes = (table[c].to_numpy(dtype=str) for c in ("collection", "home"))
+    origins, units = table["origin"].to_numpy(dtype=str), (collections, homes)
     tracks = tuple(
-        _track(origin, misses, within, bounded, collections, own, int((there & ~known).sum()))
+        _track(origin, misses, within, bounded, units, own, int((there & ~known).sum()))
         for origin in dict.fromkeys(origins.tolist())
         if (own := (there := origins == origin) & known).any()
     )
@@ -406,17 +434,25 @@ def _track(
     misses: Floats,
     within: NDArray[np.bool_],
     bounded: NDArray[np.bool_],
-    collections: NDArray[np.str_],
+    units: tuple[NDArray[np.str_], NDArray[np.str_]],
     own: NDArray[np.bool_],
     silent: int,
 ) -> Track:
-    """Return the record on some places; an interval that is everything holds no promise."""
-    asked = own & bounded
+    """Return the record on some places; an interval that is everything holds no promise.
+
+    Misses of one place's collection go together, and so do those of one model's, the units.
+    """
+    given = own & bounded
     held = undefined("of fewer than nine other collections an interval is everything")
-    if asked.any():
-        held = patient_share(within[asked], collections[asked], exact=True)
-    miss = patient_mean(misses[own], collections[own], low=0.0, high=1.0)
-    return Track(origin, miss, held, len(np.unique(collections[own])), silent)
+    if given.any():
+        held = _wider(patient_share(within[given], each[given], exact=True) for each in units)
+    miss = _wider(patient_mean(misses[own], each[own], low=0.0, high=1.0) for each in units)
+    return Track(origin, miss, held, len(np.unique(units[0][own])), silent)
+
+
+def _wider(estimates: Iterable[Estimate]) -> Estimate:
+    """Return the estimate of the widest interval; one that is undefined, before any other."""
+    return max(estimates, key=lambda e: e.high - e.low if e.is_defined else math.inf)
 
 
 # --- the file that ships -------------------------------------------------------------------------
@@ -495,9 +531,11 @@ def _reliability_of(target: Target, name: str, entry: Mapping[str, Any]) -> Reli
     for origin, of in entry.items():
         if isinstance(of, dict) and origin != "weights":
             size = (of["places"], of["collections"])
-            miss = Estimate(*map(float, of["miss"]), 0.95, "Student's t over collections", *size)
-            held = Estimate(*map(float, of["held"]), 0.95, "Clopper-Pearson", *size)
-            tracks.append(Track(origin, miss, held, of["collections"], of["silent"]))
+            miss, low, high = map(float, of["miss"])
+            held, least, most = map(float, of["held"])
+            missed = Estimate(miss, low, high, 0.95, "Student's t over collections", *size)
+            within = Estimate(held, least, most, 0.95, "Clopper-Pearson", *size)
+            tracks.append(Track(origin, missed, within, of["collections"], of["silent"]))
     combination = None
     if "weights" in entry:
         numbers = float(entry["constant"]), float(entry["by_separation"])

@@ -162,6 +162,11 @@ class Answers:
         """Return the mean over classes of the AUC of somebody's probabilities, shape (n, K).
 
         NaN where one class alone is there.
+
+        Raises
+        ------
+        EvaluationError
+            If no truth is known.
         """
         if self.truth is None:
             raise EvaluationError("the classes are not known here; only inside they must be.")
@@ -683,7 +688,7 @@ def _why_none(estimator: Estimator, pair: Pair, density: Density | None) -> str:
             f"(a probe tells the places apart with an AUC of {density.separation:.3f}); "
             f"{LEAST_WORTH:.0f} are needed"
         )
-    if len(np.unique(inside.truth)) < 2 and estimator.target is Target.AUC:
+    if estimator.target is Target.AUC and math.isnan(_auc_inside(pair)):
         return "inside, images are of one class: there is no AUC"
     if estimator.name == "ATC":
         return "every answer inside is equally sure: there is no threshold"

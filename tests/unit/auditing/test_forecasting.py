@@ -118,8 +118,11 @@ def test_every_estimator_has_its_say_with_interval_and_record(own, there, record
                 low, value, high = row.estimate.low, row.estimate.value, row.estimate.high
                 assert low <= value <= high
                 assert high - low > 0.15 or high == 1 or low == 0
-                assert "missed by 0.200 at planted, 0.200 at shared places" in row.statistic
-                assert "missed by 0.200 [0.100, 0.240] on average" in row.details["record"]
+                for origin in ("planted", "shared"):
+                    assert f"{origin}: 90 places of 12 collections, missed by" in row.statistic
+                assert row.statistic.count("missed by 0.200 [0.100, 0.240] on average") == 2
+                assert row.statistic.count("90 % intervals held 92 % [80, 98]") == 2
+                assert row.details["record"] in row.statistic
                 assert row.estimate.level == 0.9
         assert found[f"{target} at there, two views"].estimate.is_defined
         assert found[f"{target} at there, {COMBINATION}"].estimate.is_defined
@@ -177,6 +180,7 @@ def test_what_came_stands_beside_the_forecast(own, there, recorded):
     accuracy = float((right.y_pred == right.y_true).mean())
     assert f"what came: {accuracy:.3f} [" in found["accuracy at there, DoC"].statistic
     assert found["accuracy at there"].details["came"]["value"] == pytest.approx(accuracy)
+    assert f"what came: {accuracy:.3f} [" in found["accuracy at there"].estimate.note
 
 
 def test_a_reversed_shortcut_is_foreseen_by_two_views_alone(own, there):

@@ -15,6 +15,7 @@ from hurdles.evaluation.estimate import Estimate
 from hurdles.evaluation.outcomes import (
     COMBINATION,
     GOAL,
+    LEAST_COLLECTIONS,
     LEVEL,
     Combination,
     Outcomes,
@@ -150,7 +151,8 @@ def test_neither_the_models_collection_nor_the_places_is_fitted():
 
 
 def test_a_good_estimator_is_supported_and_a_poor_one_is_not():
-    known = outcomes(spread=0.01).reliabilities()
+    # Nine collections of either origin: of fewer alone there is no 90 % interval.
+    known = outcomes(collections=18, spread=0.01).reliabilities()
     good, poor = (known[Target.ACCURACY, name] for name in ("ATC", "inside"))
     assert good.is_supported
     assert known[Target.ACCURACY, COMBINATION].is_supported
@@ -173,6 +175,42 @@ def test_intervals_too_narrow_reach_nothing():
     assert not Track("shared", miss, narrow, 10).is_reached
     assert Track("shared", miss, wide, 10).is_reached
     assert not Track("shared", replace(miss, high=0.06), wide, 10).is_reached
+
+
+def test_few_collections_of_an_origin_reach_nothing():
+    """Intervals made of phantoms may hold at four hospitals; that promises nothing of a fifth."""
+    assert math.ceil(LEVEL / (1 - LEVEL) - 1e-9) == LEAST_COLLECTIONS
+    miss, held = (Estimate(x, x - 0.01, x + 0.01, 0.95, "t", 50, 10) for x in (0.02, 0.95))
+    assert Track("shared", miss, held, LEAST_COLLECTIONS).is_reached
+    assert not Track("shared", miss, held, LEAST_COLLECTIONS - 1).is_reached
+
+
+def test_what_is_neither_reached_nor_missed_is_not_shown():
+    miss, held = (Estimate(x, x - 0.03, x + 0.03, 0.95, "t", 50, 10) for x in (0.06, 0.88))
+    assert not Track("shared", miss, held, 10).is_missed
+    assert not Track("shared", miss, held, 10).is_reached
+    assert Track("shared", replace(miss, low=0.051), held, 10).is_missed
+    assert Track("shared", miss, replace(held, high=0.89), 10).is_missed
+
+
+@pytest.mark.parametrize("alike", ["home", "collection"])
+def test_misses_that_go_together_by_model_or_by_place_widen_the_interval(alike):
+    """Every model is held against every place; one of both decides the miss."""
+    frame = outcomes(collections=5, places=5, origins=1).frame
+    homes = frame["home"].str[1:].astype(int)
+    places = frame["place"].str.removeprefix("place ").astype(int)
+    crossed = frame.assign(collection=[f"c{k}" for k in (homes + places) % 5])
+    effect = np.random.default_rng(1).uniform(0, 0.1, 5)
+    wrong = effect[crossed[alike].str[1:].astype(int)]
+    by_unit = Outcomes(crossed.assign(**{"forecast: ATC": crossed["came"] + wrong}))
+    shuffled = np.random.default_rng(2).permutation(wrong)
+    by_chance = Outcomes(crossed.assign(**{"forecast: ATC": crossed["came"] + shuffled}))
+    widths = [
+        each.reliabilities()[Target.ACCURACY, "ATC"].tracks[0].miss for each in (by_unit, by_chance)
+    ]
+    wide, narrow = (each.high - each.low for each in widths)
+    assert widths[0].value == pytest.approx(widths[1].value)
+    assert wide > 1.5 * narrow
 
 
 def test_an_interval_that_is_everything_holds_nothing():
@@ -208,6 +246,7 @@ def test_an_interval_of_a_smaller_place_is_wider():
         Forecast("ATC", Target.ACCURACY, 0.7, 0.02), n_images=5, n_patients=5
     )
     assert (whole.low, whole.high) == (0.0, 1.0)
+    assert whole.method == "all there is: 90 % need 9 other collections"
 
 
 def test_the_file_gives_back_what_was_written(tmp_path):

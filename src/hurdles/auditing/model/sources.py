@@ -376,8 +376,9 @@ def _forecast(subject: Subject) -> Finding:
     return Finding(
         "elsewhere",
         "forecast",
-        f"{statistic}: inside, less what the {view} tells (of the views without a lung the best on "
-        "validation images)",
+        f"{statistic}, one number for every place: inside, less what the {view} tells (of the "
+        "views without a lung the best on validation images); its interval counts patients, no "
+        "places",
         estimate,
         None,
         ASSUMPTION,
