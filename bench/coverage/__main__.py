@@ -7,7 +7,8 @@ the 95 % intervals of `hurdles.evaluation` hold it, and how often tests reject w
 and what is not (power). Every finished cell is a line of a journal in `--out`, so that the same
 command goes on where it was stopped; `--again` measures the cells anew whose part holds the word.
 Workers run at the lowest priority. The numbers of a cell follow from its settings and the seed
-alone, whatever else is drawn.
+alone, whatever else is drawn. A cell of which more sets were drawn stays as it is, so that a run of
+`--sets 500` gives a first look at all of them.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def main() -> None:
     wanted = [
         c for c in wanted
         if (old := done.get(c.key)) is None
-        or (old["sets"], old["seed"]) != (chosen.sets, chosen.seed)
+        or old["sets"] < chosen.sets
+        or old["seed"] != chosen.seed
         or any(word in c.part for word in chosen.again or ())
     ]  # fmt: skip
     wanted = in_turn(wanted)
