@@ -48,13 +48,7 @@ def main() -> None:
     done = read(journal)
     wanted = [] if chosen.page else cells()
     wanted = [c for c in wanted if not chosen.only or any(w in c.part for w in chosen.only)]
-    wanted = [
-        c for c in wanted
-        if (old := done.get(c.key)) is None
-        or old["sets"] < chosen.sets
-        or old["seed"] != chosen.seed
-        or any(word in c.part for word in chosen.again or ())
-    ]  # fmt: skip
+    wanted = [c for c in wanted if is_due(c, done.get(c.key), chosen)]
     wanted = in_turn(wanted)
     failed = 0
     with ProcessPoolExecutor(
@@ -80,6 +74,13 @@ def main() -> None:
         print("\n".join(statement(table.to_dict("records"))))
     if failed:
         raise SystemExit(f"{failed} cells could not be measured")
+
+
+def is_due(cell: Cell, old: dict[str, Any] | None, chosen: argparse.Namespace) -> bool:
+    """Return whether a cell is to be measured: of as many sets or more, of this seed, it is not."""
+    if old is None or old["sets"] < chosen.sets or old["seed"] != chosen.seed:
+        return True
+    return any(word in cell.part for word in chosen.again or ())
 
 
 def in_turn(wanted: list[Cell]) -> list[Cell]:

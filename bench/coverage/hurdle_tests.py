@@ -83,7 +83,7 @@ def attention(tally: Tally, rng, sets: int, *, patients: int, draws: int, gain: 
         whole = patient_mean(gain * heat[0], names)
         found = _against_random(whole, heat[1:], names)
         tally.held("heat over random", found.low, found.high, gain, "closed form")
-        wrong = not found.low <= 1 <= found.high
+        wrong = not found.low <= 1 <= found.high if found.is_defined else None
         tally.decided("heat is not that of random", wrong, "type I" if gain == 1 else "power")
 
 

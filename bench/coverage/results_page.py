@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -76,6 +77,7 @@ def _page(
     yield _INTRO.replace("\n", " ") + "\n"
     if len(lines) < planned:
         yield f"**{planned - len(lines)} of {planned} cells are not measured yet.**\n"
+    yield f"Sets a cell: {_sets(lines)}.\n"
     own = [row for row in rows if row["role"] == "house"]
     off = [row for row in own if not is_as_promised(row)]
     yield "## What is not as promised\n"
@@ -84,9 +86,10 @@ def _page(
         "[Statistics](../statistics.md#where-intervals-and-tests-miss-their-level) says what "
         "follows.\n"
     )
-    yield "| part | cell | quantity | kind | share |\n|---|---|---|---|---|"
+    yield "| part | cell | quantity | kind | share | sets |\n|---|---|---|---|---|---|"
     for row in off:
-        words = (row["part"], row["cell"], row["quantity"], row["kind"], _share(row))
+        sets = f"{row['sets']:,}" if row["sets"] else "all"
+        words = (row["part"], row["cell"], row["quantity"], row["kind"], _share(row), sets)
         yield f"| {' | '.join(words)} |"
     yield "\n## Every interval\n"
     yield "Lowest and highest coverage over the cells of a part, intervals of the house alone.\n"
@@ -101,15 +104,21 @@ def _page(
         yield f"\n## {part}\n"
         yield from _part(list(mine))
     seconds = sum(line["seconds"] for line in lines)
-    sets, seeds = ({line[k] for line in lines} for k in ("sets", "seed"))
+    seeds = sorted({line["seed"] for line in lines})
     names = ("numpy", "scipy", "pandas")
     yield (
         f"\nMade by `python bench/coverage --out runs/coverage` with hurdles {__version__}, Python "
         f"{platform.python_version()}, {', '.join(f'{n} {version(n)}' for n in names)} on "
         f"{platform.system()} {platform.machine()}, {datetime.now(UTC).date().isoformat()}: "
-        f"{', '.join(f'{n:,}' for n in sorted(sets))} sets a cell, seed "
+        f"{_sets(lines)}, seed "
         f"{', '.join(map(str, seeds))}, {seconds / 60:.0f} processor minutes."
     )
+
+
+def _sets(lines: Sequence[dict[str, Any]]) -> str:
+    """Say how many cells rest on how many sets, the most first."""
+    count = Counter(line["sets"] for line in lines)
+    return "; ".join(f"{count[n]} cells of {n:,} sets" for n in sorted(count, reverse=True))
 
 
 def statement(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
