@@ -117,8 +117,10 @@ def _page(
 
 def _sets(lines: Sequence[dict[str, Any]]) -> str:
     """Say how many cells rest on how many sets, the most first."""
-    count = Counter(line["sets"] for line in lines)
-    return "; ".join(f"{count[n]} cells of {n:,} sets" for n in sorted(count, reverse=True))
+    counted = Counter(max(row["sets"] for row in line["rows"]) for line in lines)
+    exact = counted.pop(0, 0)  # where every outcome was gone through, no set is drawn
+    words = [f"{counted[n]} cells of {n:,} sets" for n in sorted(counted, reverse=True)]
+    return "; ".join(words + ([f"{exact} cells of all outcomes"] if exact else []))
 
 
 def statement(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
