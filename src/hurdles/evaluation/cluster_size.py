@@ -83,7 +83,9 @@ def patient_weighted(
     values, ends = [p.value for p in parts], [(p.low, p.high) for p in parts]
     low, high = mover_mean(values, ends, np.eye(len(parts)))
     method = "Wilson over patients, combined over classes"
-    return Estimate(float(np.mean(values)), low, high, level, method, **size)
+    return Estimate(
+        float(np.mean(values)), low, high, level, method, size["n_images"], size["n_patients"]
+    )
 
 
 def _known(table: PatientTable) -> list[str]:
@@ -108,7 +110,7 @@ def _weighted_share(part: Floats, whole: Floats, level: float, why: str) -> Esti
     value = float((part[counted] / whole[counted]).mean())
     low, high = weighted_share_bounds(part, whole, level)
     method = f"Wilson over {size['n_patients']} patients, each once"
-    return Estimate(value, low, high, level, method, **size)
+    return Estimate(value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def weighted_share_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -145,7 +147,7 @@ def _weighted_auc_estimate(table: PatientTable, class_: str, level: float) -> Es
     auc = weighted_auc(table.ranking(class_), table.n_patients)
     low, high = weighted_auc_bounds(auc, level)
     method = "Newcombe, DeLong's variance over patients, each once"
-    return Estimate(auc.value, low, high, level, method, **size)
+    return Estimate(auc.value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def weighted_auc(ranking: Ranking, n_patients: int) -> AUC:
