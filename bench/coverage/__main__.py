@@ -7,7 +7,8 @@ the 95 % intervals of `hurdles.evaluation` hold it, and how often tests reject w
 and what is not (power). Every finished cell is a line of a journal in `--out`, so that the same
 command goes on where it was stopped; `--again` measures the cells anew whose part holds the word.
 Workers run at the lowest priority. The numbers of a cell follow from its settings and the seed
-alone, whatever else is drawn.
+alone, whatever else is drawn. A cell of which more sets were drawn stays as it is, so that a run of
+`--sets 500` gives a first look at all of them.
 """
 
 from __future__ import annotations
@@ -47,12 +48,7 @@ def main() -> None:
     done = read(journal)
     wanted = [] if chosen.page else cells()
     wanted = [c for c in wanted if not chosen.only or any(w in c.part for w in chosen.only)]
-    wanted = [
-        c for c in wanted
-        if (old := done.get(c.key)) is None
-        or (old["sets"], old["seed"]) != (chosen.sets, chosen.seed)
-        or any(word in c.part for word in chosen.again or ())
-    ]  # fmt: skip
+    wanted = [c for c in wanted if is_due(c, done.get(c.key), chosen)]
     wanted = in_turn(wanted)
     failed = 0
     with ProcessPoolExecutor(
@@ -78,6 +74,13 @@ def main() -> None:
         print("\n".join(statement(table.to_dict("records"))))
     if failed:
         raise SystemExit(f"{failed} cells could not be measured")
+
+
+def is_due(cell: Cell, old: dict[str, Any] | None, chosen: argparse.Namespace) -> bool:
+    """Return whether a cell is to be measured: of as many sets or more, of this seed, it is not."""
+    if old is None or old["sets"] < chosen.sets or old["seed"] != chosen.seed:
+        return True
+    return any(word in cell.part for word in chosen.again or ())
 
 
 def in_turn(wanted: list[Cell]) -> list[Cell]:

@@ -67,13 +67,19 @@ class _Varying(AUC):
 
 
 @part
-def auc_difference(tally: Tally, rng, sets: int, *, aucs, same: bool, **population):
-    """Compare two models on the same images, or one in two hospitals; half the noise is shared."""
+def auc_difference(
+    tally: Tally, rng, sets: int, *, aucs, same: bool, common: float = 0.0, **population
+):
+    """Compare two models on the same images, or one in two hospitals; half the noise is shared.
+
+    `common`: share of the patients of one set whose images are in the other as well.
+    """
     groups = TwoGroups(**population, rho=0.0)
     shifts, truth = [groups.shift_of(a) for a in aucs], aucs[0] - aucs[1]
     null, repeated = aucs[0] == aucs[1], groups.images != 1
     for _ in range(sets):
-        found, by_image = zip(*_models(rng, groups, shifts, same=same), strict=True)
+        drawn = _models(rng, groups, shifts, same=same, common=common)
+        found, by_image = zip(*drawn, strict=True)
         tested = compare_aucs(*found)
         d = tested.difference
         tally.held("difference", d.low, d.high, truth, "closed form")
@@ -84,27 +90,40 @@ def auc_difference(tally: Tally, rng, sets: int, *, aucs, same: bool, **populati
         if repeated:
             alone = compare_aucs(*by_image).p_value
             tally.tested("DeLong by image", alone, null=null, rival=True)
+        if common:
+            apart = math.hypot(*(math.sqrt(each.variance) for each in found))
+            p = math.erfc(abs(d.value) / apart / math.sqrt(2)) if apart else math.nan
+            tally.tested("as if no patient were common", p, null=null, rival=True)
 
 
-def _models(rng, groups: TwoGroups, shifts, *, same: bool):
-    """Yield the AUC of either model, and the same as if every image were another patient's."""
+def _models(rng, groups: TwoGroups, shifts, *, same: bool, common: float = 0.0):
+    """Yield the AUC of either model, and the same as if every image were another patient's.
+
+    With `common` patients, each must have as many images in all sets.
+    """
     patients, sick = groups.patients, np.arange(groups.patients) < groups.positives
+    rank = np.arange(patients) - np.where(sick, 0, groups.positives)
+    kept = rank < common * np.where(sick, groups.positives, groups.negatives)
     shared = None
     for place, shift in zip("abcdef", shifts, strict=False):
         if shared is None or not same:
             number = sizes(rng, patients, groups.images)
             codes = np.repeat(np.arange(patients), number)
-            shared = rng.normal(size=len(codes))
+            fresh = rng.normal(size=len(codes))
+            shared = (
+                np.where(kept[codes], shared, fresh) if common and shared is not None else fresh
+            )
         own = noise(rng, codes, patients, 1.0 if groups.images != 1 else 0.0)
         score = shift * sick[codes] + math.sqrt(0.5) * (shared + own)
-        names = np.char.add("a" if same else place, names_of(np.arange(patients)))
+        where = np.where(kept | same, "a", place)
+        names = np.char.add(where, names_of(np.arange(patients)))
         found = AUC.of_ranking(Ranking.of(sick[codes], score, codes), names)
         if groups.images == 1:
             yield found, found
             continue
         everyone = np.arange(len(codes))
         alone = Ranking.of(sick[codes], score, everyone)
-        names = np.char.add("a" if same else place, everyone.astype(str))
+        names = np.char.add(where[codes], everyone.astype(str))
         yield found, AUC.of_ranking(alone, names)
 
 

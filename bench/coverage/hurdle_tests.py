@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from tally import Tally, part
 
 from hurdles.auditing.data.files import _difference as marks_apart
-from hurdles.auditing.model.acquisition import chance
+from hurdles.auditing.model.acquisition import _LEAST, gap
 from hurdles.auditing.model.attention import _against_random
 from hurdles.auditing.model.stability import _ratio
 from hurdles.auditing.model.subgroups import _difference as group_minus_rest
@@ -23,18 +23,18 @@ from hurdles.evaluation.statistics import PatientTable
 
 @part
 def acquisition(tally: Tally, rng, sets: int, *, patients, images, apart: float = 0.0):
-    """Test whether classes differ in ten numbers of an image, two of which may be truly apart."""
-    number, null = sum(patients), apart == 0
+    """Ask whether classes differ in ten numbers of an image, two of which may be truly apart."""
+    number, null, least = sum(patients), apart == 0, max(_LEAST.values())
     inside = np.arange(number) < patients[0]
+    kind = "type I at 0.33 %" if null else "power"
     for _ in range(sets):
         codes = np.repeat(np.arange(number), sizes(rng, number, images))
         common = noise(rng, codes, number, 0.5)
         numbers = np.stack([common + noise(rng, codes, number, 0.5) for _ in range(10)], axis=1)
         numbers[:, :2] += math.sqrt(2) * apart * inside[codes][:, None]
-        p = chance(numbers, inside[codes], names_of(codes), rng)
-        tally.tested("largest of ten, permuted", p, null=null)
-        kind = "type I at 0.33 %" if null else "power"
-        tally.decided("the same at the hurdle's level", p <= 0.01 / 3, kind)
+        beyond = gap(numbers, inside[codes], names_of(codes), rng).beyond
+        tally.decided("largest of ten, beyond chance", beyond > 0, kind)
+        tally.decided("the same, by as much as gray levels must be", beyond > least, kind)
 
 
 @part
@@ -83,7 +83,7 @@ def attention(tally: Tally, rng, sets: int, *, patients: int, draws: int, gain: 
         whole = patient_mean(gain * heat[0], names)
         found = _against_random(whole, heat[1:], names)
         tally.held("heat over random", found.low, found.high, gain, "closed form")
-        wrong = not found.low <= 1 <= found.high
+        wrong = not found.low <= 1 <= found.high if found.is_defined else None
         tally.decided("heat is not that of random", wrong, "type I" if gain == 1 else "power")
 
 

@@ -6,12 +6,16 @@ import math
 
 import numpy as np
 from draws import Answers, agreeing, names_of, noise, sizes
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 from tally import Tally, part
 
 from hurdles.evaluation.comparisons import compare, holm, mcnemar
+from hurdles.evaluation.delong import compare_aucs
+from hurdles.evaluation.fold_comparisons import corrected_p_value
+from hurdles.evaluation.folds import training_factor, wider_level, within_auc
 from hurdles.evaluation.intervals import draw_patients
 from hurdles.evaluation.sample_size import mcnemar_power
+from hurdles.evaluation.statistics import PatientTable
 
 #: Hurdles draws 2,000 by itself.
 RESAMPLES = 200
@@ -110,3 +114,54 @@ def _values(share: float, d: float) -> dict[str, float]:
         "f1 y": 2 * passed / (2 * passed + false + missed),
         "auc x": float(ndtr(d / math.sqrt(2))),
     }
+
+
+@part
+def folds(tally: Tally, rng, sets: int, *, patients, images, best, k: int = 5, rho=0.5):
+    """Compare two recipes in the same folds, as `compare_folds` puts its parts together.
+
+    Either sees five features of its own, and trains a linear discriminant in each fold; `best`: the
+    AUCs of the best weights. Recipes that are as good by that are so after training, on average.
+    """
+    sick, width = np.arange(patients) < 0.4 * patients, 5
+    shifts = np.zeros(2 * width)
+    shifts[::width] = [math.sqrt(2) * ndtri(auc) for auc in best]
+    codes = np.repeat(np.arange(patients), images)
+    ill, truth = sick[codes], np.where(sick, "x", "y")[codes]
+    times, null = math.sqrt(training_factor(k)), best[0] == best[1]
+    wide = wider_level(0.95, times)
+    for _ in range(sets):
+        x = np.stack([noise(rng, codes, patients, rho) for _ in shifts], axis=1)
+        x += ill[:, None] * shifts
+        fold = np.concatenate([rng.permutation(n) % k for n in (sick.sum(), (~sick).sum())])[codes]
+        told = [_cross_validated(side, ill, fold, codes) for side in np.split(x, 2, axis=1)]
+        within = [
+            within_auc(
+                [
+                    PatientTable(("x", "y"), truth[rows], each.y_pred[rows], each.y_prob[rows],
+                                 codes[rows], patients)
+                    for rows in (fold == number for number in range(k))
+                ],
+                "x",
+            )
+            for each in told
+        ]  # fmt: skip
+        tested = compare_aucs(*within, level=wide)
+        row = compare(*told, metrics=["accuracy"], level=wide, n_resamples=RESAMPLES)[0]
+        for name, found in (("DeLong within folds", tested), ("accuracies over folds", row)):
+            tally.tested(name, corrected_p_value(found.p_value, times), null=null)
+            tally.tested(f"{name}, not corrected", found.p_value, null=null, rival=True)
+            if null:
+                d = found.difference
+                tally.held(f"difference, {name}", d.low, d.high, 0.0, "closed form")
+
+
+def _cross_validated(x, ill, fold, codes) -> Answers:
+    score = np.empty(len(x))
+    for number in range(fold.max() + 1):
+        train, test = fold != number, fold == number
+        means = [x[train & side].mean(axis=0) for side in (ill, ~ill)]
+        spread = np.cov((x[train] - np.where(ill[train, None], *means)).T)
+        weights = np.linalg.solve(spread, means[0] - means[1])
+        score[test] = (x[test] - np.mean(means, axis=0)) @ weights + math.log(2 / 3)
+    return Answers.of_two(ill, score, codes)

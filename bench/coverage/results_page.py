@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,16 +36,18 @@ _LISTED = {
     "sign flip over patients": "`evaluation.comparisons.mcnemar`, several images a patient",
     "test of": "`evaluation.comparisons.compare`, each measure by its own test",
     "any": "`evaluation.comparisons.holm`, over a table of measures and over hospitals",
-    "DeLong": "`evaluation.delong.compare_aucs`, paired and unpaired",
+    "DeLong": "`evaluation.delong.compare_aucs`, paired, unpaired, some patients shared",
     "DeLong, mean over classes": "`evaluation.macro.compare_macro_auc`",
     "mean change over seeds": "studies, remedies: `evaluation.delong.compare_aucs` over seeds",
+    "DeLong within folds": "`evaluation.fold_comparisons.compare_folds`, AUC",
+    "accuracies over folds": "`evaluation.fold_comparisons.compare_folds`, accuracy",
     "no worse by the margin": "`evaluation.comparisons.Comparison.verdict`",
     "slope is not 1": "`evaluation.calibration.calibration_slope`, by its interval",
     "intercept is not 0": "`evaluation.calibration.calibration_intercept`, by its interval",
     "error above 0": "`evaluation.calibration.calibration_error`, by its interval",
     "sizes go with answers": "`evaluation.cluster_size.association`",
     "any note": "`evaluation.cluster_size.size_notes`",
-    "largest of ten, permuted": "`auditing.model.acquisition.chance`",
+    "largest of ten, beyond chance": "`auditing.model.acquisition.gap`, at 0.33 %",
     "group minus rest, from the interval": "`auditing.model.subgroups`",
     "ratio above 1": "`auditing.model.stability`, by its interval",
     "heat is not that of random": "`auditing.model.attention`, by its interval",
@@ -74,6 +77,7 @@ def _page(
     yield _INTRO.replace("\n", " ") + "\n"
     if len(lines) < planned:
         yield f"**{planned - len(lines)} of {planned} cells are not measured yet.**\n"
+    yield f"Sets a cell: {_sets(lines)}.\n"
     own = [row for row in rows if row["role"] == "house"]
     off = [row for row in own if not is_as_promised(row)]
     yield "## What is not as promised\n"
@@ -82,9 +86,10 @@ def _page(
         "[Statistics](../statistics.md#where-intervals-and-tests-miss-their-level) says what "
         "follows.\n"
     )
-    yield "| part | cell | quantity | kind | share |\n|---|---|---|---|---|"
+    yield "| part | cell | quantity | kind | share | sets |\n|---|---|---|---|---|---|"
     for row in off:
-        words = (row["part"], row["cell"], row["quantity"], row["kind"], _share(row))
+        sets = f"{row['sets']:,}" if row["sets"] else "all"
+        words = (row["part"], row["cell"], row["quantity"], row["kind"], _share(row), sets)
         yield f"| {' | '.join(words)} |"
     yield "\n## Every interval\n"
     yield "Lowest and highest coverage over the cells of a part, intervals of the house alone.\n"
@@ -99,15 +104,23 @@ def _page(
         yield f"\n## {part}\n"
         yield from _part(list(mine))
     seconds = sum(line["seconds"] for line in lines)
-    sets, seeds = ({line[k] for line in lines} for k in ("sets", "seed"))
+    seeds = sorted({line["seed"] for line in lines})
     names = ("numpy", "scipy", "pandas")
     yield (
         f"\nMade by `python bench/coverage --out runs/coverage` with hurdles {__version__}, Python "
         f"{platform.python_version()}, {', '.join(f'{n} {version(n)}' for n in names)} on "
         f"{platform.system()} {platform.machine()}, {datetime.now(UTC).date().isoformat()}: "
-        f"{', '.join(f'{n:,}' for n in sorted(sets))} sets a cell, seed "
+        f"{_sets(lines)}, seed "
         f"{', '.join(map(str, seeds))}, {seconds / 60:.0f} processor minutes."
     )
+
+
+def _sets(lines: Sequence[dict[str, Any]]) -> str:
+    """Say how many cells rest on how many sets, the most first."""
+    counted = Counter(max(row["sets"] for row in line["rows"]) for line in lines)
+    exact = counted.pop(0, 0)  # where every outcome was gone through, no set is drawn
+    words = [f"{counted[n]} cells of {n:,} sets" for n in sorted(counted, reverse=True)]
+    return "; ".join(words + ([f"{exact} cells of all outcomes"] if exact else []))
 
 
 def statement(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

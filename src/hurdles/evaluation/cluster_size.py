@@ -83,7 +83,9 @@ def patient_weighted(
     values, ends = [p.value for p in parts], [(p.low, p.high) for p in parts]
     low, high = mover_mean(values, ends, np.eye(len(parts)))
     method = "Wilson over patients, combined over classes"
-    return Estimate(float(np.mean(values)), low, high, level, method, **size)
+    return Estimate(
+        float(np.mean(values)), low, high, level, method, size["n_images"], size["n_patients"]
+    )
 
 
 def _known(table: PatientTable) -> list[str]:
@@ -108,7 +110,7 @@ def _weighted_share(part: Floats, whole: Floats, level: float, why: str) -> Esti
     value = float((part[counted] / whole[counted]).mean())
     low, high = weighted_share_bounds(part, whole, level)
     method = f"Wilson over {size['n_patients']} patients, each once"
-    return Estimate(value, low, high, level, method, **size)
+    return Estimate(value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def weighted_share_bounds(part: Floats, whole: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -145,7 +147,7 @@ def _weighted_auc_estimate(table: PatientTable, class_: str, level: float) -> Es
     auc = weighted_auc(table.ranking(class_), table.n_patients)
     low, high = weighted_auc_bounds(auc, level)
     method = "Newcombe, DeLong's variance over patients, each once"
-    return Estimate(auc.value, low, high, level, method, **size)
+    return Estimate(auc.value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def weighted_auc(ranking: Ranking, n_patients: int) -> AUC:
@@ -233,13 +235,13 @@ def size_notes(table: PatientTable, *, level: float = 0.95) -> Iterator[str]:
     note where nothing of it is so is `_ALPHA` for all questions together (Bonferroni). Said
     besides is of which classes few patients have most of the images.
     """
-    asked = list(_asked(table))
-    tested = {question: association(sizes, values) for question, sizes, values in asked}
-    found = {q: p for q, p in tested.items() if p <= _ALPHA / len(asked)}
+    questions = list(_questions(table))
+    tested = {question: association(sizes, values) for question, sizes, values in questions}
+    found = {q: p for q, p in tested.items() if p <= _ALPHA / len(questions)}
     for class_ in _known(table):
-        told = {k: found[k, class_] for k in _ANSWERS if (k, class_) in found}
-        if told:
-            yield _answers_note(table, class_, told, level)
+        significant = {k: found[k, class_] for k in _ANSWERS if (k, class_) in found}
+        if significant:
+            yield _answers_note(table, class_, significant, level)
         if ("label", class_) in found:
             yield (
                 f"{_OPENINGS[1]} being of class {class_!r} "
@@ -260,10 +262,12 @@ def is_size_note(note: str) -> bool:
     return note.startswith(_OPENINGS)
 
 
-def _answers_note(table: PatientTable, class_: str, told: dict[str, float], level: float) -> str:
-    how = " and ".join(f"{_ANSWERS[kind][0]} ({_shown(p)})" for kind, p in told.items())
+def _answers_note(
+    table: PatientTable, class_: str, significant: dict[str, float], level: float
+) -> str:
+    how = " and ".join(f"{_ANSWERS[kind][0]} ({_shown(p)})" for kind, p in significant.items())
     values = []
-    for kind in told:
+    for kind in significant:
         metric = _ANSWERS[kind][1]
         whole = float(table.statistic(metric, class_).at(np.ones((1, table.n_patients)))[0])
         each = patient_weighted(table, metric, class_, level=level).value
@@ -279,7 +283,7 @@ def _shown(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
-def _asked(table: PatientTable) -> Iterator[tuple[tuple[str, str], Floats, Floats]]:
+def _questions(table: PatientTable) -> Iterator[tuple[tuple[str, str], Floats, Floats]]:
     """Yield questions: kind and class, images of each patient, and what may go with them."""
     if not is_repeated(table):
         return

@@ -97,7 +97,7 @@ def estimate(
     if math.isnan(value):
         return undefined(get_metric(metric).why_undefined(class_ or ""), level=level, **size)
     low, high, method = auc_bounds(AUC.of_ranking(statistic, table.numbers), level)
-    return Estimate(value, low, high, level, method, **size)
+    return Estimate(value, low, high, level, method, size["n_images"], size["n_patients"])
 
 
 def estimate_of(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import math
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,31 @@ def test_the_journal_goes_on_and_the_page_names_what_missed(bench, tmp_path, mon
     missed = [row for line in lines for row in line["rows"] if not tally.is_as_promised(row)]
     assert f"{len(missed)} of {len(cells)} counts" in text
     assert 0 < len(missed) < len(cells)
+
+
+def test_a_cell_of_fewer_sets_is_drawn_anew_and_one_of_more_is_kept(bench):
+    spec = importlib.util.spec_from_file_location("bench_coverage", BENCH / "__main__.py")
+    main = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(main)
+    cell = bench.cells()[0]
+
+    def due(old, sets=500, seed=0, again=None):
+        return main.is_due(cell, old, Namespace(sets=sets, seed=seed, again=again))
+
+    done = {"sets": 500, "seed": 0}
+    assert [due(None), due(done, sets=2000), due(done, seed=1), due(done, again=["one"])] == [1] * 4
+    assert not any([due(done), due({"sets": 2000, "seed": 0}), due(done, again=["AUC"])])
+
+
+def test_the_page_says_on_how_many_sets_each_cell_rests(bench, tmp_path):
+    draw_all(bench)
+    page = importlib.import_module("results_page")
+    cells = [c for c in bench.cells() if c.run == "marks"][:3]
+    lines = [bench.measured(cell, sets, 0) for cell, sets in zip(cells, (3, 2, 2), strict=True)]
+    page.write(lines, len(cells), tmp_path)
+    text = (tmp_path / "coverage.md").read_text()
+    assert "Sets a cell: 1 cells of 3 sets; 2 cells of 2 sets." in text
+    assert pd.read_csv(tmp_path / "coverage.csv")["sets"].unique().tolist() == [3, 2]
 
 
 def test_statistics_states_every_cell_that_misses_its_goal(bench):
