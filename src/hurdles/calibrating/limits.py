@@ -127,16 +127,19 @@ def _joint_limits(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _limit(hurdle: str, bound: float, beyond: Beyond, numbers: Sequence[int]) -> Limit:
-    cohorts, fewest = sum(numbers), min(numbers)
+    fewest, kinds = min(numbers), len(numbers)
     # Rounded away from the cohorts, so that none of them comes to lie beyond.
     lax = math.ceil(bound * 1000 - 1e-9) / 1000
     if hurdle in FLOORS:
         floor = FLOORS[hurdle] if beyond is Beyond.ABOVE else -FLOORS[hurdle]
         lax = max(lax, floor)
-    sure = allowed_beyond(fewest) >= 0
-    promise = f"at most {SHARE:.1%} of cohorts without a shortcut lie beyond in any finding of it"
-    doubt = "with 90 % confidence" if sure else f"but {fewest} cohorts are too few to be sure"
-    source = f"calibrate-audit: {promise}, {doubt}; {cohorts} cohorts, hurdles {__version__}"
+    # Where none lies beyond, that many still may; rounded up to a tenth of a percent.
+    most = math.ceil(1000 * max(SHARE, 1 - (1 - CONFIDENCE) ** (1 / fewest)) - 1e-9) / 1000
+    each = f"{fewest} cohorts" if kinds == 1 else f"{fewest} of each of {kinds} kinds of models"
+    source = (
+        f"calibrate-audit: at most {most:.1%} of cohorts without a shortcut lie beyond in any "
+        f"finding of it, with 90 % confidence; {each}, hurdles {__version__}"
+    )
     return Limit(lax if beyond is Beyond.ABOVE else -lax, source, beyond)
 
 
