@@ -115,7 +115,7 @@ def _small_calibration() -> None:
 
     trials.PROFILES["fast"] = trials.Profile(
         "fast", size=48, pools=1, pool_patients=48, planted_patients=48, patients=12, sizes=(12,),
-        data_null=4, model_null=0, alike_null=1, data_power=2, model_power=0, graded=1,
+        data=(4, 2), models=(), alike=1, graded=1,
         grid=(1.0,), networks=1, faults=1, real=1, shortcuts=("marker",), epochs=1,
     )  # fmt: skip
     import hurdles.auditing.data
