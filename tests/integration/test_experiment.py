@@ -133,6 +133,11 @@ class TestASplitThatIsGiven:
         parts = ["test", "train", "train"]
         return images.with_split([parts[order[group] % 3] for group in images.groups])
 
+    @pytest.fixture
+    def tiny(self, tiny):
+        """Return the recipe without a scheme of its own."""
+        return tiny.changed(split={"scheme": "auto"})
+
     def test_it_is_used(self, given, tiny, options, tmp_path):
         listener = Listening()
         heard = Options(cache=options.cache, progress=listener)
@@ -220,8 +225,9 @@ class TestResume:
             self.again(finished, tiny, options, data=phantom, join_patients=True)
 
     def test_another_split_brought(self, finished, images, tiny, options):
-        with pytest.raises(RunError, match=r"split\.scheme is 'patient' there and 'given' now"):
-            self.again(finished, tiny, options, data=finished.manifest)
+        as_brought = tiny.changed(split={"scheme": "auto"})
+        with pytest.raises(RunError, match=r"begun with other images .* the split of \d+ images"):
+            self.again(finished, as_brought, options, data=finished.manifest)
 
     def test_another_split_file(self, finished, phantom, tiny, options, tmp_path):
         parts = finished.manifest.frame["split"].replace({"train": "test", "test": "train"})

@@ -203,11 +203,11 @@ def measured_again(run: Run, name: str, conditions: Conditions | None = None) ->
             f"weights and thresholds of {run.path} were chosen on its validation images: numbers "
             "on them test nothing. Name the set that it was tested on."
         )
-    stored = run.evaluation(name)
     if run.is_ensemble and name == Split.TEST:
         found = measured_folds(run, conditions)
     else:
         found = _measured(run, run.predictions(name), conditions)
+    stored = run.evaluation(name)
     return replace(found, notes=stored.notes, inputs=stored.inputs)
 
 
