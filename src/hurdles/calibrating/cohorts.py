@@ -255,6 +255,9 @@ def read_real_images(folder: Path, *, size: int, options: Options) -> dict[str, 
         material = material_of(
             Manifest(frame.reset_index(drop=True)), name=name, options=options, size=size
         )
+        # What collections hold twice would be no false alarm.
+        flat = material.pixels.reshape(len(material), -1)
+        material = material.take(np.sort(np.unique(flat, axis=0, return_index=True)[1]))
         kept = material.manifest.frame[["image", *_COLUMNS]]
         found[name] = RealImages(Images(kept, np.asarray(material.pixels), material.masks))
     return found
