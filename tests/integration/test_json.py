@@ -50,6 +50,7 @@ COMMANDS = [
     "report RUN",
     "study lazaro-barco-2020 --out OUT",
     "study lazaro-barco-2020 --out OUT --dry-run",
+    "learning-curve small-data --data TABLE --out OUT/curve --seeds 1 --share 0.5 --share 0.75",
     "train-lungs --data TABLE --out OUT",
     "check TABLE --hurdle size --out OUT/page.html",
     "audit RUN --hurdle calibration",
@@ -77,7 +78,7 @@ def short(finished, monkeypatch):
     """Replace what takes minutes by its result."""
     cells = pd.DataFrame({"status": ["done", "pending"], "accuracy": [0.5, math.nan]})
     studied = StudyResult(cells, Path("page.md"), Path("table.csv"), {})
-    calibrated = SimpleNamespace(rates=cells, references={"age": 0.5})
+    calibrated = SimpleNamespace(rates=cells, references={"age": 0.5}, left=3)
     monkeypatch.setattr(api, "study", lambda *_, **__: studied)
     monkeypatch.setattr(api, "demo", lambda **_: finished)
     monkeypatch.setattr(api, "calibrate_audit", lambda *_, **__: calibrated)

@@ -147,9 +147,8 @@ def _carry_out(
         left = [t for t in trials if not journal.answers(t.name, hurdles_for(plan, t))]
         tasks, costs = [(plan, t.name) for t in left], [cost_of(t) for t in left]
         at_work.run(stage, run_trial, tasks, journal.add, costs, ends=ends)
-        return [
-            journal.records[t.name] for t in trials if journal.answers(t.name, hurdles_for(plan, t))
-        ]
+        there = (t.name for t in trials if journal.answers(t.name, hurdles_for(plan, t)))
+        return journal.among(there)
 
     clean = records_of("Cohorts without a shortcut", calibration_trials(profile, kinds))
     limits = limits_from(clean, load_limits())

@@ -538,6 +538,10 @@ class Journal:
             handle.write(record.to_json() + "\n")
         self.records[record.trial] = record
 
+    def among(self, names: Iterable[str]) -> list[Record]:
+        """Return the records of these trials, in this order, as far as they are there."""
+        return [self.records[name] for name in names if name in self.records]
+
 
 def is_calibrated(limit: Limit) -> bool:
     """Return whether a limit comes from a calibration, or is to come from one."""
