@@ -84,6 +84,7 @@ OVER_OTHERS = {
     "segment IMAGE --out OUT": "masks.csv",
     "study lazaro-barco-2020 --fast --out OUT": "lazaro-barco-2020.fast.md",
     "calibrate-audit --profile fast --out OUT": "limits.toml",
+    "learning-curve small-data --data TABLE --out OUT": "learning-curve.md",
 }
 
 
@@ -128,7 +129,7 @@ WRITING = [
     "train-lungs --data TABLE --measure --out OUT",
 ]
 #: These begin a run (a folder that is empty, or by hurdles), or are tested above.
-BEGINNING = {"run", "demo", "study", "calibrate-audit"}
+BEGINNING = {"run", "demo", "study", "learning-curve", "calibrate-audit"}
 WRITING_NOTHING = {"recipes", "cache", "collections", "compare", "verify"}
 #: What hurdles keeps for itself: checksums, and what it wrote.
 KEPT = ("checksums.", ".written", ".lock")

@@ -60,6 +60,7 @@ OTHER = {
     "remedy.group_dro": 0.01,
     "remedy.disentangle": 0.1,
     "remedy.entangle": 0.1,
+    "remedy.unit_features": True,
     "remedy.reject": 0.05,
     "remedy.reject_by": "confidence",
     "evaluation.threshold": "youden",
@@ -123,6 +124,7 @@ DEFAULTS = {
     "remedy.group_dro": 0.0,
     "remedy.disentangle": 0.0,
     "remedy.entangle": 0.0,
+    "remedy.unit_features": False,
     "remedy.reject": 0.0,
     "remedy.reject_by": "distance",
     "evaluation.threshold": "argmax",
@@ -194,6 +196,8 @@ class TestKey:
     def test_every_setting_changes_it(self, field):
         section, name = field.split(".")
         recipe = Recipe(name="x")
+        if field == "remedy.unit_features":  # only of what looks at features
+            recipe = recipe.changed(remedy={"entangle": 0.1})
         other = recipe.changed(**{section: {name: OTHER[field]}})
         assert getattr(getattr(other, section), name) != getattr(getattr(recipe, section), name)
         assert other.key != recipe.key
