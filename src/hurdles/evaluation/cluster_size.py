@@ -211,7 +211,7 @@ def association(sizes: Floats, values: Floats, *, seed: int = 0) -> float:
     --------
     >>> sizes = np.repeat([1.0, 5.0], 10)
     >>> association(sizes, np.repeat([0.9, 0.2], 10) + np.tile([-0.1, 0.1], 10))
-    0.001
+    0.002
     """
     x, y = sizes - sizes.mean(), values - values.mean()
     if not (np.ptp(sizes) > 0 and np.ptp(values) > 0):
