@@ -315,7 +315,9 @@ def _rows(
     for hurdle, each_cohort in verdicts.items():
         rate = exact_share(each_cohort.count(Verdict.HIT), len(each_cohort))
         whole = references is not None
-        goal = "" if references is None else _goal(condition, hurdle, references)
+        # What is only shown, or could never run, promises nothing.
+        promises = set(each_cohort) - {Verdict.SHOWN, Verdict.COULD_NOT_RUN}
+        goal = _goal(condition, hurdle, references) if references is not None and promises else ""
         yield {
             "kind": condition.kind,
             "part": condition.part,

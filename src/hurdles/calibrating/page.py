@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from hurdles._version import __version__
@@ -94,6 +95,8 @@ def calibration_page(calibration: Calibration) -> str:
         "# The audit audited",
         *_answer(calibration),
         "## Hurdle by hurdle",
+        "Cohorts that hit it, of how many, with the exact 95 % interval in percent. Bold: the goal "
+        "is met; where it is not *missed* either, so few cohorts do not show it.",
         hurdle_table(calibration.rates),
         *_false_alarms(calibration.rates),
         "## Power: hurdles for data",
@@ -121,7 +124,7 @@ def _answer(calibration: Calibration) -> list[str]:
     )
     answer = "\n".join(f"- **{line}**" for line in answer_lines(calibration))
     rates = calibration.rates
-    missed = rates[rates["result"].isin(["missed", "not shown"])]
+    missed = rates[rates["result"] == "missed"]
     if missed.empty:
         return [introduction, answer, "No goal was missed."]
     lines = []
@@ -134,43 +137,32 @@ def _answer(calibration: Calibration) -> list[str]:
             f"- {row['kind']}, {condition}, {where}: {_hurdle(row['hurdle'])} {_share(row)}, goal "
             f"{row['goal']} ({row['result']})."
         )
-    return [introduction, answer, f"{len(missed)} goals were not reached:", "\n".join(lines)]
+    return [introduction, answer, f"{len(missed)} goals were missed:", "\n".join(lines)]
 
 
 def hurdle_table(rates: pd.DataFrame) -> str:
-    """Return a row for each hurdle and kind: its false alarms, what it sees, what is not reached.
+    """Return a row for each hurdle, kind and place: its false alarms, and what it is to see.
 
     ``docs/hurdles.md`` holds the same lines.
     """
+    judged = rates[rates["judged"].astype(bool) & ~rates["plant"].isin(FAULTS.names())]
+    place = judged["part"].where(
+        judged["part"] != FRESH, np.where(judged["disease"], "phantoms", "phantoms, alike")
+    )
     lines = []
-    judged = rates[rates["judged"].astype(bool)]
-    for kind, hurdle in judged[["kind", "hurdle"]].drop_duplicates().itertuples(index=False):
-        rows = judged[(judged["kind"] == kind) & (judged["hurdle"] == hurdle)]
-        rows = rows[~rows["plant"].isin(FAULTS.names())]
-        alarms = [
-            f"{_condition(row)} {_share(row)}{_unreached(row)}"
-            for row in rows[rows["plant"] == ""].to_dict("records")
-        ]
-        seen: dict[str, list[str]] = {}
-        for row in rows[rows["plant"] != ""].to_dict("records"):
-            text = row["plant"] if row["result"] == "met" else f"{row['plant']} {_share(row)}"
-            where = _condition(row) + ("" if row["result"] == "met" else f", {row['result']}")
-            seen.setdefault(where, []).append(text)
-        if alarms or seen:
-            power = "; ".join(f"{where}: {', '.join(texts)}" for where, texts in seen.items())
-            lines.append([_hurdle(hurdle), kind, "; ".join(alarms), power])
-    heads = ["hurdle", "of", "false alarms", "meant to see; with the share, where not reached"]
+    for key, rows in judged.groupby(["kind", "hurdle", place], sort=False):
+        kind, hurdle, where = map(str, key)
+        alarms = [_marked(r) for r in rows[rows["plant"] == ""].to_dict("records")]
+        seen = [f"{r['plant']} {_marked(r)}" for r in rows[rows["plant"] != ""].to_dict("records")]
+        lines.append([_hurdle(hurdle), kind, where, "".join(alarms), "; ".join(seen)])
+    heads = ["hurdle", "of", "on", "false alarms", "shortcuts that it is meant to see"]
     return _table(heads, lines)
 
 
-def _condition(row: Row) -> str:
-    if row["part"] != FRESH:
-        return str(row["part"])
-    return "phantoms" if row["disease"] else "phantoms alike"
-
-
-def _unreached(row: Row) -> str:
-    return "" if row["result"] == "met" else f" ({row['result']})"
+def _marked(row: Row) -> str:
+    low, high = (100 * float(row[k]) for k in ("low", "high"))
+    share = f"{row['hit']}/{row['cohorts']} [{low:.0f}, {high:.0f}]"
+    return {"met": f"**{share}**", "missed": f"{share} *missed*"}.get(str(row["result"]), share)
 
 
 def _false_alarms(rates: pd.DataFrame) -> list[str]:
@@ -263,6 +255,8 @@ def _references(calibration: Calibration) -> list[str]:
 
 
 def _method(calibration: Calibration) -> list[str]:
+    from hurdles.training.machine import environment, in_words
+
     p = calibration.profile
     return [
         "## How it was made",
@@ -273,11 +267,12 @@ def _method(calibration: Calibration) -> list[str]:
         "a shortcut alone, in real images, and with faults), "
         "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "
         "calibration and fresh ones share no phantom and no hospital.",
-        "What this does not show. Lungs are those of the phantom, so errors of the lung network "
-        "are not among the false alarms. Cohorts of one pool share patients. The limits of hurdles "
-        "that see the disease itself depend on how visible that is in the phantoms, and cohorts "
+        "What this does not show. Lungs of phantoms are theirs, so errors of the lung network "
+        "are among the false alarms on real images alone. Cohorts of one pool share patients. The "
+        "limits of hurdles that see the disease itself depend on how visible that is in the phantoms, and cohorts "
         f"of more than {max(p.sizes)} patients were not tried: their intervals are narrower. "
         "Networks are small and trained for seconds.",
+        f"Made with {in_words(environment())}.",
     ]
 
 
