@@ -269,8 +269,8 @@ def _method(calibration: Calibration) -> list[str]:
         "calibration and fresh ones share no phantom and no hospital.",
         "What this does not show. Lungs of phantoms are theirs, so errors of the lung network "
         "are among the false alarms on real images alone. Cohorts of one pool share patients. The "
-        "limits of hurdles that see the disease itself depend on how visible that is in the phantoms, and cohorts "
-        f"of more than {max(p.sizes)} patients were not tried: their intervals are narrower. "
+        "limits of hurdles that see the disease itself depend on how visible that is in the "
+        f"phantoms, and cohorts of more than {max(p.sizes)} patients were not tried: their intervals are narrower. "
         "Networks are small and trained for seconds.",
         f"Made with {in_words(environment())}.",
     ]
