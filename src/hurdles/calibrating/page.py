@@ -270,8 +270,8 @@ def _method(calibration: Calibration) -> list[str]:
         "What this does not show. Lungs of phantoms are theirs, so errors of the lung network "
         "are among the false alarms on real images alone. Cohorts of one pool share patients. The "
         "limits of hurdles that see the disease itself depend on how visible that is in the "
-        f"phantoms, and cohorts of more than {max(p.sizes)} patients were not tried: their intervals are narrower. "
-        "Networks are small and trained for seconds.",
+        f"phantoms, and cohorts of more than {max(p.sizes)} patients were not tried: their "
+        "intervals are narrower. Networks are small and trained for seconds.",
         f"Made with {in_words(environment())}.",
     ]
 
