@@ -189,7 +189,7 @@ class _Guard:
         self.announced: set[Path] = set()
         self.inputs: set[str] = set()
         self.written: set[str] = set()
-        self._identities: set[tuple[int, int]] | None = None
+        self._identities: dict[tuple[int, int], list[str]] | None = None
 
     def announces(self, path: Path) -> bool:
         place = _place(path)
@@ -204,8 +204,12 @@ class _Guard:
         ):
             return
         if self._identities is None:
-            self._identities = {_identity(path) for path in self.inputs} - {(0, 0)}
-        if _identity(target) in self._identities:
+            self._identities = {}
+            for path in self.inputs:
+                self._identities.setdefault(_identity(path), []).append(path)
+        # An input that was replaced since leaves its inode to whichever file is made next.
+        identity = _identity(target)
+        if any(_identity(path) == identity for path in self._identities.get(identity, ())):
             raise OutputError(
                 f"{target} is read by this command, which would overwrite it; give the output "
                 "another name or folder."

@@ -57,6 +57,15 @@ class TestInputs:
         ):
             pass
 
+    def test_a_file_that_has_the_inode_of_an_input_that_is_gone(self, theirs, tmp_path):
+        ours = tmp_path / "ours.csv"
+        with outputs(inputs=[theirs]):
+            write_text(ours, "before")
+            write_text(ours, "and after")  # what is read is known by its inode now
+            theirs.rename(ours)  # as a file system gives it to the next file
+            write_text(ours, "last")
+        assert ours.read_text() == "last"
+
     def test_the_same_content_may_be_written(self, theirs):
         with outputs(inputs=[theirs]):
             write_text(theirs, THEIRS)
