@@ -415,7 +415,8 @@ def calibrate_audit(
     Raises
     ------
     RunError
-        If `out` holds trials of other cohorts, or of hurdles that measure otherwise.
+        If `out` holds trials or real images of other cohorts, or trials of hurdles that measure
+        otherwise; if `hours` are less than none.
     RegistryError
         If no profile has that name.
     """

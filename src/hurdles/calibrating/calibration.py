@@ -98,6 +98,8 @@ def calibrate_audit(
     cohort is begun, and rates are of those that are there: each condition has about the same share
     of its cohorts then.
     """
+    if hours is not None and not hours >= 0:
+        raise RunError(f"{hours:g} hours are no time; give 0 (what is there) or more.")
     ends = math.inf if hours is None else time.monotonic() + 3600 * hours
     register_hurdles(imports)
     if isinstance(profile, str):

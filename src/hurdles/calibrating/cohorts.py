@@ -9,6 +9,7 @@ planted.
 from __future__ import annotations
 
 import functools
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -194,7 +195,7 @@ class RealImages:
     def _is_in(self, path: Path) -> bool:
         try:
             there = RealImages.load(path).plain
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return False
         return np.array_equal(there.pixels, self.plain.pixels) and list(
             there.frame["image"]
@@ -205,7 +206,7 @@ class RealImages:
         """Read what `save` wrote."""
         if not path.exists():
             raise RunError(f"{path} is missing; calibrate again.")
-        with np.load(path) as held:
+        with path.open("rb") as handle, np.load(handle) as held:
             columns = {k.removeprefix("frame:"): held[k] for k in held if k.startswith("frame:")}
             frame = pd.DataFrame(columns)
             for column in ("source", "view", "sex"):

@@ -1,5 +1,6 @@
 """The whole: hurdles with known answers get the rates that they must get, however it is run."""
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -60,6 +61,9 @@ def test_an_alarm_that_always_rings_and_one_that_never_does(
 def test_after_its_hours_no_cohort_is_begun_and_the_page_says_what_is_left(
     tmp_path, tiny, known_hurdles, references
 ):
+    for hours in (-1.0, math.nan):
+        with pytest.raises(RunError, match="hours are no time"):
+            calibrated(tmp_path / "out", tiny, known_hurdles, hours=hours)
     none = calibrated(tmp_path / "out", tiny, known_hurdles, hours=0.0)
     assert none.left > 0
     assert none.rates.empty

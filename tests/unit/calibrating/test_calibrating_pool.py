@@ -128,7 +128,8 @@ def test_real_images_are_written_once_and_nothing_else_is_replaced(tmp_path):
     assert np.array_equal(RealImages.load(path).plain.pixels, pixels)
     with pytest.raises(RunError, match="holds other images"):
         RealImages(Images(frame, pixels + 1, None)).save(path)
-    path.write_bytes(b"somebody's notes")
-    with pytest.raises(RunError, match="holds other images"):
-        real.save(path)
-    assert path.read_bytes() == b"somebody's notes"
+    for theirs in (b"somebody's notes", b"", b"PK\x03\x04 cut off", before[:200]):
+        path.write_bytes(theirs)
+        with pytest.raises(RunError, match="holds other images"):
+            real.save(path)
+        assert path.read_bytes() == theirs
