@@ -219,8 +219,8 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
 }
 
 #: A cohort without a shortcut is not clean for these: a small test part is rightly named, a network
-#: that was trained for seconds is too sure of it, and pipelines take breasts for a disease (one had
-#: a specificity of 0.43 for women and 0.89 for men, on 3,500 images that it never saw).
+#: that was trained for seconds is too sure of it, and pipelines name more of the healthy women sick
+#: than of the men (``docs/results/subgroups.txt``).
 NEVER_CLEAN = ("size", "calibration", "subgroups", "stability")
 
 #: Columns of the table of rates.

@@ -129,13 +129,13 @@ def run_trial(plan: Plan, name: str) -> Record:
     names = hurdles_for(plan, trial)
     findings = None
     if trial.kind == "data":
-        (material,) = _cohorts(plan, trial, [trial.patients])
+        (material,) = draw(plan, trial, [trial.patients])
         if trial.plant in FAULTS:
             rng = np.random.default_rng((seed, 3))
             material = FAULTS.get(trial.plant).plant(material, int(trial.strength), rng)
         findings = run_hurdles(DATA_HURDLES, material, names=names)
     elif trial.kind == "network":
-        material, tried = _cohorts(plan, trial, [trial.patients, min(_TRIED, trial.patients)])
+        material, tried = draw(plan, trial, [trial.patients, min(_TRIED, trial.patients)])
         auc = area_of(trained("small", material, epochs=epochs, seed=seed), tried)
     else:
         subject = subject_of(plan, trial)
@@ -158,9 +158,10 @@ def cost_of(trial: Trial) -> float:
     return _COSTS[trial.kind] * trial.patients
 
 
-def _cohorts(
+def draw(
     plan: Plan, trial: Trial, counts: Sequence[int], *, strengths: Sequence[float] | None = None
 ) -> list[Material]:
+    """Draw the cohorts of a trial, with so many patients each; see `draw_materials`."""
     if trial.is_real:
         source: Pool | RealImages = _real_images(plan.real_images(trial.part))
     else:
@@ -268,7 +269,7 @@ def area_of(model: Model | Subject, material: Material) -> float:
 def subject_of(plan: Plan, trial: Trial) -> Subject:
     """Draw the cohorts of a trial with a model, train that, and return what hurdles are given."""
     counts = [trial.patients, min(_ELSEWHERE, trial.patients)]
-    material, elsewhere = _cohorts(plan, trial, counts, strengths=[trial.strength, 0.0])
+    material, elsewhere = draw(plan, trial, counts, strengths=[trial.strength, 0.0])
     seed, epochs = trial.seed(plan.profile.seed), plan.profile.epochs
     model = trained(trial.kind, material, epochs=epochs, seed=seed)
     validation, test = (material.take(material.rows(p)) for p in (Split.VALIDATION, Split.TEST))
