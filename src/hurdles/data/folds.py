@@ -280,7 +280,9 @@ def advised_scheme(manifest: Manifest, k: int = 5) -> tuple[SplitScheme, str]:
     people = patients_by_class(manifest)
     label = min(people, key=lambda name: (people[name], name))
     n = people[label]
-    unit = "patients" if manifest.known_patients else "images without a patient's name"
+    unit = "patient" if manifest.known_patients else "image"
+    unit += "" if n == 1 else "s"
+    unit += "" if manifest.known_patients else " without a patient's name"
     has = f"the rarest class, {label!r}, has {n} {unit}"
     if n >= FEW_PATIENTS:
         return SplitScheme.PATIENT, f"{has}, {FEW_PATIENTS} or more"

@@ -70,8 +70,8 @@ def carry_out_curve(
     ordered = sorted({*shares, 1.0})
     if len(ordered) < FEWEST or seeds < 1:
         raise RecipeError(
-            f"{len(ordered)} shares (1 is always one) and {seeds} seeds make no curve; give "
-            f"{FEWEST} shares or more, and a seed at least."
+            f"a curve needs {FEWEST} shares or more (1 is always one of them) and a seed at least; "
+            f"these are {', '.join(f'{share:g}' for share in ordered)}, with seeds: {seeds}."
         )
     if recipe.split.scheme == SplitScheme.K_FOLD:
         raise RecipeError(
