@@ -241,7 +241,7 @@ def test_repeats_train_more_networks_and_average(home, here, tmp_path):
     assert any("answered 2 times" in note for note in run.evaluation().notes)
 
 
-def test_the_scheme_is_what_the_images_ask_for(home, here, tmp_path):
+def test_the_scheme_is_what_the_images_ask_for(home, here, run, tmp_path):
     manifest = Manifest.load(home / "ours" / "manifest.csv")
     listener = Lines()
     given = manifest.with_split(
@@ -258,7 +258,7 @@ def test_the_scheme_is_what_the_images_ask_for(home, here, tmp_path):
     recipe = recipe.changed(split={"scheme": "k-fold"})
     with pytest.raises(SplitError, match="5 folds need 5 patients"):
         hurdles.run(recipe, data=few, out=tmp_path / "few", options=options)
-    hurdles.run(FOLDED, data=home / "ours", out=home / "run", resume=True, options=options)
+    hurdles.run(FOLDED, data=home / "ours", out=run.path, resume=True, options=options)
     assert any("is finished already" in line for line in listener.said)
 
 
@@ -306,7 +306,7 @@ def test_auto_says_what_it_makes_of_few_patients(home, begun):
     assert scheme == "patient"
     assert "'COVID-19', has 3 patients, too few for 5 folds: one split by patient" in lines
     scheme, lines = begun(patients(manifest, C=1))
-    assert (scheme, "has 1 patients, too few" in lines) == ("patient", True)
+    assert (scheme, "has 1 patient, too few" in lines) == ("patient", True)
     scheme, lines = begun(manifest, remedy={"reject": 0.05})
     assert (scheme, "remedy.reject needs images" in lines) == ("patient", True)
 
@@ -358,7 +358,7 @@ def test_the_command_line(home, tmp_path, monkeypatch):
     assert content["n_images"] == len(Predictions.load(tmp_path / "run" / "predictions/test.csv"))
 
 
-def test_a_learning_curve_is_drawn_from_resumable_runs(home, here, tmp_path, monkeypatch):
+def test_a_learning_curve_is_drawn_from_resumable_runs(home, here, run, tmp_path, monkeypatch):
     recipe = FOLDED.changed(evaluation={"threshold": "argmax"})
     out = tmp_path / "curve"
     done = hurdles.learning_curve(
@@ -388,4 +388,4 @@ def test_a_learning_curve_is_drawn_from_resumable_runs(home, here, tmp_path, mon
             recipe.changed(split={"scheme": "k-fold"}), data=home / "ours", out=out, options=here
         )
     with pytest.raises(RunError, match="holds a run"):
-        hurdles.learning_curve(recipe, data=home / "ours", out=home / "run", options=here)
+        hurdles.learning_curve(recipe, data=home / "ours", out=run.path, options=here)
