@@ -120,9 +120,16 @@ def calibrate_audit(
     for name, each in images.items():
         each.save(plan.real_images(name))
     journal = Journal(plan.out / "trials.jsonl", _about(plan, images))
-    with one_thread():
-        _check(plan, journal, options.listener)
+    for pool in plan.pools(CALIBRATION):
+        if not pool.is_current():
+            raise RunError(
+                f"{pool.folder} holds phantoms that are rendered otherwise now; give another --out."
+            )
     with _workers(plan, workers, options.listener) as at_work:
+        _render(plan, at_work)
+        # Only now: a journal may have been brought without its phantoms.
+        with one_thread():
+            _check(plan, journal, options.listener)
         return _carry_out(plan, journal, at_work, tuple(images), ends)
 
 
@@ -132,18 +139,21 @@ def _names(hurdles: Registry[Any], wanted: Sequence[str] | None) -> tuple[str, .
     return tuple(name for name in hurdles if wanted is None or name in wanted)
 
 
+def _render(plan: Plan, at_work: _Workers) -> None:
+    tasks = [
+        (plan, part, number, *task)
+        for part, plants in ((CALIBRATION, ()), (FRESH, plan.profile.planted))
+        for number, pool in enumerate(plan.pools(part))
+        for task in pool.tasks(plants)
+    ]
+    at_work.run("Rendering phantoms", render, tasks, lambda _: None)
+
+
 def _carry_out(
     plan: Plan, journal: Journal, at_work: _Workers, real: tuple[str, ...], ends: float
 ) -> Calibration:
     profile = plan.profile
     kinds = [k for k in profile.efforts if (plan.data if k == "data" else plan.model)]
-    tasks = [
-        (plan, part, number, *task)
-        for part, plants in ((CALIBRATION, ()), (FRESH, profile.planted))
-        for number, pool in enumerate(plan.pools(part))
-        for task in pool.tasks(plants)
-    ]
-    at_work.run("Rendering phantoms", render, tasks, lambda _: None)
 
     def records_of(stage: str, trials: Sequence[Trial], ends: float = math.inf) -> list[Record]:
         left = [t for t in trials if not journal.answers(t.name, hurdles_for(plan, t))]
@@ -187,14 +197,8 @@ def _check(plan: Plan, journal: Journal, listener: Progress) -> None:
     """Carry out one finished trial of each kind again; raise `RunError` unless it finds the same.
 
     Code is not compared but what it measures: a new name throws no trial away, and a change that
-    is one is found, as far as one trial shows it. Phantoms that are rendered already are held
-    against new ones.
+    is one is found, as far as one trial shows it.
     """
-    for pool in plan.pools(CALIBRATION):
-        if not pool.is_current():
-            raise RunError(
-                f"{pool.folder} holds phantoms that are rendered otherwise now; give another --out."
-            )
     here = instructions()
     by_kind: dict[str, list[Record]] = {}
     for record in journal.records.values():

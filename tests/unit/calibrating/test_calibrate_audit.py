@@ -1,6 +1,7 @@
 """The whole: hurdles with known answers get the rates that they must get, however it is run."""
 
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -98,6 +99,11 @@ def test_a_kill_costs_only_what_was_under_way(
     before = len(calls)
     calibrated(tmp_path / "cut", tiny, known_hurdles)
     assert len(calls) == before + 1  # one again, to see that nothing has changed
+    # The journal alone is enough elsewhere: phantoms are rendered anew.
+    (tmp_path / "moved").mkdir()
+    shutil.copy(tmp_path / "cut" / "trials.jsonl", tmp_path / "moved")
+    assert calibrated(tmp_path / "moved", tiny, known_hurdles).rates.equals(whole.rates)
+    assert len(calls) == before + 2
     with pytest.raises(RunError, match="another calibration"):
         calibrated(tmp_path / "cut", replace(tiny, seed=1), known_hurdles)
 

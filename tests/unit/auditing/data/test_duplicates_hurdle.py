@@ -59,7 +59,46 @@ def test_phantoms_of_different_people_are_no_copies(cohort, monkeypatch):
     # The guard is how alike two must be: without it people of like build are taken for one.
     monkeypatch.setattr(hurdle, "THRESHOLD", 0.80)
     monkeypatch.setattr(hurdle, "LIKELY", 0.80)
+    monkeypatch.setattr(hurdle, "_BY_CHANCE", 1e9)
     assert by_subject(material(cohort))["across the split"].verdict is Verdict.HIT
+
+
+def alike(similarity, same_patient=()) -> pd.DataFrame:
+    """Return pairs of these similarities, of which those at `same_patient` are of one patient."""
+    table = pd.DataFrame({"similarity": similarity, "same_patient": False})
+    table.loc[list(same_patient), "same_patient"] = True
+    return table.sort_values("similarity", ascending=False, ignore_index=True)
+
+
+def tail(n, rng):
+    """Return similarities of pairs that are only alike, as drawn patients have them."""
+    return np.tanh(np.arctanh(hurdle.LIKELY) + rng.exponential(1 / 14, n))
+
+
+def test_where_many_are_nearly_as_alike_a_pair_must_stand_out():
+    copies = hurdle._are_copies
+    crowd = list(np.linspace(0.96, 0.979, 100))
+    assert copies(alike([0.983])).tolist() == [True]
+    assert not copies(alike([*crowd, 0.983])).any()
+    assert copies(alike([*crowd, 0.983, 0.996])).sum() == 1
+    assert copies(alike([*crowd, 0.983, 1.0])).sum() == 1
+    # Among many copies one by chance is one in a hundred.
+    assert copies(alike([*crowd, *np.linspace(0.983, 0.999, 300)])).sum() == 300
+    # One patient's images are alike for a reason, and neither raise the bar nor are held to it.
+    assert copies(alike([*crowd, 0.983], same_patient=[100])).sum() == 1
+    assert copies(alike([0.983, *crowd], same_patient=range(1, 101))).sum() == 1
+
+
+@pytest.mark.parametrize("mean", [1, 10, 100, 1000])
+def test_look_alikes_are_taken_for_copies_in_one_collection_of_a_hundred(mean):
+    rng = np.random.default_rng(mean)
+    taken, above = 0, 0
+    for _ in range(3000):
+        similarity = tail(rng.poisson(mean), rng)
+        taken += hurdle._are_copies(alike(similarity)).any()
+        above += (similarity >= hurdle.THRESHOLD).any()
+    assert taken / 3000 < 0.015
+    assert mean < 10 or above / taken > 2  # the threshold alone would take far more
 
 
 @pytest.mark.parametrize(
