@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hurdles.cli import app
 from hurdles.phantom import write_phantom
+from hurdles.runs import folds
 from hurdles.runs.run import Run
 from hurdles.studies import find_study, runner
 
@@ -111,3 +112,70 @@ def test_own_images_recipe_and_page_lie_beside_the_file(tiny, tmp_path):
     edited = find_study(tmp_path / "own.toml").carry_out(None, tmp_path / "runs")
     (message,) = edited.failed.values()
     assert "begun with other images" in message
+
+
+FOLDS = """
+name = "folds"
+positive = "COVID-19"
+[collections.ours]
+phantom = { patients = 16, seed = 4, size = 64 }
+[collections.theirs]
+phantom = { patients = 12, seed = 5, size = 64 }
+[[cells]]
+train = "ours"
+recipe = "tiny.toml"
+tests = ["ours", "theirs"]
+split.scheme = ["k-fold", "patient"]
+split.folds = 2
+[measures]
+AUC = ["auc", "COVID-19"]
+"""
+
+
+@pytest.mark.full
+def test_a_cell_in_folds_answers_its_own_images_once_and_others_by_all_of_its_networks(
+    tiny, tmp_path, monkeypatch
+):
+    (tmp_path / "tiny.toml").write_text(tiny.to_toml(), encoding="utf-8")
+    (tmp_path / "folds.toml").write_text(FOLDS, encoding="utf-8")
+    study = find_study(tmp_path / "folds.toml")
+    real, trained = folds.run_experiment, []
+
+    def cut(*of, **others):
+        trained.append(of[2])
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return real(*of, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folds, "run_experiment", cut)
+        with pytest.raises(KeyboardInterrupt):
+            study.carry_out(None, tmp_path / "runs")
+    result = study.carry_out(None, tmp_path / "runs")
+    assert not result.failed
+    table = result.cells.set_index("row")
+    run = Run(tmp_path / "runs" / table.loc["tiny.toml, k-fold", "folder"])
+    assert len(run.fold_runs()) == 2
+    assert run.fold_runs()[0].path == trained[0]
+    ours, theirs = (
+        pd.read_csv(tmp_path / "runs" / "phantoms" / name / "manifest.csv")
+        for name in ("ours", "theirs")
+    )
+    once = table.loc["tiny.toml, patient", "n_images"]
+    assert table.loc["tiny.toml, k-fold", "n_images"] == len(ours) > once
+    # The intervals are those of folds, wider than patients alone make them.
+    area = run.evaluation().get("auc", "COVID-19")
+    shown = table.loc["tiny.toml, k-fold", ["AUC", "AUC low", "AUC high"]]
+    assert tuple(shown) == (area.value, area.low, area.high)
+
+    matrix = pd.read_csv(tmp_path / "runs" / "folds.full.matrix.csv")
+    matrix = matrix[matrix["measure"] == "auc"].set_index(["model", "test"])
+    own = matrix.loc[("tiny.toml, k-fold", "ours")]
+    assert (own["value"], own["n_images"]) == (pytest.approx(area.value), len(ours))
+    assert matrix.loc[("tiny.toml, k-fold", "theirs"), "n_images"] == len(theirs)
+    # What one split loses outside is a difference of two tests of one network; folds have none.
+    gaps = pd.read_csv(tmp_path / "runs" / "folds.full.gaps.csv")
+    assert set(gaps["model"]) == {"tiny.toml, patient"}
+    left_out = pd.read_csv(tmp_path / "runs" / "folds.full.left-out.csv")
+    assert not left_out["cell"].str.contains("k-fold").any()
+    assert " nan" not in result.page.read_text("utf-8")

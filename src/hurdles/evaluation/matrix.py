@@ -19,6 +19,7 @@ from hurdles.evaluation.bounds import check_level
 from hurdles.evaluation.comparisons import holm
 from hurdles.evaluation.delong import AUC, AUCDifference, compare_aucs
 from hurdles.evaluation.estimate import Estimate, undefined
+from hurdles.evaluation.evaluation import Evaluation
 from hurdles.evaluation.intervals import estimate
 from hurdles.evaluation.metrics import METRICS
 from hurdles.evaluation.predictions import Predictions, align
@@ -106,6 +107,16 @@ def matrix(
                 one = estimate(table, measure, class_ or None, level=level)
             cell = {"model": model, "test": test, "measure": measure, "class": class_}
             rows.append(cell | _numbers(one))
+    return pd.DataFrame(rows, columns=list(MATRIX_COLUMNS))
+
+
+def measured(result: Evaluation, model: str, test: str, positive: str) -> pd.DataFrame:
+    """Return the same rows of one model on one test set that was measured already, as in folds."""
+    rows = []
+    for measure in MEASURES:
+        class_ = positive if METRICS[measure].per_class else ""
+        cell = {"model": model, "test": test, "measure": measure, "class": class_}
+        rows.append(cell | _numbers(result.get(measure, class_)))
     return pd.DataFrame(rows, columns=list(MATRIX_COLUMNS))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hurdles.data.split import SCHEMES
+from hurdles.data.vocabulary import SplitScheme
 from hurdles.errors import HurdlesError, RecipeError
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.recipe.recipe import Recipe, load_recipe
@@ -47,6 +48,11 @@ class Cell:
     def needs_patients(self) -> bool:
         """True if its split promises to keep patients apart."""
         return SCHEMES.get(self.recipe.split.scheme).grouped
+
+    @property
+    def in_folds(self) -> bool:
+        """True if its images are parted into folds, and several networks trained."""
+        return self.recipe.split.scheme == SplitScheme.K_FOLD
 
     @property
     def name(self) -> str:
@@ -169,7 +175,19 @@ class _Block:
         epoch = epochs[-1] if epochs else recipe.training.choose
         images = self.grid.words(train, self.name)
         way, row = names["way"], names["row"]
-        return Cell(way, row, seed, recipe, train, tests, epoch, self.last, images, parent)
+        cell = Cell(way, row, seed, recipe, train, tests, epoch, self.last, images, parent)
+        if cell.in_folds and (cell.last or epoch is not recipe.training.choose):
+            raise RecipeError(
+                f"{self.where}: networks of folds answer by the epoch that training.choose names, "
+                f"'{recipe.training.choose}', and by no other. Leave last and epoch out for "
+                f"{cell.name}, or split it once."
+            )
+        if parent is not None and parent.in_folds:
+            raise RecipeError(
+                f"{self.where}: {parent.name} is what others start from, and that is one network; "
+                f"its recipe has split.scheme = '{SplitScheme.K_FOLD}'. Choose another."
+            )
+        return cell
 
     def _recipe(self, name: str | None) -> Recipe:
         """Return a recipe by its name in the profile, in a file beside the study's, or shipped."""

@@ -165,7 +165,12 @@ def _cells(state: State) -> list[dict[str, Any]]:
             run = state.runs[cell.name]
             row["result"] = result
             row["measures"] = {h: result.get(*which) for h, which in state.grid.measures.items()}
-            row["epochs"] = f"{run.chosen_epoch(cell.epoch)} of {len(run.history)}"
+            row["networks"] = len(run.fold_runs()) or 1
+            row["epochs"] = (
+                f"{len(run.fold_runs())} networks, each its own"
+                if cell.in_folds
+                else f"{run.chosen_epoch(cell.epoch)} of {len(run.history)}"
+            )
         rows.append(row)
     return rows
 

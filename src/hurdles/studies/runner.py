@@ -21,6 +21,7 @@ from hurdles.progress import Options, TimeLeft
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.runs.assessment import predict_on, test_predictions
 from hurdles.runs.experiment import run_experiment
+from hurdles.runs.folds import carry_out
 from hurdles.runs.run import Run
 from hurdles.studies.cells import Cell, cells_of
 from hurdles.studies.grid import Grid, load_grid, refuse_unknown
@@ -144,8 +145,10 @@ class Study:
 
 def _cost(cell: Cell) -> float:
     """Return what a cell costs beside others of its study: pixels that its training sees."""
-    training, size = cell.recipe.training, cell.recipe.preparation.size
-    return float(sum(size_of(training, size, n + 1) ** 2 for n in range(training.epochs)))
+    training, size, split = cell.recipe.training, cell.recipe.preparation.size, cell.recipe.split
+    networks = split.folds * split.repeats if cell.in_folds else 1
+    pixels = sum(size_of(training, size, n + 1) ** 2 for n in range(training.epochs))
+    return float(networks * pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +197,9 @@ class _Work:
                 if not self.attempt(cell.parent):
                     why = self.failed.get(cell.parent.name, "its images are not here")
                     raise RunError(f"{cell.parent.name}, which it starts from, failed: {why}")
-        run_experiment(
+        # Where the recipe leaves it open, a cell is split once: cells are held against each other.
+        train = carry_out if cell.in_folds else run_experiment
+        train(
             cell.recipe,
             self._images_of(cell),
             self.out / cell.folder,

@@ -23,6 +23,7 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
+from hurdles.runs.assessment import measured_folds
 from hurdles.runs.run import Run
 from hurdles.studies.cells import Cell
 from hurdles.studies.grid import Grid
@@ -41,6 +42,8 @@ class Answer:
     """Answers of one model on one test set: with what it has seen, without, and what is left out.
 
     None stands for predictions of no image; `lost` are images that its preparation cannot use.
+    What networks of folds say of the set that was parted is no answer of one model:
+    `State.evaluations` measures it, fold by fold.
     """
 
     predictions: Predictions | None
@@ -56,7 +59,7 @@ def answers_of(cell: Cell, runs: Mapping[str, Run], images: Images) -> dict[str,
         return {}
     known = images.links.touching(known_to(cell, runs, images))
     return {
-        name: _answer(predicted, manifest, known)
+        name: _answer(predicted, manifest, known, in_folds=cell.in_folds and name == cell.train)
         for name, manifest in images.tests(cell.tests).items()
     }
 
@@ -75,9 +78,11 @@ def known_to(cell: Cell, runs: Mapping[str, Run], images: Images) -> set[str]:
 
     A pre-training that is gone is named by the set that it was trained on.
     """
-    run = runs.get(cell.name)
-    manifest = run.manifest if run else images.training(cell.train)
-    groups = set(manifest.groups[manifest.frame["split"] != Split.TEST])
+    if run := runs.get(cell.name):
+        groups = set(run.learnt.groups)
+    else:
+        manifest = images.training(cell.train)
+        groups = set(manifest.groups[manifest.frame["split"] != Split.TEST])
     return groups | (known_to(cell.parent, runs, images) if cell.parent else set())
 
 
@@ -102,10 +107,14 @@ def answered(predictions: Predictions, run: Run, collections: Iterable[str]) -> 
     return Predictions(predictions.frame[~rejected].reset_index(drop=True))
 
 
-def _answer(predicted: pd.DataFrame, manifest: Manifest, known: set[str]) -> Answer:
+def _answer(
+    predicted: pd.DataFrame, manifest: Manifest, known: set[str], *, in_folds: bool
+) -> Answer:
     images = manifest.frame["image"]
     there = images[images.isin(predicted.index)]
     lost = tuple(images[~images.isin(predicted.index)])
+    if in_folds:
+        return Answer(None, _labeled(predicted, manifest, there), (), lost)
     seen = there[predicted.loc[there, "group"].isin(known).to_numpy()]
     kept = there[~there.isin(seen)]
     without, including = (_labeled(predicted, manifest, rows) for rows in (kept, there))
@@ -165,6 +174,9 @@ class State:
         """Measures of finished cells on their own test images, by the weights of their epoch."""
         results = {}
         for cell in self.done:
+            if cell.in_folds:
+                results[cell.name] = measured_folds(self.runs[cell.name])
+                continue
             with suppress(RunError):  # the last epoch is not tested yet
                 predictions = self.own_predictions(cell)
                 results[cell.name] = evaluate(predictions, level=cell.recipe.evaluation.level)
@@ -197,11 +209,12 @@ class State:
         if run is None:
             return row
         row |= counts_of(run.manifest)
-        row |= {
-            "epoch_tested": run.chosen_epoch(cell.epoch),
-            "epochs_run": len(run.history),
-            "seconds": run.meta["seconds"],
-        }
+        row |= {"seconds": run.meta["seconds"]}
+        if cell.in_folds:  # each network has an epoch of its own
+            row |= {"epochs_run": sum(len(fold.history) for fold in run.fold_runs())}
+        else:
+            tested = run.chosen_epoch(cell.epoch)
+            row |= {"epoch_tested": tested, "epochs_run": len(run.history)}
         if (result := self.evaluations.get(cell.name)) is None:
             return row
         row |= {"n_images": result.n_images, "n_patients": result.n_patients}

@@ -92,8 +92,14 @@ def _matrix(state: State) -> pd.DataFrame | None:
     positive = state.grid.positive
     parts = []
     for cell in state.done:
-        if results := _results(state, [cell]):
+        results, own = _results(state, [cell]), None
+        if cell.in_folds and cell.train in cell.tests:
+            own = state.evaluations[cell.name]
+        if results or own:
             table = matrices.matrix(results, positive=positive)
+            if own:
+                of_folds = matrices.measured(own, label_of(cell, state), cell.train, positive)
+                table = pd.concat([of_folds, table], ignore_index=True)
             # The column may hold another finding; a table must not be read without that.
             holds = {test: state.grid.image_set(test).holds or positive for test in cell.tests}
             table.insert(0, "seed", cell.seed)
@@ -288,7 +294,8 @@ def _fault(
 @TABLES.register("comparisons")
 def _comparisons(state: State) -> pd.DataFrame:
     """Compare rows of one way, first seeds, on the same test images."""
-    first = {(c.way, c.row): c for c in state.done if c.seed == 0 and c.name in state.evaluations}
+    first = {(c.way, c.row): c for c in state.done if c.seed == 0 and not c.in_folds
+             and c.name in state.evaluations}  # fmt: skip
     rows = []
     for way in state.grid.values["ways"]:
         mine = [row for row in state.grid.values["published"] if (way, row) in first]

@@ -166,6 +166,22 @@ class TestCells:
         (block(row="same"), "two cells are called 'ours/same/0'. Name what they differ in"),
         (block(settings={"training": {"epochs": 0}}), "block 1: recipe .*training.epochs"),
         (block(settings={"trainin": {"epochs": 1}}), "trainin is no section"),
+        (block(split={"scheme": "k-fold"}), "by the epoch that training.choose names, 'best'"),
+        (block(recipe="demo", split={"scheme": "k-fold"}, last=True), "Leave last and epoch out"),
+        (
+            changed(
+                starts={"x": {"train": "both", "recipe": "demo", "shared": ["split"]}},
+                cells=[
+                    {
+                        "train": "ours",
+                        "recipe": "demo",
+                        "start": "x",
+                        "settings": {"split": {"scheme": "k-fold"}},
+                    }
+                ],
+            ),
+            "pre-training/x/0 is what others start from, and that is one network",
+        ),
     ],
 )
 def test_what_is_not_right_is_refused_with_its_place(plain, message):

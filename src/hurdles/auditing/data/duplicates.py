@@ -135,7 +135,8 @@ def _are_copies(pairs: pd.DataFrame) -> NDArray[np.bool_]:
     by_chance = (n_alike + 1) * np.exp(-_RATE * excess)
     few = others & (by_chance <= _BY_CHANCE * np.cumsum(others))
     least = similarity[few].min(initial=np.inf)
-    return (similarity >= THRESHOLD) & (~others | (similarity >= least))
+    stands_out: NDArray[np.bool_] = (similarity >= THRESHOLD) & (~others | (similarity >= least))
+    return stands_out
 
 
 def _finding(
