@@ -52,7 +52,8 @@ _FEW = 0.5
 _ALPHA = 0.05
 #: An AUC so near 0 or 1 is 0 or 1.
 _ROUNDING = 1e-12
-#: Sizes are dealt out to patients so often by chance.
+#: Sizes are dealt out to patients so often by chance; more often where so many questions are asked
+#: that the least p-value of these would not do for any.
 _DEALS = 999
 #: Of more patients than this the correlation is normal by itself, and nothing is dealt.
 _DEALT = 400
@@ -199,13 +200,14 @@ def weighted_auc_bounds(auc: AUC, level: float = 0.95) -> tuple[float, float]:
     return newcombe_bounds(auc.value, *sizes, inflation=inflation, level=level)
 
 
-def association(sizes: Floats, values: Floats, *, seed: int = 0) -> float:
+def association(sizes: Floats, values: Floats, *, deals: int = _DEALS, seed: int = 0) -> float:
     """Return the p-value of patients' sizes and values going with each other by chance alone.
 
     A permutation test of their correlation, in its own standard error, which is right on the
     average also where the spread of the values depends on the size (DiCiccio and Romano, J Am Stat
     Assoc 2017;112:1211-1220). 1 where either is the same for all. The deals are drawn by `seed`:
-    the same patients give the same number. Of many patients it is the limit of that test.
+    the same patients give the same number, never less than 1 / (deals + 1). Of many patients it is
+    the limit of that test.
 
     Examples
     --------
@@ -219,8 +221,8 @@ def association(sizes: Floats, values: Floats, *, seed: int = 0) -> float:
     if len(x) > _DEALT:
         scale = math.sqrt(float(y**2 @ x**2))
         return math.erfc(abs(float(x @ y)) / scale / math.sqrt(2)) if scale > 0 else 1.0
-    deals = np.random.default_rng(seed).permuted(np.tile(y, (_DEALS, 1)), axis=1)
-    dealt = np.vstack([y, deals])
+    others = np.random.default_rng(seed).permuted(np.tile(y, (deals, 1)), axis=1)
+    dealt = np.vstack([y, others])
     scale = np.sqrt(dealt**2 @ x**2)
     found = np.abs(dealt @ x)
     ratio = np.divide(found, scale, out=np.zeros_like(found), where=scale > 0)
@@ -236,7 +238,8 @@ def size_notes(table: PatientTable, *, level: float = 0.95) -> Iterator[str]:
     besides is of which classes few patients have most of the images.
     """
     questions = list(_questions(table))
-    tested = {question: association(sizes, values) for question, sizes, values in questions}
+    deals = max(_DEALS, math.ceil(2 * len(questions) / _ALPHA))
+    tested = {q: association(sizes, values, deals=deals) for q, sizes, values in questions}
     found = {q: p for q, p in tested.items() if p <= _ALPHA / len(questions)}
     for class_ in _known(table):
         significant = {k: found[k, class_] for k in _ANSWERS if (k, class_) in found}

@@ -165,6 +165,20 @@ def test_informative_sizes_are_noted_with_both_values():
     assert f"{found.get('sensitivity', 'sick').value:.3f} by image, {once:.3f} by patient" in note
 
 
+def test_of_many_classes_one_can_still_be_noted():
+    """Of 60 questions none could be, if sizes were dealt out 999 times."""
+    classes = [f"finding {k:02}" for k in range(20)]
+    sizes = np.tile([1, 2, 3, 6, 7, 8], 2 * len(classes))
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    truth = (np.arange(len(sizes)) // 12)[codes]
+    wrong = (truth == 4) & (sizes[codes] > 3)
+    p = np.full((len(codes), len(classes)), 0.01)
+    p[np.arange(len(codes)), np.where(wrong, 5, truth)] += 0.8
+    names = [classes[k] for k in truth]
+    notes = evaluate(table(names, p / p.sum(axis=1, keepdims=True), codes, classes)).notes
+    assert any(n.startswith("Patients of class 'finding 04' with more images") for n in notes)
+
+
 def test_sizes_that_tell_nothing_are_rarely_noted():
     """At 5 %: of 40 sets at most six, with a chance of 99 %."""
     noted = sum(
