@@ -16,11 +16,13 @@ from hurdles.cli.output import (
     JoinOption,
     JsonOption,
     LabelOption,
+    MissingPatientsOption,
     NoImagesOption,
     OnBadOption,
     QuietOption,
     ResultsOption,
     RunArgument,
+    SettingOption,
     pairs,
     print_evaluation,
     print_result,
@@ -28,7 +30,7 @@ from hurdles.cli.output import (
     verb_options,
 )
 from hurdles.cli.progress import ProgressBar
-from hurdles.data.vocabulary import MissingPatients, OnBad
+from hurdles.data.vocabulary import OnBad
 
 #: As in `hurdles.recipe.remedies`, imported only when needed; a test holds the two together.
 _REMEDIES = (
@@ -90,23 +92,9 @@ def run(
         list[str] | None,
         typer.Option("--remedy", metavar="NAME", help=f"Add a remedy: {_REMEDIES}."),
     ] = None,
-    missing_patients: Annotated[
-        MissingPatients | None,
-        typer.Option(
-            "--missing-patients",
-            help="Images without a patient: refuse, or one-each (each a patient of its own).",
-        ),
-    ] = None,
+    missing_patients: MissingPatientsOption = None,
     join_patients: JoinOption = False,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="SECTION.FIELD=VALUE",
-            help="Change a setting of the recipe, as in training.epochs=3; may be given several "
-            "times. hurdles recipes RECIPE explains them all.",
-        ),
-    ] = None,
+    setting: SettingOption = None,
     no_images: NoImagesOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,

@@ -16,13 +16,15 @@ from hurdles.cli.output import (
     JoinOption,
     JsonOption,
     LabelOption,
+    MissingPatientsOption,
     OnBadOption,
     QuietOption,
+    SettingOption,
     pairs,
     print_result,
     verb_options,
 )
-from hurdles.data.vocabulary import MissingPatients, OnBad
+from hurdles.data.vocabulary import OnBad
 
 
 def learning_curve(
@@ -41,23 +43,9 @@ def learning_curve(
     seeds: Annotated[int, typer.Option("--seeds", help="Models trained at each share.")] = 3,
     label: LabelOption = None,
     column: ColumnOption = None,
-    missing_patients: Annotated[
-        MissingPatients | None,
-        typer.Option(
-            "--missing-patients",
-            help="Images without a patient: refuse, or one-each (each a patient of its own).",
-        ),
-    ] = None,
+    missing_patients: MissingPatientsOption = None,
     join_patients: JoinOption = False,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="SECTION.FIELD=VALUE",
-            help="Change a setting of the recipe, as in training.epochs=3; may be given several "
-            "times.",
-        ),
-    ] = None,
+    setting: SettingOption = None,
     force: ForceOption = False,
     on_bad: OnBadOption = OnBad.SKIP,
     cache: CacheOption = None,

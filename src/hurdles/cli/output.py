@@ -17,7 +17,7 @@ import typer
 
 from hurdles._version import USE_SENTENCE
 from hurdles.data.untrusted import shown
-from hurdles.data.vocabulary import OnBad
+from hurdles.data.vocabulary import MissingPatients, OnBad
 
 if TYPE_CHECKING:
     from hurdles.evaluation.evaluation import Evaluation
@@ -85,6 +85,22 @@ ColumnOption = Annotated[
 JoinOption = Annotated[
     bool,
     typer.Option("--join-patients", help="Equal patient ids are one person, whatever the source."),
+]
+MissingPatientsOption = Annotated[
+    MissingPatients | None,
+    typer.Option(
+        "--missing-patients",
+        help="Images without a patient: refuse, or one-each (each a patient of its own).",
+    ),
+]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.FIELD=VALUE",
+        help="Change a setting of the recipe, as in training.epochs=3; may be given several "
+        "times. hurdles recipes RECIPE explains them all.",
+    ),
 ]
 PrevalenceOption = Annotated[
     list[str] | None,
