@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from hurdles import api
+from hurdles.copies import finder
 from hurdles.data.manifest import Manifest
 from hurdles.progress import Silent
 from hurdles.runs.images import prepare_for
@@ -83,9 +85,32 @@ def test_copies_stay_in_one_part_and_a_resumed_run_does_not_look_again(
     for name in ("meta.json", "history.csv"):
         (begun / name).unlink()
     monkeypatch.setattr("hurdles.runs.seen.matches", None)
+    monkeypatch.setattr("hurdles.runs.seen._FOUND", OrderedDict())
     again = api.run(tiny, out=begun, resume=True, options=options)
     for name in ("predictions/test.csv", "copies.csv", "split.csv", "hashes.npz"):
         assert (again.path / name).read_bytes() == (run.path / name).read_bytes()
+
+
+def test_cells_of_a_study_look_for_copies_once(finished, tiny, options, tmp_path, monkeypatch):
+    searched = []
+
+    def counted(images, **others):
+        searched.append(len(images.pixels))
+        return finder.matches(images, **others)
+
+    monkeypatch.setattr("hurdles.runs.seen.matches", counted)
+    monkeypatch.setattr("hurdles.runs.seen._FOUND", OrderedDict())
+    images = finished.manifest
+    runs = [
+        api.run(tiny.changed(training={"seed": seed}), data=images, out=tmp_path / f"{seed}",
+                options=options)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    assert searched == [len(images)]
+    assert runs[0].copies_path.read_bytes() == runs[1].copies_path.read_bytes()
+    fewer = images.select(np.arange(len(images)) > 0)
+    api.run(tiny, data=fewer, out=tmp_path / "fewer", options=options)
+    assert searched == [len(images), len(images) - 1]
 
 
 def test_in_a_given_split_they_are_named_first_and_nothing_is_called_unseen(
