@@ -29,7 +29,7 @@ _STEM = "audit-calibration"
 _MODELS = {
     "small": "A network `small`",
     "pipeline": "A logistic regression on principal components, behind a function,",
-    "resnet-18": "A ResNet-18",
+    "resnet-18": "A ResNet-18, from which no limit is set,",
 }
 _RESULTS = ("met", "not shown", "missed")
 #: Okabe and Ito 2008, told apart with any color vision.

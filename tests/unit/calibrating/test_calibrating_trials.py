@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hurdles.calibrating.cohorts import REAL
 from hurdles.calibrating.trials import (
     PROFILES,
+    TRANSFER,
     Trial,
     by_turns,
     calibration_trials,
@@ -57,6 +58,9 @@ def test_no_trial_is_planned_twice_and_limits_rest_on_cohorts_that_nothing_else_
     assert {t.part for t in fresh} == {"fresh", *REAL}
     assert {t.part for t in fresh if t.is_real} == set(REAL)
     assert not any(t.plant for t in first)
+    # A larger network is only held against limits that smaller models set.
+    assert not {t.kind for t in first} & set(TRANSFER)
+    assert {t.kind for t in fresh} - {t.kind for t in first} == set(kinds) & set(TRANSFER)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
