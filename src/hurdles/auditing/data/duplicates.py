@@ -20,7 +20,7 @@ from hurdles.pixels.cache import Prepared
 #: From `LIKELY` on, counts of pairs of different radiographs fall by e for every 1/14 of Fisher's z
 #: of their similarity. Of ten cohorts of 700 drawn patients, whose 3,971 such pairs are more alike
 #: than those of real persons, 614 reach 0.97 (this rate says 511), 12 0.98 (29) and 4 0.982 (14).
-_RATE = 14.0
+RATE = 14.0
 #: So many pairs, by chance, among those that are taken for copies.
 _BY_CHANCE = 0.01
 #: Pairs whose images are shown, and pairs that are listed by name.
@@ -132,7 +132,7 @@ def _are_copies(pairs: pd.DataFrame) -> NDArray[np.bool_]:
     excess = np.arctanh(np.minimum(similarity, 1 - 1e-9)) - np.arctanh(LIKELY)
     n_alike = np.count_nonzero(others & (similarity < THRESHOLD))
     # One more: where none was seen, some may be.
-    by_chance = (n_alike + 1) * np.exp(-_RATE * excess)
+    by_chance = (n_alike + 1) * np.exp(-RATE * excess)
     few = others & (by_chance <= _BY_CHANCE * np.cumsum(others))
     least = similarity[few].min(initial=np.inf)
     stands_out: NDArray[np.bool_] = (similarity >= THRESHOLD) & (~others | (similarity >= least))

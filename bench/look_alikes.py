@@ -1,0 +1,83 @@
+"""How many pairs of different patients are nearly copies, and how many are taken for some.
+
+    python bench/look_alikes.py FOLDER > docs/results/look-alikes.txt
+
+Phantoms are more alike than radiographs of different persons: how their pairs grow fewer with
+similarity is held against the rate of the hurdle `duplicates`. It is then said in how many cohorts
+the threshold alone would have taken a pair for a copy, and in how many the hurdle does. Below, the
+same of the public collections in FOLDER; their pairs of 0.982 and more are copies, as far as
+anybody looked.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import hurdles
+from hurdles.auditing.data import duplicates
+from hurdles.auditing.material import Material
+from hurdles.copies.finder import LIKELY, THRESHOLD
+from hurdles.data.manifest import Manifest
+from hurdles.phantom import phantom_cohort
+from hurdles.training.machine import environment, in_words
+from twins import collections
+
+EDGES = (0.965, 0.97, 0.974, 0.978, 0.98, THRESHOLD, 0.984)
+COHORTS, PATIENTS = 10, 700
+SIZES = (96, 224)
+
+
+def pairs_of(manifest: Manifest, pixels: np.ndarray):
+    material = Material("look-alikes", manifest, pixels)
+    return duplicates.pairs_in(material)
+
+
+def counts(similarity: np.ndarray) -> str:
+    return "".join(f"{int((similarity >= edge).sum()):>8}" for edge in (LIKELY, *EDGES))
+
+
+def phantoms(size: int) -> None:
+    similar, beyond, taken = [], 0, 0
+    for seed in range(5, 5 + COHORTS):
+        cohort = phantom_cohort(PATIENTS, seed=seed, size=size, classes=("COVID-19", "Normal"))
+        frame = cohort.frame.assign(path="/" + cohort.frame["image"])
+        pairs = pairs_of(Manifest(frame), cohort.pixels)
+        others = pairs[~pairs["same_patient"]]
+        similar.append(others["similarity"].to_numpy())
+        beyond += bool((similar[-1] >= THRESHOLD).any())
+        taken += bool(others["is_copy"].any())
+    every = np.concatenate(similar)
+    excess = np.arctanh((LIKELY, *EDGES)) - np.arctanh(LIKELY)
+    expected = len(every) * np.exp(-duplicates.RATE * excess)
+    print(f"{f'phantoms of {size} pixels':<40}{counts(every)}")
+    print(f"{'  by the rate of the hurdle':<40}{''.join(f'{n:>8.0f}' for n in expected)}")
+    print(
+        f"  of {COHORTS} cohorts with a pair of {THRESHOLD} or more {beyond}, with one that is "
+        f"taken for a copy {taken}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    heads = "".join(f"{edge:>8}" for edge in (LIKELY, *EDGES))
+    print(f"{COHORTS} cohorts of {PATIENTS} patients, and public collections: pairs of images of")
+    print("different patients (or unnamed ones) of a similarity of at least\n")
+    print(f"{'':<40}{heads}")
+    for size in SIZES:
+        phantoms(size)
+    for name, images in collections(folder):
+        pairs = pairs_of(images.manifest, images.pixels)
+        others = pairs[~pairs["same_patient"]]
+        print(f"{f'{name}, {len(images.manifest):,} images':<40}{counts(others['similarity'])}")
+        print(f"  taken for copies {int(others['is_copy'].sum())}", flush=True)
+    print(f"\nhurdles {hurdles.__version__}; {in_words(environment())}")
+
+
+if __name__ == "__main__":
+    main()
