@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-import hurdles
 from hurdles.auditing.data import duplicates
 from hurdles.auditing.material import Material
 from hurdles.copies.finder import LIKELY, THRESHOLD
@@ -76,7 +75,7 @@ def main() -> None:
         others = pairs[~pairs["same_patient"]]
         print(f"{f'{name}, {len(images.manifest):,} images':<40}{counts(others['similarity'])}")
         print(f"  taken for copies {int(others['is_copy'].sum())}", flush=True)
-    print(f"\nhurdles {hurdles.__version__}; {in_words(environment())}")
+    print(f"\n{in_words(environment())}")
 
 
 if __name__ == "__main__":
