@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hurdles.cli import app
+from hurdles.evaluation.evaluation import evaluate
 from hurdles.phantom import write_phantom
 from hurdles.runs import folds
 from hurdles.runs.run import Run
@@ -129,6 +130,8 @@ split.scheme = ["k-fold", "patient"]
 split.folds = 2
 [measures]
 AUC = ["auc", "COVID-19"]
+[paired]
+questions = [["folds or once", "tiny.toml, k-fold", "tiny.toml, patient"]]
 """
 
 
@@ -165,6 +168,8 @@ def test_a_cell_in_folds_answers_its_own_images_once_and_others_by_all_of_its_ne
     assert table.loc["tiny.toml, k-fold", "n_images"] == len(ours) > once
     # The intervals are those of folds, wider than patients alone make them.
     area = run.evaluation().get("auc", "COVID-19")
+    pooled = evaluate(run.predictions("test")).get("auc", "COVID-19")
+    assert area.high - area.low > pooled.high - pooled.low
     shown = table.loc["tiny.toml, k-fold", ["AUC", "AUC low", "AUC high"]]
     assert tuple(shown) == (area.value, area.low, area.high)
 
@@ -176,6 +181,8 @@ def test_a_cell_in_folds_answers_its_own_images_once_and_others_by_all_of_its_ne
     # What one split loses outside is a difference of two tests of one network; folds have none.
     gaps = pd.read_csv(tmp_path / "runs" / "folds.full.gaps.csv")
     assert set(gaps["model"]) == {"tiny.toml, patient"}
+    # Nor are several networks compared with one.
+    assert not len(pd.read_csv(tmp_path / "runs" / "folds.full.paired.csv"))
     left_out = pd.read_csv(tmp_path / "runs" / "folds.full.left-out.csv")
     assert not left_out["cell"].str.contains("k-fold").any()
     assert " nan" not in result.page.read_text("utf-8")

@@ -12,9 +12,9 @@ two lays two images over one another as well as an affine map can and correlates
 (`hurdles.copies.similarity`).
 
 This is the one search for copies: training, testing, audits, checks, lineage and studies call it,
-and all of them take a pair of `THRESHOLD` for one radiograph. `bench/twins.py` and
-`bench/near_duplicates.py` measure how many planted and real copies are found, and how many other
-pairs are taken for copies.
+and take a pair of `THRESHOLD` for one radiograph; a finding asks for more where many are alike.
+`bench/twins.py`, `bench/near_duplicates.py` and `bench/look_alikes.py` measure how many planted and
+real copies are found, and how many other pairs are taken for copies.
 
 `Copies` are the pairs among the images of one experiment: kept together where it is split, named
 where they are not.
@@ -66,8 +66,8 @@ _TYPES = {"image_a": "str", "image_b": "str", "similarity": "float64"}
 _TYPES |= {"inverted": "bool", "mirrored": "bool"}
 
 #: Pairs at least this similar are taken for one radiograph. Two real persons reach 0.974. Drawn
-#: chests are more alike: in one of two cohorts of 700 patients a pair lies beyond, up to 0.985,
-#: which is why the hurdle `duplicates` asks for more where many are nearly as alike.
+#: chests are more alike: in four of ten cohorts of 700 patients a pair lies beyond, which is why
+#: the hurdle `duplicates` asks for more where many are nearly as alike.
 #: docs/results/bench-near-duplicates.txt and look-alikes.txt show what is found.
 THRESHOLD = 0.982
 

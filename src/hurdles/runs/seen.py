@@ -85,8 +85,10 @@ def copies_among(run: Run, prepared: Prepared, options: Options) -> Copies:
 def find_copies(recipe: Recipe, prepared: Prepared, options: Options) -> Copies:
     """Return which images show one radiograph; nothing is written."""
     images = _thumbnails(recipe, prepared, options)
-    names = "\n".join(images.manifest.frame["image"])
-    key = hashlib.sha256(names.encode() + images.pixels.tobytes()).digest()
+    content = hashlib.sha256("\n".join(images.manifest.frame["image"]).encode())
+    for image in images.pixels:  # one by one: they may be mapped from a file, larger than memory
+        content.update(image.tobytes())
+    key = content.digest()
     if key not in _FOUND:
         _FOUND[key] = Copies(matches(images, progress=counting(options.listener, _LOOKING)))
         if len(_FOUND) > _KEPT:

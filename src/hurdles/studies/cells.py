@@ -176,16 +176,21 @@ class _Block:
         images = self.grid.words(train, self.name)
         way, row = names["way"], names["row"]
         cell = Cell(way, row, seed, recipe, train, tests, epoch, self.last, images, parent)
+        if parent is not None and parent.in_folds:
+            raise RecipeError(
+                f"{self.where}: {parent.name} is what others start from, and that is one network; "
+                f"its recipe has split.scheme = '{SplitScheme.K_FOLD}'. Choose another."
+            )
         if cell.in_folds and (cell.last or epoch is not recipe.training.choose):
             raise RecipeError(
                 f"{self.where}: networks of folds answer by the epoch that training.choose names, "
                 f"'{recipe.training.choose}', and by no other. Leave last and epoch out for "
                 f"{cell.name}, or split it once."
             )
-        if parent is not None and parent.in_folds:
+        if cell.in_folds and self.grid.split is not None:
             raise RecipeError(
-                f"{self.where}: {parent.name} is what others start from, and that is one network; "
-                f"its recipe has split.scheme = '{SplitScheme.K_FOLD}'. Choose another."
+                f"{self.where}: {cell.name} parts its images into folds, and [split] parts them "
+                "once for all cells. Leave one of the two out."
             )
         return cell
 

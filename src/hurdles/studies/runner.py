@@ -269,6 +269,14 @@ def _require_known(grid: Grid) -> None:
         cells = [cell for profile in grid.profiles for cell in cells_of(grid, profile)]
     except HurdlesError as error:
         raise RecipeError(f"study {grid.name}: {error}") from error
+    single = {"faults", "comparisons", "remedy-cells", "remedy-changes"}
+    if asked := single & {*grid.tables.values(), *grid.page_tables}:
+        for cell in cells:
+            if cell.in_folds:
+                raise RecipeError(
+                    f"study {grid.name}: the table {min(asked)!r} is of cells that are split once, "
+                    f"and {cell.name} is in folds. Leave one of the two out."
+                )
     if any(cell.tests for cell in cells) and not grid.positive:
         raise RecipeError(
             f"study {grid.name}: positive is missing; name the class whose area its tests measure."

@@ -23,7 +23,6 @@ from hurdles.data.vocabulary import Split
 from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
-from hurdles.runs.assessment import measured_folds
 from hurdles.runs.run import Run
 from hurdles.studies.cells import Cell
 from hurdles.studies.grid import Grid
@@ -175,7 +174,7 @@ class State:
         results = {}
         for cell in self.done:
             if cell.in_folds:
-                results[cell.name] = measured_folds(self.runs[cell.name])
+                results[cell.name] = self.runs[cell.name].evaluation()
                 continue
             with suppress(RunError):  # the last epoch is not tested yet
                 predictions = self.own_predictions(cell)

@@ -19,6 +19,7 @@ from hurdles.data.files import write_bytes
 from hurdles.evaluation import matrix as matrices
 from hurdles.evaluation.comparisons import compare, holm, ruled_by_test
 from hurdles.evaluation.delong import AUC, AUCDifference, auc_bounds, compare_aucs, two_sided
+from hurdles.evaluation.folds import evaluate_folds
 from hurdles.evaluation.predictions import Predictions
 from hurdles.registry import Registry
 from hurdles.reporting.charts import matrix_figure
@@ -68,11 +69,17 @@ def _results(state: State, cells: Sequence[Cell]) -> dict[Key, Predictions]:
 
 
 def _first(state: State) -> dict[Key, Predictions]:
-    """Return the predictions of each model's first seed on sets that hold the positive class."""
+    """Return the predictions of each model's first seed on sets that hold the positive class.
+
+    Without those in folds: several networks are not compared with one.
+    """
     first: dict[str, Cell] = {}
     for cell in state.done:
-        if cell.tests and cell.seed == min(
-            c.seed for c in state.cells if (c.way, c.row) == (cell.way, cell.row)
+        if (
+            cell.tests
+            and not cell.in_folds
+            and cell.seed
+            == min(c.seed for c in state.cells if (c.way, c.row) == (cell.way, cell.row))
         ):
             first[cell.name] = cell
     results = _results(state, list(first.values()))
@@ -94,7 +101,7 @@ def _matrix(state: State) -> pd.DataFrame | None:
     for cell in state.done:
         results, own = _results(state, [cell]), None
         if cell.in_folds and cell.train in cell.tests:
-            own = state.evaluations[cell.name]
+            own = evaluate_folds(state.runs[cell.name].fold_answers())
         if results or own:
             table = matrices.matrix(results, positive=positive)
             if own:
@@ -294,8 +301,7 @@ def _fault(
 @TABLES.register("comparisons")
 def _comparisons(state: State) -> pd.DataFrame:
     """Compare rows of one way, first seeds, on the same test images."""
-    first = {(c.way, c.row): c for c in state.done if c.seed == 0 and not c.in_folds
-             and c.name in state.evaluations}  # fmt: skip
+    first = {(c.way, c.row): c for c in state.done if c.seed == 0 and c.name in state.evaluations}
     rows = []
     for way in state.grid.values["ways"]:
         mine = [row for row in state.grid.values["published"] if (way, row) in first]

@@ -167,6 +167,18 @@ class TestCells:
         (block(settings={"training": {"epochs": 0}}), "block 1: recipe .*training.epochs"),
         (block(settings={"trainin": {"epochs": 1}}), "trainin is no section"),
         (block(split={"scheme": "k-fold"}), "by the epoch that training.choose names, 'best'"),
+        (
+            block(recipe="demo", split={"scheme": "k-fold"}),
+            r"raw/0 parts its images into folds, and \[split\] parts them once",
+        ),
+        (
+            changed(
+                split=None,
+                cells=[{"train": "ours", "recipe": "demo", "split": {"scheme": "k-fold"}}],
+                tables={"cells": "remedy-cells"},
+            ),
+            "the table 'remedy-cells' is of cells that are split once",
+        ),
         (block(recipe="demo", split={"scheme": "k-fold"}, last=True), "Leave last and epoch out"),
         (
             changed(

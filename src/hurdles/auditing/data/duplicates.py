@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hurdles.auditing.hurdle import data_hurdle
 from hurdles.auditing.material import NO_CLASSES, Material
@@ -17,11 +16,12 @@ from hurdles.findings.finding import Evidence, Finding, Scale, counted, evidence
 from hurdles.findings.limits import limit_for
 from hurdles.pixels.cache import Prepared
 
-#: From `LIKELY` on, counts of pairs of different radiographs fall by e for every 1/14 of Fisher's z
-#: of their similarity. Of ten cohorts of 700 drawn patients, whose 3,971 such pairs are more alike
-#: than those of real persons, 614 reach 0.97 (this rate says 511), 12 0.98 (29) and 4 0.982 (14).
+#: From `LIKELY` on, pairs of different radiographs become fewer with Fisher's z of their
+#: similarity, by e for every 1/14, as a bound: in twenty cohorts of 700 drawn patients, who are
+#: more alike than real persons, a third of what this rate says reaches `THRESHOLD`
+#: (docs/results/look-alikes.txt).
 RATE = 14.0
-#: So many pairs, by chance, among those that are taken for copies.
+#: So many of them may be taken for copies by chance, in one collection.
 _BY_CHANCE = 0.01
 #: Pairs whose images are shown, and pairs that are listed by name.
 _SHOWN = 6
@@ -36,14 +36,15 @@ _LISTED = 200
 def duplicates(material: Material) -> Iterator[Finding]:
     """Yield the copies across the split, across labels and within a class, which are judged.
 
-    Pairs of `hurdles.copies.finder.THRESHOLD` or more count, of which images of this collection
-    that only look alike give fewer than one in a hundred; the others are shown apart and not
-    judged, as two radiographs of one person may be.
+    Pairs of `hurdles.copies.finder.THRESHOLD` or more count, or of more than that where many
+    images of this collection look alike; the others are shown apart and not judged, as two
+    radiographs of one person may be.
     """
     pairs = pairs_in(material)
-    copies = pairs[pairs["is_copy"]]
+    copies, bar = pairs[pairs["is_copy"]], counts_from(pairs)
     yield _finding(
         material,
+        bar,
         "across the split",
         "pairs that show one radiograph in two parts of the split",
         copies[copies["split_differs"]],
@@ -54,6 +55,7 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield _finding(
         material,
+        bar,
         "conflicting labels",
         "pairs that show one radiograph under two labels",
         copies[copies["label_differs"]],
@@ -63,6 +65,7 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield _finding(
         material,
+        bar,
         "across sources",
         "pairs that show one radiograph in two sources",
         copies[copies["source_differs"]],
@@ -73,6 +76,7 @@ def duplicates(material: Material) -> Iterator[Finding]:
     within = ~copies["label_differs"] & ~copies["split_differs"]
     yield _finding(
         material,
+        bar,
         "within a class",
         "pairs that show one radiograph, with one label and in one part, not known as one patient",
         copies[within & ~copies["same_patient"]],
@@ -82,6 +86,7 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield _finding(
         material,
+        bar,
         "identical",
         "pairs that are equal pixel by pixel",
         copies[copies["identical"]],
@@ -89,6 +94,7 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield _finding(
         material,
+        bar,
         "likely",
         f"pairs of a similarity of {LIKELY} or more, not taken for copies: with much cut off or "
         "drawn upon, one person twice, or as alike as others here",
@@ -115,32 +121,28 @@ def pairs_in(material: Material) -> pd.DataFrame:
         one, two = (rows[column].iloc[where].reset_index(drop=True) for where in (a, b))
         pairs[f"{column}_differs"] = (one.notna() & two.notna() & (one != two)).to_numpy(dtype=bool)
     pairs = pairs.assign(same_patient=groups[a] == groups[b])
-    return pairs.assign(is_copy=_are_copies(pairs))
+    # A patient's own images are alike for a reason, and wrong in two parts in any case.
+    least = np.where(pairs["same_patient"], THRESHOLD, counts_from(pairs))
+    return pairs.assign(is_copy=pairs["similarity"] >= least)
 
 
-def _are_copies(pairs: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which pairs, most similar first, are too alike for this collection's look-alikes.
+def counts_from(pairs: pd.DataFrame) -> float:
+    """Return the similarity from which pairs of different patients are taken for copies.
 
-    Chests that are only alike grow fewer with similarity, at a rate that hardly depends on the
-    collection; how many there are does. From those below `THRESHOLD` follows how many of each
-    similarity and more come by chance. As many of the most similar pairs are taken as leave at most
-    one in a hundred of these to chance (Benjamini and Hochberg 1995). A patient's own images are
-    alike for a reason: they count from `THRESHOLD` on.
+    Where many pairs are nearly as alike as copies are, some reach `THRESHOLD` by chance. From those
+    below follows how similar the most similar of them may come to be, all but once in a hundred
+    collections; copies, of which any number may be there, do not lower that. With 10 such pairs it
+    is 0.985, with 100 0.989. What lies between is shown, and not judged.
     """
-    similarity = pairs["similarity"].to_numpy()
-    others = ~pairs["same_patient"].to_numpy(dtype=bool)
-    excess = np.arctanh(np.minimum(similarity, 1 - 1e-9)) - np.arctanh(LIKELY)
-    n_alike = np.count_nonzero(others & (similarity < THRESHOLD))
+    alike = ~pairs["same_patient"] & (pairs["similarity"] < THRESHOLD)
     # One more: where none was seen, some may be.
-    by_chance = (n_alike + 1) * np.exp(-RATE * excess)
-    few = others & (by_chance <= _BY_CHANCE * np.cumsum(others))
-    least = similarity[few].min(initial=np.inf)
-    stands_out: NDArray[np.bool_] = (similarity >= THRESHOLD) & (~others | (similarity >= least))
-    return stands_out
+    excess = np.log((alike.sum() + 1) / _BY_CHANCE) / RATE
+    return max(THRESHOLD, float(np.tanh(np.arctanh(LIKELY) + excess)))
 
 
 def _finding(
     material: Material,
+    bar: float,
     subject: str,
     statistic: str,
     pairs: pd.DataFrame,
@@ -149,7 +151,10 @@ def _finding(
     judged: bool = False,
     needs: str = "",
 ) -> Finding:
-    """Return one finding; undefined where the manifest says nothing of what it needs."""
+    """Return one finding; undefined where the manifest says nothing of what it needs.
+
+    `bar` is that of `counts_from`.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -176,6 +181,7 @@ def _finding(
     details = {
         "images": len({*pairs["image_a"], *pairs["image_b"]}),
         "radiographs": n_radiographs,
+        "counted from": round(bar, 4),
         **{kind: int(pairs[kind].sum()) for kind in ("identical", "inverted", "mirrored")},
         "pairs": listed,
     }

@@ -70,23 +70,18 @@ def alike(similarity, same_patient=()) -> pd.DataFrame:
     return table.sort_values("similarity", ascending=False, ignore_index=True)
 
 
-def tail(n, rng):
-    """Return similarities of pairs that are only alike, as drawn patients have them."""
-    return np.tanh(np.arctanh(hurdle.LIKELY) + rng.exponential(1 / 14, n))
-
-
 def test_where_many_are_nearly_as_alike_a_pair_must_stand_out():
-    copies = hurdle._are_copies
     crowd = list(np.linspace(0.96, 0.979, 100))
-    assert copies(alike([0.983])).tolist() == [True]
-    assert not copies(alike([*crowd, 0.983])).any()
-    assert copies(alike([*crowd, 0.983, 0.996])).sum() == 1
-    assert copies(alike([*crowd, 0.983, 1.0])).sum() == 1
-    # Among many copies one by chance is one in a hundred.
-    assert copies(alike([*crowd, *np.linspace(0.983, 0.999, 300)])).sum() == 300
-    # One patient's images are alike for a reason, and neither raise the bar nor are held to it.
-    assert copies(alike([*crowd, 0.983], same_patient=[100])).sum() == 1
-    assert copies(alike([0.983, *crowd], same_patient=range(1, 101))).sum() == 1
+    alone = hurdle.counts_from(alike([0.983]))
+    assert alone == hurdle.counts_from(alike([])) == hurdle.THRESHOLD
+    assert hurdle.counts_from(alike(crowd[:10])) == pytest.approx(0.985, abs=2e-4)
+    crowded = hurdle.counts_from(alike(crowd))
+    assert crowded == pytest.approx(0.989, abs=2e-4)
+    # Copies, however many, do not lower the bar for what only looks alike.
+    assert hurdle.counts_from(alike([*crowd, *np.linspace(0.983, 1, 300)])) == crowded
+    # One patient's images are alike for a reason, and do not raise it.
+    assert hurdle.counts_from(alike(crowd, same_patient=range(100))) == alone
+    assert hurdle.counts_from(alike(crowd * 10_000)) < 1
 
 
 @pytest.mark.parametrize("mean", [1, 10, 100, 1000])
@@ -94,11 +89,23 @@ def test_look_alikes_are_taken_for_copies_in_one_collection_of_a_hundred(mean):
     rng = np.random.default_rng(mean)
     taken, above = 0, 0
     for _ in range(3000):
-        similarity = tail(rng.poisson(mean), rng)
-        taken += hurdle._are_copies(alike(similarity)).any()
+        z = np.arctanh(hurdle.LIKELY) + rng.exponential(1 / 14, rng.poisson(mean))
+        similarity = np.tanh(z)
+        taken += (similarity >= hurdle.counts_from(alike(similarity))).any()
         above += (similarity >= hurdle.THRESHOLD).any()
     assert taken / 3000 < 0.015
     assert mean < 10 or above / taken > 2  # the threshold alone would take far more
+
+
+def test_a_pair_that_does_not_stand_out_is_shown_and_not_judged(cohort, monkeypatch):
+    row = alone(cohort, 2)
+    split = other(material(cohort).manifest.frame["split"].iloc[row], "train", "test")
+    images = material(cohort, [(row, jpeg, {"split": split})])
+    monkeypatch.setattr(hurdle, "_BY_CHANCE", 1e-30)  # a crowd
+    found = by_subject(images)
+    assert found["across the split"].verdict is Verdict.CLEARED
+    assert found["across the split"].details["counted from"] > 0.999
+    assert f"copy of {row}" in str(found["likely"].details["pairs"])
 
 
 @pytest.mark.parametrize(
