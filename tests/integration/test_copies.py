@@ -91,7 +91,9 @@ def test_copies_stay_in_one_part_and_a_resumed_run_does_not_look_again(
         assert (again.path / name).read_bytes() == (run.path / name).read_bytes()
 
 
-def test_cells_of_a_study_look_for_copies_once(finished, tiny, options, tmp_path, monkeypatch):
+def test_runs_of_one_process_look_for_copies_among_the_same_images_once(
+    finished, tiny, options, tmp_path, monkeypatch
+):
     searched = []
 
     def counted(images, **others):

@@ -8,8 +8,9 @@ allow is undefined and says why; an undefined comparison is no member of Holm's 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -96,28 +97,29 @@ def matrix(
     count patients; nothing is drawn.
     """
     check_level(level)
-    rows = []
-    for (model, test), predictions in results.items():
+    rows: list[dict[str, Any]] = []
+    for key, predictions in results.items():
         table = PatientTable.of(predictions)
-        for measure in MEASURES:
-            class_ = positive if METRICS[measure].per_class else ""
-            if class_ and class_ not in table.classes:
-                one = undefined(_unknown(positive, predictions), level=level)
-            else:
-                one = estimate(table, measure, class_ or None, level=level)
-            cell = {"model": model, "test": test, "measure": measure, "class": class_}
-            rows.append(cell | _numbers(one))
+        one = partial(estimate, table, level=level)
+        rows += _rows(key, table.classes, positive, one)
     return pd.DataFrame(rows, columns=list(MATRIX_COLUMNS))
 
 
-def measured(result: Evaluation, model: str, test: str, positive: str) -> pd.DataFrame:
+def measured(result: Evaluation, key: Key, *, positive: str) -> pd.DataFrame:
     """Return the same rows of one model on one test set that was measured already, as in folds."""
-    rows = []
+    rows = _rows(key, result.classes, positive, result.get)
+    return pd.DataFrame(rows, columns=list(MATRIX_COLUMNS))
+
+
+def _rows(
+    key: Key, classes: Sequence[str], positive: str, one: Callable[[str, str | None], Estimate]
+) -> Iterator[dict[str, Any]]:
     for measure in MEASURES:
         class_ = positive if METRICS[measure].per_class else ""
-        cell = {"model": model, "test": test, "measure": measure, "class": class_}
-        rows.append(cell | _numbers(result.get(measure, class_)))
-    return pd.DataFrame(rows, columns=list(MATRIX_COLUMNS))
+        known = not class_ or class_ in classes
+        found = one(measure, class_ or None) if known else undefined(_unknown(positive, classes))
+        cell = {"model": key[0], "test": key[1], "measure": measure, "class": class_}
+        yield cell | _numbers(found)
 
 
 def _numbers(estimate: Estimate) -> dict[str, Any]:
@@ -213,7 +215,7 @@ def _compared(
 def _auc(predictions: Predictions, positive: str) -> tuple[AUC | None, str]:
     """Return the AUC, or None and why there is none."""
     if positive not in predictions.classes:
-        return None, _unknown(positive, predictions)
+        return None, _unknown(positive, predictions.classes)
     truth = predictions.y_true == positive
     if truth.all() or not truth.any():
         return None, METRICS["auc"].why_undefined(positive)
@@ -222,8 +224,8 @@ def _auc(predictions: Predictions, positive: str) -> tuple[AUC | None, str]:
     return AUC.of(predictions.y_true, scores, positive=positive, groups=groups), ""
 
 
-def _unknown(positive: str, predictions: Predictions) -> str:
-    return f"the model does not know {positive}, only {', '.join(predictions.classes)}"
+def _unknown(positive: str, classes: Sequence[str]) -> str:
+    return f"the model does not know {positive}, only {', '.join(classes)}"
 
 
 def _row(

@@ -36,8 +36,8 @@ from hurdles.runs.run import Run
 
 _LOOKING = "Looking for copies"
 
-#: What searches of this process found, by their images: cells of a study, and points of a learning
-#: curve, are trained on the same ones, and the search takes as long as a small network's training.
+#: What searches of this process found, by their images: many cells of a study are trained on the
+#: same ones, and the search takes as long as a small network's training.
 _FOUND: OrderedDict[bytes, Copies] = OrderedDict()
 _KEPT = 8
 

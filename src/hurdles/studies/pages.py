@@ -167,7 +167,7 @@ def _cells(state: State) -> list[dict[str, Any]]:
             row["measures"] = {h: result.get(*which) for h, which in state.grid.measures.items()}
             row["networks"] = len(run.fold_runs()) or 1
             row["epochs"] = (
-                f"{len(run.fold_runs())} networks, each its own"
+                f"{row['networks']} networks, each its own"
                 if cell.in_folds
                 else f"{run.chosen_epoch(cell.epoch)} of {len(run.history)}"
             )

@@ -28,7 +28,7 @@ from hurdles.studies.grid import Grid, load_grid, refuse_unknown
 from hurdles.studies.images import MAKERS, SAME_PATIENTS, Given, Images
 from hurdles.studies.pages import page_of, require_template
 from hurdles.studies.state import COLUMNS, ON_COLLECTION, State, counts_of
-from hurdles.studies.tables import FIGURES, TABLES
+from hurdles.studies.tables import FIGURES, OF_ONE_SPLIT, TABLES
 from hurdles.training.growth import size_of
 
 
@@ -269,14 +269,12 @@ def _require_known(grid: Grid) -> None:
         cells = [cell for profile in grid.profiles for cell in cells_of(grid, profile)]
     except HurdlesError as error:
         raise RecipeError(f"study {grid.name}: {error}") from error
-    single = {"faults", "comparisons", "remedy-cells", "remedy-changes"}
-    if asked := single & {*grid.tables.values(), *grid.page_tables}:
-        for cell in cells:
-            if cell.in_folds:
-                raise RecipeError(
-                    f"study {grid.name}: the table {min(asked)!r} is of cells that are split once, "
-                    f"and {cell.name} is in folds. Leave one of the two out."
-                )
+    asked = OF_ONE_SPLIT & {*grid.tables.values(), *grid.page_tables}
+    if asked and (folded := [cell.name for cell in cells if cell.in_folds]):
+        raise RecipeError(
+            f"study {grid.name}: the table {min(asked)!r} is of cells that are split once, and "
+            f"{folded[0]} is in folds. Leave one of the two out."
+        )
     if any(cell.tests for cell in cells) and not grid.positive:
         raise RecipeError(
             f"study {grid.name}: positive is missing; name the class whose area its tests measure."

@@ -113,7 +113,7 @@ def _answer(
     there = images[images.isin(predicted.index)]
     lost = tuple(images[~images.isin(predicted.index)])
     if in_folds:
-        return Answer(None, _labeled(predicted, manifest, there), (), lost)
+        return Answer(None, None, (), lost)
     seen = there[predicted.loc[there, "group"].isin(known).to_numpy()]
     kept = there[~there.isin(seen)]
     without, including = (_labeled(predicted, manifest, rows) for rows in (kept, there))

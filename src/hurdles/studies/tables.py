@@ -38,6 +38,8 @@ class Drawn:
 
 #: Tables by name.
 TABLES: Registry[Callable[[State], pd.DataFrame | None]] = Registry("table")
+#: Those that hold networks of one split against each other: folds have none.
+OF_ONE_SPLIT = frozenset({"faults", "comparisons", "remedy-cells", "remedy-changes"})
 #: Figures by name: from what is done, the tables, and the beginning of the files' names.
 FIGURES: Registry[Callable[[State, Mapping[str, pd.DataFrame], Path], Drawn]] = Registry("figure")
 
@@ -75,12 +77,8 @@ def _first(state: State) -> dict[Key, Predictions]:
     """
     first: dict[str, Cell] = {}
     for cell in state.done:
-        if (
-            cell.tests
-            and not cell.in_folds
-            and cell.seed
-            == min(c.seed for c in state.cells if (c.way, c.row) == (cell.way, cell.row))
-        ):
+        seeds = [c.seed for c in state.cells if (c.way, c.row) == (cell.way, cell.row)]
+        if cell.tests and not cell.in_folds and cell.seed == min(seeds):
             first[cell.name] = cell
     results = _results(state, list(first.values()))
     return {key: p for key, p in results.items() if not state.grid.image_set(key[1]).holds}
@@ -105,7 +103,8 @@ def _matrix(state: State) -> pd.DataFrame | None:
         if results or own:
             table = matrices.matrix(results, positive=positive)
             if own:
-                of_folds = matrices.measured(own, label_of(cell, state), cell.train, positive)
+                key = label_of(cell, state), cell.train
+                of_folds = matrices.measured(own, key, positive=positive)
                 table = pd.concat([of_folds, table], ignore_index=True)
             # The column may hold another finding; a table must not be read without that.
             holds = {test: state.grid.image_set(test).holds or positive for test in cell.tests}
@@ -173,8 +172,10 @@ def _matrix_picture(state: State, tables: Mapping[str, pd.DataFrame], stem: Path
     if table is None or table.empty:
         return Drawn()
     first = table[table["seed"] == table["seed"].min()]
+    folded = ", or all of it in folds" if any(cell.in_folds for cell in state.done) else ""
     own = (
-        "Outlined: the test part of the model's own set. Above 0.5 better than chance, below worse."
+        f"Outlined: the test part of the model's own set{folded}. Above 0.5 better than chance, "
+        "below worse."
     )
     files = []
     for form in ("png", "svg"):

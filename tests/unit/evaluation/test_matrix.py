@@ -18,6 +18,7 @@ from hurdles.evaluation.matrix import (
     PAIRED_COLUMNS,
     gaps,
     matrix,
+    measured,
     paired,
 )
 from hurdles.evaluation.predictions import Predictions
@@ -87,6 +88,13 @@ def test_a_model_that_does_not_know_the_class_has_no_measures_of_it():
         positive="sick",
     ).to_dict("records")
     assert "inside: the model does not know sick" in row["note"]
+
+
+@pytest.mark.parametrize("positive", ["sick", "somebody"])
+def test_what_was_measured_already_has_the_same_rows(positive):
+    given = said(images_each=2)
+    table = measured(evaluate(given), ("kermany", "a"), positive=positive)
+    pd.testing.assert_frame_equal(table, matrix({("kermany", "a"): given}, positive=positive))
 
 
 def test_gaps_are_unpaired_clustered_and_adjusted_over_all_rows(results):

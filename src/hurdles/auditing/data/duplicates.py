@@ -44,7 +44,6 @@ def duplicates(material: Material) -> Iterator[Finding]:
     copies, bar = pairs[pairs["is_copy"]], counts_from(pairs)
     yield _finding(
         material,
-        bar,
         "across the split",
         "pairs that show one radiograph in two parts of the split",
         copies[copies["split_differs"]],
@@ -55,7 +54,6 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield _finding(
         material,
-        bar,
         "conflicting labels",
         "pairs that show one radiograph under two labels",
         copies[copies["label_differs"]],
@@ -65,7 +63,6 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield _finding(
         material,
-        bar,
         "across sources",
         "pairs that show one radiograph in two sources",
         copies[copies["source_differs"]],
@@ -76,7 +73,6 @@ def duplicates(material: Material) -> Iterator[Finding]:
     within = ~copies["label_differs"] & ~copies["split_differs"]
     yield _finding(
         material,
-        bar,
         "within a class",
         "pairs that show one radiograph, with one label and in one part, not known as one patient",
         copies[within & ~copies["same_patient"]],
@@ -86,7 +82,6 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield _finding(
         material,
-        bar,
         "identical",
         "pairs that are equal pixel by pixel",
         copies[copies["identical"]],
@@ -94,10 +89,9 @@ def duplicates(material: Material) -> Iterator[Finding]:
     )
     yield _finding(
         material,
-        bar,
         "likely",
-        f"pairs of a similarity of {LIKELY} or more, not taken for copies: with much cut off or "
-        "drawn upon, one person twice, or as alike as others here",
+        f"pairs of a similarity from {LIKELY} to {bar:.3f}, from where pairs of two patients count "
+        "here: copies with much cut off or drawn upon, one person twice, or look-alikes",
         pairs[~pairs["is_copy"] & ~pairs["same_patient"]],
         "Look at each pair: where it is one radiograph, or one person, keep both in one "
         "part of the split.",
@@ -142,7 +136,6 @@ def counts_from(pairs: pd.DataFrame) -> float:
 
 def _finding(
     material: Material,
-    bar: float,
     subject: str,
     statistic: str,
     pairs: pd.DataFrame,
@@ -151,10 +144,7 @@ def _finding(
     judged: bool = False,
     needs: str = "",
 ) -> Finding:
-    """Return one finding; undefined where the manifest says nothing of what it needs.
-
-    `bar` is that of `counts_from`.
-    """
+    """Return one finding; undefined where the manifest says nothing of what it needs."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -181,7 +171,6 @@ def _finding(
     details = {
         "images": len({*pairs["image_a"], *pairs["image_b"]}),
         "radiographs": n_radiographs,
-        "counted from": round(bar, 4),
         **{kind: int(pairs[kind].sum()) for kind in ("identical", "inverted", "mirrored")},
         "pairs": listed,
     }
