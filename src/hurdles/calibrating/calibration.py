@@ -23,7 +23,13 @@ import pandas as pd
 
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.calibrating.cohorts import RealImages, read_real_images
-from hurdles.calibrating.limits import Limits, limits_from, rates_table, references_from
+from hurdles.calibrating.limits import (
+    Limits,
+    limits_from,
+    own_limits_table,
+    rates_table,
+    references_from,
+)
 from hurdles.calibrating.trials import (
     CALIBRATION,
     FRESH,
@@ -66,6 +72,8 @@ class Calibration:
     of networks that had nothing but the shortcut to read, by shortcut and strength; `rates` false
     alarms and power, columns as in `hurdles.calibrating.limits.COLUMNS`. `cohorts` were
     drawn in all, in `seconds` on one core, renderings apart; `left` of the profile's were not.
+    `own_limits` holds what limits of each kind of models alone would give, columns as in
+    `hurdles.calibrating.limits.own_limits_table`.
     """
 
     profile: Profile
@@ -73,6 +81,7 @@ class Calibration:
     references: dict[str, float]
     areas: pd.DataFrame
     rates: pd.DataFrame
+    own_limits: pd.DataFrame
     cohorts: int
     seconds: float
     left: int = 0
@@ -178,7 +187,8 @@ def _carry_out(
     done = [*clean, *networks, *fresh]
     seconds = sum(record.seconds for record in done)
     left = len(trials) - len(fresh)
-    return Calibration(profile, limits, references, areas, rates, len(done), seconds, left)
+    own = own_limits_table(clean, fresh, limits, references)
+    return Calibration(profile, limits, references, areas, rates, own, len(done), seconds, left)
 
 
 def _about(plan: Plan, real: Mapping[str, RealImages]) -> dict[str, Any]:

@@ -21,7 +21,15 @@ import numpy as np
 import pandas as pd
 
 from hurdles._version import __version__
-from hurdles.calibrating.trials import FAULTS, Measured, Record, Trial, is_calibrated
+from hurdles.calibrating.trials import (
+    FAULTS,
+    FRESH,
+    MODELS,
+    Measured,
+    Record,
+    Trial,
+    is_calibrated,
+)
 from hurdles.data.files import write_text
 from hurdles.evaluation.bounds import exact_share
 from hurdles.evaluation.estimate import Estimate
@@ -289,6 +297,44 @@ def rates_table(
         for size, some in sorted(by_size.items()) if len(by_size) > 1 else ():
             rows += _rows(replace(condition, patients=size), some, limits)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def own_limits_table(
+    clean: Sequence[Record],
+    fresh: Sequence[Record],
+    limits: Limits,
+    references: Mapping[str, float],
+) -> pd.DataFrame:
+    """Return how often models hit hurdles by the limits they share, and by their own kind's.
+
+    One row per kind, hurdle and what a goal holds for (columns ``kind``, ``hurdle`` and ``what``:
+    false alarms, or power over all shortcuts that it is meant to see), of fresh phantoms:
+    ``cohorts``, ``shared`` and ``own`` hits. Hurdles whose hits are the same in both are left out.
+    """
+    kinds = [k for k in MODELS if any(Trial.parse(r.trial).kind == k for r in clean)]
+    numbers = ["cohorts", "shared", "own"]
+    tables = []
+    for kind in kinds if len(kinds) > 1 else ():
+        own = limits_from([r for r in clean if Trial.parse(r.trial).kind == kind], limits)
+        mine = [
+            record
+            for record, trial in ((r, Trial.parse(r.trial)) for r in fresh)
+            if trial.kind == kind and trial.part == FRESH
+        ]
+        both = rates_table(mine, limits, references)
+        both = both.assign(shared=both["hit"], own=rates_table(mine, own, references)["hit"])
+        both = both[both["judged"].astype(bool)]
+        what = both["plant"].where(both["plant"] == "", "power").replace("", "false alarms")
+        groups = both.assign(what=what).groupby(["kind", "hurdle", "what"], sort=False)
+        tables.append(groups[numbers].sum().reset_index())
+    kept = [
+        rows
+        for table in tables
+        for _, rows in table.groupby(["kind", "hurdle"], sort=False)
+        if (rows["shared"] != rows["own"]).any()
+    ]
+    empty = pd.DataFrame(columns=["kind", "hurdle", "what", *numbers])
+    return pd.concat(kept, ignore_index=True) if kept else empty
 
 
 def _rows(

@@ -20,6 +20,7 @@ from hurdles.calibrating.limits import ANY, GOALS, GOALS_OF_ALL, TARGETS, write_
 from hurdles.calibrating.trials import FAULTS, FRESH, MODELS
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.untrusted import as_csv
+from hurdles.evaluation.bounds import exact_share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,6 +109,7 @@ def calibration_page(calibration: Calibration) -> str:
         *_references(calibration),
         "## Limits",
         _table(["hurdle", "of what", "hit", "source"], limits),
+        *_own_limits(calibration.own_limits),
         *_method(calibration),
     ]
     return "\n\n".join(paragraphs) + "\n"
@@ -251,6 +253,33 @@ def _references(calibration: Calibration) -> list[str]:
         "its range. A shortcut of strength s that is read perfectly gives 0.5 + s / 2, so weaker "
         "ones than 0.6 cannot give 0.8.",
         _table(heads, lines),
+    ]
+
+
+def _own_limits(table: pd.DataFrame) -> list[str]:
+    if table.empty:
+        return []
+
+    def share(hit: int, cohorts: int) -> str:
+        rate = exact_share(hit, cohorts)
+        return f"{hit}/{cohorts} [{100 * rate.low:.0f}, {100 * rate.high:.0f} %]"
+
+    lines = (
+        [
+            _hurdle(r["hurdle"]),
+            r["kind"],
+            r["what"],
+            *(share(r[k], r["cohorts"]) for k in ("shared", "own")),
+        ]
+        for r in table.to_dict("records")
+    )
+    return [
+        "## Were each kind of models held against limits of its own",
+        "The limits above are the laxest of all kinds, so that they hold for models of which "
+        "nothing is known. The same fresh cohorts, held against limits from clean cohorts of their "
+        "own kind alone; power is over all shortcuts that the hurdle is meant to see. Where both "
+        "give the same, nothing is listed.",
+        _table(["hurdle", "of", "what", "limits above", "limits of its kind"], lines),
     ]
 
 

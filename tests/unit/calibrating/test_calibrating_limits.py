@@ -13,6 +13,7 @@ from hurdles.calibrating.limits import (
     _result,
     allowed_beyond,
     limits_from,
+    own_limits_table,
     rates_table,
     verdict_of,
     write_limits,
@@ -33,7 +34,10 @@ def is_hit(found, limits):
     return verdict_of(found[0].hurdle, found, limits) is Verdict.HIT
 
 
-def cohorts(n, seed, *, subjects=8, hurdle="pixels", beyond="above", patients=240):
+def cohorts(
+    n, seed, *, subjects=8, hurdle="pixels", beyond="above", patients=240, raised=0.0,
+    kind="data", part="calibration", plant="",
+):  # fmt: skip
     """Records whose lower bounds are uniform, each subject on a scale of its own."""
     rng = np.random.default_rng(seed)
     shared = rng.uniform(size=n)
@@ -42,10 +46,10 @@ def cohorts(n, seed, *, subjects=8, hurdle="pixels", beyond="above", patients=24
         found = []
         for s in range(subjects):
             # Correlated with the others, as findings on the same images are.
-            u = 0.5 + 0.02 * s + 0.1 * (0.5 * shared[i] + 0.5 * rng.uniform())
+            u = raised + 0.5 + 0.02 * s + 0.1 * (0.5 * shared[i] + 0.5 * rng.uniform())
             low, high = (u, u + 0.1) if beyond == "above" else (-u - 0.1, -u)
             found.append(Measured(hurdle, f"s{s}", (low + high) / 2, low, high, beyond, None))
-        trial = Trial("data", "calibration", patients, True, "", 0.0, i)
+        trial = Trial(kind, part, patients, True, plant, float(bool(plant)), i)
         records.append(Record(trial.name, (hurdle,), tuple(found), None, 0.0))
     return records
 
@@ -91,17 +95,40 @@ def test_sizes_are_one_sample_the_laxest_kind_holds_and_others_get_the_laxest_su
     assert "160 cohorts" in one["pixels", "s0"].source
     assert "with 90 % confidence" in one["pixels", "s0"].source
     raised = [
-        Record(r.trial.replace("data/", "small/"), r.asked, tuple(
-            Measured(m.hurdle, m.subject, m.value + 0.1, m.low + 0.1, m.high + 0.1, m.beyond, None)
-            for m in r.found), None, 0.0)
-        for r in [*small, *large]
-    ]  # fmt: skip
+        *cohorts(80, 0, raised=0.1, kind="small"),
+        *cohorts(80, 5, raised=0.1, kind="small", patients=600),
+    ]
     both = limits_from([*small, *large, *raised], SHIPPED)
     for key, limit in one.items():
         if key[0] == "pixels":
             assert both[key].value == pytest.approx(limit.value + 0.1, abs=0.0011)
     laxest = max(v.value for (h, s), v in both.items() if h == "pixels" and s)
     assert both["pixels", ""].value == laxest
+
+
+def test_limits_of_each_kind_alone_stand_beside_those_that_they_share():
+    views = {"hurdle": "views", "subjects": 2}
+    clean = [
+        *cohorts(160, 0, kind="small", **views),
+        *cohorts(160, 1, kind="pipeline", raised=0.2, **views),
+    ]
+    fresh = [
+        *cohorts(50, 2, kind="small", part="fresh", **views),
+        *cohorts(50, 3, kind="pipeline", part="fresh", raised=0.2, **views),
+        # Beyond the limits of its own kind, and within those of the other one.
+        *cohorts(20, 4, kind="small", part="fresh", raised=0.12, plant="marker", **views),
+        *cohorts(20, 4, kind="small", part="kermany", raised=0.12, plant="marker", **views),
+    ]
+    limits = limits_from(clean, SHIPPED)
+    table = own_limits_table(clean, fresh, limits, {"marker": 1.0}).set_index(["kind", "what"])
+    assert table["hurdle"].eq("views").all()
+    assert table.index.tolist() == [("small", "false alarms"), ("small", "power")]
+    assert table.loc[("small", "power"), ["cohorts", "shared", "own"]].tolist() == [20, 0, 20]
+    assert table.loc[("small", "false alarms"), ["cohorts", "shared"]].tolist() == [50, 0]
+    assert table.loc[("small", "false alarms"), "own"] <= 2
+    # One kind alone shares with nobody.
+    assert own_limits_table(clean[:160], fresh, limits, {"marker": 1.0}).empty
+    assert own_limits_table(clean, [], limits, {"marker": 1.0}).empty
 
 
 def test_rates_are_of_all_sizes_and_of_each():
