@@ -277,8 +277,9 @@ def _own_limits(table: pd.DataFrame) -> list[str]:
         "## Were each kind of models held against limits of its own",
         "The limits above are the laxest of all kinds, so that they hold for models of which "
         "nothing is known. The same fresh cohorts, held against limits from clean cohorts of their "
-        "own kind alone; power is over all shortcuts that the hurdle is meant to see. Where both "
-        "give the same, nothing is listed.",
+        "own kind alone, which are never laxer: what they hit beside the others is all the "
+        "difference. Power is over all shortcuts that the hurdle is meant to see. Where both give "
+        "the same, nothing is listed.",
         _table(["hurdle", "of", "what", "limits above", "limits of its kind"], lines),
     ]
 
@@ -297,7 +298,9 @@ def _method(calibration: Calibration) -> list[str]:
         "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "
         "calibration and fresh ones share no phantom and no hospital.",
         "What this does not show. Lungs of phantoms are theirs, so errors of the lung network "
-        "are among the false alarms on real images alone. Cohorts of one pool share patients. The "
+        "are among the false alarms on real images alone. Cohorts of one pool share patients, and "
+        "intervals do not say what other hospitals would give. Sizes and pools go together: with "
+        "two of each, cohorts of one size are all of one pool, with its three hospitals. The "
         "limits of hurdles that see the disease itself depend on how visible that is in the "
         f"phantoms, and cohorts of more than {max(p.sizes)} patients were not tried: their "
         "intervals are narrower. Networks are small and trained for seconds.",

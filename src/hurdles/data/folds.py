@@ -223,11 +223,13 @@ def make_folds(
     if few:
         least, unit = min(people.values()), "patients" if manifest.known_patients else "images"
         way = ("--set", f"split.folds={least}") if least > 1 else ()
-        fewer = f"Make fewer folds ({' '.join(way)}, in a file {way[-1]}), call" if way else "Call"
+        in_file = f"in a recipe [split] folds = {least}, in a study's cells split.folds = {least}"
+        fewer = f"Make fewer folds ({' '.join(way)}; {in_file}), call" if way else "Call"
         raise SplitError(
             f"{k} folds need {k} {unit} of every class, and there are fewer of {', '.join(few)}. "
-            f"{fewer} several classes by one name (--label THEIRS=OURS, in a study 'classes'), or "
-            "leave such a class out (--label THEIRS=, in a study 'drop')."
+            f"{fewer} several classes by one name (--label THEIRS=OURS; in a study 'classes' of "
+            "a set), or leave such a class out (--label THEIRS=; in a study 'drop' of a "
+            "collection)."
         ).unless(*way)
     order = np.argsort(manifest.frame["image"].to_numpy(dtype=str), kind="stable")
     labels = pd.factorize(manifest.frame["label"].iloc[order], sort=True)[0]

@@ -18,7 +18,7 @@ from hurdles.calibrating.limits import (
     verdict_of,
     write_limits,
 )
-from hurdles.calibrating.page import hurdle_table
+from hurdles.calibrating.page import _own_limits, hurdle_table
 from hurdles.calibrating.trials import Measured, Record, Trial
 from hurdles.evaluation.bounds import exact_share
 from hurdles.findings.finding import Limit, Verdict
@@ -126,6 +126,9 @@ def test_limits_of_each_kind_alone_stand_beside_those_that_they_share():
     assert table.loc[("small", "power"), ["cohorts", "shared", "own"]].tolist() == [20, 0, 20]
     assert table.loc[("small", "false alarms"), ["cohorts", "shared"]].tolist() == [50, 0]
     assert table.loc[("small", "false alarms"), "own"] <= 2
+    page = "\n".join(_own_limits(table.reset_index()))
+    assert "| `views` | small | power | 0/20 [0, 17 %] | 20/20 [83, 100 %] |" in page
+    assert _own_limits(table.iloc[:0].reset_index()) == []
     # One kind alone shares with nobody.
     assert own_limits_table(clean[:160], fresh, limits, {"marker": 1.0}).empty
     assert own_limits_table(clean, [], limits, {"marker": 1.0}).empty

@@ -35,20 +35,20 @@ class Reading:
 
 
 @cache
-def _material(shortcut: str, seed: int) -> Material:
+def _material(shortcut: str, seed: int, patients: int) -> Material:
     planted = Shortcut(shortcut, 1.0) if shortcut else None
-    made = phantom_cohort(44, seed=seed, size=96, classes=LABELS, shortcut=planted)
-    patients = made.frame["patient"].to_numpy(dtype=str)
+    made = phantom_cohort(patients, seed=seed, size=96, classes=LABELS, shortcut=planted)
+    names = made.frame["patient"].to_numpy(dtype=str)
     frame = made.frame.assign(path="/" + made.frame["image"])
-    early = np.where(patients < "P0004", "train", "validation")
-    frame["split"] = np.where(patients < "P0008", early, "test")
+    early = np.where(names < "P0004", "train", "validation")
+    frame["split"] = np.where(names < "P0008", early, "test")
     return Material("phantoms", Manifest(frame), made.pixels, masks=made.masks > 127)
 
 
 @pytest.fixture(scope="session")
 def phantoms() -> Callable[..., Material]:
     """Return phantoms with a shortcut (or none) of full strength, from a seed."""
-    return lambda shortcut="", seed=1: _material(shortcut, seed)
+    return lambda shortcut="", seed=1, patients=44: _material(shortcut, seed, patients)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,8 @@ def reads_lungs(pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
 
 
 def test_a_model_that_reads_the_marker_is_hit_by_the_marker_and_not_by_gamma(reading, phantoms):
-    found = by_name(list(perturbations(reading(phantoms("marker"), reads_corner))))
+    marked = phantoms("marker", patients=60)
+    found = by_name(list(perturbations(reading(marked, reads_corner))))
     assert found["marker"].verdict is Verdict.HIT
     assert found["marker"].estimate.value == pytest.approx(0.5, abs=0.15)  # the half without it
     assert found["gamma"].verdict is not Verdict.HIT
