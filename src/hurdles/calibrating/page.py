@@ -300,7 +300,8 @@ def _method(calibration: Calibration) -> list[str]:
         "What this does not show. Lungs of phantoms are theirs, so errors of the lung network "
         "are among the false alarms on real images alone. Cohorts of one pool share patients, and "
         "intervals do not say what other hospitals would give. Sizes and pools go together: with "
-        "two of each, cohorts of one size are all of one pool, with its three hospitals. The "
+        "two of each, cohorts of one size are all of one pool, with its three hospitals "
+        "(`bench/pools.py` draws them the other way round). The "
         "limits of hurdles that see the disease itself depend on how visible that is in the "
         f"phantoms, and cohorts of more than {max(p.sizes)} patients were not tried: their "
         "intervals are narrower. Networks are small and trained for seconds.",
