@@ -260,17 +260,13 @@ def _own_limits(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
 
-    def share(hit: int, cohorts: int) -> str:
-        rate = exact_share(hit, cohorts)
-        return f"{hit}/{cohorts} [{100 * rate.low:.0f}, {100 * rate.high:.0f} %]"
+    def share(row: Row, limits: str) -> str:
+        rate = exact_share(row[limits], row["cohorts"])
+        hits = {"hit": row[limits], "cohorts": row["cohorts"]}
+        return _share(hits | {"low": rate.low, "high": rate.high})
 
     lines = (
-        [
-            _hurdle(r["hurdle"]),
-            r["kind"],
-            r["what"],
-            *(share(r[k], r["cohorts"]) for k in ("shared", "own")),
-        ]
+        [_hurdle(r["hurdle"]), r["kind"], r["what"], share(r, "shared"), share(r, "own")]
         for r in table.to_dict("records")
     )
     return [
