@@ -96,7 +96,7 @@ def recall(patients: int, size: int = 224) -> None:
         f"\n{COHORTS} cohorts of {patients} patients, {PLANTED} copies of each kind in each; pairs "
         f"count from {min(bars):.3f} to {max(bars):.3f}"
     )
-    print(f"{'':<32}{f'{LIKELY}':>8}{f'{THRESHOLD}':>8}   counts, of 100 [95 % interval]")
+    print(f"{'':<32}{LIKELY:>8}{THRESHOLD:>8}   counts, of {COHORTS * PLANTED} [95 % interval]")
     for how, (shown, reach, counted) in found.items():
         share = wilson(int(counted), COHORTS * PLANTED)
         print(

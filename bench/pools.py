@@ -5,8 +5,8 @@
 In a calibration, cohorts of 120 patients come from one pool of phantoms with three hospitals of its
 own, those of 400 from another. Here cohorts are drawn the other way round, and any of the hurdles
 for models is counted beside those of the calibration, by the limits that ship. The folder is that
-of a calibration, whose pools are read and nothing else; what is done is kept in crossed.jsonl
-beside them, so that the same command goes on.
+of a calibration, whose pools and trials are read; what is done is kept in crossed.jsonl beside
+them, so that the same command goes on.
 """
 
 from __future__ import annotations

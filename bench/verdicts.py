@@ -176,8 +176,9 @@ def page(table: pd.DataFrame, clean: Sequence[Record], shortcut: Sequence[Record
         f"{limit_for('attention').clears:g}."
     )
     yield ""
-    yield "| networks | method | lowest, median, highest | highest lower, lowest upper bound |"
-    yield "|---|---|---|---|"
+    heads = ("lowest, median, highest", "above the margin", "highest lower, lowest upper bound")
+    yield f"| networks | method | {' | '.join(heads)} |"
+    yield "|---|---|---|---|---|"
     yield from _attention("read disease (clean cohorts)", clean)
     for plant in SHORTCUTS:
         own = [r for r in shortcut if Trial.parse(r.trial).plant == plant]
@@ -200,7 +201,8 @@ def _attention(name: str, records: Sequence[Record]) -> Iterator[str]:
             three = (values.min(), np.median(values), values.max())
             numbers = ", ".join(f"{x:.2f}" for x in three)
             ends = f"{max(m.low for m in own):.2f}, {min(m.high for m in own):.2f}"
-            yield f"| {len(own)} that {name} | {method} | {numbers} | {ends} |"
+            above = f"{(values > limit_for('attention').clears).sum()} of {len(own)}"
+            yield f"| {len(own)} that {name} | {method} | {numbers} | {above} | {ends} |"
 
 
 def _share(row: dict[str, float]) -> str:

@@ -117,7 +117,7 @@ def _page(
 
 def _sets(lines: Sequence[dict[str, Any]]) -> str:
     """Say how many cells rest on how many sets, the most first."""
-    counted = Counter(max(row["sets"] for row in line["rows"]) for line in lines)
+    counted = Counter(max((row["sets"] for row in line["rows"]), default=0) for line in lines)
     exact = counted.pop(0, 0)  # where every outcome was gone through, no set is drawn
     words = [f"{counted[n]} cells of {n:,} sets" for n in sorted(counted, reverse=True)]
     return "; ".join(words + ([f"{exact} cells of all outcomes"] if exact else []))

@@ -311,20 +311,17 @@ def own_limits_table(
     false alarms, or power over all shortcuts that it is meant to see), of fresh phantoms:
     ``cohorts``, ``shared`` and ``own`` hits. Hurdles whose hits are the same in both are left out.
     """
-    kinds = [k for k in MODELS if any(Trial.parse(r.trial).kind == k for r in clean)]
+    of_clean, of_fresh = _by_condition(clean), _by_condition(fresh)
+    kinds = [k for k in MODELS if any(condition.kind == k for condition in of_clean)]
     numbers = ["cohorts", "shared", "own"]
     tables = []
     for kind in kinds if len(kinds) > 1 else ():
-        own = limits_from([r for r in clean if Trial.parse(r.trial).kind == kind], limits)
-        mine = [
-            record
-            for record, trial in ((r, Trial.parse(r.trial)) for r in fresh)
-            if trial.kind == kind and trial.part == FRESH
-        ]
+        own = limits_from([r for c, rs in of_clean.items() if c.kind == kind for r in rs], limits)
+        mine = [r for c, rs in of_fresh.items() if (c.kind, c.part) == (kind, FRESH) for r in rs]
         both = rates_table(mine, limits, references)
         both = both.assign(shared=both["hit"], own=rates_table(mine, own, references)["hit"])
         both = both[both["judged"].astype(bool)]
-        what = both["plant"].where(both["plant"] == "", "power").replace("", "false alarms")
+        what = np.where(both["plant"] == "", "false alarms", "power")
         groups = both.assign(what=what).groupby(["kind", "hurdle", "what"], sort=False)
         tables.append(groups[numbers].sum().reset_index())
     kept = [
