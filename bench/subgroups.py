@@ -15,7 +15,7 @@ import numpy as np
 
 from hurdles.auditing.hurdle import DATA_HURDLES, MODEL_HURDLES
 from hurdles.calibrating import worker
-from hurdles.calibrating.trials import FRESH, NOTHING, PROFILES, Trial
+from hurdles.calibrating.trials import PROFILES, fresh_trials
 from hurdles.evaluation.bounds import patient_share
 
 
@@ -26,14 +26,17 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=6)
     chosen = parser.parse_args()
     worker.register_hurdles()
+    profile = PROFILES["full"]
     plan = worker.Plan(
-        chosen.out, PROFILES["full"], tuple(DATA_HURDLES.names()), tuple(MODEL_HURDLES.names())
+        chosen.out, profile, tuple(DATA_HURDLES.names()), tuple(MODEL_HURDLES.names())
     )
+    references = dict.fromkeys(profile.planted, 1.0)
+    trials = fresh_trials(profile, ["pipeline"], references, faults={}, real=())
+    large = [trial for trial in trials if not trial.plant and trial.patients == 400]
     say = sys.stdout.write
     say("pipelines of clean cohorts of 400 patients, on 2,000 others: share [95 %] by patient\n")
     with worker.one_thread():
-        for repeat in range(1, 2 * chosen.cohorts, 2):  # every other cohort has 400
-            trial = Trial("pipeline", FRESH, 400, True, NOTHING, 0.0, repeat)
+        for trial in large[: chosen.cohorts]:
             known, others = worker.draw(plan, trial, [400, 2000])
             model = worker.trained("pipeline", known, epochs=1, seed=trial.seed(0))
             right = (model.ask(others.pixels)[:, 0] > 0.5) == (others.labels == model.labels[0])
@@ -44,7 +47,8 @@ def main() -> None:
                     rows = np.flatnonzero(of_sex & (others.labels == label))
                     e = patient_share(right[rows], others.groups[rows])
                     shares.append(f"{name} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]")
-                say(f"cohort {repeat:2d}  {sex}  {of_sex.sum():5d} images  {'  '.join(shares)}\n")
+                one = f"cohort {trial.repeat:2d}  {sex}  {of_sex.sum():5d} images"
+                say(f"{one}  {'  '.join(shares)}\n")
 
 
 if __name__ == "__main__":

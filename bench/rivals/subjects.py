@@ -117,7 +117,7 @@ def carriers(plan: Plan, trial: Trial, material: Material, tied: str) -> NDArray
         ]
         return np.array(has)[each]
     pools = plan.pools(trial.part)
-    present = pools[trial.repeat % len(pools)].images(state_of(trial.plant, True))
+    present = pools[trial.pool(len(pools))].images(state_of(trial.plant, True))
     rows = pd.Series(range(len(present.frame)), index=present.frame["image"])
     shown = present.pixels[rows[material.manifest.frame["image"]].to_numpy()]
     return np.asarray((shown == material.pixels).all(axis=(1, 2)))

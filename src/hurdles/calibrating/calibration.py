@@ -29,6 +29,7 @@ from hurdles.calibrating.limits import (
     own_limits_table,
     rates_table,
     references_from,
+    sizes_table,
 )
 from hurdles.calibrating.trials import (
     CALIBRATION,
@@ -72,8 +73,9 @@ class Calibration:
     of networks that had nothing but the shortcut to read, by shortcut and strength; `rates` false
     alarms and power, columns as in `hurdles.calibrating.limits.COLUMNS`. `cohorts` were
     drawn in all, in `seconds` on one core, renderings apart; `left` of the profile's were not.
-    `own_limits` holds what limits of each kind of models alone would give, columns as in
-    `hurdles.calibrating.limits.own_limits_table`.
+    `sizes` holds the hits of all hurdles together by size of cohort, and `own_limits` what limits
+    of each kind of models alone would give, columns as in `hurdles.calibrating.limits.sizes_table`
+    and `own_limits_table`.
     """
 
     profile: Profile
@@ -81,6 +83,7 @@ class Calibration:
     references: dict[str, float]
     areas: pd.DataFrame
     rates: pd.DataFrame
+    sizes: pd.DataFrame
     own_limits: pd.DataFrame
     cohorts: int
     seconds: float
@@ -187,8 +190,11 @@ def _carry_out(
     done = [*clean, *networks, *fresh]
     seconds = sum(record.seconds for record in done)
     left = len(trials) - len(fresh)
+    sizes = sizes_table(fresh, limits, references, profile.pools)
     own = own_limits_table(clean, fresh, limits, references)
-    return Calibration(profile, limits, references, areas, rates, own, len(done), seconds, left)
+    return Calibration(
+        profile, limits, references, areas, rates, sizes, own, len(done), seconds, left
+    )
 
 
 def _about(plan: Plan, real: Mapping[str, RealImages]) -> dict[str, Any]:

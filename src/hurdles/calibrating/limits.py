@@ -206,6 +206,8 @@ def verdict_of(hurdle: str, measured: Iterable[Measured], limits: Limits) -> Ver
 
 #: Stands for all hurdles of a kind together.
 ANY = "any of them"
+#: What a goal holds for.
+ALARMS, POWER = "false alarms", "power"
 #: The AUC that a shortcut gives a network where power is judged.
 REFERENCE_AUC = 0.8
 #: False alarms at most, power at least: of each hurdle, and of all of a kind together.
@@ -299,6 +301,35 @@ def rates_table(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def sizes_table(
+    records: Sequence[Record], limits: Limits, references: Mapping[str, float], pools: int
+) -> pd.DataFrame:
+    """Return how often all hurdles together are hit, by size of cohort and pool of phantoms.
+
+    One row per kind, what a goal holds for (column ``what``: false alarms, or power over all
+    shortcuts), ``patients`` and ``pool``: ``cohorts`` and ``hit``, of fresh phantoms in conditions
+    of several sizes.
+    """
+    keys = ["kind", "what", "patients", "pool"]
+    rows = []
+    for condition, members in _by_condition(records).items():
+        drawn: dict[tuple[int, int], list[Record]] = {}
+        for record in members:
+            trial = Trial.parse(record.trial)
+            drawn.setdefault((trial.patients, trial.pool(pools)), []).append(record)
+        if condition.part != FRESH or len({patients for patients, _ in drawn}) == 1:
+            continue
+        what = POWER if condition.plant else ALARMS
+        for (patients, pool), some in drawn.items():
+            counted = {"what": what, "patients": patients, "pool": pool}
+            of_one = _rows(condition, some, limits, references)
+            rows += [row | counted for row in of_one if row["hurdle"] == ANY and row["judged"]]
+    table = pd.DataFrame(rows, columns=[*keys, "cohorts", "hit"])
+    order = {kind: place for place, kind in enumerate(("data", *MODELS))}
+    table = table.groupby(keys).sum().reset_index()
+    return table.sort_values("kind", key=lambda kinds: kinds.map(order), kind="stable")
+
+
 def own_limits_table(
     clean: Sequence[Record],
     fresh: Sequence[Record],
@@ -321,7 +352,7 @@ def own_limits_table(
         both = rates_table(mine, limits, references)
         both = both.assign(shared=both["hit"], own=rates_table(mine, own, references)["hit"])
         both = both[both["judged"].astype(bool)]
-        what = np.where(both["plant"] == "", "false alarms", "power")
+        what = np.where(both["plant"] == "", ALARMS, POWER)
         groups = both.assign(what=what).groupby(["kind", "hurdle", "what"], sort=False)
         tables.append(groups[numbers].sum().reset_index())
     kept = [

@@ -5,6 +5,7 @@ Its figure shows how the share of detected cohorts grows with the strength of wh
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -105,6 +106,7 @@ def calibration_page(calibration: Calibration) -> str:
         *_power(calibration, "data", FRESH),
         *models,
         *_faults(calibration.rates),
+        *_sizes(calibration.sizes),
         *_real(calibration),
         *_references(calibration),
         "## Limits",
@@ -234,6 +236,29 @@ def _real(calibration: Calibration) -> list[str]:
     return paragraphs
 
 
+def _sizes(table: pd.DataFrame) -> list[str]:
+    if table.empty:
+        return []
+    pools = table["pool"].unique()
+    heads = [
+        *("of", "what", "patients of a cohort"),
+        *(f"pool {pool + 1}" for pool in pools),
+        *(["all pools"] if len(pools) > 1 else []),
+    ]
+    lines = []
+    for key, rows in table.groupby(["kind", "what", "patients"], sort=False):
+        counts = rows.set_index("pool")[["hit", "cohorts"]].reindex(pools, fill_value=0)
+        if len(pools) > 1:
+            counts.loc["all"] = counts.sum()
+        lines.append([*map(str, key), *itertools.starmap(_counted, counts.to_numpy().tolist())])
+    return [
+        "## By size of cohort and pool of phantoms",
+        "Cohorts that any of the hurdles hits, of how many: false alarms, and power over all "
+        "shortcuts together. Each pool has patients and three hospitals of its own.",
+        _table(heads, lines),
+    ]
+
+
 def _references(calibration: Calibration) -> list[str]:
     areas = calibration.areas
     grid = sorted(areas["strength"].unique())
@@ -259,14 +284,11 @@ def _references(calibration: Calibration) -> list[str]:
 def _own_limits(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
-
-    def share(row: Row, limits: str) -> str:
-        rate = exact_share(row[limits], row["cohorts"])
-        hits = {"hit": row[limits], "cohorts": row["cohorts"]}
-        return _share(hits | {"low": rate.low, "high": rate.high})
-
     lines = (
-        [_hurdle(r["hurdle"]), r["kind"], r["what"], share(r, "shared"), share(r, "own")]
+        [
+            *(_hurdle(r["hurdle"]), r["kind"], r["what"]),
+            *(_counted(r[limits], r["cohorts"]) for limits in ("shared", "own")),
+        ]
         for r in table.to_dict("records")
     )
     return [
@@ -289,15 +311,13 @@ def _method(calibration: Calibration) -> list[str]:
         f"`hurdles calibrate-audit`, profile {p.name}, hurdles {__version__}: "
         f"{calibration.cohorts:,} cohorts of images of {p.size} pixels, {calibration.left:,} are "
         f"left; {calibration.seconds / 60:.0f} minutes of one process. A cohort has "
-        f"{' or '.join(map(str, p.sizes))} patients, by turns ({p.patients} where a network reads "
-        "a shortcut alone, in real images, and with faults), "
+        f"{' or '.join(map(str, p.sizes))} patients, as many of either size from every pool "
+        f"({p.patients} where a network reads a shortcut alone, in real images, and with faults), "
         "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "
         "calibration and fresh ones share no phantom and no hospital.",
         "What this does not show. Lungs of phantoms are theirs, so errors of the lung network "
         "are among the false alarms on real images alone. Cohorts of one pool share patients, and "
-        "intervals do not say what other hospitals would give. Sizes and pools go together: with "
-        "two of each, cohorts of one size are all of one pool, with its three hospitals "
-        "(`bench/pools.py` draws them the other way round). The "
+        "intervals do not say what other hospitals would give. The "
         "limits of hurdles that see the disease itself depend on how visible that is in the "
         f"phantoms, and cohorts of more than {max(p.sizes)} patients were not tried: their "
         "intervals are narrower. Networks are small and trained for seconds.",
@@ -348,6 +368,14 @@ def _cell(row: Row | None) -> str:
 def _share(row: Row) -> str:
     low, high = (100 * float(row[k]) for k in ("low", "high"))
     return f"{row['hit']}/{row['cohorts']} [{low:.0f}, {high:.0f} %]"
+
+
+def _counted(hit: int, cohorts: int) -> str:
+    """Return a share that the table of rates does not hold; nothing where there is none."""
+    if not cohorts:
+        return ""
+    rate = exact_share(hit, cohorts)
+    return _share({"hit": hit, "cohorts": cohorts, "low": rate.low, "high": rate.high})
 
 
 def _only(rows: pd.DataFrame, columns: Row) -> Row | None:

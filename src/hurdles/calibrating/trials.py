@@ -102,6 +102,10 @@ class Trial:
         has_disease = difference == "disease"
         return cls(kind, part, int(patients), has_disease, planted, float(strength), int(repeat))
 
+    def pool(self, pools: int) -> int:
+        """Return which of so many pools of phantoms it is drawn from: they take turns."""
+        return self.repeat % pools
+
     def seed(self, base: int) -> int:
         """Return its seed, within 32 bits: the same wherever and whenever it is run."""
         return int.from_bytes(hashlib.sha256(f"{base}/{self.name}".encode()).digest()[:4], "big")
@@ -122,7 +126,7 @@ class Profile:
     planted_patients: int = 800
     #: In a cohort that a network reads a shortcut of alone, and in one of real images.
     patients: int = 240
-    #: Sizes of all other cohorts, by turns; rates are of them together.
+    #: Sizes of all other cohorts, each from every pool; rates are of them together.
     sizes: tuple[int, ...] = (120, 400)
     #: For data, and for each kind of model: cohorts without a shortcut for the limits (but for
     #: those of `TRANSFER`), as many fresh ones, and cohorts with each shortcut at its reference
@@ -262,10 +266,10 @@ def by_turns(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _trials(profile: Profile, kind: str, part: str, plant: str, strength: float) -> Iterator[Trial]:
-    """Yield the trials of one condition, sizes by turns."""
+    """Yield the trials of one condition: each pool in turn, and each size from every pool."""
     null, power = profile.efforts[kind]
     for repeat in range(power if plant else null):
-        size = profile.sizes[repeat % len(profile.sizes)]
+        size = profile.sizes[repeat // profile.pools % len(profile.sizes)]
         yield Trial(kind, part, size, True, plant, strength, repeat)
 
 

@@ -166,7 +166,7 @@ def draw(
         source: Pool | RealImages = _real_images(plan.real_images(trial.part))
     else:
         pools = plan.pools(trial.part)
-        source = pools[trial.repeat % len(pools)]
+        source = pools[trial.pool(len(pools))]
     planting = Planting(trial.disease)
     if trial.plant not in FAULTS:
         planting = Planting(trial.disease, trial.plant, trial.strength)

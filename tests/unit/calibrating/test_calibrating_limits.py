@@ -15,10 +15,11 @@ from hurdles.calibrating.limits import (
     limits_from,
     own_limits_table,
     rates_table,
+    sizes_table,
     verdict_of,
     write_limits,
 )
-from hurdles.calibrating.page import _own_limits, hurdle_table
+from hurdles.calibrating.page import _own_limits, _sizes, hurdle_table
 from hurdles.calibrating.trials import Measured, Record, Trial
 from hurdles.evaluation.bounds import exact_share
 from hurdles.findings.finding import Limit, Verdict
@@ -132,6 +133,43 @@ def test_limits_of_each_kind_alone_stand_beside_those_that_they_share():
     # One kind alone shares with nobody.
     assert own_limits_table(clean[:160], fresh, limits, {"marker": 1.0}).empty
     assert own_limits_table(clean, [], limits, {"marker": 1.0}).empty
+
+
+def test_hits_are_counted_by_size_and_by_pool_where_a_condition_has_several_sizes():
+    two = {"part": "fresh", "hurdle": "views", "kind": "small"}
+    drawn = [
+        *cohorts(7, 0, **two),  # repeats 0 to 6: four of the first pool
+        *cohorts(4, 1, patients=600, raised=1.0, **two),
+        *cohorts(6, 2, patients=600, plant="marker", raised=1.0, **two),
+        *cohorts(6, 3, plant="marker", **two),
+        # One size, and no phantoms: neither is counted.
+        *cohorts(5, 4, plant="blur", **two),
+        *cohorts(5, 5, **{**two, "part": "kermany"}),
+        *cohorts(5, 6, patients=600, **{**two, "part": "kermany"}),
+    ]
+    # `any of them` is of more than one hurdle.
+    drawn = [replace(record, asked=("views", "perturbations")) for record in drawn]
+    limits = {("views", ""): Limit(1.0, "calibrate-audit: those raised are hit")}
+    table = sizes_table(drawn, limits, {"marker": 1.0, "blur": 1.0}, 2)
+    counted = table.set_index(["what", "patients", "pool"])[["hit", "cohorts"]].T.to_dict("list")
+    assert counted == {
+        ("false alarms", 240, 0): [0, 4],
+        ("false alarms", 240, 1): [0, 3],
+        ("false alarms", 600, 0): [2, 2],
+        ("false alarms", 600, 1): [2, 2],
+        ("power", 240, 0): [0, 3],
+        ("power", 240, 1): [0, 3],
+        ("power", 600, 0): [3, 3],
+        ("power", 600, 1): [3, 3],
+    }
+    page = "\n".join(_sizes(table))
+    assert "| of | what | patients of a cohort | pool 1 | pool 2 | all pools |" in page
+    assert "| small | false alarms | 240 | 0/4 [0, 60 %] | 0/3 [0, 71 %] | 0/7 [0, 41 %] |" in page
+    # A pool of which nothing is there yet has an empty cell.
+    part = table[(table["patients"] == 240) | (table["pool"] == 0)]
+    page = "\n".join(_sizes(part))
+    assert "| small | power | 600 | 3/3 [29, 100 %] |  | 3/3 [29, 100 %] |" in page
+    assert _sizes(table.iloc[:0]) == []
 
 
 def test_rates_are_of_all_sizes_and_of_each():

@@ -86,6 +86,26 @@ def test_power_is_measured_where_it_is_judged():
     assert sum(not t.plant and t.disease for t in fresh if t.kind == "data") >= 153
 
 
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_every_size_is_drawn_from_every_pool(profile):
+    references = dict.fromkeys(profile.planted, 0.8)
+    trials = [
+        *calibration_trials(profile, profile.efforts),
+        *fresh_trials(profile, profile.efforts, references, faults={}, real=()),
+    ]
+    drawn = Counter((t.condition, t.patients, t.pool(profile.pools)) for t in trials)
+    sizes = {}
+    for condition, patients, _ in drawn:
+        sizes.setdefault(condition, set()).add(patients)
+    mixed = [condition for condition, some in sizes.items() if len(some) > 1]
+    assert bool(mixed) == (len(profile.sizes) > 1)
+    for condition in mixed:
+        counts = [drawn[condition, size, p] for size in profile.sizes for p in range(profile.pools)]
+        if sum(counts) >= len(counts):
+            assert max(counts) - min(counts) <= 1
+            assert min(counts) > 0
+
+
 def test_a_larger_profile_goes_on_from_a_smaller_one():
     half, full = PROFILES["half"], PROFILES["full"]
     references = dict.fromkeys(full.planted, 0.8)
