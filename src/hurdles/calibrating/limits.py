@@ -105,7 +105,7 @@ def limits_from(records: Sequence[Record], shipped: Limits) -> dict[tuple[str, s
         for subject, bound in (subjects | of_others).items():
             limit = _limit(hurdle, bound, sides[hurdle], cohorts[hurdle])
             before = shipped.get((hurdle, subject)) or shipped.get((hurdle, ""))
-            if before is not None and before.clears != before.value:
+            if before is not None and before.has_margin:
                 limit = replace(limit, margin=before.clears, margin_source=before.margin_source)
             limits[hurdle, subject] = limit
     return limits
@@ -162,7 +162,7 @@ def write_limits(limits: Limits, path: Path) -> Path:
             "beyond": str(limit.beyond),
             "source": limit.source,
         }
-        if limit.clears != limit.value:
+        if limit.has_margin:
             entry |= {"margin": limit.clears, "margin_source": limit.margin_source}
         tables.setdefault(hurdle, {})[subject] = entry
     plain = {h: t[""] if list(t) == [""] else _hoisted(t) for h, t in tables.items()}

@@ -112,6 +112,11 @@ class Limit:
         """The margin; the limit, where none was given."""
         return self.value if self.margin is None else self.margin
 
+    @property
+    def has_margin(self) -> bool:
+        """True where a margin was given, with a source of its own; the limit may come to equal it."""
+        return self.margin_source != self.source
+
     def judge(self, estimate: Estimate) -> Verdict:
         """Return hit, cleared or inconclusive by where the whole interval lies.
 

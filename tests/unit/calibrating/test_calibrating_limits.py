@@ -258,6 +258,22 @@ def test_the_file_reads_back_as_limits(tmp_path):
     assert read["pixels", "s0"].source.startswith("calibrate-audit")
 
 
+def test_a_margin_is_kept_also_where_a_limit_comes_to_equal_it(tmp_path):
+    views = cohorts(60, 0, hurdle="views", subjects=3)
+    first = limits_from(views, SHIPPED)
+    equal = first["views", "s1"].value
+    chosen = {"margin": equal, "margin_source": "a choice"}
+    shipped = {key: replace(limit, **chosen) for key, limit in first.items() if key[0] == "views"}
+    path = write_limits(limits_from(views, shipped), tmp_path / "limits.toml")
+    read = load_limits(path)
+    assert read == shipped
+    assert path.read_text("utf-8").count("margin_source") == 1  # above all of its subjects
+    # The next calibration moves the limit, not the margin.
+    moved = limits_from(cohorts(60, 0, hurdle="views", subjects=3, raised=0.2), read)
+    assert moved["views", "s1"].value > equal
+    assert {(v.clears, v.margin_source) for v in moved.values()} == {(equal, "a choice")}
+
+
 def test_limits_of_too_few_cohorts_say_so():
     few, enough = (limits_from(cohorts(n, 0), SHIPPED)["pixels", "s0"].source for n in (126, 153))
     # Of 126 none lies beyond; more than 1.81 % would give that with a chance below 10 %.
