@@ -114,7 +114,7 @@ class Limit:
 
     @property
     def has_margin(self) -> bool:
-        """True where a margin was given, with a source of its own; the limit may come to equal it."""
+        """True where a margin was given with a source of its own, even where both are equal."""
         return self.margin_source != self.source
 
     def judge(self, estimate: Estimate) -> Verdict:
