@@ -206,8 +206,6 @@ def verdict_of(hurdle: str, measured: Iterable[Measured], limits: Limits) -> Ver
 
 #: Stands for all hurdles of a kind together.
 ANY = "any of them"
-#: What a goal holds for.
-ALARMS, POWER = "false alarms", "power"
 #: The AUC that a shortcut gives a network where power is judged.
 REFERENCE_AUC = 0.8
 #: False alarms at most, power at least: of each hurdle, and of all of a kind together.
@@ -306,28 +304,24 @@ def sizes_table(
 ) -> pd.DataFrame:
     """Return how often all hurdles together are hit, by size of cohort and pool of phantoms.
 
-    One row per kind, what a goal holds for (column ``what``: false alarms, or power over all
-    shortcuts), ``patients`` and ``pool``: ``cohorts`` and ``hit``, of fresh phantoms in conditions
-    of several sizes.
+    One row per ``kind``, ``plant``, ``patients`` and ``pool``, of fresh phantoms with a disease for
+    which a goal holds: ``cohorts`` and ``hit``, columns as in `COLUMNS`.
     """
-    keys = ["kind", "what", "patients", "pool"]
-    rows = []
-    for condition, members in _by_condition(records).items():
-        drawn: dict[tuple[int, int], list[Record]] = {}
-        for record in members:
-            trial = Trial.parse(record.trial)
-            drawn.setdefault((trial.patients, trial.pool(pools)), []).append(record)
-        if condition.part != FRESH or len({patients for patients, _ in drawn}) == 1:
-            continue
-        what = POWER if condition.plant else ALARMS
-        for (patients, pool), some in drawn.items():
-            counted = {"what": what, "patients": patients, "pool": pool}
-            of_one = _rows(condition, some, limits, references)
-            rows += [row | counted for row in of_one if row["hurdle"] == ANY and row["judged"]]
-    table = pd.DataFrame(rows, columns=[*keys, "cohorts", "hit"])
+    drawn: dict[tuple[Trial, int, int], list[Record]] = {}
+    for record in records:
+        trial = Trial.parse(record.trial)
+        if trial.part == FRESH and trial.disease:
+            draw = trial.condition, trial.patients, trial.pool(pools)
+            drawn.setdefault(draw, []).append(record)
+    rows = [
+        row | {"patients": patients, "pool": pool}
+        for (condition, patients, pool), members in drawn.items()
+        for row in _rows(condition, members, limits, references)
+        if row["hurdle"] == ANY and row["judged"]
+    ]
     order = {kind: place for place, kind in enumerate(("data", *MODELS))}
-    table = table.groupby(keys).sum().reset_index()
-    return table.sort_values("kind", key=lambda kinds: kinds.map(order), kind="stable")
+    rows.sort(key=lambda row: order[str(row["kind"])])
+    return pd.DataFrame(rows, columns=["kind", "plant", "patients", "pool", "cohorts", "hit"])
 
 
 def own_limits_table(
@@ -352,7 +346,7 @@ def own_limits_table(
         both = rates_table(mine, limits, references)
         both = both.assign(shared=both["hit"], own=rates_table(mine, own, references)["hit"])
         both = both[both["judged"].astype(bool)]
-        what = np.where(both["plant"] == "", ALARMS, POWER)
+        what = np.where(both["plant"] == "", "false alarms", "power")
         groups = both.assign(what=what).groupby(["kind", "hurdle", "what"], sort=False)
         tables.append(groups[numbers].sum().reset_index())
     kept = [

@@ -17,11 +17,12 @@ import pandas as pd
 from hurdles._version import __version__
 from hurdles.calibrating.calibration import Calibration
 from hurdles.calibrating.cohorts import REAL
-from hurdles.calibrating.limits import ANY, GOALS, GOALS_OF_ALL, TARGETS, write_limits
+from hurdles.calibrating.limits import ANY, GOALS, GOALS_OF_ALL, NEVER_CLEAN, TARGETS, write_limits
 from hurdles.calibrating.trials import FAULTS, FRESH, MODELS
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.untrusted import as_csv
 from hurdles.evaluation.bounds import exact_share
+from hurdles.reporting.wording import and_list
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -237,25 +238,27 @@ def _real(calibration: Calibration) -> list[str]:
 
 
 def _sizes(table: pd.DataFrame) -> list[str]:
-    if table.empty:
+    draws = sorted(set(zip(table["patients"], table["pool"], strict=True)))
+    if len(draws) < 2:
         return []
-    pools = table["pool"].unique()
-    heads = [
-        *("of", "what", "patients of a cohort"),
-        *(f"pool {pool + 1}" for pool in pools),
-        *(["all pools"] if len(pools) > 1 else []),
-    ]
     lines = []
-    for key, rows in table.groupby(["kind", "what", "patients"], sort=False):
-        counts = rows.set_index("pool")[["hit", "cohorts"]].reindex(pools, fill_value=0)
-        if len(pools) > 1:
-            counts.loc["all"] = counts.sum()
-        lines.append([*map(str, key), *itertools.starmap(_counted, counts.to_numpy().tolist())])
+    for kind, own in table.groupby("kind", sort=False):
+        planted = own[own["plant"] != ""]
+        parts = {"nothing, false alarms": own[own["plant"] == ""]}
+        parts |= {str(plant): rows for plant, rows in planted.groupby("plant")}
+        parts |= {"any shortcut, power": planted}
+        for what, rows in parts.items():
+            counts = rows.groupby(["patients", "pool"])[["hit", "cohorts"]].sum()
+            each = counts.reindex(draws, fill_value=0).to_numpy().tolist()
+            lines.append([str(kind), what, *itertools.starmap(_counted, each)])
+    without = and_list([f"`{name}`" for name in NEVER_CLEAN])
     return [
         "## By size of cohort and pool of phantoms",
-        "Cohorts that any of the hurdles hits, of how many: false alarms, and power over all "
-        "shortcuts together. Each pool has patients and three hospitals of its own.",
-        _table(heads, lines),
+        "Cohorts, of how many, in which any of the hurdles is hit that have a goal for false "
+        f"alarms ({without} have none). Each pool has patients and three hospitals of its own. "
+        "Goals hold for each shortcut and all sizes together; so few cohorts of one size and pool "
+        "show none.",
+        _table(["of", "planted", *(f"{n} patients, pool {pool + 1}" for n, pool in draws)], lines),
     ]
 
 
@@ -311,8 +314,9 @@ def _method(calibration: Calibration) -> list[str]:
         f"`hurdles calibrate-audit`, profile {p.name}, hurdles {__version__}: "
         f"{calibration.cohorts:,} cohorts of images of {p.size} pixels, {calibration.left:,} are "
         f"left; {calibration.seconds / 60:.0f} minutes of one process. A cohort has "
-        f"{' or '.join(map(str, p.sizes))} patients, as many of either size from every pool "
-        f"({p.patients} where a network reads a shortcut alone, in real images, and with faults), "
+        f"{' or '.join(map(str, p.sizes))} patients, each size by turns from every pool "
+        f"({p.patients} where a network reads a shortcut alone, at other strengths, where classes "
+        "are alike, in real images, and with faults), "
         "two classes, three hospitals, and a split of 60, 15 and 25 % by patient. Cohorts of "
         "calibration and fresh ones share no phantom and no hospital.",
         "What this does not show. Lungs of phantoms are theirs, so errors of the lung network "

@@ -114,8 +114,8 @@ class Limit:
 
     @property
     def has_margin(self) -> bool:
-        """True where a margin was given with a source of its own, even where both are equal."""
-        return self.margin_source != self.source
+        """True where a margin was given beside the limit, even where both come to be equal."""
+        return self.clears != self.value or self.margin_source != self.source
 
     def judge(self, estimate: Estimate) -> Verdict:
         """Return hit, cleared or inconclusive by where the whole interval lies.

@@ -248,7 +248,7 @@ def _section(hurdle: Hurdle) -> Iterator[str]:
     limits = [row.finding.limit for row in measured if row.finding.limit is not None]
     for source in dict.fromkeys(limit.source for limit in limits):
         yield f"- A limit comes from: {_plain(source)}"
-    for source in dict.fromkeys(x.margin_source for x in limits if x.clears != x.value):
+    for source in dict.fromkeys(x.margin_source for x in limits if x.has_margin):
         yield f"- A margin comes from: {_plain(source)}"
     yield ""
 

@@ -135,41 +135,59 @@ def test_limits_of_each_kind_alone_stand_beside_those_that_they_share():
     assert own_limits_table(clean, [], limits, {"marker": 1.0}).empty
 
 
-def test_hits_are_counted_by_size_and_by_pool_where_a_condition_has_several_sizes():
+def test_hits_are_counted_by_size_and_by_pool():
     two = {"part": "fresh", "hurdle": "views", "kind": "small"}
     drawn = [
-        *cohorts(7, 0, **two),  # repeats 0 to 6: four of the first pool
-        *cohorts(4, 1, patients=600, raised=1.0, **two),
         *cohorts(6, 2, patients=600, plant="marker", raised=1.0, **two),
         *cohorts(6, 3, plant="marker", **two),
-        # One size, and no phantoms: neither is counted.
-        *cohorts(5, 4, plant="blur", **two),
+        *cohorts(7, 0, **two),  # repeats 0 to 6: four of the first pool
+        *cohorts(4, 1, patients=600, raised=1.0, **two),
+        *cohorts(1, 4, plant="blur", raised=1.0, **two),
+        *cohorts(2, 7, **{**two, "kind": "data"}),
+        # No phantoms; classes alike; a strength at which power is not judged: none is counted.
         *cohorts(5, 5, **{**two, "part": "kermany"}),
-        *cohorts(5, 6, patients=600, **{**two, "part": "kermany"}),
+        *renamed(cohorts(5, 6, **two), disease=False),
+        *renamed(cohorts(5, 6, plant="marker", **two), strength=0.4),
     ]
-    # `any of them` is of more than one hurdle.
-    drawn = [replace(record, asked=("views", "perturbations")) for record in drawn]
+    # `any of them` is of more than one hurdle, and not of those for which no cohort is clean.
+    never = Measured("size", "", 1.0, 1.0, 1.0, "above", 0.0)
+    drawn = [
+        replace(r, asked=("views", "perturbations", "size"), found=(*r.found, never)) for r in drawn
+    ]
     limits = {("views", ""): Limit(1.0, "calibrate-audit: those raised are hit")}
     table = sizes_table(drawn, limits, {"marker": 1.0, "blur": 1.0}, 2)
-    counted = table.set_index(["what", "patients", "pool"])[["hit", "cohorts"]].T.to_dict("list")
-    assert counted == {
-        ("false alarms", 240, 0): [0, 4],
-        ("false alarms", 240, 1): [0, 3],
-        ("false alarms", 600, 0): [2, 2],
-        ("false alarms", 600, 1): [2, 2],
-        ("power", 240, 0): [0, 3],
-        ("power", 240, 1): [0, 3],
-        ("power", 600, 0): [3, 3],
-        ("power", 600, 1): [3, 3],
+    small = table[table["kind"] == "small"].set_index(["plant", "patients", "pool"])
+    assert small[["hit", "cohorts"]].T.to_dict("list") == {
+        ("", 240, 0): [0, 4],
+        ("", 240, 1): [0, 3],
+        ("", 600, 0): [2, 2],
+        ("", 600, 1): [2, 2],
+        ("marker", 240, 0): [0, 3],
+        ("marker", 240, 1): [0, 3],
+        ("marker", 600, 0): [3, 3],
+        ("marker", 600, 1): [3, 3],
+        ("blur", 240, 0): [1, 1],
     }
-    page = "\n".join(_sizes(table))
-    assert "| of | what | patients of a cohort | pool 1 | pool 2 | all pools |" in page
-    assert "| small | false alarms | 240 | 0/4 [0, 60 %] | 0/3 [0, 71 %] | 0/7 [0, 41 %] |" in page
-    # A pool of which nothing is there yet has an empty cell.
-    part = table[(table["patients"] == 240) | (table["pool"] == 0)]
-    page = "\n".join(_sizes(part))
-    assert "| small | power | 600 | 3/3 [29, 100 %] |  | 3/3 [29, 100 %] |" in page
-    assert _sizes(table.iloc[:0]) == []
+    lines = "\n".join(_sizes(table)).splitlines()
+    assert lines[-8:] == [
+        "| of | planted | 240 patients, pool 1 | 240 patients, pool 2 | 600 patients, pool 1 "
+        "| 600 patients, pool 2 |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| data | nothing, false alarms | 0/1 [0, 98 %] | 0/1 [0, 98 %] |  |  |",
+        "| data | any shortcut, power |  |  |  |  |",
+        "| small | nothing, false alarms | 0/4 [0, 60 %] | 0/3 [0, 71 %] | 2/2 [16, 100 %] "
+        "| 2/2 [16, 100 %] |",
+        "| small | blur | 1/1 [3, 100 %] |  |  |  |",
+        "| small | marker | 0/3 [0, 71 %] | 0/3 [0, 71 %] | 3/3 [29, 100 %] | 3/3 [29, 100 %] |",
+        "| small | any shortcut, power | 1/4 [1, 81 %] | 0/3 [0, 71 %] | 3/3 [29, 100 %] "
+        "| 3/3 [29, 100 %] |",
+    ]
+    # One size from one pool has nothing beside it.
+    assert _sizes(table[(table["patients"] == 240) & (table["pool"] == 0)]) == []
+
+
+def renamed(records, **changes):
+    return [replace(r, trial=replace(Trial.parse(r.trial), **changes).name) for r in records]
 
 
 def test_rates_are_of_all_sizes_and_of_each():
@@ -263,6 +281,9 @@ def test_a_margin_is_kept_also_where_a_limit_comes_to_equal_it(tmp_path):
     first = limits_from(views, SHIPPED)
     equal = first["views", "s1"].value
     chosen = {"margin": equal, "margin_source": "a choice"}
+    own = Limit(0.6, "a choice", margin=0.64, margin_source="a choice")
+    assert own.has_margin
+    assert not Limit(0.6, "by definition").has_margin
     shipped = {key: replace(limit, **chosen) for key, limit in first.items() if key[0] == "views"}
     path = write_limits(limits_from(views, shipped), tmp_path / "limits.toml")
     read = load_limits(path)
@@ -290,10 +311,7 @@ def test_findings_that_images_name_share_one_limit():
 
 def test_hurdle_by_hurdle_what_is_not_reached_has_its_share():
     clean, planted = cohorts(30, 0), cohorts(20, 5)
-    planted = [
-        replace(r, trial=replace(Trial.parse(r.trial), plant="marker", strength=0.8).name)
-        for r in planted
-    ]
+    planted = renamed(planted, plant="marker", strength=0.8)
     all_hit = {("pixels", ""): Limit(-99.0, "calibrate-audit: all of them are hit")}
     rates = rates_table([*clean, *planted], all_hit, {"marker": 0.8})
     assert "| 30/30 [88, 100] *missed* | marker **20/20 [83, 100]** |" in hurdle_table(rates)
