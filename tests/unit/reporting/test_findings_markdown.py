@@ -55,6 +55,15 @@ def made():
     return Findings(rows, questions, {"images": "ours, 436 images"})
 
 
+def test_a_margin_says_where_it_comes_from_also_where_it_equals_the_limit():
+    share = Estimate(0.02, 0.0, 0.1, 0.95, "Wilson", 60, 60)
+    limit = Limit(0.05, "calibrated", margin=0.05, margin_source="five points")
+    rows = (Finding("perturbations", "blur", "share of answers that flip", share, limit),)
+    page = findings_markdown(Findings(rows, {"perturbations": "Same?"}, {}), title="One")
+    assert "- A limit comes from: calibrated" in page
+    assert "- A margin comes from: five points" in page
+
+
 def test_it_leads_with_the_answer_and_shows_every_row():
     page = findings_markdown(made(), title="Hurdles for data: ours | all")
     lines = page.splitlines()
