@@ -70,7 +70,7 @@ def report(patients: int, disease: bool, cohorts: list[list[Finding]]) -> None:
         if not disease:
             above, below = sum(a.low > 0.5 for a in areas), sum(a.high < 0.5 for a in areas)
             words += f"  interval above 0.5: {above:3d}, below: {below:3d}"
-        print(words, flush=True)
+        print(words.rstrip(), flush=True)
     print()
 
 
