@@ -78,8 +78,8 @@ def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.array([p not in reached for p in pixels]).reshape(mask.shape)
 
 
-def slowly_cleaned(probability: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """`clean` said plainly: a disc fits, or it does not."""
+def slowly_opened(probability: NDArray[np.float32]) -> list[set[tuple[int, int]]]:
+    """All parts, the largest first, before `clean` keeps two: a disc fits, or it does not."""
     binary = probability >= 0.5
     height, width = binary.shape
     opened = np.zeros_like(binary)
@@ -88,11 +88,7 @@ def slowly_cleaned(probability: NDArray[np.float32]) -> NDArray[np.bool_]:
         if all(binary[spot] for spot in spots):
             for spot in spots:
                 opened[spot] = True
-    parts = sorted(parts_of(filled(opened)), key=len, reverse=True)
-    kept = np.zeros_like(binary)
-    for spot in set().union(*parts[:2]):
-        kept[spot] = True
-    return kept
+    return sorted(parts_of(filled(opened)), key=len, reverse=True)
 
 
 @st.composite
@@ -115,12 +111,12 @@ def fields(draw: st.DrawFn, side: int = 48) -> NDArray[np.float32]:
 @settings(max_examples=25, deadline=None)
 @given(fields(side=24))
 def test_cleaning_is_what_its_slow_twin_does(field):
-    fast, slow = clean(field), slowly_cleaned(field)
-    sizes = sorted(map(len, parts_of(fast.mask)))
-    assert sizes == sorted(map(len, parts_of(slow)))
-    everything = sorted((len(p) for p in parts_of(filled(slow))), reverse=True)
-    if len(set(everything)) == len(everything):  # of two equal parts either may stay
-        assert (fast.mask == slow).all() or len(set(sizes)) < len(sizes)
+    parts = slowly_opened(field)
+    mask = clean(field).mask
+    assert sorted(map(len, parts_of(mask)), reverse=True) == list(map(len, parts[:2]))
+    # Of a second and a third part that are equally large either may stay.
+    if len(parts) < 3 or len(parts[1]) > len(parts[2]):
+        assert {tuple(spot) for spot in np.argwhere(mask)} == set().union(*parts[:2])
 
 
 @settings(max_examples=150, deadline=None)
