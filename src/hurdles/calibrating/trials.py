@@ -174,6 +174,7 @@ PROFILES: dict[str, Profile] = {
     "half": Profile(
         "half",
         data=(126, 36),
+        # Of a ResNet-18 one a shortcut of each size and pool.
         models=(("small", 126, 36), ("pipeline", 126, 36), ("resnet-18", 12, 4)),
         networks=2,
         real=6,

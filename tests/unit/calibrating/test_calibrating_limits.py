@@ -276,14 +276,17 @@ def test_the_file_reads_back_as_limits(tmp_path):
     assert read["pixels", "s0"].source.startswith("calibrate-audit")
 
 
+def test_a_margin_is_one_by_its_value_or_by_its_source():
+    assert Limit(0.6, "a choice", margin=0.64, margin_source="a choice").has_margin
+    assert Limit(0.6, "calibrated", margin=0.6, margin_source="a choice").has_margin
+    assert not Limit(0.6, "by definition").has_margin
+
+
 def test_a_margin_is_kept_also_where_a_limit_comes_to_equal_it(tmp_path):
     views = cohorts(60, 0, hurdle="views", subjects=3)
     first = limits_from(views, SHIPPED)
     equal = first["views", "s1"].value
     chosen = {"margin": equal, "margin_source": "a choice"}
-    own = Limit(0.6, "a choice", margin=0.64, margin_source="a choice")
-    assert own.has_margin
-    assert not Limit(0.6, "by definition").has_margin
     shipped = {key: replace(limit, **chosen) for key, limit in first.items() if key[0] == "views"}
     path = write_limits(limits_from(views, shipped), tmp_path / "limits.toml")
     read = load_limits(path)

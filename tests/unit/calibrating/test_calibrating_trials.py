@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from hurdles.calibrating.cohorts import REAL
 from hurdles.calibrating.trials import (
-    FAULTS,
     PROFILES,
     TRANSFER,
     Trial,
@@ -99,7 +98,7 @@ def test_every_size_is_drawn_from_every_pool(profile):
     conditions = {
         t.condition
         for t in trials
-        if t.disease and (t.kind != "data" or t.strength in {0.0, 0.8}) and t.plant not in FAULTS
+        if t.disease and (t.kind != "data" or t.strength in {0.0, 0.8})
     }
     assert len(conditions) > 2
     for condition in conditions:
