@@ -96,9 +96,7 @@ def test_every_size_is_drawn_from_every_pool(profile):
     drawn = Counter((t.condition, t.patients, t.pool(profile.pools)) for t in trials)
     # Those for models, and what measures data at the strength where power is judged.
     conditions = {
-        t.condition
-        for t in trials
-        if t.disease and (t.kind != "data" or t.strength in {0.0, 0.8})
+        t.condition for t in trials if t.disease and (t.kind != "data" or t.strength in {0.0, 0.8})
     }
     assert len(conditions) > 2
     for condition in conditions:
