@@ -151,6 +151,14 @@ class RecipeError(HurdlesError, ValueError):
 class RunError(HurdlesError, ValueError):
     """A run folder is missing, unfinished, or belongs to another recipe."""
 
+    @classmethod
+    def missing(cls, path: str | Path) -> Self:
+        """Return the error for a file that a run's folder lacks: never written, or gone since."""
+        return cls(
+            f"{path} is missing. If the run was not finished, finish it with --resume; if the file "
+            "was removed since, restore it, or make the run again in another folder."
+        )
+
 
 class RegistryError(HurdlesError, ValueError):
     """A name is unknown, or was registered twice."""

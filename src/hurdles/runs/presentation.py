@@ -92,7 +92,7 @@ def save_sheets(path: Path, sheets: Sequence[Sheet]) -> None:
 def load_sheets(path: Path) -> list[Sheet]:
     """Read what `save_sheets` wrote."""
     if not path.is_file():
-        raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+        raise RunError.missing(path)
     # Opened here: np.load leaves a file open that turns out to be damaged.
     with reading(path), path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
         captions = json.loads(archive["captions"].tobytes().decode())

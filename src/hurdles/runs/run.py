@@ -338,9 +338,9 @@ class Run:
         return self._weights_path(None)
 
     def chosen_epoch(self, epoch: ChosenEpoch | None = None) -> int:
-        """Return the number of the epoch whose weights `network` gives."""
-        with reading(self._weights_path(epoch)):
-            return int(self._described(epoch)["epoch"])
+        """Return the number of the epoch whose weights `network` gives; it needs no weights."""
+        last = self._choice(epoch) is ChosenEpoch.LAST
+        return len(self.history) if last else self.history.best_epoch
 
     def predictions(self, name: str = "test") -> Predictions:
         """Return the predictions on a set: ``test``, ``validation``, or one given to evaluate.
@@ -376,7 +376,7 @@ class Run:
         """
         path = self.path / name
         if not path.is_file():
-            raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+            raise RunError.missing(path)
         with reading(path):
             return json.loads(path.read_text(encoding="utf-8"))
 
@@ -550,8 +550,10 @@ class Run:
         return load_metadata(self._weights_path(epoch))
 
     def _weights_path(self, epoch: ChosenEpoch | None) -> Path:
-        choice = ChosenEpoch(epoch) if epoch is not None else self.recipe.training.choose
-        return self.path / "weights" / f"{choice}.safetensors"
+        return self.path / "weights" / f"{self._choice(epoch)}.safetensors"
+
+    def _choice(self, epoch: ChosenEpoch | None) -> ChosenEpoch:
+        return self.recipe.training.choose if epoch is None else ChosenEpoch(epoch)
 
 
 #: What says something of an image; where its file and its mask lie does not.

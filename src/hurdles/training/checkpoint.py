@@ -137,7 +137,7 @@ def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+        raise RunError.missing(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file

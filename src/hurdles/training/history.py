@@ -102,7 +102,7 @@ class History:
             If there is no such file, or it is damaged.
         """
         if not Path(path).is_file():
-            raise RunError(f"{path} is missing; the run was not finished. Finish it with --resume.")
+            raise RunError.missing(path)
         try:
             frame = pd.read_csv(path)
             frame = frame.assign(**{c: np.nan for c in _ADDED if c not in frame})
