@@ -116,7 +116,7 @@ def _small_calibration() -> None:
     trials.PROFILES["fast"] = trials.Profile(
         "fast", size=48, pools=1, pool_patients=48, planted_patients=48, patients=12, sizes=(12,),
         data=(4, 2), models=(), alike=1, graded=1,
-        grid=(1.0,), networks=1, faults=1, real=1, shortcuts=("marker",), epochs=1,
+        grid=(1.0,), networks=1, faults=1, real=(("data", 3, 1),), shortcuts=("marker",), epochs=1,
     )  # fmt: skip
     import hurdles.auditing.data
     import hurdles.auditing.model  # noqa: F401 - they register themselves

@@ -32,6 +32,7 @@ from hurdles.calibrating.trials import (
 )
 from hurdles.data.files import write_text
 from hurdles.evaluation.bounds import exact_share
+from hurdles.evaluation.comparisons import holm
 from hurdles.evaluation.estimate import Estimate
 from hurdles.findings.finding import Beyond, Finding, Limit, Verdict
 from hurdles.findings.table import Findings
@@ -252,6 +253,8 @@ COLUMNS: dict[str, str] = {
     "judged": "whether a goal holds for this row",
     "goal": "for false alarms at most, for power at least; empty where none is judged",
     "result": "met or missed, where the interval says so; else not shown",
+    "p": "exact and two-sided, of a rate as the goal says: below 0.05 where it is met or missed",
+    "p_of_all": "the same, adjusted for all goals of the table at once (Holm)",
 }
 
 
@@ -296,7 +299,8 @@ def rates_table(
         rows += _rows(condition, members, limits, references)
         for size, some in sorted(by_size.items()) if len(by_size) > 1 else ():
             rows += _rows(replace(condition, patients=size), some, limits)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.assign(p_of_all=holm(table["p"].tolist()))
 
 
 def sizes_table(
@@ -406,6 +410,7 @@ def _rows(
             "judged": goal != "",
             "goal": goal,
             "result": _result(goal, rate),
+            "p": _p_value(goal, each_cohort.count(Verdict.HIT), len(each_cohort)),
         }
 
 
@@ -439,3 +444,14 @@ def _result(goal: str, rate: Estimate) -> str:
     else:
         met, missed = rate.low >= float(number), rate.high < float(number)
     return "met" if met else "missed" if missed else "not shown"
+
+
+def _p_value(goal: str, hit: int, cohorts: int) -> float:
+    """Return the p-value to which the exact interval belongs; not-a-number without a goal."""
+    from scipy.stats import binomtest
+
+    if not goal:
+        return math.nan
+    share = float(goal.split()[1])
+    sides = (binomtest(hit, cohorts, share, side).pvalue for side in ("less", "greater"))
+    return min(1.0, 2 * float(min(sides)))

@@ -72,6 +72,11 @@ def answer_lines(calibration: Calibration) -> list[str]:
                 counts = rows["result"].value_counts()
                 results = ", ".join(f"{counts[r]} {r}" for r in _RESULTS if r in counts)
                 lines.append(f"{what} on {where}: of {len(rows)} goals {results}.")
+    judged = rates[rates["goal"] != ""]
+    sure = judged.loc[judged["p_of_all"] < 0.05, "result"].value_counts()
+    if len(judged) > 1:
+        results = ", ".join(f"{sure.get(r, 0)} {r}" for r in ("met", "missed"))
+        lines.append(f"Of all {len(judged)} goals, held against chance at once (Holm): {results}.")
     if calibration.left:
         lines.append(f"{calibration.left:,} cohorts are left: the same command goes on with them.")
     return lines

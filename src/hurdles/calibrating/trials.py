@@ -138,18 +138,18 @@ class Profile:
         ("resnet-18", 60, 9),
     )
     #: Fresh cohorts whose classes differ in nothing at all.
-    alike: int = 30
+    alike: int = 250
     #: Cohorts for data with a shortcut at each other strength.
     graded: int = 4
     #: Strengths.
     grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     #: Networks for each strength at which a shortcut can give an AUC of 0.8.
     networks: int = 3
-    #: Cohorts for each fault.
-    faults: int = 5
-    #: Cohorts of each real collection for each shortcut, and as many networks `small`; three times
-    #: as many without.
-    real: int = 12
+    #: Cohorts for each fault. Fewer than 17 cannot show 80 %, however many are seen.
+    faults: int = 18
+    #: For data and for networks `small`: cohorts of each real collection without a shortcut, and
+    #: with each.
+    real: tuple[tuple[str, int, int], ...] = (("data", 250, 18), ("small", 54, 18))
     #: Names; empty: every shortcut that is registered.
     shortcuts: tuple[str, ...] = ()
     #: Of training.
@@ -176,8 +176,10 @@ PROFILES: dict[str, Profile] = {
         data=(126, 36),
         # Of a ResNet-18 one a shortcut of each size and pool.
         models=(("small", 126, 36), ("pipeline", 126, 36), ("resnet-18", 12, 4)),
+        alike=126,
         networks=2,
-        real=6,
+        faults=9,
+        real=(("data", 126, 9), ("small", 27, 9)),
     ),
     "fast": Profile(
         "fast",
@@ -193,7 +195,7 @@ PROFILES: dict[str, Profile] = {
         grid=(0.6, 1.0),
         networks=1,
         faults=3,
-        real=3,
+        real=(("data", 9, 3), ("small", 9, 3)),
         shortcuts=("marker", "noise", "body-size"),
         epochs=4,
     ),
@@ -253,10 +255,10 @@ def fresh_trials(
     return trials + [
         Trial(kind, collection, size, False, plant, strength, repeat)
         for collection in real
-        for kind in ("data", "small")
+        for kind, null, power in profile.real
         if kind in kinds
         for plant, strength in planted.items()
-        for repeat in range(profile.real if plant else 3 * profile.real)
+        for repeat in range(power if plant else null)
     ]
 
 

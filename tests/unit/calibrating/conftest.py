@@ -79,5 +79,6 @@ def tiny():
     return Profile(
         "tiny", size=64, pools=1, pool_patients=32, planted_patients=32, patients=12, sizes=(12,),
         data=(6, 4), models=(), alike=2, graded=1,
-        grid=(0.2, 1.0), networks=0, faults=1, real=2, shortcuts=("marker",), epochs=1,
+        grid=(0.2, 1.0), networks=0, faults=1, real=(("data", 6, 2),), shortcuts=("marker",),
+        epochs=1,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from hurdles.calibrating.limits import (
     SHARE,
     _joint_limits,
+    _p_value,
     _result,
     allowed_beyond,
     limits_from,
@@ -218,6 +219,18 @@ def test_rates_are_of_all_sizes_and_of_each():
 )
 def test_a_goal_is_met_or_missed_where_the_interval_says_so(hit, n, goal, result):
     assert _result(goal, exact_share(hit, n)) == result
+    assert (_p_value(goal, hit, n) < 0.05) == (result != "not shown")
+
+
+def test_goals_are_held_against_chance_together():
+    records = [*cohorts(250, 0, part="fresh"), *cohorts(250, 1, kind="small", part="fresh")]
+    limits = {("pixels", ""): Limit(2.0, "calibrate-audit: none of them is hit")}
+    rates = rates_table(records, limits, {})
+    rates = rates[rates["judged"]]
+    assert set(rates["result"]) == {"met"}
+    # 0 of 250 at 1.5 %: twice 0.985 ** 250, once for each of two goals.
+    assert rates["p"].tolist() == pytest.approx([2 * 0.985**250] * 2)
+    assert rates["p_of_all"].tolist() == pytest.approx([4 * 0.985**250] * 2)
 
 
 def test_what_holds_by_definition_stays_and_decides_by_itself():

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from hurdles.calibrating.cohorts import REAL
 from hurdles.calibrating.trials import (
@@ -84,6 +85,21 @@ def test_power_is_measured_where_it_is_judged():
     assert sum(t.strength == 0.2 for t in markers) == profile.graded
     # Fewer than 153 cohorts can promise no 1.5 %.
     assert sum(not t.plant and t.disease for t in fresh if t.kind == "data") >= 153
+
+
+def test_of_data_and_of_real_images_no_goal_is_beyond_the_number_of_cohorts():
+    profile = PROFILES["full"]
+    references = dict.fromkeys(profile.planted, 0.8)
+    faults = {"inverted": (1,)}
+    trials = fresh_trials(profile, profile.efforts, references, faults=faults, real=REAL)
+    counted = Counter(t.condition for t in trials if t.kind == "data" or t.is_real)
+    for condition, n in counted.items():
+        if condition.plant in references and condition.strength != references[condition.plant]:
+            continue  # no goal is held against other strengths
+        if condition.plant:
+            assert binomtest(n, n).proportion_ci(0.95, "exact").low >= 0.8
+        elif condition.kind == "data":
+            assert binomtest(0, n).proportion_ci(0.95, "exact").high <= 0.015
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
