@@ -123,7 +123,8 @@ class Study:
         images = Images(self.grid, profile, data, out, options)
         images.require_any()
         if "published" in self.grid.page_tables:  # what is wrong in it is said before the work
-            TABLES.get("published")(State(self.grid, profile, tuple(cells), {}, {}, images, out))
+            nothing = State(self.grid, profile, tuple(cells), {}, {}, {}, images, out)
+            TABLES.get("published")(nothing)
         work = _Work(self, profile, cells, images, out, results or out, {})
         costs = [0.0 if Run(out / cell.folder).is_finished else _cost(cell) for cell in wanted]
         left, spent = TimeLeft(sum(costs), time.monotonic()), 0.0
@@ -217,20 +218,20 @@ class _Work:
     def write(self) -> StudyResult:
         """Write the tables, the figures and the page of whatever is done."""
         grid, stem = self.study.grid, f"{self.study.name}.{self.profile}"
+        runs = self._read()
         status = {
             c.name: "failed" if c.name in self.failed else _status(c, self.images, self.out)
             for c in self.cells
         }
         status = {name: "pending" if s == "to do" else s for name, s in status.items()}
-        state = State(
-            grid, self.profile, tuple(self.cells), status, self.failed, self.images, self.out
-        )
+        cells = tuple(self.cells)
+        state = State(grid, self.profile, cells, runs, status, self.failed, self.images, self.out)
         wanted = {**grid.tables, **{which: which for which in grid.page_tables}}
         made = {name: TABLES.get(which)(state) for name, which in wanted.items()}
         tables = {name: table for name, table in made.items() if table is not None}
-        cells = tables.get("cells", state.table)
+        table = tables.get("cells", state.table)
         path = self.results / f"{stem}{'.cells' if 'cells' in tables else ''}.csv"
-        write_text(path, as_csv(cells))
+        write_text(path, as_csv(table))
         files = []
         for name in grid.tables:
             if name in tables and name != "cells":
@@ -244,7 +245,22 @@ class _Work:
             files += drawn.files
         page = self.results / f"{stem}.md"
         write_text(page, page_of(state, tables, pictures))
-        return StudyResult(cells, page, path, dict(self.failed), tuple(files))
+        return StudyResult(table, page, path, dict(self.failed), tuple(files))
+
+    def _read(self) -> dict[str, Run]:
+        """Return the finished runs, by the cell's name; one that cannot be read has failed."""
+        runs = {}
+        for cell in self.cells:
+            run = Run(self.out / cell.folder)
+            if not run.is_finished:
+                continue
+            try:  # what tables are made of
+                _ = run.recipe, run.meta, run.manifest
+                _ = run.evaluation() if cell.in_folds else (run.history, run.predictions())
+                runs[cell.name] = run
+            except HurdlesError as error:
+                self.failed.setdefault(cell.name, str(error))
+        return runs
 
 
 def _require_known(grid: Grid) -> None:

@@ -132,21 +132,20 @@ def _labeled(
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """State of a study; tables, figures and the page are made of it."""
+    """State of a study; tables, figures and the page are made of it.
+
+    `runs` are those that are finished and can be read, `failed` says why others are not among them;
+    both by the cell's name.
+    """
 
     grid: Grid
     profile: str
     cells: tuple[Cell, ...]
+    runs: Mapping[str, Run]
     status: Mapping[str, str]
     failed: Mapping[str, str]
     images: Images
     out: Path
-
-    @cached_property
-    def runs(self) -> dict[str, Run]:
-        """The finished runs, by the cell's name."""
-        runs = {cell.name: Run(self.out / cell.folder) for cell in self.cells}
-        return {name: run for name, run in runs.items() if run.is_finished}
 
     @property
     def done(self) -> list[Cell]:
