@@ -168,7 +168,8 @@ def _carry_out(
     kinds = [k for k in profile.efforts if (plan.data if k == "data" else plan.model)]
 
     def records_of(stage: str, trials: Sequence[Trial], ends: float = math.inf) -> list[Record]:
-        left = [t for t in trials if not journal.answers(t.name, hurdles_for(plan, t))]
+        turns = by_turns(trials)
+        left = [t for t in turns if not journal.answers(t.name, hurdles_for(plan, t))]
         tasks, costs = [(plan, t.name) for t in left], [cost_of(t) for t in left]
         at_work.run(stage, run_trial, tasks, journal.add, costs, ends=ends)
         there = (t.name for t in trials if journal.answers(t.name, hurdles_for(plan, t)))
@@ -185,7 +186,7 @@ def _carry_out(
         # What cannot be planted into an image that exists is not tried there.
         if not trial.is_real or not trial.plant or trial.plant in PLANTS
     ]
-    fresh = records_of("Fresh cohorts", by_turns(trials), ends)
+    fresh = records_of("Fresh cohorts", trials, ends)
     rates = rates_table(fresh, limits, references)
     done = [*clean, *networks, *fresh]
     seconds = sum(record.seconds for record in done)
