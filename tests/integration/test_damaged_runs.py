@@ -112,7 +112,7 @@ def test_a_manifest_may_name_other_paths_and_nothing_else(copy):
 
 def test_a_missing_file_is_named(copy):
     (copy / "history.csv").unlink()
-    with pytest.raises(RunError, match=r"history\.csv is missing"):
+    with pytest.raises(RunError, match=r"history\.csv is missing.* removed since, restore it"):
         use(copy)
 
 

@@ -72,11 +72,15 @@ def test_it_is_planned_carried_out_and_gone_on_with(study, tmp_path, monkeypatch
     assert again.exit_code == 0, again.output
     assert page.read_text("utf-8") == text
 
-    next((tmp_path / "runs").glob("*/history.csv")).unlink()
-    damaged = CliRunner().invoke(app, arguments)
-    assert damaged.exit_code == 1
-    assert "history.csv is missing" in " ".join(damaged.output.split())
-    assert "3 of 4 cells are done." in page.read_text("utf-8")
+    for name in ("history.csv", "manifest.csv", "predictions/test.csv", "predictions/on-*.csv"):
+        file = next((tmp_path / "runs").glob(f"*/{name}"))
+        whole = file.read_bytes()
+        file.write_bytes(whole[:100])
+        damaged = CliRunner().invoke(app, one)  # a cell that was not asked for, or was
+        assert damaged.exit_code == 1
+        assert re.search(rf"failed: .*{file.name}", " ".join(damaged.output.split()))
+        assert "3 of 4 cells are done." in page.read_text("utf-8")
+        file.write_bytes(whole)
 
     page.write_text("my own words")
     refused = CliRunner().invoke(app, arguments)

@@ -47,8 +47,11 @@ def write_calibration(calibration: Calibration, folder: Path) -> list[Path]:
     """Write the page, the tables, the figure and the limits into a folder; return their paths."""
     page, table, networks, figure, limits = calibration_files(folder)
     write_text(page, calibration_page(calibration))
-    for frame, path in ((calibration.rates, table), (calibration.areas, networks)):
-        write_text(path, as_csv(frame.round(4)))
+    p_values = ["p", "p_of_all"]  # of which few digits after the point are nothing
+    rates = calibration.rates.round(4)
+    rates[p_values] = calibration.rates[p_values].map(lambda p: float(f"{p:.4g}"))
+    for frame, path in ((rates, table), (calibration.areas.round(4), networks)):
+        write_text(path, as_csv(frame))
     drawn = detection_figure(calibration.rates, calibration.areas, calibration.references)
     write_bytes(figure, drawn)
     return [page, table, networks, figure, write_limits(calibration.limits, limits)]

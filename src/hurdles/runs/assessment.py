@@ -112,7 +112,7 @@ def test_predictions(run: Run, epoch: ChosenEpoch, options: Options) -> Predicti
     if not path.is_file():
         prepared = prepare_for(run, run.manifest.part(Split.TEST), options)
         _answers(run, prepared, options, epoch).save(path)
-    return Predictions.load(path)
+    return run.predictions(f"test.{epoch}")
 
 
 def predict_on(
@@ -136,7 +136,7 @@ def predict_on(
         before = dict(run.read_json(beside))
         left_out = dict(before.pop("left_out"))
         if before == request:
-            return Predictions.load(path), left_out
+            return run.predictions(name), left_out
     prepared = prepare_for(run, manifest, options)
     lost = prepared.manifest.exclusions.iloc[len(manifest.exclusions) :]
     images = dict(zip(manifest.frame["path"], manifest.frame["image"], strict=True))

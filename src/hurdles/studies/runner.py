@@ -17,6 +17,7 @@ from hurdles.data.sets import Links
 from hurdles.data.untrusted import as_csv
 from hurdles.errors import HurdlesError, RecipeError, RunError
 from hurdles.evaluation.metrics import METRICS
+from hurdles.evaluation.predictions import Predictions
 from hurdles.progress import Options, TimeLeft
 from hurdles.recipe.choices import ChosenEpoch
 from hurdles.runs.assessment import predict_on, test_predictions
@@ -27,7 +28,14 @@ from hurdles.studies.cells import Cell, cells_of
 from hurdles.studies.grid import Grid, load_grid, refuse_unknown
 from hurdles.studies.images import MAKERS, SAME_PATIENTS, Given, Images
 from hurdles.studies.pages import page_of, require_template
-from hurdles.studies.state import COLUMNS, ON_COLLECTION, State, counts_of
+from hurdles.studies.state import (
+    COLUMNS,
+    ON_COLLECTION,
+    State,
+    answered,
+    counts_of,
+    predictions_of,
+)
 from hurdles.studies.tables import FIGURES, OF_ONE_SPLIT, TABLES
 from hurdles.training.growth import size_of
 
@@ -254,13 +262,25 @@ class _Work:
             run = Run(self.out / cell.folder)
             if not run.is_finished:
                 continue
-            try:  # what tables are made of
-                _ = run.recipe, run.meta, run.manifest
-                _ = run.evaluation() if cell.in_folds else (run.history, run.predictions())
+            try:
+                _require_readable(cell, run, self.images.tested(cell.tests))
                 runs[cell.name] = run
             except HurdlesError as error:
                 self.failed.setdefault(cell.name, str(error))
         return runs
+
+
+def _require_readable(cell: Cell, run: Run, collections: Iterable[str]) -> None:
+    """Raise a HurdlesError if a file that tables are made of is missing or damaged."""
+    _ = run.recipe, run.meta, run.manifest
+    if cell.in_folds:
+        _ = run.evaluation(), [fold.history for fold in run.fold_runs()]
+    else:
+        _ = run.history, run.predictions()
+    if (run.path / "predictions" / f"test.{cell.epoch}.csv").is_file():
+        run.predictions(f"test.{cell.epoch}")
+    if (predicted := predictions_of(run, collections)) is not None:
+        answered(Predictions(predicted.reset_index(drop=True)), run, collections)
 
 
 def _require_known(grid: Grid) -> None:

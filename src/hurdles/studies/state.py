@@ -24,6 +24,7 @@ from hurdles.errors import RunError
 from hurdles.evaluation.evaluation import Evaluation, evaluate
 from hurdles.evaluation.predictions import Predictions
 from hurdles.runs.run import Run
+from hurdles.runs.seals import reading
 from hurdles.studies.cells import Cell
 from hurdles.studies.grid import Grid
 from hurdles.studies.images import Images
@@ -94,11 +95,13 @@ def whole_set(cell: Cell, run: Run, images: Images) -> Predictions | None:
 
 def answered(predictions: Predictions, run: Run, collections: Iterable[str]) -> Predictions:
     """Return the predictions that the run's rule, if it has one, does not reject."""
-    paths = [
-        run.path / "predictions" / f"{ON_COLLECTION.format(name)}.rejection.csv"
-        for name in collections
-    ]
-    tables = [from_cells(pd.read_csv(p, dtype={"image": "str"})) for p in paths if p.is_file()]
+    tables = []
+    for name in collections:
+        path = run.path / "predictions" / f"{ON_COLLECTION.format(name)}.rejection.csv"
+        if path.is_file():
+            with reading(path):
+                table = from_cells(pd.read_csv(path, dtype={"image": "str"}))
+                tables.append(table[["image", "rejected"]])
     if not tables:
         return predictions
     table = pd.concat(tables, ignore_index=True)

@@ -49,7 +49,15 @@ def test_an_alarm_that_always_rings_and_one_that_never_does(
     assert share(found.rates, "blind", "marker", 1.0)[0] == 0.0
     assert share(found.rates, "wolf", "marker", 1.0)[0] == 1.0
     assert share(found.rates, ANY, "marker", 1.0) == (1.0, "not shown")  # of 4
+    # In the order of the plan, which is not that in which they come evenly.
+    assert list(dict.fromkeys(zip(found.rates["plant"], found.rates["strength"], strict=True))) == [
+        ("", 0.0), ("marker", 0.2), ("marker", 1.0)
+    ]  # fmt: skip
     assert any("missed" in line for line in answer_lines(found))
+    # 6 of 6 and 2 of 2 at 1.5 % and at 5 %: the largest p is 2 * 0.05 ** 2, times six goals left.
+    assert answer_lines(found)[-1] == (
+        "Of all 9 goals, held against chance at once (Holm): 0 met, 4 missed."
+    )
     page, table, _, figure, limits = write_calibration(found, tmp_path / "docs")
     text = page.read_text()
     assert text.startswith("# The audit audited\n")

@@ -87,7 +87,7 @@ def test_power_is_measured_where_it_is_judged():
     assert sum(not t.plant and t.disease for t in fresh if t.kind == "data") >= 153
 
 
-def test_of_data_and_of_real_images_no_goal_is_beyond_the_number_of_cohorts():
+def test_so_many_cohorts_can_show_goals_of_hurdles_for_data_and_power_on_real_images():
     profile = PROFILES["full"]
     references = dict.fromkeys(profile.planted, 0.8)
     faults = {"inverted": (1,)}
