@@ -199,3 +199,10 @@ def test_a_cell_in_folds_answers_its_own_images_once_and_others_by_all_of_its_ne
     left_out = pd.read_csv(tmp_path / "runs" / "folds.full.left-out.csv")
     assert not left_out["cell"].str.contains("k-fold").any()
     assert " nan" not in result.page.read_text("utf-8")
+
+    (run.fold_runs()[1].path / "history.csv").unlink()
+    damaged = study.carry_out(None, tmp_path / "runs")
+    ((cell, message),) = damaged.failed.items()
+    assert cell.endswith("k-fold/0")
+    assert "history.csv is missing" in message
+    assert set(damaged.cells["status"]) == {"done", "failed"}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from hurdles.auditing.hurdle import DATA_HURDLES
@@ -62,7 +63,9 @@ def test_an_alarm_that_always_rings_and_one_that_never_does(
     text = page.read_text()
     assert text.startswith("# The audit audited\n")
     assert "`wolf` 6/6 [54, 100 %], goal <= 0.015 (missed)" in text
-    assert len(table.read_text().splitlines()) == len(found.rates) + 1
+    written = pd.read_csv(table)
+    assert len(written) == len(found.rates)
+    assert written["p"].to_numpy() == pytest.approx(found.rates["p"].to_numpy(), 1e-3, nan_ok=True)
     assert figure.read_bytes()[:4] == b"\x89PNG"
     assert load_limits(limits) == found.limits
 

@@ -10,12 +10,13 @@ import pytest
 
 from hurdles.data.manifest import Manifest
 from hurdles.data.sets import Links
+from hurdles.errors import RunError
 from hurdles.evaluation.decisions import apply, youden_threshold
 from hurdles.evaluation.predictions import Predictions
 from hurdles.recipe.recipe import Recipe
 from hurdles.runs.run import Run
 from hurdles.studies.cells import Cell
-from hurdles.studies.state import answers_of
+from hurdles.studies.state import answered, answers_of
 
 LABELS = ["COVID-19", "other"]
 
@@ -121,3 +122,10 @@ class TestAnswers:
         answer = ask(*everyone)
         assert answer.predictions is None
         assert len(answer.seen) == 4
+
+
+def test_a_damaged_table_of_rejections_is_named(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "on-a.rejection.csv").write_text("image,reje", encoding="utf-8")
+    with pytest.raises(RunError, match=r"on-a\.rejection\.csv is damaged"):
+        answered(said(manifest("x", split="test", source="a"), [0.5]), Run(tmp_path), ["a"])
