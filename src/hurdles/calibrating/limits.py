@@ -446,6 +446,12 @@ def _result(goal: str, rate: Estimate) -> str:
     return "met" if met else "missed" if missed else "not shown"
 
 
+def can_be_met(goal: str, cohorts: int) -> bool:
+    """Return whether so many cohorts can show a goal: none hit by false alarms, all by power."""
+    best = 0 if goal.startswith("<=") else cohorts
+    return _result(goal, exact_share(best, cohorts)) == "met"
+
+
 def _p_value(goal: str, hit: int, cohorts: int) -> float:
     """Return the p-value to which the exact interval belongs; not-a-number without a goal."""
     from scipy.stats import binomtest

@@ -17,7 +17,15 @@ import pandas as pd
 from hurdles._version import __version__
 from hurdles.calibrating.calibration import Calibration
 from hurdles.calibrating.cohorts import REAL
-from hurdles.calibrating.limits import ANY, GOALS, GOALS_OF_ALL, NEVER_CLEAN, TARGETS, write_limits
+from hurdles.calibrating.limits import (
+    ANY,
+    GOALS,
+    GOALS_OF_ALL,
+    NEVER_CLEAN,
+    TARGETS,
+    can_be_met,
+    write_limits,
+)
 from hurdles.calibrating.trials import FAULTS, FRESH, MODELS
 from hurdles.data.files import write_bytes, write_text
 from hurdles.data.untrusted import as_csv
@@ -80,6 +88,8 @@ def answer_lines(calibration: Calibration) -> list[str]:
     if len(judged) > 1:
         results = ", ".join(f"{sure.get(r, 0)} {r}" for r in ("met", "missed"))
         lines.append(f"Of all {len(judged)} goals, held against chance at once (Holm): {results}.")
+    if beyond := len(judged) - sum(map(can_be_met, judged["goal"], judged["cohorts"])):
+        lines.append(f"{beyond} goals could not be met by so few cohorts, whatever hits them.")
     if calibration.left:
         lines.append(f"{calibration.left:,} cohorts are left: the same command goes on with them.")
     return lines

@@ -137,7 +137,7 @@ def _labeled(
 class State:
     """State of a study; tables, figures and the page are made of it.
 
-    `runs` are those that are finished and can be read, `failed` says why others are not among them;
+    `runs` are those that are finished and can be read, `failed` says what went wrong with a cell;
     both by the cell's name.
     """
 

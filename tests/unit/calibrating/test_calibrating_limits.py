@@ -13,6 +13,7 @@ from hurdles.calibrating.limits import (
     _p_value,
     _result,
     allowed_beyond,
+    can_be_met,
     limits_from,
     own_limits_table,
     rates_table,
@@ -220,6 +221,16 @@ def test_rates_are_of_all_sizes_and_of_each():
 def test_a_goal_is_met_or_missed_where_the_interval_says_so(hit, n, goal, result):
     assert _result(goal, exact_share(hit, n)) == result
     assert (_p_value(goal, hit, n) < 0.05) == (result != "not shown")
+
+
+@pytest.mark.parametrize(
+    ("goal", "enough"),
+    # 1 - 0.025 ** (1 / n) is at most 1.5 % from 245 on; 0.025 ** (1 / n) at least 95 % from 72 on.
+    [("<= 0.015", 245), ("<= 0.05", 72), (">= 0.8", 17), (">= 0.95", 72)],
+)
+def test_so_many_cohorts_can_meet_a_goal(goal, enough):
+    assert can_be_met(goal, enough)
+    assert not can_be_met(goal, enough - 1)
 
 
 def test_goals_are_held_against_chance_together():
